@@ -1,0 +1,60 @@
+"""The one exception that users catch, and how its message is put together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LandscapeError(Exception):
+    """Something in the user's input is wrong; the message is one line and says how to mend it.
+
+    Args:
+        what: What is wrong, as a plain statement.
+        where: The file, option, tensor or argument it was found in.
+        got: What was received.
+        expected: What would have been right.
+        mend: What to do about it.
+
+    Example:
+        >>> raise LandscapeError("radius must be positive", where="--radius", got=0, mend="try --radius 1")
+        Traceback (most recent call last):
+        landscape.errors.LandscapeError: --radius: radius must be positive; got 0; try --radius 1
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        got: object = None,
+        expected: object = None,
+        mend: str | None = None,
+    ) -> None:
+        parts = [what if where is None else f"{where}: {what}"]
+        if got is not None:
+            parts.append(f"got {got}")
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        if mend is not None:
+            parts.append(mend)
+        super().__init__(" ".join("; ".join(parts).split()))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name, as a suggestion for an error message.
+
+    Args:
+        name: What the user wrote.
+        known: The names that exist.
+
+    Returns:
+        ``"did you mean 'x'?"`` where something is close, otherwise ``"choose from a, b, c"``.
+
+    Example:
+        >>> did_you_mean("digit-mlp", ["digits-mlp", "toy-quadratic"])
+        "did you mean 'digits-mlp'?"
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else "choose from " + ", ".join(names)

@@ -1,0 +1,160 @@
+"""Grids and the values of a slice on them: NumPy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The coordinates at which a slice is evaluated.
+
+    Attributes:
+        x: Shape (nx,), along the first direction.
+        y: Shape (ny,), along the second direction; None on a line.
+    """
+
+    x: Array
+    y: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(ny, nx) on a plane, (nx,) on a line: rows are y."""
+        return (len(self.x),) if self.y is None else (len(self.y), len(self.x))
+
+
+def axis(points: int, low: float, high: float) -> Array:
+    """Evenly spaced coordinates that are exactly symmetric about their middle.
+
+    Args:
+        points: How many, at least 2.
+        low: The first coordinate.
+        high: The last coordinate.
+
+    Returns:
+        Shape (points,). With an odd number of points on [-r, r] the middle one is exactly 0.
+
+    Raises:
+        LandscapeError: If there are fewer than two points, or the range is empty or not finite.
+
+    Example:
+        >>> axis(5, -1.0, 1.0)
+        array([-1. , -0.5,  0. ,  0.5,  1. ])
+    """
+    if points < 2:
+        raise LandscapeError("a grid needs at least 2 points along each axis", got=points, mend="try 51")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise LandscapeError("the range of an axis must be finite and not empty", got=f"[{low}, {high}]")
+    steps = (2 * np.arange(points) - (points - 1)) / (points - 1)
+    return (low + high) / 2 + steps * ((high - low) / 2)
+
+
+def grid(
+    points: int | tuple[int, int] = 51,
+    radius: float = 1.0,
+    *,
+    x: tuple[float, float] | Sequence[float] | None = None,
+    y: tuple[float, float] | Sequence[float] | None = None,
+    dims: int = 2,
+) -> Grid:
+    """A regular grid about the origin of a plane, or over given ranges.
+
+    Args:
+        points: Points along each axis, or (nx, ny).
+        radius: Half the width of each axis, in units of the directions.
+        x: (low, high) of the first axis instead of the radius.
+        y: (low, high) of the second axis instead of the radius.
+        dims: 2 for a plane, 1 for a line.
+
+    Returns:
+        The grid.
+
+    Raises:
+        LandscapeError: If the radius is not positive, or an axis has fewer than 2 points.
+
+    Example:
+        >>> grid(3, radius=2.0).x
+        array([-2.,  0.,  2.])
+    """
+    if x is None and not (math.isfinite(radius) and radius > 0):
+        raise LandscapeError("the radius must be positive and finite", got=radius, mend="try 1")
+    if dims not in (1, 2):
+        raise LandscapeError("a grid has 1 or 2 dimensions", got=dims)
+    nx, ny = points if isinstance(points, tuple) else (points, points)
+    across = axis(nx, *(x if x is not None else (-radius, radius)))
+    if dims == 1:
+        return Grid(across)
+    return Grid(across, axis(ny, *(y if y is not None else (-radius, radius))))
+
+
+@dataclass(frozen=True)
+class Path:
+    """A trajectory seen in a plane.
+
+    Attributes:
+        step: Shape (T,), optimizer updates.
+        x: Shape (T,), coordinate along the first direction.
+        y: Shape (T,), coordinate along the second direction.
+        off_plane: Shape (T,), Euclidean distance of the snapshot from the plane.
+        loss: Shape (T,), the snapshot's own loss.
+        plane_loss: Shape (T,), the loss at its projection into the plane.
+    """
+
+    step: NDArray[np.int64]
+    x: Array
+    y: Array
+    off_plane: Array
+    loss: Array
+    plane_loss: Array
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A slice: values on a grid over a plane (2-D) or a line (1-D).
+
+    Attributes:
+        x: Shape (nx,), coordinates along the first direction.
+        y: Shape (ny,), coordinates along the second; None for a curve.
+        fields: ``"<split>_<metric>"`` -> float64 array, (ny, nx) or (nx,): rows are y. NaN is "undefined"
+            where `done` is true, and "not computed" where it is false. Means per example; losses in nats
+            where they are cross-entropies, errors as a share of 1.
+        standard_errors: The same keys and shapes; empty or NaN where there is none.
+        done: Which points are computed.
+        meta: What this is: problem, step, plane, normalisation, seed, units. Plain JSON values.
+        path: A trajectory in the same plane, if one goes with it.
+    """
+
+    x: Array
+    y: Array | None
+    fields: Mapping[str, Array]
+    standard_errors: Mapping[str, Array] = field(default_factory=dict)
+    done: NDArray[np.bool_] | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def values(self) -> Array:
+        """The first metric: (ny, nx), or (nx,) for a curve."""
+        return next(iter(self.fields.values()))
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.fields:
+            raise LandscapeError(
+                f"the surface has no field '{name}'", mend="it has " + ", ".join(sorted(self.fields))
+            )
+        return self.fields[name]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every point is computed."""
+        return self.done is None or bool(self.done.all())
