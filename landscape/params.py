@@ -242,4 +242,6 @@ def require_same_shapes(wanted: Layout, got: Mapping[str, Any], where: object) -
             raise LandscapeError(f"tensor '{info.name}' is missing", where=where, expected=f"shape {info.shape}")
         shape = tuple(got[info.name].shape)
         if shape != info.shape:
-            raise LandscapeError(f"tensor '{info.name}' has another shape", where=where, got=shape, expected=info.shape)
+            raise LandscapeError(
+                f"tensor '{info.name}' has another shape", where=where, got=shape, expected=info.shape
+            )

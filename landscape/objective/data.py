@@ -1,0 +1,181 @@
+"""Data of a split, collected once and kept resident: no loader runs while a landscape is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler, WeightedRandomSampler
+
+from landscape.errors import LandscapeError
+from landscape.params import to_bytes
+
+Tree: TypeAlias = Any  # a tensor, or a tuple, list or dictionary of trees
+
+# Without a measurement: so many input numbers per micro-batch keep a layer's activations near the caches.
+_ELEMENTS_PER_MICRO_BATCH = 2**18
+# A token stands for a vector of about this many numbers once it is embedded.
+_NUMBERS_PER_TOKEN = 64
+
+
+def tree_map(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    """Apply a function to every tensor of a tree of tuples, lists and dictionaries."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, Mapping):
+        return {key: tree_map(function, value) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        return tuple(tree_map(function, value) for value in tree)
+    raise LandscapeError("data must be tensors", got=type(tree).__name__, mend="collate it into tensors first")
+
+
+def leaves(tree: Tree) -> list[Tensor]:
+    """The tensors of a tree, in order."""
+    found: list[Tensor] = []
+    tree_map(lambda tensor: found.append(tensor) or tensor, tree)  # type: ignore[func-returns-value]
+    return found
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one split.
+
+    Attributes:
+        inputs: A tensor, or a tuple or dictionary of tensors, examples along the first axis.
+        targets: Likewise.
+    """
+
+    inputs: Tree
+    targets: Tree
+
+    @property
+    def count(self) -> int:
+        """The number of examples."""
+        return leaves(self.inputs)[0].shape[0]
+
+    @property
+    def integer_targets(self) -> bool:
+        """Whether the targets are class numbers, so that an error rate has a meaning."""
+        return isinstance(self.targets, Tensor) and self.targets.dtype in (
+            torch.int64,
+            torch.int32,
+            torch.uint8,
+        )
+
+    def to(self, device: torch.device, dtype: torch.dtype | None) -> Split:
+        """On a device, with real numbers in the given type (None leaves them)."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+        return Split(tree_map(move, self.inputs), tree_map(move, self.targets))
+
+    def batches(self, size: int) -> Iterator[tuple[Tree, Tree]]:
+        """Micro-batches in order; views, not copies."""
+        for start in range(0, self.count, size):
+            part = slice(start, start + size)
+            yield tree_map(lambda t: t[part], self.inputs), tree_map(lambda t: t[part], self.targets)  # noqa: B023
+
+    def default_batch_size(self) -> int:
+        """A micro-batch size that suits most models on a CPU."""
+        per_example = sum(
+            tensor[0].numel() * (1 if tensor.is_floating_point() else _NUMBERS_PER_TOKEN)
+            for tensor in leaves(self.inputs)
+        )
+        return max(32, min(8192, _ELEMENTS_PER_MICRO_BATCH // max(1, per_example)))
+
+    def digest(self) -> str:
+        """The SHA-256 of all examples in order."""
+        sha = hashlib.sha256()
+        for tensor in (*leaves(self.inputs), *leaves(self.targets)):
+            sha.update(f"{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
+            sha.update(to_bytes(tensor))
+        return sha.hexdigest()
+
+
+def as_split(source: Any, name: str) -> Split:
+    """Collect data into a resident split.
+
+    Args:
+        source: A pair (inputs, targets), a `torch.utils.data.Dataset` of such pairs, a DataLoader over
+            one that neither shuffles nor drops, or a Split.
+        name: The name of the split, for messages.
+
+    Returns:
+        The split.
+
+    Raises:
+        LandscapeError: If the data change from one pass to the next, are empty, or are not tensors.
+    """
+    if isinstance(source, Split):
+        split = source
+    elif isinstance(source, DataLoader):
+        split = _from_loader(source, name)
+    elif isinstance(source, tuple | list) and len(source) == 2:
+        split = Split(_tidy(source[0]), _tidy(source[1]))
+    elif isinstance(source, Dataset) or hasattr(source, "__getitem__"):
+        split = _from_loader(DataLoader(source, batch_size=256), name)
+    else:
+        raise LandscapeError(
+            f"the {name} data are of a kind that cannot be read",
+            got=type(source).__name__,
+            expected="(inputs, targets) tensors, a Dataset or a DataLoader",
+        )
+    counts = {tensor.shape[0] if tensor.ndim else 0 for tensor in (*leaves(split.inputs), *leaves(split.targets))}
+    if len(counts) != 1:
+        raise LandscapeError(f"inputs and targets of the {name} data differ in length", got=sorted(counts))
+    if split.count == 0:
+        raise LandscapeError(f"the {name} data are empty")
+    return split
+
+
+def _tidy(tree: Tree) -> Tree:
+    return tree_map(lambda tensor: tensor.detach(), tree)
+
+
+def _from_loader(loader: DataLoader[Any], name: str) -> Split:
+    where = f"the {name} loader"
+    if isinstance(loader.sampler, RandomSampler | WeightedRandomSampler):
+        raise LandscapeError(
+            "shuffles, so the same weights would meet other examples at every point",
+            where=where,
+            mend="pass shuffle=False, or the Dataset itself",
+        )
+    if loader.drop_last and loader.batch_size and len(loader.dataset) % loader.batch_size:  # type: ignore[arg-type]
+        raise LandscapeError(
+            "drops the last examples", where=where, mend="pass drop_last=False, or the Dataset itself"
+        )
+    batches = [_pair(batch, where) for batch in loader]
+    if not batches:
+        raise LandscapeError("yields nothing", where=where)
+    again = _pair(next(iter(loader)), where)
+    if not _same(batches[0], again):
+        raise LandscapeError(
+            "gives other examples on a second pass (random augmentation or sampling)",
+            where=where,
+            mend="pass a dataset without augmentation",
+        )
+    return Split(_concatenate([x for x, _ in batches]), _concatenate([y for _, y in batches]))
+
+
+def _pair(batch: Any, where: str) -> tuple[Tree, Tree]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise LandscapeError("must yield pairs (inputs, targets)", where=where, got=type(batch).__name__)
+    return batch[0], batch[1]
+
+
+def _same(a: Tree, b: Tree) -> bool:
+    return all(torch.equal(left, right) for left, right in zip(leaves(a), leaves(b), strict=True))
+
+
+def _concatenate(trees: list[Tree]) -> Tree:
+    first = trees[0]
+    if isinstance(first, Mapping):
+        return {key: _concatenate([tree[key] for tree in trees]) for key in first}
+    if isinstance(first, tuple | list):
+        return tuple(_concatenate([tree[i] for tree in trees]) for i in range(len(first)))
+    return torch.cat([tree.detach() for tree in trees])

@@ -1,0 +1,215 @@
+"""A private copy of a model in evaluation mode that measures losses at whatever weights are put into it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import LandscapeError
+from landscape.layout import Layout
+from landscape.objective import losses
+from landscape.objective.data import Split, Tree
+from landscape.params import Tensors
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over examples.
+
+    Attributes:
+        mean: The mean per example, summed in float64.
+        standard_error: The standard deviation over examples divided by the square root of their number;
+            NaN where the loss cannot be taken apart into examples.
+    """
+
+    mean: float
+    standard_error: float
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A deep copy in evaluation mode that nothing trains.
+
+    Raises:
+        LandscapeError: If the model cannot be copied.
+    """
+    try:
+        copied = copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise LandscapeError("the model cannot be copied", got=error) from error
+    return copied.eval().requires_grad_(False)
+
+
+def forward(model: nn.Module, inputs: Tree) -> Any:
+    """Call a model on inputs: a tuple as positional, a dictionary as named arguments."""
+    if isinstance(inputs, Tensor):
+        return model(inputs)
+    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+
+
+class Evaluator:
+    """Measures means over resident data at the weights it holds.
+
+    Args:
+        model: The model; a private copy is made.
+        layout: Its layout.
+        loss: ``loss(output, target)``, the mean over examples.
+        splits: Name -> data.
+        weight_decay: The coefficient of the penalty, half of it times the squared norm.
+        device: Where to compute.
+        dtype: The type of real numbers; None leaves the model's own.
+        batch_size: Examples per forward pass; None chooses.
+
+    Attributes:
+        storage: Name -> tensor of the private copy; write into these in place to move the weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layout: Layout,
+        loss: Callable[..., Tensor],
+        splits: Mapping[str, Split],
+        *,
+        weight_decay: float,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        batch_size: int | None,
+    ) -> None:
+        self._model = private_copy(model).to(device=device, dtype=dtype)
+        self._layout = layout
+        self._loss = loss
+        self._splits = {name: split.to(device, dtype) for name, split in splits.items()}
+        self._weight_decay = weight_decay
+        self.batch_size = batch_size or next(iter(splits.values())).default_batch_size()
+        state = dict(self._model.named_parameters()) | dict(self._model.named_buffers())
+        self.storage: Tensors = {info.name: state[info.name] for info in layout if info.tied_to is None}
+        self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
+        self._per_example = self._find_per_example()
+
+    def _find_per_example(self) -> Callable[[Any, Any], Tensor] | None:
+        inputs, targets = next(next(iter(self._splits.values())).batches(self.batch_size))
+        with torch.inference_mode():
+            output = forward(self._model, inputs)
+            losses.batch_mean(self._loss, output, targets)
+            return losses.per_example(self._loss, output, targets)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that can be measured here."""
+        has_error = next(iter(self._splits.values())).integer_targets
+        return ("loss", *(("error",) if has_error else ()), "penalty", "total")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self._splits)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy weights in; buffers that are not given are the model's own.
+
+        Args:
+            tensors: Name -> tensor, with every parameter of the model.
+
+        Raises:
+            LandscapeError: If a parameter is missing, a name is unknown, or a shape differs.
+        """
+        self._check(tensors)
+        with torch.inference_mode():
+            for name, held in self.storage.items():
+                held.copy_(tensors[name] if name in tensors else self._own_buffers[name])
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        known = {info.name: info for info in self._layout}
+        for name, tensor in tensors.items():
+            if name not in known:
+                raise LandscapeError(f"the model has no tensor '{name}'", where="weights")
+            if tuple(tensor.shape) != known[name].shape:
+                raise LandscapeError(
+                    f"tensor '{name}' has another shape",
+                    where="weights",
+                    got=tuple(tensor.shape),
+                    expected=known[name].shape,
+                )
+        missing = [info.name for info in self._layout.stored("parameter") if info.name not in tensors]
+        if missing:
+            raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
+
+    def output(self, split: str, size: int) -> Any:
+        """The model's output on the first examples of a split."""
+        inputs, _ = next(self._splits[split].batches(size))
+        with torch.inference_mode():
+            return forward(self._model, inputs)
+
+    def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
+        """Means over all examples of some splits at the weights held.
+
+        Args:
+            splits: Names of splits.
+            metrics: Some of `metrics`.
+
+        Returns:
+            ``"<split>_<metric>"`` -> estimate.
+        """
+        penalty = self._penalty() if {"penalty", "total"} & set(metrics) else 0.0
+        found = {}
+        for split in splits:
+            measured = self._measure_split(self._splits[split])
+            for metric in metrics:
+                found[f"{split}_{metric}"] = _pick(metric, measured, penalty)
+        return found
+
+    def _measure_split(self, split: Split) -> dict[str, Estimate]:
+        parts: dict[str, list[Tensor]] = {}
+        with torch.inference_mode():
+            for inputs, targets in split.batches(self.batch_size):
+                output = forward(self._model, inputs)
+                for metric, terms in self._terms(output, targets, split).items():
+                    parts.setdefault(metric, []).append(terms)
+            totals = {metric: torch.stack(terms).sum(0).tolist() for metric, terms in parts.items()}
+        apart = {"loss": self._per_example is not None, "error": True}
+        return {metric: _estimate(sums, split.count, apart[metric]) for metric, sums in totals.items()}
+
+    def _terms(self, output: Any, targets: Tree, split: Split) -> dict[str, Tensor]:
+        """For each metric the sum and the sum of squares over a micro-batch, float64, shape (2,)."""
+        if self._per_example is None:
+            count = next(iter([targets] if isinstance(targets, Tensor) else targets.values())).shape[0]
+            mean = losses.batch_mean(self._loss, output, targets).double() * count
+            terms = {"loss": torch.stack([mean, torch.full_like(mean, math.nan)])}
+        else:
+            terms = {"loss": _two_sums(self._per_example(output, targets))}
+        if split.integer_targets:
+            terms["error"] = _two_sums(losses.wrong(output, targets))
+        return terms
+
+    def _penalty(self) -> float:
+        moving = [self.storage[info.name] for info in self._layout.moving()]
+        with torch.inference_mode():
+            return self._weight_decay / 2 * float(sum((t.double() ** 2).sum() for t in moving))
+
+
+def _two_sums(values: Tensor) -> Tensor:
+    exact = values.double()
+    return torch.stack([exact.sum(), (exact * exact).sum()])
+
+
+def _estimate(sums: Sequence[float], count: int, apart: bool) -> Estimate:
+    total, squares = sums
+    mean = total / count
+    if not apart or count < 2:
+        return Estimate(mean, math.nan)
+    variance = (squares - total * mean) / (count - 1)
+    return Estimate(mean, math.sqrt(max(variance, 0.0) / count) if variance == variance else math.nan)
+
+
+def _pick(metric: str, measured: Mapping[str, Estimate], penalty: float) -> Estimate:
+    if metric == "penalty":
+        return Estimate(penalty, 0.0)
+    if metric == "total":
+        return Estimate(measured["loss"].mean + penalty, measured["loss"].standard_error)
+    return measured[metric]

@@ -1,0 +1,169 @@
+"""The objective: a deterministic function from weights to means per example over resident data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective.data import Split, as_split
+from landscape.objective.evaluator import Evaluator
+from landscape.objective.probe import require_deterministic
+from landscape.params import Weights, layout_of, resolve
+
+
+class Objective:
+    """Model + data + loss, functional over weights and buffers, in evaluation mode.
+
+    The model is never changed: all work is done on a private copy. Means are sums over single examples in
+    float64 divided by their number, so they do not depend on the micro-batch beyond the rounding of the
+    forward pass. A loss without a ``reduction`` argument is averaged over micro-batches weighted by their
+    size, and then has no standard error.
+
+    Args:
+        model: Any module. A tensor of inputs is passed as it is, a tuple as positional and a dictionary as
+            named arguments.
+        loss: ``loss(output, target)``, the mean over examples, in the manner of `torch.nn.functional`.
+        train: (inputs, targets) tensors, a Dataset of such pairs, or a DataLoader that does not shuffle.
+        test: Likewise, or None.
+        weight_decay: Coefficient lambda of the penalty (lambda / 2) * squared norm of the trainable parameters.
+        unit: The unit of the loss; ``"nats"`` for cross-entropies.
+        problem: The name of the problem this was built from, if any.
+        problem_args: The options that rebuild it.
+        device: Where to compute.
+        batch_size: Examples per forward pass; None chooses.
+
+    Raises:
+        LandscapeError: If the data are empty or change from pass to pass, or the model is not
+            deterministic (live dropout, statistics that move, outputs that depend on the batch).
+
+    Example:
+        >>> model = nn.Linear(2, 2)
+        >>> x, y = torch.eye(2), torch.tensor([0, 1])
+        >>> objective = Objective(model, loss=nn.functional.cross_entropy, train=(x, y))
+        >>> 0 < objective.value(model) < 10
+        True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        loss: Callable[..., Tensor],
+        train: Any,
+        test: Any = None,
+        weight_decay: float = 0.0,
+        unit: str | None = None,
+        problem: str = "",
+        problem_args: Mapping[str, Any] | None = None,
+        device: str | torch.device = "cpu",
+        batch_size: int | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
+        self.model = model
+        self.loss = loss
+        self.layout = layout_of(model)
+        self.weight_decay = weight_decay
+        self.unit = unit if unit is not None else _unit_of(loss)
+        self.problem = problem
+        self.problem_args = dict(problem_args or {})
+        self.data: dict[str, Split] = {"train": as_split(train, "train")}
+        if test is not None:
+            self.data["test"] = as_split(test, "test")
+        self._device = torch.device(device)
+        self._batch_size = batch_size
+        self._native = self.evaluator()
+        self._digests: dict[str, str] = {}
+        require_deterministic(self._native)
+
+    def evaluator(self, dtype: torch.dtype | None = None) -> Evaluator:
+        """A private copy of model and data that measures at the weights put into it.
+
+        Args:
+            dtype: The type of real numbers; None is the model's own.
+        """
+        return Evaluator(
+            self.model,
+            self.layout,
+            self.loss,
+            self.data,
+            weight_decay=self.weight_decay,
+            device=self._device,
+            dtype=dtype,
+            batch_size=self._batch_size,
+        )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits: ``"train"``, and ``"test"`` where there is one."""
+        return tuple(self.data)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can be measured: ``"loss"``, ``"error"`` where targets are classes, ``"penalty"``, ``"total"``."""
+        return self._native.metrics
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of each metric; an error is a share of 1."""
+        return {metric: "" if metric == "error" else self.unit for metric in self.metrics}
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per forward pass."""
+        return self._native.batch_size
+
+    def value(self, weights: Weights, split: str = "train", metric: str = "loss") -> float:
+        """The mean per example at some weights.
+
+        Args:
+            weights: A snapshot, a model, or a name -> tensor dictionary; buffers that it lacks are the model's.
+            split: ``"train"`` or ``"test"``.
+            metric: ``"loss"`` (without the penalty), ``"error"``, ``"penalty"`` or ``"total"``.
+
+        Returns:
+            The mean.
+
+        Raises:
+            LandscapeError: If the split or metric does not exist, or the weights do not fit the model.
+        """
+        return self.values(weights, [split], [metric])[f"{split}_{metric}"]
+
+    def values(
+        self, weights: Weights, splits: list[str] | None = None, metrics: list[str] | None = None
+    ) -> dict[str, float]:
+        """Several means in one pass per split: ``"<split>_<metric>"`` -> mean per example."""
+        chosen = metrics or [metric for metric in self.metrics if metric in ("loss", "error")]
+        self.require(splits or self.splits, chosen)
+        _, tensors = resolve(weights)
+        self._native.load(tensors)
+        measured = self._native.measure(splits or self.splits, chosen)
+        return {name: estimate.mean for name, estimate in measured.items()}
+
+    def require(self, splits: Any, metrics: Any) -> None:
+        """Check names of splits and metrics.
+
+        Raises:
+            LandscapeError: With the nearest name, at the first that does not exist.
+        """
+        for given, known, word in ((splits, self.splits, "split"), (metrics, self.metrics, "metric")):
+            for name in given:
+                if name not in known:
+                    raise LandscapeError(f"this objective has no {word} '{name}'", mend=did_you_mean(name, known))
+
+    def data_digest(self, split: str) -> str:
+        """The SHA-256 of the examples of a split."""
+        if split not in self._digests:
+            self._digests[split] = self.data[split].digest()
+        return self._digests[split]
+
+
+def _unit_of(loss: Callable[..., Tensor]) -> str:
+    is_entropy = loss in (nn.functional.cross_entropy, nn.functional.nll_loss) or isinstance(
+        loss, nn.CrossEntropyLoss | nn.NLLLoss
+    )
+    return "nats" if is_entropy else ""
