@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: one module per subcommand, arguments to one library call to text or file."""

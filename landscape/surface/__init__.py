@@ -1,1 +1,22 @@
-"""(to be written)"""
+"""Slices: the loss on a grid over a plane or a line. Values and files need no torch; evaluation does."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from landscape.surface.values import Grid, Path, Surface, axis, grid
+
+if TYPE_CHECKING:
+    from landscape.surface.evaluation import evaluate as evaluate
+    from landscape.surface.store import read_surface as read_surface
+    from landscape.surface.store import save_surface as save_surface
+
+__all__ = ["Grid", "Path", "Surface", "axis", "evaluate", "grid", "read_surface", "save_surface"]
+_HOME = {"evaluate": "evaluation", "read_surface": "store", "save_surface": "store"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"landscape.surface.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'landscape.surface' has no attribute '{name}'")

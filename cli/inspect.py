@@ -1,0 +1,84 @@
+"""`landscape inspect`: what is in a file, without importing torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from .shared import json_option, print_json
+
+
+@click.command(
+    epilog="Example: landscape inspect checkpoints/digits-mlp.h5",
+    help="Say what is in a trajectory or a surface FILE: problem, snapshots, tensors, metrics.",
+)
+@click.argument("file")
+@json_option
+def command(file: str, as_json: bool) -> None:
+    """Print a summary."""
+    from landscape.storage import kind_of
+
+    document = _surface(file) if kind_of(file) == "landscape/surface" else _trajectory(file)
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n".join(_lines(file, document)))
+
+
+def _trajectory(file: str) -> dict[str, Any]:
+    from landscape.trajectory.schema import summary
+
+    return summary(file).to_json()
+
+
+def _surface(file: str) -> dict[str, Any]:
+    from landscape.surface.store import describe_surface
+
+    return describe_surface(file)
+
+
+def _lines(file: str, document: dict[str, Any]) -> list[str]:
+    if document["format"] == "landscape/surface":
+        return _surface_lines(file, document)
+    state = "finished" if document["finished"] else "not finished (go on with: landscape train ... --resume)"
+    options = " ".join(f"{key}={value}" for key, value in document["problem_args"].items())
+    steps = document["steps"]
+    span = f", steps {steps[0]} to {steps[-1]}" if steps else ""
+    lines = [
+        f"{file}: trajectory, schema {document['schema']}",
+        f"  problem     {document['problem'] or '(own code)'} {options}".rstrip(),
+        f"  snapshots   {document['snapshots']}{span}",
+        f"  parameters  {document['parameters']:,}",
+        f"  state       {state}",
+    ]
+    if document["branches"]:
+        lines.append(f"  branches    {len(document['branches'])}")
+    lines.append("  metrics" + " " * 14 + "first       best       last")
+    for name, numbers in document["metrics"].items():
+        shown = " ".join(f"{_number(numbers[key]):>10}" for key in ("first", "best", "last"))
+        lines.append(f"    {name:<14} {shown}")
+    lines.append("  tensors")
+    width = max((len(tensor["name"]) for tensor in document["tensors"]), default=0)
+    for tensor in document["tensors"]:
+        shape = "x".join(map(str, tensor["shape"])) or "scalar"
+        tied = f"  (another name of {tensor['tied_to']})" if tensor["tied_to"] else ""
+        lines.append(f"    {tensor['name']:<{width}}  {tensor['kind']:<9} {shape:<14} {tensor['dtype']}{tied}")
+    return lines
+
+
+def _surface_lines(file: str, document: dict[str, Any]) -> list[str]:
+    shape = " x ".join(map(str, document["shape"]))
+    lines = [
+        f"{file}: surface, schema {document['schema']}",
+        f"  kind        {document['kind']} of {document['problem'] or '(own code)'} at step {document['step']}",
+        f"  grid        {shape}, {document['done']} of {document['points']} computed",
+        "  fields" + " " * 15 + "min        max   NaN   inf",
+    ]
+    for name, numbers in document["fields"].items():
+        low, high = _number(numbers["min"]), _number(numbers["max"])
+        lines.append(f"    {name:<14} {low:>10} {high:>10} {numbers['nan']:>5} {numbers['inf']:>5}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"

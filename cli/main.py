@@ -1,0 +1,84 @@
+"""The command `landscape`: its subcommands, and how every failure is told in one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from landscape import LandscapeError, __version__
+from landscape.errors import did_you_mean
+
+_COMMANDS = {
+    "demo": "train a small network and draw its landscape: the tour in under a minute",
+    "train": "train a built-in problem and record its trajectory",
+    "inspect": "say what is in a trajectory or a surface",
+    "plot": "draw a slice of a trajectory's landscape, or a stored surface",
+    "problems": "list the built-in problems and their options",
+}
+
+
+class _Commands(click.Group):
+    """Finds subcommands by name and imports only the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"landscape.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
+            raise LandscapeError(f"unknown command '{args[0]}'", mend=did_you_mean(args[0], _COMMANDS))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Begin with: landscape demo. Each command has its own -h with an example.",
+)
+@click.version_option(__version__, prog_name="landscape")
+def cli() -> None:
+    """Draw the loss landscape of a trained network, and say how far to believe the drawing."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command: exit 0 done, 2 wrong input (one line), 130 interrupted, 1 our fault (traceback)."""
+    try:
+        outcome: Any = cli.main(args=arguments, prog_name="landscape", standalone_mode=False)
+    except click.ClickException as error:
+        _say(f"{_command_of(error)}: {error.format_message()}")
+        sys.exit(2)
+    except LandscapeError as error:
+        _say(f"landscape: {error}")
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort) as error:
+        _say(f"landscape: interrupted; {str(error) or 'what was finished is kept'}")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output left; nobody is there to be told.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _command_of(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context is not None else "landscape"
+
+
+def _say(message: str) -> None:
+    click.echo(" ".join(message.split()), err=True)

@@ -1,0 +1,207 @@
+"""`landscape plot`: a slice of a trajectory's landscape, or a stored surface, as a picture."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from .shared import data_option, json_option, print_json, progress_bar
+
+from landscape import LandscapeError
+
+_SUFFIXES = [".png", ".pdf", ".svg"]
+_FOR_TRAJECTORIES = (
+    *("at", "plane", "points", "radius", "normalize", "one_d", "seed"),
+    *("bn", "dtype", "engine", "save_surface"),
+)
+
+
+@click.command(
+    epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save-surface s.h5",
+    help="Draw FILE: a slice of a trajectory's landscape, or a surface that was saved before (without torch).",
+)
+@click.argument("file")
+@click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
+@click.option(
+    "--kind", help="curve (1-D), surface (2-D) or trajectory (path in its PCA plane). [default: surface]"
+)
+@click.option("--at", metavar="STEP", help="The snapshot at the centre: a step, or last. [default: last]")
+@click.option("--plane", help="random, pca, or snapshots:STEP,STEP[,STEP]. [default: random]")
+@click.option("--points", type=int, help="Points along each axis. [default: 51]")
+@click.option(
+    "--radius", type=float, help="Half the width, in units of the directions. [default: 1; paths: fitted]"
+)
+@click.option("--normalize", help="filter, layer, weight or none. [default: filter]")
+@click.option("--one-d", help="Biases and gains: ignore (they stay) or norm. [default: ignore]")
+@click.option("--seed", type=int, help="Draws random directions. [default: 0]")
+@click.option("--metric", help="loss, error, penalty or total. [default: loss]")
+@click.option("--split", help="train or test. [default: train; a curve shows both]")
+@click.option("--bn", help="Normalisation statistics between snapshots: frozen or interpolate. [default: frozen]")
+@click.option("--dtype", help="float32 or float64. [default: the model's own]")
+@click.option("--engine", help="auto or sequential. [default: auto]")
+@click.option("--view", help="Of a surface: contour, 3d or both. [default: contour]")
+@click.option("--save-surface", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them.")
+@data_option
+@click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
+@json_option
+def command(
+    file: str,
+    output: str | None,
+    metric: str | None,
+    split: str | None,
+    view: str | None,
+    data: str | None,
+    other_data: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Draw, and say what is seen."""
+    from landscape.storage import kind_of, require_writable
+
+    is_surface = kind_of(file) == "landscape/surface"
+    wanted = {name: value for name, value in given.items() if value is not None}
+    picture = Path(
+        output or f"{Path(file).stem}-{wanted.get('kind') or ('picture' if is_surface else 'surface')}.png"
+    )
+    require_writable(picture, _SUFFIXES)
+    began = time.monotonic()
+    surface = _stored(file, wanted) if is_surface else _evaluated(file, wanted, metric, split, data, other_data)
+    _draw(surface, picture, metric, split, view)
+    document = describe(surface) | {"picture": str(picture), "surface": given["save_surface"]}
+    document["seconds"] = time.monotonic() - began
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n".join(report(document)))
+
+
+def _stored(file: str, wanted: dict[str, Any]) -> Any:
+    from landscape.surface.store import read_surface
+
+    refused = [f"--{name.replace('_', '-')}" for name in _FOR_TRAJECTORIES if name in wanted]
+    if refused:
+        raise LandscapeError(
+            f"{', '.join(refused)} cannot change a stored surface", where=file, mend="give the trajectory instead"
+        )
+    surface = read_surface(file)
+    if wanted.get("kind") not in (None, surface.meta.get("kind")):
+        raise LandscapeError(
+            f"the file holds a {surface.meta.get('kind')}", where=file, got=f"--kind {wanted['kind']}"
+        )
+    return surface
+
+
+def _evaluated(
+    file: str, wanted: dict[str, Any], metric: str | None, split: str | None, data: str | None, other_data: bool
+) -> Any:
+    from landscape.pipeline import Slice, objective_of, slice_of
+    from landscape.storage import require_writable
+    from landscape.trajectory import open_trajectory
+
+    save = wanted.pop("save_surface", None)
+    slice_wanted = Slice(**wanted, splits=(split,) if split else ())
+    if save is not None:
+        require_writable(save, [".h5", ".hdf5"])
+    run = open_trajectory(file)
+    if len(run) == 0:
+        raise LandscapeError("the trajectory holds no snapshot yet", where=file, mend="train longer")
+    run.index_of(slice_wanted.at)
+    objective = objective_of(run, data=data, other_data=other_data)
+    extra = (metric,) if metric in ("penalty", "total") else ()
+    measured = tuple(name for name in ("loss", "error") if name in objective.metrics) + extra
+    objective.require((split,) if split else (), (metric,) if metric else ())
+    slice_wanted = Slice(**wanted, splits=slice_wanted.splits, metrics=measured)
+    try:
+        with progress_bar(f"{slice_wanted.kind} of {run.problem}", "point") as update:
+            return slice_of(run, objective, slice_wanted, save=save, progress=update)
+    except KeyboardInterrupt:
+        kept = (
+            f"the points computed are kept in {save}; run the same command to go on"
+            if save
+            else "nothing was kept"
+        )
+        raise KeyboardInterrupt(kept) from None
+
+
+def _draw(surface: Any, picture: Path, metric: str | None, split: str | None, view: str | None) -> None:
+    from landscape import render
+
+    field = None
+    if metric or split:
+        first_split, first_metric = next(iter(surface.fields)).split("_", 1)
+        field = f"{split or first_split}_{metric or first_metric}"
+        _ = surface[field]
+    render.save(render.picture(surface, field=field, view=view or "contour"), picture)
+
+
+def describe(surface: Any) -> dict[str, Any]:
+    """The numbers that a reader of the picture wants, as plain values."""
+    import numpy as np
+
+    from landscape import render
+    from landscape.surface.store import summarise
+
+    meta = dict(surface.meta)
+    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
+    document: dict[str, Any] = {
+        "kind": meta.get("kind"),
+        "problem": meta.get("problem"),
+        "step": meta.get("step"),
+        "shape": list(surface.values.shape),
+        "points": int(done.size),
+        "computed": int(done.sum()),
+        "plane": meta.get("plane", {}),
+        "bn": meta.get("bn"),
+        "dtype": meta.get("dtype"),
+        "center": _center(surface),
+        "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
+    }
+    if surface.path is not None:
+        gap = np.abs(surface.path.loss - surface.path.plane_loss)
+        document["path"] = {
+            "snapshots": len(surface.path.step),
+            "max_off_plane": float(surface.path.off_plane.max()),
+            "median_loss_difference": float(np.median(gap)),
+            "motion_held": meta["plane"]["motion_held"],
+            "verdict": render.verdict(surface.path, meta),
+        }
+    return document
+
+
+def _center(surface: Any) -> dict[str, float] | None:
+    """The values where all coordinates are 0, if the grid has that point."""
+    axes = [surface.x] if surface.y is None else [surface.y, surface.x]
+    places = [abs(axis).argmin() for axis in axes]
+    if any(axis[place] != 0 for axis, place in zip(axes, places, strict=True)):
+        return None
+    return {name: float(values[tuple(places)]) for name, values in surface.fields.items()}
+
+
+def report(document: dict[str, Any]) -> list[str]:
+    """The same in a few lines for a person."""
+    shape = " x ".join(map(str, reversed(document["shape"])))
+    lines = [
+        f"{document['picture']}: {document['kind']} of {document['problem']} at step {document['step']}, {shape}"
+    ]
+    lines.append(f"  computed in {document['seconds']:.1f} s, {document['plane'].get('kind')} plane")
+    if document["center"]:
+        lines.append("  centre  " + "  ".join(f"{name} {value:.6g}" for name, value in document["center"].items()))
+    for name, numbers in document["fields"].items():
+        if numbers["min"] is not None:
+            lines.append(f"  {name:<12} from {numbers['min']:.4g} to {numbers['max']:.4g}")
+        if numbers["nan"] or numbers["inf"]:
+            lines.append(
+                f"  {name:<12} {numbers['nan']} points are NaN, {numbers['inf']} infinite; drawn as masked"
+            )
+    moved = document["plane"].get("report")
+    if moved:
+        lines.append(
+            f"  moved {moved['normalized']['count']} tensors ({moved['filters']} filters, "
+            f"{moved['zero_filters']} of norm 0), kept {moved['zeroed']['count']} biases and gains, "
+            f"{moved['frozen']['count']} frozen, {moved['buffers']['count']} buffers"
+        )
+    if "path" in document:
+        lines.append(f"  {document['path']['verdict']}")
+    return lines

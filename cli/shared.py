@@ -1,0 +1,70 @@
+"""What subcommands share: JSON on stdout, progress on stderr, options in pairs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+data_option = click.option(
+    "--data", metavar="DIR", help="The data of problems that need some. [default: the folder LANDSCAPE_DATA names]"
+)
+
+
+def print_json(document: Any) -> None:
+    """Print a document on stdout; numbers that are not finite become null."""
+    click.echo(json.dumps(_finite(document), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    """``("width=32", ...)`` as a dictionary.
+
+    Raises:
+        LandscapeError: If one has no equals sign, or a name comes twice.
+    """
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise LandscapeError("not a setting", where="--set", got=f"'{pair}'", expected="NAME=VALUE")
+        if name.strip() in settings:
+            raise LandscapeError(f"'{name.strip()}' is set twice", where="--set")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+@contextmanager
+def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
+    """A bar on stderr, silent when that is not a terminal.
+
+    Yields:
+        A function (done, in all, numbers to show) to be called as the work goes on.
+    """
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit=unit, disable=None, leave=False) as bar:
+
+        def update(done: int, total: int, shown: Mapping[str, float] | None = None) -> None:
+            bar.total = total
+            if shown:
+                bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()}, refresh=False)
+            bar.update(done - bar.n)
+
+        yield update

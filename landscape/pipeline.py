@@ -1,0 +1,221 @@
+"""The one place where the stages meet: from a trajectory to the slice that a picture shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landscape import problems, projection
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective import Objective
+from landscape.projection import Plane, Projected
+from landscape.surface import Grid, Surface, evaluate, grid
+from landscape.surface.evaluation import Progress
+from landscape.trajectory import Snapshot, Trajectory
+
+KINDS = ("curve", "surface", "trajectory")
+
+# Room around a path or around snapshots, as a share of their extent on either side.
+_MARGIN = 0.25
+# Li et al. 2018 draw interpolations on [-0.5, 1.5].
+_INTERPOLATION_MARGIN = 0.5
+
+
+def objective_of(
+    run: Trajectory, *, data: str | os.PathLike[str] | None = None, other_data: bool = False
+) -> Objective:
+    """Rebuild the objective of a trajectory from what its file says: built-in problems only.
+
+    Args:
+        run: The trajectory.
+        data: The folder of the data, for problems that need one.
+        other_data: Go on if the data are not those of the training.
+
+    Returns:
+        The objective, with the penalty of the training.
+
+    Raises:
+        LandscapeError: If the problem is not built in, the data are missing, or are other data.
+    """
+    if run.problem not in problems.names():
+        raise LandscapeError(
+            f"the problem '{run.problem}' is not built in, and a file never brings code to run",
+            where=run.path,
+            mend="build the Objective in Python and call landscape.evaluate",
+        )
+    objective = problems.build(run.problem, run.problem_args, seed=run.seed or 0, data=data)
+    trained_on = run.training.get("data")
+    if trained_on is not None and trained_on != objective.data_digest("train") and not other_data:
+        raise LandscapeError(
+            "the training data are not those of the run",
+            where=run.path,
+            got=objective.data_digest("train")[:12],
+            expected=trained_on[:12],
+            mend="pass the same data with --data, or --other-data to draw on these",
+        )
+    return objective.penalised(run.training.get("weight_decay", 0.0))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What is to be drawn.
+
+    Attributes:
+        kind: ``"curve"``, ``"surface"`` or ``"trajectory"``.
+        at: The step at the centre, or ``"last"``; a trajectory is drawn up to it.
+        plane: ``"random"``, ``"pca"``, or ``"snapshots:A,B[,C]"``: two steps for a curve, three for a surface.
+        points: Points along each axis.
+        radius: Half the width, in units of the directions; None is 1 on random planes and, elsewhere, what
+            shows the path or the snapshots with a margin. On a line through two snapshots, the room beyond
+            either, as a share of their distance; None is 0.5.
+        normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``.
+        one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
+        seed: Draws random directions.
+        bn: ``"frozen"`` or ``"interpolate"``, for planes through snapshots.
+        splits: ``"train"``, ``"test"`` or both; empty is both for a curve and train otherwise.
+        metrics: What to measure; empty is the loss, and the error where there is one.
+        dtype: ``"float32"``, ``"float64"``; None is the model's own.
+        engine: ``"auto"`` or an engine's name.
+    """
+
+    kind: str = "surface"
+    at: int | str = "last"
+    plane: str | None = None
+    points: int = 51
+    radius: float | None = None
+    normalize: str = "filter"
+    one_d: str = "ignore"
+    seed: int = 0
+    bn: str = "frozen"
+    splits: Sequence[str] = field(default_factory=tuple)
+    metrics: Sequence[str] = field(default_factory=tuple)
+    dtype: str | None = None
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise LandscapeError(f"unknown kind '{self.kind}'", mend=did_you_mean(self.kind, KINDS))
+        if self.dtype not in (None, "float32", "float64"):
+            raise LandscapeError(f"unknown dtype '{self.dtype}'", expected="float32 or float64")
+        if self.plane is not None and self.plane not in ("random", "pca") and not self.snapshots:
+            raise LandscapeError(
+                f"unknown plane '{self.plane}'", expected="random, pca or snapshots:STEP,STEP[,STEP]"
+            )
+        if self.kind == "trajectory" and self.plane not in (None, "pca"):
+            raise LandscapeError("a trajectory is drawn in its PCA plane", got=f"--plane {self.plane}")
+        if self.kind == "curve" and self.plane == "pca":
+            raise LandscapeError("a curve is drawn along a line", expected="--plane random or snapshots:STEP,STEP")
+        grid(self.points, 1.0 if self.radius is None else self.radius)
+
+    @property
+    def snapshots(self) -> list[str]:
+        """The steps that the plane goes through, if it goes through snapshots."""
+        if self.plane is None or not self.plane.startswith("snapshots:"):
+            return []
+        return [step.strip() for step in self.plane.removeprefix("snapshots:").split(",")]
+
+
+def slice_of(
+    run: Trajectory,
+    objective: Objective,
+    wanted: Slice,
+    *,
+    save: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Surface:
+    """Evaluate a slice of a trajectory's landscape.
+
+    Args:
+        run: The trajectory.
+        objective: Its objective.
+        wanted: What to draw.
+        save: A surface file to write and to resume from.
+        progress: Called with (points done, points in all).
+
+    Returns:
+        The slice, ready to be rendered.
+
+    Raises:
+        LandscapeError: If a step does not exist, or the trajectory does not span the plane.
+    """
+    index = run.index_of(wanted.snapshots[0] if wanted.snapshots else wanted.at)
+    snapshot, walk = run[index], run[: index + 1]
+    plane = _plane(run, walk, wanted)
+    projected = projection.project_path(plane, walk) if plane.kind == "pca" else None
+    splits = tuple(wanted.splits) or (objective.splits if wanted.kind == "curve" else ("train",))
+    return evaluate(
+        objective,
+        plane,
+        _grid(plane, projected, wanted),
+        metrics=tuple(wanted.metrics) or None,
+        splits=splits,
+        save=save,
+        engine=wanted.engine,
+        dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
+        path=(walk, projected) if projected is not None and wanted.kind == "trajectory" else None,
+        provenance=_provenance(run, snapshot),
+        progress=progress,
+    )
+
+
+def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane:
+    if wanted.snapshots:
+        return _plane_through(run, wanted)
+    if wanted.kind == "trajectory" or wanted.plane == "pca":
+        return projection.pca_plane(walk)
+    make = projection.random_line if wanted.kind == "curve" else projection.random_plane
+    return make(walk[-1], normalize=wanted.normalize, seed=wanted.seed, one_d=wanted.one_d)
+
+
+def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
+    needed = 2 if wanted.kind == "curve" else 3
+    steps = wanted.snapshots
+    if len(steps) != needed:
+        raise LandscapeError(f"a {wanted.kind} goes through {needed} snapshots", got=len(steps))
+    chosen = [run[run.index_of(step)] for step in steps]
+    through = projection.line_through if needed == 2 else projection.plane_through
+    plane = through(*chosen, buffers=wanted.bn)
+    names = [f"step {snapshot.step}" for snapshot in chosen]
+    for mark, name in zip(plane.meta["marks"], names, strict=True):
+        mark["label"] = name
+    first, second = plane.meta["axes"][0], plane.meta["axes"][-1]
+    first["label"] = f"from {names[0]} to {names[1]}"
+    if needed == 3:
+        second["label"] = f"orthogonal, towards {names[2]}"
+    return plane
+
+
+def _grid(plane: Plane, projected: Projected | None, wanted: Slice) -> Grid:
+    if projected is not None:
+        return _grid_around(projected.coordinates, wanted)
+    if "marks" not in plane.meta:
+        return grid(wanted.points, 1.0 if wanted.radius is None else wanted.radius, dims=plane.dims)
+    if plane.dims == 1:
+        margin = _INTERPOLATION_MARGIN if wanted.radius is None else wanted.radius
+        return grid(wanted.points, x=(-margin, 1 + margin), dims=1)
+    return _grid_around(np.array([[mark["x"], mark["y"]] for mark in plane.meta["marks"]]), wanted)
+
+
+def _grid_around(places: NDArray[np.float64], wanted: Slice) -> Grid:
+    """Square in weight space, so that distances on paper are distances between weights."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    half = float((high - low).max()) * (0.5 + _MARGIN) if wanted.radius is None else wanted.radius
+    x, y = ((float(middle - half), float(middle + half)) for middle in (low + high) / 2)
+    return grid(wanted.points, x=x, y=y)
+
+
+def _provenance(run: Trajectory, snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "seed": run.seed,
+        "step": int(snapshot.step),
+        "epoch": float(snapshot.epoch),
+        "optimizer": run.training.get("optimizer", ""),
+        "finished": bool(run.finished),
+    }

@@ -1,0 +1,150 @@
+"""Gaussian directions and their normalisation (Li, Xu, Taylor, Studer & Goldstein 2018, section 4)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.layout import Layout, TensorInfo
+from landscape.params import Tensors, Weights, filter_rows, resolve, spread_over_filters
+
+NORMALIZATIONS = ("filter", "layer", "weight", "none")
+ONE_D_POLICIES = ("ignore", "norm")
+
+
+@dataclass(frozen=True)
+class DirectionReport:
+    """What became of every tensor of a model when a direction was made.
+
+    Attributes:
+        normalized: Tensors that move, normalised as asked (or not at all under ``"none"``).
+        zeroed: Biases, gains and scalars (at most one dimension) that do not move under ``"ignore"``.
+        frozen: Parameters that training does not move; nor does the direction.
+        tied: Other names of a tensor that is listed under its first name, and moves with it.
+        buffers: Tensors that are not parameters; they stay.
+        zero_filters: How many filters have norm 0, and so direction 0.
+        filters: How many filters the normalised tensors have.
+    """
+
+    normalized: tuple[str, ...]
+    zeroed: tuple[str, ...]
+    frozen: tuple[str, ...]
+    tied: tuple[str, ...]
+    buffers: tuple[str, ...]
+    zero_filters: int
+    filters: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and names, as plain values."""
+        groups = ("normalized", "zeroed", "frozen", "tied", "buffers")
+        listed = {
+            group: {"count": len(getattr(self, group)), "names": list(getattr(self, group))} for group in groups
+        }
+        return {**listed, "filters": self.filters, "zero_filters": self.zero_filters}
+
+
+def random_direction(
+    weights: Weights, *, normalize: str = "filter", seed: int = 0, index: int = 0, one_d: str = "ignore"
+) -> tuple[Tensors, DirectionReport]:
+    """A Gaussian direction d, rescaled to the size of the weights w.
+
+    With f running over filters: ``filter`` d_f <- d_f |w_f| / |d_f|; ``layer`` likewise over whole tensors;
+    ``weight`` d_i <- d_i w_i; ``none`` leaves it standard normal. Norms are taken in float64. A filter of
+    norm 0 gets direction 0. A filter is a slice of the first axis: an output channel of a convolution, a
+    row of a linear map, of a fused query-key-value matrix (one unit) or of an embedding (one token); it is
+    a slice of axis 1 where layers store (in, out), as transposed convolutions do.
+
+    Every tensor is drawn by itself from (seed, index, name), so a direction does not depend on which other
+    tensors the model has.
+
+    Args:
+        weights: A snapshot, a model, or a name -> tensor dictionary.
+        normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``.
+        seed: A number that is not negative.
+        index: 0 for the first axis, 1 for the second, and so on.
+        one_d: What to do with parameters of at most one dimension: ``"ignore"`` gives them direction 0,
+            ``"norm"`` treats each as one filter.
+
+    Returns:
+        Name -> direction for every parameter that is trained, in the dtype of the weights; and a report.
+
+    Raises:
+        LandscapeError: If an option does not exist, or nothing would move.
+    """
+    _require_option("normalize", normalize, NORMALIZATIONS)
+    _require_option("one_d", one_d, ONE_D_POLICIES)
+    if seed < 0:
+        raise LandscapeError("must not be negative", where="seed", got=seed)
+    layout, tensors = resolve(weights)
+    direction = {}
+    for info in layout.moving():
+        weight = tensors[info.name]
+        if len(info.shape) <= 1 and one_d == "ignore":
+            direction[info.name] = torch.zeros_like(weight)
+        else:
+            drawn = _gaussian(info, seed, index)
+            direction[info.name] = _rescale(drawn, weight.double().cpu(), info, normalize).to(weight)
+    report = _report(layout, tensors, one_d)
+    if not report.normalized:
+        raise LandscapeError(
+            "no parameter would move: all are frozen or have at most one dimension",
+            mend='pass one_d="norm" (--one-d norm) to move biases and gains',
+        )
+    return direction, report
+
+
+def _require_option(where: str, given: str, known: Iterable[str]) -> None:
+    if given not in known:
+        raise LandscapeError(f"unknown value '{given}'", where=where, mend=did_you_mean(given, known))
+
+
+def _gaussian(info: TensorInfo, seed: int, index: int) -> Tensor:
+    """Standard normal numbers, float64 from a float32 stream, that depend on seed, index and name alone."""
+    key = hashlib.sha256(f"{seed}/{index}/{info.name}".encode()).digest()[:16]
+    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+    return torch.from_numpy(stream.standard_normal(info.shape, dtype=np.float32)).double()
+
+
+def _rescale(drawn: Tensor, weight: Tensor, info: TensorInfo, normalize: str) -> Tensor:
+    if normalize == "none":
+        return drawn
+    if normalize == "weight":
+        return drawn * weight
+    if normalize == "layer" or weight.ndim <= 1:
+        return drawn * _ratio(weight.norm(), drawn.norm())
+    ratios = _ratio(filter_rows(weight, info).norm(dim=1), filter_rows(drawn, info).norm(dim=1))
+    return drawn * spread_over_filters(ratios, info)
+
+
+def _ratio(wanted: Tensor, present: Tensor) -> Tensor:
+    return torch.where(present > 0, wanted / present.clamp_min(torch.finfo(present.dtype).tiny), 0.0)
+
+
+def _report(layout: Layout, tensors: Tensors, one_d: str) -> DirectionReport:
+    moving = layout.moving()
+    zeroed = [info for info in moving if len(info.shape) <= 1 and one_d == "ignore"]
+    normalized = [info for info in moving if info not in zeroed]
+    norms = [_filter_norms(tensors[info.name], info) for info in normalized]
+    parameters = layout.stored("parameter")
+    return DirectionReport(
+        normalized=tuple(info.name for info in normalized),
+        zeroed=tuple(info.name for info in zeroed),
+        frozen=tuple(info.name for info in parameters if info not in moving),
+        tied=tuple(info.name for info in layout if info.tied_to is not None),
+        buffers=tuple(info.name for info in layout.stored("buffer")),
+        zero_filters=sum(int((norm == 0).sum()) for norm in norms),
+        filters=sum(norm.numel() for norm in norms),
+    )
+
+
+def _filter_norms(weight: Tensor, info: TensorInfo) -> Tensor:
+    if weight.ndim <= 1:
+        return weight.double().norm().reshape(1)
+    return filter_rows(weight.double(), info).norm(dim=1)

@@ -1,0 +1,242 @@
+"""Planes and lines in weight space: an origin, directions, and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+from landscape.params import Tensors, Weights, combine, dot, norm, resolve, scale, subtract
+from landscape.projection.directions import random_direction
+
+_BUFFER_POLICIES = ("frozen", "interpolate")
+_FILTER_UNITS = {
+    "filter": "filter norms",
+    "layer": "layer norms",
+    "weight": "weights",
+    "none": "standard normal",
+}
+
+
+class Plane:
+    """An affine subspace of weight space: the points origin + a * d1 + b * d2.
+
+    Args:
+        origin: A snapshot, a model, or a name -> tensor dictionary; copied.
+        directions: One (a line), two (a plane) or more dictionaries name -> tensor; a name that is missing
+            does not move. Buffers of real numbers may be among the names.
+        kind: ``"random"``, ``"pca"``, ``"snapshots"`` or ``"custom"``.
+        meta: What made it, as plain JSON values.
+
+    Attributes:
+        origin: Name -> tensor, buffers included.
+        directions: The directions.
+        layout: The layout of the origin.
+
+    Raises:
+        LandscapeError: If a direction names a tensor that the origin lacks, has another shape, moves
+            integers, or is zero throughout.
+
+    Example:
+        >>> plane = Plane({"w": torch.zeros(2, 2)}, [{"w": torch.eye(2)}])
+        >>> plane.point(3.0)["w"].tolist()
+        [[3.0, 0.0], [0.0, 3.0]]
+    """
+
+    def __init__(
+        self,
+        origin: Weights,
+        directions: Sequence[Mapping[str, Tensor]],
+        *,
+        kind: str = "custom",
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.layout, tensors = resolve(origin)
+        self.origin: Tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+        self.directions = [self._checked(dict(direction), i) for i, direction in enumerate(directions)]
+        if not self.directions:
+            raise LandscapeError("a plane needs at least one direction")
+        self.kind = kind
+        self.meta = {"kind": kind, "axes": _plain_axes(len(directions)), "equal_aspect": False, **(meta or {})}
+
+    def _checked(self, direction: Tensors, index: int) -> Tensors:
+        where = f"direction {index + 1}"
+        for name, tensor in direction.items():
+            if name not in self.origin:
+                raise LandscapeError(f"the origin has no tensor '{name}'", where=where)
+            if tensor.shape != self.origin[name].shape:
+                raise LandscapeError(
+                    f"tensor '{name}' has another shape",
+                    where=where,
+                    got=tuple(tensor.shape),
+                    expected=tuple(self.origin[name].shape),
+                )
+            if not self.origin[name].is_floating_point():
+                raise LandscapeError(f"tensor '{name}' holds integers, which cannot move", where=where)
+        if all(not tensor.any() for tensor in direction.values()):
+            raise LandscapeError("is zero throughout", where=where)
+        return {name: tensor.detach().to(self.origin[name].device) for name, tensor in direction.items()}
+
+    @property
+    def dims(self) -> int:
+        """The number of directions."""
+        return len(self.directions)
+
+    @property
+    def explained_variance_ratio(self) -> list[float] | None:
+        """The share of the variance along each direction, for a plane found by PCA."""
+        return self.meta.get("explained_variance_ratio")
+
+    def point(self, *coordinates: float) -> Tensors:
+        """The weights at some coordinates, computed afresh from the origin.
+
+        Args:
+            coordinates: One number per direction.
+
+        Returns:
+            Name -> tensor in the dtype of the origin, buffers included.
+        """
+        if len(coordinates) != self.dims:
+            raise LandscapeError("one coordinate per direction", got=len(coordinates), expected=self.dims)
+        moved = {name: tensor.clone() for name, tensor in self.origin.items()}
+        for coordinate, direction in zip(coordinates, self.directions, strict=True):
+            for name, tensor in direction.items():
+                moved[name].add_(tensor.to(moved[name].dtype), alpha=coordinate)
+        return moved
+
+
+def _plain_axes(dims: int) -> list[dict[str, str]]:
+    return [{"label": f"direction {i + 1}", "unit": ""} for i in range(dims)]
+
+
+def _random(weights: Weights, dims: int, normalize: str, seed: int, one_d: str) -> Plane:
+    made = [random_direction(weights, normalize=normalize, seed=seed, index=i, one_d=one_d) for i in range(dims)]
+    directions = [direction for direction, _ in made]
+    meta: dict[str, Any] = {
+        "normalize": normalize,
+        "one_d": one_d,
+        "seed": seed,
+        "report": made[0][1].to_json(),
+        "axes": [{"label": f"random direction {i + 1}", "unit": _FILTER_UNITS[normalize]} for i in range(dims)],
+        "equal_aspect": True,
+    }
+    if dims == 2:
+        meta["cosine"] = _cosine(*directions)
+    return Plane(weights, directions, kind="random", meta=meta)
+
+
+def _cosine(a: Tensors, b: Tensors) -> float:
+    return dot(a, b) / (norm(a) * norm(b))
+
+
+def random_plane(weights: Weights, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore") -> Plane:
+    """The plane through some weights along two random directions (Li et al. 2018).
+
+    The directions are not orthogonalised; their cosine, about 1 / sqrt(number of parameters), is in
+    ``meta["cosine"]``.
+
+    Args:
+        weights: A snapshot, a model, or a name -> tensor dictionary.
+        normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``; see `random_direction`.
+        seed: Draws both directions.
+        one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
+
+    Returns:
+        The plane; ``meta["report"]`` says what was normalised, zeroed and skipped.
+    """
+    return _random(weights, 2, normalize, seed, one_d)
+
+
+def random_line(weights: Weights, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore") -> Plane:
+    """The line through some weights along one random direction: the first of `random_plane`."""
+    return _random(weights, 1, normalize, seed, one_d)
+
+
+def line_through(a: Weights, b: Weights, *, buffers: str = "frozen") -> Plane:
+    """The line a + t (b - a): t = 0 is a and t = 1 is b (linear interpolation).
+
+    Args:
+        a: The weights at 0.
+        b: The weights at 1, of the same model.
+        buffers: ``"frozen"`` keeps the buffers of a all along; ``"interpolate"`` moves those of real
+            numbers (normalisation statistics) with the weights, so that both ends are the models themselves.
+
+    Returns:
+        A line in units of the distance between a and b.
+    """
+    difference = _difference(a, b, buffers)
+    meta = {
+        "axes": [{"label": "interpolation from a to b", "unit": "distance of a and b"}],
+        "bn": buffers,
+        "marks": [{"label": "a", "x": 0.0}, {"label": "b", "x": 1.0}],
+        "distance": _parameter_norm(a, difference),
+    }
+    return Plane(a, [difference], kind="snapshots", meta=meta)
+
+
+def plane_through(a: Weights, b: Weights, c: Weights, *, buffers: str = "frozen") -> Plane:
+    """The plane through three weights, with orthonormal directions: a at (0, 0), b on the first axis.
+
+    Args:
+        a: The origin.
+        b: Lies along the first axis.
+        c: Lies in the half-plane of positive second coordinate.
+        buffers: ``"frozen"`` or ``"interpolate"``, as in `line_through`.
+
+    Returns:
+        A plane in Euclidean units; ``meta["marks"]`` has the coordinates of the three.
+
+    Raises:
+        LandscapeError: If the three lie on a line.
+    """
+    to_b, to_c = _difference(a, b, buffers), _difference(a, c, buffers)
+    parameters = {info.name for info in resolve(a)[0].moving()}
+    along = {name: to_b[name] for name in parameters}
+    length = norm(along)
+    first = scale(to_b, 1 / length)
+    shift = dot({n: to_c[n] for n in parameters}, {n: first[n] for n in parameters})
+    across = combine([(1.0, to_c), (-shift, first)])
+    height = norm({name: across[name] for name in parameters})
+    if height <= 1e-6 * max(length, abs(shift)):
+        raise LandscapeError(
+            "the three snapshots lie on a line", mend="choose others, or draw a curve through two"
+        )
+    marks = [
+        {"label": "a", "x": 0.0, "y": 0.0},
+        {"label": "b", "x": length, "y": 0.0},
+        {"label": "c", "x": shift, "y": height},
+    ]
+    axes = [
+        {"label": "from a towards b", "unit": "weight distance"},
+        {"label": "orthogonal, towards c", "unit": "weight distance"},
+    ]
+    meta = {"axes": axes, "equal_aspect": True, "bn": buffers, "marks": marks}
+    return Plane(a, [first, scale(across, 1 / height)], kind="snapshots", meta=meta)
+
+
+def _difference(a: Weights, b: Weights, buffers: str) -> Tensors:
+    if buffers not in _BUFFER_POLICIES:
+        raise LandscapeError(f"unknown value '{buffers}'", where="buffers", expected=" or ".join(_BUFFER_POLICIES))
+    layout, start = resolve(a)
+    _, end = resolve(b)
+    names = [info.name for info in layout.moving()]
+    if buffers == "interpolate":
+        names += [info.name for info in layout.stored("buffer") if info.floating]
+    for name in names:
+        if name not in end or end[name].shape != start[name].shape:
+            raise LandscapeError(
+                f"tensor '{name}' differs between the two models",
+                got=tuple(end[name].shape) if name in end else "none",
+                expected=tuple(start[name].shape),
+            )
+    difference = subtract(end, start, names)
+    if all(not torch.any(tensor) for tensor in difference.values()):
+        raise LandscapeError("the two sets of weights are the same", mend="choose two different snapshots")
+    return difference
+
+
+def _parameter_norm(weights: Weights, tensors: Tensors) -> float:
+    return norm({info.name: tensors[info.name] for info in resolve(weights)[0].moving()})

@@ -1,0 +1,290 @@
+"""The surface file: one slice per HDF5 file, readable without torch, resumable, ending in the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.storage import atomic_path, open_read, versions
+from landscape.surface.values import Array, Grid, Path, Surface
+
+FORMAT = "landscape/surface"
+SCHEMA = 1
+
+# Points slower than this are written as they come, so that a kill loses little even in a long row.
+_FLUSH_SECONDS = 1.0
+_PATH_FIELDS = ("step", "x", "y", "off_plane", "loss", "plane_loss")
+
+
+class HasMean(Protocol):
+    """A mean with its standard error."""
+
+    @property
+    def mean(self) -> float: ...  # noqa: D102
+    @property
+    def standard_error(self) -> float: ...  # noqa: D102
+
+
+Directions = Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+def read_surface(path: str | os.PathLike[str]) -> Surface:
+    """Read a slice.
+
+    Args:
+        path: A file that `evaluate(..., save=path)` wrote, finished or not.
+
+    Returns:
+        The slice; where `done` is false the values are NaN.
+
+    Raises:
+        LandscapeError: If the file is missing, damaged, not a surface, or of a newer version.
+    """
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
+        try:
+            return _read(file)
+        except (KeyError, OSError, ValueError) as error:
+            raise LandscapeError("the surface file is damaged", where=path, got=error) from error
+
+
+def save_surface(
+    surface: Surface,
+    path: str | os.PathLike[str],
+    *,
+    identity: Mapping[str, Any] | None = None,
+    directions: Directions | None = None,
+) -> None:
+    """Write a slice at once: the same slice gives the same bytes.
+
+    Args:
+        surface: The slice.
+        path: Where; replaced only when all is written.
+        identity: What decides whether a later run is the same slice.
+        directions: Axis -> name -> array, to go with it.
+    """
+    with atomic_path(path) as temporary:
+        _create(temporary, surface, identity or {}, directions or {})
+
+
+def _read(file: h5py.File) -> Surface:
+    names = json.loads(file.attrs["fields"])
+    path = None
+    if "path" in file:
+        path = Path(**{name: file[f"path/{name}"][:] for name in _PATH_FIELDS})
+    return Surface(
+        x=file["x"][:],
+        y=file["y"][:] if "y" in file else None,
+        fields={name: file[name][...] for name in names},
+        standard_errors={name: file[f"standard_error/{name}"][...] for name in names},
+        done=file["done"][...].astype(bool),
+        meta=json.loads(file.attrs["meta"]),
+        path=path,
+    )
+
+
+def _create(path: FilePath, surface: Surface, identity: Mapping[str, Any], directions: Directions) -> None:
+    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["schema"] = SCHEMA
+        file.attrs["complete"] = bool(done.all())
+        file.attrs["fields"] = json.dumps(list(surface.fields))
+        file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
+        file.attrs["meta"] = json.dumps(_plain(dict(surface.meta)), sort_keys=True)
+        file.attrs["versions"] = json.dumps(versions(), sort_keys=True)
+        axes = {"x": surface.x} if surface.y is None else {"y": surface.y, "x": surface.x}
+        for name, values in axes.items():
+            file.create_dataset(name, data=values, dtype="f8").make_scale(name)
+        for name, values in surface.fields.items():
+            _gridded(file, name, values, list(axes))
+            blank = np.full(values.shape, np.nan)
+            _gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
+        _gridded(file, "done", done, list(axes))
+        for axis, tensors in directions.items():
+            for name, values in tensors.items():
+                file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
+        if surface.path is not None:
+            for name in _PATH_FIELDS:
+                values = getattr(surface.path, name)
+                file.create_dataset(f"path/{name}", data=values, dtype=values.dtype)
+
+
+def _gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[str]) -> None:
+    dataset = file.create_dataset(name, data=values, dtype=values.dtype)
+    for dimension, axis in zip(dataset.dims, axes, strict=True):
+        dimension.label = axis
+        dimension.attach_scale(file[axis])
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: a number that is not finite becomes its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+@dataclass
+class PartialSurface:
+    """A slice while it is computed: in memory, and in a file if there is one.
+
+    Values are written in place into datasets of their final size, then marked as done, so the structure of
+    the file never changes while it grows. When all is done the file is written anew from its values, which
+    makes its bytes independent of interruptions.
+
+    Attributes:
+        surface: The values so far.
+        done: Which points are computed; shared with `surface`.
+        finished: The whole slice, where the file held it already.
+    """
+
+    surface: Surface
+    done: NDArray[np.bool_]
+    finished: Surface | None
+    path: FilePath | None
+    identity: Mapping[str, Any]
+    directions: Directions
+    _flushed_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] | None,
+        grid: Grid,
+        names: Sequence[str],
+        identity: Mapping[str, Any],
+        meta: Mapping[str, Any],
+        directions: Directions,
+    ) -> PartialSurface:
+        """Begin a slice, or go on with the one in the file.
+
+        Raises:
+            LandscapeError: If the file holds another slice, saying what differs.
+        """
+        blank = {name: np.full(grid.shape, np.nan) for name in names}
+        errors = {name: np.full(grid.shape, np.nan) for name in names}
+        surface = Surface(grid.x, grid.y, blank, errors, np.zeros(grid.shape, bool), dict(meta))
+        file = None if path is None else FilePath(path)
+        if file is not None and file.exists():
+            surface = _resumed(file, surface, identity)
+        elif file is not None:
+            save_surface(surface, file, identity=identity, directions=directions)
+        computed = surface.done if surface.done is not None else np.zeros(grid.shape, bool)
+        finished = surface if file is not None and _is_complete(file) else None
+        return cls(surface, computed, finished, file, identity, directions)
+
+    def put(self, row: int, column: int, estimates: Mapping[str, HasMean]) -> None:
+        """Take in one point."""
+        at = (row, column) if self.surface.y is not None else (column,)
+        for name, estimate in estimates.items():
+            self.surface.fields[name][at] = estimate.mean
+            self.surface.standard_errors[name][at] = estimate.standard_error
+        self.done[at] = True
+        if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
+            self.flush(row)
+
+    def flush(self, row: int) -> None:
+        """Write one row: first its values, then that they are done."""
+        self._flushed_at = time.monotonic()
+        if self.path is None:
+            return
+        part = row if self.surface.y is not None else slice(None)
+        with h5py.File(self.path, "r+") as file:
+            for name, values in self.surface.fields.items():
+                file[name][part] = values[part]
+                file[f"standard_error/{name}"][part] = self.surface.standard_errors[name][part]
+            file.flush()
+            file["done"][part] = self.done[part]
+
+    def finish(self, path: Path | None) -> Surface:
+        """Close the slice, with the trajectory that goes with it if there is one."""
+        whole = Surface(**{**self.surface.__dict__, "path": path})
+        if self.path is not None:
+            save_surface(whole, self.path, identity=self.identity, directions=self.directions)
+        return whole
+
+
+def _is_complete(file: FilePath) -> bool:
+    with open_read(file, format=FORMAT, schema=SCHEMA) as handle:
+        return bool(handle.attrs["complete"])
+
+
+def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> Surface:
+    held = read_surface(file)
+    with open_read(file, format=FORMAT, schema=SCHEMA) as handle:
+        held_identity = json.loads(handle.attrs["identity"])
+    differences = [
+        f"{key} ({_short(held_identity.get(key))} in the file, {_short(value)} now)"
+        for key, value in json.loads(json.dumps(dict(identity))).items()
+        if held_identity.get(key) != value
+    ]
+    differences += [name for name in ("x", "y") if not _same(getattr(held, name), getattr(blank, name))]
+    if list(held.fields) != list(blank.fields):
+        differences.append(f"fields ({', '.join(held.fields)} in the file, {', '.join(blank.fields)} now)")
+    if differences:
+        raise LandscapeError(
+            "the file holds another slice; it differs in " + ", ".join(differences),
+            where=file,
+            mend="give another name to --save-surface, or remove the file",
+        )
+    return held
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 20 else text[:8] + "..."
+
+
+def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a surface file holds, as plain values for `landscape inspect`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        format, schema, kind, problem, step, shape, points, done, complete, fields (min, max, NaN, inf), meta.
+    """
+    surface = read_surface(path)
+    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
+    return {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "kind": surface.meta.get("kind", ""),
+        "problem": surface.meta.get("problem", ""),
+        "step": surface.meta.get("step"),
+        "shape": list(surface.values.shape),
+        "points": int(done.size),
+        "done": int(done.sum()),
+        "complete": surface.complete,
+        "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
+        "meta": dict(surface.meta),
+    }
+
+
+def summarise(values: Array, done: NDArray[np.bool_]) -> dict[str, float | int | None]:
+    """Smallest and largest finite value, and how many computed points are NaN or infinite."""
+    finite = values[np.isfinite(values)]
+    return {
+        "min": float(finite.min()) if finite.size else None,
+        "max": float(finite.max()) if finite.size else None,
+        "nan": int((np.isnan(values) & done).sum()),
+        "inf": int(np.isinf(values).sum()),
+    }

@@ -1,0 +1,232 @@
+"""The training loop: every update a function of the seed and the state before it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import LandscapeError
+from landscape.objective import Objective, Split
+from landscape.objective.data import tree_map
+from landscape.objective.evaluator import forward
+from landscape.training.settings import Settings
+from landscape.trajectory import Recorder, Trajectory, open_trajectory
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+def train(
+    objective: Objective,
+    path: str | os.PathLike[str],
+    settings: Settings | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Trajectory:
+    """Train an objective's model from the weights it has, and record the trajectory.
+
+    The objective's model is not changed. The order of the examples depends on (seed, epoch) alone, so a run
+    that was killed and resumed ends with the same bits as one that was not. A last batch of a single
+    example joins the batch before it, since normalisation needs two.
+
+    Args:
+        objective: Model, data and loss.
+        path: The trajectory file to write.
+        settings: What decides the run.
+        resume: Go on with the file if there is one; a finished run is left as it is.
+        overwrite: Replace the file if there is one.
+        progress: Called with (updates done, updates in all, metrics of the newest snapshot).
+
+    Returns:
+        The finished trajectory.
+
+    Raises:
+        LandscapeError: If the file exists and neither `resume` nor `overwrite` is given, or the run in it
+            was made with other settings, another problem or other data.
+    """
+    chosen = settings or Settings()
+    file = Path(path)
+    resumed = resume and file.exists()
+    if resumed:
+        held = open_trajectory(file)
+        _require_same_run(held, objective, chosen)
+        if held.finished:
+            return held
+    model = copy.deepcopy(objective.model).train()
+    plan = _Plan.of(objective.data["train"], chosen)
+    recorder = Recorder(
+        file,
+        model,
+        problem=objective.problem,
+        problem_args=objective.problem_args,
+        seed=chosen.seed,
+        training={**chosen.to_json(), "data": objective.data_digest("train")},
+        overwrite=overwrite,
+        resume=resumed,
+    )
+    with recorder, _own_random_state(chosen.seed):
+        _run(objective, model, recorder, chosen, plan, progress)
+    return open_trajectory(file)
+
+
+def _require_same_run(held: Trajectory, objective: Objective, settings: Settings) -> None:
+    wanted = {
+        "problem": objective.problem,
+        **{f"option {key}": value for key, value in objective.problem_args.items()},
+        **settings.to_json(),
+        "data": objective.data_digest("train"),
+    }
+    stored = {
+        "problem": held.problem,
+        **{f"option {key}": value for key, value in held.problem_args.items()},
+        **held.training,
+    }
+    differing = [key for key in wanted if wanted[key] != stored.get(key)]
+    if differing:
+        shown = ", ".join(
+            f"{key} ({_short(stored.get(key))} in the file, {_short(wanted[key])} now)" for key in differing
+        )
+        raise LandscapeError(f"the run in the file was made with other settings: {shown}", where=held.path)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        value = " ".join(str(item) for item in value.values())
+    text = str(value)
+    return text if len(text) <= 20 else text[:8] + "..."
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which examples make which update."""
+
+    examples: int
+    batch_size: int
+    steps_per_epoch: int
+    total: int
+    seed: int
+
+    @classmethod
+    def of(cls, split: Split, settings: Settings) -> _Plan:
+        size = split.count if settings.optimizer == "gd" else min(settings.batch_size, split.count)
+        steps = -(-split.count // size)
+        if steps > 1 and split.count % size == 1:
+            steps -= 1
+        return cls(split.count, size, steps, steps * settings.epochs, settings.seed)
+
+    def batch(self, step: int) -> Tensor:
+        """The examples of update number `step`, in an order that depends on (seed, epoch) alone."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if self.steps_per_epoch == 1:
+            return torch.arange(self.examples)
+        key = hashlib.sha256(f"order/{self.seed}/{epoch}".encode()).digest()[:16]
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+        order = torch.from_numpy(generator.permutation(self.examples))
+        stop = None if within == self.steps_per_epoch - 1 else (within + 1) * self.batch_size
+        return order[within * self.batch_size : stop]
+
+
+@contextmanager
+def _own_random_state(seed: int) -> Iterator[None]:
+    """Draw what a model draws while it trains (dropout) from the seed; leave the global state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        yield
+
+
+def _make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        trained,
+        lr=settings.rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def _run(
+    objective: Objective,
+    model: nn.Module,
+    recorder: Recorder,
+    settings: Settings,
+    plan: _Plan,
+    progress: Progress | None,
+) -> None:
+    optimizer = _make_optimizer(model, settings)
+    every = settings.every.steps(plan.steps_per_epoch)
+    start, earlier = _restore(recorder, model, optimizer)
+    began = time.monotonic()
+    metrics: dict[str, float] = {}
+
+    def take_snapshot(step: int) -> None:
+        nonlocal metrics
+        metrics = objective.values(model)
+        recorder.snapshot(
+            step,
+            epoch=step / plan.steps_per_epoch,
+            seconds=earlier + time.monotonic() - began,
+            weights=model,
+            resume_state=None if step == plan.total else _state(optimizer, earlier + time.monotonic() - began),
+            **metrics,
+        )
+
+    if start is None:
+        take_snapshot(0)
+    for step in range(start or 0, plan.total):
+        _update(
+            objective, model, optimizer, plan.batch(step), settings.rate_at(step, plan.total, plan.steps_per_epoch)
+        )
+        if (step + 1) % every == 0 or step + 1 == plan.total:
+            take_snapshot(step + 1)
+        if progress is not None:
+            progress(step + 1, plan.total, metrics)
+
+
+def _update(
+    objective: Objective, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, rate: float
+) -> None:
+    split = objective.data["train"]
+    everything = len(batch) == split.count
+    inputs = split.inputs if everything else tree_map(lambda tensor: tensor[batch], split.inputs)
+    targets = split.targets if everything else tree_map(lambda tensor: tensor[batch], split.targets)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    objective.loss(forward(model, inputs), targets).backward()
+    optimizer.step()
+
+
+def _state(optimizer: torch.optim.Optimizer, seconds: float) -> dict[str, Any]:
+    moments = {str(index): dict(state) for index, state in optimizer.state_dict()["state"].items()}
+    return {"optimizer": moments, "random": torch.get_rng_state(), "seconds": seconds}
+
+
+def _restore(recorder: Recorder, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int | None, float]:
+    """Put model, optimizer and random state back to the newest snapshot; its step, and the seconds before it."""
+    if len(recorder) == 0:
+        return None, 0.0
+    run = open_trajectory(recorder.path)
+    run.load_into(model, -1)
+    state = recorder.load_resume_state()
+    if state is None:
+        raise LandscapeError("the run holds no state to resume from", where=recorder.path, mend="train anew")
+    held = optimizer.state_dict()
+    held["state"] = {int(index): moments for index, moments in state["optimizer"].items()}
+    optimizer.load_state_dict(held)
+    torch.set_rng_state(state["random"])
+    return run[-1].step, state["seconds"]

@@ -1,0 +1,79 @@
+"""Small models and objectives that several test files share."""
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from landscape.objective import Objective
+
+
+def make_mlp(seed: int = 0, width: int = 12) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    model = nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    return model
+
+
+def make_convnet(seed: int = 0) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
+    with torch.no_grad():
+        for tensor in (*model.parameters(), model[1].running_mean):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
+        model[1].running_var.copy_(torch.rand(4, generator=generator) + 0.5)
+    return model
+
+
+def make_data(shape: tuple[int, ...] = (6,), count: int = 50, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, *shape, generator=generator), torch.randint(0, 3, (count,), generator=generator)
+
+
+@pytest.fixture
+def mlp() -> nn.Module:
+    return make_mlp()
+
+
+@pytest.fixture
+def objective(mlp: nn.Module) -> Objective:
+    return Objective(mlp, loss=F.cross_entropy, train=make_data(), test=make_data(count=20, seed=2))
+
+
+class Untouched:
+    """Fails if a model (weights, buffers, modes, requires_grad) or the global random state has changed."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.state = copy.deepcopy(model.state_dict())
+        self.modes = [module.training for module in model.modules()]
+        self.flags = [parameter.requires_grad for parameter in model.parameters()]
+        self.grads = [parameter.grad for parameter in model.parameters()]
+        self.random = torch.get_rng_state()
+
+    def check(self) -> None:
+        for name, tensor in self.model.state_dict().items():
+            assert torch.equal(tensor, self.state[name]), name
+        assert [module.training for module in self.model.modules()] == self.modes
+        assert [parameter.requires_grad for parameter in self.model.parameters()] == self.flags
+        assert [parameter.grad for parameter in self.model.parameters()] == self.grads
+        assert torch.equal(torch.get_rng_state(), self.random)
+
+
+def cifar_folder() -> Path | None:
+    """The folder LANDSCAPE_DATA names, if it holds CIFAR-10."""
+    folder = os.environ.get("LANDSCAPE_DATA")
+    return Path(folder) if folder and (Path(folder) / "cifar10" / "train").is_dir() else None

@@ -1,0 +1,102 @@
+"""Who may import whom: an edge that is not in the table fails."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "landscape"
+
+# Room -> rooms it may import. "landscape" is the table of contents; it imports lazily.
+ALLOWED = {
+    "errors": set(),
+    "layout": {"errors"},
+    "params": {"errors", "layout"},
+    "journal": {"errors"},
+    "storage": {"errors", "journal"},
+    "objective": {"errors", "layout", "params"},
+    "trajectory": {"errors", "layout", "params", "storage"},
+    "problems": {"errors", "layout", "params", "objective"},
+    "training": {"errors", "params", "objective", "trajectory"},
+    "projection": {"errors", "layout", "params"},
+    "surface": {"errors", "params", "storage", "objective", "projection"},
+    "render": {"errors", "surface", "storage"},
+    "files": {"storage", "trajectory", "surface"},
+    "pipeline": {"errors", "objective", "problems", "projection", "surface", "trajectory"},
+    "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
+}
+
+
+def rooms() -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts != ("__init__",):
+            found.setdefault(parts[0], []).append(path)
+    return found
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "landscape":
+            names += [f"landscape.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return {name.split(".")[1] for name in names if name.startswith("landscape.")}
+
+
+def test_every_room_is_in_the_table():
+    assert set(rooms()) == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_a_room_imports_only_what_it_may(room):
+    edges = {(path.name, other) for path in rooms()[room] for other in imported_rooms(path) - {room}}
+    assert {edge for edge in edges if edge[1] not in ALLOWED[room]} == set()
+
+
+def test_render_computes_no_loss_and_draws_values_only():
+    for path in rooms()["render"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.surface"):
+                assert node.module in ("landscape.surface.values", "landscape.surface"), path.name
+
+
+def test_modules_stay_small():
+    long = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for path in [*PACKAGE.rglob("*.py"), *(ROOT / "cli").glob("*.py")]
+    }
+    assert {path: lines for path, lines in long.items() if lines > 400} == {}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "landscape",
+        "landscape.cli.main",
+        "landscape.cli.inspect",
+        "landscape.cli.plot",
+        "landscape.files",
+        "landscape.render",
+        "landscape.surface.store",
+        "landscape.trajectory.schema",
+    ],
+)
+def test_imports_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names_are_few_and_all_there():
+    import landscape
+
+    assert len(landscape.__all__) <= 25
+    for name in landscape.__all__:
+        assert getattr(landscape, name) is not None

@@ -1,0 +1,298 @@
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from conftest import Untouched, make_convnet, make_mlp
+from sklearn.decomposition import PCA
+from torch import nn
+
+from landscape.errors import LandscapeError
+from landscape.layout import Layout, TensorInfo
+from landscape.params import dot, filter_rows, layout_of, norm, resolve
+from landscape.projection import (
+    Plane,
+    line_through,
+    pca_plane,
+    plane_through,
+    project_path,
+    random_direction,
+    random_line,
+    random_plane,
+    random_walk_null,
+)
+
+
+class Zoo(nn.Module):
+    """Every kind of parameter that has a rule of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.attention = nn.MultiheadAttention(4, 2)
+        self.up = nn.ConvTranspose2d(4, 6, 2, groups=2)
+        self.norm = nn.BatchNorm2d(6)
+        self.head = nn.Linear(4, 5, bias=False)
+        self.head.weight = self.embedding.weight
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.frozen = nn.Linear(3, 3)
+        self.frozen.requires_grad_(False)
+
+
+def test_filter_norms_of_the_direction_are_those_of_the_weights():
+    model = Zoo()
+    direction, _ = random_direction(model, normalize="filter")
+    layout, tensors = resolve(model)
+    for info in layout.moving():
+        if len(info.shape) > 1:
+            wanted = filter_rows(tensors[info.name].double(), info).norm(dim=1)
+            got = filter_rows(direction[info.name].double(), info).norm(dim=1)
+            assert torch.allclose(got, wanted, rtol=1e-6, atol=0), info.name
+
+
+def test_layer_and_weight_normalisation():
+    model = make_mlp()
+    layer, _ = random_direction(model, normalize="layer")
+    assert layer["0.weight"].norm().item() == pytest.approx(model[0].weight.norm().item(), rel=1e-6)
+    raw, _ = random_direction(model, normalize="none")
+    by_weight, _ = random_direction(model, normalize="weight")
+    assert torch.allclose(by_weight["0.weight"], raw["0.weight"] * model[0].weight.detach())
+
+
+def test_one_dimensional_parameters_stay_or_count_as_one_filter():
+    model = make_convnet()
+    ignored, _ = random_direction(model)
+    assert all(not ignored[name].any() for name in ("0.bias", "1.weight", "1.bias", "5.bias"))
+    moved, _ = random_direction(model, one_d="norm")
+    for name in ("0.bias", "1.weight"):
+        assert moved[name].norm().item() == pytest.approx(model.get_parameter(name).norm().item(), rel=1e-6)
+
+
+def test_the_report_accounts_for_every_tensor():
+    model = Zoo()
+    _, report = random_direction(model)
+    said = report.to_json()
+    assert said["normalized"]["names"] == [
+        "embedding.weight",
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+        "up.weight",
+    ]
+    assert said["frozen"]["names"] == ["frozen.weight", "frozen.bias"]
+    assert said["tied"]["names"] == ["head.weight"]
+    assert said["buffers"]["count"] == 3
+    assert said["filters"] == 5 + 12 + 4 + 6
+    listed = [
+        name for group in ("normalized", "zeroed", "frozen", "tied", "buffers") for name in said[group]["names"]
+    ]
+    assert sorted(listed) == sorted(info.name for info in layout_of(model))
+
+
+def test_a_filter_of_norm_zero_gets_direction_zero():
+    model = make_mlp()
+    with torch.no_grad():
+        model[0].weight[3] = 0
+    direction, report = random_direction(model)
+    assert not direction["0.weight"][3].any()
+    assert report.zero_filters == 1
+
+
+def test_a_direction_depends_on_seed_index_and_name_alone():
+    model = make_mlp()
+    same, other = random_direction(model, seed=3)[0], random_direction(model, seed=4)[0]
+    assert torch.equal(random_direction(model, seed=3)[0]["2.weight"], same["2.weight"])
+    assert not torch.equal(other["2.weight"], same["2.weight"])
+    assert not torch.equal(random_direction(model, seed=3, index=1)[0]["2.weight"], same["2.weight"])
+    part = {"2.weight": model[2].weight.detach()}
+    assert torch.equal(random_direction(part, seed=3)[0]["2.weight"], same["2.weight"])
+
+
+def test_drawing_leaves_the_model_and_the_random_state_untouched():
+    model, other = make_convnet(), make_convnet(1)
+    untouched = Untouched(model)
+    random_plane(model, seed=1).point(0.5, -0.5)
+    line_through(model, other, buffers="interpolate").point(0.5)
+    untouched.check()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda m: random_plane(m, normalize="filtre"),
+            r"^normalize: unknown value 'filtre'; did you mean 'filter'\?$",
+        ),
+        (lambda m: random_plane(m, one_d="zero"), r"^one_d: unknown value 'zero'; choose from ignore, norm$"),
+        (lambda m: random_plane(m, seed=-1), r"^seed: must not be negative; got -1$"),
+        (
+            lambda m: random_line({"b": torch.ones(3)}),
+            r"^no parameter would move: all are frozen or have at most one",
+        ),
+        (lambda m: Plane(m, []), r"^a plane needs at least one direction$"),
+        (lambda m: Plane(m, [{"x": torch.ones(1)}]), r"^direction 1: the origin has no tensor 'x'$"),
+        (
+            lambda m: Plane(m, [{"0.bias": torch.ones(2)}]),
+            r"^direction 1: tensor '0\.bias' has another shape; got \(2,\); expected \(12,\)$",
+        ),
+        (lambda m: Plane(m, [{"0.bias": torch.zeros(12)}]), r"^direction 1: is zero throughout$"),
+        (lambda m: line_through(m, m), r"^the two sets of weights are the same; choose two different snapshots$"),
+        (lambda m: line_through(m, make_mlp(width=5)), r"^tensor '0\.weight' differs between the two models"),
+        (lambda m: random_plane(m).point(1.0), r"^one coordinate per direction; got 1; expected 2$"),
+    ],
+)
+def test_bad_input_is_refused_with_the_reason(call, message):
+    with pytest.raises(LandscapeError, match=message):
+        call(make_mlp())
+
+
+def test_the_cosine_of_two_random_directions_is_reported():
+    plane = random_plane(make_mlp(width=200))
+    a, b = plane.directions
+    assert plane.meta["cosine"] == pytest.approx(dot(a, b) / norm(a) / norm(b), rel=1e-12)
+    assert abs(plane.meta["cosine"]) < 5 / math.sqrt(41_000)
+
+
+def test_the_mean_curvature_along_a_filter_normalised_direction():
+    # E[d^T H d] = sum over filters of |w_f|^2 tr(H_ff) / n_f (SCIENCE of Li et al.); here for H = identity: sum |w_f|^2.
+    weights = {"w": torch.randn(40, 30, generator=torch.Generator().manual_seed(0))}
+    along = [norm(random_direction(weights, seed=seed)[0]) ** 2 for seed in range(5)]
+    assert along == pytest.approx([norm(weights) ** 2] * 5, rel=1e-6)
+    raw = np.array([norm(random_direction(weights, seed=seed, normalize="none")[0]) ** 2 for seed in range(50)])
+    assert raw.mean() == pytest.approx(1200, abs=4 * raw.std() / math.sqrt(50))
+
+
+def test_points_are_computed_afresh_from_the_origin():
+    model = make_convnet()
+    plane = random_plane(model)
+    assert all(torch.equal(plane.point(0.0, 0.0)[name], tensor) for name, tensor in plane.origin.items())
+    plane.point(3.0, 4.0)
+    moved = plane.point(0.5, -2.0)["0.weight"]
+    dx, dy = (d["0.weight"] for d in plane.directions)
+    assert torch.allclose(moved, model[0].weight.detach() + 0.5 * dx - 2.0 * dy)
+    assert torch.equal(plane.point(1.0, 1.0)["1.running_var"], model[1].running_var)
+
+
+def test_a_line_through_two_models_ends_at_both():
+    a, b = make_convnet(0), make_convnet(1)
+    line = line_through(a, b, buffers="interpolate")
+    for name, tensor in b.state_dict().items():
+        assert torch.allclose(line.point(1.0)[name].double(), tensor.double(), rtol=1e-6, atol=1e-6), name
+    frozen = line_through(a, b)
+    assert torch.equal(frozen.point(1.0)["1.running_mean"], a[1].running_mean)
+    assert frozen.meta["bn"] == "frozen"
+
+
+def test_a_plane_through_three_models_has_orthonormal_axes_and_marks_them():
+    models = [make_mlp(seed) for seed in range(3)]
+    plane = plane_through(*models)
+    a, b = plane.directions
+    assert [norm(a), norm(b)] == pytest.approx([1, 1], rel=1e-6)
+    assert dot(a, b) == pytest.approx(0, abs=1e-6)
+    for model, mark in zip(models, plane.meta["marks"], strict=True):
+        point = plane.point(mark["x"], mark["y"])
+        assert torch.allclose(point["0.weight"], model[0].weight, atol=1e-5)
+
+
+def test_three_models_on_a_line_are_refused():
+    a, c = make_mlp(0), make_mlp(1)
+    middle = line_through(a, c).point(0.5)
+    with pytest.raises(LandscapeError, match="^the three snapshots lie on a line; choose others"):
+        plane_through(a, middle, c)
+
+
+@dataclass
+class Block:
+    name: str
+    start: int
+    stop: int
+    values: np.ndarray
+
+
+class Walk:
+    """A trajectory in memory, read in two blocks of columns."""
+
+    def __init__(self, matrix: np.ndarray) -> None:
+        self.matrix = matrix
+        self.layout = Layout((TensorInfo("w", "parameter", (matrix.shape[1] // 2, 2), "float64"),))
+
+    def __len__(self):
+        return len(self.matrix)
+
+    def __getitem__(self, index):
+        return {"w": torch.from_numpy(self.matrix[index]).reshape(-1, 2)}
+
+    def column_blocks(self):
+        middle = self.matrix.shape[1] // 3
+        yield Block("w", 0, middle, self.matrix[:, :middle])
+        yield Block("w", middle, self.matrix.shape[1], self.matrix[:, middle:])
+
+
+def test_components_and_shares_are_those_of_scikit_learn():
+    matrix = np.random.default_rng(0).standard_normal((9, 40)) * np.linspace(1, 5, 40)
+    plane = pca_plane(Walk(matrix))
+    judge = PCA(2, svd_solver="full").fit(matrix)
+    assert plane.explained_variance_ratio == pytest.approx(judge.explained_variance_ratio_, rel=1e-10)
+    for ours, theirs in zip(plane.directions, judge.components_, strict=True):
+        flat = ours["w"].flatten().numpy()
+        assert abs(flat @ theirs) == pytest.approx(1, rel=1e-10)
+        assert flat[np.abs(flat).argmax()] > 0
+
+
+def test_the_plane_goes_through_the_last_snapshot():
+    matrix = np.random.default_rng(0).standard_normal((9, 40))
+    plane = pca_plane(Walk(matrix))
+    assert torch.equal(plane.origin["w"], Walk(matrix)[-1]["w"])
+    projected = project_path(plane, Walk(matrix))
+    assert projected.coordinates[-1] == pytest.approx([0, 0])
+    assert projected.off_plane[-1] == 0
+
+
+def test_a_random_walk_shows_the_shares_that_the_null_says():
+    steps = np.random.default_rng(0).standard_normal((300, 5000))
+    plane = pca_plane(Walk(np.cumsum(steps, axis=0)))
+    assert plane.explained_variance_ratio == pytest.approx([0.6079, 0.1520], rel=0.02)
+    assert plane.meta["null_ratio"] == pytest.approx([0.6079, 0.1520], rel=0.005)
+
+
+def test_the_null_tends_to_its_limits():
+    k = np.arange(1, 5)
+    assert random_walk_null(100_000, 4) == pytest.approx(6 / (np.pi * k) ** 2, rel=1e-4)
+    assert random_walk_null(100_000, 4, "last") == pytest.approx(2 / ((k - 0.5) * np.pi) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("center", ["mean", "last"])
+def test_the_null_is_the_spectrum_of_the_expected_gram_matrix(center):
+    count = 12
+    walk = np.minimum.outer(np.arange(1, count + 1), np.arange(1, count + 1)).astype(float)
+    shift = np.eye(count) - (1 / count if center == "mean" else np.eye(count)[-1])
+    shares = np.sort(np.linalg.eigvalsh(shift @ walk @ shift.T))[::-1]
+    assert random_walk_null(count, count - 1, center) == pytest.approx(shares[:-1] / shares.sum(), rel=1e-9)
+
+
+def test_a_path_in_a_plane_is_recovered_and_its_distance_off_it():
+    generator = np.random.default_rng(0)
+    basis = np.linalg.qr(generator.standard_normal((30, 3)))[0].T
+    inside = generator.standard_normal((7, 2))
+    off = np.linspace(2, 0, 7)
+    matrix = inside @ (basis[:2] * [[2.0], [0.5]]) + off[:, None] * basis[2]
+    tilted = [basis[0] * 2.0, basis[1] * 0.5 + basis[0]]
+    plane = Plane(
+        {"w": torch.zeros(15, 2, dtype=torch.float64)}, [{"w": torch.from_numpy(d).reshape(15, 2)} for d in tilted]
+    )
+    projected = project_path(plane, Walk(matrix))
+    wanted = np.stack([inside[:, 0] - inside[:, 1] / 2, inside[:, 1]], axis=1)
+    assert projected.coordinates == pytest.approx(wanted, abs=1e-12)
+    assert projected.off_plane == pytest.approx(off, abs=1e-7)
+    lengths = (matrix**2).sum(1)
+    assert projected.motion_held == pytest.approx(1 - (off**2).sum() / lengths.sum(), abs=1e-12)
+
+
+def test_too_few_snapshots_are_refused():
+    line = np.outer(np.arange(4.0), np.ones(6))
+    with pytest.raises(
+        LandscapeError, match="^the trajectory spans 1 direction; got 4 snapshots; expected at least 3"
+    ):
+        pca_plane(Walk(line))
+    with pytest.raises(LandscapeError, match="^the trajectory has weights that are not finite"):
+        pca_plane(Walk(np.array([[0.0, 1.0], [np.nan, 0.0], [1.0, 2.0]])))
