@@ -1,6 +1,12 @@
 """Loss landscapes of trained networks, and how far to believe them: the table of contents.
 
 Names are imported when they are first used, so that ``import landscape`` does not import torch.
+
+Example:
+    >>> import landscape as ls
+    >>> coordinates = ls.grid(51, radius=1.0)
+    >>> coordinates.shape
+    (51, 51)
 """
 
 from __future__ import annotations
@@ -8,21 +14,72 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from landscape import pipeline as pipeline
+    from landscape import problems as problems
+    from landscape import projection as projection
+    from landscape import render as render
+    from landscape import training as training
+    from landscape.errors import LandscapeError as LandscapeError
+    from landscape.files import open_file as open
+    from landscape.objective import Objective as Objective
+    from landscape.projection import Plane as Plane
+    from landscape.projection import line_through as line_through
+    from landscape.projection import pca_plane as pca_plane
+    from landscape.projection import plane_through as plane_through
+    from landscape.projection import random_line as random_line
+    from landscape.projection import random_plane as random_plane
+    from landscape.surface import Surface as Surface
+    from landscape.surface import evaluate as evaluate
+    from landscape.surface import grid as grid
+    from landscape.trajectory import Recorder as Recorder
+
 __version__ = "0.1.0"
 
+# Name -> (module, name there).
 _HOME = {
-    "LandscapeError": "landscape.errors",
+    "LandscapeError": ("landscape.errors", "LandscapeError"),
+    "Objective": ("landscape.objective", "Objective"),
+    "Plane": ("landscape.projection", "Plane"),
+    "Recorder": ("landscape.trajectory", "Recorder"),
+    "Surface": ("landscape.surface", "Surface"),
+    "evaluate": ("landscape.surface", "evaluate"),
+    "grid": ("landscape.surface", "grid"),
+    "line_through": ("landscape.projection", "line_through"),
+    "open": ("landscape.files", "open_file"),
+    "pca_plane": ("landscape.projection", "pca_plane"),
+    "plane_through": ("landscape.projection", "plane_through"),
+    "random_line": ("landscape.projection", "random_line"),
+    "random_plane": ("landscape.projection", "random_plane"),
 }
-_ROOMS = ("problems", "projection", "render", "training")
-__all__ = sorted([*_HOME, *_ROOMS, "__version__"])
-
-if TYPE_CHECKING:
-    from landscape.errors import LandscapeError as LandscapeError
+_ROOMS = ("pipeline", "problems", "projection", "render", "training")
+__all__ = [
+    "LandscapeError",
+    "Objective",
+    "Plane",
+    "Recorder",
+    "Surface",
+    "__version__",
+    "evaluate",
+    "grid",
+    "line_through",
+    "open",
+    "pca_plane",
+    "pipeline",
+    "plane_through",
+    "problems",
+    "projection",
+    "random_line",
+    "random_plane",
+    "render",
+    "training",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        module, attribute = _HOME[name]
+        return getattr(importlib.import_module(module), attribute)
     if name in _ROOMS:
         return importlib.import_module(f"landscape.{name}")
     raise AttributeError(f"module 'landscape' has no attribute '{name}'")

@@ -20,6 +20,7 @@ import h5py
 
 from landscape import journal
 from landscape.errors import LandscapeError
+from landscape.journal import Change as Change
 
 try:
     import fcntl
@@ -178,7 +179,7 @@ def _refuse_outside_links(file: h5py.File, path: Path) -> None:
 
 
 @contextmanager
-def change(path: PathLike) -> Iterator[journal.Change]:
+def change(path: PathLike) -> Iterator[Change]:
     """Change an existing HDF5 file wholly or not at all; an interrupt waits until it is done.
 
     Args:

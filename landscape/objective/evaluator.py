@@ -17,6 +17,9 @@ from landscape.objective import losses
 from landscape.objective.data import Split, Tree
 from landscape.params import Tensors
 
+# The width of the widest vector registers, in bytes: kernels run the same path for every aligned tensor.
+_ALIGNMENT = 64
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -67,6 +70,7 @@ class Evaluator:
 
     Attributes:
         storage: Name -> tensor of the private copy; write into these in place to move the weights.
+        flat: Dtype -> one vector that all parameters of that dtype are views of.
     """
 
     def __init__(
@@ -83,18 +87,54 @@ class Evaluator:
     ) -> None:
         self._model = private_copy(model).to(device=device, dtype=dtype)
         self._layout = layout
-        self._loss = loss
+        self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
         self._splits = {name: split.to(device, dtype) for name, split in splits.items()}
         self._weight_decay = weight_decay
         self.batch_size = batch_size or next(iter(splits.values())).default_batch_size()
         state = dict(self._model.named_parameters()) | dict(self._model.named_buffers())
         self.storage: Tensors = {info.name: state[info.name] for info in layout if info.tied_to is None}
+        self._offsets = _offsets(layout, self.storage)
+        self.flat = self._gather_parameters()
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
         self._per_example = self._find_per_example()
 
+    def _gather_parameters(self) -> dict[torch.dtype, Tensor]:
+        """Move the parameters into one vector per dtype, so that a step of all of them is one operation."""
+        parameters = {name: tensor for name, tensor in self.storage.items() if name in self._offsets}
+        flat = self.pack(parameters)
+        for name, tensor in parameters.items():
+            start = self._offsets[name]
+            tensor.data = flat[tensor.dtype][start : start + tensor.numel()].view(tensor.shape)
+        return flat
+
+    def pack(self, tensors: Mapping[str, Tensor]) -> dict[torch.dtype, Tensor]:
+        """Parameters laid out as in `flat`; names that are missing are zero, buffers are left out.
+
+        Args:
+            tensors: Name -> tensor.
+
+        Returns:
+            Dtype -> a new vector.
+        """
+        sizes: dict[torch.dtype, int] = {}
+        for name, start in self._offsets.items():
+            held = self.storage[name]
+            sizes[held.dtype] = max(sizes.get(held.dtype, 0), start + held.numel())
+        packed = {dtype: self.storage_like(size, dtype) for dtype, size in sizes.items()}
+        for name, start in self._offsets.items():
+            if name in tensors:
+                held = self.storage[name]
+                packed[held.dtype][start : start + held.numel()] = tensors[name].detach().flatten()
+        return packed
+
+    def storage_like(self, size: int, dtype: torch.dtype) -> Tensor:
+        """Zeros on the device of the weights."""
+        device = next(iter(self.storage.values())).device
+        return torch.zeros(size, dtype=dtype, device=device)
+
     def _find_per_example(self) -> Callable[[Any, Any], Tensor] | None:
         inputs, targets = next(next(iter(self._splits.values())).batches(self.batch_size))
-        with torch.inference_mode():
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
             output = forward(self._model, inputs)
             losses.batch_mean(self._loss, output, targets)
             return losses.per_example(self._loss, output, targets)
@@ -191,6 +231,19 @@ class Evaluator:
         moving = [self.storage[info.name] for info in self._layout.moving()]
         with torch.inference_mode():
             return self._weight_decay / 2 * float(sum((t.double() ** 2).sum() for t in moving))
+
+
+def _offsets(layout: Layout, storage: Tensors) -> dict[str, int]:
+    """Where each parameter starts in the vector of its dtype; every start is a multiple of 64 bytes."""
+    ends: dict[torch.dtype, int] = {}
+    offsets = {}
+    for info in layout.stored("parameter"):
+        tensor = storage[info.name]
+        start = ends.get(tensor.dtype, 0)
+        offsets[info.name] = start
+        step = max(1, _ALIGNMENT // tensor.element_size())
+        ends[tensor.dtype] = -(-(start + tensor.numel()) // step) * step
+    return offsets
 
 
 def _two_sums(values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,6 +97,13 @@ class Objective:
             dtype=dtype,
             batch_size=self._batch_size,
         )
+
+    def penalised(self, weight_decay: float) -> Objective:
+        """The same objective with another penalty; model and data are shared."""
+        other = copy.copy(self)
+        other.weight_decay = weight_decay
+        other._native = other.evaluator()
+        return other
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def require_deterministic(evaluator: Evaluator) -> None:
     """
     split = evaluator.splits[0]
     before = {name: tensor.clone() for name, tensor in evaluator.storage.items()}
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         first = _tensors(evaluator.output(split, evaluator.batch_size))
         second = _tensors(evaluator.output(split, evaluator.batch_size))
         pair = _tensors(evaluator.output(split, 2))

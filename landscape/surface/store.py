@@ -82,12 +82,18 @@ def _read(file: h5py.File) -> Surface:
     path = None
     if "path" in file:
         path = Path(**{name: file[f"path/{name}"][:] for name in _PATH_FIELDS})
+    done = file["done"][...].astype(bool)
+
+    def computed(name: str) -> Array:
+        # A writer that was killed may have left values that it had not yet marked as done.
+        return np.where(done, file[name][...], np.nan)
+
     return Surface(
         x=file["x"][:],
         y=file["y"][:] if "y" in file else None,
-        fields={name: file[name][...] for name in names},
-        standard_errors={name: file[f"standard_error/{name}"][...] for name in names},
-        done=file["done"][...].astype(bool),
+        fields={name: computed(name) for name in names},
+        standard_errors={name: computed(f"standard_error/{name}") for name in names},
+        done=done,
         meta=json.loads(file.attrs["meta"]),
         path=path,
     )

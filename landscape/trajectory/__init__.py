@@ -1,1 +1,39 @@
-"""(to be written)"""
+"""Trajectories: all weights of a model along a training run, in one HDF5 file that survives a killed writer.
+
+Reading a header imports no torch; `Recorder` and a snapshot's weights do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "Block": "columns",
+    "Recorder": "recorder",
+    "Snapshot": "trajectory",
+    "Summary": "schema",
+    "Trajectory": "trajectory",
+    "open_trajectory": "trajectory",
+    "summary": "schema",
+}
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from landscape.trajectory.columns import Block as Block
+    from landscape.trajectory.recorder import Recorder as Recorder
+    from landscape.trajectory.schema import Summary as Summary
+    from landscape.trajectory.schema import summary as summary
+    from landscape.trajectory.trajectory import Snapshot as Snapshot
+    from landscape.trajectory.trajectory import Trajectory as Trajectory
+    from landscape.trajectory.trajectory import open_trajectory as open_trajectory
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"landscape.trajectory.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'landscape.trajectory' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

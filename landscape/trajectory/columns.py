@@ -1,0 +1,115 @@
+"""Reading many snapshots a few columns at a time, in bounded memory. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.trajectory.schema import Header
+
+# What one number takes while it is read: a narrow type is held beside its widened copies.
+_BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4 + 4}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One stretch of one tensor in all snapshots.
+
+    Attributes:
+        name: The tensor.
+        start: The first element of the flattened tensor.
+        stop: One behind the last element.
+        values: Shape (T, stop - start), a row per snapshot; float32 or float64 (narrower types as float32).
+    """
+
+    name: str
+    start: int
+    stop: int
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch of a tensor, and the first of its columns in the dataset."""
+
+    name: str
+    start: int
+    stop: int
+    column: int
+
+    @property
+    def end(self) -> int:
+        return self.column + self.stop - self.start
+
+
+def column_blocks(run: h5py.Group, header: Header, rows: range, max_bytes: int) -> Iterator[Block]:
+    """The blocks of `landscape.trajectory.Trajectory.column_blocks`."""
+    for group in dict.fromkeys(header.places[info.name].group for info in header.layout.moving()):
+        dtype = group.split("/")[-1]
+        if dtype not in _BYTES:
+            raise LandscapeError(f"parameters of type {dtype} cannot be combined", where=header.path)
+        width = max(1, max_bytes // (_BYTES[dtype] * max(1, len(rows))))
+        for span in _spans(_pieces(header, group, width), width):
+            values = _read(run[group], header, rows, span[0].column, span[-1].end)
+            for piece in span:
+                columns = slice(piece.column - span[0].column, piece.end - span[0].column)
+                yield Block(piece.name, piece.start, piece.stop, values[:, columns])
+
+
+def _pieces(header: Header, group: str, width: int) -> Iterator[_Piece]:
+    """The moving tensors of a dataset, cut where one span cannot hold them."""
+    for info in header.layout.moving():
+        place = header.places[info.name]
+        if place.group == group:
+            for start in range(0, info.numel, width):
+                yield _Piece(info.name, start, min(start + width, info.numel), place.offset + start)
+
+
+def _spans(pieces: Iterator[_Piece], width: int) -> Iterator[list[_Piece]]:
+    """Pieces to be read together: a chunk is read whole, so many small tensors should share one reading."""
+    span: list[_Piece] = []
+    for piece in pieces:
+        if span and piece.end - span[0].column > width:
+            yield span
+            span = []
+        span.append(piece)
+    if span:
+        yield span
+
+
+def _read(dataset: h5py.Dataset, header: Header, rows: range, low: int, high: int) -> NDArray[Any]:
+    """Shape (rows, high - low), of a type that NumPy can compute with."""
+    ascending = rows if rows.step > 0 else rows[::-1]
+    selection = slice(ascending.start, ascending.stop, ascending.step)
+    try:
+        values = dataset[selection, low:high]
+    except OSError as error:
+        raise damaged(header, _first_damaged(dataset, ascending, low, high)) from error
+    values = values if rows.step > 0 else values[::-1]
+    if dataset.name.endswith("/bfloat16"):
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def damaged(header: Header, index: int) -> LandscapeError:
+    """What to raise where the checksum of a snapshot does not match."""
+    return LandscapeError(
+        f"snapshot {index} (step {header.steps[index]}) is damaged: its checksum does not match",
+        where=header.path,
+        mend="use another snapshot, or restore the file from a copy",
+    )
+
+
+def _first_damaged(dataset: h5py.Dataset, rows: range, low: int, high: int) -> int:
+    for row in rows:
+        try:
+            dataset[row, low:high]
+        except OSError:
+            return row
+    return rows[0]

@@ -1,0 +1,139 @@
+"""The state of an interrupted training run as plain HDF5 datasets: nested values in, the same values out.
+
+There are two slots, and an attribute that names the one that counts. The other one is overwritten in place,
+so that a run's file does not grow by a state with every snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.storage import Change
+from landscape.trajectory.schema import CARRIERS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Arrays = list[NDArray[Any]]
+
+# Room for a step counter to grow by some digits without a new dataset.
+_PADDING = 4096
+
+
+def write_state(change: Change, group: h5py.Group, state: dict[str, Any], count: int) -> None:
+    """Store a state as that which goes with the first `count` snapshots.
+
+    Args:
+        change: The change under way.
+        group: The group of the run.
+        state: Nested dictionaries, lists and tuples of numbers, strings, booleans, None, tensors and arrays.
+        count: The number of snapshots that count when this state does.
+
+    Raises:
+        LandscapeError: If something else is in it.
+    """
+    arrays: Arrays = []
+    text = json.dumps(_encode(state, "state", arrays)).encode()
+    text += b" " * (-len(text) % _PADDING)
+    arrays.insert(0, np.frombuffer(text, np.uint8))
+    home = group.require_group("resume")
+    name = "b" if home.attrs.get("valid") == "a" else "a"
+    if name in home and _fits(home[name], arrays):
+        for index, array in enumerate(arrays):
+            change.scratch(home[name][str(index)])
+            home[name][str(index)][...] = array
+    else:
+        home.pop(name, None)
+        for index, array in enumerate(arrays):
+            home.create_dataset(f"{name}/{index}", data=array)
+    home[name].attrs["n_valid"] = np.int64(count)
+    home.attrs["valid"] = name
+
+
+def _fits(slot: h5py.Group, arrays: Arrays) -> bool:
+    return len(slot) == len(arrays) and all(
+        slot[str(index)].shape == array.shape and slot[str(index)].dtype == array.dtype
+        for index, array in enumerate(arrays)
+    )
+
+
+def read_state(group: h5py.Group) -> tuple[dict[str, Any], int] | None:
+    """The state that counts and the number of snapshots it goes with, or None where there is none."""
+    home = group.get("resume")
+    if home is None or "valid" not in home.attrs:
+        return None
+    slot = home[home.attrs["valid"]]
+    arrays = [slot[str(index)][()] for index in range(len(slot))]
+    arrays = [np.asarray(array) for array in arrays]
+    state = _decode(json.loads(arrays[0].tobytes()), arrays)
+    return state, int(slot.attrs["n_valid"])
+
+
+def _encode(value: Any, where: str, arrays: Arrays) -> Any:
+    """A JSON value: containers and arrays as ``{kind: ...}``, all else as it is."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        items = value.items()
+        return {"dict": [[_key(k, where), _encode(v, f"{where}[{k!r}]", arrays)] for k, v in items]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_encode(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        arrays.append(value)
+        return {"array": len(arrays)}
+    if hasattr(value, "detach"):
+        array, dtype = tensor_to_numpy(value)
+        arrays.append(array)
+        return {"tensor": len(arrays), "dtype": dtype}
+    raise LandscapeError(
+        "cannot be stored",
+        where=where,
+        got=type(value).__name__,
+        expected="dictionaries, lists, tuples, numbers, strings, booleans, None, tensors and NumPy arrays",
+    )
+
+
+def _key(key: Any, where: str) -> Any:
+    if isinstance(key, str | int):
+        return key
+    raise LandscapeError("a key cannot be stored", where=where, got=repr(key), expected="a string or an integer")
+
+
+def _decode(value: Any, arrays: Arrays) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "dict" in value:
+        return {key: _decode(item, arrays) for key, item in value["dict"]}
+    if "list" in value:
+        return [_decode(item, arrays) for item in value["list"]]
+    if "tuple" in value:
+        return tuple(_decode(item, arrays) for item in value["tuple"])
+    if "array" in value:
+        return arrays[value["array"]]
+    return numpy_to_tensor(arrays[value["tensor"]], value["dtype"])
+
+
+def tensor_to_numpy(tensor: Tensor) -> tuple[NDArray[Any], str]:
+    """The elements of a tensor, with NumPy's nearest type, and torch's name of their own type."""
+    import torch
+
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    plain = tensor.detach().cpu().contiguous()
+    if dtype in CARRIERS:
+        plain = plain.view(getattr(torch, CARRIERS[dtype]))
+    return plain.numpy(), dtype
+
+
+def numpy_to_tensor(array: NDArray[Any], dtype: str) -> Tensor:
+    """What `tensor_to_numpy` took apart; memory is shared where it can be."""
+    import torch
+
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return tensor.view(getattr(torch, dtype)) if dtype in CARRIERS else tensor

@@ -1,0 +1,286 @@
+"""How a trajectory file is laid out, and what its header says. No torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.layout import Layout, TensorInfo
+from landscape.storage import PathLike, open_read, read_json_attr
+
+FORMAT = "landscape/trajectory"
+SCHEMA = 1
+
+# What a chunk holds at most, in elements (4 MiB of float32): large enough to stream, small enough to cut a row.
+CHUNK = 2**20
+
+# Element types that NumPy does not know are stored as unsigned integers of the same width.
+CARRIERS = {
+    "bfloat16": "uint16",
+    "float8_e4m3fn": "uint8",
+    "float8_e4m3fnuz": "uint8",
+    "float8_e5m2": "uint8",
+    "float8_e5m2fnuz": "uint8",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the elements of a tensor are in every snapshot.
+
+    Attributes:
+        group: The dataset, relative to the run: ``"weights/float32"``.
+        offset: The first column.
+    """
+
+    group: str
+    offset: int
+
+
+class Metrics(dict[str, NDArray[np.float64]]):
+    """Name -> values of a metric, shape (T,), NaN where it was not given; a wrong name says which there are."""
+
+    def __missing__(self, name: str) -> NDArray[np.float64]:
+        mend = did_you_mean(name, self) if self else "the run has no metrics"
+        raise LandscapeError(f"no metric is named '{name}'", mend=mend)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A run that starts from a snapshot of this one.
+
+    Attributes:
+        name: Its name in the file.
+        snapshots: How many it has.
+        parent_step: The step it starts from, or None where that is not known.
+    """
+
+    name: str
+    snapshots: int
+    parent_step: int | None
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything in a run but its weights.
+
+    Attributes:
+        path: The file.
+        prefix: The group of the run in the file: ``"/"``, or ``"/branches/<name>"``.
+        layout: Its tensors.
+        places: Name of every tensor -> where its elements are.
+        problem: The name of the recipe that built the objective.
+        problem_args: The arguments of that recipe.
+        seed: The seed of the run, or None.
+        run_id: 32 hexadecimal digits, different for every run.
+        created_utc: When it was begun, ISO 8601.
+        training: The settings of the optimizer and the loop.
+        versions: Of the packages that made it.
+        finished: Whether training came to its end.
+        parent: ``parent_run_id``, ``parent_step`` and ``perturbation``, of a branch.
+        steps: Shape (T,), optimizer updates.
+        epochs: Shape (T,), NaN where not given.
+        seconds: Shape (T,), training time, NaN where not given.
+        metrics: Name -> shape (T,).
+        branches: The runs that start from this one.
+    """
+
+    path: Path
+    prefix: str
+    layout: Layout
+    places: Mapping[str, Place]
+    problem: str
+    problem_args: Any
+    seed: int | None
+    run_id: str
+    created_utc: str
+    training: Any
+    versions: Mapping[str, str]
+    finished: bool
+    parent: Mapping[str, Any]
+    steps: NDArray[np.int64]
+    epochs: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    metrics: Metrics
+    branches: tuple[Branch, ...]
+
+
+def allocate(layout: Layout) -> dict[str, Place]:
+    """Where each tensor goes: one dataset per kind and element type, tensors side by side in manifest order."""
+    ends: dict[str, int] = {}
+    places: dict[str, Place] = {}
+    for info in layout:
+        if info.tied_to is not None:
+            continue
+        group = f"{'weights' if info.kind == 'parameter' else 'buffers'}/{info.dtype}"
+        places[info.name] = Place(group, ends.get(group, 0))
+        ends[group] = places[info.name].offset + info.numel
+    return places | {info.name: places[info.tied_to] for info in layout if info.tied_to is not None}
+
+
+def groups_of(layout: Layout) -> dict[str, list[TensorInfo]]:
+    """Dataset -> the tensors in it, in order of their columns."""
+    places = allocate(layout)
+    groups: dict[str, list[TensorInfo]] = {}
+    for info in layout:
+        if info.tied_to is None:
+            groups.setdefault(places[info.name].group, []).append(info)
+    return groups
+
+
+def chunk_width(columns: int) -> int:
+    """The width of equal chunks of at most `CHUNK` elements: an odd last one could double the file."""
+    return math.ceil(columns / math.ceil(columns / CHUNK))
+
+
+def manifest(layout: Layout) -> list[str]:
+    """One JSON object per tensor, its place included."""
+    places = allocate(layout)
+    return [json.dumps({**asdict(info), **asdict(places[info.name])}, sort_keys=True) for info in layout.tensors]
+
+
+def read_header(file: h5py.File, path: Path, prefix: str = "/") -> Header:
+    """Read the header of a run.
+
+    Args:
+        file: The open file.
+        path: Where it is.
+        prefix: The group of the run.
+
+    Raises:
+        LandscapeError: If something is missing from it or cannot be read.
+    """
+    try:
+        return _header(file[prefix], path, prefix)
+    except (LookupError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
+        reason = str(error).strip("\"'")
+        mend = "restore it from a copy"
+        raise LandscapeError("the file is damaged", where=path, got=reason, mend=mend) from error
+
+
+def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
+    lines = [line.decode() if isinstance(line, bytes) else line for line in group["manifest"][()]]
+    entries = [json.loads(line) for line in lines]
+    count, attrs = int(group.attrs["n_valid"]), group.attrs
+    return Header(
+        path=path,
+        prefix=prefix,
+        layout=Layout.from_json(lines),
+        places={entry["name"]: Place(entry["group"], entry["offset"]) for entry in entries},
+        problem=str(attrs["problem"]),
+        problem_args=read_json_attr(group, "problem_args"),
+        seed=int(attrs["seed"]) if "seed" in attrs else None,
+        run_id=str(attrs["run_id"]),
+        created_utc=str(attrs["created_utc"]),
+        training=read_json_attr(group, "training"),
+        versions=read_json_attr(group, "versions", {}),
+        finished=bool(attrs["finished"]),
+        parent=_parent(group),
+        steps=_column(group["steps/step"], count),
+        epochs=_column(group["steps/epoch"], count),
+        seconds=_column(group["steps/seconds"], count),
+        metrics=Metrics({name: _column(item, count) for name, item in group["metrics"].items()}),
+        branches=tuple(_branch(name, item) for name, item in group.get("branches", {}).items()),
+    )
+
+
+def _column(dataset: h5py.Dataset, count: int) -> NDArray[Any]:
+    values = dataset[:count]
+    if len(values) != count:
+        raise ValueError(f"{len(values)} of {count} values in {dataset.name}")
+    values.flags.writeable = False
+    return values
+
+
+def _parent(group: h5py.Group) -> dict[str, Any]:
+    if "parent_run_id" not in group.attrs:
+        return {}
+    return {
+        "parent_run_id": str(group.attrs["parent_run_id"]),
+        "parent_step": int(group.attrs["parent_step"]) if "parent_step" in group.attrs else None,
+        "perturbation": read_json_attr(group, "perturbation"),
+    }
+
+
+def _branch(name: str, group: h5py.Group) -> Branch:
+    return Branch(name, int(group.attrs["n_valid"]), _parent(group).get("parent_step"))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in a trajectory, for people and for ``landscape inspect --json``.
+
+    Attributes:
+        header: Everything but the weights.
+    """
+
+    header: Header
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; a number that is not finite is None."""
+        header = self.header
+        return {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "problem": header.problem,
+            "problem_args": header.problem_args,
+            "snapshots": len(header.steps),
+            "parameters": header.layout.parameter_count,
+            "steps": header.steps.tolist(),
+            "metrics": {name: _extremes(values) for name, values in header.metrics.items()},
+            "tensors": [_tensor(info) for info in header.layout],
+            "branches": [asdict(branch) for branch in header.branches],
+            "finished": header.finished,
+            "seed": header.seed,
+            "run_id": header.run_id,
+            "created_utc": header.created_utc,
+            "training": header.training,
+            "versions": dict(header.versions),
+            "epochs": [_finite(value) for value in header.epochs],
+        }
+
+
+def _tensor(info: TensorInfo) -> dict[str, Any]:
+    keys = ("name", "kind", "shape", "dtype", "tied_to", "trainable")
+    return {key: list(info.shape) if key == "shape" else getattr(info, key) for key in keys}
+
+
+def _extremes(values: NDArray[np.float64]) -> dict[str, float | None]:
+    if not len(values):
+        return {"first": None, "best": None, "last": None}
+    finite = values[np.isfinite(values)]
+    best = float(finite.min()) if len(finite) else None
+    return {"first": _finite(values[0]), "best": best, "last": _finite(values[-1])}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def summary(path: PathLike) -> Summary:
+    """What is in a trajectory file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its summary.
+
+    Raises:
+        LandscapeError: If it cannot be read.
+
+    Example:
+        >>> summary("run.h5").to_json()["snapshots"]
+        41
+    """
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
+        return Summary(read_header(file, Path(path)))

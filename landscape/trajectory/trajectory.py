@@ -1,0 +1,337 @@
+"""Reading a trajectory, lazily: a snapshot's weights are read when they are asked for. No torch until then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.layout import Layout
+from landscape.storage import PathLike, open_read
+from landscape.trajectory.columns import Block, column_blocks, damaged
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, Summary, read_header
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Snapshot:
+    """All weights and buffers at one step; read from the file when first asked for.
+
+    Attributes:
+        index: Its place in the file, from 0.
+        step: Optimizer updates before it.
+        epoch: Epochs before it, or NaN.
+        seconds: Training time before it, or NaN.
+        metrics: Name -> value; NaN where it was not given.
+        layout: What its tensors are.
+    """
+
+    def __init__(self, header: Header, index: int) -> None:
+        self._header = header
+        self.index = index
+        self.step = int(header.steps[index])
+        self.epoch = float(header.epochs[index])
+        self.seconds = float(header.seconds[index])
+        self.metrics = {name: float(values[index]) for name, values in header.metrics.items()}
+        self.layout = header.layout
+
+    def __repr__(self) -> str:
+        return f"Snapshot(index={self.index}, step={self.step}, run={self._header.path.name!r})"
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """Parameter name -> tensor on the CPU; tied names share one tensor."""
+        return self._tensors("parameter")
+
+    @cached_property
+    def buffers(self) -> dict[str, Tensor]:
+        """Buffer name -> tensor on the CPU."""
+        return self._tensors("buffer")
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all weights and buffers, as `landscape.params.digest` has it."""
+        from landscape.params import digest
+
+        own = [info.name for info in self.layout if info.tied_to is None]
+        state = {**self.weights, **self.buffers}
+        return digest({name: state[name] for name in own})
+
+    def _tensors(self, kind: str) -> dict[str, Tensor]:
+        from landscape.trajectory.resume import numpy_to_tensor
+
+        wanted = [info for info in self.layout if info.kind == kind]
+        rows = self._rows({self._header.places[info.name].group for info in wanted})
+        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
+        for info in wanted:
+            place = self._header.places[info.name]
+            own = info.tied_to or info.name
+            if own not in found:
+                flat = rows[place.group][place.offset : place.offset + info.numel]
+                found[own] = numpy_to_tensor(flat.reshape(info.shape), info.dtype)
+            tensors[info.name] = found[own]
+        return tensors
+
+    def _rows(self, groups: set[str]) -> dict[str, NDArray[Any]]:
+        with _run_group(self._header) as run:
+            try:
+                return {group: run[group][self.index] for group in groups}
+            except OSError as error:
+                raise damaged(self._header, self.index) from error
+
+
+@contextmanager
+def _run_group(header: Header) -> Iterator[h5py.Group]:
+    """The group of a run in its file, opened anew; another run under the same name is refused."""
+    with open_read(header.path, format=FORMAT, schema=SCHEMA) as file:
+        group = file.get(header.prefix)
+        if group is None or group.attrs.get("run_id") != header.run_id:
+            raise LandscapeError(
+                "the file now holds another run than when it was opened", where=header.path, mend="open it again"
+            )
+        yield group
+
+
+class Trajectory:
+    """An ordered run of snapshots, or a stretch of one.
+
+    Args:
+        header: Everything but the weights.
+        rows: The snapshots that belong to it; all by default.
+
+    Example:
+        >>> run = open_trajectory("run.h5")
+        >>> run[-1].weights["conv1.weight"].shape
+        torch.Size([6, 1, 5, 5])
+    """
+
+    def __init__(self, header: Header, rows: range | None = None) -> None:
+        self.header = header
+        self._rows = range(len(header.steps)) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        return (Snapshot(self.header, row) for row in self._rows)
+
+    def __repr__(self) -> str:
+        return f"Trajectory({str(self.path)!r}, snapshots={len(self)}, problem={self.problem!r})"
+
+    @overload
+    def __getitem__(self, index: int) -> Snapshot: ...
+    @overload
+    def __getitem__(self, index: slice) -> Trajectory: ...
+    def __getitem__(self, index: int | slice) -> Snapshot | Trajectory:
+        if isinstance(index, slice):
+            return Trajectory(self.header, self._rows[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.path}: no snapshot {index}; the run has {len(self)}")
+        return Snapshot(self.header, self._rows[index])
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.header.path
+
+    @property
+    def layout(self) -> Layout:
+        """What the tensors of every snapshot are."""
+        return self.header.layout
+
+    @property
+    def problem(self) -> str:
+        """The name of the recipe that built the objective."""
+        return self.header.problem
+
+    @property
+    def problem_args(self) -> Any:
+        """The arguments of that recipe."""
+        return self.header.problem_args
+
+    @property
+    def training(self) -> Any:
+        """The settings of the optimizer and the loop."""
+        return self.header.training
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run."""
+        return self.header.seed
+
+    @property
+    def run_id(self) -> str:
+        """32 hexadecimal digits, different for every run."""
+        return self.header.run_id
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return self.header.finished
+
+    @property
+    def parent(self) -> Mapping[str, Any]:
+        """``parent_run_id``, ``parent_step`` and ``perturbation`` of a branch; empty otherwise."""
+        return self.header.parent
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """Shape (T,), optimizer updates."""
+        return self.header.steps[list(self._rows)]
+
+    @property
+    def epochs(self) -> NDArray[np.float64]:
+        """Shape (T,), NaN where not given."""
+        return self.header.epochs[list(self._rows)]
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Shape (T,), training time, NaN where not given."""
+        return self.header.seconds[list(self._rows)]
+
+    @property
+    def metrics(self) -> Metrics:
+        """Name -> shape (T,) float64, NaN where not given."""
+        rows = list(self._rows)
+        return Metrics({name: values[rows] for name, values in self.header.metrics.items()})
+
+    @property
+    def summary(self) -> Summary:
+        """What ``landscape inspect`` prints of the whole run."""
+        return Summary(self.header)
+
+    @property
+    def branches(self) -> Mapping[str, Trajectory]:
+        """Name -> the run that starts from a snapshot of this one."""
+        return Branches(self.header)
+
+    def index_of(self, step: int | str) -> int:
+        """The index of the snapshot at a step.
+
+        Args:
+            step: Optimizer updates, ``"first"`` or ``"last"``.
+
+        Raises:
+            LandscapeError: If there is no snapshot at that step; the nearest steps are listed.
+        """
+        if not len(self):
+            raise LandscapeError("the run has no snapshots", where=self.path)
+        if step in ("first", "last"):
+            return 0 if step == "first" else len(self) - 1
+        if isinstance(step, str) and not step.lstrip("-").isdigit():
+            expected = "a number, 'first' or 'last'"
+            raise LandscapeError("not a step", where=self.path, got=repr(step), expected=expected)
+        steps = self.steps
+        distance = np.abs(steps - int(step))
+        nearest = int(distance.argmin())
+        if distance[nearest] == 0:
+            return nearest
+        close = sorted(steps[np.argsort(distance, kind="stable")[:4]].tolist())
+        raise LandscapeError(
+            f"no snapshot at step {step}", where=self.path, mend=f"the nearest are {', '.join(map(str, close))}"
+        )
+
+    def load_into(self, model: nn.Module, index: int = -1) -> None:
+        """Copy the weights and buffers of a snapshot into a model.
+
+        Args:
+            model: A model of the same layout.
+            index: Which snapshot.
+
+        Raises:
+            LandscapeError: If a tensor is missing on either side or has another shape; the model is unchanged.
+        """
+        import torch
+
+        from landscape.params import require_same_shapes, resolve
+
+        snapshot = self[index]
+        layout, own = resolve(model)
+        require_same_shapes(self.layout, {**own, **_aliases(layout, own)}, "model")
+        state = {**snapshot.weights, **snapshot.buffers}
+        require_same_shapes(layout, state, self.path)
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+    def column_blocks(self, max_bytes: int = 2**28) -> Iterator[Block]:
+        """The numbers that training moves, some columns at a time, all snapshots of each.
+
+        The blocks are disjoint and cover every trainable real parameter once (tied and frozen ones are left
+        out), in manifest order, so that the sum of B Bᵀ over the blocks B is the Gram matrix of the snapshots,
+        and wᵀB over the blocks of a name, side by side, is the flattened tensor of the combination w.
+
+        Args:
+            max_bytes: The memory that the values being read may take.
+
+        Yields:
+            Blocks; each is a stretch of one tensor. Their values share memory: use them before the next.
+
+        Raises:
+            LandscapeError: If a snapshot is damaged.
+        """
+        with _run_group(self.header) as run:
+            yield from column_blocks(run, self.header, self._rows, max_bytes)
+
+
+def _aliases(layout: Layout, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {info.name: own[info.tied_to] for info in layout if info.tied_to is not None}
+
+
+class Branches(Mapping[str, Trajectory]):
+    """The branches of a run; each is opened when it is asked for."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._names = [branch.name for branch in header.branches]
+
+    def __getitem__(self, name: str) -> Trajectory:
+        if name not in self._names:
+            mend = did_you_mean(name, self._names) if self._names else "the run has no branches"
+            raise LandscapeError(f"no branch is named '{name}'", where=self._header.path, mend=mend)
+        prefix = f"{self._header.prefix.rstrip('/')}/branches/{name}"
+        with open_read(self._header.path, format=FORMAT, schema=SCHEMA) as file:
+            return Trajectory(read_header(file, self._header.path, prefix))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def open_trajectory(path: PathLike) -> Trajectory:
+    """Open a trajectory for reading.
+
+    The file is not kept open: each reading opens it for a moment, so that training can go on writing to it.
+    Snapshots that are added later are seen when it is opened again.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The run.
+
+    Raises:
+        LandscapeError: If it is missing, damaged, foreign, or written by a newer version.
+
+    Example:
+        >>> run = open_trajectory("run.h5")
+        >>> run[-1].step, run.metrics["train_loss"].shape
+        (8000, (41,))
+    """
+    path = Path(path)
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
+        return Trajectory(read_header(file, path))

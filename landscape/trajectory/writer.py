@@ -1,0 +1,135 @@
+"""Writing a run into an HDF5 group: create it empty, append a row to everything. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.layout import Layout
+from landscape.storage import atomic_path
+from landscape.trajectory.schema import CARRIERS, FORMAT, SCHEMA, chunk_width, groups_of, manifest
+
+# The rows of a chunk of steps or metrics: 2 KiB, so that a short run stays small.
+_ROWS = 256
+
+# A finished file is copied to win back the room of its resume state if that is more than this share of it.
+_WASTE = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """One snapshot, ready to be written.
+
+    Attributes:
+        step: Optimizer updates.
+        epoch: Epochs, or NaN.
+        seconds: Training time, or NaN.
+        metrics: Name -> value.
+        values: Dataset (``"weights/float32"``) -> its columns, flattened in manifest order.
+    """
+
+    step: int
+    epoch: float
+    seconds: float
+    metrics: Mapping[str, float]
+    values: Mapping[str, NDArray[Any]]
+
+
+def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any]) -> None:
+    """Lay out an empty run.
+
+    Args:
+        group: An empty group.
+        layout: The tensors of its snapshots.
+        attrs: What is known of it; all but ``format schema finished n_valid``.
+    """
+    group.attrs.update({"format": FORMAT, "schema": np.int64(SCHEMA), **attrs})
+    group.attrs["finished"] = np.bool_(False)
+    group.attrs["n_valid"] = np.int64(0)
+    lines = np.array(manifest(layout), dtype=object)
+    group.create_dataset("manifest", data=lines, dtype=h5py.string_dtype())
+    for name, infos in groups_of(layout).items():
+        columns = sum(info.numel for info in infos)
+        dtype = name.split("/")[1]
+        group.create_dataset(
+            name,
+            shape=(0, columns),
+            maxshape=(None, columns),
+            chunks=(1, chunk_width(columns)),
+            dtype=CARRIERS.get(dtype, dtype),
+            fletcher32=True,
+        )
+    _series(group, "steps/step", 0, "int64")
+    _series(group, "steps/epoch", 0)
+    _series(group, "steps/seconds", 0)
+    group.create_group("metrics")
+
+
+def _series(group: h5py.Group, name: str, length: int, dtype: str = "float64") -> h5py.Dataset:
+    return group.create_dataset(
+        name,
+        shape=(length,),
+        maxshape=(None,),
+        chunks=(_ROWS,),
+        dtype=dtype,
+        fletcher32=True,
+        fillvalue=np.nan if dtype == "float64" else 0,
+    )
+
+
+def append_row(group: h5py.Group, count: int, row: Row) -> None:
+    """Write a snapshot behind the first `count`; anything further that the datasets hold counts no more.
+
+    Args:
+        group: The group of the run.
+        count: How many snapshots count before this one.
+        row: The snapshot.
+    """
+    for name, values in row.values.items():
+        _put(group[name], count, values)
+    _put(group["steps/step"], count, row.step)
+    _put(group["steps/epoch"], count, row.epoch)
+    _put(group["steps/seconds"], count, row.seconds)
+    metrics = group["metrics"]
+    for name in row.metrics:
+        if name not in metrics:
+            _series(metrics, name, count)
+    for name, dataset in metrics.items():
+        _put(dataset, count, row.metrics.get(name, np.nan))
+    group.attrs.modify("n_valid", np.int64(count + 1))
+
+
+def _put(dataset: h5py.Dataset, index: int, values: Any) -> None:
+    if len(dataset) <= index:
+        dataset.resize(index + 1, axis=0)
+    dataset[index] = values
+
+
+def compact(path: Path) -> None:
+    """Copy a file to win back the room of what was deleted from it; without room to do so, leave it as it is."""
+    with h5py.File(path, "r") as source:
+        used = 0
+
+        def count(_name: str, item: Any) -> None:
+            nonlocal used
+            used += item.id.get_storage_size() if isinstance(item, h5py.Dataset) else 0
+
+        source.visititems(count)
+    if used > (1 - _WASTE) * path.stat().st_size:
+        return
+    with (
+        suppress(OSError),
+        atomic_path(path) as temporary,
+        h5py.File(path, "r") as source,
+        h5py.File(temporary, "w") as target,
+    ):
+        for name in source:
+            source.copy(name, target)
+        target.attrs.update(source.attrs)

@@ -1,0 +1,116 @@
+"""SIGKILL at random moments: nothing complete is lost, and what is resumed ends with the same bits."""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from landscape import problems
+from landscape.params import digest
+from landscape.projection import random_plane
+from landscape.storage import kind_of
+from landscape.surface import evaluate, grid, read_surface
+from landscape.training import Every, Settings, train
+from landscape.trajectory import open_trajectory
+
+# A server that has imported torch once and forks: a child starts in milliseconds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["landscape.problems", "landscape.training", "landscape.surface.evaluation", "sklearn.datasets"]
+)
+KILLS = 25
+SETTINGS = Settings(epochs=6, batch_size=128, every=Every(1, "steps"))
+
+
+def train_digits(path: str) -> None:
+    torch.set_num_threads(1)
+    objective = problems.build("digits-cnn", {"width": "8"}, seed=0)
+    train(objective, path, SETTINGS, resume=True)
+
+
+def draw_digits(path: str) -> None:
+    torch.set_num_threads(1)
+    objective = problems.build("digits-mlp", {"width": "16"}, seed=0)
+    evaluate(objective, random_plane(objective.model), grid(21), save=path)
+
+
+def run_to_the_end(work, path: Path) -> float:
+    began = time.monotonic()
+    child = FORKS.Process(target=work, args=(str(path),))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    return time.monotonic() - began
+
+
+def run_and_kill(work, path: Path, after: float) -> bool:
+    """Whether the child was still at work when it was killed."""
+    child = FORKS.Process(target=work, args=(str(path),))
+    child.start()
+    time.sleep(after)
+    assert child.pid is not None
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    return child.exitcode == -signal.SIGKILL
+
+
+def test_training_killed_25_times(tmp_path):
+    duration = run_to_the_end(train_digits, tmp_path / "whole.h5")
+    whole = {
+        snapshot.step: digest({**snapshot.weights, **snapshot.buffers})
+        for snapshot in open_trajectory(tmp_path / "whole.h5")
+    }
+    chance = random.Random(0)
+    file, kept, kills, rounds = tmp_path / "cut0.h5", 0, 0, 0
+    while kills < KILLS:
+        if not run_and_kill(train_digits, file, chance.uniform(0.05, duration)):
+            rounds, kept = rounds + 1, 0
+            file = tmp_path / f"cut{rounds}.h5"
+            continue
+        kills += 1
+        if file.exists():
+            run = open_trajectory(file)
+            assert len(run) >= kept
+            kept = len(run)
+            for snapshot in run:
+                assert digest({**snapshot.weights, **snapshot.buffers}) == whole[snapshot.step]
+    run_to_the_end(train_digits, file)
+    ended = open_trajectory(file)
+    assert ended.finished
+    assert {s.step: digest({**s.weights, **s.buffers}) for s in ended} == whole
+
+
+def test_a_surface_killed_25_times(tmp_path):
+    duration = run_to_the_end(draw_digits, tmp_path / "whole.h5")
+    whole = read_surface(tmp_path / "whole.h5")
+    bytes_of: dict[Path, str] = {}
+    chance = random.Random(1)
+    file, kept, kills, rounds = tmp_path / "cut0.h5", 0, 0, 0
+    while kills < KILLS:
+        killed = run_and_kill(draw_digits, file, chance.uniform(0.05, duration))
+        kills += killed
+        if file.exists():
+            assert kind_of(file) == "landscape/surface"
+            part = read_surface(file)
+            done = part.done
+            assert done is not None
+            assert done.sum() >= kept
+            kept = int(done.sum())
+            for name, values in part.fields.items():
+                assert np.array_equal(values[done], whole[name][done])
+                assert np.isnan(values[~done]).all()
+        if not killed:
+            bytes_of[file] = hashlib.sha256(file.read_bytes()).hexdigest()
+            rounds, kept = rounds + 1, 0
+            file = tmp_path / f"cut{rounds}.h5"
+    run_to_the_end(draw_digits, file)
+    bytes_of[file] = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert set(bytes_of.values()) == {hashlib.sha256((tmp_path / "whole.h5").read_bytes()).hexdigest()}
