@@ -1,1 +1,26 @@
-"""(to be written)"""
+"""Draw slices on given axes, or whole figures; compute no loss, keep no state, import no torch."""
+
+from __future__ import annotations
+
+from landscape.render import style
+from landscape.render.contours import contour
+from landscape.render.curves import curve
+from landscape.render.labels import caption
+from landscape.render.panorama import overview
+from landscape.render.pictures import picture, save
+from landscape.render.relief import surface3d
+from landscape.render.trajectories import trajectory
+from landscape.render.truth import verdict
+
+__all__ = [
+    "caption",
+    "contour",
+    "curve",
+    "overview",
+    "picture",
+    "save",
+    "style",
+    "surface3d",
+    "trajectory",
+    "verdict",
+]

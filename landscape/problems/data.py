@@ -1,0 +1,129 @@
+"""Digits and text as tensors, chosen by a seed of their own."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from landscape.errors import LandscapeError
+from landscape.problems.problem import Pair
+
+# scikit-learn's digits: 1,797 images of 8x8 pixels with values 0 to 16.
+DIGITS = 1797
+# Four fifths for training.
+DIGITS_TRAIN = 1437
+_GREYS = 16.0
+
+
+def order(count: int, data_seed: int, stream: int = 0) -> np.ndarray:
+    """A random order of examples.
+
+    Args:
+        count: How many there are.
+        data_seed: Draws the order.
+        stream: Another number gives an order that is independent of this one.
+
+    Returns:
+        Shape (count,), each index once.
+    """
+    return np.random.default_rng([data_seed, stream]).permutation(count)
+
+
+def digits(train_size: int, data_seed: int, *, images: bool = False) -> tuple[Pair, Pair]:
+    """Handwritten digits, split at random.
+
+    Args:
+        train_size: Examples for training; the rest is for testing.
+        data_seed: Draws the split and the order.
+        images: Whether inputs keep the form of an image.
+
+    Returns:
+        Training and test pairs: inputs float32 in [0, 1] of shape (n, 64), or (n, 1, 8, 8) for images;
+        targets int64 of shape (n,), the digit.
+
+    Source:
+        Alpaydin & Kaynak 1998, UCI repository, as in `sklearn.datasets.load_digits`.
+    """
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    chosen = order(len(labels), data_seed)
+    x = torch.from_numpy((values[chosen] / _GREYS).astype(np.float32))
+    y = torch.from_numpy(labels[chosen].astype(np.int64))
+    if images:
+        x = x.reshape(-1, 1, 8, 8)
+    return (x[:train_size], y[:train_size]), (x[train_size:].clone(), y[train_size:].clone())
+
+
+def text(path: Path | None, *, context: int, train_size: int, test_size: int, data_seed: int) -> tuple[Pair, Pair]:
+    """Sequences of bytes, each with the bytes that follow.
+
+    The text is cut into windows of ``context + 1`` bytes that do not overlap. Windows are taken at even
+    distances over the whole text and dealt out to training and test at random.
+
+    Args:
+        path: A UTF-8 file, or a folder of them (hidden files are left aside; sorted by path, joined);
+            None is the top level of Python's own standard library.
+        context: Bytes of a sequence.
+        train_size: Sequences for training.
+        test_size: Sequences for testing.
+        data_seed: Draws which windows are for training, and their order.
+
+    Returns:
+        Training and test pairs: inputs and targets int64 of shape (n, context), the targets one byte later.
+
+    Raises:
+        LandscapeError: If there is no text, it is not UTF-8, or it is too short.
+    """
+    where, content = _read_text(path)
+    windows = len(content) // (context + 1)
+    wanted = train_size + test_size
+    if windows < wanted:
+        raise LandscapeError(
+            "the text is too short",
+            where=where,
+            got=f"{windows} windows of {context + 1} bytes",
+            expected=f"at least {wanted} (train_size + test_size)",
+            mend="give a longer text by --data, or lower train_size, test_size or context",
+        )
+    cut = np.frombuffer(content, dtype=np.uint8, count=windows * (context + 1)).reshape(windows, context + 1)
+    evenly = np.arange(wanted, dtype=np.int64) * windows // wanted
+    chosen = torch.from_numpy(cut[evenly[order(wanted, data_seed)]].astype(np.int64))
+    x, y = chosen[:, :-1].contiguous(), chosen[:, 1:].contiguous()
+    return (x[:train_size], y[:train_size]), (x[train_size:].clone(), y[train_size:].clone())
+
+
+def _read_text(path: Path | None) -> tuple[Path, bytes]:
+    """Where the text lies, and its bytes."""
+    if path is None:
+        folder = Path(sysconfig.get_paths()["stdlib"])
+        return folder, b"".join(_read_utf8(file) for file in sorted(folder.glob("*.py")))
+    if path.is_dir():
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        visible = [file for file in inside if not _hidden(file.relative_to(path))]
+        if not visible:
+            raise LandscapeError("the folder has no files", where=path, expected="UTF-8 text files")
+        return path, b"".join(_read_utf8(file) for file in visible)
+    if not path.exists():
+        raise LandscapeError(
+            "no such file or folder", where=path, expected="a UTF-8 text file or a folder of them"
+        )
+    return path, _read_utf8(path)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _read_utf8(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise LandscapeError("is not UTF-8 text", where=file, got=f"byte {error.start} cannot be read") from error
+    except OSError as error:
+        raise LandscapeError("cannot be read", where=file, got=error.strerror) from error
+    return content

@@ -1,0 +1,91 @@
+"""The built-in problems by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective import Objective
+from landscape.problems import cifar10, digits, text, toys
+from landscape.problems.problem import Problem
+
+_PROBLEMS: dict[str, Problem] = {
+    problem.name: problem for problem in (*digits.PROBLEMS, *cifar10.PROBLEMS, *text.PROBLEMS, *toys.PROBLEMS)
+}
+
+
+def names() -> list[str]:
+    """The names of the built-in problems, in the order they are listed to users."""
+    return list(_PROBLEMS)
+
+
+def get(name: str) -> Problem:
+    """A built-in problem.
+
+    Raises:
+        LandscapeError: With the nearest name, if there is none of this name.
+    """
+    if name not in _PROBLEMS:
+        raise LandscapeError(f"there is no problem '{name}'", mend=did_you_mean(name, _PROBLEMS))
+    return _PROBLEMS[name]
+
+
+def describe() -> list[dict[str, Any]]:
+    """What is built in, one JSON-able dictionary per problem."""
+    return [problem.describe() for problem in _PROBLEMS.values()]
+
+
+def parse_options(problem: str | Problem, settings: Mapping[str, Any] | None = None) -> Any:
+    """Options of a problem from text (``width=32`` on a command line) or from stored values.
+
+    Args:
+        problem: A problem or its name.
+        settings: Option -> value; what is left out takes its default.
+
+    Returns:
+        An instance of the problem's options.
+
+    Raises:
+        LandscapeError: With all faults of the settings in one line.
+
+    Example:
+        >>> parse_options("digits-mlp", {"width": "32"}).width
+        32
+    """
+    return (get(problem) if isinstance(problem, str) else problem).parse_options(settings)
+
+
+def build(
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    data: str | Path | None = None,
+    download: bool = False,
+    **arguments: Any,
+) -> Objective:
+    """The objective of a built-in problem at its initial weights.
+
+    Args:
+        name: One of `names`.
+        settings: Option -> value, as text or as stored by an earlier build (``objective.problem_args``).
+        seed: Draws the initial weights, and nothing else.
+        data: A file or folder with the data, where the problem reads one.
+        download: Whether missing data may be fetched from the network.
+        **arguments: Further arguments of `Objective`, such as ``device`` or ``weight_decay``.
+
+    Returns:
+        The objective; ``build(objective.problem, objective.problem_args, seed=seed)`` gives the same one.
+
+    Raises:
+        LandscapeError: If name or settings are wrong, or the data are missing or wrong.
+
+    Example:
+        >>> objective = build("toy-hyperbola", {"start1": 2.0, "start2": 1.0})
+        >>> objective.value(objective.model)
+        1.0
+    """
+    problem = get(name)
+    return problem.build(problem.parse_options(settings), seed, data, download, **arguments)

@@ -1,0 +1,142 @@
+"""Problems whose landscapes have closed forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.problems.initial import construct
+from landscape.problems.options import option
+from landscape.problems.problem import Parts, Problem, Source
+
+
+@dataclass(frozen=True)
+class HyperbolaOptions:
+    """Options of ``toy-hyperbola``; the start is chosen, not drawn, so the seed changes nothing."""
+
+    start1: float = option(2.5, "initial theta1")
+    start2: float = option(0.2, "initial theta2")
+
+
+@dataclass(frozen=True)
+class QuadraticOptions:
+    """Options of ``toy-quadratic``."""
+
+    dim: int = option(4, "number of weights", low=2)
+    low: float = option(0.1, "smallest curvature", low=0.0)
+    high: float = option(10.0, "largest curvature", low=0.0)
+    offset: float = option(0.5, "the loss at the minimum", low=0.0)
+    dtype: str = option("float32", "type of weights and data", choices=("float32", "float64"))
+    data_seed: int = option(0, "draws the minimum and the directions of curvature", low=0)
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The function L(theta) = offset + 1/2 (theta - minimiser)^T hessian (theta - minimiser).
+
+    Attributes:
+        hessian: Shape (dim, dim), float64, symmetric.
+        minimiser: Shape (dim,), float64.
+        offset: The least value.
+        eigenvalues: Shape (dim,), float64, the curvatures, rising.
+        eigenvectors: Shape (dim, dim), float64, the direction of each in its column.
+    """
+
+    hessian: np.ndarray
+    minimiser: np.ndarray
+    offset: float
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+
+    def value(self, theta: np.ndarray) -> float:
+        """L at theta of shape (dim,)."""
+        step = np.asarray(theta, dtype=np.float64) - self.minimiser
+        return float(self.offset + 0.5 * step @ self.hessian @ step)
+
+
+def quadratic(options: QuadraticOptions) -> Quadratic:
+    """The closed form of ``toy-quadratic``.
+
+    The curvatures are spaced evenly in the logarithm between ``low`` and ``high``, or evenly between them
+    where one is 0; their directions are a random rotation, the minimiser is N(0, 1).
+
+    Args:
+        options: The options of the problem.
+
+    Returns:
+        The function, in float64.
+
+    Example:
+        >>> form = quadratic(QuadraticOptions(dim=3, low=1.0, high=4.0))
+        >>> form.eigenvalues.tolist()
+        [1.0, 2.0, 4.0]
+    """
+    random = np.random.default_rng([options.data_seed, options.dim])
+    rotation, _ = np.linalg.qr(random.normal(size=(options.dim, options.dim)))
+    low, high = sorted((options.low, options.high))
+    space = np.geomspace if low > 0 else np.linspace
+    eigenvalues = space(low, high, options.dim)
+    return Quadratic(
+        hessian=(rotation * eigenvalues) @ rotation.T,
+        minimiser=random.normal(size=options.dim),
+        offset=options.offset,
+        eigenvalues=eigenvalues,
+        eigenvectors=rotation,
+    )
+
+
+def half_squared_error(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Half the squared difference, in the manner of `torch.nn.functional.mse_loss`."""
+    return 0.5 * functional.mse_loss(output, target, reduction=reduction)
+
+
+def _hyperbola(options: HyperbolaOptions, seed: int, source: Source) -> Parts:
+    """(theta1 theta2 - 1)^2 as the squared error of a chain of two weights on the example 1 -> 1."""
+
+    def chain() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+
+    model = construct(chain, seed)
+    with torch.no_grad():
+        for parameter, start in zip(model.parameters(), (options.start1, options.start2), strict=True):
+            parameter.fill_(start)
+    return Parts(model, functional.mse_loss, (torch.ones(1, 1), torch.ones(1, 1)), unit="")
+
+
+def _quadratic(options: QuadraticOptions, seed: int, source: Source) -> Parts:
+    """Linear regression on two examples per direction of curvature, one above the plane and one below.
+
+    With inputs a_i = sqrt(dim * lambda_i) q_i and targets a_i . c +- s, the mean over the 2 dim examples of
+    half the squared error is 1/2 (theta - c)^T H (theta - c) + s^2 / 2, so s = sqrt(2 offset).
+    """
+    form = quadratic(options)
+    dtype = getattr(torch, options.dtype)
+    rows = (form.eigenvectors * np.sqrt(options.dim * form.eigenvalues)).T
+    spread = np.sqrt(2 * options.offset)
+    targets = np.concatenate([rows @ form.minimiser + spread, rows @ form.minimiser - spread])
+    x = torch.from_numpy(np.concatenate([rows, rows])).to(dtype)
+    y = torch.from_numpy(targets[:, None]).to(dtype)
+    model = construct(lambda: nn.Linear(options.dim, 1, bias=False), seed).to(dtype)
+    return Parts(model, half_squared_error, (x, y), unit="")
+
+
+PROBLEMS = (
+    Problem(
+        "toy-hyperbola",
+        "(theta1 theta2 - 1)^2: a valley of minima of every sharpness",
+        "Dinh et al. 2017, section 3, the smallest network with their rescaling",
+        HyperbolaOptions,
+        _hyperbola,
+    ),
+    Problem(
+        "toy-quadratic",
+        "a quadratic function with known curvatures, as linear regression",
+        "closed form: landscape.problems.toys.quadratic",
+        QuadraticOptions,
+        _quadratic,
+    ),
+)

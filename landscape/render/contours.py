@@ -1,0 +1,283 @@
+"""A plane slice as a map: filled colours, labelled contour lines, and marks for what lies in the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from landscape.errors import LandscapeError
+from landscape.render.gaps import gaps, hatch, known
+from landscape.render.labels import (
+    equal_axes,
+    field_label,
+    fit_label,
+    inches,
+    is_share,
+    name_axes,
+    page,
+    pick,
+    points,
+    put_caption,
+    shown,
+)
+from landscape.render.legend import legend_above
+from landscape.render.marks import mark_plane, named_points
+from landscape.render.scale import Array, Scale, bands, choose
+from landscape.render.style import ONE_COLUMN, Sheet
+
+if TYPE_CHECKING:
+    from landscape.surface.values import Surface
+
+# Off the end of the colour maps in use, so that "more than the scale shows" is not taken for its top.
+_OVER = "#FFF9D6"
+# Rec. 709 weights of red, green and blue in the lightness that the eye sees.
+_LIGHTNESS = (0.2126, 0.7152, 0.0722)
+
+
+def contour(
+    surface: Surface,
+    field: str | None = None,
+    ax: Axes | None = None,
+    *,
+    log: bool | None = None,
+    clip: float | None = None,
+    colorbar: bool = True,
+    centre: bool = True,
+    rc: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Draw a plane slice as filled contours.
+
+    Colours are logarithmic where the values are positive and span more than 1.5 decades, and clipped where
+    few extreme values would take most of the range; the colour bar says so. Points without a finite value
+    are hatched and counted. Errors are in percent, on a linear scale.
+
+    Args:
+        surface: A 2-D slice.
+        field: ``"<split>_<metric>"``; by default the first.
+        ax: Where to draw; by default a new figure, with a caption.
+        log: Insist on a logarithmic or linear colour scale.
+        clip: The largest value to be told apart by colour, in the unit shown; inf for no clipping.
+        colorbar: Whether to draw the colour bar.
+        centre: Whether to mark the trained weights.
+        rc: rcParams of a new figure; by default `style.paper`.
+
+    Returns:
+        The figure drawn on: a new one when `ax` is None.
+
+    Raises:
+        LandscapeError: If the slice is 1-D or has no such field.
+
+    Example:
+        >>> contour(surface, "test_error").savefig("error.png")  # doctest: +SKIP
+    """
+    name = plane_field(surface, field)
+    if ax is not None:
+        _draw(surface, name, ax, log=log, clip=clip, colorbar=colorbar, centre=centre)
+        return page(ax)
+    sheet = Sheet(ONE_COLUMN, map_height(surface, ONE_COLUMN), rc)
+    with sheet.styled():
+        _draw(surface, name, sheet.add_subplot(), log=log, clip=clip, colorbar=colorbar, centre=centre)
+        put_caption(sheet, surface.meta)
+    return sheet
+
+
+def _draw(
+    surface: Surface,
+    field: str,
+    ax: Axes,
+    *,
+    log: bool | None,
+    clip: float | None,
+    colorbar: bool,
+    centre: bool,
+) -> None:
+    scale = colour_scale(surface, field, log, clip)
+    avoid = [(0.0, 0.0), *((x, y) for _, x, y in named_points(surface))]
+    handles = paint(ax, surface, field, scale=scale, colorbar=colorbar, avoid=avoid)
+    marks = mark_plane(ax, surface, centre)
+    legend_above(ax, [*marks, *handles])
+
+
+def plane_field(surface: Surface, field: str | None) -> str:
+    """The field to draw of a 2-D slice.
+
+    Raises:
+        LandscapeError: If the slice is 1-D or has no such field.
+    """
+    plane_axes(surface)
+    return pick(surface, field)
+
+
+def plane_axes(surface: Surface) -> tuple[Array, Array]:
+    """The coordinates (nx,) and (ny,) of a 2-D slice.
+
+    Raises:
+        LandscapeError: If the slice is 1-D.
+    """
+    if surface.y is None:
+        raise LandscapeError("a plane slice is needed here", got="a line", mend="draw it with curve")
+    return surface.x, surface.y
+
+
+def colour_scale(surface: Surface, field: str, log: bool | None = None, clip: float | None = None) -> Scale:
+    """The scale of a field in the unit shown; linear for errors unless asked otherwise."""
+    values = known(surface, shown(surface, field))
+    return choose(values, log=False if log is None and is_share(field) else log, clip=clip)
+
+
+def paint(
+    ax: Axes,
+    surface: Surface,
+    field: str,
+    *,
+    scale: Scale,
+    cmap: Colormap | None = None,
+    colorbar: bool = True,
+    avoid: Sequence[tuple[float, float]] = (),
+) -> list[Artist]:
+    """Fill the axes with the colours, lines and hatches of one field.
+
+    Args:
+        ax: Where to draw.
+        surface: A 2-D slice.
+        field: One of its fields.
+        scale: How values become colours.
+        cmap: The colour map; by default ``image.cmap`` of the style.
+        colorbar: Whether to draw the colour bar.
+        avoid: Points (x, y) near which no contour line is labelled, since other words stand there.
+
+    Returns:
+        Legend handles of the hatches.
+    """
+    x, y = plane_axes(surface)
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(y[0], y[-1])
+    handles: list[Artist] = [*hatch(ax, surface, gaps(surface, field))]
+    heights = scale.forward(known(surface, shown(surface, field)))
+    if np.isfinite(heights).any():
+        colours = (cmap or colormaps[mpl.rcParams["image.cmap"]]).with_extremes(over=_OVER)
+        filled = _fill(ax, (x, y, heights), scale, colours)
+        _lines(ax, (x, y, heights), scale, filled, avoid)
+        if colorbar:
+            colour_bar(ax, filled, scale, field_label(field, surface.meta, log=scale.log))
+    if equal_axes(surface.meta):
+        ax.set_aspect("equal")
+    # A tick label is about half an inch wide, and two of them need a third of an inch in height.
+    for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45, 0.32), strict=True):
+        axis.set_major_locator(MaxNLocator(min(6, max(2, int(length / each))), steps=[1, 2, 5, 10]))
+    name_axes(ax, surface.meta)
+    return handles
+
+
+def _fill(ax: Axes, mesh: tuple[Array, Array, Array], scale: Scale, colours: Colormap) -> QuadContourSet:
+    edges = bands(scale)
+    norm = Normalize(edges[0], edges[-1])
+    return ax.contourf(*mesh, edges, norm=norm, cmap=colours, extend="max" if scale.clipped else "neither")
+
+
+def _lines(
+    ax: Axes,
+    mesh: tuple[Array, Array, Array],
+    scale: Scale,
+    filled: QuadContourSet,
+    avoid: Sequence[tuple[float, float]],
+) -> None:
+    """Contour lines in an ink that shows on their colours, the larger ones with their value."""
+    lines = scale.lines()
+    if not len(lines):
+        return
+    positions = scale.forward(lines)
+    colours = np.asarray(filled.get_cmap()(filled.norm(positions)))
+    inks = [_ink(colour) for colour in colours]
+    drawn = ax.contour(*mesh, positions, colors=inks, linewidths=0.5, linestyles="solid", alpha=0.8)
+    names = dict(zip(positions, scale.names(lines), strict=True))
+    # The clipped end is named at the colour bar.
+    named = zip(positions[: len(lines) - scale.clipped], drawn.allsegs, strict=False)
+    large = np.array([position for position, segments in named if _roomy(segments, mesh)])
+    _numbers(ax, (drawn, filled), large, names, avoid)
+
+
+def _numbers(
+    ax: Axes,
+    sets: tuple[QuadContourSet, QuadContourSet],
+    large: Array,
+    names: Mapping[float, str],
+    avoid: Sequence[tuple[float, float]],
+) -> None:
+    """Write values onto contour lines, with a rim in the colour of the line's surroundings."""
+    # More than six numbers run into each other in one column.
+    chosen = large[::-1][:: -(-len(large) // 6) or 1]
+    if not len(chosen):
+        return
+    corners = ax.viewLim.corners()
+    low, extent = corners[0], corners[-1] - corners[0]
+    size = 0.75 * points(ax.xaxis.label)
+    drawn, filled = sets
+    levels = {name: level for level, name in names.items()}
+    for text in list(ax.clabel(drawn, chosen, fmt=names, fontsize=size, inline=False)):
+        place = (np.array(text.get_position()) - low) / extent
+        others = [np.abs((np.array(point) - low) / extent - place) for point in avoid]
+        # Half a number beyond the frame, or under other words, says less than none.
+        if min(*place, *(1 - place)) < 0.06 or any(dx < 0.15 and dy < 0.1 for dx, dy in others):
+            text.remove()
+            continue
+        beneath = filled.get_cmap()(filled.norm(np.array(levels[text.get_text()])))
+        text.set_path_effects([withStroke(linewidth=2.5, foreground=beneath)])
+
+
+def _roomy(segments: Sequence[Array], mesh: tuple[Array, Array, Array]) -> bool:
+    """Whether a contour line has a piece that is large enough on the map for a number to stand in it."""
+    extent = np.array([np.ptp(mesh[0]), np.ptp(mesh[1])])
+    spans = [np.sort(np.ptp(piece, axis=0) / extent) for piece in segments if len(piece)]
+    # A quarter of the map across; slivers along an edge only if they run over most of it.
+    return any(wide > 0.25 and (narrow > 0.08 or wide > 0.6) for narrow, wide in spans)
+
+
+def _ink(colour: Array) -> str:
+    """Black on light colours, white on dark ones."""
+    return "black" if np.dot(colour[:3], _LIGHTNESS) > 0.4 else "white"
+
+
+def colour_bar(ax: Axes, filled: QuadContourSet, scale: Scale, label: str) -> Axes:
+    """Draw a colour bar as high as the axes at their right, with ticks where the lines are.
+
+    Args:
+        ax: The axes that hold the map.
+        filled: The filled contours.
+        scale: How values became colours; a clipped one ends in an arrow and a tick ``"> value"``.
+        label: What the values are.
+
+    Returns:
+        The axes of the bar, a child of `ax`.
+    """
+    place = ax.inset_axes((1.03, 0.0, 0.05, 1.0))
+    bar = ax.figure.colorbar(filled, cax=place, spacing="proportional")
+    ticks = np.array([scale.low]) if scale.flat else scale.lines()
+    height, size = inches(ax)[1], points(ax.yaxis.label)
+    # From the top, so that a clipped end keeps its tick; twice the type size is the least distance.
+    room = max(1, int(0.8 * height * 72 / (2 * size)))
+    ticks = ticks[::-1][:: -(-len(ticks) // room) or 1][::-1]
+    bar.set_ticks(scale.forward(ticks).tolist(), labels=scale.names(ticks))
+    bar.minorticks_off()
+    bar.outline.set_linewidth(mpl.rcParams["axes.linewidth"])
+    bar.set_label(fit_label(f"{label}, constant" if scale.flat else label, max(1.0, height), size))
+    return place
+
+
+def map_height(surface: Surface, width: float) -> float:
+    """The height in inches of a figure that holds one map, so that equal axes leave no empty margins."""
+    x, y = plane_axes(surface)
+    ratio = float((y[-1] - y[0]) / (x[-1] - x[0])) if equal_axes(surface.meta) else 0.95
+    # 0.68 of the width is the map, the rest labels and colour bar; 0.75 in are labels, legend and caption.
+    return 0.75 + 0.68 * width * min(max(ratio, 0.3), 1.6)

@@ -1,0 +1,308 @@
+"""The words on a picture: names of fields and axes with their units, and the caption at its foot."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.text import Text
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.render.scale import Array
+
+if TYPE_CHECKING:
+    from landscape.surface.values import Surface
+
+Page = Figure | SubFigure
+
+# Stored as a share of 1, read as a percentage.
+_SHARES = ("error", "accuracy")
+_SPLITS = {"train": "training", "val": "validation"}
+DOT = " · "
+_PLANES = {
+    "random": "random {}",
+    "pca": "PCA {}",
+    "snapshots": "{} through snapshots",
+    "custom": "custom {}",
+}
+_NORMS = {
+    "filter": "filter-normalised",
+    "layer": "layer-normalised",
+    "weight": "weight-normalised",
+    "none": "not normalised",
+}
+# Mean advance of a letter of the sans-serif fonts in use, in units of the type size (measured: 0.50-0.56).
+_LETTER = 0.55
+
+
+def parts(field: str) -> tuple[str, str]:
+    """The split and the metric in the name of a field.
+
+    Example:
+        >>> parts("train_loss")
+        ('train', 'loss')
+    """
+    split, _, metric = field.partition("_")
+    return (split, metric) if metric else ("", split)
+
+
+def pick(surface: Surface, field: str | None) -> str:
+    """The field to draw: the one asked for, or the first.
+
+    Raises:
+        LandscapeError: If the surface has no such field, or none at all.
+    """
+    if not surface.fields:
+        raise LandscapeError("the surface has no values to draw")
+    if field is None:
+        return next(iter(surface.fields))
+    if field not in surface.fields:
+        raise LandscapeError(f"the surface has no field '{field}'", mend=did_you_mean(field, surface.fields))
+    return field
+
+
+def shown(surface: Surface, field: str) -> Array:
+    """The values of a field as they are read: shares of 1 in percent, everything else unchanged."""
+    return surface.fields[field] * (100.0 if is_share(field) else 1.0)
+
+
+def is_share(field: str) -> bool:
+    """Whether a field holds shares of 1."""
+    return parts(field)[1] in _SHARES
+
+
+def unit(meta: Mapping[str, Any], metric: str) -> str:
+    """The unit in which a metric is shown; empty where the file names none."""
+    return "%" if metric in _SHARES else str((meta.get("units") or {}).get(metric) or "")
+
+
+def split_name(split: str) -> str:
+    """The split as an adjective: ``"training"``, ``"test"``."""
+    return _SPLITS.get(split, split)
+
+
+def field_label(field: str, meta: Mapping[str, Any], *, log: bool = False) -> str:
+    """What the values of a field are, with unit and scale.
+
+    Args:
+        field: ``"<split>_<metric>"``.
+        meta: Of the surface.
+        log: Whether they are drawn on a logarithmic scale.
+
+    Returns:
+        The label.
+
+    Example:
+        >>> field_label("train_loss", {"units": {"loss": "nats"}}, log=True)
+        'training loss (nats, log scale)'
+        >>> field_label("test_error", {})
+        'test error (%)'
+    """
+    split, metric = parts(field)
+    name = f"{split_name(split)} {metric}".strip().replace("_", " ")
+    return with_notes(name, unit(meta, metric), "log scale" if log else "")
+
+
+def with_notes(name: str, *notes: str) -> str:
+    """A name followed by those of the notes that are not empty, in one pair of brackets."""
+    notes = tuple(note for note in notes if note)
+    return f"{name} ({', '.join(notes)})" if notes else name
+
+
+def axis_label(meta: Mapping[str, Any], index: int, *, short: bool = False) -> str:
+    """What one axis of the slice is, with its unit; for a principal component, its share and the null's.
+
+    Args:
+        meta: Of the surface; `plane.null_ratio` is what a pure random walk of the same length explains.
+        index: 0 for x, 1 for y.
+        short: Leave the shares out, where there is no room for them.
+
+    Returns:
+        The label.
+
+    Example:
+        >>> plane = {"kind": "pca", "explained_variance_ratio": [0.878], "null_ratio": [0.608]}
+        >>> axis_label({"plane": plane}, 0)
+        'PC 1 (87.8 % of variance; random walk 60.8 %)'
+    """
+    axes = meta.get("axes") or []
+    own = axes[index] if index < len(axes) else {}
+    plane = meta.get("plane") or {}
+    measure = str(own.get("unit") or "")
+    if plane.get("kind") != "pca":
+        return with_notes(str(own.get("label") or f"direction {index + 1}"), measure)
+    if short:
+        return with_notes(f"PC {index + 1}", measure)
+    name = f"PC {index + 1}" + (f", {measure}" if measure else "")
+    share, null = (_at(plane.get(key), index) for key in ("explained_variance_ratio", "null_ratio"))
+    if share is None:
+        return name
+    walk = "" if null is None else f"; random walk {100 * null:.1f} %"
+    return f"{name} ({100 * share:.1f} % of variance{walk})"
+
+
+def _at(values: Any, index: int) -> float | None:
+    return float(values[index]) if values is not None and index < len(values) else None
+
+
+def centre_label(meta: Mapping[str, Any]) -> str:
+    """What lies at the origin of the slice."""
+    return "trained weights" + (f" (step {meta['step']})" if meta.get("step") is not None else "")
+
+
+def equal_axes(meta: Mapping[str, Any]) -> bool:
+    """Whether one unit along x is as long as one along y: as the file says, or where both units agree."""
+    if meta.get("equal_aspect") is not None:
+        return bool(meta["equal_aspect"])
+    units = [axis.get("unit") for axis in meta.get("axes") or []]
+    return len(units) >= 2 and bool(units[0]) and units[0] == units[1]
+
+
+def caption(meta: Mapping[str, Any]) -> str:
+    """One line that says what a picture was made from, for its foot.
+
+    Args:
+        meta: Of the surface; what is missing is left out.
+
+    Returns:
+        The line; empty where nothing is known.
+
+    Example:
+        >>> caption({"problem": "digits-mlp", "step": 1800, "seed": 0, "bn": "frozen", "dtype": "float64"})
+        'digits-mlp · step 1800 · training seed 0 · BatchNorm frozen · float64'
+    """
+    return DOT.join(caption_parts(meta))
+
+
+def caption_parts(meta: Mapping[str, Any]) -> list[str]:
+    """The parts of a caption, without those that are not known."""
+    splits = " + ".join(split_name(split) for split in meta.get("splits") or [])
+    said = [
+        str(meta.get("problem") or ""),
+        _when(meta),
+        _plane_words(meta),
+        _told(meta, "seed", "training seed {}"),
+        f"{splits} data" if splits else "",
+        _told(meta, "bn", "BatchNorm {}"),
+        str(meta.get("dtype") or ""),
+    ]
+    return [part for part in said if part]
+
+
+def _told(meta: Mapping[str, Any], key: str, words: str) -> str:
+    return "" if meta.get(key) is None else words.format(meta[key])
+
+
+def _when(meta: Mapping[str, Any]) -> str:
+    epoch = "" if meta.get("epoch") is None else f" (epoch {meta['epoch']:.4g})"
+    return "" if meta.get("step") is None else f"step {meta['step']}{epoch}"
+
+
+def _plane_words(meta: Mapping[str, Any]) -> str:
+    plane = meta.get("plane") or {}
+    kind = plane.get("kind")
+    if not kind:
+        return ""
+    shape = "line" if meta.get("kind") == "curve" else "plane"
+    said = [_PLANES.get(kind, f"{kind} {{}}").format(shape)]
+    # A PCA or snapshot plane has unit or given vectors; "not normalised" would only raise a question there.
+    norm = plane.get("normalize")
+    if norm and (norm != "none" or kind == "random"):
+        said.append(_NORMS.get(norm, f"{norm}-normalised"))
+        if kind == "random" and plane.get("one_d") == "ignore":
+            said.append("1-D weights fixed")
+    if kind == "random" and plane.get("seed") is not None:
+        said.append(f"direction seed {plane['seed']}")
+    if kind == "pca" and plane.get("explained_variance_ratio"):
+        said.append(_held(plane))
+    # Directions this far from orthogonal visibly shear what is drawn on square axes.
+    if abs(plane.get("cosine") or 0.0) > 0.1:
+        said.append(f"directions at cosine {plane['cosine']:.2f}")
+    return ", ".join(said)
+
+
+def _held(plane: Mapping[str, Any]) -> str:
+    share, null = (sum((plane.get(key) or [])[:2]) for key in ("explained_variance_ratio", "null_ratio"))
+    return f"{100 * share:.1f} % of variance" + (f" (random walk {100 * null:.1f} %)" if null else "")
+
+
+def put_caption(fig: Page, meta: Mapping[str, Any]) -> None:
+    """Set the caption at the foot of a figure, where the layout keeps room for it."""
+    put_foot(fig, caption(meta))
+
+
+def put_foot(fig: Page, text: str) -> None:
+    """Set a text at the foot of a figure, broken into lines, where the layout keeps room for it."""
+    if text:
+        label = fig.supxlabel("", x=0.01, ha="left", linespacing=1.3)
+        label.set_text(fit(text, inches(fig)[0], points(label)))
+
+
+def fit(text: str, width: float, size: float) -> str:
+    """Break a text into lines that are no wider than so many inches at a type size in points."""
+    # A no-break space keeps textwrap from parting a number from its per cent sign; drawn is an ordinary one.
+    glued = text.replace(" %", "\u00a0%")
+    lines = textwrap.wrap(glued, _letters(width, size), break_long_words=True, break_on_hyphens=False)
+    return "\n".join(lines).replace("\u00a0", " ")
+
+
+def fit_label(text: str, width: float, size: float) -> str:
+    """Break the label of an axis where it is too long: before its brackets, then after a semicolon within."""
+    letters = _letters(width, size)
+    name, bracket, notes = text.partition(" (")
+    if len(text) <= letters or not bracket:
+        return fit(text, width, size)
+    lines = [name, f"({notes}"]
+    if len(lines[1]) > letters:
+        first, semicolon, rest = lines[1].partition("; ")
+        lines = [name, f"{first};", rest] if semicolon else lines
+    return "\n".join(fit(line, width, size) for line in lines)
+
+
+def _letters(width: float, size: float) -> int:
+    return max(16, int(width * 72 / (_LETTER * size)))
+
+
+def points(text: Text) -> float:
+    """The type size of a text, in points."""
+    return float(text.get_fontproperties().get_size_in_points())
+
+
+def page(ax: Axes) -> Figure:
+    """The figure that axes belong to, also from within a subfigure."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise LandscapeError("these axes belong to no figure", mend="make them with add_subplot")
+    return figure
+
+
+def root(fig: Page) -> Figure:
+    """The figure itself, also of a subfigure."""
+    figure = fig.get_figure(root=True)
+    if figure is None:
+        raise LandscapeError("this subfigure belongs to no figure")
+    return figure
+
+
+def inches(thing: Axes | Page) -> tuple[float, float]:
+    """Width and height of axes or a figure, in inches; of axes with equal units, of what these leave of them."""
+    box = thing.bbox
+    dpi = float((page(thing) if isinstance(thing, Axes) else thing).dpi)
+    width, height = float(box.width) / dpi, float(box.height) / dpi
+    if isinstance(thing, Axes) and thing.get_aspect() != "auto":
+        ratio = float(thing.get_data_ratio())
+        width, height = min(width, height / ratio), min(height, width * ratio)
+    return width, height
+
+
+def name_axes(ax: Axes, meta: Mapping[str, Any], *, flat: bool = True) -> None:
+    """Write what x (and, on a plane, y) are beside the axes, broken into lines where they are long."""
+    width, height = inches(ax)
+    size = points(ax.xaxis.label)
+    ax.set_xlabel(fit_label(axis_label(meta, 0), max(width, 1.5), size))
+    if flat:
+        # Three lines at most: in a flatter map a label may stand out above and below.
+        ax.set_ylabel(fit_label(axis_label(meta, 1), max(height, 1.2), size))

@@ -1,0 +1,65 @@
+"""A legend above the axes, where it hides no data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.legend import Legend
+from matplotlib.transforms import Bbox
+
+from landscape.render.labels import page
+
+
+class _Roof(Legend):
+    """A legend for which the layout keeps height but no width.
+
+    A legend wider than its axes would make the layout narrow them, which makes the legend wider still in
+    their measure, until nothing is left of the axes.
+    """
+
+    def get_tightbbox(self, renderer: Any = None) -> Bbox:
+        box = Bbox.null() if (own := super().get_tightbbox(renderer)) is None else own
+        under = self.axes.bbox
+        return Bbox([[under.x0, box.y0], [under.x1, box.y1]])
+
+
+def legend_above(ax: Axes, handles: list[Artist]) -> None:
+    """Put a legend above the axes, in as many columns as fit.
+
+    Args:
+        ax: The axes.
+        handles: Artists with labels; none, no legend.
+    """
+    if not handles:
+        return
+    labels = [str(handle.get_label()) for handle in handles]
+    ax.legend_ = _Roof(
+        ax,
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderaxespad=0.2,
+        borderpad=0.0,
+        frameon=False,
+        ncols=_columns(labels, float(ax.bbox.width) / page(ax).dpi),
+        handlelength=1.6,
+        columnspacing=1.2,
+        labelspacing=0.3,
+    )
+
+
+def _columns(texts: list[str], width: float) -> int:
+    """The most legend columns that fit into so many inches, filled one column after the other."""
+    letter = 0.55 * float(mpl.rcParams["legend.fontsize"]) / 72
+    for columns in range(len(texts), 1, -1):
+        # As matplotlib deals them out.
+        widths = [max(map(len, column)) for column in np.array_split(texts, columns)]
+        # Six letters' worth for the handle and the space between columns.
+        if sum(wide + 6 for wide in widths) * letter <= width:
+            return columns
+    return 1

@@ -1,0 +1,130 @@
+"""From a stored slice to its picture, and from a picture to a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.render.contours import contour, map_height, plane_field
+from landscape.render.curves import curve
+from landscape.render.labels import parts, pick, put_caption
+from landscape.render.relief import surface3d
+from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, paper
+from landscape.render.trajectories import trajectory
+
+if TYPE_CHECKING:
+    from landscape.surface.values import Surface
+
+VIEWS = ("contour", "3d", "both")
+KINDS = ("curve", "surface", "trajectory")
+# What would differ from one day to the next, by file type.
+_UNDATED: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None},
+    ".svg": {"Date": None},
+}
+
+
+def picture(
+    surface: Surface,
+    *,
+    field: str | None = None,
+    view: str = "contour",
+    rc: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Draw a stored slice as what it is: a curve, a map, a relief, or a trajectory.
+
+    Args:
+        surface: The slice; `meta["kind"]` says what it is, otherwise its shape and path do.
+        field: ``"<split>_<metric>"``; by default the first of a plane, all of a line.
+        view: ``"contour"``, ``"3d"`` or ``"both"``; a trajectory is drawn on contours, its plane alone
+            otherwise.
+        rc: rcParams of the figure; by default `style.paper`.
+
+    Returns:
+        A new figure.
+
+    Raises:
+        LandscapeError: If the view, the kind or the field is not known, or does not go with the slice.
+    """
+    if view not in VIEWS:
+        raise LandscapeError(f"there is no view '{view}'", where="view", mend=did_you_mean(view, VIEWS))
+    kind = _kind(surface)
+    if kind == "curve":
+        return _curve(surface, field, view, rc)
+    if view == "both":
+        return _both(surface, field, rc)
+    if view == "3d":
+        return surface3d(surface, field, rc=rc)
+    return trajectory(surface, field=field, rc=rc) if kind == "trajectory" else contour(surface, field, rc=rc)
+
+
+def _kind(surface: Surface) -> str:
+    shape = "curve" if surface.y is None else "surface" if surface.path is None else "trajectory"
+    kind = str(surface.meta.get("kind") or shape)
+    if kind not in KINDS:
+        raise LandscapeError(f"there is no picture of a '{kind}'", mend=did_you_mean(kind, KINDS))
+    return kind
+
+
+def _curve(surface: Surface, field: str | None, view: str, rc: Mapping[str, Any] | None) -> Figure:
+    if view != "contour":
+        raise LandscapeError("a curve has one view only", where="view", got=view, mend="leave it out")
+    if field is None:
+        return curve(surface, rc=rc)
+    split, metric = parts(pick(surface, field))
+    return curve(surface, metrics=[metric], splits=[split], rc=rc)
+
+
+def _both(surface: Surface, field: str | None, rc: Mapping[str, Any] | None) -> Figure:
+    """Map and relief side by side."""
+    name = plane_field(surface, field)
+    sheet = Sheet(TWO_COLUMNS, max(0.85 * ONE_COLUMN, map_height(surface, ONE_COLUMN)), rc)
+    with sheet.styled():
+        left, right = sheet.subfigures(1, 2, squeeze=False)[0]
+        contour(surface, name, ax=left.add_subplot())
+        surface3d(surface, name, ax=right.add_subplot(projection="3d"))
+        put_caption(sheet, surface.meta)
+    return sheet
+
+
+def save(fig: Figure, path: str | Path) -> Path:
+    """Write a figure to a file: whole or not at all, and the same bytes for the same figure.
+
+    Args:
+        fig: The figure.
+        path: Ends in .png (200 dots per inch), .pdf or .svg; folders that are missing are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        LandscapeError: If the suffix is another one, or the file cannot be written.
+
+    Example:
+        >>> save(contour(surface), "figures/loss.pdf")  # doctest: +SKIP
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _UNDATED:
+        known = ", ".join(_UNDATED)
+        raise LandscapeError("a picture cannot be saved in this format", where=path, got=suffix, expected=known)
+    # Beside the target: a rename is atomic only within one file system.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        look = fig.look if isinstance(fig, Sheet) else dict[Any, Any](paper())
+        with rc_context(look):
+            fig.savefig(draft, format=suffix[1:], dpi=200, metadata=_UNDATED[suffix])
+        draft.replace(path)
+    except OSError as error:
+        raise LandscapeError(f"the picture cannot be written: {error.strerror}", where=path) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,151 @@
+"""A plane slice as a 3-D relief over its own contour lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d import Axes3D
+
+from landscape.errors import LandscapeError
+from landscape.render.contours import colour_scale, plane_axes, plane_field
+from landscape.render.gaps import gaps, known
+from landscape.render.labels import axis_label, field_label, fit_label, page, put_caption, shown
+from landscape.render.scale import Array, Scale, bands
+from landscape.render.style import ONE_COLUMN, Sheet
+
+if TYPE_CHECKING:
+    from landscape.surface.values import Surface
+
+# Depth of the floor below the lowest point, in shares of the relief's height: the valley stays visible.
+_FLOOR = 0.45
+
+
+def surface3d(
+    surface: Surface,
+    field: str | None = None,
+    ax: Axes | None = None,
+    *,
+    elev: float = 32.0,
+    azim: float = -58.0,
+    log: bool | None = None,
+    clip: float | None = None,
+    rc: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Draw a plane slice as a relief, with contour lines on the floor below it.
+
+    Heights and colours follow the rules of `contour`. On a logarithmic scale the height is log10 of the
+    value, and the ticks name the values. Values above a clipped range are drawn as a plateau at its upper
+    end, marked ``"> 50"``; points without a finite value are holes, and counted.
+
+    Args:
+        surface: A 2-D slice.
+        field: ``"<split>_<metric>"``; by default the first.
+        ax: 3-D axes to draw on; by default a new figure, with a caption.
+        elev: Elevation of the eye above the plane, degrees.
+        azim: Azimuth of the eye, degrees.
+        log: Insist on a logarithmic or linear scale.
+        clip: The largest value to be told apart, in the unit shown; inf for no clipping.
+        rc: rcParams of a new figure; by default `style.paper`.
+
+    Returns:
+        The figure drawn on: a new one when `ax` is None.
+
+    Raises:
+        LandscapeError: If the slice is 1-D, has no such field, or the axes are not 3-D.
+
+    Example:
+        >>> surface3d(surface, azim=30).savefig("relief.png")  # doctest: +SKIP
+    """
+    name = plane_field(surface, field)
+    scale = colour_scale(surface, name, log, clip)
+    if ax is not None:
+        if not isinstance(ax, Axes3D):
+            raise LandscapeError("these axes are not 3-D", mend='make them with projection="3d"')
+        _draw(surface, name, ax, scale, (elev, azim))
+        return page(ax)
+    sheet = Sheet(ONE_COLUMN, 0.95 * ONE_COLUMN, rc)
+    with sheet.styled():
+        _draw(surface, name, sheet.add_subplot(projection="3d"), scale, (elev, azim))
+        put_caption(sheet, surface.meta)
+    return sheet
+
+
+def _draw(surface: Surface, field: str, ax: Axes3D, scale: Scale, eye: tuple[float, float]) -> None:
+    x, y = plane_axes(surface)
+    across, along = np.meshgrid(x, y)
+    heights = scale.forward(known(surface, shown(surface, field)))
+    edges = bands(scale)
+    low, top = float(edges[0]), float(edges[-1])
+    floor = low - _FLOOR * (top - low)
+    if np.isfinite(heights).any():
+        _relief(ax, (across, along, np.minimum(heights, top)), Normalize(low, top))
+        _floor_lines(ax, (across, along, heights), scale, floor, Normalize(low, top))
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(y[0], y[-1])
+    ax.set_zlim(floor, top)
+    ax.view_init(*eye)
+    _name(ax, surface, field, scale)
+
+
+def _relief(ax: Axes3D, mesh: tuple[Array, Array, Array], norm: Normalize) -> None:
+    # Every grid point is drawn up to 150 a side; beyond that the squares are smaller than a printed dot.
+    stride = max(1, max(mesh[2].shape) // 150)
+    ax.plot_surface(
+        *mesh,
+        rstride=stride,
+        cstride=stride,
+        cmap=colormaps[mpl.rcParams["image.cmap"]],
+        norm=norm,
+        edgecolor=(0.0, 0.0, 0.0, 0.18),
+        linewidth=0.15,
+        antialiased=True,
+        shade=False,
+    )
+
+
+def _floor_lines(
+    ax: Axes3D, mesh: tuple[Array, Array, Array], scale: Scale, floor: float, norm: Normalize
+) -> None:
+    positions = scale.forward(scale.lines())
+    if len(positions):
+        cmap = colormaps[mpl.rcParams["image.cmap"]]
+        ax.contour(*mesh, positions, zdir="z", offset=floor, cmap=cmap, norm=norm, linewidths=0.8)
+
+
+def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
+    """Ticks at round values, and labels far enough from them."""
+    ticks = np.array([scale.low]) if scale.flat else scale.lines(5)
+    ax.set_zticks(scale.forward(ticks), labels=scale.names(ticks))
+    size = float(mpl.rcParams["font.size"])
+    x, y = plane_axes(surface)
+    ax.set_xticks(_inner_ticks(x))
+    ax.set_yticks(_inner_ticks(y))
+    ax.tick_params(pad=-2, labelsize=0.8 * size)
+    look: dict[str, Any] = {"fontsize": 0.85 * size, "linespacing": 1.1}
+    ax.set_xlabel(fit_label(axis_label(surface.meta, 0, short=True), 1.9, size), labelpad=-5, **look)
+    ax.set_ylabel(fit_label(axis_label(surface.meta, 1, short=True), 1.9, size), labelpad=-5, **look)
+    label = field_label(field, surface.meta, log=scale.log) + (", constant" if scale.flat else "")
+    # Tick labels are centred on their place: the longer they are, the further out they and the name must be.
+    longest = max(map(len, scale.names(ticks)), default=0)
+    ax.tick_params(axis="z", pad=0.9 * longest - 2.5)
+    ax.set_zlabel(fit_label(label, 1.9, size), labelpad=0.45 * (longest - 2) ** 2 - 5, **look)
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.9 if longest < 6 else 0.82)
+    notes = [f"{gap.label} (not drawn)" for gap in gaps(surface, field)]
+    if notes:
+        ax.text2D(0.0, 1.0, "\n".join(notes), transform=ax.transAxes, fontsize=0.8 * size, va="top")
+
+
+def _inner_ticks(coordinates: Array) -> Array:
+    """Three or four round coordinates away from the corners, where the labels of two axes meet."""
+    low, high = float(coordinates[0]), float(coordinates[-1])
+    ticks = np.asarray(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high))
+    margin = 0.08 * (high - low)
+    return ticks[(ticks > low + margin) & (ticks < high - margin)]

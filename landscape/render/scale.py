@@ -1,0 +1,236 @@
+"""Which values a picture shows, on what scale, and at which levels its lines run. The data stay as they are."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Below 1.5 decades a linear colour scale still separates the smallest values from each other.
+COLOUR_DECADES = 1.5
+# A line plot resolves about 1 % of its height, so two decades are the most that a linear axis can show.
+LINE_DECADES = 2.0
+# Relative spans below this are rounding noise of float64 sums, not shape.
+_FLAT = 1e-9
+# Share of the points that may lie above a clipped colour range.
+_TAIL = 0.05
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The range of values that colours (or heights) are spread over.
+
+    Attributes:
+        log: Whether colours go by the logarithm.
+        low: The smallest value shown.
+        high: The largest value shown; larger ones get the colour of "more".
+        clipped: Whether any finite value lies above `high`.
+    """
+
+    log: bool
+    low: float
+    high: float
+    clipped: bool = False
+
+    def forward(self, values: Any) -> Array:
+        """Positions on the scale: log10 of the values, or the values themselves; not finite becomes NaN."""
+        values = np.asarray(values, dtype=float)
+        known = np.where(np.isfinite(values), values, np.nan)
+        return np.log10(known) if self.log else known
+
+    def lines(self, count: int = 8) -> Array:
+        """Values at which contour lines run, the upper end of a clipped range among them."""
+        inner = levels([self.low, self.high], self.log, count)
+        return np.append(inner, self.high) if self.clipped else inner
+
+    def names(self, ticks: Array) -> list[str]:
+        """Tick labels of some values; ``"> 50"`` at the upper end of a clipped range."""
+        # A lone value has no neighbours to be told apart from: six digits say which one it is.
+        texts = tell(ticks, digits=6 if self.flat else 3)
+        top = self.clipped and len(ticks) > 0 and ticks[-1] == self.high
+        return [*texts[:-1], f"> {texts[-1]}"] if top else texts
+
+    @property
+    def flat(self) -> bool:
+        """Whether the range is too narrow to draw lines in."""
+        return self.high - self.low <= _FLAT * max(abs(self.low), abs(self.high))
+
+
+def wants_log(values: Any, decades: float) -> bool:
+    """Whether all finite values are positive and span more than so many decades.
+
+    Args:
+        values: Any shape; NaN and infinities are left out.
+        decades: The span from which a logarithmic scale is worth it.
+
+    Returns:
+        True for a logarithmic scale.
+    """
+    known = _finite(values)
+    return bool(known.size and known.min() > 0 and known.max() / known.min() > 10**decades)
+
+
+def choose(values: Any, *, log: bool | None = None, clip: float | None = None) -> Scale:
+    """The scale on which values are best seen.
+
+    Logarithmic where all values are positive and span more than 1.5 decades. Clipped where the largest
+    5 % of the points would take more than half of the colours: then at a round number above the others.
+
+    Args:
+        values: Any shape; NaN and infinities are left out.
+        log: Insist on a logarithmic (True) or linear (False) scale.
+        clip: The largest value to be told apart, instead of the automatic choice; inf for no clipping.
+
+    Returns:
+        The scale; [0, 1] where no value is finite.
+
+    Example:
+        >>> choose([1.0, 2.0, 3000.0]).log
+        True
+    """
+    known = _finite(values)
+    if not known.size:
+        return Scale(False, 0.0, 1.0)
+    use_log = wants_log(known, COLOUR_DECADES) if log is None else bool(log and known.min() > 0)
+    low, top = float(known.min()), float(known.max())
+    high = _tail_free(known, use_log) if clip is None else clip
+    # The few values that are clipped away must not be the reason for a logarithm.
+    if log is None and use_log and high < low * 10**COLOUR_DECADES:
+        return choose(values, log=False, clip=clip)
+    # A range that ends at or below its own beginning could show nothing.
+    if not low < high < top:
+        return Scale(use_log, low, top)
+    return Scale(use_log, low, high, clipped=True)
+
+
+def levels(values: Any, log: bool, count: int = 8) -> Array:
+    """Round numbers, strictly inside the range of the values, at which contour lines run.
+
+    Args:
+        values: Any shape; NaN and infinities are left out.
+        log: Whether the levels shall be evenly spread in the logarithm (1, 10, ...; 1, 3, 10; 1, 2, 5, 10).
+        count: About how many.
+
+    Returns:
+        Shape (n,), increasing, n at most about 1.5 `count`; empty where the values are all the same.
+
+    Example:
+        >>> levels([0.001, 30.0], log=True)
+        array([ 0.003,  0.01 ,  0.03 ,  0.1  ,  0.3  ,  1.   ,  3.   , 10.   ])
+        >>> levels([0.0, 4.0], log=False, count=4)
+        array([1., 2., 3.])
+    """
+    known = _finite(values)
+    if not known.size:
+        return np.empty(0)
+    low, high = float(known.min()), float(known.max())
+    if Scale(log, low, high).flat:
+        return np.empty(0)
+    if log and low > 0:
+        found = _log_levels(low, high, count)
+        # Fewer than three lines show no shape: a narrow range is better cut linearly.
+        if len(found) >= 3:
+            return found
+    ticks = np.asarray(MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    return ticks[(ticks > low) & (ticks < high)]
+
+
+def bands(scale: Scale, count: int = 32) -> Array:
+    """Edges of the filled colours: the lines, the ends of the scale, and even cuts between them.
+
+    Args:
+        scale: The scale.
+        count: About how many bands.
+
+    Returns:
+        Shape (m,), increasing positions on the scale (`Scale.forward`), every line among them. A flat scale
+        gets one band about its value.
+    """
+    if scale.flat:
+        middle = float(scale.forward([scale.low])[0])
+        # Wide enough to survive rounding in the contour algorithm, narrow enough to mean one value.
+        return middle + max(abs(middle), 1.0) * np.array([-1e-3, 1e-3])
+    edges = np.unique(scale.forward([scale.low, *scale.lines(), scale.high]))
+    width = (edges[-1] - edges[0]) / count
+    pieces = [
+        np.linspace(a, b, max(1, round((b - a) / width)), endpoint=False) for a, b in itertools.pairwise(edges)
+    ]
+    return np.append(np.concatenate(pieces), edges[-1])
+
+
+def tell(values: Sequence[float] | Array, digits: int = 3) -> list[str]:
+    """Numbers as short texts, with as many digits as it takes to tell them apart.
+
+    Args:
+        values: The numbers that stand beside each other.
+        digits: The fewest significant digits to use; trailing zeros are dropped.
+
+    Returns:
+        One text each, with the typographic minus.
+
+    Example:
+        >>> tell([0.00002, 0.1, 30.0])
+        ['2e−5', '0.1', '30']
+        >>> tell([2.302584, 2.302585])
+        ['2.302584', '2.302585']
+    """
+    texts: list[str] = []
+    for tried in range(digits, 16):
+        texts = [_short(value, tried) for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
+def _short(value: float, digits: int) -> str:
+    text = f"{value:.{digits}g}"
+    # `g` turns to powers of ten at `digits`; 2500 reads better than 2.5e+3.
+    if "e" in text and 1 <= abs(value) < 1e5:
+        text = f"{value:.0f}"
+    mantissa, _, power = text.partition("e")
+    return (f"{mantissa}e{int(power)}" if power else mantissa).replace("-", "−")
+
+
+def _finite(values: Any) -> Array:
+    values = np.asarray(values, dtype=float).ravel()
+    return values[np.isfinite(values)]
+
+
+def _log_levels(low: float, high: float, count: int) -> Array:
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    whole = math.ceil(len(exponents) / count)
+    # Every n-th decade where there are many, otherwise finer cuts of each decade.
+    sets = [([1.0], whole), ([1.0], 1), ([1.0, 3.0], 1), ([1.0, 2.0, 5.0], 1), ([1.0, 1.5, 2.0, 3.0, 5.0, 7.0], 1)]
+    tried = []
+    for mantissas, every in sets:
+        ticks = np.array([float(f"{m}e{e}") for e in exponents if e % every == 0 for m in mantissas])
+        tried.append(ticks[(ticks > low) & (ticks < high)])
+    return min(tried, key=lambda ticks: abs(len(ticks) - count))
+
+
+def _tail_free(known: Array, log: bool) -> float:
+    """A round value above all but the largest points if those would take half the scale, else inf."""
+    drawn = np.log10(known) if log else known
+    # "higher" picks a computed value, so that at least one point is left out only if there are enough.
+    body = float(np.quantile(drawn, 1 - _TAIL, method="higher"))
+    low, top = float(drawn.min()), float(drawn.max())
+    if body <= low or top - body <= body - low:
+        return math.inf
+    return _round_up(10**body if log else body)
+
+
+def _round_up(value: float) -> float:
+    """The next number of the form 1, 2 or 5 times a power of ten; a value that is not positive stays."""
+    if value <= 0:
+        return value
+    power = math.floor(math.log10(value))
+    steps = [float(f"{m}e{e}") for e in (power, power + 1) for m in (1, 2, 5)]
+    return next(step for step in steps if step >= value * (1 - _FLAT))

@@ -1,0 +1,158 @@
+"""Looks of a picture: each is a function that returns an rcParams dictionary, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cycler import cycler
+from matplotlib import colormaps, rc_context
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure
+
+ONE_COLUMN = 3.4
+"""Inches: fits one column of the common two-column journals and conferences (3.25 to 3.5)."""
+TWO_COLUMNS = 7.0
+"""Inches: fits the full text width of the same pages (6.75 to 7.2)."""
+
+# Okabe & Ito (2008), "Color Universal Design": distinguishable under the common colour blindnesses.
+# Yellow is left out (too light on white) and the order puts the two most unlike colours first.
+_OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
+
+
+def paper() -> dict[str, Any]:
+    """The look of a figure in a paper: 8-point type, thin lines, embedded fonts, the same bytes every time.
+
+    Returns:
+        An rcParams dictionary, for `matplotlib.rc_context` or the ``rc=`` of the functions of this room.
+
+    Example:
+        >>> paper()["pdf.fonttype"]
+        42
+    """
+    return {
+        # Comes with matplotlib itself: the same letters on every machine.
+        "font.family": ["DejaVu Sans"],
+        "mathtext.fontset": "dejavusans",
+        "font.size": 8.0,
+        "axes.labelsize": 8.0,
+        "axes.titlesize": 8.0,
+        "figure.titlesize": 8.0,
+        "figure.labelsize": 6.0,
+        "xtick.labelsize": 7.0,
+        "ytick.labelsize": 7.0,
+        "legend.fontsize": 7.0,
+        "axes.linewidth": 0.6,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.minor.width": 0.4,
+        "ytick.minor.width": 0.4,
+        "xtick.major.size": 3.0,
+        "ytick.major.size": 3.0,
+        "xtick.minor.size": 1.5,
+        "ytick.minor.size": 1.5,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 4.0,
+        "hatch.linewidth": 0.5,
+        "axes.prop_cycle": cycler(color=_OKABE_ITO),
+        "image.cmap": "viridis",
+        "figure.constrained_layout.w_pad": 0.05,
+        "figure.constrained_layout.h_pad": 0.05,
+        "savefig.dpi": 200.0,
+        "savefig.facecolor": "auto",
+        # Type 42 keeps text as text in the file, with its font; most publishers refuse type 3.
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "landscape",
+    }
+
+
+def talk() -> dict[str, Any]:
+    """The look of a figure on a projector: `paper` with type and lines 1.4 times as large.
+
+    Returns:
+        An rcParams dictionary.
+    """
+    look = paper()
+    scaled = (".labelsize", ".titlesize", ".fontsize", "font.size", ".linewidth", ".markersize")
+    return look | {name: 1.4 * look[name] for name in look if name.endswith(scaled)}
+
+
+def dark() -> dict[str, Any]:
+    """The look of a figure on a dark page: `paper` in light ink.
+
+    Returns:
+        An rcParams dictionary.
+    """
+    ink, ground = "#E8E8E8", "#16181D"
+    inked = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
+    return (
+        paper()
+        | dict.fromkeys(inked, ink)
+        | {
+            "figure.facecolor": ground,
+            "axes.facecolor": ground,
+            "axes3d.xaxis.panecolor": ground,
+            "axes3d.yaxis.panecolor": ground,
+            "axes3d.zaxis.panecolor": ground,
+            "grid.color": "#555555",
+            "axes.prop_cycle": cycler(color=["#56B4E9", "#E69F00", "#2FC5A0", "#E59BC4", "#F0E442", "#FFFFFF"]),
+        }
+    )
+
+
+def pale(name: str, white: float = 0.45) -> Colormap:
+    """A colour map mixed with white, so that a path drawn over it stands out.
+
+    Args:
+        name: A matplotlib colour map.
+        white: Share of white in the mixture.
+
+    Returns:
+        The lighter map, with 256 colours.
+    """
+    colours = colormaps[name].resampled(256)(range(256))
+    colours[:, :3] = (1 - white) * colours[:, :3] + white
+    return ListedColormap(colours, name=f"{name}-pale")
+
+
+# Passes after which the layouts of all pictures in the tests stand still.
+_LAYOUT_PASSES = 3
+
+
+class Sheet(Figure):
+    """A figure that is drawn in the style it was made in, whenever and wherever it is drawn.
+
+    Matplotlib makes ticks lazily and reads their style when they appear, which may be long after the
+    `rc_context` that the figure was made in has ended. A sheet takes its look along instead.
+
+    Args:
+        width: Inches.
+        height: Inches.
+        rc: An rcParams dictionary, or None for `paper`.
+    """
+
+    def __init__(self, width: float, height: float, rc: Mapping[str, Any] | None = None) -> None:
+        self.look: dict[Any, Any] = dict(paper() if rc is None else rc)
+        with rc_context(self.look):
+            super().__init__(figsize=(width, height), layout="constrained")
+        self._settled = False
+
+    @contextmanager
+    def styled(self) -> Iterator[Sheet]:
+        """The context in which artists are added to this figure."""
+        with rc_context(self.look):
+            yield self
+
+    def draw(self, renderer: Any) -> None:
+        """Draw in the figure's own style, and leave the global one as it was."""
+        with rc_context(self.look):
+            engine = self.get_layout_engine()
+            if engine is not None and not self._settled:
+                # Room for labels is measured on axes whose aspect is not yet applied; once is not enough.
+                for _ in range(_LAYOUT_PASSES):
+                    engine.execute(self)
+                self._settled = True
+            super().draw(renderer)

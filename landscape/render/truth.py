@@ -1,0 +1,123 @@
+"""How far a drawn trajectory can be believed: in one sentence, and in two panels over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from landscape.render.labels import fit_label, inches, points, unit, with_notes
+from landscape.render.legend import legend_above
+from landscape.render.scale import LINE_DECADES, Array, tell, wants_log
+
+if TYPE_CHECKING:
+    from landscape.surface.values import Path
+
+# Distances from the plane below this share of the path's own extent are rounding of float32 weights.
+_IN_PLANE = 1e-6
+
+
+def verdict(path: Path, meta: Mapping[str, Any]) -> str:
+    """Say how much of a trajectory its picture in a plane shows.
+
+    Args:
+        path: The trajectory; NaN distances and losses are left out.
+        meta: Of the surface; `plane.motion_held` is the share of the squared motion that lies in the plane.
+
+    Returns:
+        One line: what the plane holds, how far the path leaves it, and by how much the loss at the projected
+        points differs from the loss of the snapshots.
+
+    Example:
+        >>> verdict(path, {"plane": {"motion_held": 0.83}})  # doctest: +SKIP
+        'the plane holds 83 % of the motion; the path runs up to 4.1 off it; median |real − in-plane| loss 0.8'
+    """
+    held = (meta.get("plane") or {}).get("motion_held")
+    said = [] if held is None else [f"the plane holds {_percent(held)} of the motion"]
+    said += [_distance_words(path, "it" if said else "the plane"), _loss_words(path, unit(meta, "loss"))]
+    return "; ".join(part for part in said if part)
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    # 99.97 % must not be rounded to "all of it".
+    digits = 0 if percent < 99 else 1 if percent < 99.9 else 2
+    return f"{percent:.{digits}f} %" if share != 1 else "100 %"
+
+
+def _distance_words(path: Path, plane: str) -> str:
+    known = path.off_plane[np.isfinite(path.off_plane)]
+    if not known.size:
+        return ""
+    far = float(known.max())
+    extent = float(np.nanmax(np.hypot(path.x - path.x[-1], path.y - path.y[-1])))
+    if far <= _IN_PLANE * extent:
+        return f"the path stays in {plane}"
+    return f"the path runs up to {_two_digits(far)} off {plane}"
+
+
+def _loss_words(path: Path, measure: str) -> str:
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(path.loss - path.plane_loss)
+    known = gap[~np.isnan(gap)]
+    if not known.size:
+        return "in-plane loss not computed"
+    middle = float(np.median(known))
+    if np.isinf(middle):
+        return "median |real − in-plane| loss infinite"
+    return f"median |real − in-plane| loss {_two_digits(middle)} {measure}".rstrip()
+
+
+def _two_digits(value: float) -> str:
+    return tell([float(f"{value:.2g}")])[0]
+
+
+def draw_distance(ax: Axes, path: Path) -> None:
+    """Draw how far each snapshot lies off the plane.
+
+    Args:
+        ax: Where to draw.
+        path: The trajectory.
+    """
+    ax.plot(path.step, path.off_plane, color="C2", marker=".", ms=2.5)
+    ax.set_ylim(bottom=0.0)
+    if not np.nanmax(np.append(path.off_plane, 0.0)) > 0:
+        # All zero, or unknown: an axis of some height, without inventing a scale from rounding.
+        ax.set_ylim(0.0, 1.0)
+    _finish(ax, "off-plane distance (Euclidean)")
+
+
+def draw_losses(ax: Axes, path: Path, meta: Mapping[str, Any]) -> None:
+    """Draw the loss of the snapshots beside the loss at their projections into the plane.
+
+    Args:
+        ax: Where to draw.
+        path: The trajectory.
+        meta: Of the surface, for the unit.
+    """
+    handles: list[Artist] = []
+    for rank, (label, style, losses) in enumerate(
+        (("real", "-", path.loss), ("in the plane", "--", path.plane_loss))
+    ):
+        handles += ax.plot(path.step, _finite(losses), f"C{rank}.", ls=style, ms=2.5, label=label)
+    log = wants_log(np.append(path.loss, path.plane_loss), LINE_DECADES)
+    if log:
+        ax.set_yscale("log")
+    missing = int((~np.isfinite(path.loss) | ~np.isfinite(path.plane_loss)).sum())
+    if missing:
+        handles += ax.plot([], [], ls="none", label=f"not finite: {missing} of {len(path.step)}")
+    _finish(ax, with_notes("loss", unit(meta, "loss"), "log scale" if log else ""))
+    legend_above(ax, handles)
+
+
+def _finite(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _finish(ax: Axes, label: str) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.margins(x=0.02)
+    ax.set_ylabel(fit_label(label, max(1.2, inches(ax)[1]), points(ax.yaxis.label)))
