@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from .shared import data_option, json_option, print_json, progress_bar
 
 from landscape import LandscapeError
+
+from .shared import data_option, json_option, print_json, progress_bar
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 _FOR_TRAJECTORIES = (

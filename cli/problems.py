@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from .shared import json_option, print_json
 
 

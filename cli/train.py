@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from .shared import data_option, json_option, parse_settings, print_json, progress_bar
 
 from landscape import LandscapeError
+
+from .shared import data_option, json_option, parse_settings, print_json, progress_bar
 
 _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set width=32"
 

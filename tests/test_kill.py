@@ -23,15 +23,19 @@ from landscape.trajectory import open_trajectory
 # A server that has imported torch once and forks: a child starts in milliseconds.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["landscape.problems", "landscape.training", "landscape.surface.evaluation", "sklearn.datasets"]
+    [
+        *("landscape.problems", "landscape.training", "landscape.surface.evaluation"),
+        # Imported late by an optimizer and by the digits: two seconds that every child would pay again.
+        *("torch._dynamo", "sklearn.datasets", "landscape.trajectory.recorder"),
+    ]
 )
 KILLS = 25
-SETTINGS = Settings(epochs=6, batch_size=128, every=Every(1, "steps"))
+SETTINGS = Settings(epochs=3, batch_size=32, every=Every(1, "steps"))
 
 
 def train_digits(path: str) -> None:
     torch.set_num_threads(1)
-    objective = problems.build("digits-cnn", {"width": "8"}, seed=0)
+    objective = problems.build("digits-cnn", {"width": "4", "train_size": "320"}, seed=0)
     train(objective, path, SETTINGS, resume=True)
 
 

@@ -154,7 +154,7 @@ def test_the_cosine_of_two_random_directions_is_reported():
 
 
 def test_the_mean_curvature_along_a_filter_normalised_direction():
-    # E[d^T H d] = sum over filters of |w_f|^2 tr(H_ff) / n_f (SCIENCE of Li et al.); here for H = identity: sum |w_f|^2.
+    # E[d^T H d] = sum over filters of |w_f|^2 tr(H_ff) / n_f; for H = identity that is sum |w_f|^2.
     weights = {"w": torch.randn(40, 30, generator=torch.Generator().manual_seed(0))}
     along = [norm(random_direction(weights, seed=seed)[0]) ** 2 for seed in range(5)]
     assert along == pytest.approx([norm(weights) ** 2] * 5, rel=1e-6)
@@ -197,7 +197,7 @@ def test_a_plane_through_three_models_has_orthonormal_axes_and_marks_them():
 def test_three_models_on_a_line_are_refused():
     a, c = make_mlp(0), make_mlp(1)
     middle = line_through(a, c).point(0.5)
-    with pytest.raises(LandscapeError, match="^the three snapshots lie on a line; choose others"):
+    with pytest.raises(LandscapeError, match=r"^the three snapshots lie on a line; choose others"):
         plane_through(a, middle, c)
 
 
@@ -291,8 +291,8 @@ def test_a_path_in_a_plane_is_recovered_and_its_distance_off_it():
 def test_too_few_snapshots_are_refused():
     line = np.outer(np.arange(4.0), np.ones(6))
     with pytest.raises(
-        LandscapeError, match="^the trajectory spans 1 direction; got 4 snapshots; expected at least 3"
+        LandscapeError, match=r"^the trajectory spans 1 direction; got 4 snapshots; expected at least 3"
     ):
         pca_plane(Walk(line))
-    with pytest.raises(LandscapeError, match="^the trajectory has weights that are not finite"):
+    with pytest.raises(LandscapeError, match=r"^the trajectory has weights that are not finite"):
         pca_plane(Walk(np.array([[0.0, 1.0], [np.nan, 0.0], [1.0, 2.0]])))

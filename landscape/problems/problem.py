@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -87,7 +88,7 @@ class Problem:
         self,
         options: Any,
         seed: int = 0,
-        data_dir: str | Path | None = None,
+        data_dir: str | PathLike[str] | None = None,
         download: bool = False,
         **arguments: Any,
     ) -> Objective:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -62,7 +62,7 @@ def build(
     settings: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
-    data: str | Path | None = None,
+    data: str | PathLike[str] | None = None,
     download: bool = False,
     **arguments: Any,
 ) -> Objective:

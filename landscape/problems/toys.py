@@ -28,7 +28,7 @@ class QuadraticOptions:
 
     dim: int = option(4, "number of weights", low=2)
     low: float = option(0.1, "smallest curvature", low=0.0)
-    high: float = option(10.0, "largest curvature", low=0.0)
+    high: float = option(2.0, "largest curvature", low=0.0)
     offset: float = option(0.5, "the loss at the minimum", low=0.0)
     dtype: str = option("float32", "type of weights and data", choices=("float32", "float64"))
     data_seed: int = option(0, "draws the minimum and the directions of curvature", low=0)

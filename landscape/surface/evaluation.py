@@ -179,10 +179,15 @@ def _meta(
         "plane": about,
         "axes": plane.meta["axes"],
         "equal_aspect": plane.meta["equal_aspect"],
-        "bn": plane.meta.get("bn", "frozen"),
+        **({"bn": plane.meta.get("bn", "frozen")} if _has_statistics(plane) else {}),
         "dtype": _dtype_name(plane, dtype),
         "examples": {split: objective.data[split].count for split in splits},
     }
+
+
+def _has_statistics(plane: Plane) -> bool:
+    """Whether buffers of real numbers (normalisation statistics) take part in the forward pass."""
+    return any(info.floating for info in plane.layout.stored("buffer"))
 
 
 def _stored_directions(plane: Plane) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,371 @@
+"""The command as a user meets it: what it prints, where, and with which exit code."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import cifar_folder
+
+from landscape.cli.main import main
+from landscape.surface import read_surface
+from landscape.trajectory import open_trajectory
+
+COMMAND = Path(sys.executable).with_name("landscape")
+INSPECT_KEYS = {
+    *("format", "schema", "problem", "problem_args", "snapshots", "parameters"),
+    *("steps", "metrics", "tensors", "branches", "finished"),
+}
+
+
+@pytest.fixture(scope="module")
+def run_file(tmp_path_factory) -> Path:
+    """A finished run of digits-mlp, small enough to be made once per module."""
+    path = tmp_path_factory.mktemp("run") / "run.h5"
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [
+                "train",
+                "digits-mlp",
+                "-o",
+                str(path),
+                "--epochs",
+                "4",
+                "--set",
+                "width=16",
+                "--weight-decay",
+                "0.001",
+            ]
+        )
+    assert stopped.value.code == 0
+    return path
+
+
+class Outcome:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def landscape(capsys):
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Outcome(stopped.value.code or 0, printed.out, printed.err)
+
+    return call
+
+
+def test_inspect_has_the_keys_of_the_contract_and_says_it_in_words(landscape, run_file):
+    said = landscape("inspect", run_file, "--json").json
+    assert set(said) >= INSPECT_KEYS
+    assert said["format"] == "landscape/trajectory"
+    assert said["snapshots"] == len(said["steps"]) == 5
+    assert said["parameters"] == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
+    assert said["problem_args"]["width"] == 16
+    assert set(said["metrics"]["train_loss"]) == {"first", "best", "last"}
+    assert {"name", "shape", "dtype"} <= set(said["tensors"][0])
+    assert said["finished"] is True
+    text = landscape("inspect", run_file).out
+    assert "digits-mlp" in text
+    assert "train_loss" in text
+    assert "16x64" in text
+
+
+def test_inspect_is_quick_and_imports_no_torch(run_file):
+    code = (
+        "import sys; from landscape.cli.main import main\n"
+        "try: main(['inspect', sys.argv[1], '--json'])\n"
+        "finally: sys.exit(3 if 'torch' in sys.modules else 0)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code, str(run_file)], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_plot_draws_a_surface_and_says_what_it_saw(landscape, run_file, tmp_path, suffix):
+    picture = tmp_path / f"s.{suffix}"
+    done = landscape("plot", run_file, "--points", 5, "-o", picture, "--save-surface", tmp_path / "s.h5", "--json")
+    assert done.code == 0
+    said = done.json
+    assert picture.stat().st_size > 5000
+    run = open_trajectory(run_file)
+    assert said["center"]["train_loss"] == run.metrics["train_loss"][-1]
+    assert said["plane"]["normalize"] == "filter"
+    assert said["plane"]["report"]["zeroed"]["names"] == ["0.bias", "2.bias", "4.bias"]
+    assert abs(said["plane"]["cosine"]) < 0.2
+    assert said["fields"]["train_loss"]["nan"] == 0
+
+
+def test_a_stored_surface_is_drawn_without_torch_and_without_the_run(landscape, run_file, tmp_path):
+    landscape("plot", run_file, "--points", 5, "-o", tmp_path / "a.png", "--save-surface", tmp_path / "s.h5")
+    code = (
+        "import sys; from landscape.cli.main import main\n"
+        "try: main(['plot', sys.argv[1], '-o', sys.argv[2]])\n"
+        "except SystemExit as end: sys.exit(end.code or (3 if 'torch' in sys.modules else 0))"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "s.h5"), str(tmp_path / "b.png")]
+    ended = subprocess.run(arguments, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_a_curve_shows_train_and_test(landscape, run_file, tmp_path):
+    said = landscape("plot", run_file, "--kind", "curve", "--points", 5, "-o", tmp_path / "c.png", "--json").json
+    assert set(said["fields"]) == {"train_loss", "train_error", "test_loss", "test_error"}
+
+
+def test_a_trajectory_tells_how_much_of_the_motion_its_plane_holds(landscape, run_file, tmp_path):
+    done = landscape("plot", run_file, "--kind", "trajectory", "--points", 5, "-o", tmp_path / "t.png", "--json")
+    path = done.json["path"]
+    assert path["snapshots"] == 5
+    assert re.match(
+        r"the plane holds \d+ % of the motion; the path runs up to [\d.]+ off it; median", path["verdict"], re.I
+    )
+    assert 0 < path["motion_held"] <= 1
+    plane = done.json["plane"]
+    assert len(plane["explained_variance_ratio"]) == len(plane["null_ratio"]) == 2
+
+
+def test_the_path_s_losses_are_real_and_its_coordinates_are_in_the_grid(landscape, run_file, tmp_path):
+    landscape(
+        "plot",
+        run_file,
+        "--kind",
+        "trajectory",
+        "--points",
+        5,
+        "-o",
+        tmp_path / "t.png",
+        "--save-surface",
+        tmp_path / "t.h5",
+    )
+    surface, run = read_surface(tmp_path / "t.h5"), open_trajectory(run_file)
+    path = surface.path
+    assert list(path.step) == list(run.steps)
+    assert path.loss == pytest.approx(run.metrics["train_loss"], rel=1e-6)
+    assert path.plane_loss[-1] == path.loss[-1]
+    assert path.off_plane[-1] == 0
+    assert surface.x[0] < path.x.min() <= path.x.max() < surface.x[-1]
+    assert surface.y[0] < path.y.min() <= path.y.max() < surface.y[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["--kind", "curve", "--plane", "snapshots:0,last"], "snapshots"),
+        (["--plane", "snapshots:0,24,last"], "snapshots"),
+        (["--plane", "pca", "--radius", "3"], "pca"),
+        (["--metric", "error", "--split", "test", "--normalize", "layer", "--one-d", "norm"], "random"),
+        (["--metric", "penalty"], "random"),
+        (["--at", "12", "--seed", "7", "--dtype", "float64", "--view", "3d"], "random"),
+    ],
+)
+def test_other_planes_fields_and_views(landscape, run_file, tmp_path, arguments, kind):
+    done = landscape("plot", run_file, "--points", 4, "-o", tmp_path / "p.png", "--json", *arguments)
+    assert done.code == 0, done.err
+    assert done.json["plane"]["kind"] == kind
+
+
+def test_a_line_through_two_snapshots_ends_at_their_own_losses(landscape, run_file, tmp_path):
+    landscape(
+        *("plot", run_file, "--kind", "curve", "--plane", "snapshots:0,last", "--points", 5, "--radius", 0.5),
+        *("-o", tmp_path / "p.png", "--save-surface", tmp_path / "l.h5"),
+    )
+    curve, run = read_surface(tmp_path / "l.h5"), open_trajectory(run_file)
+    assert list(curve.x) == [-0.5, 0.0, 0.5, 1.0, 1.5]
+    assert curve["train_loss"][[1, 3]] == pytest.approx(run.metrics["train_loss"][[0, -1]], rel=1e-6)
+
+
+def test_nan_weights_are_drawn_as_masked_and_reported(landscape, run_file, tmp_path):
+    broken = tmp_path / "nan.h5"
+    shutil.copy(run_file, broken)
+    with h5py.File(broken, "r+") as file:
+        file["weights/float32"][-1, 3] = np.nan
+    done = landscape("plot", broken, "--points", 4, "-o", tmp_path / "n.png", "--json")
+    assert done.code == 0
+    assert done.json["fields"]["train_loss"]["nan"] == 16
+    assert done.json["center"] is None
+    assert "16 points are NaN" in landscape("plot", broken, "--points", 4, "-o", tmp_path / "n.png").out
+
+
+def test_problems_lists_what_is_built_in(landscape):
+    names = {entry["name"] for entry in landscape("problems", "--json").json}
+    assert names >= {
+        *("digits-mlp", "digits-cnn", "cifar10-cnn6", "cifar10-vgg9", "cifar10-resnet20"),
+        *("cifar10-resnet20-noskip", "text-transformer", "toy-hyperbola", "toy-quadratic"),
+    }
+    assert "--set width=64" in landscape("problems", "digits-mlp").out
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["inspect"], ["plot"], ["problems"], ["demo"]])
+def test_help_has_an_example(landscape, command):
+    done = landscape(*command, "-h")
+    assert done.code == 0
+    assert "Example:" in done.out or not command
+
+
+def truncated(path: Path, run_file: Path) -> Path:
+    path.write_bytes(run_file.read_bytes()[:3000])
+    return path
+
+
+def foreign(path: Path, run_file: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        file["x"] = np.zeros(3)
+    return path
+
+
+def newer(path: Path, run_file: Path) -> Path:
+    shutil.copy(run_file, path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema"] = 2
+    return path
+
+
+def text(path: Path, run_file: Path) -> Path:
+    path.write_text("not a file of ours")
+    return path
+
+
+@pytest.mark.parametrize("command", ["inspect", "plot"])
+@pytest.mark.parametrize("make", [truncated, foreign, newer, text, lambda p, r: p, lambda p, r: p.parent])
+def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, tmp_path, command, make):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    more = ["-o", tmp_path / "out" / "p.png"] if command == "plot" else []
+    done = landscape(command, make(tmp_path / "in" / "x.h5", run_file), *more)
+    assert done.code == 2
+    assert done.out == ""
+    assert len(done.err.strip().splitlines()) == 1
+    assert "Traceback" not in done.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--radius", "0"], "the radius must be positive and finite; got 0.0; try 1"),
+        (["--points", "1"], "a grid needs at least 2 points along each axis; got 1; try 51"),
+        (["--kind", "surfaces"], "unknown kind 'surfaces'; did you mean 'surface'?"),
+        (["--normalize", "filtre"], "normalize: unknown value 'filtre'; did you mean 'filter'?"),
+        (["--metric", "los"], "this objective has no metric 'los'; did you mean 'loss'?"),
+        (["--split", "val"], "this objective has no split 'val'; choose from train, test"),
+        (["--at", "13"], "no snapshot at step 13"),
+        (["--plane", "snapshots:0,12"], "a surface goes through 3 snapshots; got 2"),
+        (["--plane", "randon"], "unknown plane 'randon'; expected random, pca or snapshots:STEP,STEP[,STEP]"),
+        (["--engine", "fast"], "engine: unknown engine 'fast'; choose from auto, sequential"),
+        (["--seed", "-1"], "seed: must not be negative; got -1"),
+        (["--points", "many"], "Invalid value for '--points': 'many' is not a valid integer."),
+        (["--pionts", "5"], "No such option '--pionts'. Did you mean '--points'?"),
+        (["--view", "2d"], "2d"),
+        (["-o", "p.gif"], "gif"),
+    ],
+)
+def test_wrong_options_end_with_2_one_line_and_nothing_behind(
+    landscape, run_file, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    done = landscape("plot", run_file, "-o", "p.png", "--points", "4", *arguments)
+    assert done.code == 2, done.out
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digit-mlp"], "did you mean 'digits-mlp'?"),
+        (["digits-mlp", "--set", "widht=3"], "did you mean 'width'?"),
+        (["digits-mlp", "--set", "width"], "--set: not a setting; got 'width'; expected NAME=VALUE"),
+        (["digits-mlp", "--optimizer", "sdg"], "training: unknown optimizer 'sdg', did you mean 'sgd'?"),
+        (
+            ["digits-mlp", "--every", "often"],
+            "every: not an interval; got 'often'; expected 50, 50steps or 2epochs",
+        ),
+        (
+            ["digits-mlp", "--epochs", "0", "--lr", "-1"],
+            "epochs must be at least 1, got 0; lr must be positive, got -1.0",
+        ),
+        (["digits-mlp", "--resume", "--overwrite"], "--resume and --overwrite exclude each other; choose one"),
+        (["cifar10-cnn6", "--data", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_wrong_training_ends_with_2_one_line_and_nothing_behind(landscape, tmp_path, arguments, message):
+    done = landscape("train", *arguments, "-o", tmp_path / "r.h5")
+    assert done.code == 2
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(landscape, run_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dir.png").mkdir()
+    for picture in (tmp_path / "file" / "p.png", tmp_path / "dir.png", Path("/proc/p.png")):
+        done = landscape("plot", run_file, "-o", picture)
+        assert done.code == 2, picture
+        assert len(done.err.strip().splitlines()) == 1
+    assert landscape("train", "digits-mlp", "-o", tmp_path / "file" / "r.h5").code == 2
+
+
+def test_a_file_that_exists_is_kept_unless_told_otherwise(landscape, run_file):
+    before = run_file.read_bytes()
+    done = landscape("train", "digits-mlp", "-o", run_file)
+    assert done.code == 2
+    assert done.err == f"landscape: {run_file}: the file exists; pass --resume, --overwrite or another name\n"
+    assert landscape("train", "digits-mlp", "-o", run_file, "--resume").code == 0
+    assert run_file.read_bytes() == before
+
+
+def test_a_stored_surface_cannot_be_changed_by_options(landscape, run_file, tmp_path):
+    landscape("plot", run_file, "--points", 4, "-o", tmp_path / "a.png", "--save-surface", tmp_path / "s.h5")
+    done = landscape("plot", tmp_path / "s.h5", "--points", 9, "--seed", 3, "-o", tmp_path / "b.png")
+    assert done.code == 2
+    assert "--points, --seed cannot change a stored surface; give the trajectory instead" in done.err
+    assert "it has train_error, train_loss" in landscape("plot", tmp_path / "s.h5", "--split", "test").err
+
+
+def test_ctrl_c_keeps_what_is_done_and_exits_130(tmp_path):
+    file = tmp_path / "r.h5"
+    arguments = ["train", "digits-mlp", "-o", str(file), "--epochs", "5000", "--every", "10", "--set", "width=16"]
+    child = subprocess.Popen([COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert re.fullmatch(r"landscape: interrupted; \d+ snapshots are kept in .*r\.h5; go on with --resume\n", err)
+    assert len(open_trajectory(file)) > 0
+    assert not open_trajectory(file).finished
+
+
+@pytest.mark.cifar
+@pytest.mark.skipif(cifar_folder() is None, reason="LANDSCAPE_DATA names no folder with cifar10/train")
+def test_real_cifar_from_training_to_pictures(landscape, tmp_path):
+    run = tmp_path / "r.h5"
+    options = ["--set", "train_size=200", "--set", "test_size=100", "--set", "width=4", "--epochs", "2"]
+    trained = landscape("train", "cifar10-resnet20", "--data", cifar_folder(), "-o", run, *options)
+    assert trained.code == 0, trained.err
+    surface = landscape("plot", run, "--points", 3, "-o", tmp_path / "s.png", "--json")
+    assert surface.code == 0, surface.err
+    assert surface.json["center"]["train_loss"] == open_trajectory(run).metrics["train_loss"][-1]
+    assert landscape("plot", run, "--kind", "trajectory", "--points", 3, "-o", tmp_path / "t.png").code == 0
