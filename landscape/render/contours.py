@@ -271,7 +271,7 @@ def colour_bar(ax: Axes, filled: QuadContourSet, scale: Scale, label: str) -> Ax
     bar.set_ticks(scale.forward(ticks).tolist(), labels=scale.names(ticks))
     bar.minorticks_off()
     bar.outline.set_linewidth(mpl.rcParams["axes.linewidth"])
-    bar.set_label(fit_label(f"{label}, constant" if scale.flat else label, max(1.0, height), size))
+    bar.set_label(fit_label(f"{label}, constant" if scale.flat else label, max(1.0, 0.85 * height), size))
     return place
 
 

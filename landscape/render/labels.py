@@ -101,9 +101,13 @@ def field_label(field: str, meta: Mapping[str, Any], *, log: bool = False) -> st
         >>> field_label("test_error", {})
         'test error (%)'
     """
+    return with_notes(field_name(field), unit(meta, parts(field)[1]), "log scale" if log else "")
+
+
+def field_name(field: str) -> str:
+    """A field in words: ``"training loss"``."""
     split, metric = parts(field)
-    name = f"{split_name(split)} {metric}".strip().replace("_", " ")
-    return with_notes(name, unit(meta, metric), "log scale" if log else "")
+    return f"{split_name(split)} {metric}".strip().replace("_", " ")
 
 
 def with_notes(name: str, *notes: str) -> str:
@@ -304,5 +308,5 @@ def name_axes(ax: Axes, meta: Mapping[str, Any], *, flat: bool = True) -> None:
     size = points(ax.xaxis.label)
     ax.set_xlabel(fit_label(axis_label(meta, 0), max(width, 1.5), size))
     if flat:
-        # Three lines at most: in a flatter map a label may stand out above and below.
-        ax.set_ylabel(fit_label(axis_label(meta, 1), max(height, 1.2), size))
+        # The layout will take some of the height; in a very flat map a label may stand out above and below.
+        ax.set_ylabel(fit_label(axis_label(meta, 1), max(0.85 * height, 1.2), size))

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 
@@ -55,7 +56,7 @@ def legend_above(ax: Axes, handles: list[Artist]) -> None:
 
 def _columns(texts: list[str], width: float) -> int:
     """The most legend columns that fit into so many inches, filled one column after the other."""
-    letter = 0.55 * float(mpl.rcParams["legend.fontsize"]) / 72
+    letter = 0.55 * FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points() / 72
     for columns in range(len(texts), 1, -1):
         # As matplotlib deals them out.
         widths = [max(map(len, column)) for column in np.array_split(texts, columns)]

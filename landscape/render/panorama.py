@@ -12,7 +12,21 @@ from matplotlib.figure import Figure, SubFigure
 from landscape.errors import LandscapeError
 from landscape.render.contours import contour, plane_field
 from landscape.render.curves import chosen, stack
-from landscape.render.labels import DOT, Page, caption_parts, centre_label, fit, inches, points, put_foot, root
+from landscape.render.labels import (
+    DOT,
+    Page,
+    caption_parts,
+    centre_label,
+    field_name,
+    fit,
+    inches,
+    is_share,
+    parts,
+    points,
+    put_foot,
+    root,
+    unit,
+)
 from landscape.render.relief import surface3d
 from landscape.render.scale import tell
 from landscape.render.style import TWO_COLUMNS, Sheet
@@ -23,7 +37,8 @@ if TYPE_CHECKING:
     from landscape.surface.values import Surface
 
 _Panel = tuple[str, Callable[[SubFigure], None]]
-_ROW = 3.05  # inches: a map and its labels are then about as wide as high in half of the page
+# Inches: in half of the page, a map with its labels is about as high as wide; the path has its losses below.
+_UPPER, _LOWER = 3.05, 4.2
 
 
 def overview(
@@ -44,8 +59,8 @@ def overview(
         curve_surface: A 1-D slice; None leaves (a) out.
         plane_surface: A 2-D slice; None leaves (b) and (c) out.
         trajectory_surface: A 2-D slice with a path; None leaves (d) out.
-        summary: For the title: ``"title"``, and any names with numbers or words, e.g.
-            ``{"training loss": 0.0012, "test error": "2.9 %"}``.
+        summary: For the title line: the numbers under names of fields, e.g. ``{"train_loss": 0.0012,
+            "test_error": 0.029}``, and ``"title"`` to be said before them. Other names are left out.
         fig: A figure to fill; by default a new one.
         rc: rcParams of a new figure; by default `style.paper`.
 
@@ -56,7 +71,7 @@ def overview(
         LandscapeError: If there is nothing to draw, or a slice is not of its kind.
 
     Example:
-        >>> save(overview(line, plane, pca, {"test error": "2.9 %"}), "overview.png")  # doctest: +SKIP
+        >>> save(overview(line, plane, pca, {"test_error": 0.029}), "overview.png")  # doctest: +SKIP
     """
     surfaces = [s for s in (curve_surface, plane_surface, trajectory_surface) if s is not None]
     panels = _panels(curve_surface, plane_surface, trajectory_surface)
@@ -66,7 +81,8 @@ def overview(
         _fill(fig, panels, surfaces, summary or {})
         return root(fig)
     columns = min(2, len(panels))
-    sheet = Sheet(TWO_COLUMNS * columns / 2, 0.6 + _ROW * (1.0 if len(panels) <= 2 else 2.2), rc)
+    heights = [_UPPER, _LOWER] if len(panels) > 2 else [_UPPER if trajectory_surface is None else _LOWER]
+    sheet = Sheet(TWO_COLUMNS * columns / 2, 0.6 + sum(heights), rc)
     with sheet.styled():
         _fill(sheet, panels, surfaces, summary or {})
     return sheet
@@ -92,27 +108,30 @@ def _panels(line: Surface | None, plane: Surface | None, way: Surface | None) ->
 def _fill(fig: Page, panels: list[_Panel], surfaces: list[Surface], summary: Mapping[str, Any]) -> None:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    # The lower row holds the path with its losses below it.
-    ratios = [1.0, 1.2][:rows]
+    ratios = [_UPPER, _LOWER][:rows]
     places = fig.subfigures(rows, columns, squeeze=False, height_ratios=ratios).ravel()
     for place, (letter, (heading, draw)) in zip(places, zip("abcd", panels, strict=False), strict=False):
         place.suptitle(f"({letter}) {heading}", x=0.02, ha="left", weight="bold")
         draw(place)
     title = fig.suptitle("", x=0.01, ha="left", fontsize=1.2 * float(mpl.rcParams["font.size"]))
-    title.set_text(fit(_title(surfaces[0].meta, summary), inches(fig)[0], points(title)))
+    title.set_text(fit(_title(surfaces, summary), inches(fig)[0], points(title)))
     put_foot(fig, _captions(surfaces))
 
 
-def _title(meta: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def _title(surfaces: list[Surface], summary: Mapping[str, Any]) -> str:
     """The name of the network, and what the summary says about it."""
+    meta = surfaces[0].meta
     default = ", ".join(part for part in (str(meta.get("problem") or ""), centre_label(meta)) if part)
-    said = [f"{name} {_words(value)}" for name, value in summary.items() if name != "title"]
+    fields = dict.fromkeys(field for surface in surfaces for field in surface.fields)
+    said = [_number(field, summary[field], meta) for field in fields if summary.get(field) is not None]
     head = str(summary.get("title") or default)
     return f"{head}: {', '.join(said)}" if said else head
 
 
-def _words(value: Any) -> str:
-    return tell([value])[0] if isinstance(value, float) else str(value)
+def _number(field: str, value: float, meta: Mapping[str, Any]) -> str:
+    """``"test error 2.9 %"``."""
+    shown = f"{100 * value:.2g}" if is_share(field) else tell([float(f"{value:.2g}")])[0]
+    return f"{field_name(field)} {shown} {unit(meta, parts(field)[1])}".rstrip()
 
 
 def _captions(surfaces: list[Surface]) -> str:
@@ -138,7 +157,7 @@ def _draw_relief(surface: Surface, place: SubFigure) -> None:
 def _draw_way(surface: Surface, place: SubFigure) -> None:
     path = the_path(surface)
     field = plane_field(surface, None)
-    above, below = place.subplots(2, 1, height_ratios=[3.2, 1.0])
+    above, below = place.subplots(2, 1, height_ratios=[3.5, 1.0])
     draw_map(surface, path, field, above)
     draw_losses(below, path, surface.meta)
     below.set_xlabel("step")

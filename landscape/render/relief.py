@@ -129,14 +129,15 @@ def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
     ax.set_xticks(_inner_ticks(x))
     ax.set_yticks(_inner_ticks(y))
     ax.tick_params(pad=-2, labelsize=0.8 * size)
-    look: dict[str, Any] = {"fontsize": 0.85 * size, "linespacing": 1.1}
-    ax.set_xlabel(fit_label(axis_label(surface.meta, 0, short=True), 1.9, size), labelpad=-5, **look)
-    ax.set_ylabel(fit_label(axis_label(surface.meta, 1, short=True), 1.9, size), labelpad=-5, **look)
+    small = 0.85 * size
+    look: dict[str, Any] = {"fontsize": small, "linespacing": 1.1}
+    ax.set_xlabel(fit_label(axis_label(surface.meta, 0, short=True), 2.2, small), labelpad=-5, **look)
+    ax.set_ylabel(fit_label(axis_label(surface.meta, 1, short=True), 2.2, small), labelpad=-5, **look)
     label = field_label(field, surface.meta, log=scale.log) + (", constant" if scale.flat else "")
     # Tick labels are centred on their place: the longer they are, the further out they and the name must be.
     longest = max(map(len, scale.names(ticks)), default=0)
     ax.tick_params(axis="z", pad=0.9 * longest - 2.5)
-    ax.set_zlabel(fit_label(label, 1.9, size), labelpad=0.45 * (longest - 2) ** 2 - 5, **look)
+    ax.set_zlabel(fit_label(label, 2.2, small), labelpad=0.45 * (longest - 2) ** 2 - 5, **look)
     ax.set_box_aspect((1, 1, 0.8), zoom=0.9 if longest < 6 else 0.82)
     notes = [f"{gap.label} (not drawn)" for gap in gaps(surface, field)]
     if notes:

@@ -123,10 +123,10 @@ def levels(values: Any, log: bool, count: int = 8) -> Array:
         Shape (n,), increasing, n at most about 1.5 `count`; empty where the values are all the same.
 
     Example:
-        >>> levels([0.001, 30.0], log=True)
-        array([ 0.003,  0.01 ,  0.03 ,  0.1  ,  0.3  ,  1.   ,  3.   , 10.   ])
-        >>> levels([0.0, 4.0], log=False, count=4)
-        array([1., 2., 3.])
+        >>> levels([0.001, 30.0], log=True).tolist()
+        [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
+        >>> levels([0.0, 4.0], log=False, count=4).tolist()
+        [1.0, 2.0, 3.0]
     """
     known = _finite(values)
     if not known.size:
@@ -182,17 +182,20 @@ def tell(values: Sequence[float] | Array, digits: int = 3) -> list[str]:
         >>> tell([2.302584, 2.302585])
         ['2.302584', '2.302585']
     """
-    texts: list[str] = []
-    for tried in range(digits, 16):
-        texts = [_short(value, tried) for value in values]
-        if len(set(texts)) == len(set(values)):
+    values = np.asarray(values, dtype=float)
+    apart = np.diff(np.unique(values))
+    # Rounding by a hundredth of the smallest distance cannot be seen at the ticks.
+    allowed = 0.01 * apart.min() if apart.size else np.inf
+    for tried in range(digits, 17):
+        rounded = np.array([float(f"{value:.{tried}g}") for value in values])
+        if (np.abs(rounded - values) <= allowed).all():
             break
-    return texts
+    return [_short(value, tried) for value in values]
 
 
 def _short(value: float, digits: int) -> str:
     text = f"{value:.{digits}g}"
-    # `g` turns to powers of ten at `digits`; 2500 reads better than 2.5e+3.
+    # `g` turns to powers of ten at so many digits; 25000 reads better than 2.5e4.
     if "e" in text and 1 <= abs(value) < 1e5:
         text = f"{value:.0f}"
     mantissa, _, power = text.partition("e")
@@ -206,7 +209,7 @@ def _finite(values: Any) -> Array:
 
 def _log_levels(low: float, high: float, count: int) -> Array:
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    whole = math.ceil(len(exponents) / count)
+    whole = max(1, round(len(exponents) / count))
     # Every n-th decade where there are many, otherwise finer cuts of each decade.
     sets = [([1.0], whole), ([1.0], 1), ([1.0, 3.0], 1), ([1.0, 2.0, 5.0], 1), ([1.0, 1.5, 2.0, 3.0, 5.0, 7.0], 1)]
     tried = []

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from cycler import cycler
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps, rc_context, rcParamsDefault
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 ONE_COLUMN = 3.4
 """Inches: fits one column of the common two-column journals and conferences (3.25 to 3.5)."""
@@ -120,13 +122,29 @@ def pale(name: str, white: float = 0.45) -> Colormap:
 
 # Passes after which the layouts of all pictures in the tests stand still.
 _LAYOUT_PASSES = 3
+# Dots per inch at which room is measured, whatever the format is that the figure goes to.
+_LAYOUT_DPI = 200
+# rcParams that belong to the session, not to the look of a picture.
+_SESSION = (
+    "backend",
+    "interactive",
+    "toolbar",
+    "timezone",
+    "tk.",
+    "webagg.",
+    "docstring.",
+    "keymap.",
+    "animation.",
+)
 
 
 class Sheet(Figure):
     """A figure that is drawn in the style it was made in, whenever and wherever it is drawn.
 
     Matplotlib makes ticks lazily and reads their style when they appear, which may be long after the
-    `rc_context` that the figure was made in has ended. A sheet takes its look along instead.
+    `rc_context` that the figure was made in has ended. A sheet takes its look along instead, complete: what
+    the style does not say is matplotlib's default, not the session's. It is laid out when it is first drawn
+    and stays so; ``set_layout_engine("constrained")`` has it laid out again.
 
     Args:
         width: Inches.
@@ -135,10 +153,10 @@ class Sheet(Figure):
     """
 
     def __init__(self, width: float, height: float, rc: Mapping[str, Any] | None = None) -> None:
-        self.look: dict[Any, Any] = dict(paper() if rc is None else rc)
+        plain = {key: value for key, value in dict.items(rcParamsDefault) if not key.startswith(_SESSION)}
+        self.look: dict[Any, Any] = plain | dict(paper() if rc is None else rc)
         with rc_context(self.look):
             super().__init__(figsize=(width, height), layout="constrained")
-        self._settled = False
 
     @contextmanager
     def styled(self) -> Iterator[Sheet]:
@@ -149,10 +167,20 @@ class Sheet(Figure):
     def draw(self, renderer: Any) -> None:
         """Draw in the figure's own style, and leave the global one as it was."""
         with rc_context(self.look):
-            engine = self.get_layout_engine()
-            if engine is not None and not self._settled:
-                # Room for labels is measured on axes whose aspect is not yet applied; once is not enough.
-                for _ in range(_LAYOUT_PASSES):
-                    engine.execute(self)
-                self._settled = True
+            self._settle()
             super().draw(renderer)
+
+    def _settle(self) -> None:
+        """Lay the figure out, once, in the same way for every format and resolution."""
+        engine = self.get_layout_engine()
+        if not isinstance(engine, ConstrainedLayoutEngine):
+            return
+        canvas, dpi = self.canvas, self.dpi
+        FigureCanvasAgg(self)
+        self.dpi = _LAYOUT_DPI
+        # Room for labels is measured on axes whose aspect is not yet applied; once is not enough.
+        for _ in range(_LAYOUT_PASSES):
+            engine.execute(self)
+        self.dpi = dpi
+        self.set_canvas(canvas)
+        self.set_layout_engine("none")

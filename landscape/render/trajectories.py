@@ -150,7 +150,7 @@ def _draw_path(ax: Axes, path: Path) -> list[Artist]:
     outside = int((~_seen(ax, path)).sum())
     if outside:
         label += f", {outside} outside the picture"
-    return [Line2D([], [], color=_PATH, lw=1.1, marker=".", ms=4, label=label, path_effects=casing)]
+    return [Line2D([], [], color=_PATH, lw=1.1, label=label, path_effects=casing)]
 
 
 def _seen(ax: Axes, path: Path) -> Any:
