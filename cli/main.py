@@ -12,6 +12,8 @@ import click
 from landscape import LandscapeError, __version__
 from landscape.errors import did_you_mean
 
+from .shared import Interrupted
+
 _COMMANDS = {
     "demo": "train a small network and draw its landscape: the tour in under a minute",
     "train": "train a built-in problem and record its trajectory",
@@ -65,8 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except LandscapeError as error:
         _say(f"landscape: {error}")
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort) as error:
-        _say(f"landscape: interrupted; {str(error) or 'what was finished is kept'}")
+    except Interrupted as error:
+        _say(f"landscape: interrupted; {error}")
+        sys.exit(130)
+    except (KeyboardInterrupt, click.Abort):
+        _say("landscape: interrupted; what was finished is kept")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output left; nobody is there to be told.

@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import data_option, json_option, print_json, progress_bar
+from .shared import Interrupted, data_option, json_option, print_json, progress_bar
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 _FOR_TRAJECTORIES = (
@@ -123,7 +123,7 @@ def _evaluated(
             if save
             else "nothing was kept"
         )
-        raise KeyboardInterrupt(kept) from None
+        raise Interrupted(kept) from None
 
 
 def _draw(surface: Any, picture: Path, metric: str | None, split: str | None, view: str | None) -> None:

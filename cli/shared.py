@@ -12,6 +12,11 @@ import click
 
 from landscape import LandscapeError
 
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C; the message says what is kept and how to go on."""
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 data_option = click.option(
     "--data", metavar="DIR", help="The data of problems that need some. [default: the folder LANDSCAPE_DATA names]"

@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import data_option, json_option, parse_settings, print_json, progress_bar
+from .shared import Interrupted, data_option, json_option, parse_settings, print_json, progress_bar
 
 _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set width=32"
 
@@ -77,7 +77,7 @@ def command(
         with progress_bar(problem, "step") as update:
             run = training.train(objective, output, chosen, resume=resume, overwrite=overwrite, progress=update)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_kept(output)) from None
+        raise Interrupted(_kept(output)) from None
     _report(run, output, as_json)
 
 

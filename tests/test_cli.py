@@ -347,9 +347,8 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(tmp_path):
     arguments = ["train", "digits-mlp", "-o", str(file), "--epochs", "5000", "--every", "10", "--set", "width=16"]
     child = subprocess.Popen([COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.5)
+    while not (file.exists() and len(open_trajectory(file))) and time.monotonic() < deadline:
+        time.sleep(0.2)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130

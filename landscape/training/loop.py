@@ -65,6 +65,7 @@ def train(
         if held.finished:
             return held
     model = copy.deepcopy(objective.model).train()
+    optimizer = _make_optimizer(model, chosen)
     plan = _Plan.of(objective.data["train"], chosen)
     recorder = Recorder(
         file,
@@ -77,7 +78,7 @@ def train(
         resume=resumed,
     )
     with recorder, _own_random_state(chosen.seed):
-        _run(objective, model, recorder, chosen, plan, progress)
+        _run(objective, model, optimizer, recorder, chosen, plan, progress)
     return open_trajectory(file)
 
 
@@ -162,12 +163,12 @@ def _make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimiz
 def _run(
     objective: Objective,
     model: nn.Module,
+    optimizer: torch.optim.Optimizer,
     recorder: Recorder,
     settings: Settings,
     plan: _Plan,
     progress: Progress | None,
 ) -> None:
-    optimizer = _make_optimizer(model, settings)
     every = settings.every.steps(plan.steps_per_epoch)
     start, earlier = _restore(recorder, model, optimizer)
     began = time.monotonic()

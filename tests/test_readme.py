@@ -1,0 +1,61 @@
+"""What the README says is run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from landscape.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(snippets) == 1
+    exec(compile(snippets[0], "README.md", "exec"), {})
+    assert (tmp_path / "surface.png").stat().st_size > 10_000
+    assert re.match(r"11 snapshots, \d+% of the variance along the first PC\n", capsys.readouterr().out)
+
+
+def test_the_commands_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    section = README.split("## From training to picture")[1].split("###")[0]
+    commands = re.findall(r"^    landscape (.*?)(?:\s+#.*)?$", section, flags=re.MULTILINE)
+    assert len(commands) == 6
+    for command in commands:
+        # The same commands on fewer points.
+        arguments = shlex.split(command)
+        if "surface.h5" not in arguments[:2] and arguments[0] == "plot":
+            arguments += ["--points", "7"]
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert not stopped.value.code, command
+    assert all((tmp_path / name).exists() for name in ("curve.png", "surface.png", "path.pdf", "relief.svg"))
+
+
+def test_pictures_and_links_are_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_demonstration(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["demo", "--directory", str(tmp_path)])
+    assert not stopped.value.code
+    said = capsys.readouterr().out
+    for name in ("overview", "curve", "surface", "surface-3d", "trajectory"):
+        assert (tmp_path / "figures" / "demo" / f"{name}.png").stat().st_size > 10_000
+    assert "a random walk would show 76.1%" in said
+
+
+def test_the_committed_trajectory_opens_and_is_small(capsys):
+    file = ROOT / "checkpoints" / "digits-mlp.h5"
+    assert file.stat().st_size <= 2 * 2**20
+    with pytest.raises(SystemExit) as stopped:
+        main(["inspect", str(file)])
+    assert not stopped.value.code
+    assert "snapshots   41" in capsys.readouterr().out
