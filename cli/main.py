@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from landscape import LandscapeError, __version__
 from landscape.errors import did_you_mean
 
 from .shared import Interrupted
+
+# Threads that wait by spinning stall eightfold where another process shares their cores; read when torch starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _COMMANDS = {
     "demo": "train a small network and draw its landscape: the tour in under a minute",

@@ -4,6 +4,9 @@ import copy
 import os
 from pathlib import Path
 
+# Before torch starts: threads that wait by spinning stall eightfold where other processes share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 import torch
 from torch import nn

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from landscape.errors import LandscapeError
 from landscape.render.gaps import gaps, hatch, known
 from landscape.render.labels import (
+    drawn,
     equal_axes,
     field_label,
     fit_label,
@@ -88,7 +89,7 @@ def contour(
     sheet = Sheet(ONE_COLUMN, map_height(surface, ONE_COLUMN), rc)
     with sheet.styled():
         _draw(surface, name, sheet.add_subplot(), log=log, clip=clip, colorbar=colorbar, centre=centre)
-        put_caption(sheet, surface.meta)
+        put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 

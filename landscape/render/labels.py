@@ -233,6 +233,11 @@ def _held(plane: Mapping[str, Any]) -> str:
     return f"{100 * share:.1f} % of variance" + (f" (random walk {100 * null:.1f} %)" if null else "")
 
 
+def drawn(meta: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """What is known of a slice, narrowed to the one field that is drawn of it."""
+    return {**meta, "splits": [parts(field)[0]]} if meta.get("splits") else dict(meta)
+
+
 def put_caption(fig: Page, meta: Mapping[str, Any]) -> None:
     """Set the caption at the foot of a figure, where the layout keeps room for it."""
     put_foot(fig, caption(meta))

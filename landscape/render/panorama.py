@@ -17,6 +17,7 @@ from landscape.render.labels import (
     Page,
     caption_parts,
     centre_label,
+    drawn,
     field_name,
     fit,
     inches,
@@ -136,7 +137,8 @@ def _number(field: str, value: float, meta: Mapping[str, Any]) -> str:
 
 def _captions(surfaces: list[Surface]) -> str:
     """What all slices have in common, then what each has to itself."""
-    parts = [caption_parts(surface.meta) for surface in surfaces]
+    metas = [s.meta if s.y is None else drawn(s.meta, plane_field(s, None)) for s in surfaces]
+    parts = [caption_parts(meta) for meta in metas]
     shared = [part for part in parts[0] if all(part in other for other in parts)]
     lines = [shared, *([part for part in own if part not in shared] for own in parts)]
     return DOT.join(dict.fromkeys(DOT.join(line) for line in lines if line))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.contours import contour, map_height, plane_field
 from landscape.render.curves import curve
-from landscape.render.labels import parts, pick, put_caption
+from landscape.render.labels import drawn, parts, pick, put_caption
 from landscape.render.relief import surface3d
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, paper
 from landscape.render.trajectories import trajectory
@@ -90,7 +90,7 @@ def _both(surface: Surface, field: str | None, rc: Mapping[str, Any] | None) -> 
         left, right = sheet.subfigures(1, 2, squeeze=False)[0]
         contour(surface, name, ax=left.add_subplot())
         surface3d(surface, name, ax=right.add_subplot(projection="3d"))
-        put_caption(sheet, surface.meta)
+        put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 

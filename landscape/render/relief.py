@@ -17,13 +17,15 @@ from mpl_toolkits.mplot3d import Axes3D
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, plane_axes, plane_field
 from landscape.render.gaps import gaps, known
-from landscape.render.labels import axis_label, field_label, fit_label, page, put_caption, shown
+from landscape.render.labels import axis_label, drawn, field_label, fit_label, page, put_caption, shown
 from landscape.render.scale import Array, Scale, bands
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
     from landscape.surface.values import Surface
 
+# Inches: longer names of the slanting axes are broken, or they would run into the height's name and the caption.
+_LABEL = 1.5
 # Depth of the floor below the lowest point, in shares of the relief's height: the valley stays visible.
 _FLOOR = 0.45
 
@@ -74,7 +76,7 @@ def surface3d(
     sheet = Sheet(ONE_COLUMN, 0.95 * ONE_COLUMN, rc)
     with sheet.styled():
         _draw(surface, name, sheet.add_subplot(projection="3d"), scale, (elev, azim))
-        put_caption(sheet, surface.meta)
+        put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 
@@ -131,8 +133,8 @@ def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
     ax.tick_params(pad=-2, labelsize=0.8 * size)
     small = 0.85 * size
     look: dict[str, Any] = {"fontsize": small, "linespacing": 1.1}
-    ax.set_xlabel(fit_label(axis_label(surface.meta, 0, short=True), 2.2, small), labelpad=-5, **look)
-    ax.set_ylabel(fit_label(axis_label(surface.meta, 1, short=True), 2.2, small), labelpad=-5, **look)
+    ax.set_xlabel(fit_label(axis_label(surface.meta, 0, short=True), _LABEL, small), labelpad=-3, **look)
+    ax.set_ylabel(fit_label(axis_label(surface.meta, 1, short=True), _LABEL, small), labelpad=-3, **look)
     label = field_label(field, surface.meta, log=scale.log) + (", constant" if scale.flat else "")
     # Tick labels are centred on their place: the longer they are, the further out they and the name must be.
     longest = max(map(len, scale.names(ticks)), default=0)

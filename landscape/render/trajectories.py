@@ -15,7 +15,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
-from landscape.render.labels import Page, fit, inches, points, put_caption, root
+from landscape.render.labels import Page, drawn, fit, inches, points, put_caption, root
 from landscape.render.legend import legend_above
 from landscape.render.marks import dot, write_beside
 from landscape.render.scale import Array
@@ -73,7 +73,7 @@ def trajectory(
     sheet = Sheet(TWO_COLUMNS, height, rc)
     with sheet.styled():
         _fill(surface, path, name, sheet, scaling)
-        put_caption(sheet, surface.meta)
+        put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 
