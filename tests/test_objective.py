@@ -1,4 +1,6 @@
+import functools
 import math
+import random
 
 import numpy as np
 import pytest
@@ -39,13 +41,74 @@ def test_a_loss_without_reduction_is_weighted_by_the_size_of_the_micro_batch():
     )
 
 
-def test_a_loss_with_class_weights_is_not_taken_apart_into_examples():
+@pytest.mark.parametrize("batch_size", [7, 50])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 9.0])),
+        nn.CrossEntropyLoss(ignore_index=1),
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 9.0]), ignore_index=2, label_smoothing=0.1),
+        functools.partial(F.cross_entropy, weight=torch.tensor([1.0, 5.0, 9.0])),
+        nn.MultiMarginLoss(),
+    ],
+)
+def test_weights_of_classes_and_ignored_targets_count_as_in_torch_whatever_the_micro_batch(loss, batch_size):
     model, (x, y) = make_mlp(), make_data()
-    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]))
-    ours = Objective(model, loss=loss, train=(x, y), batch_size=50)
-    assert ours.value(model) == pytest.approx(loss(model(x), y).item(), rel=1e-6)
-    measured = ours.evaluator().measure(["train"], ["loss"])["train_loss"]
-    assert math.isnan(measured.standard_error)
+    objective = Objective(model, loss=loss, train=(x, y), batch_size=batch_size)
+    with torch.no_grad():
+        assert objective.value(model) == pytest.approx(loss(model(x), y).item(), rel=1e-6)
+
+
+def test_targets_that_are_ignored_late_in_the_data_are_not_examples():
+    model, (x, y) = make_mlp(), make_data()
+    y[40:] = -100
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y), batch_size=10)
+    with torch.no_grad():
+        assert objective.value(model) == pytest.approx(F.cross_entropy(model(x), y).item(), rel=1e-6)
+        wrong = (model(x[:40]).argmax(1) != y[:40]).double().mean().item()
+    assert objective.value(model, metric="error") == pytest.approx(wrong)
+    measured = objective.evaluator().measure(["train"], ["loss"])["train_loss"]
+    kept = Objective(model, loss=F.cross_entropy, train=(x[:40], y[:40])).evaluator().measure(["train"], ["loss"])
+    assert measured.standard_error == pytest.approx(kept["train_loss"].standard_error, rel=0.02)
+
+
+def test_an_unknown_weighting_has_no_standard_error():
+    model, (x, y) = make_mlp(), make_data()
+
+    def halved(output, target, reduction="mean"):
+        return F.cross_entropy(output, target, reduction=reduction) * (0.5 if reduction == "mean" else 1.0)
+
+    objective = Objective(model, loss=halved, train=(x, y))
+    with torch.no_grad():
+        assert objective.value(model) == pytest.approx(halved(model(x), y).item(), rel=1e-6)
+    assert math.isnan(objective.evaluator().measure(["train"], ["loss"])["train_loss"].standard_error)
+
+
+class Heads(nn.Module):
+    """Two outputs, as a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.map(x), -self.map(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "targets"),
+    [
+        (Heads(), lambda o, t: F.mse_loss(o[0], t[0]) + F.mse_loss(o[1], t[1]), lambda y: (y[:, None] * 1.0,) * 2),
+        (nn.Sequential(nn.Linear(6, 1), nn.Flatten(0)), F.mse_loss, lambda y: y),
+        (nn.Linear(6, 1), lambda o, t: F.poisson_nll_loss(o, t), lambda y: y[:, None]),
+    ],
+)
+def test_tuples_and_counts_have_a_loss_and_no_error(model, loss, targets):
+    x, y = make_data()
+    objective = Objective(model, loss=loss, train=(x, targets(y)))
+    with torch.no_grad():
+        assert objective.value(model) == pytest.approx(loss(model(x), targets(y)).item(), rel=1e-6)
+    assert objective.metrics == ("loss", "penalty", "total")
 
 
 def test_standard_errors_are_those_of_the_mean():
@@ -148,9 +211,12 @@ def test_inputs_may_be_tuples_and_dictionaries():
 def test_datasets_and_loaders_are_collected_once():
     model, (x, y) = make_mlp(), make_data()
     from_tensors = Objective(model, loss=F.cross_entropy, train=(x, y))
+    states = torch.get_rng_state(), random.getstate()
     for source in (TensorDataset(x, y), DataLoader(TensorDataset(x, y), batch_size=8)):
         objective = Objective(model, loss=F.cross_entropy, train=source)
         assert objective.data_digest("train") == from_tensors.data_digest("train")
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
 
 
 class LiveDropout(nn.Module):

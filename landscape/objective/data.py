@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, WeightedRandomSampler
@@ -137,6 +140,19 @@ def _tidy(tree: Tree) -> Tree:
     return tree_map(lambda tensor: tensor.detach(), tree)
 
 
+@contextmanager
+def _own_random_state() -> Iterator[None]:
+    """Leave the random states as they were: a loader draws from them, and so may a dataset."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+@_own_random_state()
 def _from_loader(loader: DataLoader[Any], name: str) -> Split:
     where = f"the {name} loader"
     if isinstance(loader.sampler, RandomSampler | WeightedRandomSampler):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import losses
-from landscape.objective.data import Split, Tree
+from landscape.objective.data import Split, Tree, leaves
 from landscape.params import Tensors
 
 # The width of the widest vector registers, in bytes: kernels run the same path for every aligned tensor.
@@ -96,7 +96,7 @@ class Evaluator:
         self._offsets = _offsets(layout, self.storage)
         self.flat = self._gather_parameters()
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
-        self._per_example = self._find_per_example()
+        self._shares, self._classifies = self._try_the_loss()
 
     def _gather_parameters(self) -> dict[torch.dtype, Tensor]:
         """Move the parameters into one vector per dtype, so that a step of all of them is one operation."""
@@ -132,18 +132,17 @@ class Evaluator:
         device = next(iter(self.storage.values())).device
         return torch.zeros(size, dtype=dtype, device=device)
 
-    def _find_per_example(self) -> Callable[[Any, Any], Tensor] | None:
+    def _try_the_loss(self) -> tuple[Callable[[Any, Any], losses.Shares] | None, bool]:
         inputs, targets = next(next(iter(self._splits.values())).batches(self.batch_size))
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             output = forward(self._model, inputs)
             losses.batch_mean(self._loss, output, targets)
-            return losses.per_example(self._loss, output, targets)
+            return losses.take_apart(self._loss, output, targets), losses.classifies(output, targets)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that can be measured here."""
-        has_error = next(iter(self._splits.values())).integer_targets
-        return ("loss", *(("error",) if has_error else ()), "penalty", "total")
+        return ("loss", *(("error",) if self._classifies else ()), "penalty", "total")
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -209,23 +208,24 @@ class Evaluator:
         with torch.inference_mode():
             for inputs, targets in split.batches(self.batch_size):
                 output = forward(self._model, inputs)
-                for metric, terms in self._terms(output, targets, split).items():
-                    parts.setdefault(metric, []).append(terms)
-            totals = {metric: torch.stack(terms).sum(0).tolist() for metric, terms in parts.items()}
-        apart = {"loss": self._per_example is not None, "error": True}
-        return {metric: _estimate(sums, split.count, apart[metric]) for metric, sums in totals.items()}
+                for metric, sums in self._sums(output, targets).items():
+                    parts.setdefault(metric, []).append(sums)
+            totals = {metric: torch.stack(sums).sum(0).tolist() for metric, sums in parts.items()}
+        return {metric: _estimate(split.count, *sums) for metric, sums in totals.items()}
 
-    def _terms(self, output: Any, targets: Tree, split: Split) -> dict[str, Tensor]:
-        """For each metric the sum and the sum of squares over a micro-batch, float64, shape (2,)."""
-        if self._per_example is None:
-            count = next(iter([targets] if isinstance(targets, Tensor) else targets.values())).shape[0]
-            mean = losses.batch_mean(self._loss, output, targets).double() * count
-            terms = {"loss": torch.stack([mean, torch.full_like(mean, math.nan)])}
+    def _sums(self, output: Any, targets: Tree) -> dict[str, Tensor]:
+        """For each metric the five sums of a micro-batch that `_estimate` needs, float64."""
+        if self._shares is None:
+            count = leaves(targets)[0].shape[0]
+            mean = losses.batch_mean(self._loss, output, targets).double()
+            unknown = torch.full_like(mean, math.nan)
+            whole = torch.full_like(mean, count)
+            found = {"loss": torch.stack([mean * count, unknown, whole, whole, unknown])}
         else:
-            terms = {"loss": _two_sums(self._per_example(output, targets))}
-        if split.integer_targets:
-            terms["error"] = _two_sums(losses.wrong(output, targets))
-        return terms
+            found = {"loss": _five_sums(*self._shares(output, targets))}
+        if self._classifies:
+            found["error"] = _five_sums(*losses.wrong(self._loss, output, targets))
+        return found
 
     def _penalty(self) -> float:
         moving = [self.storage[info.name] for info in self._layout.moving()]
@@ -246,18 +246,25 @@ def _offsets(layout: Layout, storage: Tensors) -> dict[str, int]:
     return offsets
 
 
-def _two_sums(values: Tensor) -> Tensor:
-    exact = values.double()
-    return torch.stack([exact.sum(), (exact * exact).sum()])
+def _five_sums(shares: Tensor, weights: Tensor | None) -> Tensor:
+    """The sums of n, n^2, w, w^2 and n w over examples with shares n and weights w."""
+    exact = shares.double()
+    total, squares = exact.sum(), (exact * exact).sum()
+    if weights is None:
+        count = torch.full_like(total, len(exact))
+        return torch.stack([total, squares, count, count, total])
+    return torch.stack([total, squares, weights.sum(), (weights * weights).sum(), (exact * weights).sum()])
 
 
-def _estimate(sums: Sequence[float], count: int, apart: bool) -> Estimate:
-    total, squares = sums
-    mean = total / count
-    if not apart or count < 2:
+def _estimate(count: int, n: float, n2: float, w: float, w2: float, nw: float) -> Estimate:
+    """The ratio of two sums over examples, and its standard error (of the mean, where all weights are 1)."""
+    mean = n / w if w else math.nan
+    if count < 2:
         return Estimate(mean, math.nan)
-    variance = (squares - total * mean) / (count - 1)
-    return Estimate(mean, math.sqrt(max(variance, 0.0) / count) if variance == variance else math.nan)
+    scatter = n2 - 2 * mean * nw + mean * mean * w2
+    if scatter != scatter:
+        return Estimate(mean, math.nan)
+    return Estimate(mean, math.sqrt(max(scatter, 0.0) * count / (count - 1)) / w)
 
 
 def _pick(metric: str, measured: Mapping[str, Estimate], penalty: float) -> Estimate:
