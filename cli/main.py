@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -38,6 +39,12 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"landscape.cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("what was finished is kept") from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -77,7 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("landscape: interrupted; what was finished is kept")
         sys.exit(130)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EPIPE):
+            raise
+        if error.errno != errno.EPIPE:
+            _say(f"landscape: {error.strerror}")
+            sys.exit(2)
         # The reader of our output left; nobody is there to be told.
         sys.stderr.close()
         sys.exit(0)

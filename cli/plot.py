@@ -32,7 +32,9 @@ _FOR_TRAJECTORIES = (
 @click.option("--plane", help="random, pca, or snapshots:STEP,STEP[,STEP]. [default: random]")
 @click.option("--points", type=int, help="Points along each axis. [default: 51]")
 @click.option(
-    "--radius", type=float, help="Half the width, in units of the directions. [default: 1; paths: fitted]"
+    "--radius",
+    type=float,
+    help="Half the width, in units of the directions; paths: times what fits. [default: 1]",
 )
 @click.option("--normalize", help="filter, layer, weight or none. [default: filter]")
 @click.option("--one-d", help="Biases and gains: ignore (they stay) or norm. [default: ignore]")
@@ -59,8 +61,14 @@ def command(
     **given: Any,
 ) -> None:
     """Draw, and say what is seen."""
+    from landscape.errors import did_you_mean
+    from landscape.render.pictures import VIEWS
     from landscape.storage import kind_of, require_writable
 
+    if view not in (None, *VIEWS):
+        raise LandscapeError(f"unknown view '{view}'", mend=did_you_mean(view, VIEWS))
+    if view not in (None, "contour") and given["kind"] == "curve":
+        raise LandscapeError("a curve has one view only", where="--view", got=view, mend="leave it out")
     is_surface = kind_of(file) == "landscape/surface"
     wanted = {name: value for name, value in given.items() if value is not None}
     picture = Path(

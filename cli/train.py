@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,9 @@ def _kept(output: str) -> str:
 
 def _report(run: Any, output: str, as_json: bool) -> None:
     last = {name: float(values[-1]) for name, values in run.metrics.items()}
+    diverged = not all(math.isfinite(value) for value in last.values())
+    if diverged:
+        click.echo("warning: the loss is not finite; training diverged (try a smaller --lr)", err=True)
     if as_json:
         print_json(
             {
@@ -114,11 +118,10 @@ def _report(run: Any, output: str, as_json: bool) -> None:
                 "steps": int(run.steps[-1]),
                 "seconds": float(run[-1].seconds),
                 "metrics": last,
+                "diverged": diverged,
                 "run_id": run.run_id,
             }
         )
         return
     click.echo(f"{output}: {len(run)} snapshots of {run.problem}, {run.steps[-1]} steps, {run[-1].seconds:.1f} s")
     click.echo("  " + "  ".join(f"{name} {value:.4g}" for name, value in last.items()))
-    if any(value != value for value in last.values()):
-        click.echo("  warning: the loss is not a number; training diverged (try a smaller --lr)", err=True)

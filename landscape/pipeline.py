@@ -16,10 +16,12 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.projection import Plane, Projected
 from landscape.surface import Grid, Surface, evaluate, grid
+from landscape.surface.engine import ENGINES
 from landscape.surface.evaluation import Progress
 from landscape.trajectory import Snapshot, Trajectory
 
 KINDS = ("curve", "surface", "trajectory")
+_DTYPES = ("float32", "float64")
 
 # Room around a path or around snapshots, as a share of their extent on either side.
 _MARGIN = 0.25
@@ -71,9 +73,8 @@ class Slice:
         at: The step at the centre, or ``"last"``; a trajectory is drawn up to it.
         plane: ``"random"``, ``"pca"``, or ``"snapshots:A,B[,C]"``: two steps for a curve, three for a surface.
         points: Points along each axis.
-        radius: Half the width, in units of the directions; None is 1 on random planes and, elsewhere, what
-            shows the path or the snapshots with a margin. On a line through two snapshots, the room beyond
-            either, as a share of their distance; None is 0.5.
+        radius: Half the width, in units of the directions; on planes through a path or through snapshots, a
+            multiple of what shows them with a margin.
         normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``.
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
         seed: Draws random directions.
@@ -88,7 +89,7 @@ class Slice:
     at: int | str = "last"
     plane: str | None = None
     points: int = 51
-    radius: float | None = None
+    radius: float = 1.0
     normalize: str = "filter"
     one_d: str = "ignore"
     seed: int = 0
@@ -99,19 +100,37 @@ class Slice:
     engine: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise LandscapeError(f"unknown kind '{self.kind}'", mend=did_you_mean(self.kind, KINDS))
-        if self.dtype not in (None, "float32", "float64"):
-            raise LandscapeError(f"unknown dtype '{self.dtype}'", expected="float32 or float64")
+        choices = {
+            "kind": KINDS,
+            "normalize": projection.NORMALIZATIONS,
+            "one_d": projection.ONE_D_POLICIES,
+            "bn": projection.BUFFER_POLICIES,
+            "dtype": (*_DTYPES, None),
+            "engine": ENGINES,
+        }
+        faults = [
+            f"unknown {name} '{getattr(self, name)}', {did_you_mean(getattr(self, name), filter(None, known))}"
+            for name, known in choices.items()
+            if getattr(self, name) not in known
+        ]
+        faults += self._faults_of_the_plane()
+        if self.seed < 0:
+            faults.append(f"the seed must not be negative, got {self.seed}")
+        if faults:
+            raise LandscapeError("; ".join(faults))
+        grid(self.points, self.radius)
+
+    def _faults_of_the_plane(self) -> list[str]:
         if self.plane is not None and self.plane not in ("random", "pca") and not self.snapshots:
-            raise LandscapeError(
-                f"unknown plane '{self.plane}'", expected="random, pca or snapshots:STEP,STEP[,STEP]"
-            )
+            return [f"unknown plane '{self.plane}', choose from random, pca, snapshots:STEP,STEP[,STEP]"]
         if self.kind == "trajectory" and self.plane not in (None, "pca"):
-            raise LandscapeError("a trajectory is drawn in its PCA plane", got=f"--plane {self.plane}")
+            return [f"a trajectory is drawn in its PCA plane, got --plane {self.plane}"]
         if self.kind == "curve" and self.plane == "pca":
-            raise LandscapeError("a curve is drawn along a line", expected="--plane random or snapshots:STEP,STEP")
-        grid(self.points, 1.0 if self.radius is None else self.radius)
+            return ["a curve is drawn along a line: --plane random or snapshots:STEP,STEP"]
+        needed = 2 if self.kind == "curve" else 3
+        if self.snapshots and len(self.snapshots) != needed:
+            return [f"a {self.kind} goes through {needed} snapshots, got {len(self.snapshots)}"]
+        return []
 
     @property
     def snapshots(self) -> list[str]:
@@ -174,19 +193,15 @@ def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane:
 
 
 def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
-    needed = 2 if wanted.kind == "curve" else 3
-    steps = wanted.snapshots
-    if len(steps) != needed:
-        raise LandscapeError(f"a {wanted.kind} goes through {needed} snapshots", got=len(steps))
-    chosen = [run[run.index_of(step)] for step in steps]
-    through = projection.line_through if needed == 2 else projection.plane_through
+    chosen = [run[run.index_of(step)] for step in wanted.snapshots]
+    through = projection.line_through if len(chosen) == 2 else projection.plane_through
     plane = through(*chosen, buffers=wanted.bn)
     names = [f"step {snapshot.step}" for snapshot in chosen]
     for mark, name in zip(plane.meta["marks"], names, strict=True):
         mark["label"] = name
     first, second = plane.meta["axes"][0], plane.meta["axes"][-1]
     first["label"] = f"from {names[0]} to {names[1]}"
-    if needed == 3:
+    if len(chosen) == 3:
         second["label"] = f"orthogonal, towards {names[2]}"
     return plane
 
@@ -195,17 +210,17 @@ def _grid(plane: Plane, projected: Projected | None, wanted: Slice) -> Grid:
     if projected is not None:
         return _grid_around(projected.coordinates, wanted)
     if "marks" not in plane.meta:
-        return grid(wanted.points, 1.0 if wanted.radius is None else wanted.radius, dims=plane.dims)
+        return grid(wanted.points, wanted.radius, dims=plane.dims)
     if plane.dims == 1:
-        margin = _INTERPOLATION_MARGIN if wanted.radius is None else wanted.radius
-        return grid(wanted.points, x=(-margin, 1 + margin), dims=1)
+        half = wanted.radius * (0.5 + _INTERPOLATION_MARGIN)
+        return grid(wanted.points, x=(0.5 - half, 0.5 + half), dims=1)
     return _grid_around(np.array([[mark["x"], mark["y"]] for mark in plane.meta["marks"]]), wanted)
 
 
 def _grid_around(places: NDArray[np.float64], wanted: Slice) -> Grid:
     """Square in weight space, so that distances on paper are distances between weights."""
     low, high = places.min(axis=0), places.max(axis=0)
-    half = float((high - low).max()) * (0.5 + _MARGIN) if wanted.radius is None else wanted.radius
+    half = wanted.radius * float((high - low).max()) * (0.5 + _MARGIN)
     x, y = ((float(middle - half), float(middle + half)) for middle in (low + high) / 2)
     return grid(wanted.points, x=x, y=y)
 

@@ -184,7 +184,7 @@ def test_other_planes_fields_and_views(landscape, run_file, tmp_path, arguments,
 
 def test_a_line_through_two_snapshots_ends_at_their_own_losses(landscape, run_file, tmp_path):
     landscape(
-        *("plot", run_file, "--kind", "curve", "--plane", "snapshots:0,last", "--points", 5, "--radius", 0.5),
+        *("plot", run_file, "--kind", "curve", "--plane", "snapshots:0,last", "--points", 5),
         *("-o", tmp_path / "p.png", "--save-surface", tmp_path / "l.h5"),
     )
     curve, run = read_surface(tmp_path / "l.h5"), open_trajectory(run_file)
@@ -262,15 +262,21 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
     [
         (["--radius", "0"], "the radius must be positive and finite; got 0.0; try 1"),
         (["--points", "1"], "a grid needs at least 2 points along each axis; got 1; try 51"),
-        (["--kind", "surfaces"], "unknown kind 'surfaces'; did you mean 'surface'?"),
-        (["--normalize", "filtre"], "normalize: unknown value 'filtre'; did you mean 'filter'?"),
+        (["--kind", "surfaces"], "unknown kind 'surfaces', did you mean 'surface'?"),
+        (["--normalize", "filtre"], "unknown normalize 'filtre', did you mean 'filter'?"),
         (["--metric", "los"], "this objective has no metric 'los'; did you mean 'loss'?"),
         (["--split", "val"], "this objective has no split 'val'; choose from train, test"),
         (["--at", "13"], "no snapshot at step 13"),
-        (["--plane", "snapshots:0,12"], "a surface goes through 3 snapshots; got 2"),
-        (["--plane", "randon"], "unknown plane 'randon'; expected random, pca or snapshots:STEP,STEP[,STEP]"),
-        (["--engine", "fast"], "engine: unknown engine 'fast'; choose from auto, sequential"),
-        (["--seed", "-1"], "seed: must not be negative; got -1"),
+        (["--plane", "snapshots:0,12"], "a surface goes through 3 snapshots, got 2"),
+        (["--plane", "randon"], "unknown plane 'randon', choose from random, pca, snapshots:STEP,STEP[,STEP]"),
+        (["--engine", "fast"], "unknown engine 'fast', choose from auto, sequential"),
+        (
+            ["--bn", "free", "--seed", "-1"],
+            "unknown bn 'free', choose from frozen, interpolate; the seed must not be",
+        ),
+        (["--radius", "1e308"], "the range of an axis must be finite and not empty"),
+        (["--points", "10000000"], "a grid of so many points does not fit into memory; got 10000000; try 51"),
+        (["--kind", "curve", "--view", "3d"], "--view: a curve has one view only; got 3d; leave it out"),
         (["--points", "many"], "Invalid value for '--points': 'many' is not a valid integer."),
         (["--pionts", "5"], "No such option '--pionts'. Did you mean '--points'?"),
         (["--view", "2d"], "2d"),
@@ -305,6 +311,9 @@ def test_wrong_options_end_with_2_one_line_and_nothing_behind(
         ),
         (["digits-mlp", "--resume", "--overwrite"], "--resume and --overwrite exclude each other; choose one"),
         (["cifar10-cnn6", "--data", "/nowhere"], "/nowhere"),
+        (["digits-mlp", "--set", "width=1000000000000"], "digits-mlp: the problem does not fit into memory"),
+        (["digits-cnn", "--batch-size", "1"], "training: BatchNorm cannot be trained on single examples"),
+        (["digits-mlp", "--every", "9" * 400 + "epochs"], "every: not an interval"),
     ],
 )
 def test_wrong_training_ends_with_2_one_line_and_nothing_behind(landscape, tmp_path, arguments, message):
@@ -332,6 +341,36 @@ def test_a_file_that_exists_is_kept_unless_told_otherwise(landscape, run_file):
     assert done.err == f"landscape: {run_file}: the file exists; pass --resume, --overwrite or another name\n"
     assert landscape("train", "digits-mlp", "-o", run_file, "--resume").code == 0
     assert run_file.read_bytes() == before
+
+
+def test_another_function_of_the_same_weights_is_another_surface(landscape, tmp_path):
+    for name in ("relu", "tanh"):
+        options = ["--epochs", 1, "--set", "width=8", "--set", f"activation={name}"]
+        assert landscape("train", "digits-mlp", "-o", tmp_path / f"{name}.h5", *options).code == 0
+    plot = ["--at", 0, "--points", 3, "-o", tmp_path / "p.png", "--save-surface", tmp_path / "s.h5"]
+    assert landscape("plot", tmp_path / "relu.h5", *plot).code == 0
+    done = landscape("plot", tmp_path / "tanh.h5", *plot)
+    assert done.code == 2
+    assert "it differs in options (" in done.err
+    again = landscape("plot", tmp_path / "relu.h5", *plot, "--seed", 5)
+    assert "seed (0 in the file, 5 now)" in again.err
+
+
+def test_diverged_training_is_said(landscape, tmp_path):
+    done = landscape("train", "digits-mlp", "-o", tmp_path / "r.h5", "--epochs", 2, "--lr", 1e30, "--json")
+    assert done.code == 0
+    assert done.json["diverged"] is True
+    assert done.err == "warning: the loss is not finite; training diverged (try a smaller --lr)\n"
+
+
+def test_a_run_of_another_loop_is_not_resumed(landscape, tmp_path):
+    from landscape import Recorder, problems
+
+    with Recorder(tmp_path / "r.h5", problems.build("toy-quadratic").model, problem="toy-quadratic") as recorder:
+        recorder.snapshot(0)
+    done = landscape("train", "toy-quadratic", "-o", tmp_path / "r.h5", "--resume")
+    assert done.code == 2
+    assert "the run was not made by `landscape train`, so it cannot be resumed here" in done.err
 
 
 def test_a_stored_surface_cannot_be_changed_by_options(landscape, run_file, tmp_path):

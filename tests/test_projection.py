@@ -288,6 +288,13 @@ def test_a_path_in_a_plane_is_recovered_and_its_distance_off_it():
     assert projected.motion_held == pytest.approx(1 - (off**2).sum() / lengths.sum(), abs=1e-12)
 
 
+def test_parallel_directions_have_no_coordinates():
+    one = {"w": torch.ones(15, 2, dtype=torch.float64)}
+    plane = Plane({"w": torch.zeros(15, 2, dtype=torch.float64)}, [one, {"w": 2 * one["w"]}])
+    with pytest.raises(LandscapeError, match=r"^the directions of the plane are parallel; choose others$"):
+        project_path(plane, Walk(np.random.default_rng(0).standard_normal((4, 30))))
+
+
 def test_too_few_snapshots_are_refused():
     line = np.outer(np.arange(4.0), np.ones(6))
     with pytest.raises(

@@ -81,6 +81,10 @@ def test_li_and_others_grid_holds_0_at_index_25_with_spacing_004():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: grid((3, 4, 5)), r"^points along the axes; got \(3, 4, 5\); expected one number, or \(nx, ny\)$"),
+        (lambda: grid(2.5), r"^a grid needs at least 2 points along each axis; got 2\.5; try 51$"),
+        (lambda: grid(5, x=(0, 0.5, 1)), r"^the range of an axis; got \[0, 0\.5, 1\]; expected \(low, high\)$"),
+        (lambda: grid(5, 1e308), r"^the range of an axis must be finite and not empty; got"),
         (lambda: grid(1), r"^a grid needs at least 2 points along each axis; got 1; try 51$"),
         (lambda: grid(5, 0.0), r"^the radius must be positive and finite; got 0\.0; try 1$"),
         (lambda: grid(5, float("nan")), r"^the radius must be positive and finite; got nan; try 1$"),
@@ -226,7 +230,7 @@ def test_a_finished_slice_is_read_not_computed(objective, mlp, tmp_path):
         ({"grid": grid(5, 2.0)}, "x, y"),
         ({"splits": ("test",)}, "train data|test data"),
         ({"dtype": torch.float64}, r"dtype \(float32 in the file, float64 now\)"),
-        ({"metrics": ("loss",)}, r"fields \(train_loss, train_error in the file, train_loss now\)"),
+        ({"metrics": "loss"}, r"fields \(train_loss, train_error in the file, train_loss now\)"),
     ],
 )
 def test_another_slice_is_refused_with_what_differs(objective, mlp, tmp_path, change, named):
@@ -240,6 +244,29 @@ def test_another_slice_is_refused_with_what_differs(objective, mlp, tmp_path, ch
     ):
         evaluate(objective, plane, options.pop("grid"), save=file, **options)
     assert sha(file) == before
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (lambda m: Objective(m, loss=lambda o, t: 7 * F.cross_entropy(o, t), train=make_data()), "loss"),
+        (lambda m: Objective(nn.Sequential(*[nn.Tanh() if isinstance(x, nn.ReLU) else x for x in m]),
+                             loss=F.cross_entropy, train=make_data()), "model"),
+    ],
+)  # fmt: skip
+def test_another_function_of_the_same_weights_is_refused(mlp, tmp_path, other, named):
+    objective = Objective(mlp, loss=F.cross_entropy, train=make_data())
+    evaluate(objective, random_plane(mlp), grid(3), save=tmp_path / "s.h5")
+    with pytest.raises(LandscapeError, match=rf"it differs in ({named}).*loss at the origin"):
+        evaluate(other(mlp), random_plane(mlp), grid(3), save=tmp_path / "s.h5")
+
+
+def test_a_slice_needs_data_and_a_place(objective, mlp, tmp_path):
+    with pytest.raises(LandscapeError, match=r"^at least one split is needed; choose from train, test$"):
+        evaluate(objective, random_plane(mlp), grid(3), splits=())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LandscapeError, match=r"file"):
+        evaluate(objective, random_plane(mlp), grid(3), save=tmp_path / "file" / "s.h5")
 
 
 def test_a_stored_slice_reads_back_as_it_was(objective, mlp, tmp_path):

@@ -185,6 +185,12 @@ class Evaluator:
         with torch.inference_mode():
             return forward(self._model, inputs)
 
+    def first_loss(self) -> float:
+        """The mean loss over the first micro-batch of the first split."""
+        inputs, targets = next(next(iter(self._splits.values())).batches(self.batch_size))
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            return float(losses.batch_mean(self._loss, forward(self._model, inputs), targets))
+
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -162,6 +164,27 @@ class Objective:
             for name in given:
                 if name not in known:
                     raise LandscapeError(f"this objective has no {word} '{name}'", mend=did_you_mean(name, known))
+
+    def fingerprint(self, weights: Weights) -> dict[str, str]:
+        """What tells this function from others of the same weights and data, in words that survive a restart.
+
+        Args:
+            weights: Where its loss is tried, on the first micro-batch.
+
+        Returns:
+            Problem, options, structure of the model, name of the loss, and the loss there to five digits (so
+            that an activation that is not a module tells as well).
+        """
+        self._native.load(resolve(weights)[1])
+        structure = re.sub(r" at 0x[0-9a-f]+", "", repr(self.model))
+        loss = getattr(self.loss, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(self.loss))
+        return {
+            "problem": self.problem,
+            "options": " ".join(f"{name}={value}" for name, value in self.problem_args.items()),
+            "model": hashlib.sha256(structure.encode()).hexdigest(),
+            "loss": loss,
+            "loss at the origin": f"{self._native.first_loss():.4e}",
+        }
 
     def data_digest(self, split: str) -> str:
         """The SHA-256 of the examples of a split."""

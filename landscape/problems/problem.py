@@ -112,7 +112,14 @@ class Problem:
                 "not a seed", where="seed", got=repr(seed), expected="a whole number from 0 to 2^63 - 1"
             )
         path = None if data_dir is None else Path(data_dir).expanduser()
-        parts = self.make(options, seed, Source(path, download))
+        try:
+            parts = self.make(options, seed, Source(path, download))
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "alloc" not in str(error) and "memory" not in str(error):
+                raise
+            raise LandscapeError(
+                "the problem does not fit into memory", where=self.name, mend="choose smaller options with --set"
+            ) from error
         return Objective(
             parts.model,
             loss=parts.loss,

@@ -12,7 +12,7 @@ from landscape.errors import LandscapeError
 from landscape.params import Tensors, Weights, combine, dot, norm, resolve, scale, subtract
 from landscape.projection.directions import random_direction
 
-_BUFFER_POLICIES = ("frozen", "interpolate")
+BUFFER_POLICIES = ("frozen", "interpolate")
 _FILTER_UNITS = {
     "filter": "filter norms",
     "layer": "layer norms",
@@ -218,8 +218,8 @@ def plane_through(a: Weights, b: Weights, c: Weights, *, buffers: str = "frozen"
 
 
 def _difference(a: Weights, b: Weights, buffers: str) -> Tensors:
-    if buffers not in _BUFFER_POLICIES:
-        raise LandscapeError(f"unknown value '{buffers}'", where="buffers", expected=" or ".join(_BUFFER_POLICIES))
+    if buffers not in BUFFER_POLICIES:
+        raise LandscapeError(f"unknown value '{buffers}'", where="buffers", expected=" or ".join(BUFFER_POLICIES))
     layout, start = resolve(a)
     _, end = resolve(b)
     names = [info.name for info in layout.moving()]

@@ -89,6 +89,8 @@ def project_path(plane: Plane, run: SnapshotMatrix) -> Projected:
         basis = np.stack([row if row is not None else np.zeros(block.stop - block.start) for row in rows])
         products += difference @ basis.T
         gram += basis @ basis.T
+    if np.linalg.matrix_rank(gram, hermitian=True) < plane.dims:
+        raise LandscapeError("the directions of the plane are parallel", mend="choose others")
     coordinates = np.linalg.solve(gram, products.T).T
     inside = np.einsum("td,td->t", coordinates, products)
     off_plane = np.sqrt(np.maximum(squares - inside, 0.0))

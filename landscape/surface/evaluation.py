@@ -16,6 +16,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import HasWeights, digest
 from landscape.projection import Plane, Projected
+from landscape.storage import require_writable
 from landscape.surface.engine import Engine, make_engine
 from landscape.surface.store import PartialSurface
 from landscape.surface.values import Grid, Path, Surface
@@ -40,8 +41,8 @@ def evaluate(
     plane: Plane,
     grid: Grid,
     *,
-    metrics: Sequence[str] | None = None,
-    splits: Sequence[str] = ("train",),
+    metrics: Sequence[str] | str | None = None,
+    splits: Sequence[str] | str = ("train",),
     save: str | os.PathLike[str] | None = None,
     engine: str = "auto",
     dtype: torch.dtype | None = None,
@@ -76,8 +77,14 @@ def evaluate(
         LandscapeError: If grid and plane differ in dimension, a metric or split does not exist, or the
             file holds another slice.
     """
+    splits = (splits,) if isinstance(splits, str) else tuple(splits)
+    metrics = (metrics,) if isinstance(metrics, str) else metrics
     chosen = tuple(metrics or (metric for metric in objective.metrics if metric in ("loss", "error")))
+    if not splits:
+        raise LandscapeError("at least one split is needed", mend="choose from " + ", ".join(objective.splits))
     objective.require(splits, chosen)
+    if save is not None:
+        require_writable(save)
     if len(grid.shape) != plane.dims:
         raise LandscapeError("grid and plane differ in dimension", got=len(grid.shape), expected=plane.dims)
     worker = make_engine(engine, objective, plane, splits, chosen, dtype)
@@ -138,7 +145,10 @@ def _identity(
     path: tuple[Walk, Projected] | None,
 ) -> dict[str, Any]:
     """Everything that decides the numbers: a file with another identity is another slice."""
+    made = {key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed") if key in plane.meta}
     return {
+        **objective.fingerprint(plane.origin),
+        **{f"plane {key}" if key == "kind" else key: value for key, value in made.items()},
         "weights": digest(plane.origin),
         "directions": " ".join(digest(direction) for direction in plane.directions),
         **{f"{split} data": objective.data_digest(split) for split in splits},

@@ -14,6 +14,9 @@ from landscape.errors import LandscapeError
 
 Array = NDArray[np.float64]
 
+# About 1 GB for a field and its standard error.
+_MOST_POINTS = 2**26
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -51,9 +54,9 @@ def axis(points: int, low: float, high: float) -> Array:
         >>> axis(5, -1.0, 1.0)
         array([-1. , -0.5,  0. ,  0.5,  1. ])
     """
-    if points < 2:
+    if not isinstance(points, int | np.integer) or points < 2:
         raise LandscapeError("a grid needs at least 2 points along each axis", got=points, mend="try 51")
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (math.isfinite(low) and math.isfinite(high) and low < high and math.isfinite(high - low)):
         raise LandscapeError("the range of an axis must be finite and not empty", got=f"[{low}, {high}]")
     steps = (2 * np.arange(points) - (points - 1)) / (points - 1)
     return (low + high) / 2 + steps * ((high - low) / 2)
@@ -63,8 +66,8 @@ def grid(
     points: int | tuple[int, int] = 51,
     radius: float = 1.0,
     *,
-    x: tuple[float, float] | Sequence[float] | None = None,
-    y: tuple[float, float] | Sequence[float] | None = None,
+    x: tuple[float, float] | None = None,
+    y: tuple[float, float] | None = None,
     dims: int = 2,
 ) -> Grid:
     """A regular grid about the origin of a plane, or over given ranges.
@@ -90,11 +93,21 @@ def grid(
         raise LandscapeError("the radius must be positive and finite", got=radius, mend="try 1")
     if dims not in (1, 2):
         raise LandscapeError("a grid has 1 or 2 dimensions", got=dims)
-    nx, ny = points if isinstance(points, tuple) else (points, points)
-    across = axis(nx, *(x if x is not None else (-radius, radius)))
-    if dims == 1:
-        return Grid(across)
-    return Grid(across, axis(ny, *(y if y is not None else (-radius, radius))))
+    counts = tuple(points) if isinstance(points, tuple | list) else (points, points)
+    if len(counts) != 2:
+        raise LandscapeError("points along the axes", got=points, expected="one number, or (nx, ny)")
+    ranges = [_range(given, radius) for given in (x, y)][:dims]
+    if math.prod(counts[:dims]) > _MOST_POINTS:
+        raise LandscapeError("a grid of so many points does not fit into memory", got=points, mend="try 51")
+    return Grid(*(axis(count, *given) for count, given in zip(counts, ranges, strict=False)))
+
+
+def _range(given: Sequence[float] | None, radius: float) -> tuple[float, float]:
+    if given is None:
+        return -radius, radius
+    if len(given) != 2:
+        raise LandscapeError("the range of an axis", got=list(given), expected="(low, high)")
+    return float(given[0]), float(given[1])
 
 
 @dataclass(frozen=True)

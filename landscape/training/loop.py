@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, Split
@@ -67,6 +68,13 @@ def train(
     model = copy.deepcopy(objective.model).train()
     optimizer = _make_optimizer(model, chosen)
     plan = _Plan.of(objective.data["train"], chosen)
+    if min(plan.batch_size, plan.examples) < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
+        raise LandscapeError(
+            "BatchNorm cannot be trained on single examples",
+            where="training",
+            got=f"{plan.examples} examples in batches of {plan.batch_size}",
+            expected="batches of at least 2",
+        )
     recorder = Recorder(
         file,
         model,

@@ -17,6 +17,8 @@ _DEFAULT_RATE = {"sgd": 0.1, "gd": 0.1, "adam": 1e-3}
 # Epochs 150, 225 and 275 of 300, each a tenth of the rate before: Li et al. 2018, section 4.
 _STEP_MILESTONES = (150 / 300, 225 / 300, 275 / 300)
 _STEP_FACTOR = 0.1
+# No run is that long; beyond it, floating-point counts skip whole numbers.
+_LONGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ class Every:
         """
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?)?\s*", text)
         unit = "epochs" if match and (match[2] or "").startswith("epoch") else "steps"
-        if match is None or float(match[1]) <= 0 or (unit == "steps" and float(match[1]) % 1):
+        count = float(match[1]) if match else 0.0
+        if not 0 < count < _LONGEST or (unit == "steps" and count % 1):
             raise LandscapeError(
                 "not an interval", where="every", got=f"'{text}'", expected="50, 50steps or 2epochs"
             )
-        return cls(float(match[1]), unit)
+        return cls(count, unit)
 
     def steps(self, steps_per_epoch: int) -> int:
         """The interval in optimizer updates, at least 1."""
@@ -124,8 +127,18 @@ class Settings:
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Settings:
-        """The settings that `to_json` wrote."""
-        return cls(**{**entries, "every": Every(**entries["every"])})
+        """The settings that `to_json` wrote.
+
+        Raises:
+            LandscapeError: If these are not such settings.
+        """
+        try:
+            return cls(**{**entries, "every": Every(**entries["every"])})
+        except (KeyError, TypeError) as error:
+            raise LandscapeError(
+                "the run was not made by `landscape train`, so it cannot be resumed here",
+                mend="give another name, or pass --overwrite",
+            ) from error
 
 
 def _schedule_factor(schedule: str, progress: float) -> float:
