@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,11 @@ def command(
     objective = problems.build(problem, options, seed=chosen.seed, data=data, download=download)
     try:
         with progress_bar(problem, "step") as update:
-            run = training.train(objective, output, chosen, resume=resume, overwrite=overwrite, progress=update)
+
+            def show(done: int, total: int, metrics: Mapping[str, float]) -> None:
+                update(done, total, {name: metrics[name] for name in metrics if name == "train_loss"})
+
+            run = training.train(objective, output, chosen, resume=resume, overwrite=overwrite, progress=show)
     except KeyboardInterrupt:
         raise Interrupted(_kept(output)) from None
     _report(run, output, as_json)
