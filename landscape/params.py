@@ -218,12 +218,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return sha.hexdigest()
 
 
-def snapshot_of(model: nn.Module) -> Tensors:
-    """A copy on the CPU of a model's parameters and persistent buffers, each under its first name."""
-    _, tensors = resolve(model)
-    return {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
-
-
 def require_same_shapes(wanted: Layout, got: Mapping[str, Any], where: object) -> None:
     """Check that a dictionary has the tensors that a layout lists, each with its shape.
 

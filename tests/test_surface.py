@@ -291,6 +291,12 @@ def test_the_file_is_plain_hdf5_with_dimension_scales(objective, mlp, tmp_path):
         assert np.array_equal(file["directions/y/0.weight"], plane.directions[1]["0.weight"])
 
 
+def test_a_line_takes_one_side_of_a_square_grid(objective, mlp):
+    assert evaluate(objective, random_line(mlp), grid(5)).values.shape == (5,)
+    with pytest.raises(LandscapeError, match=r"^grid and plane differ in dimension; got 2; expected 1$"):
+        evaluate(objective, random_line(mlp), grid((5, 4)))
+
+
 def test_grid_and_plane_must_agree(objective, mlp):
     with pytest.raises(LandscapeError, match=r"^grid and plane differ in dimension; got 1; expected 2$"):
         evaluate(objective, random_plane(mlp), grid(5, dims=1))

@@ -88,7 +88,8 @@ class Evaluator:
         self._model = private_copy(model).to(device=device, dtype=dtype)
         self._layout = layout
         self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
-        self._splits = {name: split.to(device, dtype) for name, split in splits.items()}
+        channels_last = device.type == "cpu" and any(isinstance(m, nn.Conv2d) for m in self._model.modules())
+        self._splits = {name: split.to(device, dtype, channels_last) for name, split in splits.items()}
         self._weight_decay = weight_decay
         self.batch_size = batch_size or next(iter(splits.values())).default_batch_size()
         state = dict(self._model.named_parameters()) | dict(self._model.named_buffers())

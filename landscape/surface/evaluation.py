@@ -58,7 +58,7 @@ def evaluate(
     Args:
         objective: What to evaluate.
         plane: Where.
-        grid: At which coordinates.
+        grid: At which coordinates; of a square grid a line takes one side.
         metrics: What to measure; None is the loss, and the error where there is one.
         splits: On which data.
         save: A file to write, row after row. If it holds a part of the same slice, only missing points are
@@ -85,6 +85,8 @@ def evaluate(
     objective.require(splits, chosen)
     if save is not None:
         require_writable(save)
+    if plane.dims == 1 and grid.y is not None and np.array_equal(grid.x, grid.y):
+        grid = Grid(grid.x)
     if len(grid.shape) != plane.dims:
         raise LandscapeError("grid and plane differ in dimension", got=len(grid.shape), expected=plane.dims)
     worker = make_engine(engine, objective, plane, splits, chosen, dtype)
