@@ -98,7 +98,7 @@ def test_combinations_are_linear(factors):
     mixed = combine([(factors[0], a), (factors[1], b)])
     assert torch.equal(mixed["w"], factors[0] * a["w"] + factors[1] * b["w"])
     assert torch.equal(mixed["v"], factors[1] * b["v"])
-    assert dot(a, b) == pytest.approx(float((a["w"] * b["w"]).sum()), rel=1e-5)
+    assert dot(a, b) == pytest.approx(float((a["w"].double() * b["w"].double()).sum()), rel=1e-12, abs=1e-14)
 
 
 def test_norms_are_euclidean_over_all_tensors():

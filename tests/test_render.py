@@ -143,7 +143,7 @@ def test_axes_and_colours_are_named_with_their_units_and_scale() -> None:
         "training loss (nats, log scale)",
         "trained weights (step 1800)",
         "digits-mlp · step 1800 (epoch 40) · random plane, filter-normalised, 1-D weights fixed, direction seed 3"
-        " · training seed 0 · training + test data · BatchNorm frozen · float64",
+        " · training seed 0 · training data · BatchNorm frozen · float64",
     ):
         assert expected in said
 
