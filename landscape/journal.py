@@ -10,8 +10,12 @@ place again (or reads as if they were).
 
 from __future__ import annotations
 
+import errno
 import io
+import signal
 import struct
+import threading
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,8 +24,15 @@ from typing import Any, BinaryIO, TypeAlias
 
 import h5py
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where HDF5 does not lock files either
+    fcntl = None  # type: ignore[assignment]
+
 Writes: TypeAlias = list[tuple[int, bytes]]  # (offset in the file, what belongs there)
 
+# A writer holds a file for milliseconds; two seconds are a thousand of its turns.
+_PATIENCE = 2.0
 _MAGIC = b"landscape-journ1"
 _RECORD = struct.Struct("<QQ")  # offset, number of bytes that follow
 _FOOTER = struct.Struct("<16sQQI")  # magic, size of the file without the journal, bytes of records, CRC-32
@@ -44,7 +55,8 @@ class Overlay(io.RawIOBase):
     """A file as it will be after some writes, without making them in place.
 
     Bytes behind the old end of the file, or in ranges given to `scratch`, are written at once: nothing that
-    counts is there. All others are kept in `held`.
+    counts is there. All others are kept in `held`. The first error of the file underneath is kept in `fault`:
+    what HDF5 says of it afterwards is another error, with less in it.
 
     Args:
         raw: The file underneath; not closed with this object.
@@ -59,14 +71,10 @@ class Overlay(io.RawIOBase):
         self._scratch: list[tuple[int, int]] = []
         self._abandoned = False
         self.held: Writes = []
+        self.fault: OSError | None = None
         if journal is not None:
             self._base = self.size = journal.size
             self.held = list(journal.writes)
-
-    @property
-    def base(self) -> int:
-        """The size of the file before the change, in bytes."""
-        return self._base
 
     def scratch(self, offset: int, size: int) -> None:
         """Let a range be written at once, because nothing counts on what is in it."""
@@ -75,6 +83,10 @@ class Overlay(io.RawIOBase):
     def abandon(self) -> None:
         """Let all further writes do nothing: HDF5 must be able to close a file whose change has failed."""
         self._abandoned = True
+
+    def cut_off(self) -> None:
+        """Remove what was written behind the old end of the file."""
+        self._raw.truncate(self._base)
 
     def readable(self) -> bool:  # noqa: D102
         return True
@@ -122,7 +134,11 @@ class Overlay(io.RawIOBase):
             kept = max(0, min(len(view), self._base - start))
         if kept:
             self.held.append((start, bytes(view[:kept])))
-        _write_fully(self._raw, start + kept, view[kept:])
+        try:
+            _write_fully(self._raw, start + kept, view[kept:])
+        except OSError as error:
+            self.fault = self.fault or error
+            raise
         return len(view)
 
 
@@ -163,20 +179,45 @@ def change(raw: BinaryIO) -> Iterator[Change]:
     """
     recover(raw)
     overlay = Overlay(raw)
-    file = h5py.File(overlay, "r+")
-    try:
+    with _closed(h5py.File(overlay, "r+"), overlay) as file:
         yield Change(file, overlay)
         file.close()
         _write_journal(raw, Journal(overlay.size, overlay.held))
-    except BaseException:
+    recover(raw)
+
+
+@contextmanager
+def create(raw: BinaryIO) -> Iterator[h5py.File]:
+    """Write a new HDF5 file, so that a full disk is an ordinary error and no file that HDF5 cannot close.
+
+    Args:
+        raw: An empty file, open for reading and writing, unbuffered (or in memory).
+
+    Yields:
+        The HDF5 file.
+    """
+    overlay = Overlay(raw)
+    with _closed(h5py.File(overlay, "w"), overlay) as file:
+        yield file
+        file.close()
+        raw.truncate(overlay.size)
+
+
+@contextmanager
+def _closed(file: h5py.File, overlay: Overlay) -> Iterator[h5py.File]:
+    """If the body raises, close the file and cut off what was written; the cause is raised, not its echo."""
+    try:
+        yield file
+    except BaseException as error:
         overlay.abandon()
         with suppress(OSError, RuntimeError):
             file.close()
         # What is behind the end does no harm if it cannot be cut off.
         with suppress(OSError):
-            raw.truncate(overlay.base)
+            overlay.cut_off()
+        if overlay.fault is not None and overlay.fault is not error:
+            raise overlay.fault from error
         raise
-    recover(raw)
 
 
 def _write_journal(raw: BinaryIO, journal: Journal) -> None:
@@ -254,3 +295,46 @@ def _write_fully(raw: BinaryIO, offset: int, data: Sequence[int] | memoryview) -
     view = memoryview(data)  # type: ignore[arg-type]
     while len(view):
         view = view[raw.write(view) :]
+
+
+def lock(raw: BinaryIO, *, shared: bool, patience: float | None = None) -> bool:
+    """Wait a while for the lock that HDF5 itself uses; whether it was had (or there are no locks here).
+
+    Args:
+        raw: The file; closing it gives the lock back.
+        shared: With other readers, or alone.
+        patience: How long to wait, in seconds; two by default.
+    """
+    if fcntl is None:
+        return True
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    deadline, pause = time.monotonic() + (_PATIENCE if patience is None else patience), 0.001
+    while True:
+        try:
+            fcntl.flock(raw.fileno(), kind | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, 0.1)
+        else:
+            return True
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[None]:
+    """Hold back Ctrl-C until the body is done; in the main thread only, elsewhere it does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        # None means a handler that was not installed from Python and cannot be put back from here.
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    if caught:
+        signal.raise_signal(signal.SIGINT)

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-import signal
+import stat
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import h5py
+import numpy as np
 
 from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.journal import Change as Change
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where HDF5 does not lock files either
-    fcntl = None  # type: ignore[assignment]
+from landscape.journal import deferred_interrupt, lock
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
-# A writer holds a file for milliseconds; two seconds are a thousand of its turns.
-_PATIENCE = 2.0
 _FORMATS = ("landscape/trajectory", "landscape/surface")
+# What h5py, NumPy and json raise at bytes that are not what they should be.
+FAULTS = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, OSError),
+    *(RuntimeError, SystemError, TypeError, ValueError),
+)
 _DISTRIBUTIONS = {"landscape": "loss-landscape-toolkit", "torch": "torch", "numpy": "numpy", "h5py": "h5py"}
 
 
@@ -62,7 +60,8 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
         found = _format_of(file, path)
         if found != format:
             raise LandscapeError("a file of another kind", where=path, got=found, expected=format)
-        newest = int(file.attrs.get("schema", 1))
+        with damage(path):
+            newest = integer_attr(file, "schema", default=1)
         if newest > schema:
             raise LandscapeError(
                 f"written by a newer version (schema {newest}; this version reads {schema})",
@@ -71,6 +70,20 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
             )
         _refuse_outside_links(file, path)
         yield file
+
+
+@contextmanager
+def damage(path: PathLike, what: str = "the file is damaged") -> Iterator[None]:
+    """Whatever reading an open file raises in the body becomes one `LandscapeError`.
+
+    Args:
+        path: The file.
+        what: What to say of it.
+    """
+    try:
+        yield
+    except FAULTS as error:
+        raise LandscapeError(what, where=path, got=_reason(error), mend="restore it from a copy") from error
 
 
 def kind_of(path: PathLike) -> str:
@@ -91,29 +104,32 @@ def kind_of(path: PathLike) -> str:
 
 
 def _format_of(file: h5py.File, path: Path) -> str:
-    found = file.attrs.get("format")
-    if found not in _FORMATS:
-        got = "an HDF5 file without a format attribute" if found is None else f"format {found!r}"
-        raise LandscapeError("not a landscape file", where=path, got=got, expected=" or ".join(_FORMATS))
-    return str(found)
+    with damage(path):
+        found = read_attr(file, "format")
+    if isinstance(found, str) and found in _FORMATS:
+        return found
+    got = "an HDF5 file without a format attribute"
+    if found is not None:
+        got = f"format {found!r}" if isinstance(found, str) else "a format attribute that is not text"
+    raise LandscapeError("not a landscape file", where=path, got=got, expected=" or ".join(_FORMATS))
 
 
 @contextmanager
 def _open_any(path: Path) -> Iterator[h5py.File]:
     require_file(path)
     with _opened(path, "rb") as raw:
-        _lock(raw, shared=True)
-        found = journal.read_journal(raw)
-        if found is None and not h5py.is_hdf5(path):
-            raise LandscapeError("not an HDF5 file", where=path, expected=" or ".join(_FORMATS))
-        try:
+        lock(raw, shared=True)
+        with damage(path, "the file is damaged or truncated"):
+            found = journal.read_journal(raw)
+            if found is None and not h5py.is_hdf5(path):
+                raise LandscapeError("not an HDF5 file", where=path, expected=" or ".join(_FORMATS))
             file = _open_plainly(path) if found is None else h5py.File(journal.Overlay(raw, found), "r")
-        except OSError as error:
-            raise LandscapeError(
-                "the file is damaged or truncated", where=path, got=_reason(error), mend="restore it from a copy"
-            ) from error
-        with file:
+        try:
             yield file
+        finally:
+            # What was read has been judged where it was read.
+            with suppress(*FAULTS):
+                file.close()
 
 
 def _open_plainly(path: Path) -> h5py.File:
@@ -128,12 +144,29 @@ def require_file(path: Path) -> None:
     """Check that a path is that of an existing file.
 
     Raises:
-        LandscapeError: If there is nothing, or a folder.
+        LandscapeError: If there is nothing, a folder, or something that is no file (a pipe, a device).
     """
-    if not path.exists():
+    mode = _mode(path)
+    if mode is None:
         raise LandscapeError("no such file", where=path)
-    if path.is_dir():
-        raise LandscapeError("this is a folder", where=path, expected="a file")
+    _require_regular(path, mode, "a file")
+
+
+def _mode(path: Path) -> int | None:
+    """What is at a path, as `os.stat` has it; None where there is nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise LandscapeError("this path cannot be used", where=repr(str(path)), got=_reason(error)) from error
+
+
+def _require_regular(path: Path, mode: int, expected: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise LandscapeError("this is a folder", where=path, expected=expected)
+    if not stat.S_ISREG(mode):
+        raise LandscapeError("this is a pipe or a device", where=path, expected=expected)
 
 
 @contextmanager
@@ -147,10 +180,10 @@ def _opened(path: Path, mode: str) -> Iterator[BinaryIO]:
         yield raw
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: BaseException) -> str:
     """The reason without HDF5's numbers and addresses behind it."""
-    text = error.strerror or str(error)
-    if "(" in text and text.endswith(")"):
+    text = getattr(error, "strerror", None) or str(error).strip("\"'") or type(error).__name__
+    if text.startswith(("Unable", "Can't")) and text.endswith(")"):
         text = text[text.index("(") + 1 : -1]
     return text.split(":")[0]
 
@@ -171,7 +204,7 @@ def _refuse_outside_links(file: h5py.File, path: Path) -> None:
 
     try:
         refused = file.id.links.visit(visit, info=True)
-    except (OSError, RuntimeError, KeyError, SystemError) as error:
+    except FAULTS as error:
         mend = "restore it from a copy"
         raise LandscapeError("the file is damaged", where=path, got="unreadable links", mend=mend) from error
     if refused is not None:
@@ -179,66 +212,44 @@ def _refuse_outside_links(file: h5py.File, path: Path) -> None:
 
 
 @contextmanager
-def change(path: PathLike) -> Iterator[Change]:
+def change(path: PathLike, *, wait_for_readers: bool = True) -> Iterator[Change]:
     """Change an existing HDF5 file wholly or not at all; an interrupt waits until it is done.
 
     Args:
         path: The file.
+        wait_for_readers: Give those who are reading it a while to end. A change that leaves the structure of
+            the file as it is has no need to: a reader sees old or new values.
 
     Yields:
         The change under way: its ``file`` is open for reading and writing.
 
     Raises:
-        LandscapeError: If the file is missing, not writable, or being written by another process.
+        LandscapeError: If the file is missing, not writable (the disk may be full), or being written by another
+            process.
     """
     path = Path(path)
     require_file(path)
     with deferred_interrupt(), _opened(path, "r+b") as raw:
-        if not _lock(raw, shared=False) and not _lock(raw, shared=True, patience=0.0):
+        # A lock that others can share means that only readers hold one.
+        first, second = (None, 0.0) if wait_for_readers else (0.0, None)
+        if not lock(raw, shared=False, patience=first) and not lock(raw, shared=True, patience=second):
             raise LandscapeError("another process is writing this file", where=path)
-        with journal.change(raw) as under_way:
+        with _writing(path), journal.change(raw) as under_way:
             yield under_way
 
 
-def _lock(raw: BinaryIO, *, shared: bool, patience: float = _PATIENCE) -> bool:
-    """Wait a while for the lock that HDF5 itself uses; whether it was had (or there are no locks here)."""
-    if fcntl is None:
-        return True
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    deadline, pause = time.monotonic() + patience, 0.001
-    while True:
-        try:
-            fcntl.flock(raw.fileno(), kind | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                return True
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(pause)
-            pause = min(2 * pause, 0.1)
-        else:
-            return True
-
-
 @contextmanager
-def deferred_interrupt() -> Iterator[None]:
-    """Hold back Ctrl-C until the body is done; in the main thread only, elsewhere it does nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[tuple[int, Any]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+def _writing(path: Path) -> Iterator[None]:
     try:
         yield
-    finally:
-        # None means a handler that was not installed from Python and cannot be put back from here.
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
-    if caught:
-        signal.raise_signal(signal.SIGINT)
+    except OSError as error:
+        raise LandscapeError("cannot be written", where=path, got=_reason(error)) from error
 
 
 def require_writable(path: PathLike, suffixes: Sequence[str] | None = None) -> None:
-    """Check before long work that its result can be written; the folder is created if need be.
+    """Check before long work that its result can be written; nothing is left behind.
+
+    The folder may be missing where it could be created: whoever writes the result does that.
 
     Args:
         path: The file to be written.
@@ -252,15 +263,24 @@ def require_writable(path: PathLike, suffixes: Sequence[str] | None = None) -> N
         raise LandscapeError(
             "unknown file type", where=path, got=path.suffix or "no suffix", expected=" or ".join(suffixes)
         )
-    if path.is_dir():
-        raise LandscapeError("this is a folder", where=path, expected="the name of a file to write")
+    mode = _mode(path)
+    if mode is not None:
+        _require_regular(path, mode, "the name of a file to write")
+    nearest = next(folder for folder in path.absolute().parents if _mode(folder) is not None)
+    # Names that do not exist yet may be too long for the file system.
+    for name in path.parts:
+        _mode(nearest / name)
+    with _creating(nearest), tempfile.NamedTemporaryFile(dir=nearest, prefix=".landscape-"):
+        pass
+
+
+@contextmanager
+def _creating(folder: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".landscape-"):
-            pass
+        yield
     except OSError as error:
         raise LandscapeError(
-            "cannot write here", where=path.parent, got=_reason(error), mend="choose another folder"
+            "cannot write here", where=folder, got=_reason(error), mend="choose another folder"
         ) from error
 
 
@@ -269,20 +289,52 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     """A temporary name beside a file, renamed to it at the end, so that it never holds half a result.
 
     Args:
-        path: The file to be written or replaced.
+        path: The file to be written or replaced; folders that are missing are created.
 
     Yields:
         The name to write to. If the body raises, it is removed and the file is as it was.
+
+    Raises:
+        LandscapeError: If it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with _creating(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(_temporary_name(path.name))
     try:
-        yield temporary
-        temporary.replace(path)
+        with _writing(path):
+            yield temporary
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _temporary_name(name: str) -> str:
+    """A name that others are not likely to take; a long one is shortened to a digest."""
+    ending = f".tmp-{os.getpid()}"
+    # What the usual file systems allow, in bytes.
+    if len(os.fsencode(name)) + len(ending) + 1 > 255:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{name}{ending}"
+
+
+@contextmanager
+def create(path: PathLike) -> Iterator[h5py.File]:
+    """Write a new HDF5 file, or a new one in place of an old one: wholly or not at all.
+
+    Args:
+        path: The file; folders that are missing are created.
+
+    Yields:
+        The new file, empty.
+
+    Raises:
+        LandscapeError: If it cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w+b", buffering=0) as raw, journal.create(raw) as file:
+        yield file
 
 
 def versions() -> dict[str, str]:
@@ -314,5 +366,32 @@ def write_json_attr(item: h5py.Group | h5py.Dataset, name: str, value: Any) -> N
 
 def read_json_attr(item: h5py.Group | h5py.Dataset, name: str, default: Any = None) -> Any:
     """The value that `write_json_attr` stored, or the default where there is none."""
-    text = item.attrs.get(name)
+    text = read_attr(item, name)
     return default if text is None else json.loads(text)
+
+
+def read_attr(item: h5py.Group | h5py.Dataset, name: str) -> Any:
+    """An attribute as h5py has it, or None where there is none; raises what is in `FAULTS` if it is damaged."""
+    if name not in item.attrs:
+        return None
+    # HDF5 crashes the process at a text whose type is damaged; then it is no longer one of texts.
+    if isinstance(item.attrs.get_id(name).get_type(), h5py.h5t.TypeVlenID):
+        raise TypeError(f"attribute '{name}' is a list of lists")
+    return item.attrs[name]
+
+
+def integer_attr(item: h5py.Group | h5py.Dataset, name: str, default: int | None = None) -> int:
+    """An attribute that must be one whole number.
+
+    Raises:
+        LookupError: If there is none, and no default.
+        TypeError: If it is something else.
+    """
+    value = read_attr(item, name)
+    if value is None and default is not None:
+        return default
+    if value is None:
+        raise LookupError(f"no attribute '{name}'")
+    if not isinstance(value, np.integer):
+        raise TypeError(f"attribute '{name}' is not a whole number")
+    return int(value)

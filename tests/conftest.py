@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from landscape.objective import Objective
+from landscape.params import resolve
 
 
 def make_mlp(seed: int = 0, width: int = 12) -> nn.Module:
@@ -54,6 +55,11 @@ def mlp() -> nn.Module:
 @pytest.fixture
 def objective(mlp: nn.Module) -> Objective:
     return Objective(mlp, loss=F.cross_entropy, train=make_data(), test=make_data(count=20, seed=2))
+
+
+def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of a model's parameters and persistent buffers, each under its first name."""
+    return {name: tensor.clone() for name, tensor in resolve(model)[1].items()}
 
 
 class Untouched:

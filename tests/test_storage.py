@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -163,7 +165,7 @@ def test_a_file_held_for_long_is_read_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     path = make(tmp_path / "s.h5")
-    monkeypatch.setattr(storage, "_PATIENCE", 0.0)
+    monkeypatch.setattr(journal, "_PATIENCE", 0.0)
     code = "import h5py, sys; f = h5py.File(*sys.argv[1:]); print('open', flush=True); input()"
     arguments = [sys.executable, "-c", code, str(path), mode]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
@@ -183,7 +185,7 @@ def test_a_file_open_in_this_process_is_read_too(tmp_path: Path) -> None:
 
 def test_a_file_that_another_writes_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "s.h5")
-    monkeypatch.setattr(storage, "_lock", lambda *_, **__: False)
+    monkeypatch.setattr(storage, "lock", lambda *_, **__: False)
     message = f"^{re.escape(str(path))}: another process is writing this file$"
     with pytest.raises(LandscapeError, match=message), storage.change(path):
         pass
@@ -191,9 +193,9 @@ def test_a_file_that_another_writes_is_not_changed(tmp_path: Path, monkeypatch: 
 
 def test_a_reader_does_not_stop_a_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "s.h5")
-    monkeypatch.setattr(storage, "_PATIENCE", 0.0)
+    monkeypatch.setattr(journal, "_PATIENCE", 0.0)
     with path.open("rb", buffering=0) as reader:
-        storage._lock(reader, shared=True)
+        journal.lock(reader, shared=True)
         with storage.change(path) as change:
             change.file["values"][7] = 8.0
     assert read(path) == 8.0
@@ -339,9 +341,106 @@ def test_outside_the_main_thread_signals_are_left_alone(tmp_path: Path) -> None:
     assert read(path) == 5.0
 
 
-def test_require_writable_creates_the_folder_and_leaves_nothing(tmp_path: Path) -> None:
-    storage.require_writable(tmp_path / "a" / "b" / "s.h5")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
+def test_require_writable_leaves_nothing_and_the_writer_creates_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "s.h5"
+    storage.require_writable(path)
+    assert list(tmp_path.iterdir()) == []
+    with storage.create(path) as file:
+        file["x"] = 1
+    assert [item.name for item in path.parent.iterdir()] == ["s.h5"]
+
+
+def test_pipes_are_refused_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    os.mkfifo(path)
+    assert refused(path) == f"{path}: this is a pipe or a device; expected a file"
+    expected = f"{path}: this is a pipe or a device; expected the name of a file to write"
+    with pytest.raises(LandscapeError, match=f"^{re.escape(expected)}$"):
+        storage.require_writable(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y" * 300 + "/s.h5"])
+def test_a_name_that_is_too_long(tmp_path: Path, name: str) -> None:
+    for act in (refused_by_writer, refused):
+        assert re.fullmatch(r"'.*': this path cannot be used; got File name too long", act(tmp_path / name))
+
+
+def refused_by_writer(path: Path) -> str:
+    with pytest.raises(LandscapeError) as caught:
+        storage.require_writable(path)
+    return str(caught.value)
+
+
+def test_a_name_too_long_in_a_folder_that_is_missing(tmp_path: Path) -> None:
+    assert "File name too long" in refused_by_writer(tmp_path / "new" / ("x" * 300))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", fail)
+    expected = f"{str(tmp_path / 's.h5')!r}: this path cannot be used; got Permission denied"
+    assert refused(tmp_path / "s.h5") == expected
+    assert refused_by_writer(tmp_path / "s.h5") == expected
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".h5", "ä" * 126 + ".h5", "x" * 252 + ".h5"])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    with storage.create(tmp_path / name) as file:
+        file["x"] = 1
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+
+
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 1000, 5000])
+def test_no_room_for_a_new_file(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "s.h5"
+    with (
+        room_for(room),
+        pytest.raises(LandscapeError, match=f"^{re.escape(str(path))}: cannot be written; got File too large$"),
+        storage.create(path) as file,
+    ):
+        file["x"] = np.arange(10000)
+    assert list(tmp_path.iterdir()) == []
+    with storage.create(path) as file:
+        file["x"] = np.arange(10000)
+
+
+def test_no_room_for_a_change(tmp_path: Path) -> None:
+    path = make(tmp_path / "s.h5")
+    before = path.read_bytes()
+    with (
+        room_for(len(before) + 500),
+        pytest.raises(LandscapeError, match=f"^{re.escape(str(path))}: cannot be written; got File too large$"),
+        storage.change(path) as change,
+    ):
+        change.file["more"] = np.arange(10000)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("attrs", "expected"),
+    [
+        ({"format": [1, 2]}, "not a landscape file; got a format attribute that is not text; expected landscape/"),
+        ({"format": b"\xff"}, "not a landscape file; got "),
+        ({"schema": "x"}, "the file is damaged; got attribute 'schema' is not a whole number; restore it"),
+        ({"schema": [1, 1]}, "the file is damaged; got attribute 'schema' is not a whole number; restore it"),
+    ],
+)
+def test_attributes_of_the_wrong_type(tmp_path: Path, attrs: dict[str, object], expected: str) -> None:
+    path = make(tmp_path / "s.h5", **attrs)
+    assert refused(path).startswith(f"{path}: {expected}")
 
 
 def test_require_writable_refuses(tmp_path: Path) -> None:
@@ -351,7 +450,7 @@ def test_require_writable_refuses(tmp_path: Path) -> None:
         (
             tmp_path / "file" / "s.h5",
             None,
-            f"{tmp_path / 'file'}: cannot write here; got File exists; choose another folder",
+            f"{tmp_path / 'file'}: cannot write here; got Not a directory; choose another folder",
         ),
         (
             tmp_path / "s.gif",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -16,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from conftest import state_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -23,7 +25,7 @@ from torch import nn
 from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
-from landscape.params import digest, layout_of, resolve, snapshot_of
+from landscape.params import digest, layout_of, resolve
 from landscape.trajectory import Recorder, Trajectory, open_trajectory, summary
 from landscape.trajectory.resume import read_state, write_state
 from landscape.trajectory.schema import allocate, chunk_width, groups_of
@@ -64,7 +66,7 @@ def record(path: Path, model: nn.Module, count: int, **options: Any) -> list[dic
         for index in range(count):
             shake(model, index)
             recorder.snapshot(10 * index, epoch=index / 2, train_loss=1.0 / (index + 1))
-            seen.append(snapshot_of(model))
+            seen.append(state_of(model))
     return seen
 
 
@@ -217,12 +219,28 @@ def test_index_of(path: Path) -> None:
         run.index_of("middle")
 
 
+@pytest.mark.parametrize("step", ["²", "--5", "", "1.5", "9" * 5000, 1.5, None])
+def test_what_is_no_step(path: Path, step: Any) -> None:
+    record(path, nn.Linear(2, 1), 2)
+    expected = f"{path}: not a step; got {step!r}; expected a number, 'first' or 'last'"
+    with pytest.raises(LandscapeError, match=message(expected)):
+        open_trajectory(path).index_of(step)
+
+
+@pytest.mark.parametrize("step", ["99999999999999999999999", -(2**70)])
+def test_a_step_beyond_all_others(path: Path, step: Any) -> None:
+    record(path, nn.Linear(2, 1), 2)
+    expected = f"{path}: no snapshot at step {step}; the nearest are 0, 10"
+    with pytest.raises(LandscapeError, match=message(expected)):
+        open_trajectory(path).index_of(step)
+
+
 def test_load_into(path: Path) -> None:
     model = Mixed()
     seen = record(path, model, 3)
     other = Mixed()
     open_trajectory(path).load_into(other, 1)
-    assert digest(snapshot_of(other)) == digest(seen[1])
+    assert digest(state_of(other)) == digest(seen[1])
     assert other.last.weight is other.first.weight
 
 
@@ -230,7 +248,7 @@ def test_load_into_another_model(path: Path) -> None:
     record(path, nn.Linear(2, 1), 1)
     run = open_trajectory(path)
     other = nn.Linear(3, 1)
-    before = digest(snapshot_of(other))
+    before = digest(state_of(other))
     expected = "model: tensor 'weight' has another shape; got (1, 3); expected (1, 2)"
     with pytest.raises(LandscapeError, match=message(expected)):
         run.load_into(other)
@@ -241,7 +259,7 @@ def test_load_into_another_model(path: Path) -> None:
     wider.register_parameter("more", nn.Parameter(torch.zeros(2)))
     with pytest.raises(LandscapeError, match=message(f"{path}: tensor 'more' is missing; expected shape (2,)")):
         run.load_into(wider)
-    assert digest(snapshot_of(other)) == before
+    assert digest(state_of(other)) == before
 
 
 @pytest.mark.parametrize("max_bytes", [1, 200, 2**28])
@@ -349,6 +367,15 @@ def test_attributes_of_ones_own(path: Path) -> None:
         record(path, nn.Linear(2, 1), 1, overwrite=True, extra_attrs={"seed": 1, "n_valid": 2})
 
 
+@pytest.mark.parametrize("value", [object(), None, {"a": 1}, ["a", 1], "a\0b", np.zeros(70_000)])
+def test_attributes_of_ones_own_that_cannot_be_stored(tmp_path: Path, value: object) -> None:
+    expected = "expected a short text, a number, a truth value or a small array of numbers"
+    what = f"extra_attrs['a']: cannot be stored as an attribute; got {type(value).__name__}; {expected}"
+    with pytest.raises(LandscapeError, match=message(what)):
+        Recorder(tmp_path / "new" / "run.h5", nn.Linear(2, 1), extra_attrs={"a": value})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_follows_the_end(path: Path) -> None:
     recorder = Recorder(path, nn.Linear(2, 1))
     recorder.finish()
@@ -366,10 +393,10 @@ def test_two_writers_are_noticed(path: Path) -> None:
         recorder.snapshot(1)
 
 
-def broken_off(path: Path, model: nn.Module, count: int) -> None:
+def broken_off(path: Path, model: nn.Module, count: int, **metrics: float) -> None:
     with pytest.raises(ZeroDivisionError), Recorder(path, model) as recorder:  # noqa: PT012
         for index in range(count):
-            recorder.snapshot(index, resume_state={"index": index, "weights": model.state_dict()})
+            recorder.snapshot(index, resume_state={"index": index, "weights": model.state_dict()}, **metrics)
         raise ZeroDivisionError
 
 
@@ -528,7 +555,7 @@ def test_branches(path: Path) -> None:
     options: dict[str, Any] = {"parent_run_id": run.run_id, "parent_step": 10, "perturbation": {"noise": 0.1}}
     with Recorder(path, model, branch="kick", problem="p", **options) as recorder:
         recorder.snapshot(0, train_loss=0.5)
-        expected = digest(snapshot_of(model))
+        expected = digest(state_of(model))
     run = open_trajectory(path)
     branch = run.branches["kick"]
     assert list(run.branches) == ["kick"]
@@ -568,15 +595,165 @@ def test_the_summary(path: Path) -> None:
     json.dumps(found, allow_nan=False)
 
 
-def test_a_file_without_a_part_is_damaged(path: Path) -> None:
-    record(path, nn.Linear(2, 1), 2)
+@pytest.mark.parametrize("name", ["steps/epoch", "weights/float32", "metrics/train_loss"])
+def test_a_snapshot_counts_where_all_datasets_have_it(path: Path, name: str) -> None:
+    model = nn.Linear(2, 1)
+    broken_off(path, model, 3, train_loss=1.0)
     with h5py.File(path, "a") as file:
-        file["steps/epoch"].resize(1, axis=0)
-    got = "got 1 of 2 values in /steps/epoch"
+        file[name].resize(2, axis=0)
+        file["resume/" + file["resume"].attrs["valid"]].attrs.modify("n_valid", np.int64(2))
+    assert open_trajectory(path).steps.tolist() == [0, 1]
+    recorder = Recorder(path, model, resume=True)
+    assert (len(recorder), recorder.last_step) == (2, 1)
+    recorder.snapshot(2)
+    recorder.snapshot(3)
+    assert open_trajectory(path).steps.tolist() == [0, 1, 2, 3]
+
+
+def test_a_resume_state_without_its_snapshot_is_refused(path: Path) -> None:
+    model = nn.Linear(2, 1)
+    broken_off(path, model, 3)
+    with h5py.File(path, "a") as file:
+        file["steps/epoch"].resize(2, axis=0)
+    got = "got a resume state without its snapshot"
     with pytest.raises(
         LandscapeError, match=message(f"{path}: the file is damaged; {got}; restore it from a copy")
     ):
+        Recorder(path, model, resume=True).load_resume_state()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "got"),
+    [
+        ("problem_args", "[1]", "attribute 'problem_args' is not a JSON object"),
+        ("training", "null", "attribute 'training' is not a JSON object"),
+        ("training", 3, "the JSON object must be str, bytes or bytearray, not int64"),
+        ("versions", "{", "Expecting property name enclosed in double quotes"),
+        ("seed", "x", "attribute 'seed' is not a whole number"),
+        ("run_id", 3, "attribute 'run_id' is not text"),
+        ("finished", "x", "attribute 'finished' is not a truth value"),
+        ("n_valid", [1, 2], "attribute 'n_valid' is not a whole number"),
+        ("n_valid", 1.5, "attribute 'n_valid' is not a whole number"),
+    ],
+)
+def test_attributes_of_the_wrong_type(path: Path, name: str, value: object, got: str) -> None:
+    record(path, nn.Linear(2, 1), 2)
+    with h5py.File(path, "a") as file:
+        file.attrs[name] = value
+    with pytest.raises(
+        LandscapeError, match=message(f"{path}: the file is damaged; got {got}; restore it from a copy")
+    ):
         open_trajectory(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shape", [-1, 2]),
+        ("shape", [5, 2]),
+        ("shape", ["a"]),
+        ("dtype", "float64"),
+        ("group", "steps"),
+        ("offset", 2),
+        ("offset", 1.0),
+        ("kind", "thing"),
+        ("tied_to", "nothing"),
+        ("filter_axis", 7),
+        ("filter_groups", 0),
+        ("name", "bias"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense(path: Path, key: str, value: object) -> None:
+    record(path, nn.Linear(2, 1), 2)
+    with h5py.File(path, "a") as file:
+        file["manifest"][0] = json.dumps(json.loads(file["manifest"][0]) | {key: value})
+    with pytest.raises(LandscapeError, match=f"^{re.escape(str(path))}: the file is damaged; got .*; restore"):
+        open_trajectory(path)
+
+
+def places_to_spoil(content: bytes) -> np.ndarray:
+    """All bytes that are not 0, but for HDF5's heaps of texts: a wrong length there and HDF5 2.0 never returns."""
+    chosen = np.frombuffer(content, np.uint8) != 0
+    for heap in re.finditer(rb"GCOL\x01\0\0\0(.{8})", content, re.DOTALL):
+        chosen[heap.start() : heap.start() + int.from_bytes(heap[1], "little")] = False
+    return np.flatnonzero(chosen)
+
+
+def read_everything(path: Path) -> None:
+    summary(path).to_json()
+    run = open_trajectory(path)
+    failed = []
+    for read in (
+        lambda: list(run.column_blocks()),
+        lambda: [dict(branch.header.places) for branch in run.branches.values()],
+    ):
+        try:
+            read()
+        except LandscapeError as error:
+            failed.append(error)
+    for snapshot in run:
+        try:
+            _ = snapshot.weights, snapshot.buffers, snapshot.digest
+        except LandscapeError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def test_flipped_bytes_never_end_in_a_traceback(path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    record(path, model, 3, problem="p", problem_args={"a": 1}, seed=1)
+    with Recorder(path, model, branch="kick", parent_run_id="0", parent_step=0) as recorder:
+        recorder.snapshot(0)
+    whole = path.read_bytes()
+    read_everything(path)
+    places = places_to_spoil(whole)
+    chance = np.random.default_rng(0)
+    kept = 0
+    for place in chance.choice(places, 150, replace=False):
+        content = bytearray(whole)
+        content[place] ^= int(chance.integers(1, 256))
+        path.write_bytes(content)
+        with contextlib.suppress(LandscapeError):
+            read_everything(path)
+            kept += 1
+    assert 0 < kept < 100
+
+
+@pytest.mark.parametrize("name", ["run_id", "versions"])
+def test_a_text_whose_type_is_damaged_does_not_crash(path: Path, name: str) -> None:
+    record(path, nn.Linear(2, 1), 2)
+    content = path.read_bytes()
+    # The header of a text of any length (HDF5 file format 3.0, IV.A.2.d): class 9, then kind 1.
+    found = re.search(name.encode() + rb"\0{1,8}\x19(\x01)\x01\0", content)
+    assert found is not None
+    path.write_bytes(content[: found.start(1)] + b"\xac" + content[found.end(1) :])
+    got = f"attribute '{name}' is a list of lists"
+    with pytest.raises(
+        LandscapeError, match=message(f"{path}: the file is damaged; got {got}; restore it from a copy")
+    ):
+        open_trajectory(path)
+
+
+def test_a_model_with_an_empty_buffer(path: Path) -> None:
+    model = nn.Linear(2, 1)
+    model.register_buffer("e", torch.zeros(0))
+    model.register_parameter("p", nn.Parameter(torch.zeros(0, 3, dtype=torch.float64)))
+    seen = record(path, model, 3)
+    run = open_trajectory(path)
+    assert [snapshot.digest for snapshot in run] == [digest(one) for one in seen]
+    assert run[1].buffers["e"].shape == (0,)
+    assert run[1].weights["p"].shape == (0, 3)
+    assert {block.name for block in run.column_blocks()} == {"weight", "bias"}
+    run.load_into(model, 0)
+
+
+def test_load_into_casts(path: Path) -> None:
+    model = nn.Linear(2, 1)
+    seen = record(path, model, 1)[0]
+    half = nn.Linear(2, 1).to(torch.bfloat16)
+    open_trajectory(path).load_into(half)
+    assert torch.equal(half.weight, seen["weight"].to(torch.bfloat16))
 
 
 def test_inspecting_imports_no_torch(path: Path) -> None:

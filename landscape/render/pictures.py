@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from landscape.render.labels import drawn, parts, pick, put_caption
 from landscape.render.relief import surface3d
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, paper
 from landscape.render.trajectories import trajectory
+from landscape.storage import atomic_path
 
 if TYPE_CHECKING:
     from landscape.surface.values import Surface
@@ -115,16 +115,10 @@ def save(fig: Figure, path: str | Path) -> Path:
     if suffix not in _UNDATED:
         known = ", ".join(_UNDATED)
         raise LandscapeError("a picture cannot be saved in this format", where=path, got=suffix, expected=known)
-    # Beside the target: a rename is atomic only within one file system.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        look = fig.look if isinstance(fig, Sheet) else dict[Any, Any](paper())
-        with rc_context(look):
+    look = fig.look if isinstance(fig, Sheet) else dict[Any, Any](paper())
+    with atomic_path(path) as draft, rc_context(look):
+        try:
             fig.savefig(draft, format=suffix[1:], dpi=200, metadata=_UNDATED[suffix])
-        draft.replace(path)
-    except OSError as error:
-        raise LandscapeError(f"the picture cannot be written: {error.strerror}", where=path) from error
-    finally:
-        draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise LandscapeError(f"the picture cannot be written: {error.strerror}", where=path) from error
     return path

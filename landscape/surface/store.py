@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.storage import atomic_path, open_read, versions
+from landscape.storage import change, create, damage, open_read, read_attr, read_json_attr, versions
 from landscape.surface.values import Array, Grid, Path, Surface
 
 FORMAT = "landscape/surface"
@@ -49,13 +50,10 @@ def read_surface(path: str | os.PathLike[str]) -> Surface:
         The slice; where `done` is false the values are NaN.
 
     Raises:
-        LandscapeError: If the file is missing, damaged, not a surface, or of a newer version.
+        LandscapeError: If the file is missing, damaged, not a surface, or of a newer version. A complete file
+            carries a digest of its values: one that was edited by hand is refused too.
     """
-    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
-        try:
-            return _read(file)
-        except (KeyError, OSError, ValueError) as error:
-            raise LandscapeError("the surface file is damaged", where=path, got=error) from error
+    return _stored(path).surface
 
 
 def save_surface(
@@ -73,57 +71,124 @@ def save_surface(
         identity: What decides whether a later run is the same slice.
         directions: Axis -> name -> array, to go with it.
     """
-    with atomic_path(path) as temporary:
-        _create(temporary, surface, identity or {}, directions or {})
+    with create(path) as file:
+        _fill(file, surface, identity or {}, directions or {})
 
 
-def _read(file: h5py.File) -> Surface:
-    names = json.loads(file.attrs["fields"])
-    path = None
-    if "path" in file:
-        path = Path(**{name: file[f"path/{name}"][:] for name in _PATH_FIELDS})
-    done = file["done"][...].astype(bool)
+@dataclass(frozen=True)
+class _Stored:
+    """All that a surface file says."""
+
+    surface: Surface
+    complete: bool
+    identity: Mapping[str, Any]
+
+
+def _stored(path: str | os.PathLike[str]) -> _Stored:
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
+        with damage(path, "the surface file is damaged"):
+            stored = _read(file)
+            written = read_attr(file, "digest")
+            intact = written is None or written == _digest(file)
+        if not intact:
+            raise LandscapeError(
+                "the surface file is damaged: its values are not those that were written",
+                where=path,
+                mend="restore it from a copy, or compute it again",
+            )
+        return stored
+
+
+def _read(file: h5py.File) -> _Stored:
+    names = read_json_attr(file, "fields")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise TypeError("attribute 'fields' is not a list of names")
+    x = _numbers(file, "x", "f", (None,))
+    y = _numbers(file, "y", "f", (None,)) if "y" in file else None
+    shape = (len(x),) if y is None else (len(y), len(x))
+    done = _numbers(file, "done", "b", shape)
+    complete = read_attr(file, "complete")
+    if not isinstance(complete, np.bool_) or (complete and not done.all()):
+        raise ValueError("attribute 'complete' is not what 'done' says")
 
     def computed(name: str) -> Array:
         # A writer that was killed may have left values that it had not yet marked as done.
-        return np.where(done, file[name][...], np.nan)
+        return np.where(done, _numbers(file, name, "f", shape), np.nan)
 
-    return Surface(
-        x=file["x"][:],
-        y=file["y"][:] if "y" in file else None,
+    surface = Surface(
+        x=x,
+        y=y,
         fields={name: computed(name) for name in names},
         standard_errors={name: computed(f"standard_error/{name}") for name in names},
         done=done,
-        meta=json.loads(file.attrs["meta"]),
-        path=path,
+        meta=_mapping(file, "meta"),
+        path=_read_path(file) if "path" in file else None,
     )
+    return _Stored(surface, bool(complete), _mapping(file, "identity"))
 
 
-def _create(path: FilePath, surface: Surface, identity: Mapping[str, Any], directions: Directions) -> None:
+def _read_path(file: h5py.File) -> Path:
+    steps = _numbers(file, "path/step", "i", (None,))
+    rest = {name: _numbers(file, f"path/{name}", "f", steps.shape) for name in _PATH_FIELDS if name != "step"}
+    return Path(step=steps, **rest)
+
+
+def _numbers(file: h5py.File, name: str, kind: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """A dataset that must have this kind of element and this shape, where None stands for any length."""
+    dataset = file[name]
+    if dataset.dtype.kind != kind or len(dataset.shape) != len(shape):
+        raise TypeError(f"dataset '{name}' is of another type")
+    if any(wanted not in (None, found) for wanted, found in zip(shape, dataset.shape, strict=True)):
+        raise ValueError(f"dataset '{name}' is of another shape")
+    return dataset[...]
+
+
+def _mapping(file: h5py.File, name: str) -> dict[str, Any]:
+    value = read_json_attr(file, name)
+    if not isinstance(value, dict):
+        raise TypeError(f"attribute '{name}' is not a JSON object")
+    return value
+
+
+def _digest(file: h5py.File) -> str:
+    """The SHA-256 of all values: names, types, shapes and bytes."""
+    names = read_json_attr(file, "fields")
+    held = ["x", *(["y"] if "y" in file else []), *names, *(f"standard_error/{name}" for name in names), "done"]
+    held += [f"path/{name}" for name in _PATH_FIELDS] if "path" in file else []
+    found = hashlib.sha256()
+    for name in held:
+        values = file[name][...]
+        found.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        found.update(values.tobytes())
+    return found.hexdigest()
+
+
+def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], directions: Directions) -> None:
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
-    with h5py.File(path, "w") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["schema"] = SCHEMA
-        file.attrs["complete"] = bool(done.all())
-        file.attrs["fields"] = json.dumps(list(surface.fields))
-        file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
-        file.attrs["meta"] = json.dumps(_plain(dict(surface.meta)), sort_keys=True)
-        file.attrs["versions"] = json.dumps(versions(), sort_keys=True)
-        axes = {"x": surface.x} if surface.y is None else {"y": surface.y, "x": surface.x}
-        for name, values in axes.items():
-            file.create_dataset(name, data=values, dtype="f8").make_scale(name)
-        for name, values in surface.fields.items():
-            _gridded(file, name, values, list(axes))
-            blank = np.full(values.shape, np.nan)
-            _gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
-        _gridded(file, "done", done, list(axes))
-        for axis, tensors in directions.items():
-            for name, values in tensors.items():
-                file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
-        if surface.path is not None:
-            for name in _PATH_FIELDS:
-                values = getattr(surface.path, name)
-                file.create_dataset(f"path/{name}", data=values, dtype=values.dtype)
+    file.attrs["format"] = FORMAT
+    file.attrs["schema"] = SCHEMA
+    file.attrs["complete"] = bool(done.all())
+    file.attrs["fields"] = json.dumps(list(surface.fields))
+    file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
+    file.attrs["meta"] = json.dumps(_plain(dict(surface.meta)), sort_keys=True)
+    file.attrs["versions"] = json.dumps(versions(), sort_keys=True)
+    axes = {"x": surface.x} if surface.y is None else {"y": surface.y, "x": surface.x}
+    for name, values in axes.items():
+        file.create_dataset(name, data=values, dtype="f8").make_scale(name)
+    for name, values in surface.fields.items():
+        _gridded(file, name, values, list(axes))
+        blank = np.full(values.shape, np.nan)
+        _gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
+    _gridded(file, "done", done, list(axes))
+    for axis, tensors in directions.items():
+        for name, values in tensors.items():
+            file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
+    if surface.path is not None:
+        for name in _PATH_FIELDS:
+            values = getattr(surface.path, name)
+            file.create_dataset(f"path/{name}", data=values, dtype=values.dtype)
+    if done.all():
+        file.attrs["digest"] = _digest(file)
 
 
 def _gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[str]) -> None:
@@ -185,12 +250,13 @@ class PartialSurface:
         errors = {name: np.full(grid.shape, np.nan) for name in names}
         surface = Surface(grid.x, grid.y, blank, errors, np.zeros(grid.shape, bool), dict(meta))
         file = None if path is None else FilePath(path)
-        if file is not None and file.exists():
-            surface = _resumed(file, surface, identity)
+        complete = False
+        if file is not None and os.path.lexists(file):
+            surface, complete = _resumed(file, surface, identity)
         elif file is not None:
             save_surface(surface, file, identity=identity, directions=directions)
         computed = surface.done if surface.done is not None else np.zeros(grid.shape, bool)
-        finished = surface if file is not None and _is_complete(file) else None
+        finished = surface if complete else None
         return cls(surface, computed, finished, file, identity, directions)
 
     def put(self, row: int, column: int, estimates: Mapping[str, HasMean]) -> None:
@@ -204,17 +270,31 @@ class PartialSurface:
             self.flush(row)
 
     def flush(self, row: int) -> None:
-        """Write one row: first its values, then that they are done."""
+        """Write one row: first its values, then that they are done.
+
+        Raises:
+            LandscapeError: If the file cannot be written, or holds something else by now.
+        """
         self._flushed_at = time.monotonic()
         if self.path is None:
             return
         part = row if self.surface.y is not None else slice(None)
-        with h5py.File(self.path, "r+") as file:
-            for name, values in self.surface.fields.items():
-                file[name][part] = values[part]
-                file[f"standard_error/{name}"][part] = self.surface.standard_errors[name][part]
-            file.flush()
-            file["done"][part] = self.done[part]
+        with change(self.path, wait_for_readers=False) as under_way:
+            file = under_way.file
+            with damage(self.path, "the surface file is damaged"):
+                ours = not read_attr(file, "complete") and _mapping(file, "identity") == _as_read(self.identity)
+            if not ours:
+                raise LandscapeError(
+                    "the file was changed by someone else while it was computed",
+                    where=self.path,
+                    mend="give every slice a file of its own",
+                )
+            with damage(self.path, "the surface file is damaged"):
+                for name, values in self.surface.fields.items():
+                    file[name][part] = values[part]
+                    file[f"standard_error/{name}"][part] = self.surface.standard_errors[name][part]
+                file.flush()
+                file["done"][part] = self.done[part]
 
     def finish(self, path: Path | None) -> Surface:
         """Close the slice, with the trajectory that goes with it if there is one."""
@@ -224,18 +304,17 @@ class PartialSurface:
         return whole
 
 
-def _is_complete(file: FilePath) -> bool:
-    with open_read(file, format=FORMAT, schema=SCHEMA) as handle:
-        return bool(handle.attrs["complete"])
+def _as_read(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(dict(identity))))
 
 
-def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> Surface:
-    held = read_surface(file)
-    with open_read(file, format=FORMAT, schema=SCHEMA) as handle:
-        held_identity = json.loads(handle.attrs["identity"])
+def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> tuple[Surface, bool]:
+    """The slice in a file and whether it is complete, if it is the one that is wanted."""
+    stored = _stored(file)
+    held, held_identity = stored.surface, stored.identity
     differences = [
         f"{key} ({_short(held_identity.get(key))} in the file, {_short(value)} now)"
-        for key, value in json.loads(json.dumps(dict(identity))).items()
+        for key, value in _as_read(identity).items()
         if held_identity.get(key) != value
     ]
     differences += [name for name in ("x", "y") if not _same(getattr(held, name), getattr(blank, name))]
@@ -247,7 +326,7 @@ def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> Sur
             where=file,
             mend="give another name to --save-surface, or remove the file",
         )
-    return held
+    return held, stored.complete
 
 
 def _same(a: Array | None, b: Array | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.storage import FAULTS, damage
 from landscape.trajectory.schema import Header
 
 # What one number takes while it is read: a narrow type is held beside its widened copies.
@@ -88,13 +90,26 @@ def _read(dataset: h5py.Dataset, header: Header, rows: range, low: int, high: in
     ascending = rows if rows.step > 0 else rows[::-1]
     selection = slice(ascending.start, ascending.stop, ascending.step)
     try:
-        values = dataset[selection, low:high]
+        with damage_elsewhere(header):
+            values = dataset[selection, low:high]
     except OSError as error:
         raise damaged(header, _first_damaged(dataset, ascending, low, high)) from error
     values = values if rows.step > 0 else values[::-1]
     if dataset.name.endswith("/bfloat16"):
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+@contextmanager
+def damage_elsewhere(header: Header) -> Iterator[None]:
+    """Let pass what a wrong checksum raises; all else says that the file is damaged."""
+    try:
+        yield
+    except OSError:
+        raise
+    except FAULTS as error:
+        with damage(header.path):
+            raise error
 
 
 def damaged(header: Header, index: int) -> LandscapeError:
@@ -110,6 +125,6 @@ def _first_damaged(dataset: h5py.Dataset, rows: range, low: int, high: int) -> i
     for row in rows:
         try:
             dataset[row, low:high]
-        except OSError:
+        except FAULTS:
             return row
     return rows[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import operator
 import uuid
 from collections.abc import Mapping
@@ -18,9 +19,21 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.params import Weights, require_same_shapes, resolve
-from landscape.storage import PathLike, atomic_path, change, open_read, require_writable, versions, write_json_attr
+from landscape.storage import (
+    FAULTS,
+    PathLike,
+    change,
+    create,
+    damage,
+    integer_attr,
+    open_read,
+    read_attr,
+    require_writable,
+    versions,
+    write_json_attr,
+)
 from landscape.trajectory.resume import read_state, tensor_to_numpy, write_state
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, groups_of, read_header
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, groups_of, read_header
 from landscape.trajectory.writer import Row, append_row, compact, create_run
 
 _RESERVED = {
@@ -34,7 +47,7 @@ _RESERVED = {
     "versions",
     "training",
 }
-_RESERVED |= {"training", "finished", "n_valid", "parent_run_id", "parent_step", "perturbation"}
+_RESERVED |= {"finished", "n_valid", "parent_run_id", "parent_step", "perturbation"}
 
 
 class Recorder:
@@ -132,10 +145,10 @@ class Recorder:
                 write_json_attr(group, name, value)
 
         if self._prefix == "/":
-            with atomic_path(self.path) as temporary, h5py.File(temporary, "w") as file:
+            with create(self.path) as file:
                 fill(file)
             return
-        with change(self.path) as under_way:
+        with change(self.path) as under_way, damage(self.path):
             if replace:
                 del under_way.file[self._prefix]
             fill(under_way.file.create_group(self._prefix))
@@ -143,6 +156,8 @@ class Recorder:
     def _continue(self) -> None:
         with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
             header = read_header(file, self.path, self._prefix)
+            # More than there are snapshots where a dataset lost some.
+            self._stored = integer_attr(file[self._prefix], "n_valid")
         if header.finished:
             raise LandscapeError(
                 "the run is finished and cannot be resumed",
@@ -152,7 +167,7 @@ class Recorder:
         _require_same_layout(header, self.layout)
         self.layout = header.layout
         self.run_id = header.run_id
-        self._count = self._stored = len(header.steps)
+        self._count = len(header.steps)
         self._last_step = int(header.steps[-1]) if self._count else None
         self.finished = False
 
@@ -215,7 +230,8 @@ class Recorder:
         )
         with change(self.path) as under_way:
             run = self._run(under_way.file)
-            append_row(run, self._count, row)
+            with damage(self.path):
+                append_row(run, self._count, row)
             if resume_state is not None:
                 write_state(under_way, run, dict(resume_state), self._count + 1)
         self._count += 1
@@ -242,8 +258,13 @@ class Recorder:
 
     def _run(self, file: h5py.File) -> h5py.Group:
         """The group of the run, if nobody else has touched it."""
-        run = file.get(self._prefix)
-        if run is None or run.attrs["run_id"] != self.run_id or run.attrs["n_valid"] != self._stored:
+        with damage(self.path):
+            run = file.get(self._prefix)
+            ours = run is not None and (read_attr(run, "run_id"), integer_attr(run, "n_valid")) == (
+                self.run_id,
+                self._stored,
+            )
+        if not ours:
             raise LandscapeError(
                 "the file was changed by someone else while it was recorded",
                 where=self.path,
@@ -277,11 +298,15 @@ class Recorder:
         self._require_open()
         with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
             run = self._run(file)
-            found = read_state(run)
-            if found is None:
-                return None
-            state, self._count = found
-            self._last_step = int(run["steps/step"][self._count - 1]) if self._count else None
+            with damage(self.path):
+                found = read_state(run)
+                if found is None:
+                    return None
+                state, count = found
+                last = int(run["steps/step"][count - 1]) if count else None
+                if count > count_of(run):
+                    raise LookupError("a resume state without its snapshot")
+        self._count, self._last_step = count, last
         return state
 
     def finish(self) -> None:
@@ -299,7 +324,7 @@ class Recorder:
 
 
 def _plain_name(name: str, what: str) -> str:
-    if not name or "/" in name or name in (".", ".."):
+    if not name or "/" in name or "\0" in name or name in (".", ".."):
         raise LandscapeError(f"not a name for a {what}", got=repr(name), expected="one without '/'")
     return name
 
@@ -310,6 +335,17 @@ def _checked_extra(attrs: Mapping[str, Any]) -> dict[str, Any]:
         raise LandscapeError(
             "these attributes are written by the recorder", where="extra_attrs", got=", ".join(taken)
         )
+    with h5py.File(io.BytesIO(), "w") as trial:
+        for name, value in attrs.items():
+            try:
+                trial.attrs[name] = value
+            except FAULTS as error:
+                raise LandscapeError(
+                    "cannot be stored as an attribute",
+                    where=f"extra_attrs[{name!r}]",
+                    got=type(value).__name__,
+                    expected="a short text, a number, a truth value or a small array of numbers",
+                ) from error
     return dict(attrs)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.storage import Change
+from landscape.storage import Change, integer_attr, read_attr
 from landscape.trajectory.schema import CARRIERS
 
 if TYPE_CHECKING:
@@ -68,11 +68,16 @@ def read_state(group: h5py.Group) -> tuple[dict[str, Any], int] | None:
     home = group.get("resume")
     if home is None or "valid" not in home.attrs:
         return None
-    slot = home[home.attrs["valid"]]
-    arrays = [slot[str(index)][()] for index in range(len(slot))]
-    arrays = [np.asarray(array) for array in arrays]
+    slot = home[read_attr(home, "valid")]
+    arrays = [_numbers(slot[str(index)]) for index in range(len(slot))]
     state = _decode(json.loads(arrays[0].tobytes()), arrays)
-    return state, int(slot.attrs["n_valid"])
+    return state, integer_attr(slot, "n_valid")
+
+
+def _numbers(dataset: h5py.Dataset) -> NDArray[Any]:
+    if dataset.dtype.kind not in "biufc":
+        raise TypeError(f"{dataset.name} holds no numbers")
+    return np.asarray(dataset[()])
 
 
 def _encode(value: Any, where: str, arrays: Arrays) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
-from landscape.storage import PathLike, open_read, read_json_attr
+from landscape.storage import PathLike, damage, integer_attr, open_read, read_attr, read_json_attr
 
 FORMAT = "landscape/trajectory"
 SCHEMA = 1
@@ -79,7 +79,7 @@ class Header:
         layout: Its tensors.
         places: Name of every tensor -> where its elements are.
         problem: The name of the recipe that built the objective.
-        problem_args: The arguments of that recipe.
+        problem_args: The arguments of that recipe, name -> plain JSON value.
         seed: The seed of the run, or None.
         run_id: 32 hexadecimal digits, different for every run.
         created_utc: When it was begun, ISO 8601.
@@ -99,11 +99,11 @@ class Header:
     layout: Layout
     places: Mapping[str, Place]
     problem: str
-    problem_args: Any
+    problem_args: dict[str, Any]
     seed: int | None
     run_id: str
     created_utc: str
-    training: Any
+    training: dict[str, Any]
     versions: Mapping[str, str]
     finished: bool
     parent: Mapping[str, Any]
@@ -139,7 +139,7 @@ def groups_of(layout: Layout) -> dict[str, list[TensorInfo]]:
 
 def chunk_width(columns: int) -> int:
     """The width of equal chunks of at most `CHUNK` elements: an odd last one could double the file."""
-    return math.ceil(columns / math.ceil(columns / CHUNK))
+    return math.ceil(columns / math.ceil(columns / CHUNK)) if columns else 1
 
 
 def manifest(layout: Layout) -> list[str]:
@@ -159,33 +159,34 @@ def read_header(file: h5py.File, path: Path, prefix: str = "/") -> Header:
     Raises:
         LandscapeError: If something is missing from it or cannot be read.
     """
-    try:
+    with damage(path):
         return _header(file[prefix], path, prefix)
-    except (LookupError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
-        reason = str(error).strip("\"'")
-        mend = "restore it from a copy"
-        raise LandscapeError("the file is damaged", where=path, got=reason, mend=mend) from error
 
 
 def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
+    if not isinstance(group["manifest"].id.get_type(), h5py.h5t.TypeStringID):
+        raise TypeError("/manifest is not text")
     lines = [line.decode() if isinstance(line, bytes) else line for line in group["manifest"][()]]
     entries = [json.loads(line) for line in lines]
-    count, attrs = int(group.attrs["n_valid"]), group.attrs
+    layout = Layout.from_json(lines)
+    places = {entry["name"]: Place(entry["group"], entry["offset"]) for entry in entries}
+    _require_sound(group, layout, places)
+    count, attrs = count_of(group), group.attrs
     return Header(
         path=path,
         prefix=prefix,
-        layout=Layout.from_json(lines),
-        places={entry["name"]: Place(entry["group"], entry["offset"]) for entry in entries},
-        problem=str(attrs["problem"]),
-        problem_args=read_json_attr(group, "problem_args"),
-        seed=int(attrs["seed"]) if "seed" in attrs else None,
-        run_id=str(attrs["run_id"]),
-        created_utc=str(attrs["created_utc"]),
-        training=read_json_attr(group, "training"),
-        versions=read_json_attr(group, "versions", {}),
-        finished=bool(attrs["finished"]),
+        layout=layout,
+        places=places,
+        problem=_text(group, "problem"),
+        problem_args=_mapping(group, "problem_args"),
+        seed=integer_attr(group, "seed") if "seed" in attrs else None,
+        run_id=_text(group, "run_id"),
+        created_utc=_text(group, "created_utc"),
+        training=_mapping(group, "training"),
+        versions=_mapping(group, "versions"),
+        finished=_truth(group, "finished"),
         parent=_parent(group),
-        steps=_column(group["steps/step"], count),
+        steps=_column(group["steps/step"], count, "int64"),
         epochs=_column(group["steps/epoch"], count),
         seconds=_column(group["steps/seconds"], count),
         metrics=Metrics({name: _column(item, count) for name, item in group["metrics"].items()}),
@@ -193,10 +194,62 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
     )
 
 
-def _column(dataset: h5py.Dataset, count: int) -> NDArray[Any]:
+def count_of(group: h5py.Group) -> int:
+    """The number of snapshots that count: those that all datasets of a run have."""
+    datasets = [
+        dataset for room in ("weights", "buffers", "steps", "metrics") for dataset in group.get(room, {}).values()
+    ]
+    return max(0, min(integer_attr(group, "n_valid"), *(len(dataset) for dataset in datasets)))
+
+
+def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place]) -> None:
+    """Every tensor is described by sensible values, and has its place in a dataset of its own type."""
+    if len(places) != len(layout):
+        raise ValueError("two tensors of one name in /manifest")
+    for info in layout:
+        place = places[info.name]
+        dataset = group[place.group]
+        whole = (*info.shape, info.filter_axis, info.filter_groups, place.offset)
+        if (
+            not all(type(number) is int and number >= 0 for number in whole)
+            or not all(type(text) is str for text in (info.name, info.dtype))
+            or info.kind not in ("parameter", "buffer")
+            or info.tied_to not in {None, *places}
+            or info.filter_axis >= max(1, len(info.shape))
+            or info.filter_groups < 1
+            or dataset.ndim != 2
+            or dataset.dtype != CARRIERS.get(info.dtype, info.dtype)
+            or place.group.split("/")[1:] != [info.dtype]
+            or place.offset + info.numel > dataset.shape[1]
+        ):
+            raise ValueError(f"tensor {info.name!r} in /manifest")
+
+
+def _text(group: h5py.Group, name: str) -> str:
+    value = read_attr(group, name)
+    if not isinstance(value, str):
+        raise TypeError(f"attribute '{name}' is not text")
+    return value
+
+
+def _truth(group: h5py.Group, name: str) -> bool:
+    value = read_attr(group, name)
+    if not isinstance(value, np.bool_):
+        raise TypeError(f"attribute '{name}' is not a truth value")
+    return bool(value)
+
+
+def _mapping(group: h5py.Group, name: str) -> dict[str, Any]:
+    value = read_json_attr(group, name, {})
+    if not isinstance(value, dict):
+        raise TypeError(f"attribute '{name}' is not a JSON object")
+    return value
+
+
+def _column(dataset: h5py.Dataset, count: int, dtype: str = "float64") -> NDArray[Any]:
+    if dataset.ndim != 1 or dataset.dtype != dtype:
+        raise TypeError(f"{dataset.name} is not a column of {dtype}")
     values = dataset[:count]
-    if len(values) != count:
-        raise ValueError(f"{len(values)} of {count} values in {dataset.name}")
     values.flags.writeable = False
     return values
 
@@ -205,14 +258,14 @@ def _parent(group: h5py.Group) -> dict[str, Any]:
     if "parent_run_id" not in group.attrs:
         return {}
     return {
-        "parent_run_id": str(group.attrs["parent_run_id"]),
-        "parent_step": int(group.attrs["parent_step"]) if "parent_step" in group.attrs else None,
+        "parent_run_id": _text(group, "parent_run_id"),
+        "parent_step": integer_attr(group, "parent_step") if "parent_step" in group.attrs else None,
         "perturbation": read_json_attr(group, "perturbation"),
     }
 
 
 def _branch(name: str, group: h5py.Group) -> Branch:
-    return Branch(name, int(group.attrs["n_valid"]), _parent(group).get("parent_step"))
+    return Branch(name, count_of(group), _parent(group).get("parent_step"))
 
 
 @dataclass(frozen=True)

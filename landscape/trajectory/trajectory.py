@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout
-from landscape.storage import PathLike, open_read
-from landscape.trajectory.columns import Block, column_blocks, damaged
+from landscape.storage import PathLike, damage, open_read, read_attr
+from landscape.trajectory.columns import Block, column_blocks, damage_elsewhere, damaged
 from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, Summary, read_header
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class Snapshot:
     def _rows(self, groups: set[str]) -> dict[str, NDArray[Any]]:
         with _run_group(self._header) as run:
             try:
-                return {group: run[group][self.index] for group in groups}
+                with damage_elsewhere(self._header):
+                    return {group: run[group][self.index] for group in groups}
             except OSError as error:
                 raise damaged(self._header, self.index) from error
 
@@ -93,8 +95,10 @@ class Snapshot:
 def _run_group(header: Header) -> Iterator[h5py.Group]:
     """The group of a run in its file, opened anew; another run under the same name is refused."""
     with open_read(header.path, format=FORMAT, schema=SCHEMA) as file:
-        group = file.get(header.prefix)
-        if group is None or group.attrs.get("run_id") != header.run_id:
+        with damage(header.path):
+            group = file.get(header.prefix)
+            same = group is not None and bool(read_attr(group, "run_id") == header.run_id)
+        if not same:
             raise LandscapeError(
                 "the file now holds another run than when it was opened", where=header.path, mend="open it again"
             )
@@ -154,12 +158,12 @@ class Trajectory:
         return self.header.problem
 
     @property
-    def problem_args(self) -> Any:
+    def problem_args(self) -> dict[str, Any]:
         """The arguments of that recipe."""
         return self.header.problem_args
 
     @property
-    def training(self) -> Any:
+    def training(self) -> dict[str, Any]:
         """The settings of the optimizer and the loop."""
         return self.header.training
 
@@ -227,21 +231,23 @@ class Trajectory:
             raise LandscapeError("the run has no snapshots", where=self.path)
         if step in ("first", "last"):
             return 0 if step == "first" else len(self) - 1
-        if isinstance(step, str) and not step.lstrip("-").isdigit():
+        try:
+            wanted = int(step) if isinstance(step, str) else operator.index(step)
+        except (TypeError, ValueError) as error:
             expected = "a number, 'first' or 'last'"
-            raise LandscapeError("not a step", where=self.path, got=repr(step), expected=expected)
-        steps = self.steps
-        distance = np.abs(steps - int(step))
-        nearest = int(distance.argmin())
-        if distance[nearest] == 0:
-            return nearest
-        close = sorted(steps[np.argsort(distance, kind="stable")[:4]].tolist())
+            raise LandscapeError("not a step", where=self.path, got=repr(step), expected=expected) from error
+        steps = self.steps.tolist()
+        if wanted in steps:
+            return steps.index(wanted)
+        close = sorted(sorted(steps, key=lambda other: abs(other - wanted))[:4])
         raise LandscapeError(
             f"no snapshot at step {step}", where=self.path, mend=f"the nearest are {', '.join(map(str, close))}"
         )
 
     def load_into(self, model: nn.Module, index: int = -1) -> None:
-        """Copy the weights and buffers of a snapshot into a model.
+        """Copy the weights and buffers of a snapshot into a model; numbers are cast to the model's element types.
+
+        A model in bfloat16 takes a float32 snapshot, rounded. `Recorder` casts nothing: it refuses.
 
         Args:
             model: A model of the same layout.

@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.storage import atomic_path
+from landscape.storage import create, open_read
 from landscape.trajectory.schema import CARRIERS, FORMAT, SCHEMA, chunk_width, groups_of, manifest
 
 # The rows of a chunk of steps or metrics: 2 KiB, so that a short run stays small.
@@ -61,7 +62,8 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any]) -> N
         group.create_dataset(
             name,
             shape=(0, columns),
-            maxshape=(None, columns),
+            # HDF5 wants no chunk wider than its dataset, and no chunk of width 0.
+            maxshape=(None, columns or None),
             chunks=(1, chunk_width(columns)),
             dtype=CARRIERS.get(dtype, dtype),
             fletcher32=True,
@@ -114,7 +116,7 @@ def _put(dataset: h5py.Dataset, index: int, values: Any) -> None:
 
 def compact(path: Path) -> None:
     """Copy a file to win back the room of what was deleted from it; without room to do so, leave it as it is."""
-    with h5py.File(path, "r") as source:
+    with open_read(path, format=FORMAT, schema=SCHEMA) as source:
         used = 0
 
         def count(_name: str, item: Any) -> None:
@@ -125,10 +127,9 @@ def compact(path: Path) -> None:
     if used > (1 - _WASTE) * path.stat().st_size:
         return
     with (
-        suppress(OSError),
-        atomic_path(path) as temporary,
-        h5py.File(path, "r") as source,
-        h5py.File(temporary, "w") as target,
+        suppress(LandscapeError),
+        open_read(path, format=FORMAT, schema=SCHEMA) as source,
+        create(path) as target,
     ):
         for name in source:
             source.copy(name, target)
