@@ -184,9 +184,9 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
         for name, values in tensors.items():
             file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
     if surface.path is not None:
-        for name in _PATH_FIELDS:
-            values = getattr(surface.path, name)
-            file.create_dataset(f"path/{name}", data=values, dtype=values.dtype)
+        file.create_dataset("path/step", data=surface.path.step, dtype="i8").make_scale("step")
+        for name in _PATH_FIELDS[1:]:
+            _gridded(file, f"path/{name}", getattr(surface.path, name), ["path/step"])
     if done.all():
         file.attrs["digest"] = _digest(file)
 
@@ -194,7 +194,7 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
 def _gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[str]) -> None:
     dataset = file.create_dataset(name, data=values, dtype=values.dtype)
     for dimension, axis in zip(dataset.dims, axes, strict=True):
-        dimension.label = axis
+        dimension.label = axis.rsplit("/", 1)[-1]
         dimension.attach_scale(file[axis])
 
 
