@@ -135,6 +135,13 @@ def test_the_relief_stands_over_the_same_coordinates() -> None:
 # --- words -----------------------------------------------------------------------------------------------
 
 
+def test_filled_maps_are_pixels_in_vector_files_so_that_no_seams_show() -> None:
+    axes = render.contour(plane()).axes[0]
+    filled, lines = axes.collections[0], axes.collections[1]
+    assert filled.get_rasterized()
+    assert not lines.get_rasterized()
+
+
 def test_axes_and_colours_are_named_with_their_units_and_scale() -> None:
     said = words(render.contour(plane()))
     for expected in (

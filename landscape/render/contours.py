@@ -184,7 +184,10 @@ def paint(
 def _fill(ax: Axes, mesh: tuple[Array, Array, Array], scale: Scale, colours: Colormap) -> QuadContourSet:
     edges = bands(scale)
     norm = Normalize(edges[0], edges[-1])
-    return ax.contourf(*mesh, edges, norm=norm, cmap=colours, extend="max" if scale.clipped else "neither")
+    filled = ax.contourf(*mesh, edges, norm=norm, cmap=colours, extend="max" if scale.clipped else "neither")
+    # In a PDF or SVG the seams between bands would show as white hairs; lines and words stay vectors.
+    filled.set_rasterized(True)
+    return filled
 
 
 def _lines(
@@ -271,6 +274,8 @@ def colour_bar(ax: Axes, filled: QuadContourSet, scale: Scale, label: str) -> Ax
     ticks = ticks[::-1][:: -(-len(ticks) // room) or 1][::-1]
     bar.set_ticks(scale.forward(ticks).tolist(), labels=scale.names(ticks))
     bar.minorticks_off()
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)
     bar.outline.set_linewidth(mpl.rcParams["axes.linewidth"])
     bar.set_label(fit_label(f"{label}, constant" if scale.flat else label, max(1.0, 0.85 * height), size))
     return place
