@@ -60,15 +60,6 @@ class Split:
         """The number of examples."""
         return leaves(self.inputs)[0].shape[0]
 
-    @property
-    def integer_targets(self) -> bool:
-        """Whether the targets are class numbers, so that an error rate has a meaning."""
-        return isinstance(self.targets, Tensor) and self.targets.dtype in (
-            torch.int64,
-            torch.int32,
-            torch.uint8,
-        )
-
     def to(self, device: torch.device, dtype: torch.dtype | None, channels_last: bool = False) -> Split:
         """On a device, with real numbers in the given type (None leaves them).
 
