@@ -87,7 +87,7 @@ def test_training_killed_25_times(tmp_path):
             continue
         if file.exists():
             run = open_trajectory(file)
-            kills += 0 < len(run) and not run.finished
+            kills += len(run) > 0 and not run.finished
             assert len(run) >= kept
             kept = len(run)
             for snapshot in run:
