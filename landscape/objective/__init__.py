@@ -1,7 +1,9 @@
 """Model + data + loss as a deterministic function from weights to the mean loss per example."""
 
 from landscape.objective.data import Split
-from landscape.objective.evaluator import Estimate, Evaluator
+from landscape.objective.evaluator import Evaluator
+from landscape.objective.means import Estimate
 from landscape.objective.objective import Objective
+from landscape.objective.tuning import Tuning
 
-__all__ = ["Estimate", "Evaluator", "Objective", "Split"]
+__all__ = ["Estimate", "Evaluator", "Objective", "Split", "Tuning"]

@@ -80,11 +80,16 @@ class Split:
 
         return Split(tree_map(lay_out, self.inputs), tree_map(move, self.targets))
 
+    def part(self, start: int, stop: int) -> Split:
+        """The examples from `start` up to `stop`; views, not copies."""
+        cut = slice(start, stop)
+        return Split(tree_map(lambda t: t[cut], self.inputs), tree_map(lambda t: t[cut], self.targets))
+
     def batches(self, size: int) -> Iterator[tuple[Tree, Tree]]:
         """Micro-batches in order; views, not copies."""
         for start in range(0, self.count, size):
-            part = slice(start, start + size)
-            yield tree_map(lambda t: t[part], self.inputs), tree_map(lambda t: t[part], self.targets)  # noqa: B023
+            part = self.part(start, start + size)
+            yield part.inputs, part.targets
 
     def default_batch_size(self) -> int:
         """A micro-batch size that suits most models on a CPU."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,25 +13,35 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import losses
-from landscape.objective.data import Split, Tree, leaves
+from landscape.objective.data import Split, Tree
+from landscape.objective.flat import gather, offsets, pack
+from landscape.objective.means import Estimate, estimate, estimate_of_batches
+from landscape.objective.rewriting import rewritten
+from landscape.objective.tuning import Tuning
 from landscape.params import Tensors
 
-# The width of the widest vector registers, in bytes: kernels run the same path for every aligned tensor.
-_ALIGNMENT = 64
+# Statistics of normalisation are averaged over micro-batches of this many examples.
+_RECALIBRATION_BATCH = 128
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over examples.
+class Raw:
+    """The results of one point over one split before they are averaged; nothing has waited for the device.
 
     Attributes:
-        mean: The mean per example, summed in float64.
-        standard_error: The standard deviation over examples divided by the square root of their number;
-            NaN where the loss cannot be taken apart into examples.
+        loss: Shape (examples,), or (micro-batches,) where the loss cannot be taken apart.
+        error: Shape (examples,), or None.
+        penalty: 0-dimensional, or None.
+        batch_size: Examples per micro-batch.
     """
 
-    mean: float
-    standard_error: float
+    loss: Tensor
+    error: Tensor | None
+    penalty: Tensor | None
+    batch_size: int
+
+
+RawPoint: TypeAlias = dict[str, Raw]
 
 
 def private_copy(model: nn.Module) -> nn.Module:
@@ -48,7 +57,7 @@ def private_copy(model: nn.Module) -> nn.Module:
     return copied.eval().requires_grad_(False)
 
 
-def forward(model: nn.Module, inputs: Tree) -> Any:
+def forward(model: Callable[..., Any], inputs: Tree) -> Any:
     """Call a model on inputs: a tuple as positional, a dictionary as named arguments."""
     if isinstance(inputs, Tensor):
         return model(inputs)
@@ -62,15 +71,19 @@ class Evaluator:
         model: The model; a private copy is made.
         layout: Its layout.
         loss: ``loss(output, target)``, the mean over examples.
-        splits: Name -> data.
+        splits: Name -> data, on the device and in the layout and type of real numbers wanted.
         weight_decay: The coefficient of the penalty, half of it times the squared norm.
         device: Where to compute.
         dtype: The type of real numbers; None leaves the model's own.
-        batch_size: Examples per forward pass; None chooses.
+        tuning: How the passes are made.
 
     Attributes:
-        storage: Name -> tensor of the private copy; write into these in place to move the weights.
+        model: The private copy.
+        storage: Name -> tensor of the private copy; write into these in place to move the weights, then
+            call `moved`.
         flat: Dtype -> one vector that all parameters of that dtype are views of.
+        batches: Split -> its micro-batches, (inputs, targets) each.
+        rewrites: What was rewritten, name -> how often; empty where nothing was.
     """
 
     def __init__(
@@ -83,67 +96,90 @@ class Evaluator:
         weight_decay: float,
         device: torch.device,
         dtype: torch.dtype | None,
-        batch_size: int | None,
+        tuning: Tuning,
     ) -> None:
-        self._model = private_copy(model).to(device=device, dtype=dtype)
+        self.model = private_copy(model).to(device=device, dtype=dtype)
         self._layout = layout
         self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
-        channels_last = device.type == "cpu" and any(isinstance(m, nn.Conv2d) for m in self._model.modules())
-        self._splits = {name: split.to(device, dtype, channels_last) for name, split in splits.items()}
+        self._half = dtype is not None and dtype.itemsize < 4
+        self._splits = dict(splits)
         self._weight_decay = weight_decay
-        self.batch_size = batch_size or next(iter(splits.values())).default_batch_size()
-        state = dict(self._model.named_parameters()) | dict(self._model.named_buffers())
+        self.tuning = tuning
+        self._cut()
+        state = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         self.storage: Tensors = {info.name: state[info.name] for info in layout if info.tied_to is None}
-        self._offsets = _offsets(layout, self.storage)
-        self.flat = self._gather_parameters()
+        self._offsets = offsets(layout, self.storage)
+        self.flat = gather(self.storage, self._offsets)
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
-        self._shares, self._classifies = self._try_the_loss()
+        self._call: Callable[..., Any] = self.model
+        self._refresh: Callable[[], None] | None = None
+        self.rewrites: dict[str, int] = {}
+        self._rewrite(tuning)
+        self._scoring = self._take_apart()
 
-    def _gather_parameters(self) -> dict[torch.dtype, Tensor]:
-        """Move the parameters into one vector per dtype, so that a step of all of them is one operation."""
-        parameters = {name: tensor for name, tensor in self.storage.items() if name in self._offsets}
-        flat = self.pack(parameters)
-        for name, tensor in parameters.items():
-            start = self._offsets[name]
-            tensor.data = flat[tensor.dtype][start : start + tensor.numel()].view(tensor.shape)
-        return flat
+    def _rewrite(self, tuning: Tuning) -> None:
+        if tuning.rewrite:
+            made = rewritten(self.model, self._first_batch()[0])
+            if made is not None:
+                self._call, self._refresh, self.rewrites = made.call, made.refresh, made.counts
+        if tuning.compiled:
+            self._call = torch.compile(self._call, dynamic=False)
 
-    def pack(self, tensors: Mapping[str, Tensor]) -> dict[torch.dtype, Tensor]:
-        """Parameters laid out as in `flat`; names that are missing are zero, buffers are left out.
+    def _first_batch(self) -> tuple[Tree, Tree]:
+        return next(iter(self.batches.values()))[0]
 
-        Args:
-            tensors: Name -> tensor.
+    def halve(self) -> None:
+        """Take half the micro-batch from now on.
 
-        Returns:
-            Dtype -> a new vector.
+        Raises:
+            LandscapeError: If it is one example already.
         """
-        sizes: dict[torch.dtype, int] = {}
-        for name, start in self._offsets.items():
-            held = self.storage[name]
-            sizes[held.dtype] = max(sizes.get(held.dtype, 0), start + held.numel())
-        packed = {dtype: self.storage_like(size, dtype) for dtype, size in sizes.items()}
-        for name, start in self._offsets.items():
-            if name in tensors:
-                held = self.storage[name]
-                packed[held.dtype][start : start + held.numel()] = tensors[name].detach().flatten()
-        return packed
+        if self.tuning.batch_size == 1:
+            raise LandscapeError(
+                "one example does not fit into memory",
+                where="evaluation",
+                mend="use a smaller model, or another device",
+            )
+        self.tuning = replace(self.tuning, batch_size=self.tuning.batch_size // 2)
+        self._cut()
 
-    def storage_like(self, size: int, dtype: torch.dtype) -> Tensor:
-        """Zeros on the device of the weights."""
-        device = next(iter(self.storage.values())).device
-        return torch.zeros(size, dtype=dtype, device=device)
+    def _cut(self) -> None:
+        self.batches = {name: list(split.batches(self.tuning.batch_size)) for name, split in self._splits.items()}
 
-    def _try_the_loss(self) -> tuple[Callable[[Any, Any], losses.Shares] | None, bool]:
-        inputs, targets = next(next(iter(self._splits.values())).batches(self.batch_size))
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            output = forward(self._model, inputs)
-            losses.batch_mean(self._loss, output, targets)
-            return losses.take_apart(self._loss, output, targets), losses.classifies(output, targets)
+    @property
+    def batch_size(self) -> int:
+        """Examples per forward pass."""
+        return self.tuning.batch_size
+
+    def pack(
+        self, tensors: Mapping[str, Tensor], at_least: torch.dtype | None = None
+    ) -> dict[torch.dtype, Tensor]:
+        """Parameters laid out as in `flat`; see `flat.pack`."""
+        return pack(tensors, self.storage, self._offsets, at_least)
+
+    def _take_apart(self) -> dict[str, tuple[losses.PerExample | None, losses.PerExample | None]]:
+        """For each split how to score the loss and the error by examples, where that can be done."""
+        scoring = {}
+        for name, split in self._splits.items():
+            inputs, targets = self.batches[name][0]
+            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+                self.moved()
+                output = self._output(inputs)
+                losses.batch_mean(self._loss, output, targets)
+                loss = losses.take_apart(self._loss, output, targets, split.targets)
+                classifies = losses.classifies(output, targets)
+                scoring[name] = (loss, losses.wrong(self._loss, split.targets) if classifies else None)
+        return scoring
+
+    def _output(self, inputs: Tree) -> Any:
+        output = forward(self._call, inputs)
+        return output.float() if self._half and isinstance(output, Tensor) else output
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that can be measured here."""
-        return ("loss", *(("error",) if self._classifies else ()), "penalty", "total")
+        classifies = next(iter(self._scoring.values()))[1] is not None
+        return ("loss", *(("error",) if classifies else ()), "penalty", "total")
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -163,6 +199,13 @@ class Evaluator:
         with torch.inference_mode():
             for name, held in self.storage.items():
                 held.copy_(tensors[name] if name in tensors else self._own_buffers[name])
+            self.moved()
+
+    def moved(self) -> None:
+        """Take notice that the tensors of `storage` were changed."""
+        if self._refresh is not None:
+            with torch.inference_mode():
+                self._refresh()
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         known = {info.name: info for info in self._layout}
@@ -180,17 +223,43 @@ class Evaluator:
         if missing:
             raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
 
+    def recalibrate(self, split: str, examples: int) -> None:
+        """Estimate the statistics of batch normalisation anew at the weights held.
+
+        The average over micro-batches of their means and variances, as torch.optim.swa_utils.update_bn
+        takes it (Izmailov et al. 2018, section 3.2); all else stays in evaluation mode.
+
+        Args:
+            split: On which data.
+            examples: How many, from the first on.
+        """
+        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        layers = [layer for layer in layers if layer.track_running_stats]
+        momenta = [layer.momentum for layer in layers]
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None
+                layer.train()
+            subset = self._splits[split].part(0, examples)
+            for inputs, _ in subset.batches(_RECALIBRATION_BATCH):
+                forward(self.model, inputs)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+            layer.eval()
+        self.moved()
+
     def output(self, split: str, size: int) -> Any:
         """The model's output on the first examples of a split."""
         inputs, _ = next(self._splits[split].batches(size))
         with torch.inference_mode():
-            return forward(self._model, inputs)
+            return forward(self._call, inputs)
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        inputs, targets = next(next(iter(self._splits.values())).batches(self.batch_size))
+        inputs, targets = self._first_batch()
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            return float(losses.batch_mean(self._loss, forward(self._model, inputs), targets))
+            return float(losses.batch_mean(self._loss, self._output(inputs), targets))
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -202,76 +271,89 @@ class Evaluator:
         Returns:
             ``"<split>_<metric>"`` -> estimate.
         """
-        penalty = self._penalty() if {"penalty", "total"} & set(metrics) else 0.0
+        return self.estimates(self.run(splits, metrics), metrics)
+
+    def run(self, splits: Sequence[str], metrics: Sequence[str], batches: int | None = None) -> RawPoint:
+        """One pass over some splits at the weights held, without waiting for the device.
+
+        Args:
+            splits: Names of splits.
+            metrics: Some of `metrics`.
+            batches: Only so many micro-batches of each split, to time them.
+
+        Returns:
+            Split -> what `estimates` averages.
+        """
+        with torch.inference_mode():
+            penalty = self._penalty() if {"penalty", "total"} & set(metrics) else None
+            return {split: self._run_split(split, "error" in metrics, penalty, batches) for split in splits}
+
+    def _run_split(self, name: str, error: bool, penalty: Tensor | None, batches: int | None) -> Raw:
+        parts: list[Tensor] = []
+        missed: list[Tensor] = []
+        for inputs, targets in self.batches[name][:batches]:
+            loss, wrong = self.score(name, self._output(inputs), targets, error)
+            parts.append(loss)
+            if wrong is not None:
+                missed.append(wrong)
+        return Raw(torch.cat(parts), torch.cat(missed) if missed else None, penalty, self.tuning.batch_size)
+
+    def score(self, split: str, output: Any, targets: Tree, error: bool) -> tuple[Tensor, Tensor | None]:
+        """The loss, and the error if it is wanted, of each example of a micro-batch.
+
+        Args:
+            split: The name of its split.
+            output: The model's output.
+            targets: The targets.
+            error: Whether the error is wanted.
+
+        Returns:
+            Shape (examples,) each; a loss that cannot be taken apart has shape (1,), its mean.
+        """
+        of_loss, of_error = self._scoring[split]
+        if of_loss is None:
+            loss = losses.batch_mean(self._loss, output, targets).reshape(1)
+        else:
+            loss = of_loss.shares(output, targets)
+        return loss, of_error.shares(output, targets) if error and of_error is not None else None
+
+    @property
+    def by_examples(self) -> bool:
+        """Whether the loss can be taken apart into examples."""
+        return all(loss is not None for loss, _ in self._scoring.values())
+
+    def estimates(self, raw: RawPoint, metrics: Sequence[str]) -> dict[str, Estimate]:
+        """Average what `run` gave.
+
+        Args:
+            raw: Split -> results.
+            metrics: Some of `metrics`.
+
+        Returns:
+            ``"<split>_<metric>"`` -> estimate.
+        """
         found = {}
-        for split in splits:
-            measured = self._measure_split(self._splits[split])
+        for split, results in raw.items():
+            of_loss, of_error = self._scoring[split]
+            measured = {"loss": self._average(split, results.loss, of_loss, results.batch_size)}
+            if results.error is not None:
+                measured["error"] = self._average(split, results.error, of_error, results.batch_size)
+            penalty = 0.0 if results.penalty is None else float(results.penalty)
             for metric in metrics:
                 found[f"{split}_{metric}"] = _pick(metric, measured, penalty)
         return found
 
-    def _measure_split(self, split: Split) -> dict[str, Estimate]:
-        parts: dict[str, list[Tensor]] = {}
-        with torch.inference_mode():
-            for inputs, targets in split.batches(self.batch_size):
-                output = forward(self._model, inputs)
-                for metric, sums in self._sums(output, targets).items():
-                    parts.setdefault(metric, []).append(sums)
-            totals = {metric: torch.stack(sums).sum(0).tolist() for metric, sums in parts.items()}
-        return {metric: _estimate(split.count, *sums) for metric, sums in totals.items()}
+    def _average(self, split: str, shares: Tensor, how: losses.PerExample | None, size: int) -> Estimate:
+        values = shares.double().cpu().numpy()
+        if how is None:
+            count = self._splits[split].count
+            return estimate_of_batches(values, [min(size, count - start) for start in range(0, count, size)])
+        return estimate(values, None if how.weights is None else how.weights.cpu().numpy())
 
-    def _sums(self, output: Any, targets: Tree) -> dict[str, Tensor]:
-        """For each metric the five sums of a micro-batch that `_estimate` needs, float64."""
-        if self._shares is None:
-            count = leaves(targets)[0].shape[0]
-            mean = losses.batch_mean(self._loss, output, targets).double()
-            unknown = torch.full_like(mean, math.nan)
-            whole = torch.full_like(mean, count)
-            found = {"loss": torch.stack([mean * count, unknown, whole, whole, unknown])}
-        else:
-            found = {"loss": _five_sums(*self._shares(output, targets))}
-        if self._classifies:
-            found["error"] = _five_sums(*losses.wrong(self._loss, output, targets))
-        return found
-
-    def _penalty(self) -> float:
+    def _penalty(self) -> Tensor:
         moving = [self.storage[info.name] for info in self._layout.moving()]
-        with torch.inference_mode():
-            return self._weight_decay / 2 * float(sum((t.double() ** 2).sum() for t in moving))
-
-
-def _offsets(layout: Layout, storage: Tensors) -> dict[str, int]:
-    """Where each parameter starts in the vector of its dtype; every start is a multiple of 64 bytes."""
-    ends: dict[torch.dtype, int] = {}
-    offsets = {}
-    for info in layout.stored("parameter"):
-        tensor = storage[info.name]
-        start = ends.get(tensor.dtype, 0)
-        offsets[info.name] = start
-        step = max(1, _ALIGNMENT // tensor.element_size())
-        ends[tensor.dtype] = -(-(start + tensor.numel()) // step) * step
-    return offsets
-
-
-def _five_sums(shares: Tensor, weights: Tensor | None) -> Tensor:
-    """The sums of n, n^2, w, w^2 and n w over examples with shares n and weights w."""
-    exact = shares.double()
-    total, squares = exact.sum(), (exact * exact).sum()
-    if weights is None:
-        count = torch.full_like(total, len(exact))
-        return torch.stack([total, squares, count, count, total])
-    return torch.stack([total, squares, weights.sum(), (weights * weights).sum(), (exact * weights).sum()])
-
-
-def _estimate(count: int, n: float, n2: float, w: float, w2: float, nw: float) -> Estimate:
-    """The ratio of two sums over examples, and its standard error (of the mean, where all weights are 1)."""
-    mean = n / w if w else math.nan
-    if count < 2:
-        return Estimate(mean, math.nan)
-    scatter = n2 - 2 * mean * nw + mean * mean * w2
-    if scatter != scatter:
-        return Estimate(mean, math.nan)
-    return Estimate(mean, math.sqrt(max(scatter, 0.0) * count / (count - 1)) / w)
+        squares = torch.stack([(tensor.double() ** 2).sum() for tensor in moving]).sum()
+        return self._weight_decay / 2 * squares
 
 
 def _pick(metric: str, measured: Mapping[str, Estimate], penalty: float) -> Estimate:

@@ -6,7 +6,8 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +15,27 @@ from torch.nn import functional
 
 from landscape.errors import LandscapeError
 
-# Per example: what is summed, and the weight it is divided by in the end; None is 1 each.
-Shares: TypeAlias = tuple[Tensor, Tensor | None]
-
 # A mean that is weighted in a way unknown to us differs from ours by far more than rounding does.
 _SAME_MEAN = 1e-4
 # The default of torch.nn.functional.cross_entropy and nll_loss.
 _IGNORED = -100
 
 
-def take_apart(loss: Callable[..., Tensor], output: Any, target: Any) -> Callable[[Any, Any], Shares] | None:
-    """A function that gives the share of every example in a loss, if the loss can be taken apart.
+@dataclass(frozen=True)
+class PerExample:
+    """A metric taken apart into examples: its mean is the sum of shares divided by the sum of weights.
+
+    Attributes:
+        shares: (output, target) of a micro-batch -> shape (examples,).
+        weights: Shape (examples of the split,), float64; None where each counts 1.
+    """
+
+    shares: Callable[[Any, Any], Tensor]
+    weights: Tensor | None
+
+
+def take_apart(loss: Callable[..., Tensor], output: Any, target: Any, targets: Any) -> PerExample | None:
+    """A loss taken apart into examples, if it can be.
 
     The mean of a loss with class weights or ignored targets is a sum of shares divided by a sum of weights,
     so it is the same whatever the micro-batches.
@@ -32,35 +43,56 @@ def take_apart(loss: Callable[..., Tensor], output: Any, target: Any) -> Callabl
     Args:
         loss: A function with a `reduction` argument, or a module with a `reduction` attribute.
         output: The model's output on a micro-batch, to try it on.
-        target: The targets of that micro-batch.
+        target: The targets of that micro-batch, the first of the split.
+        targets: All targets of the split.
 
     Returns:
-        A function (output, target) -> shares and weights, shape (examples,) each; None if the loss has no
-        `reduction`, or its mean over the micro-batch is none that is known here.
+        The shares and weights; None if the loss has no `reduction`, or its mean over the micro-batch is none
+        that is known here.
     """
     apart = _unreduced(loss)
-    if apart is None:
+    if apart is None or apart(output, target).ndim == 0:
         return None
-    class_weights, ignored = _weighting(loss)
+    weights = _weights_of(targets, *_weighting(loss))
+    summed = weights is not None
 
-    def shares(output: Any, target: Any) -> Shares:
-        losses = apart(output, target)
-        counted = _weights_of(target, class_weights, ignored)
-        if counted is None:
-            return _per_example(losses), None
-        return losses.flatten(1).sum(1) if losses.ndim > 1 else losses, counted
+    def shares(output: Any, target: Any) -> Tensor:
+        rows = _classes_last(loss, output, target)
+        if rows is None:
+            return _per_example(apart(output, target), summed)
+        return _per_example(apart(*rows).reshape(len(output), -1), summed)
 
-    if apart(output, target).ndim == 0:
-        return None
     mean = float(loss(output, target))
-    numerators, weights = shares(output, target)
-    ours = float(numerators.sum() / (len(numerators) if weights is None else weights.sum()))
+    numerators = shares(output, target)
+    ours = float(numerators.sum() / (len(numerators) if weights is None else weights[: len(numerators)].sum()))
     agrees = abs(mean - ours) <= _SAME_MEAN * max(abs(mean), abs(ours))
-    return shares if agrees or mean != mean else None
+    return PerExample(shares, weights) if agrees or mean != mean else None
 
 
-def _per_example(values: Tensor) -> Tensor:
-    return values.flatten(1).mean(1) if values.ndim > 1 else values
+def _per_example(values: Tensor, summed: bool) -> Tensor:
+    """Values per element, shape (examples, ...), as one number per example."""
+    if values.ndim == 1:
+        return values
+    rows = values.flatten(1)
+    return rows.sum(1) if summed else rows.mean(1)
+
+
+def _classes_last(loss: Callable[..., Tensor], output: Any, target: Any) -> tuple[Tensor, Tensor] | None:
+    """Scores (examples, classes, k) that lie in memory as (examples, k, classes), as a matrix of rows.
+
+    The softmax of a strided axis takes six times as long on a CPU; the numbers are the same.
+    """
+    if not _is_cross_entropy(loss) or not classifies(output, target) or output.ndim == 2:
+        return None
+    rows = output.movedim(1, -1)
+    return (rows.flatten(0, -2), target.flatten()) if rows.is_contiguous() else None
+
+
+def _is_cross_entropy(loss: Callable[..., Tensor]) -> bool:
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+        return True
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    return function in (functional.cross_entropy, functional.nll_loss)
 
 
 def _unreduced(loss: Callable[..., Tensor]) -> Callable[..., Tensor] | None:
@@ -82,8 +114,7 @@ def _weighting(loss: Callable[..., Tensor]) -> tuple[Tensor | None, int | None]:
     if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
         return loss.weight, loss.ignore_index
     given = loss.keywords if isinstance(loss, functools.partial) else {}
-    function = loss.func if isinstance(loss, functools.partial) else loss
-    if function in (functional.cross_entropy, functional.nll_loss):
+    if _is_cross_entropy(loss):
         return given.get("weight"), given.get("ignore_index", _IGNORED)
     return None, None
 
@@ -130,20 +161,26 @@ def classifies(output: Any, target: Any) -> bool:
     )
 
 
-def wrong(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -> Shares:
+def wrong(loss: Callable[..., Tensor], targets: Tensor) -> PerExample:
     """The wrong classes of each example, without those that the loss ignores.
 
     Args:
         loss: Says which class is ignored.
-        output: Shape (examples, classes, ...), scores.
-        target: Shape (examples, ...), class numbers.
+        targets: Shape (examples, ...), all class numbers of the split.
 
     Returns:
-        Shares and weights, shape (examples,) each. Scores that are not numbers are wrong.
+        Shares of scores (examples, classes, ...), and weights. Scores that are not numbers are wrong; of
+        equal scores the first class counts.
     """
-    missed = (output.argmax(dim=1) != target) | output.isnan().any(dim=1)
-    counted = _weights_of(target, None, _weighting(loss)[1])
-    if counted is None:
-        return _per_example(missed.to(torch.float32)), None
-    kept = missed & (target != _weighting(loss)[1])
-    return kept.flatten(1).sum(1) if kept.ndim > 1 else kept.to(torch.float32), counted
+    ignored = _weighting(loss)[1]
+    weights = _weights_of(targets, None, ignored)
+
+    def shares(output: Tensor, target: Tensor) -> Tensor:
+        # A maximum over a row with a NaN is NaN.
+        best, guess = output.max(dim=1)
+        missed = (guess != target) | best.isnan()
+        if weights is not None:
+            missed &= target != ignored
+        return _per_example(missed.to(torch.float32), weights is not None)
+
+    return PerExample(shares, weights)

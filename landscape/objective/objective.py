@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Split, as_split
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.probe import require_deterministic
+from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
 
 
@@ -77,28 +79,48 @@ class Objective:
         self.data: dict[str, Split] = {"train": as_split(train, "train")}
         if test is not None:
             self.data["test"] = as_split(test, "test")
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._batch_size = batch_size
+        self._residents: weakref.WeakValueDictionary[Any, Split] = weakref.WeakValueDictionary()
         self._native = self.evaluator()
         self._digests: dict[str, str] = {}
         require_deterministic(self._native)
 
-    def evaluator(self, dtype: torch.dtype | None = None) -> Evaluator:
-        """A private copy of model and data that measures at the weights put into it.
+    def evaluator(self, dtype: torch.dtype | None = None, tuning: Tuning | None = None) -> Evaluator:
+        """A private copy of the model that measures at the weights put into it; data are shared.
 
         Args:
             dtype: The type of real numbers; None is the model's own.
+            tuning: How the passes are made; None is how `value` makes them.
         """
+        chosen = tuning or self.default_tuning()
         return Evaluator(
             self.model,
             self.layout,
             self.loss,
-            self.data,
+            {name: self._resident(name, dtype, chosen.channels_last) for name in self.data},
             weight_decay=self.weight_decay,
-            device=self._device,
+            device=self.device,
             dtype=dtype,
-            batch_size=self._batch_size,
+            tuning=chosen,
         )
+
+    def default_tuning(self) -> Tuning:
+        """How `value` makes its passes: nothing rewritten, a micro-batch that suits most models."""
+        images = any(isinstance(module, nn.Conv2d) for module in self.model.modules())
+        return Tuning(
+            batch_size=self._batch_size or next(iter(self.data.values())).default_batch_size(),
+            channels_last=images and self.device.type == "cpu",
+        )
+
+    def _resident(self, name: str, dtype: torch.dtype | None, channels_last: bool) -> Split:
+        """A split as it is needed on the device; evaluators share it for as long as one of them lives."""
+        key = (name, dtype, channels_last)
+        held = self._residents.get(key)
+        if held is None:
+            held = self.data[name].to(self.device, dtype, channels_last)
+            self._residents[key] = held
+        return held
 
     def penalised(self, weight_decay: float) -> Objective:
         """The same objective with another penalty; model and data are shared."""

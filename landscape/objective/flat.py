@@ -1,0 +1,80 @@
+"""All parameters of one type in one vector, so that a step of all of them is one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from landscape.layout import Layout
+from landscape.params import Tensors
+
+# The width of the widest vector registers, in bytes: kernels run the same path for every aligned tensor.
+_ALIGNMENT = 64
+
+
+def offsets(layout: Layout, storage: Tensors) -> dict[str, int]:
+    """Where each parameter starts in the vector of its dtype; every start is a multiple of 64 bytes."""
+    ends: dict[torch.dtype, int] = {}
+    starts = {}
+    for info in layout.stored("parameter"):
+        tensor = storage[info.name]
+        start = ends.get(tensor.dtype, 0)
+        starts[info.name] = start
+        step = max(1, _ALIGNMENT // tensor.element_size())
+        ends[tensor.dtype] = -(-(start + tensor.numel()) // step) * step
+    return starts
+
+
+def gather(storage: Tensors, starts: Mapping[str, int]) -> dict[torch.dtype, Tensor]:
+    """Move parameters into one vector per dtype; they become views of it.
+
+    Args:
+        storage: Name -> tensor.
+        starts: What `offsets` gave.
+
+    Returns:
+        Dtype -> vector.
+    """
+    parameters = {name: tensor for name, tensor in storage.items() if name in starts}
+    flat = pack(parameters, storage, starts)
+    for name, tensor in parameters.items():
+        start = starts[name]
+        tensor.data = flat[tensor.dtype][start : start + tensor.numel()].view(tensor.shape)
+    return flat
+
+
+def pack(
+    tensors: Mapping[str, Tensor],
+    storage: Tensors,
+    starts: Mapping[str, int],
+    at_least: torch.dtype | None = None,
+) -> dict[torch.dtype, Tensor]:
+    """Parameters laid out as in the vectors of `gather`; names that are missing are zero.
+
+    Args:
+        tensors: Name -> tensor.
+        storage: Name -> tensor of the same shape, whose dtype says into which vector it goes.
+        starts: What `offsets` gave.
+        at_least: The element type of vectors whose own has fewer digits.
+
+    Returns:
+        Dtype of the storage -> a new vector.
+    """
+    sizes: dict[torch.dtype, int] = {}
+    for name, start in starts.items():
+        sizes[storage[name].dtype] = max(sizes.get(storage[name].dtype, 0), start + storage[name].numel())
+    device = next(iter(storage.values())).device
+    packed = {
+        dtype: torch.zeros(size, dtype=_wider(dtype, at_least), device=device) for dtype, size in sizes.items()
+    }
+    for name, start in starts.items():
+        if name in tensors:
+            held = storage[name]
+            packed[held.dtype][start : start + held.numel()] = tensors[name].detach().flatten()
+    return packed
+
+
+def _wider(dtype: torch.dtype, at_least: torch.dtype | None) -> torch.dtype:
+    return at_least if at_least is not None and dtype.itemsize < at_least.itemsize else dtype

@@ -1,0 +1,29 @@
+"""How passes over the data are made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the passes over the data are made; everything here can change the last bits of a result.
+
+    Attributes:
+        batch_size: Examples per forward pass.
+        threads: Threads inside one operation; None is torch's own number.
+        channels_last: Lay images out with the channels innermost.
+        rewrite: Use the exact rewrites of `rewriting`: normalisation folded, activations fused.
+        compiled: Let torch.compile make the kernels.
+    """
+
+    batch_size: int
+    threads: int | None = None
+    channels_last: bool = False
+    rewrite: bool = False
+    compiled: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
