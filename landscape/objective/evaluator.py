@@ -82,6 +82,9 @@ class Evaluator:
         storage: Name -> tensor of the private copy; write into these in place to move the weights, then
             call `moved`.
         flat: Dtype -> one vector that all parameters of that dtype are views of.
+        layout: The layout of the model.
+        starts: Where each parameter starts in its vector.
+        weight_decay: The coefficient of the penalty.
         batches: Split -> its micro-batches, (inputs, targets) each.
         rewrites: What was rewritten, name -> how often; empty where nothing was.
     """
@@ -99,17 +102,17 @@ class Evaluator:
         tuning: Tuning,
     ) -> None:
         self.model = private_copy(model).to(device=device, dtype=dtype)
-        self._layout = layout
+        self.layout = layout
         self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
-        self._weight_decay = weight_decay
+        self.weight_decay = weight_decay
         self.tuning = tuning
-        self._cut()
+        self.cut(tuning.batch_size)
         state = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         self.storage: Tensors = {info.name: state[info.name] for info in layout if info.tied_to is None}
-        self._offsets = offsets(layout, self.storage)
-        self.flat = gather(self.storage, self._offsets)
+        self.starts = offsets(layout, self.storage)
+        self.flat = gather(self.storage, self.starts)
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
         self._call: Callable[..., Any] = self.model
         self._refresh: Callable[[], None] | None = None
@@ -128,22 +131,9 @@ class Evaluator:
     def _first_batch(self) -> tuple[Tree, Tree]:
         return next(iter(self.batches.values()))[0]
 
-    def halve(self) -> None:
-        """Take half the micro-batch from now on.
-
-        Raises:
-            LandscapeError: If it is one example already.
-        """
-        if self.tuning.batch_size == 1:
-            raise LandscapeError(
-                "one example does not fit into memory",
-                where="evaluation",
-                mend="use a smaller model, or another device",
-            )
-        self.tuning = replace(self.tuning, batch_size=self.tuning.batch_size // 2)
-        self._cut()
-
-    def _cut(self) -> None:
+    def cut(self, batch_size: int) -> None:
+        """Cut the data into micro-batches of another size."""
+        self.tuning = replace(self.tuning, batch_size=batch_size)
         self.batches = {name: list(split.batches(self.tuning.batch_size)) for name, split in self._splits.items()}
 
     @property
@@ -155,7 +145,7 @@ class Evaluator:
         self, tensors: Mapping[str, Tensor], at_least: torch.dtype | None = None
     ) -> dict[torch.dtype, Tensor]:
         """Parameters laid out as in `flat`; see `flat.pack`."""
-        return pack(tensors, self.storage, self._offsets, at_least)
+        return pack(tensors, self.storage, self.starts, at_least)
 
     def _take_apart(self) -> dict[str, tuple[losses.PerExample | None, losses.PerExample | None]]:
         """For each split how to score the loss and the error by examples, where that can be done."""
@@ -180,6 +170,10 @@ class Evaluator:
         """The metrics that can be measured here."""
         classifies = next(iter(self._scoring.values()))[1] is not None
         return ("loss", *(("error",) if classifies else ()), "penalty", "total")
+
+    def data(self, split: str) -> Split:
+        """The resident data of a split."""
+        return self._splits[split]
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -208,7 +202,7 @@ class Evaluator:
                 self._refresh()
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
-        known = {info.name: info for info in self._layout}
+        known = {info.name: info for info in self.layout}
         for name, tensor in tensors.items():
             if name not in known:
                 raise LandscapeError(f"the model has no tensor '{name}'", where="weights")
@@ -219,7 +213,7 @@ class Evaluator:
                     got=tuple(tensor.shape),
                     expected=known[name].shape,
                 )
-        missing = [info.name for info in self._layout.stored("parameter") if info.name not in tensors]
+        missing = [info.name for info in self.layout.stored("parameter") if info.name not in tensors]
         if missing:
             raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
 
@@ -351,9 +345,9 @@ class Evaluator:
         return estimate(values, None if how.weights is None else how.weights.cpu().numpy())
 
     def _penalty(self) -> Tensor:
-        moving = [self.storage[info.name] for info in self._layout.moving()]
+        moving = [self.storage[info.name] for info in self.layout.moving()]
         squares = torch.stack([(tensor.double() ** 2).sum() for tensor in moving]).sum()
-        return self._weight_decay / 2 * squares
+        return self.weight_decay / 2 * squares
 
 
 def _pick(metric: str, measured: Mapping[str, Estimate], penalty: float) -> Estimate:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import re
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Split, as_split
 from landscape.objective.evaluator import Evaluator
+from landscape.objective.means import Estimate
 from landscape.objective.probe import require_deterministic
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
@@ -170,11 +171,23 @@ class Objective:
     ) -> dict[str, float]:
         """Several means in one pass per split: ``"<split>_<metric>"`` -> mean per example."""
         chosen = metrics or [metric for metric in self.metrics if metric in ("loss", "error")]
-        self.require(splits or self.splits, chosen)
-        _, tensors = resolve(weights)
-        self._native.load(tensors)
-        measured = self._native.measure(splits or self.splits, chosen)
+        measured = self.estimates(weights, splits or self.splits, chosen)
         return {name: estimate.mean for name, estimate in measured.items()}
+
+    def estimates(self, weights: Weights, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
+        """Means with their standard errors: ``"<split>_<metric>"`` -> estimate."""
+        self.require(splits, metrics)
+        self._native.load(resolve(weights)[1])
+        return self._native.measure(splits, metrics)
+
+    def head(self, examples: int) -> Objective:
+        """The same objective on the first examples of each split only; the model is shared."""
+        other = copy.copy(self)
+        other.data = {name: split.part(0, examples) for name, split in self.data.items()}
+        other._residents = weakref.WeakValueDictionary()
+        other._digests = {}
+        other._native = other.evaluator()
+        return other
 
     def require(self, splits: Any, metrics: Any) -> None:
         """Check names of splits and metrics.

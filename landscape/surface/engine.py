@@ -2,100 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Protocol
 
 import torch
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective import Estimate, Objective
+from landscape.objective import Estimate, Objective, Tuning
 from landscape.projection import Plane
+from landscape.surface.batched import Batched
+from landscape.surface.sequential import Point, Sequential
 
-ENGINES = ("auto", "sequential")
+ENGINES = ("auto", "sequential", "batched")
+# Points of one stream between two waits: few, so that progress shows and a stop loses little.
+_CHUNK = {"sequential": 1, "batched": 8}
 
 
 class Engine(Protocol):
-    """Evaluates points of one plane.
-
-    ``name`` and ``batch_size`` belong to the provenance: another engine or micro-batch rounds differently.
-    """
+    """Evaluates points of one plane."""
 
     name: str
-    batch_size: int
+    chunk: int
+    streams: int
 
-    def evaluate(self, points: Sequence[tuple[float, ...]]) -> Iterator[dict[str, Estimate]]:
+    @property
+    def tuning(self) -> Tuning:
+        """How the passes are made."""
+
+    @property
+    def rewrites(self) -> dict[str, int]:
+        """What was rewritten, name -> how often."""
+
+    def evaluate(self, points: Sequence[Point]) -> Generator[dict[str, Estimate]]:
         """The estimates at each point, in order: ``"<split>_<metric>"`` -> estimate."""
 
 
-class Sequential:
-    """One point after the other: the weights are computed afresh from the origin, then all data pass once.
+@dataclass(frozen=True)
+class Choice:
+    """An engine and how it works.
 
-    Args:
-        objective: What to evaluate.
-        plane: Where.
-        splits: Names of splits.
-        metrics: Names of metrics.
-        dtype: The type of real numbers; None is the model's own.
+    Attributes:
+        engine: ``"sequential"`` or ``"batched"``.
+        tuning: How the passes over the data are made.
+        streams: Points (or chunks of them) worked on side by side; results do not depend on it.
+        chunk: Points at once.
     """
 
-    name = "sequential"
+    engine: str
+    tuning: Tuning
+    streams: int = 1
+    chunk: int = 1
 
-    def __init__(
-        self,
-        objective: Objective,
-        plane: Plane,
-        splits: Sequence[str],
-        metrics: Sequence[str],
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        self._evaluator = objective.evaluator(dtype)
-        self._evaluator.load(plane.origin)
-        self.batch_size = self._evaluator.batch_size
-        self._splits, self._metrics = splits, metrics
-        self._origin = {dtype: flat.clone() for dtype, flat in self._evaluator.flat.items()}
-        self._directions = [self._evaluator.pack(direction) for direction in plane.directions]
-        parameters = {info.name for info in plane.layout.stored("parameter")}
-        self._moving_buffers = {
-            name: (
-                self._evaluator.storage[name].clone(),
-                [direction.get(name) for direction in plane.directions],
-            )
-            for name in plane.origin
-            if name not in parameters and any(name in direction for direction in plane.directions)
-        }
+    def to_json(self) -> dict[str, Any]:
+        """All that can change the last bits of a result, as plain values."""
+        chunk = {"chunk": self.chunk} if self.engine == "batched" else {}
+        return {"engine": self.engine, **self.tuning.to_json(), **chunk}
 
-    def evaluate(self, points: Sequence[tuple[float, ...]]) -> Iterator[dict[str, Estimate]]:
-        """The estimates at each point, in order."""
-        for point in points:
-            self._move_to(point)
-            yield self._evaluator.measure(self._splits, self._metrics)
-
-    def _move_to(self, point: Sequence[float]) -> None:
-        with torch.inference_mode():
-            for dtype, flat in self._evaluator.flat.items():
-                flat.copy_(self._origin[dtype])
-                for coordinate, direction in zip(point, self._directions, strict=True):
-                    flat.add_(direction[dtype], alpha=coordinate)
-            for name, (origin, steps) in self._moving_buffers.items():
-                held = self._evaluator.storage[name].copy_(origin)
-                for coordinate, step in zip(point, steps, strict=True):
-                    if step is not None:
-                        held.add_(step.to(held), alpha=coordinate)
+    def forced(self, settings: Mapping[str, Any]) -> Choice:
+        """The same with some settings as they are given."""
+        of_tuning = {name: value for name, value in settings.items() if name in _TUNING}
+        own = {name: value for name, value in settings.items() if name not in _TUNING}
+        return replace(self, tuning=replace(self.tuning, **of_tuning), **own)
 
 
-def make_engine(
-    name: str,
-    objective: Objective,
-    plane: Plane,
-    splits: Sequence[str],
-    metrics: Sequence[str],
-    dtype: torch.dtype | None = None,
-) -> Engine:
-    """The engine of a name; ``"auto"`` chooses.
+def choice_from(identity: Mapping[str, Any]) -> Choice:
+    """The choice that `Choice.to_json` wrote down.
+
+    Raises:
+        KeyError: If there is none in it.
+        TypeError: If a value is of another type.
+    """
+    tuning = Tuning(**{name: identity[name] for name in sorted(_TUNING)})
+    return Choice(str(identity["engine"]), tuning, chunk=int(identity.get("chunk", 1)))
+
+
+_TUNING = {item.name for item in fields(Tuning)}
+SETTINGS = (*sorted(_TUNING), "streams", "chunk")
+_BOOLEANS = {"channels_last", "rewrite", "compiled"}
+_WORDS = {"yes": True, "no": False, "true": True, "false": False}
+
+
+def parse_settings(given: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings of a choice from text such as ``batch_size=64,rewrite=no`` or from values.
+
+    Raises:
+        LandscapeError: With all faults in one line.
+    """
+    if isinstance(given, str):
+        pairs = [part.partition("=")[::2] for part in given.split(",") if part.strip()]
+        given = {name.strip().replace("-", "_"): value.strip() for name, value in pairs}
+    settings, faults = {}, []
+    for name, value in (given or {}).items():
+        if name not in SETTINGS:
+            faults.append(f"unknown setting '{name}', {did_you_mean(name, SETTINGS)}")
+        elif (read := _read(name, value)) is None:
+            wanted = "yes or no" if name in _BOOLEANS else "a whole number of at least 1"
+            faults.append(f"{name} must be {wanted}, got '{value}'")
+        else:
+            settings[name] = read
+    if faults:
+        raise LandscapeError("; ".join(faults), where="tune")
+    return settings
+
+
+def _read(name: str, value: Any) -> Any:
+    if name in _BOOLEANS:
+        return value if isinstance(value, bool) else _WORDS.get(str(value).lower())
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number >= 1 and not isinstance(value, bool) else None
+
+
+def require_engine(name: str) -> None:
+    """Check the name of an engine.
 
     Raises:
         LandscapeError: If there is none of that name.
     """
     if name not in ENGINES:
         raise LandscapeError(f"unknown engine '{name}'", where="engine", mend=did_you_mean(name, ENGINES))
-    return Sequential(objective, plane, splits, metrics, dtype)
+
+
+def plain_choice(objective: Objective, engine: str = "sequential") -> Choice:
+    """An engine that makes its passes as `Objective.value` does."""
+    return Choice(engine, objective.default_tuning(), chunk=_CHUNK[engine])
+
+
+def build(
+    choice: Choice,
+    objective: Objective,
+    plane: Plane,
+    splits: Sequence[str],
+    metrics: Sequence[str],
+    dtype: torch.dtype | None = None,
+    recalibrate: int = 0,
+) -> Engine:
+    """The engine of a choice.
+
+    Raises:
+        LandscapeError: If the engine cannot evaluate this.
+    """
+    how: dict[str, Any] = {"tuning": choice.tuning, "streams": choice.streams, "chunk": choice.chunk}
+    if choice.engine == "batched":
+        if recalibrate:
+            raise LandscapeError("the batched engine cannot recalibrate", mend="use --engine sequential")
+        return Batched(objective, plane, splits, metrics, dtype, **how)
+    return Sequential(objective, plane, splits, metrics, dtype, **how, recalibrate=recalibrate)
+
+
+def settings_of(choice: Choice) -> dict[str, Any]:
+    """All settings of a choice, as `parse_settings` reads them."""
+    return {**asdict(choice.tuning), "streams": choice.streams, "chunk": choice.chunk}

@@ -7,24 +7,32 @@ import importlib.metadata
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from landscape.errors import LandscapeError
-from landscape.objective import Objective
+from landscape.objective import Estimate, Objective
 from landscape.params import HasWeights, digest
 from landscape.projection import Plane, Projected
 from landscape.storage import require_writable
-from landscape.surface.engine import Engine, make_engine
-from landscape.surface.store import PartialSurface
+from landscape.surface.accuracy import dtype_error
+from landscape.surface.engine import Choice, Engine, choice_from, parse_settings, require_engine
+from landscape.surface.memory import parse_memory
+from landscape.surface.store import PartialSurface, read_identity
+from landscape.surface.tuner import Plan, Tuner
 from landscape.surface.values import Grid, Path, Surface
 
 Progress = Callable[[int, int], None]
 
 # A file of directions larger than this many numbers is not worth its disk: the seed draws them again.
 _LARGEST_STORED_DIRECTION = 2**20
+# Examples that statistics are estimated from: their error is then a 20th of the scatter between examples.
+_RECALIBRATED_FROM = 512
+# Runs of this length can spare the passes in float64 that tell the error of their type.
+_LONG_SECONDS = 20.0
 
 
 class Walk(Protocol):
@@ -45,10 +53,14 @@ def evaluate(
     splits: Sequence[str] | str = ("train",),
     save: str | os.PathLike[str] | None = None,
     engine: str = "auto",
+    tune: str | Mapping[str, Any] | None = None,
+    memory: int | str | None = None,
     dtype: torch.dtype | None = None,
+    bn: str | None = None,
     path: tuple[Walk, Projected] | None = None,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    notify: Callable[[Plan], None] | None = None,
 ) -> Surface:
     """The slice of an objective over a plane (or line).
 
@@ -63,12 +75,20 @@ def evaluate(
         splits: On which data.
         save: A file to write, row after row. If it holds a part of the same slice, only missing points are
             computed, and it ends bit for bit as if it had never been interrupted.
-        engine: ``"auto"`` or ``"sequential"``.
-        dtype: ``torch.float64``, ``torch.float32`` ...; None is the model's own.
+        engine: ``"auto"``, ``"sequential"`` or ``"batched"``; see `tuner`.
+        tune: What is not to be chosen by timing, such as ``{"batch_size": 64, "streams": 2}`` or
+            ``"batch_size=64,rewrite=no"``.
+        memory: Bytes that evaluation may take beside model and data, or a size like ``"4GB"``; None is a
+            quarter of what is free.
+        dtype: ``torch.float64``, ``torch.float32``, ``torch.bfloat16``; None is the model's own.
+        bn: ``"recalibrate"`` or ``"recalibrate:N"`` estimates the statistics of batch normalisation anew at
+            every point, from the first N (512) examples of the first split; None leaves them as the plane
+            has them.
         path: A trajectory and its projection into the plane, to go with the slice: its own losses and
             those at its projections are measured on the first split.
         provenance: More to say about the slice, as plain JSON values.
         progress: Called with (points done, points in all).
+        notify: Called with the plan, before the work starts.
 
     Returns:
         The slice.
@@ -89,35 +109,118 @@ def evaluate(
         grid = Grid(grid.x)
     if len(grid.shape) != plane.dims:
         raise LandscapeError("grid and plane differ in dimension", got=len(grid.shape), expected=plane.dims)
-    worker = make_engine(engine, objective, plane, splits, chosen, dtype)
+    recalibrate = _recalibration(bn, objective, splits)
+    require_engine(engine)
     names = [f"{split}_{metric}" for split in splits for metric in chosen]
-    identity = _identity(objective, plane, splits, worker, dtype, path)
-    meta = _meta(objective, plane, splits, chosen, dtype, path) | dict(provenance or {})
+    settings = parse_settings(tune)
+    limit = None if memory is None else parse_memory(memory)
+    points = _points(grid)
+    tuner = Tuner(
+        objective, plane, splits, chosen, dtype, points, memory=limit, recalibrate=recalibrate, settings=settings
+    )
+    held = _held_choice(save, engine, settings)
+    made = None if held else tuner.choose(engine)
+    choice = held or made.plan.choice  # type: ignore[union-attr]
+    identity = _identity(objective, plane, splits, choice, dtype, path, recalibrate)
+    meta = _meta(objective, plane, splits, chosen, dtype, path, recalibrate) | dict(provenance or {})
+    if made is not None and (dtype is not None or made.plan.seconds > _LONG_SECONDS):
+        meta["dtype_error"] = dtype_error(choice, objective, plane, splits[:1], dtype, points, recalibrate)
     partial = PartialSurface.open(save, grid, names, identity, meta, _stored_directions(plane))
     if partial.finished is not None:
         return partial.finished
-    _fill(partial, worker, grid, progress)
+    worker, plan = made or tuner.adopt(choice)
+    if notify is not None:
+        notify(replace(plan, points=int((~partial.done).sum())))
+    _fill(partial, worker, grid, _Centre(objective, plane, splits, chosen, dtype, recalibrate), progress)
     walked = None if path is None else _walk(objective, plane, *path, splits[0])
     return partial.finish(walked)
 
 
-def _fill(partial: PartialSurface, worker: Engine, grid: Grid, progress: Progress | None) -> None:
-    rows = 1 if grid.y is None else len(grid.y)
-    total = rows * len(grid.x)
-    finished = int(partial.done.sum())
-    for row in range(rows):
-        missing = [column for column in range(len(grid.x)) if not partial.done.reshape(rows, -1)[row, column]]
-        points = [
-            (float(grid.x[c]),) if grid.y is None else (float(grid.x[c]), float(grid.y[row])) for c in missing
-        ]
-        try:
-            for column, estimates in zip(missing, worker.evaluate(points), strict=True):
-                partial.put(row, column, estimates)
-                finished += 1
-                if progress is not None:
-                    progress(finished, total)
-        finally:
-            partial.flush(row)
+def _recalibration(bn: str | None, objective: Objective, splits: Sequence[str]) -> int:
+    """How many examples statistics are estimated from; 0 is not at all."""
+    if bn is None:
+        return 0
+    word, _, number = bn.partition(":")
+    available = objective.data[splits[0]].count
+    if word != "recalibrate" or (number and not number.isdecimal()):
+        raise LandscapeError("unknown policy", where="bn", got=bn, expected="recalibrate or recalibrate:EXAMPLES")
+    examples = int(number) if number else min(_RECALIBRATED_FROM, available)
+    if not 2 <= examples <= available:
+        raise LandscapeError(
+            "statistics need at least 2 examples, and no more than there are",
+            where="bn",
+            got=examples,
+            expected=f"2 to {available}",
+        )
+    return examples
+
+
+def _held_choice(save: str | os.PathLike[str] | None, engine: str, settings: Mapping[str, Any]) -> Choice | None:
+    """The choice that a file was begun with, unless another is asked for: resumed, a slice keeps its bits."""
+    if save is None or not os.path.lexists(save):
+        return None
+    try:
+        held = choice_from(read_identity(save))
+    except (KeyError, TypeError, ValueError):
+        return None
+    asked = held.forced(settings)
+    return asked if engine in ("auto", held.engine) and asked.to_json() == held.to_json() else None
+
+
+def _points(grid: Grid) -> list[tuple[float, ...]]:
+    """All points of a grid, row after row."""
+    axes = [grid.x] if grid.y is None else [grid.y, grid.x]
+    return [tuple(map(float, reversed(point))) for point in itertools.product(*axes)]
+
+
+class _Centre:
+    """The origin of a plane: there the slice is what the unchanged model gives, bit for bit.
+
+    Rewritten passes agree with it to rounding only.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        plane: Plane,
+        splits: Sequence[str],
+        metrics: Sequence[str],
+        dtype: torch.dtype | None,
+        recalibrate: int,
+    ) -> None:
+        self._own = not recalibrate and _dtype_name(plane, dtype) == _dtype_name(plane, None)
+        self._measure = lambda: objective.estimates(plane.origin, splits, metrics)
+
+    def is_at(self, point: Sequence[float]) -> bool:
+        """Whether a point is the origin, and its values are those of the model itself."""
+        return self._own and not any(point)
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The values there."""
+        return self._measure()
+
+
+def _fill(partial: PartialSurface, worker: Engine, grid: Grid, centre: _Centre, progress: Progress | None) -> None:
+    """Compute what is missing; a row is written when its last point is there."""
+    columns = len(grid.x)
+    missing = [int(place) for place in np.flatnonzero(~partial.done)]
+    points = _points(grid)
+    finished = partial.done.size - len(missing)
+    computed = worker.evaluate([points[place] for place in missing if not centre.is_at(points[place])])
+    row = 0
+    try:
+        for place in missing:
+            if place // columns != row:
+                partial.flush(row)
+                row = place // columns
+            there = centre.is_at(points[place])
+            partial.put(row, place % columns, centre.estimates() if there else next(computed))
+            finished += 1
+            if progress is not None:
+                progress(finished, partial.done.size)
+    finally:
+        computed.close()
+        partial.flush(row)
 
 
 def _walk(objective: Objective, plane: Plane, run: Walk, projected: Projected, split: str) -> Path:
@@ -142,9 +245,10 @@ def _identity(
     objective: Objective,
     plane: Plane,
     splits: Sequence[str],
-    worker: Engine,
+    choice: Choice,
     dtype: torch.dtype | None,
     path: tuple[Walk, Projected] | None,
+    recalibrate: int,
 ) -> dict[str, Any]:
     """Everything that decides the numbers: a file with another identity is another slice."""
     made = {key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed") if key in plane.meta}
@@ -156,12 +260,16 @@ def _identity(
         **{f"{split} data": objective.data_digest(split) for split in splits},
         "weight_decay": objective.weight_decay,
         "dtype": _dtype_name(plane, dtype),
-        "engine": worker.name,
-        "batch_size": worker.batch_size,
-        "bn": plane.meta.get("bn", "frozen"),
+        **choice.to_json(),
+        "device": objective.device.type,
+        "bn": _bn(plane, recalibrate),
         "torch": importlib.metadata.version("torch"),
         "path": None if path is None else hashlib.sha256(path[1].coordinates.tobytes()).hexdigest(),
     }
+
+
+def _bn(plane: Plane, recalibrate: int) -> str:
+    return f"recalibrate:{recalibrate}" if recalibrate else str(plane.meta.get("bn", "frozen"))
 
 
 def _dtype_name(plane: Plane, dtype: torch.dtype | None) -> str:
@@ -176,6 +284,7 @@ def _meta(
     metrics: Sequence[str],
     dtype: torch.dtype | None,
     path: tuple[Walk, Projected] | None,
+    recalibrate: int,
 ) -> dict[str, Any]:
     about = {key: value for key, value in plane.meta.items() if key not in ("axes", "equal_aspect", "bn")}
     if path is not None:
@@ -191,7 +300,7 @@ def _meta(
         "plane": about,
         "axes": plane.meta["axes"],
         "equal_aspect": plane.meta["equal_aspect"],
-        **({"bn": plane.meta.get("bn", "frozen")} if _has_statistics(plane) else {}),
+        **({"bn": _bn(plane, recalibrate)} if _has_statistics(plane) else {}),
         "dtype": _dtype_name(plane, dtype),
         "examples": {split: objective.data[split].count for split in splits},
     }

@@ -56,6 +56,16 @@ def read_surface(path: str | os.PathLike[str]) -> Surface:
     return _stored(path).surface
 
 
+def read_identity(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """What makes the slice in a file the same slice, as plain values.
+
+    Raises:
+        LandscapeError: If it is no surface file, or is damaged.
+    """
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file, damage(path, "the surface file is damaged"):
+        return _mapping(file, "identity")
+
+
 def save_surface(
     surface: Surface,
     path: str | os.PathLike[str],

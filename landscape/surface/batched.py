@@ -1,0 +1,275 @@
+"""The batched engine: several points at once.
+
+A chain of linear maps and pointwise functions needs no first matrix product: along a plane the response of
+its first map is affine in the coordinates,
+
+    X (W + a D + b E)^T = X W^T + a X D^T + b X E^T,
+
+so the three products on the right, made once, serve all points; what follows are batched products. Other
+models are mapped over their weights by `torch.vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from landscape.errors import LandscapeError
+from landscape.objective import Estimate, Evaluator, Objective, Tuning
+from landscape.objective.chain import Chain, Linear, chain_of
+from landscape.objective.data import Split, tree_map
+from landscape.objective.evaluator import Raw, RawPoint
+from landscape.projection import Plane
+from landscape.surface.moving import Mover
+from landscape.surface.sequential import Point, is_out_of_memory, make_room
+from landscape.surface.streams import in_order
+
+Stacks = dict[str, Tensor]
+
+
+class Program(Protocol):
+    """What is done with the weights of several points."""
+
+    def outputs(self, split: str, start: int, stop: int, weights: Stacks, points: Tensor) -> Tensor:
+        """The outputs for some examples, (points, examples, ...)."""
+
+
+class Batched:
+    """Several points at once.
+
+    Args:
+        objective: What to evaluate.
+        plane: Where; buffers do not move.
+        splits: Names of splits.
+        metrics: Names of metrics.
+        dtype: The type of real numbers; None is the model's own.
+        tuning: How the passes are made; None is how `Objective.value` makes them.
+        streams: How many chunks are worked on side by side.
+        chunk: Points at once.
+
+    Raises:
+        LandscapeError: If the model or the loss cannot be evaluated so.
+    """
+
+    name = "batched"
+
+    def __init__(
+        self,
+        objective: Objective,
+        plane: Plane,
+        splits: Sequence[str],
+        metrics: Sequence[str],
+        dtype: torch.dtype | None = None,
+        *,
+        tuning: Tuning | None = None,
+        streams: int = 1,
+        chunk: int = 8,
+    ) -> None:
+        self.chunk, self.streams = chunk, streams
+        self.rewrites: dict[str, int] = {}
+        self._splits, self._metrics = splits, metrics
+        self._evaluator = objective.evaluator(dtype, tuning)
+        self._mover = Mover(plane, self._evaluator)
+        _require(self._evaluator, self._mover)
+        self._moves = [_named(self._evaluator, direction) for direction in self._mover.directions]
+        self._origin = _named(self._evaluator, self._mover.origin)
+        self._moving = [name for name in self._origin if any(bool(move[name].any()) for move in self._moves)]
+        self._data = {name: self._evaluator.data(name) for name in splits}
+        self._program = self._make_program()
+        # The evaluator is only read, so the workers are nothing but places in the queue.
+        self._workers = list(range(streams))
+
+    def _make_program(self) -> Program:
+        inputs = next(iter(self._data.values())).inputs
+        chain = chain_of(self._evaluator.model, tree_map(lambda tensor: tensor[:2], inputs))
+        if chain is not None and self._evaluator.by_examples:
+            return _ChainProgram(chain, self._data, self._origin, self._moves)
+        return _MappedProgram(self._evaluator.model, self._data, self._moving)
+
+    @property
+    def tuning(self) -> Tuning:
+        """How the passes are made, by now."""
+        return self._evaluator.tuning
+
+    def evaluate(self, points: Sequence[Point]) -> Generator[dict[str, Estimate]]:
+        """The estimates at each point, in order."""
+        chunks = [points[start : start + self.chunk] for start in range(0, len(points), self.chunk)]
+        for done in in_order(self._chunk, self._workers, chunks, self.tuning.threads):
+            yield from done
+
+    def _chunk(self, worker: int, points: Sequence[Point]) -> list[dict[str, Estimate]]:
+        # The last chunk may be short; the same number of points always takes the same kernels.
+        padded = [*points, *[points[-1]] * (self.chunk - len(points))]
+        size = len(padded)
+        while True:
+            try:
+                raw: list[RawPoint] = []
+                for start in range(0, len(padded), size):
+                    raw += self._run(padded[start : start + size])
+                return [self._evaluator.estimates(one, self._metrics) for one in raw[: len(points)]]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            make_room(size)
+            size = -(-size // 2)
+
+    def _run(self, points: Sequence[Point]) -> list[RawPoint]:
+        with torch.inference_mode():
+            device = next(iter(self._origin.values())).device
+            coordinates = torch.tensor(points, dtype=torch.float64, device=device)
+            weights = self._weights(points)
+            penalties = self._penalties(weights) if {"penalty", "total"} & set(self._metrics) else None
+            parts = {split: self._run_split(split, weights, coordinates) for split in self._splits}
+        return [
+            {
+                split: Raw(
+                    loss[k],
+                    None if wrong is None else wrong[k],
+                    None if penalties is None else penalties[k],
+                    self.tuning.batch_size,
+                )
+                for split, (loss, wrong) in parts.items()
+            }
+            for k in range(len(points))
+        ]
+
+    def _weights(self, points: Sequence[Point]) -> Stacks:
+        """The moving parameters at all points, stacked."""
+        stacks: Stacks = {}
+        for name in self._moving:
+            origin = self._origin[name]
+            stack = origin.expand(len(points), *origin.shape).clone()
+            for place, point in enumerate(points):
+                for coordinate, move in zip(point, self._moves, strict=True):
+                    stack[place].add_(move[name], alpha=coordinate)
+            stacks[name] = stack.to(self._evaluator.storage[name].dtype)
+        return stacks
+
+    def _penalties(self, weights: Stacks) -> Tensor:
+        """Half the coefficient times the squared norm of the trainable parameters, at each point."""
+        count = len(next(iter(weights.values())))
+        sums = []
+        for info in self._evaluator.layout.moving():
+            held = weights.get(info.name)
+            if held is None:
+                sums.append((self._evaluator.storage[info.name].double() ** 2).sum().expand(count))
+            else:
+                sums.append((held.double() ** 2).flatten(1).sum(1))
+        return self._evaluator.weight_decay / 2 * torch.stack(sums).sum(0)
+
+    def _run_split(self, split: str, weights: Stacks, points: Tensor) -> tuple[Tensor, Tensor | None]:
+        losses: list[Tensor] = []
+        missed: list[Tensor] = []
+        start = 0
+        for _, targets in self._evaluator.batches[split]:
+            stop = min(start + self.tuning.batch_size, self._data[split].count)
+            outputs = self._program.outputs(split, start, stop, weights, points)
+            loss, wrong = self._score(split, outputs, targets)
+            losses.append(loss)
+            if wrong is not None:
+                missed.append(wrong)
+            start = stop
+        return torch.cat(losses, 1), torch.cat(missed, 1) if missed else None
+
+    def _score(self, split: str, outputs: Tensor, targets: Any) -> tuple[Tensor, Tensor | None]:
+        count = len(outputs)
+        error = "error" in self._metrics
+        if not self._evaluator.by_examples:
+            each = [self._evaluator.score(split, output, targets, error) for output in outputs]
+            missed = [wrong for _, wrong in each if wrong is not None]
+            return torch.stack([loss for loss, _ in each]), torch.stack(missed) if missed else None
+        repeated = tree_map(lambda t: t.expand(count, *t.shape).flatten(0, 1), targets)
+        loss, wrong = self._evaluator.score(split, outputs.flatten(0, 1), repeated, error)
+        return loss.view(count, -1), None if wrong is None else wrong.view(count, -1)
+
+
+def _require(evaluator: Evaluator, mover: Mover) -> None:
+    if mover.buffers:
+        raise LandscapeError("the batched engine keeps buffers where they are", mend="use --engine sequential")
+    if not isinstance(evaluator.output(evaluator.splits[0], 1), Tensor):
+        raise LandscapeError(
+            "the batched engine needs a model whose output is one tensor", mend="use --engine sequential"
+        )
+
+
+def _named(evaluator: Evaluator, flat: Mapping[torch.dtype, Tensor]) -> Stacks:
+    """The tensors in packed vectors, by name."""
+    found = {}
+    for name, start in evaluator.starts.items():
+        held = evaluator.storage[name]
+        found[name] = flat[held.dtype][start : start + held.numel()].view(held.shape)
+    return found
+
+
+class _ChainProgram:
+    """A chain, its first response made once along every direction."""
+
+    def __init__(self, chain: Chain, data: Mapping[str, Split], origin: Stacks, moves: Sequence[Stacks]) -> None:
+        self._rest = chain.steps[1:]
+        self._fixed = origin
+        self._responses: dict[str, list[Tensor]] = {}
+        first = chain.first
+        with torch.inference_mode():
+            for name, split in data.items():
+                inputs = split.inputs.flatten(1) if chain.flatten else split.inputs
+                self._responses[name] = [_respond(inputs, first, at) for at in (origin, *moves)]
+
+    def outputs(self, split: str, start: int, stop: int, weights: Stacks, points: Tensor) -> Tensor:
+        """The outputs for some examples, (points, examples, ...)."""
+        base, *slopes = (response[start:stop] for response in self._responses[split])
+        x = base.new_empty(len(points), *base.shape)
+        for place, point in enumerate(points.tolist()):
+            torch.add(base, slopes[0], alpha=point[0], out=x[place])
+            for coordinate, slope in zip(point[1:], slopes[1:], strict=True):
+                x[place].add_(slope, alpha=coordinate)
+        for step in self._rest:
+            x = self._linear(x, step, weights) if isinstance(step, Linear) else step(x)
+        return x
+
+    def _linear(self, x: Tensor, step: Linear, weights: Stacks) -> Tensor:
+        matrix = weights.get(step.weight)
+        if matrix is None:
+            matrix = self._fixed[step.weight].to(x.dtype).expand(len(x), -1, -1)
+        product = matrix.transpose(1, 2)
+        if step.bias is None:
+            return torch.bmm(x, product)
+        bias = weights.get(step.bias)
+        shift = self._fixed[step.bias].to(x.dtype) if bias is None else bias.unsqueeze(1)
+        return torch.baddbmm(shift, x, product)
+
+
+def _respond(inputs: Tensor, first: Linear, at: Stacks) -> Tensor:
+    bias = None if first.bias is None else at[first.bias].to(inputs.dtype)
+    return functional.linear(inputs, at[first.weight].to(inputs.dtype), bias)
+
+
+class _MappedProgram:
+    """Any model, mapped over its weights."""
+
+    def __init__(self, model: torch.nn.Module, data: Mapping[str, Split], moving: Sequence[str]) -> None:
+        self._data = data
+        self._model = model
+        fixed = dict(model.named_parameters()) | dict(model.named_buffers())
+        self._fixed = {name: tensor for name, tensor in fixed.items() if name not in moving}
+
+    def outputs(self, split: str, start: int, stop: int, weights: Stacks, points: Tensor) -> Tensor:
+        """The outputs for some examples, (points, examples, ...)."""
+        inputs = self._data[split].part(start, stop).inputs
+
+        args, kwargs = _call_with(inputs)
+
+        def one(moved: Stacks) -> Tensor:
+            return functional_call(self._model, {**self._fixed, **moved}, args, kwargs)
+
+        return torch.vmap(one)(weights)
+
+
+def _call_with(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})

@@ -1,0 +1,143 @@
+"""The sequential engine: one point after the other, all data in one pass each."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import torch
+
+from landscape.errors import LandscapeError
+from landscape.objective import Estimate, Evaluator, Objective, Tuning
+from landscape.projection import Plane
+from landscape.surface.moving import Mover
+from landscape.surface.streams import in_order
+
+Point = tuple[float, ...]
+
+
+class Sequential:
+    """One point after the other: the weights are computed afresh from the origin, then all data pass once.
+
+    Args:
+        objective: What to evaluate.
+        plane: Where.
+        splits: Names of splits.
+        metrics: Names of metrics.
+        dtype: The type of real numbers; None is the model's own.
+        tuning: How the passes are made; None is how `Objective.value` makes them.
+        streams: How many points are worked on side by side, each with weights of its own.
+        chunk: Points between two waits for the device.
+        recalibrate: Examples from which the statistics of batch normalisation are estimated anew at every
+            point; 0 leaves them.
+    """
+
+    name = "sequential"
+
+    def __init__(
+        self,
+        objective: Objective,
+        plane: Plane,
+        splits: Sequence[str],
+        metrics: Sequence[str],
+        dtype: torch.dtype | None = None,
+        *,
+        tuning: Tuning | None = None,
+        streams: int = 1,
+        chunk: int = 1,
+        recalibrate: int = 0,
+    ) -> None:
+        self.chunk, self.streams = chunk, streams
+        self._splits, self._metrics, self._recalibrate = splits, metrics, recalibrate
+        first = objective.evaluator(dtype, tuning)
+        self._mover = Mover(plane, first)
+        self._workers = [first]
+        for _ in range(streams - 1):
+            worker = objective.evaluator(dtype, tuning)
+            worker.load(plane.origin)
+            self._workers.append(worker)
+
+    @property
+    def tuning(self) -> Tuning:
+        """How the passes are made, by now."""
+        return min((worker.tuning for worker in self._workers), key=lambda tuning: tuning.batch_size)
+
+    @property
+    def rewrites(self) -> dict[str, int]:
+        """What was rewritten, name -> how often."""
+        return self._workers[0].rewrites
+
+    def evaluate(self, points: Sequence[Point]) -> Generator[dict[str, Estimate]]:
+        """The estimates at each point, in order."""
+        chunks = [points[start : start + self.chunk] for start in range(0, len(points), self.chunk)]
+        for done in in_order(self._chunk, self._workers, chunks, self._workers[0].tuning.threads):
+            yield from done
+
+    def _chunk(self, worker: Evaluator, points: Sequence[Point]) -> list[dict[str, Estimate]]:
+        while True:
+            try:
+                raw = []
+                for point in points:
+                    self._move(worker, point)
+                    raw.append(worker.run(self._splits, self._metrics))
+                return [worker.estimates(results, self._metrics) for results in raw]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            make_room(worker.tuning.batch_size)
+            worker.cut(worker.tuning.batch_size // 2)
+
+    def _move(self, worker: Evaluator, point: Point) -> None:
+        self._mover.move(worker, point)
+        if self._recalibrate:
+            worker.recalibrate(self._splits[0], self._recalibrate)
+
+    def cut(self, batch_size: int) -> None:
+        """Take micro-batches of another size."""
+        for worker in self._workers:
+            worker.cut(batch_size)
+
+    def try_out(self, point: Point, batches: int) -> int:
+        """Work on some micro-batches of the first split with every worker at once, to time it.
+
+        Args:
+            point: Where.
+            batches: Micro-batches.
+
+        Returns:
+            The examples that each worker saw.
+        """
+
+        def run(worker: Evaluator, _: int) -> int:
+            self._move(worker, point)
+            raw = worker.run(self._splits[:1], self._metrics, batches)[self._splits[0]]
+            raw.loss.sum().item()
+            return min(worker.data(self._splits[0]).count, batches * worker.tuning.batch_size)
+
+        threads = self._workers[0].tuning.threads
+        return max(in_order(run, self._workers, range(self.streams), threads))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is exhausted, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error)
+
+
+def make_room(size: int) -> None:
+    """Give cached memory of a device back before a smaller attempt.
+
+    Args:
+        size: What is to be halved.
+
+    Raises:
+        LandscapeError: If it is 1.
+    """
+    if size <= 1:
+        raise LandscapeError(
+            "one example at one point does not fit into memory",
+            where="evaluation",
+            mend="give more with --memory, or use another device or a smaller model",
+        )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,369 @@
+"""Which engine, and how: candidates are timed on the real objective, within a budget of time and memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.projection import Plane
+from landscape.surface.engine import Choice, Engine, build, plain_choice
+from landscape.surface.memory import SHARE, bytes_per_example, free_memory
+from landscape.surface.sequential import Point, Sequential
+
+# What takes less is not worth choosing for, and so always gets the same bits.
+_QUICK_SECONDS = 2.0
+# The share of the estimated run that choosing may take, and what it may take anyway.
+_BUDGET_SHARE = 0.05
+_BUDGET_SECONDS = 2.0
+# One measurement: long against the clock's grain, short against the budget.
+_MEASURE_SECONDS = 0.06
+# Timings of one candidate scatter by a few per cent; a change must gain more than that.
+_GAIN = 0.95
+# The first compilation in a process takes about 20 s, and gains a third of the time at best.
+_COMPILE_SECONDS = 20.0
+# Beyond that many examples per micro-batch nothing gains on a CPU.
+_LARGEST_BATCH = {"cpu": 2048, "cuda": 65536, "mps": 8192}
+# Several points at once pay where one alone does not fill the machine.
+_SMALL_POINT_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be done.
+
+    Attributes:
+        choice: The engine and how it works.
+        points: How many points are to be computed.
+        seconds_per_point: As measured.
+        rewrites: What was rewritten, name -> how often.
+        tried: The candidates timed, with their seconds per point.
+        memory: Bytes that evaluation is expected to take beside model and data; None where not measured.
+        device: Where.
+    """
+
+    choice: Choice
+    points: int
+    seconds_per_point: float
+    rewrites: Mapping[str, int]
+    tried: Sequence[tuple[Choice, float]] = field(default_factory=tuple)
+    memory: int | None = None
+    device: str = "cpu"
+
+    @property
+    def seconds(self) -> float:
+        """The estimated time of all points."""
+        return self.points * self.seconds_per_point
+
+    def describe(self) -> str:
+        """One line: the choice and the estimated time."""
+        tuning = self.choice.tuning
+        words = [f"micro-batches of {tuning.batch_size}"]
+        if self.choice.streams > 1:
+            words.append(f"{self.choice.streams} streams")
+        if tuning.threads is not None:
+            words.append(f"{tuning.threads} thread{'s' * (tuning.threads > 1)} each")
+        if self.choice.engine == "batched":
+            words.append(f"{self.choice.chunk} points at once")
+        words += ["channels last"] * tuning.channels_last + ["compiled"] * tuning.compiled
+        words += [f"{count} {what}" for what, count in self.rewrites.items()]
+        points = f"{self.points:,} point{'s' * (self.points != 1)}"
+        how = f"{self.choice.engine} engine on {self.device}: {', '.join(words)}"
+        return f"{how}; {points} in about {_clock(self.seconds)}"
+
+
+class Made(NamedTuple):
+    """An engine that is ready, and what it is going to do."""
+
+    engine: Engine
+    plan: Plan
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+class Tuner:
+    """Chooses for one slice.
+
+    Args:
+        objective: What to evaluate.
+        plane: Where.
+        splits: Names of splits.
+        metrics: Names of metrics.
+        dtype: The type of real numbers; None is the model's own.
+        points: All points to be computed.
+        memory: Bytes that evaluation may take; None is a quarter of what is free.
+        recalibrate: Examples for the statistics of batch normalisation at every point.
+        settings: What is not to be chosen, as `parse_settings` gives it.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        plane: Plane,
+        splits: Sequence[str],
+        metrics: Sequence[str],
+        dtype: torch.dtype | None,
+        points: Sequence[Point],
+        *,
+        memory: int | None = None,
+        recalibrate: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._objective = objective
+        self._points = list(points)
+        self._settings = dict(settings or {})
+        self._memory = memory if memory is not None else int(SHARE * free_memory(objective.device))
+        self._cores = min(len(os.sched_getaffinity(0)), torch.get_num_threads())
+        self._recalibrate = recalibrate
+        self._examples = sum(objective.data[split].count for split in splits)
+        self._parameters = sum(info.numel for info in plane.layout.stored("parameter"))
+        self._directions = len(plane.directions)
+        self._metrics = tuple(metrics)
+        self._per_example = 0
+        self._tried: dict[Choice, float] = {}
+        self._deadline = float("inf")
+        self._build: Callable[[Choice], Engine] = lambda choice: build(
+            choice, objective, plane, splits, metrics, dtype, recalibrate
+        )
+        self._dtype = dtype
+        native = [tensor.dtype for tensor in plane.origin.values() if tensor.is_floating_point()]
+        # Half-precision weights are summed in single precision.
+        self._itemsize = max(4, *((dtype or kind).itemsize for kind in native))
+
+    def adopt(self, choice: Choice) -> Made:
+        """The engine of a choice that was made before; only the number of streams is open.
+
+        Raises:
+            LandscapeError: If the engine cannot evaluate this, or it needs more than the memory.
+        """
+        alone = choice.tuning.threads == 1 and self._objective.device.type == "cpu"
+        choice = replace(choice, streams=self._cores if alone else 1).forced(self._settings)
+        sized = self._sized(choice)
+        if sized.to_json() != choice.to_json():
+            sized = replace(choice, streams=1)
+        engine = self._build(sized)
+        return Made(engine, self._plan(sized, engine, self._glance(engine)))
+
+    def choose(self, engine: str) -> Made:
+        """The engine to use, and the plan.
+
+        Args:
+            engine: ``"auto"``, or the name of one that is tuned.
+
+        Raises:
+            LandscapeError: If the engine cannot evaluate this, or one example needs more than the memory.
+        """
+        names = ["sequential", "batched"] if engine == "auto" else [engine]
+        first = self._sized(plain_choice(self._objective, names[0]).forced(self._settings))
+        built = self._build(first)
+        seconds = self._glance(built)
+        if seconds * len(self._points) < _QUICK_SECONDS or self._all_forced():
+            return Made(built, self._plan(first, built, seconds))
+        self._deadline = time.monotonic() + max(_BUDGET_SECONDS, _BUDGET_SHARE * seconds * len(self._points))
+        best, made = (first, built) if "sequential" not in names else self._tune_sequential(first, built)
+        if "batched" in names:
+            best, made = self._tune_batched(best, made)
+        best, made = self._tune_compiled(best, made)
+        return Made(made, self._plan(best, made, self._measure(made, precise=True)))
+
+    def _plan(self, choice: Choice, engine: Engine, seconds: float) -> Plan:
+        return Plan(
+            replace(choice, tuning=engine.tuning),
+            len(self._points),
+            seconds,
+            engine.rewrites,
+            tuple(self._tried.items()),
+            self._predict(choice) if self._per_example else None,
+            self._objective.device.type,
+        )
+
+    def _all_forced(self) -> bool:
+        return {"batch_size", "threads", "streams", "rewrite"} <= self._settings.keys()
+
+    # Memory
+
+    def _sized(self, choice: Choice) -> Choice:
+        """The choice with streams and micro-batch cut down to the memory."""
+        if not self._per_example:
+            plain = replace(choice.tuning, rewrite=False, compiled=False)
+            self._per_example = bytes_per_example(self._objective.evaluator(self._dtype, plain), self._metrics)
+        while self._predict(choice) > self._memory:
+            if choice.tuning.batch_size > 1:
+                size = choice.tuning.batch_size // 2
+                choice = replace(choice, tuning=replace(choice.tuning, batch_size=size))
+            elif choice.streams > 1:
+                full = min(self._examples, self._objective.default_tuning().batch_size)
+                choice = replace(
+                    choice, streams=choice.streams - 1, tuning=replace(choice.tuning, batch_size=full)
+                )
+            elif choice.chunk > 1:
+                choice = replace(choice, chunk=choice.chunk // 2)
+            else:
+                raise LandscapeError(
+                    "one example at one point needs more than the memory that may be used",
+                    where="memory",
+                    got=_megabytes(self._memory),
+                    expected=f"at least {_megabytes(self._predict(choice))}",
+                    mend="give more with --memory",
+                )
+        return choice
+
+    def _predict(self, choice: Choice) -> int:
+        """Bytes beside the model and the data as they are."""
+        weights = self._parameters * self._itemsize
+        # Origin and directions once; per stream the weights, their folded copy, and a kernel's reordered ones.
+        fixed = (1 + self._directions) * weights
+        batch = min(choice.tuning.batch_size, self._examples)
+        if self._recalibrate:
+            batch = max(batch, 128)
+        points = choice.chunk if choice.engine == "batched" else 1
+        return fixed + choice.streams * (points * batch * self._per_example + (2 + points) * weights)
+
+    # Time
+
+    def _some_points(self, count: int) -> list[Point]:
+        step = max(1, len(self._points) // count)
+        return (self._points[::step] * (1 + count // len(self._points)))[:count]
+
+    def _glance(self, engine: Engine) -> float:
+        """Seconds per point, roughly and at once: what comes first is slower than the rest."""
+        if isinstance(engine, Sequential):
+            return min(self._partly(engine, 1) for _ in range(2))
+        return min(self._whole(engine, engine.chunk) for _ in range(2))
+
+    def _measure(self, engine: Engine, precise: bool = False) -> float:
+        """Seconds per point, the shorter of two measurements."""
+        limit = 4 * _MEASURE_SECONDS if precise else _MEASURE_SECONDS
+        guess = self._glance(engine)
+        if isinstance(engine, Sequential) and guess * engine.streams > limit:
+            # A point that takes long is not needed whole.
+            per_batch = guess * engine.streams * min(1.0, engine.tuning.batch_size / self._examples)
+            batches = max(1, int(limit / per_batch))
+            return min(self._partly(engine, batches) for _ in range(2))
+        at_once = engine.streams * engine.chunk
+        rounds = max(1, min(64, int(limit / max(guess * at_once, 1e-6))))
+        return min(self._whole(engine, rounds * at_once) for _ in range(2))
+
+    def _whole(self, engine: Engine, count: int) -> float:
+        """Seconds per point from so many whole points."""
+        points = self._some_points(count)
+        began = time.perf_counter()
+        for _ in engine.evaluate(points):
+            pass
+        return (time.perf_counter() - began) / count
+
+    def _partly(self, engine: Sequential, batches: int) -> float:
+        """Seconds per point from some micro-batches of every worker."""
+        began = time.perf_counter()
+        seen = engine.try_out(self._points[len(self._points) // 2], batches)
+        return (time.perf_counter() - began) * self._examples / seen / engine.streams
+
+    def _time(self, choice: Choice, engine: Engine) -> float:
+        self._tried[choice] = self._measure(engine)
+        return self._tried[choice]
+
+    @property
+    def _has_time(self) -> bool:
+        return time.monotonic() < self._deadline
+
+    # Candidates
+
+    def _tune_sequential(self, first: Choice, built: Engine) -> tuple[Choice, Engine]:
+        """Threads and rewrites first, then the micro-batch, then what seldom pays."""
+        on_cpu = self._objective.device.type == "cpu"
+        best, made = first, built
+        self._time(first, built)
+        ways: list[dict[str, Any]] = [{"rewrite": True}]
+        if on_cpu and self._cores > 1:
+            ways = [
+                {"rewrite": True, "threads": 1, "streams": self._cores},
+                {"rewrite": True, "threads": self._cores},
+            ]
+        for way in ways:
+            best, made = self._try(best, made, way)
+        best, made = self._tune_batch(best, made)
+        for way in ({"channels_last": not best.tuning.channels_last}, {"rewrite": False}):
+            if "channels_last" not in way or self._has_images():
+                best, made = self._try(best, made, way)
+        return best, made
+
+    def _has_images(self) -> bool:
+        return any(isinstance(module, nn.Conv2d) for module in self._objective.model.modules())
+
+    def _try(self, best: Choice, made: Engine, way: Mapping[str, Any]) -> tuple[Choice, Engine]:
+        """The better of a choice and the same with some settings changed."""
+        free = {name: value for name, value in way.items() if name not in self._settings}
+        choice = self._sized(best.forced(free))
+        if choice in self._tried or choice == best or not self._has_time:
+            return best, made
+        engine = self._build(choice)
+        choice = replace(choice, tuning=engine.tuning)
+        return (choice, engine) if self._time(choice, engine) < _GAIN * self._tried[best] else (best, made)
+
+    def _tune_batch(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
+        """Double or halve the micro-batch for as long as that gains."""
+        if "batch_size" in self._settings or not isinstance(made, Sequential):
+            return best, made
+        largest = min(self._examples, _LARGEST_BATCH.get(self._objective.device.type, 2048))
+        for factor in (2.0, 0.5):
+            improved = False
+            while self._has_time:
+                size = int(min(largest, best.tuning.batch_size * factor))
+                choice = replace(best, tuning=replace(best.tuning, batch_size=size))
+                if size < 1 or choice in self._tried or self._predict(choice) > self._memory:
+                    break
+                made.cut(size)
+                if self._time(choice, made) >= _GAIN * self._tried[best]:
+                    break
+                best, improved = choice, True
+            made.cut(best.tuning.batch_size)
+            if improved:
+                break
+        return best, made
+
+    def _tune_batched(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
+        if self._recalibrate or self._tried.get(best, 0.0) > _SMALL_POINT_SECONDS:
+            return best, made
+        for chunk in (4, 16):
+            choice = replace(best, engine="batched", chunk=chunk, tuning=replace(best.tuning, rewrite=False))
+            choice = self._sized(choice.forced(self._settings))
+            if choice in self._tried or not self._has_time:
+                continue
+            try:
+                engine = self._build(choice)
+                seconds = self._time(choice, engine)
+            except (LandscapeError, RuntimeError):
+                # Whatever cannot be mapped over weights is evaluated point by point.
+                return best, made
+            if seconds < _GAIN * self._tried.get(best, float("inf")):
+                best, made = choice, engine
+        return best, made
+
+    def _tune_compiled(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
+        left = self._tried.get(best, 0.0) * len(self._points)
+        can = self._objective.device.type == "cuda" or shutil.which("g++") or shutil.which("c++")
+        long_enough = _BUDGET_SHARE * left > _COMPILE_SECONDS
+        if best.engine != "sequential" or "compiled" in self._settings or not (can and long_enough):
+            return best, made
+        try:
+            return self._try(best, made, {"compiled": True})
+        except (RuntimeError, TypeError):
+            return best, made
