@@ -13,9 +13,11 @@ from landscape import LandscapeError
 from .shared import Interrupted, data_option, json_option, print_json, progress_bar
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
+# What is done before the line that announces it is read.
+_SHORT_SECONDS = 2.0
 _FOR_TRAJECTORIES = (
     *("at", "plane", "points", "radius", "normalize", "one_d", "seed"),
-    *("bn", "dtype", "engine", "save_surface"),
+    *("bn", "dtype", "engine", "tune", "memory", "device", "save_surface"),
 )
 
 
@@ -41,9 +43,20 @@ _FOR_TRAJECTORIES = (
 @click.option("--seed", type=int, help="Draws random directions. [default: 0]")
 @click.option("--metric", help="loss, error, penalty or total. [default: loss]")
 @click.option("--split", help="train or test. [default: train; a curve shows both]")
-@click.option("--bn", help="Normalisation statistics between snapshots: frozen or interpolate. [default: frozen]")
-@click.option("--dtype", help="float32 or float64. [default: the model's own]")
-@click.option("--engine", help="auto or sequential. [default: auto]")
+@click.option(
+    "--bn",
+    help="Normalisation statistics: frozen, recalibrate[:EXAMPLES] at every point, or interpolate between "
+    "snapshots. [default: frozen]",
+)
+@click.option("--dtype", help="float32, float64 or bfloat16. [default: the model's own]")
+@click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
+@click.option("--engine", help="auto, sequential or batched. [default: auto]")
+@click.option(
+    "--tune", metavar="K=V,...", help="Settings that auto shall not choose, such as batch_size=64,streams=2."
+)
+@click.option(
+    "--memory", metavar="SIZE", help="What evaluation may take, such as 4GB. [default: a quarter of what is free]"
+)
 @click.option("--view", help="Of a surface: contour, 3d or both. [default: contour]")
 @click.option("--save-surface", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them.")
 @data_option
@@ -110,6 +123,7 @@ def _evaluated(
     from landscape.trajectory import open_trajectory
 
     save = wanted.pop("save_surface", None)
+    device = wanted.pop("device", "auto")
     slice_wanted = Slice(**wanted, splits=(split,) if split else ())
     if save is not None:
         require_writable(save, [".h5", ".hdf5"])
@@ -117,14 +131,14 @@ def _evaluated(
     if len(run) == 0:
         raise LandscapeError("the trajectory holds no snapshot yet", where=file, mend="train longer")
     run.index_of(slice_wanted.at)
-    objective = objective_of(run, data=data, other_data=other_data)
+    objective = objective_of(run, data=data, other_data=other_data, device=device)
     extra = (metric,) if metric in ("penalty", "total") else ()
     measured = tuple(name for name in ("loss", "error") if name in objective.metrics) + extra
     objective.require((split,) if split else (), (metric,) if metric else ())
     slice_wanted = Slice(**wanted, splits=slice_wanted.splits, metrics=measured)
     try:
         with progress_bar(f"{slice_wanted.kind} of {run.problem}", "point") as update:
-            return slice_of(run, objective, slice_wanted, save=save, progress=update)
+            return slice_of(run, objective, slice_wanted, save=save, progress=update, notify=_announce)
     except KeyboardInterrupt:
         kept = (
             f"the points computed are kept in {save}; run the same command to go on"
@@ -132,6 +146,12 @@ def _evaluated(
             else "nothing was kept"
         )
         raise Interrupted(kept) from None
+
+
+def _announce(plan: Any) -> None:
+    """The choice and the estimate, before the work starts; short work needs no announcement."""
+    if plan.seconds >= _SHORT_SECONDS:
+        click.echo(plan.describe(), err=True)
 
 
 def _draw(surface: Any, picture: Path, metric: str | None, split: str | None, view: str | None) -> None:
@@ -164,6 +184,8 @@ def describe(surface: Any) -> dict[str, Any]:
         "plane": meta.get("plane", {}),
         "bn": meta.get("bn"),
         "dtype": meta.get("dtype"),
+        "dtype_error": meta.get("dtype_error"),
+        "engine": meta.get("engine"),
         "center": _center(surface),
         "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
     }
@@ -204,6 +226,12 @@ def report(document: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {name:<12} {numbers['nan']} points are NaN, {numbers['inf']} infinite; drawn as masked"
             )
+    if document["dtype_error"]:
+        error = document["dtype_error"]
+        lines.append(
+            f"  {document['dtype']} is within {error['largest_relative']:.1e} of float64 (relative, at "
+            f"{error['points']} points on {error['examples']} examples)"
+        )
     moved = document["plane"].get("report")
     if moved:
         lines.append(

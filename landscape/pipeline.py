@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,16 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.projection import Plane, Projected
 from landscape.surface import Grid, Surface, evaluate, grid
-from landscape.surface.engine import ENGINES
+from landscape.surface.engine import ENGINES, parse_settings
 from landscape.surface.evaluation import Progress
+from landscape.surface.memory import parse_memory
+from landscape.surface.tuner import Plan
 from landscape.trajectory import Snapshot, Trajectory
 
 KINDS = ("curve", "surface", "trajectory")
-_DTYPES = ("float32", "float64")
+_DTYPES = ("float32", "float64", "bfloat16")
+
+_RECALIBRATE = "recalibrate"
 
 # Room around a path or around snapshots, as a share of their extent on either side.
 _MARGIN = 0.25
@@ -30,7 +34,11 @@ _INTERPOLATION_MARGIN = 0.5
 
 
 def objective_of(
-    run: Trajectory, *, data: str | os.PathLike[str] | None = None, other_data: bool = False
+    run: Trajectory,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    other_data: bool = False,
+    device: str = "cpu",
 ) -> Objective:
     """Rebuild the objective of a trajectory from what its file says: built-in problems only.
 
@@ -38,6 +46,7 @@ def objective_of(
         run: The trajectory.
         data: The folder of the data, for problems that need one.
         other_data: Go on if the data are not those of the training.
+        device: Where to compute, as in `Objective`.
 
     Returns:
         The objective, with the penalty of the training.
@@ -51,7 +60,7 @@ def objective_of(
             where=run.path,
             mend="build the Objective in Python and call landscape.evaluate",
         )
-    objective = problems.build(run.problem, run.problem_args, seed=run.seed or 0, data=data)
+    objective = problems.build(run.problem, run.problem_args, seed=run.seed or 0, data=data, device=device)
     trained_on = run.training.get("data")
     if trained_on is not None and trained_on != objective.data_digest("train") and not other_data:
         raise LandscapeError(
@@ -78,11 +87,14 @@ class Slice:
         normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``.
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
         seed: Draws random directions.
-        bn: ``"frozen"`` or ``"interpolate"``, for planes through snapshots.
+        bn: ``"frozen"``; ``"interpolate"``, for planes through snapshots; ``"recalibrate"`` or
+            ``"recalibrate:EXAMPLES"``.
         splits: ``"train"``, ``"test"`` or both; empty is both for a curve and train otherwise.
         metrics: What to measure; empty is the loss, and the error where there is one.
-        dtype: ``"float32"``, ``"float64"``; None is the model's own.
+        dtype: ``"float32"``, ``"float64"``, ``"bfloat16"``; None is the model's own.
         engine: ``"auto"`` or an engine's name.
+        tune: What is not to be chosen by timing, such as ``"batch_size=64,rewrite=no"``.
+        memory: What evaluation may take, such as ``"4GB"``; None is a quarter of what is free.
     """
 
     kind: str = "surface"
@@ -98,13 +110,14 @@ class Slice:
     metrics: Sequence[str] = field(default_factory=tuple)
     dtype: str | None = None
     engine: str = "auto"
+    tune: str | None = None
+    memory: str | None = None
 
     def __post_init__(self) -> None:
         choices = {
             "kind": KINDS,
             "normalize": projection.NORMALIZATIONS,
             "one_d": projection.ONE_D_POLICIES,
-            "bn": projection.BUFFER_POLICIES,
             "dtype": (*_DTYPES, None),
             "engine": ENGINES,
         }
@@ -113,12 +126,18 @@ class Slice:
             for name, known in choices.items()
             if getattr(self, name) not in known
         ]
+        policies = (*projection.BUFFER_POLICIES, _RECALIBRATE)
+        if self.bn.partition(":")[0] not in policies or self.bn.startswith(tuple(f"{p}:" for p in policies[:-1])):
+            faults.append(f"unknown bn '{self.bn}', {did_you_mean(self.bn, policies)}")
         faults += self._faults_of_the_plane()
         if self.seed < 0:
             faults.append(f"the seed must not be negative, got {self.seed}")
         if faults:
             raise LandscapeError("; ".join(faults))
         grid(self.points, self.radius)
+        parse_settings(self.tune)
+        if self.memory is not None:
+            parse_memory(self.memory)
 
     def _faults_of_the_plane(self) -> list[str]:
         if self.plane is not None and self.plane not in ("random", "pca") and not self.snapshots:
@@ -147,6 +166,7 @@ def slice_of(
     *,
     save: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    notify: Callable[[Plan], None] | None = None,
 ) -> Surface:
     """Evaluate a slice of a trajectory's landscape.
 
@@ -156,6 +176,7 @@ def slice_of(
         wanted: What to draw.
         save: A surface file to write and to resume from.
         progress: Called with (points done, points in all).
+        notify: Called with the plan of the evaluation, before it starts.
 
     Returns:
         The slice, ready to be rendered.
@@ -176,10 +197,14 @@ def slice_of(
         splits=splits,
         save=save,
         engine=wanted.engine,
+        tune=wanted.tune,
+        memory=wanted.memory,
+        bn=wanted.bn if wanted.bn.startswith(_RECALIBRATE) else None,
         dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
         path=(walk, projected) if projected is not None and wanted.kind == "trajectory" else None,
         provenance=_provenance(run, snapshot),
         progress=progress,
+        notify=notify,
     )
 
 
@@ -195,7 +220,7 @@ def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane:
 def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
     chosen = [run[run.index_of(step)] for step in wanted.snapshots]
     through = projection.line_through if len(chosen) == 2 else projection.plane_through
-    plane = through(*chosen, buffers=wanted.bn)
+    plane = through(*chosen, buffers="frozen" if wanted.bn.startswith(_RECALIBRATE) else wanted.bn)
     names = [f"step {snapshot.step}" for snapshot in chosen]
     for mark, name in zip(plane.meta["marks"], names, strict=True):
         mark["label"] = name

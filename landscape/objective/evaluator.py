@@ -14,6 +14,7 @@ from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import losses
 from landscape.objective.data import Split, Tree
+from landscape.objective.devices import precision
 from landscape.objective.flat import gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.rewriting import rewritten
@@ -85,6 +86,7 @@ class Evaluator:
         layout: The layout of the model.
         starts: Where each parameter starts in its vector.
         weight_decay: The coefficient of the penalty.
+        device: Where it computes.
         batches: Split -> its micro-batches, (inputs, targets) each.
         rewrites: What was rewritten, name -> how often; empty where nothing was.
     """
@@ -107,6 +109,7 @@ class Evaluator:
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
         self.weight_decay = weight_decay
+        self.device = device
         self.tuning = tuning
         self.cut(tuning.batch_size)
         state = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
@@ -123,7 +126,9 @@ class Evaluator:
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
             made = rewritten(self.model, self._first_batch()[0])
-            if made is not None:
+            if made is None:
+                self.tuning = replace(tuning, rewrite=False)
+            else:
                 self._call, self._refresh, self.rewrites = made.call, made.refresh, made.counts
         if tuning.compiled:
             self._call = torch.compile(self._call, dynamic=False)
@@ -278,7 +283,7 @@ class Evaluator:
         Returns:
             Split -> what `estimates` averages.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), precision(self.device, self.tuning.tf32):
             penalty = self._penalty() if {"penalty", "total"} & set(metrics) else None
             return {split: self._run_split(split, "error" in metrics, penalty, batches) for split in splits}
 

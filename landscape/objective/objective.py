@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Split, as_split
+from landscape.objective.devices import pick_device
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.means import Estimate
 from landscape.objective.probe import require_deterministic
@@ -39,7 +40,7 @@ class Objective:
         unit: The unit of the loss; ``"nats"`` for cross-entropies.
         problem: The name of the problem this was built from, if any.
         problem_args: The options that rebuild it.
-        device: Where to compute.
+        device: Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         batch_size: Examples per forward pass; None chooses.
 
     Raises:
@@ -80,7 +81,7 @@ class Objective:
         self.data: dict[str, Split] = {"train": as_split(train, "train")}
         if test is not None:
             self.data["test"] = as_split(test, "test")
-        self.device = torch.device(device)
+        self.device = pick_device(device)
         self._batch_size = batch_size
         self._residents: weakref.WeakValueDictionary[Any, Split] = weakref.WeakValueDictionary()
         self._native = self.evaluator()

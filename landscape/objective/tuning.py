@@ -16,6 +16,7 @@ class Tuning:
         channels_last: Lay images out with the channels innermost.
         rewrite: Use the exact rewrites of `rewriting`: normalisation folded, activations fused.
         compiled: Let torch.compile make the kernels.
+        tf32: Let a CUDA device round the inputs of products to 10 bits.
     """
 
     batch_size: int
@@ -23,6 +24,7 @@ class Tuning:
     channels_last: bool = False
     rewrite: bool = False
     compiled: bool = False
+    tf32: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -23,6 +23,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Objective, Tuning
 from landscape.objective.chain import Chain, Linear, chain_of
 from landscape.objective.data import Split, tree_map
+from landscape.objective.devices import precision
 from landscape.objective.evaluator import Raw, RawPoint
 from landscape.projection import Plane
 from landscape.surface.moving import Mover
@@ -119,9 +120,8 @@ class Batched:
             size = -(-size // 2)
 
     def _run(self, points: Sequence[Point]) -> list[RawPoint]:
-        with torch.inference_mode():
-            device = next(iter(self._origin.values())).device
-            coordinates = torch.tensor(points, dtype=torch.float64, device=device)
+        with torch.inference_mode(), precision(self._evaluator.device, self.tuning.tf32):
+            coordinates = torch.tensor(points, dtype=torch.float64)
             weights = self._weights(points)
             penalties = self._penalties(weights) if {"penalty", "total"} & set(self._metrics) else None
             parts = {split: self._run_split(split, weights, coordinates) for split in self._splits}

@@ -79,7 +79,7 @@ def choice_from(identity: Mapping[str, Any]) -> Choice:
 
 _TUNING = {item.name for item in fields(Tuning)}
 SETTINGS = (*sorted(_TUNING), "streams", "chunk")
-_BOOLEANS = {"channels_last", "rewrite", "compiled"}
+_BOOLEANS = {"channels_last", "rewrite", "compiled", "tf32"}
 _WORDS = {"yes": True, "no": False, "true": True, "false": False}
 
 

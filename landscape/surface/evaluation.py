@@ -123,6 +123,7 @@ def evaluate(
     choice = held or made.plan.choice  # type: ignore[union-attr]
     identity = _identity(objective, plane, splits, choice, dtype, path, recalibrate)
     meta = _meta(objective, plane, splits, chosen, dtype, path, recalibrate) | dict(provenance or {})
+    meta["engine"] = choice.to_json()
     if made is not None and (dtype is not None or made.plan.seconds > _LONG_SECONDS):
         meta["dtype_error"] = dtype_error(choice, objective, plane, splits[:1], dtype, points, recalibrate)
     partial = PartialSurface.open(save, grid, names, identity, meta, _stored_directions(plane))

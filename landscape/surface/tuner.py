@@ -301,7 +301,7 @@ class Tuner:
             best, made = self._try(best, made, way)
         best, made = self._tune_batch(best, made)
         for way in ({"channels_last": not best.tuning.channels_last}, {"rewrite": False}):
-            if "channels_last" not in way or self._has_images():
+            if self._has_images() if "channels_last" in way else bool(made.rewrites):
                 best, made = self._try(best, made, way)
         return best, made
 
@@ -342,8 +342,8 @@ class Tuner:
     def _tune_batched(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
         if self._recalibrate or self._tried.get(best, 0.0) > _SMALL_POINT_SECONDS:
             return best, made
-        for chunk in (4, 16):
-            choice = replace(best, engine="batched", chunk=chunk, tuning=replace(best.tuning, rewrite=False))
+        for way in self._ways_to_batch(best):
+            choice = replace(best, engine="batched", tuning=replace(best.tuning, rewrite=False)).forced(way)
             choice = self._sized(choice.forced(self._settings))
             if choice in self._tried or not self._has_time:
                 continue
@@ -356,6 +356,17 @@ class Tuner:
             if seconds < _GAIN * self._tried.get(best, float("inf")):
                 best, made = choice, engine
         return best, made
+
+    def _ways_to_batch(self, best: Choice) -> list[dict[str, Any]]:
+        """On a CPU a layer of a micro-batch at all points should fit into its caches; a GPU takes all it gets."""
+        if self._objective.device.type != "cpu":
+            return [{"chunk": chunk} for chunk in (8, 32, 128)]
+        shared = {"threads": 1, "streams": self._cores} if self._cores > 1 else {}
+        sizes = ((4, 512), (2, 1024), (16, 128))
+        ways: list[dict[str, Any]] = [
+            {"chunk": chunk, "batch_size": min(size, self._examples), **shared} for chunk, size in sizes
+        ]
+        return [*ways, {"chunk": 4, "batch_size": min(512, self._examples), "threads": None, "streams": 1}]
 
     def _tune_compiled(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
         left = self._tried.get(best, 0.0) * len(self._points)
