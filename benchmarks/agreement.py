@@ -24,6 +24,7 @@ class Agreement:
         package: The distribution judged.
         side: Points along each axis.
         error: The largest error of a finite value, nats.
+        typical: The median of the relative errors.
         spread: Largest minus smallest loss of the truth, nats.
         findings: What is wrong, a sentence with a number each.
     """
@@ -31,6 +32,7 @@ class Agreement:
     package: str
     side: int
     error: float
+    typical: float
     spread: float
     findings: list[str] = field(default_factory=list)
 
@@ -77,14 +79,13 @@ def loss_landscapes(workload: Workload) -> Agreement:
         return truth.losses(workload, claimed).reshape(-1, side)
 
     right = at(range(side))
-    error, spread = _error(returned, right), _spread(right)
-    even, odd = _error(returned[0::2], right[0::2]), _error(returned[1::2], right[1::2])
-    shifted = _error(returned[0::2], at(range(0, side, 2), shift=1))
+    even, odd = _relative(returned[0::2], right[0::2]), _relative(returned[1::2], right[1::2])
+    shifted = _relative(returned[0::2], at(range(0, side, 2), shift=1))
     uniform = torch.cat([tensor.flatten() for tensor in d1.values()])
     findings = [
-        f"every other row is one step off along it: rows 0, 2, ... differ by up to {_nats(even)} from the loss "
-        f"at the coordinates that its source states and by {_nats(shifted)} from the loss one step further; "
-        f"rows 1, 3, ... differ by {_nats(odd)}",
+        f"every other row is one step off along it: rows 0, 2, ... have a relative error of up to {even.max():.2g} at "
+        f"the coordinates that its source states, and of {shifted.max():.1e} one step further; rows 1, 3, ... have "
+        f"{odd.max():.1e}",
         "directions are drawn from [0, 1], not about 0: the share of positive entries in the first is "
         f"{float((uniform > 0).double().mean()):.3f}",
     ]
@@ -99,7 +100,7 @@ def loss_landscapes(workload: Workload) -> Agreement:
         f"a greater 'distance' gives a smaller plane: at 1 it is {wide:.3f} norms of the weights wide, at 2 it is "
         f"{narrow:.3f}"
     )
-    return Agreement("loss-landscapes", side, error, spread, findings)
+    return _agreement("loss-landscapes", returned, right, findings)
 
 
 def _width(workload: Workload, distance: float) -> float:
@@ -148,7 +149,7 @@ def landscaper(workload: Workload) -> Agreement:
         f"{cosine:.3f}",
         _replaced(workload, side),
     ]
-    return Agreement("landscaper", side, _error(loss, right), _spread(right), findings)
+    return _agreement("landscaper", loss, right, findings)
 
 
 def _replaced(workload: Workload, side: int) -> str:
@@ -179,7 +180,7 @@ def loss_landscape_3d(workload: Workload) -> Agreement:
         f"'{name}' is a second name of a tensor: a direction of its own is drawn for it and overrides the first"
         for name in sorted(set(first) - own)
     ]
-    return Agreement("loss-landscape-3d", side, _error(returned, right), _spread(right), findings)
+    return _agreement("loss-landscape-3d", returned, right, findings)
 
 
 def _of_statistics(
@@ -211,7 +212,7 @@ def per_batch(workload: Workload) -> Agreement:
     pairs = [(float(a), float(b)) for a in np.linspace(-1, 1, side) for b in np.linspace(-1, 1, side)]
     right = truth.on_plane(workload, pairs).reshape(side, side)
     returned = peers.per_batch(workload, side)
-    return Agreement("tomgoldstein (re-implemented)", side, _error(returned, right), _spread(right))
+    return _agreement("tomgoldstein (re-implemented)", returned, right, [])
 
 
 # Distribution, or "" for what is our own -> its judge.
@@ -252,9 +253,22 @@ def _error(values: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(values - right)[both].max()) if both.any() else math.nan
 
 
-def _spread(right: np.ndarray) -> float:
+def _relative(values: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The relative errors of finite values."""
+    both = np.isfinite(values) & np.isfinite(right)
+    return np.abs(values[both] / right[both] - 1)
+
+
+def _agreement(package: str, values: np.ndarray, right: np.ndarray, findings: list[str]) -> Agreement:
     finite = right[np.isfinite(right)]
-    return float(finite.max() - finite.min()) if finite.size else math.nan
+    return Agreement(
+        package,
+        len(values),
+        _error(values, right),
+        float(np.median(_relative(values, right))),
+        float(finite.max() - finite.min()),
+        findings,
+    )
 
 
 def _nats(value: float) -> str:

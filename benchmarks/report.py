@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -142,7 +141,7 @@ def _peers(results: Sequence[Result]) -> list[str]:
     head = ("", "package and way", "grid", "ms per point", "ratio to ours (`auto`)", "ratio to bare")
     judged = [(result.name, found) for result in results for found in result.agreements]
     agreements = _table(
-        ("", "package", "grid", "largest error", "range of the losses", "error / range"),
+        ("", "package", "grid", "largest error", "range of the losses", "median relative error"),
         ((name, *_agreement(found)) for name, found in judged),
     )
     findings = "\n".join(
@@ -159,13 +158,12 @@ def _peers(results: Sequence[Result]) -> list[str]:
 
 
 def _agreement(found: Agreement) -> tuple[str, ...]:
-    share = found.error / found.spread if found.spread else math.nan
     return (
         found.package,
         f"{found.side}x{found.side}",
         f"{found.error:.2g}",
         f"{found.spread:.3g}",
-        f"{share:.1e}",
+        f"{found.typical:.1e}",
     )
 
 
