@@ -83,9 +83,9 @@ def loss_landscapes(workload: Workload) -> Agreement:
     shifted = _relative(returned[0::2], at(range(0, side, 2), shift=1))
     uniform = torch.cat([tensor.flatten() for tensor in d1.values()])
     findings = [
-        f"every other row is one step off along it: rows 0, 2, ... have a relative error of up to {even.max():.2g} at "
-        f"the coordinates that its source states, and of {shifted.max():.1e} one step further; rows 1, 3, ... have "
-        f"{odd.max():.1e}",
+        "every other row is one step off along it: rows 0, 2, ... have a relative error of up to "
+        f"{even.max():.2g} at the coordinates that its source states, and of {shifted.max():.1e} one step on; "
+        f"rows 1, 3, ... have {odd.max():.1e}",
         "directions are drawn from [0, 1], not about 0: the share of positive entries in the first is "
         f"{float((uniform > 0).double().mean()):.3f}",
     ]
