@@ -1,10 +1,17 @@
 # make demo   from nothing to pictures in figures/demo/
 # make test   from nothing through all tests
+# make bench  speed against the bare limit and other packages, into benchmarks/RESULTS.md
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_INSTALLED := $(BENCH_VENV)/.installed
+# landscaper needs topopy, which declares numpy < 2 and nevertheless runs with numpy 2; nglpy, which topopy needs,
+# declares packages that it does not import. So pip may not look at what these three declare: the rest of it is in
+# the extra "bench".
+UNRESOLVED := landscaper==1.3.1 topopy==1.0.4 nglpy==1.1.7
 
-.PHONY: demo test check install clean
+.PHONY: demo test check bench install clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/landscape demo
@@ -18,6 +25,9 @@ check: $(INSTALLED)
 	$(VENV)/bin/mypy -p landscape
 	$(VENV)/bin/mypy cli
 
+bench: $(BENCH_INSTALLED)
+	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGUMENTS)
+
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -25,5 +35,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
 	touch $@
 
+# The other packages are no part of this project's own environment, hence a second one.
+$(BENCH_INSTALLED): pyproject.toml constraints.txt Makefile
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(UNRESOLVED)
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
