@@ -11,7 +11,9 @@ import torch
 
 import landscape as ls
 from benchmarks.workloads import Workload
-from landscape.surface.engine import ENGINES, Engine, make_engine
+from landscape.surface.engine import ENGINES
+from landscape.surface.evaluation import grid_points
+from landscape.surface.tuner import Made, Plan, Tuner
 
 Point = tuple[float, float]
 
@@ -25,16 +27,17 @@ def engines() -> tuple[str, ...]:
 
 
 @functools.cache
-def _engine(workload: Workload, name: str, dtype: torch.dtype | None, points: tuple[Point, ...]) -> Engine:
-    """An engine that has run once: what is prepared or compiled at first use is not counted."""
-    engine = make_engine(name, workload.objective, workload.plane, _SPLITS, _METRICS, dtype)
-    list(engine.evaluate(points))
-    return engine
+def _made(workload: Workload, name: str, dtype: torch.dtype | None) -> Made:
+    """An engine that was chosen for the whole grid and has run once: what is compiled first is not counted."""
+    points = tuple(grid_points(workload.grid))
+    made = Tuner(workload.objective, workload.plane, _SPLITS, _METRICS, dtype, points).choose(name)
+    list(made.engine.evaluate(points[:8]))
+    return made
 
 
 def forget() -> None:
     """Let go of the engines and their copies of the data."""
-    _engine.cache_clear()
+    _made.cache_clear()
 
 
 def time_per_point(
@@ -55,22 +58,29 @@ def time_per_point(
     Raises:
         LandscapeError: If the engine cannot evaluate this workload.
     """
-    made = _engine(workload, engine, dtype, tuple(points))
+    made = _made(workload, engine, dtype)
     start = time.perf_counter()
-    estimates = list(made.evaluate(points))
+    estimates = list(made.engine.evaluate(points))
     elapsed = time.perf_counter() - start
     values = np.array([estimate[_KEY].mean for estimate in estimates])
-    return elapsed / len(points), values, None
+    return elapsed / len(points), values, made.plan.seconds_per_point
 
 
 def chosen(workload: Workload, engine: str, points: Sequence[Point], dtype: torch.dtype | None = None) -> str:
     """The name that the engine of `time_per_point` gives itself: what ``"auto"`` chose."""
-    made = _engine(workload, engine, dtype, tuple(points))
-    return f"{made.name}, micro-batch {made.batch_size}"
+    return _made(workload, engine, dtype).plan.describe().split(";")[0]
 
 
 def full_grid_seconds(workload: Workload, engine: str) -> tuple[float, float | None]:
     """The time of the whole grid through the public function, set-up included, and what was foreseen."""
+    foreseen: list[Plan] = []
     start = time.perf_counter()
-    ls.evaluate(workload.objective, workload.plane, workload.grid, metrics="loss", engine=engine)
-    return time.perf_counter() - start, None
+    ls.evaluate(
+        workload.objective,
+        workload.plane,
+        workload.grid,
+        metrics="loss",
+        engine=engine,
+        notify=foreseen.append,
+    )
+    return time.perf_counter() - start, foreseen[0].seconds

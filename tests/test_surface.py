@@ -300,7 +300,9 @@ def test_a_line_takes_one_side_of_a_square_grid(objective, mlp):
 def test_grid_and_plane_must_agree(objective, mlp):
     with pytest.raises(LandscapeError, match=r"^grid and plane differ in dimension; got 1; expected 2$"):
         evaluate(objective, random_plane(mlp), grid(5, dims=1))
-    with pytest.raises(LandscapeError, match=r"^engine: unknown engine 'fast'; choose from auto, sequential, batched$"):
+    with pytest.raises(
+        LandscapeError, match=r"^engine: unknown engine 'fast'; choose from auto, sequential, batched$"
+    ):
         evaluate(objective, random_plane(mlp), grid(5), engine="fast")
     surface = evaluate(objective, random_plane(mlp), grid(2))
     with pytest.raises(LandscapeError, match=r"^the surface has no field 'loss'; it has train_error, train_loss$"):

@@ -24,7 +24,7 @@ from landscape.objective import Estimate, Evaluator, Objective, Tuning
 from landscape.objective.chain import Chain, Linear, chain_of
 from landscape.objective.data import Split, tree_map
 from landscape.objective.devices import precision
-from landscape.objective.evaluator import Raw, RawPoint
+from landscape.objective.evaluator import Raw, RawPoint, private_copy
 from landscape.projection import Plane
 from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
@@ -81,16 +81,17 @@ class Batched:
         self._origin = _named(self._evaluator, self._mover.origin)
         self._moving = [name for name in self._origin if any(bool(move[name].any()) for move in self._moves)]
         self._data = {name: self._evaluator.data(name) for name in splits}
-        self._program = self._make_program()
-        # The evaluator is only read, so the workers are nothing but places in the queue.
-        self._workers = list(range(streams))
+        self._workers = self._programs(streams)
 
-    def _make_program(self) -> Program:
+    def _programs(self, streams: int) -> list[Program]:
+        """One for each stream; the evaluator itself is only read."""
         inputs = next(iter(self._data.values())).inputs
         chain = chain_of(self._evaluator.model, tree_map(lambda tensor: tensor[:2], inputs))
         if chain is not None and self._evaluator.by_examples:
-            return _ChainProgram(chain, self._data, self._origin, self._moves)
-        return _MappedProgram(self._evaluator.model, self._data, self._moving)
+            return [_ChainProgram(chain, self._data, self._origin, self._moves)] * streams
+        # A functional call puts its weights into the module for as long as it lasts: each stream needs its own.
+        models = [self._evaluator.model, *(private_copy(self._evaluator.model) for _ in range(streams - 1))]
+        return [_MappedProgram(model, self._data, self._moving) for model in models]
 
     @property
     def tuning(self) -> Tuning:
@@ -103,7 +104,7 @@ class Batched:
         for done in in_order(self._chunk, self._workers, chunks, self.tuning.threads):
             yield from done
 
-    def _chunk(self, worker: int, points: Sequence[Point]) -> list[dict[str, Estimate]]:
+    def _chunk(self, program: Program, points: Sequence[Point]) -> list[dict[str, Estimate]]:
         # The last chunk may be short; the same number of points always takes the same kernels.
         padded = [*points, *[points[-1]] * (self.chunk - len(points))]
         size = len(padded)
@@ -111,7 +112,7 @@ class Batched:
             try:
                 raw: list[RawPoint] = []
                 for start in range(0, len(padded), size):
-                    raw += self._run(padded[start : start + size])
+                    raw += self._run(program, padded[start : start + size])
                 return [self._evaluator.estimates(one, self._metrics) for one in raw[: len(points)]]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -119,12 +120,12 @@ class Batched:
             make_room(size)
             size = -(-size // 2)
 
-    def _run(self, points: Sequence[Point]) -> list[RawPoint]:
+    def _run(self, program: Program, points: Sequence[Point]) -> list[RawPoint]:
         with torch.inference_mode(), precision(self._evaluator.device, self.tuning.tf32):
             coordinates = torch.tensor(points, dtype=torch.float64)
             weights = self._weights(points)
             penalties = self._penalties(weights) if {"penalty", "total"} & set(self._metrics) else None
-            parts = {split: self._run_split(split, weights, coordinates) for split in self._splits}
+            parts = {split: self._run_split(program, split, weights, coordinates) for split in self._splits}
         return [
             {
                 split: Raw(
@@ -162,13 +163,15 @@ class Batched:
                 sums.append((held.double() ** 2).flatten(1).sum(1))
         return self._evaluator.weight_decay / 2 * torch.stack(sums).sum(0)
 
-    def _run_split(self, split: str, weights: Stacks, points: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _run_split(
+        self, program: Program, split: str, weights: Stacks, points: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         losses: list[Tensor] = []
         missed: list[Tensor] = []
         start = 0
         for _, targets in self._evaluator.batches[split]:
             stop = min(start + self.tuning.batch_size, self._data[split].count)
-            outputs = self._program.outputs(split, start, stop, weights, points)
+            outputs = program.outputs(split, start, stop, weights, points)
             loss, wrong = self._score(split, outputs, targets)
             losses.append(loss)
             if wrong is not None:

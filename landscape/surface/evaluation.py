@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Objective
@@ -114,7 +115,7 @@ def evaluate(
     names = [f"{split}_{metric}" for split in splits for metric in chosen]
     settings = parse_settings(tune)
     limit = None if memory is None else parse_memory(memory)
-    points = _points(grid)
+    points = grid_points(grid)
     tuner = Tuner(
         objective, plane, splits, chosen, dtype, points, memory=limit, recalibrate=recalibrate, settings=settings
     )
@@ -168,7 +169,7 @@ def _held_choice(save: str | os.PathLike[str] | None, engine: str, settings: Map
     return asked if engine in ("auto", held.engine) and asked.to_json() == held.to_json() else None
 
 
-def _points(grid: Grid) -> list[tuple[float, ...]]:
+def grid_points(grid: Grid) -> list[tuple[float, ...]]:
     """All points of a grid, row after row."""
     axes = [grid.x] if grid.y is None else [grid.y, grid.x]
     return [tuple(map(float, reversed(point))) for point in itertools.product(*axes)]
@@ -203,25 +204,42 @@ class _Centre:
 
 def _fill(partial: PartialSurface, worker: Engine, grid: Grid, centre: _Centre, progress: Progress | None) -> None:
     """Compute what is missing; a row is written when its last point is there."""
-    columns = len(grid.x)
-    missing = [int(place) for place in np.flatnonzero(~partial.done)]
-    points = _points(grid)
-    finished = partial.done.size - len(missing)
-    computed = worker.evaluate([points[place] for place in missing if not centre.is_at(points[place])])
+    columns, points = len(grid.x), grid_points(grid)
+    places = _whole_chunks(~partial.done.ravel(), [centre.is_at(point) for point in points], worker.chunk)
+    finished = int(partial.done.sum())
+    computed = worker.evaluate([points[place] for place in places if not centre.is_at(points[place])])
     row = 0
     try:
-        for place in missing:
+        for place in places:
             if place // columns != row:
                 partial.flush(row)
                 row = place // columns
             there = centre.is_at(points[place])
+            finished += not partial.done.flat[place]
             partial.put(row, place % columns, centre.estimates() if there else next(computed))
-            finished += 1
             if progress is not None:
                 progress(finished, partial.done.size)
     finally:
         computed.close()
         partial.flush(row)
+
+
+def _whole_chunks(missing: NDArray[np.bool_], apart: Sequence[bool], chunk: int) -> list[int]:
+    """The places to compute, in order: what is missing, and what shares a chunk with it.
+
+    The last bits of a point may depend on its neighbours in a chunk, so a chunk always has the same ones.
+
+    Args:
+        missing: Shape (points,).
+        apart: Which places belong to no chunk.
+        chunk: Places per chunk.
+    """
+    chunked = [place for place in range(len(missing)) if not apart[place]]
+    places = [place for place in range(len(missing)) if apart[place] and missing[place]]
+    for start in range(0, len(chunked), chunk):
+        together = chunked[start : start + chunk]
+        places += together if missing[together].any() else []
+    return sorted(places)
 
 
 def _walk(objective: Objective, plane: Plane, run: Walk, projected: Projected, split: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -348,8 +349,11 @@ class Tuner:
             if choice in self._tried or not self._has_time:
                 continue
             try:
-                engine = self._build(choice)
-                seconds = self._time(choice, engine)
+                with warnings.catch_warnings():
+                    # Operations that are mapped one by one are slow, which shows in the time.
+                    warnings.filterwarnings("ignore", "There is a performance drop")
+                    engine = self._build(choice)
+                    seconds = self._time(choice, engine)
             except (LandscapeError, RuntimeError):
                 # Whatever cannot be mapped over weights is evaluated point by point.
                 return best, made
