@@ -17,7 +17,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, Engine, build, plain_choice
-from landscape.surface.memory import SHARE, bytes_per_example, free_memory
+from landscape.surface.memory import KERNELS, SHARE, bytes_per_example, free_memory
 from landscape.surface.sequential import Point, Sequential
 
 # What takes less is not worth choosing for, and so always gets the same bits.
@@ -33,6 +33,8 @@ _GAIN = 0.95
 _COMPILE_SECONDS = 20.0
 # Beyond that many examples per micro-batch nothing gains on a CPU.
 _LARGEST_BATCH = {"cpu": 2048, "cuda": 65536, "mps": 8192}
+# Rather one stream less than micro-batches below that.
+_LEAST_BATCH = 8
 # Several points at once pay where one alone does not fill the machine.
 _SMALL_POINT_SECONDS = 0.05
 
@@ -207,11 +209,11 @@ class Tuner:
             plain = replace(choice.tuning, rewrite=False, compiled=False)
             self._per_example = bytes_per_example(self._objective.evaluator(self._dtype, plain), self._metrics)
         while self._predict(choice) > self._memory:
-            if choice.tuning.batch_size > 1:
+            if choice.tuning.batch_size > (_LEAST_BATCH if choice.streams > 1 else 1):
                 size = choice.tuning.batch_size // 2
                 choice = replace(choice, tuning=replace(choice.tuning, batch_size=size))
             elif choice.streams > 1:
-                full = min(self._examples, self._objective.default_tuning().batch_size)
+                full = self._objective.default_tuning().batch_size
                 choice = replace(
                     choice, streams=choice.streams - 1, tuning=replace(choice.tuning, batch_size=full)
                 )
@@ -231,7 +233,7 @@ class Tuner:
         """Bytes beside the model and the data as they are."""
         weights = self._parameters * self._itemsize
         # Origin and directions once; per stream the weights, their folded copy, and a kernel's reordered ones.
-        fixed = (1 + self._directions) * weights
+        fixed = (1 + self._directions) * weights + choice.streams * KERNELS
         batch = min(choice.tuning.batch_size, self._examples)
         if self._recalibrate:
             batch = max(batch, 128)
