@@ -33,7 +33,7 @@ def _trajectory(file: str) -> dict[str, Any]:
 
 
 def _surface(file: str) -> dict[str, Any]:
-    from landscape.surface.store import describe_surface
+    from landscape.surface.summary import describe_surface
 
     return describe_surface(file)
 

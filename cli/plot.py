@@ -10,12 +10,14 @@ import click
 
 from landscape import LandscapeError
 
+from .coordinates import coordinates
 from .shared import Interrupted, data_option, json_option, print_json, progress_bar
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 _FOR_TRAJECTORIES = (
     *("at", "plane", "points", "radius", "normalize", "one_d", "seed"),
-    *("bn", "dtype", "engine", "save_surface"),
+    *("bn", "dtype", "engine", "save_surface", "repeats", "subset"),
+    *("x_range", "y_range", "x_values", "y_values"),
 )
 
 
@@ -30,12 +32,18 @@ _FOR_TRAJECTORIES = (
 )
 @click.option("--at", metavar="STEP", help="The snapshot at the centre: a step, or last. [default: last]")
 @click.option("--plane", help="random, pca, or snapshots:STEP,STEP[,STEP]. [default: random]")
-@click.option("--points", type=int, help="Points along each axis. [default: 51]")
+@click.option("--points", metavar="N|NXxNY", help="Points along each axis, as 41 or 41x21. [default: 51]")
 @click.option(
     "--radius",
     type=float,
     help="Half the width, in units of the directions; paths: times what fits. [default: 1]",
 )
+@click.option("--x-range", metavar="LOW:HIGH", help="Of the first axis, instead of the radius.")
+@click.option("--y-range", metavar="LOW:HIGH", help="Of the second axis, instead of the radius.")
+@click.option("--x-values", metavar="A,B,...", help="All coordinates of the first axis, increasing.")
+@click.option("--y-values", metavar="A,B,...", help="All coordinates of the second axis, increasing.")
+@click.option("--repeats", type=int, metavar="K", help="K random lines or planes: median, band, statistics.")
+@click.option("--subset", type=int, metavar="N", help="N examples of each split; the error it costs is said.")
 @click.option("--normalize", help="filter, layer, weight or none. [default: filter]")
 @click.option("--one-d", help="Biases and gains: ignore (they stay) or norm. [default: ignore]")
 @click.option("--seed", type=int, help="Draws random directions. [default: 0]")
@@ -110,6 +118,7 @@ def _evaluated(
     from landscape.trajectory import open_trajectory
 
     save = wanted.pop("save_surface", None)
+    wanted = coordinates(wanted)
     slice_wanted = Slice(**wanted, splits=(split,) if split else ())
     if save is not None:
         require_writable(save, [".h5", ".hdf5"])
@@ -150,7 +159,7 @@ def describe(surface: Any) -> dict[str, Any]:
     import numpy as np
 
     from landscape import render
-    from landscape.surface.store import summarise
+    from landscape.surface.summary import summarise
 
     meta = dict(surface.meta)
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done

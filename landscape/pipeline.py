@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from landscape import problems, projection
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.projection import Plane, Projected
+from landscape.projection import Plane, Projected, Repeats
 from landscape.surface import Grid, Surface, evaluate, grid
+from landscape.surface.axes import Coordinates
 from landscape.surface.engine import ENGINES
 from landscape.surface.evaluation import Progress
 from landscape.trajectory import Snapshot, Trajectory
@@ -72,7 +73,9 @@ class Slice:
         kind: ``"curve"``, ``"surface"`` or ``"trajectory"``.
         at: The step at the centre, or ``"last"``; a trajectory is drawn up to it.
         plane: ``"random"``, ``"pca"``, or ``"snapshots:A,B[,C]"``: two steps for a curve, three for a surface.
-        points: Points along each axis.
+        points: Points along each axis; of a surface also (nx, ny).
+        x: Of the first axis instead of the radius: a tuple (low, high), or all coordinates as a list.
+        y: Of the second axis, likewise.
         radius: Half the width, in units of the directions; on planes through a path or through snapshots, a
             multiple of what shows them with a margin.
         normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``.
@@ -83,12 +86,14 @@ class Slice:
         metrics: What to measure; empty is the loss, and the error where there is one.
         dtype: ``"float32"``, ``"float64"``; None is the model's own.
         engine: ``"auto"`` or an engine's name.
+        repeats: So many random lines or planes of the seeds seed, seed + 1, ... side by side; None is one.
+        subset: So many examples of each split instead of all; see `Objective.subset`.
     """
 
     kind: str = "surface"
     at: int | str = "last"
     plane: str | None = None
-    points: int = 51
+    points: int | tuple[int, int] = 51
     radius: float = 1.0
     normalize: str = "filter"
     one_d: str = "ignore"
@@ -98,6 +103,10 @@ class Slice:
     metrics: Sequence[str] = field(default_factory=tuple)
     dtype: str | None = None
     engine: str = "auto"
+    x: Coordinates | None = None
+    y: Coordinates | None = None
+    repeats: int | None = None
+    subset: int | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -113,12 +122,15 @@ class Slice:
             for name, known in choices.items()
             if getattr(self, name) not in known
         ]
-        faults += self._faults_of_the_plane()
+        faults += self._faults_of_the_plane() + self._faults_of_the_axes()
         if self.seed < 0:
             faults.append(f"the seed must not be negative, got {self.seed}")
         if faults:
             raise LandscapeError("; ".join(faults))
-        grid(self.points, self.radius)
+        if self.repeats is not None:
+            projection.require_repeats(self.repeats)
+        dims = 1 if self.kind == "curve" else 2
+        grid(self.points, self.radius, x=self.x, y=self.y if dims > 1 else None, dims=dims)
 
     def _faults_of_the_plane(self) -> list[str]:
         if self.plane is not None and self.plane not in ("random", "pca") and not self.snapshots:
@@ -131,6 +143,16 @@ class Slice:
         if self.snapshots and len(self.snapshots) != needed:
             return [f"a {self.kind} goes through {needed} snapshots, got {len(self.snapshots)}"]
         return []
+
+    def _faults_of_the_axes(self) -> list[str]:
+        faults = []
+        if self.kind == "curve" and not isinstance(self.points, int):
+            faults.append(f"a curve has one axis, got {'x'.join(map(str, self.points))} points")
+        if self.kind == "curve" and self.y is not None:
+            faults.append("a curve has one axis, got coordinates of y")
+        if self.repeats is not None and (self.kind == "trajectory" or self.plane not in (None, "random")):
+            faults.append("repeats are of random lines or planes, leave the others out")
+        return faults
 
     @property
     def snapshots(self) -> list[str]:
@@ -166,7 +188,9 @@ def slice_of(
     index = run.index_of(wanted.snapshots[0] if wanted.snapshots else wanted.at)
     snapshot, walk = run[index], run[: index + 1]
     plane = _plane(run, walk, wanted)
-    projected = projection.project_path(plane, walk) if plane.kind == "pca" else None
+    projected = None
+    if isinstance(plane, Plane) and plane.kind == "pca":
+        projected = projection.project_path(plane, walk)
     splits = tuple(wanted.splits) or (objective.splits if wanted.kind == "curve" else ("train",))
     return evaluate(
         objective,
@@ -178,18 +202,22 @@ def slice_of(
         engine=wanted.engine,
         dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
         path=(walk, projected) if projected is not None and wanted.kind == "trajectory" else None,
+        subset=wanted.subset,
         provenance=_provenance(run, snapshot),
         progress=progress,
     )
 
 
-def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane:
+def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane | Repeats:
     if wanted.snapshots:
         return _plane_through(run, wanted)
     if wanted.kind == "trajectory" or wanted.plane == "pca":
         return projection.pca_plane(walk)
+    options: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
+    if wanted.repeats is not None:
+        return Repeats(walk[-1], wanted.repeats, dims=1 if wanted.kind == "curve" else 2, **options)
     make = projection.random_line if wanted.kind == "curve" else projection.random_plane
-    return make(walk[-1], normalize=wanted.normalize, seed=wanted.seed, one_d=wanted.one_d)
+    return make(walk[-1], **options)
 
 
 def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
@@ -206,15 +234,16 @@ def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
     return plane
 
 
-def _grid(plane: Plane, projected: Projected | None, wanted: Slice) -> Grid:
+def _grid(plane: Plane | Repeats, projected: Projected | None, wanted: Slice) -> Grid:
     if projected is not None:
         return _grid_around(projected.coordinates, wanted)
-    if "marks" not in plane.meta:
-        return grid(wanted.points, wanted.radius, dims=plane.dims)
+    marks = plane.meta.get("marks") if isinstance(plane, Plane) else None
+    if marks is None:
+        return grid(wanted.points, wanted.radius, x=wanted.x, y=wanted.y, dims=plane.dims)
     if plane.dims == 1:
         half = wanted.radius * (0.5 + _INTERPOLATION_MARGIN)
-        return grid(wanted.points, x=(0.5 - half, 0.5 + half), dims=1)
-    return _grid_around(np.array([[mark["x"], mark["y"]] for mark in plane.meta["marks"]]), wanted)
+        return grid(wanted.points, x=(0.5 - half, 0.5 + half) if wanted.x is None else wanted.x, dims=1)
+    return _grid_around(np.array([[mark["x"], mark["y"]] for mark in marks]), wanted)
 
 
 def _grid_around(places: NDArray[np.float64], wanted: Slice) -> Grid:
@@ -222,7 +251,9 @@ def _grid_around(places: NDArray[np.float64], wanted: Slice) -> Grid:
     low, high = places.min(axis=0), places.max(axis=0)
     half = wanted.radius * float((high - low).max()) * (0.5 + _MARGIN)
     x, y = ((float(middle - half), float(middle + half)) for middle in (low + high) / 2)
-    return grid(wanted.points, x=x, y=y)
+    return grid(
+        wanted.points, x=x if wanted.x is None else wanted.x, y=y if wanted.y is None else wanted.y, dims=2
+    )
 
 
 def _provenance(run: Trajectory, snapshot: Snapshot) -> dict[str, Any]:

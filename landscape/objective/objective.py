@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective.data import Split, as_split
+from landscape.objective.data import Split, as_split, draw
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.probe import require_deterministic
 from landscape.params import Weights, layout_of, resolve
@@ -77,6 +77,7 @@ class Objective:
         self.data: dict[str, Split] = {"train": as_split(train, "train")}
         if test is not None:
             self.data["test"] = as_split(test, "test")
+        self._available = {name: split.count for name, split in self.data.items()}
         self._device = torch.device(device)
         self._batch_size = batch_size
         self._native = self.evaluator()
@@ -106,6 +107,44 @@ class Objective:
         other.weight_decay = weight_decay
         other._native = other.evaluator()
         return other
+
+    def subset(self, n: int, seed: int = 0, *, splits: Sequence[str] | None = None) -> Objective:
+        """The same objective on n examples of each split, drawn without replacement; the model is shared.
+
+        Every example of a split gets a uniform number from a Philox stream (NumPy) of which
+        ``sha256("<seed>/<split>")`` is the key; the n smallest are kept, in the order of the data. So the
+        same seed gives the same examples, and those of a smaller n are among those of a larger.
+
+        Args:
+            n: How many, at least 2.
+            seed: A number that is not negative.
+            splits: Which splits are cut; the others stay whole. By default all.
+
+        Returns:
+            The objective on the subset.
+
+        Raises:
+            LandscapeError: If n is less than 2, or a split has fewer examples.
+
+        Example:
+            >>> x, y = torch.eye(4), torch.tensor([0, 1, 2, 3])
+            >>> whole = Objective(nn.Linear(4, 4), loss=nn.functional.cross_entropy, train=(x, y))
+            >>> whole.subset(3).examples(["train"])
+            {'train': {'used': 3, 'available': 4}}
+        """
+        chosen = self.splits if splits is None else tuple(splits)
+        self.require(chosen, ())
+        if seed < 0:
+            raise LandscapeError("must not be negative", where="seed", got=seed)
+        other = copy.copy(self)
+        other.data = self.data | {name: draw(self.data[name], n, seed, name) for name in chosen}
+        other._digests = {name: found for name, found in self._digests.items() if name not in chosen}
+        other._native = other.evaluator()
+        return other
+
+    def examples(self, splits: Iterable[str]) -> dict[str, dict[str, int]]:
+        """How many examples of each split are used, and how many there are."""
+        return {name: {"used": self.data[name].count, "available": self._available[name]} for name in splits}
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -15,8 +14,9 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import HasWeights, digest
-from landscape.projection import Plane, Projected
+from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
+from landscape.surface.axes import REPEAT, axis_names
 from landscape.surface.engine import Engine, make_engine
 from landscape.surface.store import PartialSurface
 from landscape.surface.values import Grid, Path, Surface
@@ -38,11 +38,12 @@ class Walk(Protocol):
 
 def evaluate(
     objective: Objective,
-    plane: Plane,
+    plane: Plane | Repeats,
     grid: Grid,
     *,
     metrics: Sequence[str] | str | None = None,
     splits: Sequence[str] | str = ("train",),
+    subset: int | None = None,
     save: str | os.PathLike[str] | None = None,
     engine: str = "auto",
     dtype: torch.dtype | None = None,
@@ -57,10 +58,12 @@ def evaluate(
 
     Args:
         objective: What to evaluate.
-        plane: Where.
+        plane: Where; of `Repeats` every plane, side by side along a leading axis.
         grid: At which coordinates; of a square grid a line takes one side.
         metrics: What to measure; None is the loss, and the error where there is one.
         splits: On which data.
+        subset: So many examples of each split instead of all, the same at all points: those that
+            `Objective.subset` draws with seed 0.
         save: A file to write, row after row. If it holds a part of the same slice, only missing points are
             computed, and it ends bit for bit as if it had never been interrupted.
         engine: ``"auto"`` or ``"sequential"``.
@@ -74,8 +77,8 @@ def evaluate(
         The slice.
 
     Raises:
-        LandscapeError: If grid and plane differ in dimension, a metric or split does not exist, or the
-            file holds another slice.
+        LandscapeError: If grid and plane differ in dimension, a metric or split does not exist, a split has
+            fewer examples than the subset, or the file holds another slice.
     """
     splits = (splits,) if isinstance(splits, str) else tuple(splits)
     metrics = (metrics,) if isinstance(metrics, str) else metrics
@@ -85,39 +88,76 @@ def evaluate(
     objective.require(splits, chosen)
     if save is not None:
         require_writable(save)
-    if plane.dims == 1 and grid.y is not None and np.array_equal(grid.x, grid.y):
-        grid = Grid(grid.x)
-    if len(grid.shape) != plane.dims:
-        raise LandscapeError("grid and plane differ in dimension", got=len(grid.shape), expected=plane.dims)
-    worker = make_engine(engine, objective, plane, splits, chosen, dtype)
+    if subset is not None:
+        objective = objective.subset(subset, splits=splits)
+    grid = _grid_of(plane, grid, path is not None)
+    first = plane[0] if isinstance(plane, Repeats) else plane
+    worker = make_engine(engine, objective, first, splits, chosen, dtype)
     names = [f"{split}_{metric}" for split in splits for metric in chosen]
-    identity = _identity(objective, plane, splits, worker, dtype, path)
-    meta = _meta(objective, plane, splits, chosen, dtype, path) | dict(provenance or {})
-    partial = PartialSurface.open(save, grid, names, identity, meta, _stored_directions(plane))
+    identity = _identity(objective, first, splits, worker, dtype, path)
+    meta = _meta(objective, first, splits, chosen, dtype, path) | dict(provenance or {})
+    directions = _stored_directions(first)
+    if isinstance(plane, Repeats):
+        drawn, directions = _directions_of(plane)
+        identity |= {"directions": drawn, "repeats": len(plane)}
+        meta["plane"] = {**meta["plane"], "repeats": len(plane)}
+    partial = PartialSurface.open(save, grid, names, identity, meta, directions)
     if partial.finished is not None:
         return partial.finished
-    _fill(partial, worker, grid, progress)
-    walked = None if path is None else _walk(objective, plane, *path, splits[0])
+
+    def engine_of(index: int) -> Engine:
+        if index == 0 or not isinstance(plane, Repeats):
+            return worker
+        return make_engine(engine, objective, plane[index], splits, chosen, dtype)
+
+    _fill(partial, engine_of, grid, progress)
+    walked = None if path is None else _walk(objective, first, *path, splits[0])
     return partial.finish(walked)
 
 
-def _fill(partial: PartialSurface, worker: Engine, grid: Grid, progress: Progress | None) -> None:
-    rows = 1 if grid.y is None else len(grid.y)
-    total = rows * len(grid.x)
-    finished = int(partial.done.sum())
-    for row in range(rows):
-        missing = [column for column in range(len(grid.x)) if not partial.done.reshape(rows, -1)[row, column]]
-        points = [
-            (float(grid.x[c]),) if grid.y is None else (float(grid.x[c]), float(grid.y[row])) for c in missing
-        ]
-        try:
-            for column, estimates in zip(missing, worker.evaluate(points), strict=True):
-                partial.put(row, column, estimates)
-                finished += 1
-                if progress is not None:
-                    progress(finished, total)
-        finally:
-            partial.flush(row)
+def _grid_of(plane: Plane | Repeats, grid: Grid, has_path: bool) -> Grid:
+    """The grid in the dimension of the plane, with an axis for repeats."""
+    if plane.dims == 1 and grid.dims == 2 and np.array_equal(grid.x, grid.y):  # type: ignore[arg-type]
+        grid = Grid(grid.x)
+    if grid.dims != plane.dims:
+        raise LandscapeError("grid and plane differ in dimension", got=grid.dims, expected=plane.dims)
+    if not isinstance(plane, Repeats):
+        return grid
+    if has_path:
+        raise LandscapeError("a path lies in one plane", where="path", got=f"{len(plane)} planes")
+    return grid.repeated(plane.seeds)
+
+
+def _fill(
+    partial: PartialSurface, engine_of: Callable[[int], Engine], grid: Grid, progress: Progress | None
+) -> None:
+    """Compute what is missing, row after row; the engine of a plane is made when a row of it needs one."""
+    missing = ~partial.done.reshape(-1, len(grid.x))
+    finished, total = int(partial.done.sum()), partial.done.size
+    planes = 1 if grid.repeat is None else len(grid.repeat)
+    for plane, rows in enumerate(np.split(np.arange(len(missing)), planes)):
+        if not missing[rows].any():
+            continue
+        worker = engine_of(plane)
+        for row in rows.tolist():
+            columns = np.flatnonzero(missing[row]).tolist()
+            points = _points(grid, row - int(rows[0]), columns)
+            try:
+                for column, estimates in zip(columns, worker.evaluate(points), strict=True):
+                    partial.put(row, column, estimates)
+                    finished += 1
+                    if progress is not None:
+                        progress(finished, total)
+            finally:
+                partial.flush(row)
+
+
+def _points(grid: Grid, row: int, columns: Sequence[int]) -> list[tuple[float, ...]]:
+    """The coordinates (x, y, z, ...) of some columns of a row, which is counted within its plane."""
+    outer = [axis for name, axis in grid.axes.items() if name not in ("x", REPEAT)]
+    place = np.unravel_index(row, [len(axis) for axis in outer])
+    rest = [float(axis[i]) for axis, i in zip(outer, place, strict=True)][::-1]
+    return [(float(grid.x[column]), *rest) for column in columns]
 
 
 def _walk(objective: Objective, plane: Plane, run: Walk, projected: Projected, split: str) -> Path:
@@ -193,7 +233,7 @@ def _meta(
         "equal_aspect": plane.meta["equal_aspect"],
         **({"bn": plane.meta.get("bn", "frozen")} if _has_statistics(plane) else {}),
         "dtype": _dtype_name(plane, dtype),
-        "examples": {split: objective.data[split].count for split in splits},
+        "examples": objective.examples(splits),
     }
 
 
@@ -204,17 +244,30 @@ def _has_statistics(plane: Plane) -> bool:
 
 def _stored_directions(plane: Plane) -> dict[str, dict[str, Any]]:
     """The directions as arrays under x, y, ...; none where they are large and their seed draws them again."""
-    size = sum(tensor.numel() for direction in plane.directions for tensor in direction.values())
-    if plane.kind == "random" and size > _LARGEST_STORED_DIRECTION:
+    if plane.kind == "random" and _size(plane) > _LARGEST_STORED_DIRECTION:
         return {}
-    axes = itertools.chain("xyz", (f"d{i}" for i in itertools.count(4)))
+    names = axis_names(plane.dims)
+    return {axis: _arrays(direction) for axis, direction in zip(names, plane.directions, strict=True)}
+
+
+def _directions_of(planes: Repeats) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The digest of the directions of all repeats, and the directions under repeat0/x, ... if they are small."""
+    said = hashlib.sha256()
+    stored: dict[str, dict[str, Any]] = {}
+    for index, plane in enumerate(planes):
+        said.update(" ".join(digest(direction) for direction in plane.directions).encode())
+        if _size(plane) * len(planes) <= _LARGEST_STORED_DIRECTION:
+            stored |= {f"repeat{index}/{axis}": own for axis, own in _stored_directions(plane).items()}
+    return said.hexdigest(), stored
+
+
+def _size(plane: Plane) -> int:
+    return sum(tensor.numel() for direction in plane.directions for tensor in direction.values())
+
+
+def _arrays(direction: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    double = any(tensor.dtype == torch.float64 for tensor in direction.values())
     return {
-        axis: {name: tensor.detach().cpu().float().numpy() for name, tensor in direction.items()}
-        if not _is_double(direction)
-        else {name: tensor.detach().cpu().numpy() for name, tensor in direction.items()}
-        for axis, direction in zip(axes, plane.directions, strict=False)
+        name: (tensor.detach().cpu() if double else tensor.detach().cpu().float()).numpy()
+        for name, tensor in direction.items()
     }
-
-
-def _is_double(direction: Mapping[str, torch.Tensor]) -> bool:
-    return any(tensor.dtype == torch.float64 for tensor in direction.values())
