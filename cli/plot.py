@@ -11,6 +11,7 @@ import click
 from landscape import LandscapeError
 
 from .coordinates import coordinates
+from .findings import finding_lines, findings
 from .shared import Interrupted, data_option, json_option, print_json, progress_bar
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
@@ -175,6 +176,7 @@ def describe(surface: Any) -> dict[str, Any]:
         "dtype": meta.get("dtype"),
         "center": _center(surface),
         "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
+        **findings(surface),
     }
     if surface.path is not None:
         gap = np.abs(surface.path.loss - surface.path.plane_loss)
@@ -190,16 +192,18 @@ def describe(surface: Any) -> dict[str, Any]:
 
 def _center(surface: Any) -> dict[str, float] | None:
     """The values where all coordinates are 0, if the grid has that point."""
-    axes = [surface.x] if surface.y is None else [surface.y, surface.x]
+    one = surface if surface.repeat is None else surface.at(repeat=surface.repeat[0])
+    axes = list(one.axes.values())
     places = [abs(axis).argmin() for axis in axes]
     if any(axis[place] != 0 for axis, place in zip(axes, places, strict=True)):
         return None
-    return {name: float(values[tuple(places)]) for name, values in surface.fields.items()}
+    return {name: float(values[tuple(places)]) for name, values in one.fields.items()}
 
 
 def report(document: dict[str, Any]) -> list[str]:
     """The same in a few lines for a person."""
-    shape = " x ".join(map(str, reversed(document["shape"])))
+    one_plane = document["shape"][1:] if "repeats" in document else document["shape"]
+    shape = " x ".join(map(str, reversed(one_plane)))
     lines = [
         f"{document['picture']}: {document['kind']} of {document['problem']} at step {document['step']}, {shape}"
     ]
@@ -213,6 +217,7 @@ def report(document: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {name:<12} {numbers['nan']} points are NaN, {numbers['inf']} infinite; drawn as masked"
             )
+    lines += finding_lines(document)
     moved = document["plane"].get("report")
     if moved:
         lines.append(

@@ -124,10 +124,21 @@ def plane_axes(surface: Surface) -> tuple[Array, Array]:
     """The coordinates (nx,) and (ny,) of a 2-D slice.
 
     Raises:
-        LandscapeError: If the slice is 1-D.
+        LandscapeError: If the slice is 1-D, has more than two axes, or repeats.
     """
     if surface.y is None:
         raise LandscapeError("a plane slice is needed here", got="a line", mend="draw it with curve")
+    if surface.more:
+        names = list(reversed(surface.axes))
+        raise LandscapeError(
+            "a map has two axes", got=", ".join(names), mend=f"choose a plane with .at({names[2]}=...)"
+        )
+    if surface.repeat is not None:
+        raise LandscapeError(
+            "a map shows one plane",
+            got=f"{len(surface.repeat)} repeats",
+            mend="draw them with picture, or choose one with .at(repeat=...)",
+        )
     return surface.x, surface.y
 
 

@@ -100,7 +100,7 @@ def evaluate(
     if isinstance(plane, Repeats):
         drawn, directions = _directions_of(plane)
         identity |= {"directions": drawn, "repeats": len(plane)}
-        meta["plane"] = {**meta["plane"], "repeats": len(plane)}
+        meta |= _repeated_meta(meta, plane)
     partial = PartialSurface.open(save, grid, names, identity, meta, directions)
     if partial.finished is not None:
         return partial.finished
@@ -259,6 +259,15 @@ def _directions_of(planes: Repeats) -> tuple[str, dict[str, dict[str, Any]]]:
         if _size(plane) * len(planes) <= _LARGEST_STORED_DIRECTION:
             stored |= {f"repeat{index}/{axis}": own for axis, own in _stored_directions(plane).items()}
     return said.hexdigest(), stored
+
+
+def _repeated_meta(meta: Mapping[str, Any], planes: Repeats) -> dict[str, Any]:
+    """What is said of the first plane, as it holds for all."""
+    about = {key: value for key, value in meta["plane"].items() if key != "cosine"}
+    axes = [dict(own) for own in meta["axes"]]
+    if planes.dims == 1:
+        axes[0]["label"] = "random direction"
+    return {"plane": {**about, "repeats": len(planes)}, "axes": axes}
 
 
 def _size(plane: Plane) -> int:

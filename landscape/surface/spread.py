@@ -242,7 +242,9 @@ def summarise_repeats(surface: Surface) -> dict[str, Any]:
         LandscapeError: If the slice has no repeats.
     """
     if surface.repeat is None:
-        raise LandscapeError("these statistics need repeats", got="one plane", mend="evaluate random_lines")
+        raise LandscapeError(
+            "these statistics need repeats", got="one plane", mend="evaluate random_lines or random_planes"
+        )
     return {
         "repeats": len(surface.repeat),
         "seeds": [int(seed) for seed in surface.repeat],

@@ -118,6 +118,10 @@ def _read(file: h5py.File) -> _Stored:
     if not isinstance(complete, np.bool_) or (complete and not done.all()):
         raise ValueError("attribute 'complete' is not what 'done' says")
 
+    for name, values in named_axes(**axes).items():
+        if not len(values) or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+            raise ValueError(f"dataset '{name}' does not increase")
+
     def computed(name: str) -> Array:
         # A writer that was killed may have left values that it had not yet marked as done.
         return np.where(done, _numbers(file, name, "f", shape), np.nan)
