@@ -121,6 +121,9 @@ def everything() -> dict[str, Callable[[], Figure]]:
             line(), plane(), travelled(), {"test_error": 0.029, "explained": [0.9]}
         ),
         "picture": lambda: render.picture(plane(), view="both"),
+        "a flat map": lambda: render.contour(
+            Surface(np.arange(5.0), np.arange(2.0), {"a": np.eye(2, 5)}, meta=META)
+        ),
         "repeats": lambda: render.picture(fan()),
         "repeated planes": lambda: render.picture(bundle(), view="both"),
     }
@@ -521,8 +524,8 @@ def test_every_line_is_thin_and_grey_and_their_median_thick() -> None:
         "training median",
         "test median",
         "trained weights (step 1800)",
-        "single lines",
-        "10–90 % of 5",
+        "5 lines",
+        "10–90 %",
     ]
     medians = {line.get_label(): line for line in top.lines}
     surface = fan()

@@ -34,7 +34,7 @@ from landscape.render.labels import (
     with_notes,
 )
 from landscape.render.legend import legend_above
-from landscape.render.repeats import caption_of, draw_lines, line_handles
+from landscape.render.repeats import STATISTICS, caption_of, draw_lines, line_handles
 from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.style import ONE_COLUMN, Sheet
 
@@ -81,7 +81,8 @@ def curve(
         _panel(surface, next(iter(panels.values())), ax, set())
         name_axes(ax, surface.meta, flat=False)
         return page(ax)
-    sheet = Sheet(ONE_COLUMN, 1.0 + 1.5 * len(panels), rc)
+    height = 1.0 + 1.5 * len(panels) + (0.0 if surface.repeat is None else STATISTICS)
+    sheet = Sheet(ONE_COLUMN, height, rc)
     with sheet.styled():
         stack(surface, panels, sheet)
         if surface.repeat is None:
