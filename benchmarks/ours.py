@@ -12,7 +12,7 @@ import torch
 import landscape as ls
 from benchmarks.workloads import Workload
 from landscape.surface.engine import ENGINES
-from landscape.surface.evaluation import grid_points
+from landscape.surface.filling import grid_points
 from landscape.surface.tuner import Made, Plan, Tuner
 
 Point = tuple[float, float]

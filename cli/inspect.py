@@ -33,7 +33,7 @@ def _trajectory(file: str) -> dict[str, Any]:
 
 
 def _surface(file: str) -> dict[str, Any]:
-    from landscape.surface.store import describe_surface
+    from landscape.surface.summary import describe_surface
 
     return describe_surface(file)
 
@@ -73,12 +73,39 @@ def _surface_lines(file: str, document: dict[str, Any]) -> list[str]:
         f"{file}: surface, schema {document['schema']}",
         f"  kind        {document['kind']} of {document['problem'] or '(own code)'} at step {document['step']}",
         f"  grid        {shape}, {document['done']} of {document['points']} computed",
+        *(f"  {name:<11} {_axis(axis)}" for name, axis in reversed(document["axes"].items())),
+        *_repeats(document),
         "  fields" + " " * 15 + "min        max   NaN   inf",
     ]
     for name, numbers in document["fields"].items():
         low, high = _number(numbers["min"]), _number(numbers["max"])
         lines.append(f"    {name:<14} {low:>10} {high:>10} {numbers['nan']:>5} {numbers['inf']:>5}")
     return lines
+
+
+def _axis(axis: dict[str, Any]) -> str:
+    spacing = "evenly spaced" if axis["even"] else "not evenly spaced"
+    return f"{axis['points']} from {_number(axis['low'])} to {_number(axis['high'])}, {spacing}"
+
+
+def _repeats(document: dict[str, Any]) -> list[str]:
+    spread = document.get("repeats")
+    if spread is None:
+        return []
+    what = "lines" if len(document["axes"]) == 1 else "planes"
+    lines = [f"  repeats     {spread['repeats']} random {what} of direction seeds {_seeds(spread['seeds'])}"]
+    for name, found in spread["fields"].items():
+        bent = found["curvature"]
+        known = found["directions"] - bent["unknown"]
+        lines.append(
+            f"    {name:<14} curvature positive along {bent['positive']} of {known} directions, "
+            f"negative along {bent['negative']}"
+        )
+    return lines
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}"
 
 
 def _number(value: float | None) -> str:

@@ -10,6 +10,8 @@ import click
 
 from landscape import LandscapeError
 
+from .coordinates import coordinates
+from .findings import finding_lines, findings
 from .shared import Interrupted, data_option, json_option, print_json, progress_bar
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
@@ -17,7 +19,8 @@ _SUFFIXES = [".png", ".pdf", ".svg"]
 _SHORT_SECONDS = 2.0
 _FOR_TRAJECTORIES = (
     *("at", "plane", "points", "radius", "normalize", "one_d", "seed"),
-    *("bn", "dtype", "engine", "tune", "memory", "device", "save_surface"),
+    *("bn", "dtype", "engine", "tune", "memory", "device", "save_surface", "repeats", "subset"),
+    *("x_range", "y_range", "x_values", "y_values"),
 )
 
 
@@ -32,12 +35,18 @@ _FOR_TRAJECTORIES = (
 )
 @click.option("--at", metavar="STEP", help="The snapshot at the centre: a step, or last. [default: last]")
 @click.option("--plane", help="random, pca, or snapshots:STEP,STEP[,STEP]. [default: random]")
-@click.option("--points", type=int, help="Points along each axis. [default: 51]")
+@click.option("--points", metavar="N|NXxNY", help="Points along each axis, as 41 or 41x21. [default: 51]")
 @click.option(
     "--radius",
     type=float,
     help="Half the width, in units of the directions; paths: times what fits. [default: 1]",
 )
+@click.option("--x-range", metavar="LOW:HIGH", help="Of the first axis, instead of the radius.")
+@click.option("--y-range", metavar="LOW:HIGH", help="Of the second axis, instead of the radius.")
+@click.option("--x-values", metavar="A,B,...", help="All coordinates of the first axis, increasing.")
+@click.option("--y-values", metavar="A,B,...", help="All coordinates of the second axis, increasing.")
+@click.option("--repeats", type=int, metavar="K", help="K random lines or planes: median, band, statistics.")
+@click.option("--subset", type=int, metavar="N", help="N examples of each split; the error it costs is said.")
 @click.option("--normalize", help="filter, layer, weight or none. [default: filter]")
 @click.option("--one-d", help="Biases and gains: ignore (they stay) or norm. [default: ignore]")
 @click.option("--seed", type=int, help="Draws random directions. [default: 0]")
@@ -124,6 +133,7 @@ def _evaluated(
 
     save = wanted.pop("save_surface", None)
     device = wanted.pop("device", "auto")
+    wanted = coordinates(wanted)
     slice_wanted = Slice(**wanted, splits=(split,) if split else ())
     if save is not None:
         require_writable(save, [".h5", ".hdf5"])
@@ -170,7 +180,7 @@ def describe(surface: Any) -> dict[str, Any]:
     import numpy as np
 
     from landscape import render
-    from landscape.surface.store import summarise
+    from landscape.surface.summary import summarise
 
     meta = dict(surface.meta)
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
@@ -188,6 +198,7 @@ def describe(surface: Any) -> dict[str, Any]:
         "engine": meta.get("engine"),
         "center": _center(surface),
         "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
+        **findings(surface),
     }
     if surface.path is not None:
         gap = np.abs(surface.path.loss - surface.path.plane_loss)
@@ -203,16 +214,18 @@ def describe(surface: Any) -> dict[str, Any]:
 
 def _center(surface: Any) -> dict[str, float] | None:
     """The values where all coordinates are 0, if the grid has that point."""
-    axes = [surface.x] if surface.y is None else [surface.y, surface.x]
+    one = surface if surface.repeat is None else surface.at(repeat=surface.repeat[0])
+    axes = list(one.axes.values())
     places = [abs(axis).argmin() for axis in axes]
     if any(axis[place] != 0 for axis, place in zip(axes, places, strict=True)):
         return None
-    return {name: float(values[tuple(places)]) for name, values in surface.fields.items()}
+    return {name: float(values[tuple(places)]) for name, values in one.fields.items()}
 
 
 def report(document: dict[str, Any]) -> list[str]:
     """The same in a few lines for a person."""
-    shape = " x ".join(map(str, reversed(document["shape"])))
+    one_plane = document["shape"][1:] if "repeats" in document else document["shape"]
+    shape = " x ".join(map(str, reversed(one_plane)))
     lines = [
         f"{document['picture']}: {document['kind']} of {document['problem']} at step {document['step']}, {shape}"
     ]
@@ -232,6 +245,7 @@ def report(document: dict[str, Any]) -> list[str]:
             f"  {document['dtype']} is within {error['largest_relative']:.1e} of float64 (relative, at "
             f"{error['points']} points on {error['examples']} examples)"
         )
+    lines += finding_lines(document)
     moved = document["plane"].get("report")
     if moved:
         lines.append(

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from landscape.projection import pca_plane as pca_plane
     from landscape.projection import plane_through as plane_through
     from landscape.projection import random_line as random_line
+    from landscape.projection import random_lines as random_lines
     from landscape.projection import random_plane as random_plane
+    from landscape.projection import random_planes as random_planes
     from landscape.surface import Surface as Surface
     from landscape.surface import evaluate as evaluate
     from landscape.surface import grid as grid
@@ -50,7 +52,9 @@ _HOME = {
     "pca_plane": ("landscape.projection", "pca_plane"),
     "plane_through": ("landscape.projection", "plane_through"),
     "random_line": ("landscape.projection", "random_line"),
+    "random_lines": ("landscape.projection", "random_lines"),
     "random_plane": ("landscape.projection", "random_plane"),
+    "random_planes": ("landscape.projection", "random_planes"),
 }
 _ROOMS = ("pipeline", "problems", "projection", "render", "training")
 __all__ = [
@@ -70,7 +74,9 @@ __all__ = [
     "problems",
     "projection",
     "random_line",
+    "random_lines",
     "random_plane",
+    "random_planes",
     "render",
     "training",
 ]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from landscape import problems, projection
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.projection import Plane, Projected
+from landscape.projection import Plane, Projected, Repeats
 from landscape.surface import Grid, Surface, evaluate, grid
+from landscape.surface.axes import Coordinates
 from landscape.surface.engine import ENGINES, parse_settings
 from landscape.surface.evaluation import Progress
 from landscape.surface.memory import parse_memory
@@ -81,7 +82,9 @@ class Slice:
         kind: ``"curve"``, ``"surface"`` or ``"trajectory"``.
         at: The step at the centre, or ``"last"``; a trajectory is drawn up to it.
         plane: ``"random"``, ``"pca"``, or ``"snapshots:A,B[,C]"``: two steps for a curve, three for a surface.
-        points: Points along each axis.
+        points: Points along each axis; of a surface also (nx, ny).
+        x: Of the first axis instead of the radius: a tuple (low, high), or all coordinates as a list.
+        y: Of the second axis, likewise.
         radius: Half the width, in units of the directions; on planes through a path or through snapshots, a
             multiple of what shows them with a margin.
         normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``.
@@ -95,12 +98,14 @@ class Slice:
         engine: ``"auto"`` or an engine's name.
         tune: What is not to be chosen by timing, such as ``"batch_size=64,rewrite=no"``.
         memory: What evaluation may take, such as ``"4GB"``; None is a quarter of what is free.
+        repeats: So many random lines or planes of the seeds seed, seed + 1, ... side by side; None is one.
+        subset: So many examples of each split instead of all; see `Objective.subset`.
     """
 
     kind: str = "surface"
     at: int | str = "last"
     plane: str | None = None
-    points: int = 51
+    points: int | tuple[int, int] = 51
     radius: float = 1.0
     normalize: str = "filter"
     one_d: str = "ignore"
@@ -112,6 +117,10 @@ class Slice:
     engine: str = "auto"
     tune: str | None = None
     memory: str | None = None
+    x: Coordinates | None = None
+    y: Coordinates | None = None
+    repeats: int | None = None
+    subset: int | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -129,12 +138,15 @@ class Slice:
         policies = (*projection.BUFFER_POLICIES, _RECALIBRATE)
         if self.bn.partition(":")[0] not in policies or self.bn.startswith(tuple(f"{p}:" for p in policies[:-1])):
             faults.append(f"unknown bn '{self.bn}', {did_you_mean(self.bn, policies)}")
-        faults += self._faults_of_the_plane()
+        faults += self._faults_of_the_plane() + self._faults_of_the_axes()
         if self.seed < 0:
             faults.append(f"the seed must not be negative, got {self.seed}")
         if faults:
             raise LandscapeError("; ".join(faults))
-        grid(self.points, self.radius)
+        if self.repeats is not None:
+            projection.require_repeats(self.repeats)
+        dims = 1 if self.kind == "curve" else 2
+        grid(self.points, self.radius, x=self.x, y=self.y if dims > 1 else None, dims=dims)
         parse_settings(self.tune)
         if self.memory is not None:
             parse_memory(self.memory)
@@ -150,6 +162,16 @@ class Slice:
         if self.snapshots and len(self.snapshots) != needed:
             return [f"a {self.kind} goes through {needed} snapshots, got {len(self.snapshots)}"]
         return []
+
+    def _faults_of_the_axes(self) -> list[str]:
+        faults = []
+        if self.kind == "curve" and not isinstance(self.points, int):
+            faults.append(f"a curve has one axis, got {'x'.join(map(str, self.points))} points")
+        if self.kind == "curve" and self.y is not None:
+            faults.append("a curve has one axis, got coordinates of y")
+        if self.repeats is not None and (self.kind == "trajectory" or self.plane not in (None, "random")):
+            faults.append("repeats are of random lines or planes, leave the others out")
+        return faults
 
     @property
     def snapshots(self) -> list[str]:
@@ -187,7 +209,9 @@ def slice_of(
     index = run.index_of(wanted.snapshots[0] if wanted.snapshots else wanted.at)
     snapshot, walk = run[index], run[: index + 1]
     plane = _plane(run, walk, wanted)
-    projected = projection.project_path(plane, walk) if plane.kind == "pca" else None
+    projected = None
+    if isinstance(plane, Plane) and plane.kind == "pca":
+        projected = projection.project_path(plane, walk)
     splits = tuple(wanted.splits) or (objective.splits if wanted.kind == "curve" else ("train",))
     return evaluate(
         objective,
@@ -202,19 +226,23 @@ def slice_of(
         bn=wanted.bn if wanted.bn.startswith(_RECALIBRATE) else None,
         dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
         path=(walk, projected) if projected is not None and wanted.kind == "trajectory" else None,
+        subset=wanted.subset,
         provenance=_provenance(run, snapshot),
         progress=progress,
         notify=notify,
     )
 
 
-def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane:
+def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane | Repeats:
     if wanted.snapshots:
         return _plane_through(run, wanted)
     if wanted.kind == "trajectory" or wanted.plane == "pca":
         return projection.pca_plane(walk)
+    options: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
+    if wanted.repeats is not None:
+        return Repeats(walk[-1], wanted.repeats, dims=1 if wanted.kind == "curve" else 2, **options)
     make = projection.random_line if wanted.kind == "curve" else projection.random_plane
-    return make(walk[-1], normalize=wanted.normalize, seed=wanted.seed, one_d=wanted.one_d)
+    return make(walk[-1], **options)
 
 
 def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
@@ -231,15 +259,16 @@ def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
     return plane
 
 
-def _grid(plane: Plane, projected: Projected | None, wanted: Slice) -> Grid:
+def _grid(plane: Plane | Repeats, projected: Projected | None, wanted: Slice) -> Grid:
     if projected is not None:
         return _grid_around(projected.coordinates, wanted)
-    if "marks" not in plane.meta:
-        return grid(wanted.points, wanted.radius, dims=plane.dims)
+    marks = plane.meta.get("marks") if isinstance(plane, Plane) else None
+    if marks is None:
+        return grid(wanted.points, wanted.radius, x=wanted.x, y=wanted.y, dims=plane.dims)
     if plane.dims == 1:
         half = wanted.radius * (0.5 + _INTERPOLATION_MARGIN)
-        return grid(wanted.points, x=(0.5 - half, 0.5 + half), dims=1)
-    return _grid_around(np.array([[mark["x"], mark["y"]] for mark in plane.meta["marks"]]), wanted)
+        return grid(wanted.points, x=(0.5 - half, 0.5 + half) if wanted.x is None else wanted.x, dims=1)
+    return _grid_around(np.array([[mark["x"], mark["y"]] for mark in marks]), wanted)
 
 
 def _grid_around(places: NDArray[np.float64], wanted: Slice) -> Grid:
@@ -247,7 +276,9 @@ def _grid_around(places: NDArray[np.float64], wanted: Slice) -> Grid:
     low, high = places.min(axis=0), places.max(axis=0)
     half = wanted.radius * float((high - low).max()) * (0.5 + _MARGIN)
     x, y = ((float(middle - half), float(middle + half)) for middle in (low + high) / 2)
-    return grid(wanted.points, x=x, y=y)
+    return grid(
+        wanted.points, x=x if wanted.x is None else wanted.x, y=y if wanted.y is None else wanted.y, dims=2
+    )
 
 
 def _provenance(run: Trajectory, snapshot: Snapshot) -> dict[str, Any]:

@@ -277,7 +277,32 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
         (["--radius", "1e308"], "the range of an axis must be finite and not empty"),
         (["--points", "10000000"], "a grid of so many points does not fit into memory; got 10000000; try 51"),
         (["--kind", "curve", "--view", "3d"], "--view: a curve has one view only; got 3d; leave it out"),
-        (["--points", "many"], "Invalid value for '--points': 'many' is not a valid integer."),
+        (["--points", "many"], "--points: not a number of points; got 'many'; expected 41 or 41x21"),
+        (["--points", "3x"], "--points: not a number of points; got '3x'; expected 41 or 41x21"),
+        (["--points", "3x4x5"], "--points: not a number of points; got '3x4x5'; expected 41 or 41x21"),
+        (["--points", "5x1"], "a grid needs at least 2 points along each axis; got 1; try 51"),
+        (["--points", "5x5", "--kind", "curve"], "a curve has one axis, got 5x5 points"),
+        (["--y-range", "0:1", "--kind", "curve"], "a curve has one axis, got coordinates of y"),
+        (["--x-range", "1"], "--x-range: not a range; got '1'; expected LOW:HIGH, such as -1:0.5"),
+        (["--x-range", "a:1"], "--x-range: not a number; got 'a'"),
+        (["--x-range", "1:0"], "the range of an axis must be finite and not empty; got [1.0, 0.0]"),
+        (["--y-range", "0:inf"], "the range of an axis must be finite and not empty; got [0.0, inf]"),
+        (["--x-values", "0,1,1"], "x: coordinates must increase strictly; got 1.0 after 1.0"),
+        (["--y-values", "3"], "y: an axis is a row of at least 2 coordinates; got an array of shape (1,)"),
+        (["--y-values", "1,,2"], "--y-values: not a number; got ''"),
+        (["--y-values", "1,nan"], "y: coordinates must be finite; got nan"),
+        (["--x-values", "0,1", "--x-range", "0:1"], "--x-range and --x-values exclude each other; choose one"),
+        (["--repeats", "1"], "repeats: repeats are planes to be compared; got 1; expected 2 to 1,000"),
+        (["--repeats", "3", "--plane", "pca"], "repeats are of random lines or planes, leave the others out"),
+        (
+            ["--repeats", "3", "--kind", "trajectory"],
+            "repeats are of random lines or planes, leave the others out",
+        ),
+        (["--subset", "1"], "subset: a subset needs at least 2 examples, or its error is unknown; got 1"),
+        (
+            ["--subset", "5000"],
+            "subset: the train split has 1,437 examples only; got 5,000; take fewer, or leave that split out",
+        ),
         (["--pionts", "5"], "No such option '--pionts'. Did you mean '--points'?"),
         (["--view", "2d"], "2d"),
         (["-o", "p.gif"], "gif"),
@@ -379,6 +404,80 @@ def test_a_stored_surface_cannot_be_changed_by_options(landscape, run_file, tmp_
     assert done.code == 2
     assert "--points, --seed cannot change a stored surface; give the trajectory instead" in done.err
     assert "it has train_error, train_loss" in landscape("plot", tmp_path / "s.h5", "--split", "test").err
+
+
+def test_repeats_of_a_curve_from_the_command_to_the_statistics(landscape, run_file, tmp_path):
+    options = ["--kind", "curve", "--repeats", 4, "--seed", 2, "--points", 5]
+    plot = ["plot", run_file, *options, "-o", tmp_path / "c.png", "--save-surface", tmp_path / "c.h5"]
+    said = landscape(*plot, "--json").json
+    assert said["shape"] == [4, 5]
+    assert said["repeats"]["seeds"] == [2, 3, 4, 5]
+    found = said["repeats"]["fields"]["train_loss"]
+    assert found["directions"] == 4
+    bent = found["curvature"]
+    assert bent["positive"] + bent["negative"] + bent["undecided"] + bent["unknown"] == 4
+    assert said["center"]["train_loss"] == open_trajectory(run_file).metrics["train_loss"][-1]
+    text = landscape("plot", tmp_path / "c.h5", "-o", tmp_path / "again.png").out
+    assert "4 random lines, direction seeds 2 to 5" in text
+    assert re.search(r"train_loss +curvature at the centre positive along \d of 4 directions", text)
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+    inspected = landscape("inspect", tmp_path / "c.h5")
+    assert "repeats     4 random lines of direction seeds 2 to 5" in inspected.out
+    assert "x           5 from -1 to 1, evenly spaced" in inspected.out
+    assert landscape("inspect", tmp_path / "c.h5", "--json").json["repeats"]["repeats"] == 4
+    refused = landscape("plot", tmp_path / "c.h5", "--repeats", 9, "--x-range", "0:1")
+    assert "--repeats, --x-range cannot change a stored surface" in refused.err
+
+
+def test_repeats_of_a_plane_are_drawn_without_torch(landscape, run_file, tmp_path):
+    options = ["--repeats", 2, "--points", 3, "--view", "both", "--json"]
+    done = landscape("plot", run_file, *options, "-o", tmp_path / "p.png", "--save-surface", tmp_path / "s.h5")
+    assert done.json["repeats"]["fields"]["train_loss"]["directions"] == 4
+    code = (
+        "import sys; from landscape.cli.main import main\n"
+        "try: main(['plot', sys.argv[1], '-o', sys.argv[2]])\n"
+        "except SystemExit as end: sys.exit(end.code or (3 if 'torch' in sys.modules else 0))"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "s.h5"), str(tmp_path / "b.png")]
+    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+
+
+def test_axes_of_their_own(landscape, run_file, tmp_path):
+    options = ["--points", "4x3", "--x-range", "-0.5:0", "--y-values", "-1, 0,0.25,2"]
+    done = landscape("plot", run_file, *options, "-o", tmp_path / "p.png", "--save-surface", tmp_path / "s.h5")
+    assert done.code == 0, done.err
+    surface = read_surface(tmp_path / "s.h5")
+    assert surface.x[[0, -1]].tolist() == [-0.5, 0.0]
+    assert len(surface.x) == 4
+    assert surface.y.tolist() == [-1.0, 0.0, 0.25, 2.0]
+    assert "centre" in done.out
+    assert "y           4 from -1 to 2, not evenly spaced" in landscape("inspect", tmp_path / "s.h5").out
+    assert landscape("plot", run_file, "--points", "4x3", "-o", tmp_path / "p.png", "--json").json["shape"] == [
+        3,
+        4,
+    ]
+    pca = ["--plane", "pca", "--points", "3", "--x-range", "0:1", "--json", "-o", tmp_path / "p.png"]
+    assert landscape("plot", run_file, *pca).json["shape"] == [3, 3]
+    line = ["--kind", "curve", "--plane", "snapshots:0,last", "--x-values", "0,1", "-o", tmp_path / "p.png"]
+    run = open_trajectory(run_file)
+    fields = landscape("plot", run_file, *line, "--json").json["fields"]["train_loss"]
+    assert sorted([fields["min"], fields["max"]]) == pytest.approx(
+        sorted(run.metrics["train_loss"][[0, -1]]), rel=1e-6
+    )
+
+
+def test_a_subset_and_the_error_it_costs(landscape, run_file, tmp_path):
+    options = ["--points", 3, "--subset", 500, "-o", tmp_path / "p.png"]
+    said = landscape("plot", run_file, *options, "--json").json
+    assert said["examples"] == {"train": {"used": 500, "available": 1437}}
+    assert 0 < said["subset_error"]["train_loss"] < 0.1
+    text = landscape("plot", run_file, *options).out
+    assert re.search(
+        r"  subset of 500 of 1,437 train examples: ± [\d.]+ nats on the loss, ± [\d.]+ % on the error\n", text
+    )
+    both = landscape("plot", run_file, "--kind", "curve", *options, "--json").json
+    assert both["examples"]["test"] == {"used": 360, "available": 360}
+    assert both["subset_error"].keys() >= {"train_loss"}
 
 
 def test_ctrl_c_keeps_what_is_done_and_exits_130(tmp_path):

@@ -94,6 +94,23 @@ def words(fig: Figure) -> str:
     return " | ".join(" ".join(text.get_text().split()) for text in texts if text.get_text())
 
 
+def fan(count: int = 5, **extra: object) -> Surface:
+    """Lines of unlike curvature: losses (1 + k) x^2 for k = 0, 1, ..., whose median is the middle one."""
+    x = grid(21, dims=1).x
+    loss = np.array([1e-3 + (1 + k) * x**2 for k in range(count)])
+    fields = {"train_loss": loss, "test_loss": loss + 0.5, "train_error": loss / 20, "test_error": loss / 10}
+    meta = {**META, "kind": "curve", "plane": {**PLANE, "repeats": count}}
+    return Surface(x, None, fields, meta=meta, repeat=3 + np.arange(count), **extra)  # type: ignore[arg-type]
+
+
+def bundle(count: int = 5) -> Surface:
+    """Planes of unlike height over an uneven, asymmetric grid."""
+    x, y = np.array([-1.0, -0.9, -0.5, 0.0, 2.0]), np.array([-3.0, -0.1, 0.0, 1.0])
+    loss = np.array([(1 + k) * bowl(*np.meshgrid(x, y)) for k in range(count)])
+    meta = {**META, "kind": "surface", "splits": ["train"], "plane": {**PLANE, "repeats": count}}
+    return Surface(x, y, {"train_loss": loss}, meta=meta, repeat=3 + np.arange(count))
+
+
 def everything() -> dict[str, Callable[[], Figure]]:
     return {
         "contour": lambda: render.contour(plane()),
@@ -104,6 +121,11 @@ def everything() -> dict[str, Callable[[], Figure]]:
             line(), plane(), travelled(), {"test_error": 0.029, "explained": [0.9]}
         ),
         "picture": lambda: render.picture(plane(), view="both"),
+        "a flat map": lambda: render.contour(
+            Surface(np.arange(5.0), np.arange(2.0), {"a": np.eye(2, 5)}, meta=META)
+        ),
+        "repeats": lambda: render.picture(fan()),
+        "repeated planes": lambda: render.picture(bundle(), view="both"),
     }
 
 
@@ -492,6 +514,125 @@ def test_picture_draws_what_the_file_says_it_is() -> None:
     assert [ax.name for ax in both.axes if ax.get_label() != "<colorbar>"][:2] == ["rectilinear", "3d"]
 
 
+# --- repeats and axes ------------------------------------------------------------------------------------
+
+
+def test_every_line_is_thin_and_grey_and_their_median_thick() -> None:
+    fig = render.picture(fan())
+    top, bottom = fig.axes
+    assert legend(top) == [
+        "training median",
+        "test median",
+        "trained weights (step 1800)",
+        "5 lines",
+        "10–90 %",
+    ]
+    medians = {line.get_label(): line for line in top.lines}
+    surface = fan()
+    np.testing.assert_array_equal(medians["training median"].get_ydata(), surface["train_loss"][2])
+    singles = [line for line in top.lines if str(line.get_label()).startswith("_")]
+    assert len(singles) == 10
+    for single, values in zip(singles, surface["train_loss"], strict=False):
+        np.testing.assert_array_equal(single.get_ydata(), values)
+        assert single.get_linewidth() < 0.5 < 1 < medians["training median"].get_linewidth()
+    errors = [line for line in bottom.lines if line.get_label() == "test median"]
+    np.testing.assert_allclose(errors[0].get_ydata(), 10 * surface["train_loss"][2])
+
+
+def test_the_band_is_10_to_90_percent_in_the_unit_shown() -> None:
+    bottom = render.picture(fan()).axes[1]
+    corners = bottom.collections[0].get_paths()[0].vertices
+    at_the_end = corners[corners[:, 0] == 1.0][:, 1]
+    # Losses 1 to 5 at x = 1; a 20th of them in percent: quantiles 1.4 and 4.6.
+    np.testing.assert_allclose([at_the_end.min(), at_the_end.max()], [5 * 1.401, 5 * 4.601], rtol=1e-9)
+
+
+def test_captions_of_repeats_say_how_many_which_seeds_and_what_they_found() -> None:
+    said = words(render.picture(fan()))
+    assert "5 random lines, filter-normalised, 1-D weights fixed, direction seeds 3–7" in said
+    assert "curvature of the training loss at the centre positive along 5 of 5 directions" in said
+    assert "(median 6 nats per unit²); median |asymmetry| 0" in said
+    for view in ("contour", "both", "3d"):
+        said = words(render.picture(bundle(), view=view))
+        assert "median of 5 random planes, filter-normalised, 1-D weights fixed, direction seeds 3–7" in said
+        assert "median training loss" in said
+        assert "of 10 directions" in said
+
+
+def test_a_map_of_repeats_is_their_median_and_both_adds_the_relative_width() -> None:
+    surface = bundle()
+    fig = render.picture(surface, view="both")
+    left, right = [ax for ax in fig.axes if ax.get_label() != "<colorbar>"]
+    x, y = np.meshgrid(surface.x, surface.y)
+    middle = filled(
+        render.contour(Surface(surface.x, surface.y, {"train_loss": 3 * bowl(x, y)}, meta=META)).axes[0]
+    )
+    for own, other in zip(filled(left).get_paths(), middle.get_paths(), strict=True):
+        np.testing.assert_array_equal(own.vertices, other.vertices)
+    # All planes are multiples of one: the band is (4.6 - 1.4) / 3 of the median everywhere.
+    assert "10–90 % band / median, constant" in words(fig)
+    assert filled(right).get_array() is not None
+
+
+def test_missing_repeats_are_counted_and_infinite_ones_marked_where_they_are() -> None:
+    surface = fan()
+    surface.fields["train_loss"][1, 4] = np.inf
+    surface.fields["train_loss"][2, 4] = np.inf
+    surface.fields["train_loss"][0, 7] = np.nan
+    top = render.picture(surface).axes[0]
+    assert "training infinite: 2 of 105 points" in legend(top)
+    assert "training undefined (NaN): 1 of 105 points" in legend(top)
+    (mark,) = [line for line in top.lines if line.get_label() == "training infinite: 2 of 105 points"]
+    assert list(mark.get_xdata()) == [surface.x[4]]
+
+
+def test_a_map_of_repeats_is_hatched_where_a_plane_is_not_computed() -> None:
+    surface = bundle()
+    done = np.ones(surface.values.shape, bool)
+    done[4, 3, 4] = False
+    partial = Surface(**{**surface.__dict__, "done": done})
+    assert "not computed: 1 of 20 points" in legend(render.picture(partial).axes[0])
+
+
+def test_a_picture_of_an_uneven_grid_has_its_minimum_where_the_function_has_it() -> None:
+    x = np.concatenate([np.linspace(-4, 0, 5), np.linspace(0.1, 1.5, 30)])
+    y = np.concatenate([np.linspace(-0.6, 0.6, 40), [3.0, 8.0]])
+    ax = render.contour(Surface(x, y, {"train_loss": bowl(*np.meshgrid(x, y))}, meta=META)).axes[0]
+    innermost = next(p for p in filled(ax).get_paths() if len(p.vertices))
+    centre = (innermost.vertices.min(axis=0) + innermost.vertices.max(axis=0)) / 2
+    np.testing.assert_allclose(centre, [0.6, -0.2], atol=0.06)
+    assert ax.get_xlim() == (-4.0, 1.5)
+    assert ax.get_ylim() == (-0.6, 8.0)
+
+
+def test_the_trained_weights_are_named_only_where_the_curve_holds_them() -> None:
+    x = np.array([0.5, 0.6, 2.0])
+    away = Surface(x, None, {"train_loss": x}, meta={**META, "kind": "curve"})
+    assert "trained weights" not in words(render.picture(away))
+    at_the_edge = Surface(x - 0.5, None, {"train_loss": x}, meta={**META, "kind": "curve"})
+    assert "trained weights" in words(render.picture(at_the_edge))
+
+
+def test_a_star_on_the_edge_of_a_map_is_whole() -> None:
+    ax = render.contour(Surface(np.arange(3.0), np.arange(3.0), {"train_loss": np.eye(3)}, meta=META)).axes[0]
+    (star,) = [line for line in ax.lines if line.get_marker() == "*"]
+    assert not star.get_clip_on()
+
+
+def test_a_subset_and_a_coordinate_are_said_in_the_caption() -> None:
+    counts = {"train": {"used": 500, "available": 1437}, "test": {"used": 360, "available": 360}}
+    said = render.caption({**META, "examples": counts})
+    assert "500 of 1,437 training + all test examples" in said
+    all_of_them = {"train": {"used": 9, "available": 9}}
+    assert "training data" in render.caption({**META, "splits": ["train"], "examples": all_of_them})
+    assert "direction 3 at 0.5" in render.caption({**META, "at": [{"label": "direction 3", "value": 0.5}]})
+
+
+def volume() -> Surface:
+    axes = np.arange(2.0), np.arange(3.0), np.arange(4.0)
+    return Surface(axes[0], axes[1], {"train_loss": np.ones((4, 3, 2))}, more=(axes[2],))
+
+
 # --- errors ----------------------------------------------------------------------------------------------
 
 
@@ -501,6 +642,12 @@ def test_picture_draws_what_the_file_says_it_is() -> None:
         (
             lambda: render.contour(plane(), "trian_loss"),
             "the surface has no field 'trian_loss'; did you mean 'train_loss'?",
+        ),
+        (lambda: render.picture(volume()), "a map has two axes; got x, y, z; choose a plane with .at(z=...)"),
+        (lambda: render.contour(volume()), "a map has two axes; got x, y, z; choose a plane with .at(z=...)"),
+        (
+            lambda: render.contour(bundle()),
+            "a map shows one plane; got 5 repeats; draw them with picture, or choose one with .at(repeat=...)",
         ),
         (lambda: render.contour(line()), "a plane slice is needed here; got a line; draw it with curve"),
         (lambda: render.curve(plane()), "a line slice is needed here; got a plane; draw it with contour"),
@@ -634,6 +781,7 @@ def test_nothing_is_cut_off_and_no_axis_names_overlap() -> None:
                 "surface3d",
                 "overview",
                 "picture",
+                "repeated planes",
             ):  # 3-D labels are tilted: their boxes are too large
                 assert not any(box.overlaps(other) for other in boxes[:i]), name
 
@@ -643,7 +791,8 @@ def test_neither_torch_nor_pyplot_is_imported(tmp_path: File) -> None:
 import sys, types, numpy as np, landscape.render as render
 x = np.linspace(-1, 1, 5)
 surface = types.SimpleNamespace(
-    x=x, y=x, fields={"train_loss": np.add.outer(x**2, x**2)}, standard_errors={}, done=None, meta={}, path=None
+    x=x, y=x, fields={"train_loss": np.add.outer(x**2, x**2)}, standard_errors={}, done=None, meta={}, path=None,
+    more=(), repeat=None,
 )
 render.save(render.picture(surface, view="both"), sys.argv[1])
 print("torch" in sys.modules, "matplotlib.pyplot" in sys.modules)

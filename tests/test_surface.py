@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.projection import Plane, line_through, random_line, random_plane
-from landscape.surface import evaluate, grid, read_surface
+from landscape.surface import Grid, evaluate, grid, read_surface
 from landscape.surface.values import axis
 
 
@@ -81,9 +81,26 @@ def test_li_and_others_grid_holds_0_at_index_25_with_spacing_004():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: grid((3, 4, 5)), r"^points along the axes; got \(3, 4, 5\); expected one number, or \(nx, ny\)$"),
+        (
+            lambda: grid((3, 4, 5), dims=2),
+            r"^points along the axes; got 3 numbers; expected one number, or one for each of 2 axes$",
+        ),
+        (lambda: grid(5, dims=0), r"^dims: a grid has at least 1 dimension; got 0$"),
+        (lambda: grid(5, dims=2, more=[(0, 1)]), r"^more: more axes than dimensions; got 3; expected at most 2$"),
+        (lambda: grid(5, x=[0, 0.5, 0.5]), r"^x: coordinates must increase strictly; got 0\.5 after 0\.5$"),
+        (lambda: grid(5, y=[0, np.nan]), r"^y: coordinates must be finite; got nan$"),
+        (lambda: grid(5, y=[1]), r"^y: an axis is a row of at least 2 coordinates; got an array of shape \(1,\)$"),
+        (
+            lambda: grid(5, more=[np.eye(2)]),
+            r"^z: an axis is a row of at least 2 coordinates; got an array of shape \(2, 2\)$",
+        ),
+        (lambda: grid(5, x=["a", "b"]), r"^x: coordinates must be numbers; got \['a', 'b'\]$"),
+        (lambda: Grid([0, 1], more=([0, 1],)), r"^a grid with further axes needs y; pass y, or leave more out$"),
+        (
+            lambda: grid((2**9, 2**9, 2**9)),
+            r"^a grid of so many points does not fit into memory; got \(512, 512, 512\); try 51$",
+        ),
         (lambda: grid(2.5), r"^a grid needs at least 2 points along each axis; got 2\.5; try 51$"),
-        (lambda: grid(5, x=(0, 0.5, 1)), r"^the range of an axis; got \[0, 0\.5, 1\]; expected \(low, high\)$"),
         (lambda: grid(5, 1e308), r"^the range of an axis must be finite and not empty; got"),
         (lambda: grid(1), r"^a grid needs at least 2 points along each axis; got 1; try 51$"),
         (lambda: grid(5, 0.0), r"^the radius must be positive and finite; got 0\.0; try 1$"),

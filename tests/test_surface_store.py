@@ -19,7 +19,8 @@ import pytest
 from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.surface import Grid, Path, Surface, grid, read_surface, save_surface
-from landscape.surface.store import PartialSurface, describe_surface
+from landscape.surface.store import PartialSurface
+from landscape.surface.summary import describe_surface
 
 GRID = grid((4, 3))
 IDENTITY = {"weights": "abc", "batch_size": 7}

@@ -18,7 +18,7 @@ from landscape.objective.devices import pick_device
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid, read_surface, tuner
 from landscape.surface.engine import Choice, choice_from, plain_choice
-from landscape.surface.evaluation import grid_points
+from landscape.surface.filling import grid_points
 from landscape.surface.memory import KERNELS, bytes_per_example, free_memory, parse_memory
 from landscape.surface.tuner import Plan, Tuner
 
@@ -202,7 +202,7 @@ def test_some_memory_is_free():
 
 # The growth of a fresh process while it evaluates, in MB, with few points and with many.
 GROWTH = """
-import resource, sys, json
+import sys, json
 import torch
 from torch.nn import functional as F
 import landscape as ls
@@ -220,11 +220,11 @@ tune = {"streams": 2, "threads": 1, "rewrite": True, "channels_last": True}
 ls.evaluate(tiny, ls.random_plane(small), ls.grid(2), tune=tune)
 objective = ls.Objective(model, loss=F.cross_entropy, train=(x, torch.arange(len(x)) % 10))
 plane = ls.random_plane(model)
-def resident():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1e3
-before = resident()
+def status(key):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(key)).split()[1]) / 1e3
+before = status("VmRSS")
 ls.evaluate(objective, plane, ls.grid(int(sys.argv[3])), memory=sys.argv[2], tune=tune)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before))
+print(json.dumps(status("VmHWM") - before))
 """
 
 

@@ -203,3 +203,37 @@ def _concatenate(trees: list[Tree]) -> Tree:
     if isinstance(first, tuple | list):
         return tuple(_concatenate([tree[i] for tree in trees]) for i in range(len(first)))
     return torch.cat([tree.detach() for tree in trees])
+
+
+def draw(split: Split, n: int, seed: int, name: str) -> Split:
+    """Examples of a split, drawn without replacement; see `Objective.subset`.
+
+    Args:
+        split: The data.
+        n: How many, at least 2.
+        seed: Draws them.
+        name: The name of the split, for the draw and for messages.
+
+    Returns:
+        The examples, in the order of the data.
+
+    Raises:
+        LandscapeError: If n is less than 2, or more than there are.
+    """
+    if not isinstance(n, int) or n < 2:
+        raise LandscapeError("a subset needs at least 2 examples, or its error is unknown", where="subset", got=n)
+    if n > split.count:
+        raise LandscapeError(
+            f"the {name} split has {split.count:,} examples only",
+            where="subset",
+            got=f"{n:,}",
+            mend="take fewer, or leave that split out",
+        )
+    key = hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16]
+    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+    kept = np.sort(np.argsort(stream.random(split.count), kind="stable")[:n])
+    index = torch.from_numpy(kept)
+    return Split(
+        tree_map(lambda t: t[index.to(t.device)], split.inputs),
+        tree_map(lambda t: t[index.to(t.device)], split.targets),
+    )

@@ -6,14 +6,14 @@ import copy
 import hashlib
 import re
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective.data import Split, as_split
+from landscape.objective.data import Split, as_split, draw
 from landscape.objective.devices import pick_device
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.means import Estimate
@@ -81,6 +81,7 @@ class Objective:
         self.data: dict[str, Split] = {"train": as_split(train, "train")}
         if test is not None:
             self.data["test"] = as_split(test, "test")
+        self._available = {name: split.count for name, split in self.data.items()}
         self.device = pick_device(device)
         self._batch_size = batch_size
         self._residents: weakref.WeakValueDictionary[Any, Split] = weakref.WeakValueDictionary()
@@ -131,6 +132,47 @@ class Objective:
         other._native = other.evaluator()
         return other
 
+    def subset(self, n: int, seed: int = 0, *, splits: Sequence[str] | None = None) -> Objective:
+        """The same objective on n examples of each split, drawn without replacement; the model is shared.
+
+        Every example of a split gets a uniform number from a Philox stream (NumPy) of which
+        ``sha256("<seed>/<split>")`` is the key; the n smallest are kept, in the order of the data. So the
+        same seed gives the same examples, and those of a smaller n are among those of a larger.
+
+        Args:
+            n: How many, at least 2; a split that has fewer is used whole.
+            seed: A number that is not negative.
+            splits: Which splits are cut; the others stay whole. By default all.
+
+        Returns:
+            The objective on the subset.
+
+        Raises:
+            LandscapeError: If n is less than 2, or every split has fewer examples.
+
+        Example:
+            >>> x, y = torch.eye(4), torch.tensor([0, 1, 2, 3])
+            >>> whole = Objective(nn.Linear(4, 4), loss=nn.functional.cross_entropy, train=(x, y))
+            >>> whole.subset(3).examples(["train"])
+            {'train': {'used': 3, 'available': 4}}
+        """
+        chosen = self.splits if splits is None else tuple(splits)
+        self.require(chosen, ())
+        if seed < 0:
+            raise LandscapeError("must not be negative", where="seed", got=seed)
+        fits = [name for name in chosen if isinstance(n, int) and n <= self.data[name].count]
+        other = copy.copy(self)
+        # A split that has fewer is used whole; if all have fewer, the first says so.
+        other.data = self.data | {name: draw(self.data[name], n, seed, name) for name in fits or chosen[:1]}
+        other._residents = weakref.WeakValueDictionary()
+        other._digests = {name: found for name, found in self._digests.items() if name not in chosen}
+        other._native = other.evaluator()
+        return other
+
+    def examples(self, splits: Iterable[str]) -> dict[str, dict[str, int]]:
+        """How many examples of each split are used, and how many there are."""
+        return {name: {"used": self.data[name].count, "available": self._available[name]} for name in splits}
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits: ``"train"``, and ``"test"`` where there is one."""
@@ -180,15 +222,6 @@ class Objective:
         self.require(splits, metrics)
         self._native.load(resolve(weights)[1])
         return self._native.measure(splits, metrics)
-
-    def head(self, examples: int) -> Objective:
-        """The same objective on the first examples of each split only; the model is shared."""
-        other = copy.copy(self)
-        other.data = {name: split.part(0, examples) for name, split in self.data.items()}
-        other._residents = weakref.WeakValueDictionary()
-        other._digests = {}
-        other._native = other.evaluator()
-        return other
 
     def require(self, splits: Any, metrics: Any) -> None:
         """Check names of splits and metrics.

@@ -16,6 +16,7 @@ from landscape.projection.plane import (
     random_plane,
 )
 from landscape.projection.projecting import Projected, project_path
+from landscape.projection.repeats import Repeats, random_lines, random_planes, require_repeats
 
 __all__ = [
     "BUFFER_POLICIES",
@@ -24,12 +25,16 @@ __all__ = [
     "DirectionReport",
     "Plane",
     "Projected",
+    "Repeats",
     "line_through",
     "pca_plane",
     "plane_through",
     "project_path",
     "random_direction",
     "random_line",
+    "random_lines",
     "random_plane",
+    "random_planes",
     "random_walk_null",
+    "require_repeats",
 ]

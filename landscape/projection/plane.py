@@ -132,8 +132,10 @@ def _cosine(a: Tensors, b: Tensors) -> float:
     return dot(a, b) / (norm(a) * norm(b))
 
 
-def random_plane(weights: Weights, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore") -> Plane:
-    """The plane through some weights along two random directions (Li et al. 2018).
+def random_plane(
+    weights: Weights, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore", dims: int = 2
+) -> Plane:
+    """The plane through some weights along two random directions (Li et al. 2018), or along more.
 
     The directions are not orthogonalised; their cosine, about 1 / sqrt(number of parameters), is in
     ``meta["cosine"]``.
@@ -141,13 +143,14 @@ def random_plane(weights: Weights, *, normalize: str = "filter", seed: int = 0, 
     Args:
         weights: A snapshot, a model, or a name -> tensor dictionary.
         normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``; see `random_direction`.
-        seed: Draws both directions.
+        seed: Draws the directions.
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
+        dims: How many directions; the first ones do not depend on it.
 
     Returns:
         The plane; ``meta["report"]`` says what was normalised, zeroed and skipped.
     """
-    return _random(weights, 2, normalize, seed, one_d)
+    return _random(weights, dims, normalize, seed, one_d)
 
 
 def random_line(weights: Weights, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore") -> Plane:

@@ -124,10 +124,21 @@ def plane_axes(surface: Surface) -> tuple[Array, Array]:
     """The coordinates (nx,) and (ny,) of a 2-D slice.
 
     Raises:
-        LandscapeError: If the slice is 1-D.
+        LandscapeError: If the slice is 1-D, has more than two axes, or repeats.
     """
     if surface.y is None:
         raise LandscapeError("a plane slice is needed here", got="a line", mend="draw it with curve")
+    if surface.more:
+        names = list(reversed(surface.axes))
+        raise LandscapeError(
+            "a map has two axes", got=", ".join(names), mend=f"choose a plane with .at({names[2]}=...)"
+        )
+    if surface.repeat is not None:
+        raise LandscapeError(
+            "a map shows one plane",
+            got=f"{len(surface.repeat)} repeats",
+            mend="draw them with picture, or choose one with .at(repeat=...)",
+        )
     return surface.x, surface.y
 
 
@@ -164,6 +175,9 @@ def paint(
     x, y = plane_axes(surface)
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
+    # Before anything is measured: words and ticks are fitted to what equal axes leave of the room.
+    if equal_axes(surface.meta):
+        ax.set_aspect("equal")
     handles: list[Artist] = [*hatch(ax, surface, gaps(surface, field))]
     heights = scale.forward(known(surface, shown(surface, field)))
     if np.isfinite(heights).any():
@@ -172,8 +186,6 @@ def paint(
         _lines(ax, (x, y, heights), scale, filled, avoid)
         if colorbar:
             colour_bar(ax, filled, scale, field_label(field, surface.meta, log=scale.log))
-    if equal_axes(surface.meta):
-        ax.set_aspect("equal")
     # A tick label is about half an inch wide, and two of them need a third of an inch in height.
     for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45, 0.32), strict=True):
         axis.set_major_locator(MaxNLocator(min(6, max(2, int(length / each))), steps=[1, 2, 5, 10]))
@@ -286,4 +298,5 @@ def map_height(surface: Surface, width: float) -> float:
     x, y = plane_axes(surface)
     ratio = float((y[-1] - y[0]) / (x[-1] - x[0])) if equal_axes(surface.meta) else 0.95
     # 0.68 of the width is the map, the rest labels and colour bar; 0.75 in are labels, legend and caption.
-    return 0.75 + 0.68 * width * min(max(ratio, 0.3), 1.6)
+    # Below half as high as wide, the name of the y axis would be higher than the map and cut off.
+    return 0.75 + 0.68 * width * min(max(ratio, 0.5), 1.6)

@@ -27,12 +27,14 @@ from landscape.render.labels import (
     parts,
     points,
     put_caption,
+    put_foot,
     shown,
     split_name,
     unit,
     with_notes,
 )
 from landscape.render.legend import legend_above
+from landscape.render.repeats import STATISTICS, caption_of, draw_lines, line_handles
 from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.style import ONE_COLUMN, Sheet
 
@@ -55,7 +57,8 @@ def curve(
 
     A metric whose values are positive and span more than two decades gets a logarithmic axis, and its
     label says so. Bands are plus and minus one standard error. NaN leaves a gap, with a cross at the foot;
-    an infinite value is an arrowhead at the top.
+    an infinite value is an arrowhead at the top. Of repeats every line is drawn thin and grey, with the
+    median and the band between the 10 and 90 % quantiles of each split.
 
     Args:
         surface: A 1-D slice.
@@ -78,10 +81,14 @@ def curve(
         _panel(surface, next(iter(panels.values())), ax, set())
         name_axes(ax, surface.meta, flat=False)
         return page(ax)
-    sheet = Sheet(ONE_COLUMN, 1.0 + 1.5 * len(panels), rc)
+    height = 1.0 + 1.5 * len(panels) + (0.0 if surface.repeat is None else STATISTICS)
+    sheet = Sheet(ONE_COLUMN, height, rc)
     with sheet.styled():
         stack(surface, panels, sheet)
-        put_caption(sheet, surface.meta)
+        if surface.repeat is None:
+            put_caption(sheet, surface.meta)
+        else:
+            put_foot(sheet, caption_of(surface, next(iter(panels.values()))[0], surface.meta))
     return sheet
 
 
@@ -142,10 +149,12 @@ def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> Non
     log = not is_share(fields[0]) and wants_log(np.concatenate(list(drawn.values())), LINE_DECADES)
     handles: list[Artist] = []
     for rank, (field, values) in enumerate(drawn.items()):
+        if surface.repeat is not None:
+            handles += draw_lines(ax, surface, field, f"C{rank}")
+            continue
         handles.append(_line(ax, surface.x, values, f"C{rank}", split_name(parts(field)[0])))
         _band(ax, surface, field, values, f"C{rank}")
-    grey = mpl.rcParams["axes.labelcolor"]
-    zero = ax.axvline(0.0, color=grey, lw=0.7, ls=(0, (4, 2)), zorder=1, label=centre_label(surface.meta))
+    centre = _centre(ax, surface)
     ax.set_xlim(surface.x[0], surface.x[-1])
     if log:
         ax.set_yscale("log")
@@ -154,9 +163,21 @@ def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> Non
     ax.locator_params(axis="x", nbins=5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_ylabel(fit_label(_y_label(fields, surface, log), inches(ax)[1], points(ax.yaxis.label)))
-    handles += [zero, *_band_handle(surface, fields), *_mark_gaps(ax, surface, fields)]
+    if surface.repeat is None:
+        handles += [*centre, *_band_handle(surface, fields)]
+    else:
+        handles += [*centre, *line_handles(surface)]
+    handles += _mark_gaps(ax, surface, fields)
     legend_above(ax, [handle for handle in handles if handle.get_label() not in said])
     said.update(str(handle.get_label()) for handle in handles)
+
+
+def _centre(ax: Axes, surface: Surface) -> list[Artist]:
+    """A dashed line at the trained weights, where the slice holds them."""
+    if not surface.x[0] <= 0 <= surface.x[-1]:
+        return []
+    look: dict[str, Any] = {"color": mpl.rcParams["axes.labelcolor"], "lw": 0.7, "ls": (0, (4, 2)), "zorder": 1}
+    return [ax.axvline(0.0, label=centre_label(surface.meta), **look)]
 
 
 def _line(ax: Axes, x: Array, values: Array, colour: str, label: str) -> Artist:
@@ -188,7 +209,7 @@ def _mark_gaps(ax: Axes, surface: Surface, fields: list[str]) -> list[Artist]:
     for rank, field in enumerate(fields):
         for gap in gaps(surface, field):
             marker, height = _GAP_MARKS[gap.name]
-            where = surface.x[gap.mask]
+            where = surface.x[gap.mask.reshape(-1, len(surface.x)).any(axis=0)]
             label = gap.label if len(fields) == 1 else f"{split_name(parts(field)[0])} {gap.label}"
             look: dict[str, Any] = {"color": f"C{rank}", "ls": "none", "ms": 3.5, "mew": 0.8, "label": label}
             ax.plot(

@@ -101,7 +101,8 @@ def field_label(field: str, meta: Mapping[str, Any], *, log: bool = False) -> st
         >>> field_label("test_error", {})
         'test error (%)'
     """
-    return with_notes(field_name(field), unit(meta, parts(field)[1]), "log scale" if log else "")
+    name = f"{meta.get('statistic') or ''} {field_name(field)}".strip()
+    return with_notes(name, unit(meta, parts(field)[1]), "log scale" if log else "")
 
 
 def field_name(field: str) -> str:
@@ -183,17 +184,27 @@ def caption(meta: Mapping[str, Any]) -> str:
 
 def caption_parts(meta: Mapping[str, Any]) -> list[str]:
     """The parts of a caption, without those that are not known."""
-    splits = " + ".join(split_name(split) for split in meta.get("splits") or [])
     said = [
         str(meta.get("problem") or ""),
         _when(meta),
         _plane_words(meta),
         _told(meta, "seed", "training seed {}"),
-        f"{splits} data" if splits else "",
+        _data_words(meta),
         _told(meta, "bn", "BatchNorm {}"),
         str(meta.get("dtype") or ""),
     ]
     return [part for part in said if part]
+
+
+def _data_words(meta: Mapping[str, Any]) -> str:
+    """Which data, and how many of their examples if not all."""
+    splits = [str(split) for split in meta.get("splits") or []]
+    counts = meta.get("examples") or {}
+    cut = [s for s in splits if isinstance(counts.get(s), Mapping) and counts[s]["used"] < counts[s]["available"]]
+    if cut:
+        said = [f"{counts[s]['used']:,} of {counts[s]['available']:,} {split_name(s)}" for s in cut]
+        return " + ".join([*said, *(f"all {split_name(s)}" for s in splits if s not in cut)]) + " examples"
+    return " + ".join(map(split_name, splits)) + " data" if splits else ""
 
 
 def _told(meta: Mapping[str, Any], key: str, words: str) -> str:
@@ -211,7 +222,7 @@ def _plane_words(meta: Mapping[str, Any]) -> str:
     if not kind:
         return ""
     shape = "line" if meta.get("kind") == "curve" else "plane"
-    said = [_PLANES.get(kind, f"{kind} {{}}").format(shape)]
+    said = [_repeat_words(meta, _PLANES.get(kind, f"{kind} {{}}").format(shape), plane.get("repeats"))]
     # A PCA or snapshot plane has unit or given vectors; "not normalised" would only raise a question there.
     norm = plane.get("normalize")
     if norm and (norm != "none" or kind == "random"):
@@ -219,13 +230,25 @@ def _plane_words(meta: Mapping[str, Any]) -> str:
         if kind == "random" and plane.get("one_d") == "ignore":
             said.append("1-D weights fixed")
     if kind == "random" and plane.get("seed") is not None:
-        said.append(f"direction seed {plane['seed']}")
+        last = plane["seed"] + (plane.get("repeats") or 1) - 1
+        said.append(
+            f"direction seeds {plane['seed']}–{last}" if plane.get("repeats") else f"direction seed {last}"
+        )
     if kind == "pca" and plane.get("explained_variance_ratio"):
         said.append(_held(plane))
     # Directions this far from orthogonal visibly shear what is drawn on square axes.
     if abs(plane.get("cosine") or 0.0) > 0.1:
         said.append(f"directions at cosine {plane['cosine']:.2f}")
+    said += [f"{place['label']} at {place['value']:.4g}" for place in meta.get("at") or []]
     return ", ".join(said)
+
+
+def _repeat_words(meta: Mapping[str, Any], plane: str, repeats: int | None) -> str:
+    """``"median of 20 random planes"``."""
+    if not repeats:
+        return plane
+    many = f"{repeats} {plane}s"
+    return f"{meta['statistic']} of {many}" if meta.get("statistic") else many
 
 
 def _held(plane: Mapping[str, Any]) -> str:

@@ -45,9 +45,16 @@ def named_points(surface: Surface) -> list[tuple[str, float, float]]:
 
 
 def dot(ax: Axes, x: float, y: float, marker: str, label: str = "") -> Line2D:
-    """A white marker with a black rim, visible on every colour."""
+    """A white marker with a black rim, visible on every colour; whole also on the edge of the map."""
     size = float(mpl.rcParams["lines.markersize"]) * (2.0 if marker == "*" else 1.2)
-    look: dict[str, Any] = {"mfc": "white", "mec": "black", "mew": 0.7, "ls": "none", "zorder": 6}
+    look: dict[str, Any] = {
+        "mfc": "white",
+        "mec": "black",
+        "mew": 0.7,
+        "ls": "none",
+        "zorder": 6,
+        "clip_on": False,
+    }
     return ax.plot(x, y, marker=marker, ms=size, label=label, **look)[0]
 
 

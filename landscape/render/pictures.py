@@ -14,6 +14,7 @@ from landscape.render.contours import contour, map_height, plane_field
 from landscape.render.curves import curve
 from landscape.render.labels import drawn, parts, pick, put_caption
 from landscape.render.relief import surface3d
+from landscape.render.repeats import repeats_map
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, paper
 from landscape.render.trajectories import trajectory
 from landscape.storage import atomic_path
@@ -46,7 +47,7 @@ def picture(
         surface: The slice; `meta["kind"]` says what it is, otherwise its shape and path do.
         field: ``"<split>_<metric>"``; by default the first of a plane, all of a line.
         view: ``"contour"``, ``"3d"`` or ``"both"``; a trajectory is drawn on contours, its plane alone
-            otherwise.
+            otherwise. Of repeats the median is drawn; ``"both"`` puts the relative width of their band beside.
         rc: rcParams of the figure; by default `style.paper`.
 
     Returns:
@@ -60,6 +61,8 @@ def picture(
     kind = _kind(surface)
     if kind == "curve":
         return _curve(surface, field, view, rc)
+    if surface.repeat is not None:
+        return repeats_map(surface, field, view, rc)
     if view == "both":
         return _both(surface, field, rc)
     if view == "3d":

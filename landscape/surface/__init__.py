@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from landscape.surface.values import Grid, Path, Surface, axis, grid
+from landscape.surface.axes import Grid, axis, grid
+from landscape.surface.values import Path, Surface
 
 if TYPE_CHECKING:
     from landscape.surface.evaluation import evaluate as evaluate

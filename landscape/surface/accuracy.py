@@ -28,7 +28,7 @@ def dtype_error(
     points: Sequence[Point],
     recalibrate: int = 0,
 ) -> dict[str, Any]:
-    """The error of the mean loss against float64, on the first examples and on points spread over a slice.
+    """The error of the mean loss against float64, on some of the examples and on points spread over a slice.
 
     Args:
         choice: The engine whose error is wanted.
@@ -42,8 +42,9 @@ def dtype_error(
     Returns:
         The largest relative error (0 where float64 is exact or infinite too), and of how many points and examples.
     """
-    few = objective.head(_EXAMPLES)
-    recalibrated = min(recalibrate, _EXAMPLES)
+    examples = min(_EXAMPLES, objective.data[splits[0]].count)
+    few = objective.subset(examples, splits=splits) if examples >= 2 else objective
+    recalibrated = min(recalibrate, examples)
     chosen = [points[len(points) * place // _POINTS] for place in range(_POINTS)]
     loss = f"{splits[0]}_loss"
     alone = replace(choice, streams=1)
@@ -62,5 +63,5 @@ def dtype_error(
     return {
         "largest_relative": float(relative[finite].max()) if finite.any() else 0.0,
         "points": int(finite.sum()),
-        "examples": min(_EXAMPLES, objective.data[splits[0]].count),
+        "examples": examples,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.storage import change, create, damage, open_read, read_attr, read_json_attr, versions
+from landscape.surface.axes import REPEAT, axis_names, named_axes
 from landscape.surface.values import Array, Grid, Path, Surface
 
 FORMAT = "landscape/surface"
@@ -113,21 +115,29 @@ def _read(file: h5py.File) -> _Stored:
     names = read_json_attr(file, "fields")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise TypeError("attribute 'fields' is not a list of names")
-    x = _numbers(file, "x", "f", (None,))
-    y = _numbers(file, "y", "f", (None,)) if "y" in file else None
-    shape = (len(x),) if y is None else (len(y), len(x))
+    x, *others = (_numbers(file, name, "f", (None,)) for name in _axes_of(file))
+    axes: dict[str, Any] = {
+        "x": x,
+        "y": others[0] if others else None,
+        "more": tuple(others[1:]),
+        "repeat": _numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
+    }
+    shape = tuple(len(values) for values in named_axes(**axes).values())
     done = _numbers(file, "done", "b", shape)
     complete = read_attr(file, "complete")
     if not isinstance(complete, np.bool_) or (complete and not done.all()):
         raise ValueError("attribute 'complete' is not what 'done' says")
+
+    for name, values in named_axes(**axes).items():
+        if not len(values) or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+            raise ValueError(f"dataset '{name}' does not increase")
 
     def computed(name: str) -> Array:
         # A writer that was killed may have left values that it had not yet marked as done.
         return np.where(done, _numbers(file, name, "f", shape), np.nan)
 
     surface = Surface(
-        x=x,
-        y=y,
+        **axes,
         fields={name: computed(name) for name in names},
         standard_errors={name: computed(f"standard_error/{name}") for name in names},
         done=done,
@@ -135,6 +145,12 @@ def _read(file: h5py.File) -> _Stored:
         path=_read_path(file) if "path" in file else None,
     )
     return _Stored(surface, bool(complete), _mapping(file, "identity"))
+
+
+def _axes_of(file: h5py.File) -> list[str]:
+    """The names of the axes in a file, the first always."""
+    names = axis_names(len(file))
+    return ["x", *itertools.takewhile(lambda name: name in file, names[1:])]
 
 
 def _read_path(file: h5py.File) -> Path:
@@ -163,7 +179,13 @@ def _mapping(file: h5py.File, name: str) -> dict[str, Any]:
 def _digest(file: h5py.File) -> str:
     """The SHA-256 of all values: names, types, shapes and bytes."""
     names = read_json_attr(file, "fields")
-    held = ["x", *(["y"] if "y" in file else []), *names, *(f"standard_error/{name}" for name in names), "done"]
+    held = [
+        *_axes_of(file),
+        *([REPEAT] if REPEAT in file else []),
+        *names,
+        *(f"standard_error/{name}" for name in names),
+        "done",
+    ]
     held += [f"path/{name}" for name in _PATH_FIELDS] if "path" in file else []
     found = hashlib.sha256()
     for name in held:
@@ -182,9 +204,9 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
     file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
     file.attrs["meta"] = json.dumps(_plain(dict(surface.meta)), sort_keys=True)
     file.attrs["versions"] = json.dumps(versions(), sort_keys=True)
-    axes = {"x": surface.x} if surface.y is None else {"y": surface.y, "x": surface.x}
+    axes = surface.axes
     for name, values in axes.items():
-        file.create_dataset(name, data=values, dtype="f8").make_scale(name)
+        file.create_dataset(name, data=values, dtype="i8" if name == REPEAT else "f8").make_scale(name)
     for name, values in surface.fields.items():
         _gridded(file, name, values, list(axes))
         blank = np.full(values.shape, np.nan)
@@ -258,7 +280,8 @@ class PartialSurface:
         """
         blank = {name: np.full(grid.shape, np.nan) for name in names}
         errors = {name: np.full(grid.shape, np.nan) for name in names}
-        surface = Surface(grid.x, grid.y, blank, errors, np.zeros(grid.shape, bool), dict(meta))
+        begun = np.zeros(grid.shape, bool)
+        surface = Surface(grid.x, grid.y, blank, errors, begun, dict(meta), more=grid.more, repeat=grid.repeat)
         file = None if path is None else FilePath(path)
         complete = False
         if file is not None and os.path.lexists(file):
@@ -270,8 +293,8 @@ class PartialSurface:
         return cls(surface, computed, finished, file, identity, directions)
 
     def put(self, row: int, column: int, estimates: Mapping[str, HasMean]) -> None:
-        """Take in one point."""
-        at = (row, column) if self.surface.y is not None else (column,)
+        """Take in one point; rows are counted over all axes but the last."""
+        at = (*self._place(row), column)
         for name, estimate in estimates.items():
             self.surface.fields[name][at] = estimate.mean
             self.surface.standard_errors[name][at] = estimate.standard_error
@@ -288,7 +311,7 @@ class PartialSurface:
         self._flushed_at = time.monotonic()
         if self.path is None:
             return
-        part = row if self.surface.y is not None else slice(None)
+        part = self._place(row)
         with change(self.path, wait_for_readers=False) as under_way:
             file = under_way.file
             with damage(self.path, "the surface file is damaged"):
@@ -305,6 +328,9 @@ class PartialSurface:
                     file[f"standard_error/{name}"][part] = self.surface.standard_errors[name][part]
                 file.flush()
                 file["done"][part] = self.done[part]
+
+    def _place(self, row: int) -> tuple[int, ...]:
+        return tuple(int(i) for i in np.unravel_index(row, self.done.shape[:-1]))
 
     def finish(self, path: Path | None) -> Surface:
         """Close the slice, with the trajectory that goes with it if there is one."""
@@ -327,7 +353,11 @@ def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> tup
         for key, value in _as_read(identity).items()
         if held_identity.get(key) != value
     ]
-    differences += [name for name in ("x", "y") if not _same(getattr(held, name), getattr(blank, name))]
+    differences += [
+        name
+        for name in dict.fromkeys((*reversed(held.axes), *reversed(blank.axes)))
+        if not _same(held.axes.get(name), blank.axes.get(name))
+    ]
     if list(held.fields) != list(blank.fields):
         differences.append(f"fields ({', '.join(held.fields)} in the file, {', '.join(blank.fields)} now)")
     if differences:
@@ -346,40 +376,3 @@ def _same(a: Array | None, b: Array | None) -> bool:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 20 else text[:8] + "..."
-
-
-def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a surface file holds, as plain values for `landscape inspect`.
-
-    Args:
-        path: The file.
-
-    Returns:
-        format, schema, kind, problem, step, shape, points, done, complete, fields (min, max, NaN, inf), meta.
-    """
-    surface = read_surface(path)
-    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
-    return {
-        "format": FORMAT,
-        "schema": SCHEMA,
-        "kind": surface.meta.get("kind", ""),
-        "problem": surface.meta.get("problem", ""),
-        "step": surface.meta.get("step"),
-        "shape": list(surface.values.shape),
-        "points": int(done.size),
-        "done": int(done.sum()),
-        "complete": surface.complete,
-        "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
-        "meta": dict(surface.meta),
-    }
-
-
-def summarise(values: Array, done: NDArray[np.bool_]) -> dict[str, float | int | None]:
-    """Smallest and largest finite value, and how many computed points are NaN or infinite."""
-    finite = values[np.isfinite(values)]
-    return {
-        "min": float(finite.min()) if finite.size else None,
-        "max": float(finite.max()) if finite.size else None,
-        "nan": int((np.isnan(values) & done).sum()),
-        "inf": int(np.isinf(values).sum()),
-    }

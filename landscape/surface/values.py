@@ -1,9 +1,8 @@
-"""Grids and the values of a slice on them: NumPy only."""
+"""The values of a slice on its grid: NumPy only."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,103 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.surface.axes import REPEAT, Array, Grid, axis, axis_names, grid, named_axes
 
-Array = NDArray[np.float64]
+__all__ = ["Array", "Grid", "Path", "Surface", "axis", "grid"]
 
-# About 1 GB for a field and its standard error.
-_MOST_POINTS = 2**26
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The coordinates at which a slice is evaluated.
-
-    Attributes:
-        x: Shape (nx,), along the first direction.
-        y: Shape (ny,), along the second direction; None on a line.
-    """
-
-    x: Array
-    y: Array | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(ny, nx) on a plane, (nx,) on a line: rows are y."""
-        return (len(self.x),) if self.y is None else (len(self.y), len(self.x))
-
-
-def axis(points: int, low: float, high: float) -> Array:
-    """Evenly spaced coordinates that are exactly symmetric about their middle.
-
-    Args:
-        points: How many, at least 2.
-        low: The first coordinate.
-        high: The last coordinate.
-
-    Returns:
-        Shape (points,). With an odd number of points on [-r, r] the middle one is exactly 0.
-
-    Raises:
-        LandscapeError: If there are fewer than two points, or the range is empty or not finite.
-
-    Example:
-        >>> axis(5, -1.0, 1.0)
-        array([-1. , -0.5,  0. ,  0.5,  1. ])
-    """
-    if not isinstance(points, int | np.integer) or points < 2:
-        raise LandscapeError("a grid needs at least 2 points along each axis", got=points, mend="try 51")
-    if not (math.isfinite(low) and math.isfinite(high) and low < high and math.isfinite(high - low)):
-        raise LandscapeError("the range of an axis must be finite and not empty", got=f"[{low}, {high}]")
-    steps = (2 * np.arange(points) - (points - 1)) / (points - 1)
-    return (low + high) / 2 + steps * ((high - low) / 2)
-
-
-def grid(
-    points: int | tuple[int, int] = 51,
-    radius: float = 1.0,
-    *,
-    x: tuple[float, float] | None = None,
-    y: tuple[float, float] | None = None,
-    dims: int = 2,
-) -> Grid:
-    """A regular grid about the origin of a plane, or over given ranges.
-
-    Args:
-        points: Points along each axis, or (nx, ny).
-        radius: Half the width of each axis, in units of the directions.
-        x: (low, high) of the first axis instead of the radius.
-        y: (low, high) of the second axis instead of the radius.
-        dims: 2 for a plane, 1 for a line.
-
-    Returns:
-        The grid.
-
-    Raises:
-        LandscapeError: If the radius is not positive, or an axis has fewer than 2 points.
-
-    Example:
-        >>> grid(3, radius=2.0).x
-        array([-2.,  0.,  2.])
-    """
-    if x is None and not (math.isfinite(radius) and radius > 0):
-        raise LandscapeError("the radius must be positive and finite", got=radius, mend="try 1")
-    if dims not in (1, 2):
-        raise LandscapeError("a grid has 1 or 2 dimensions", got=dims)
-    counts = tuple(points) if isinstance(points, tuple | list) else (points, points)
-    if len(counts) != 2:
-        raise LandscapeError("points along the axes", got=points, expected="one number, or (nx, ny)")
-    ranges = [_range(given, radius) for given in (x, y)][:dims]
-    if math.prod(counts[:dims]) > _MOST_POINTS:
-        raise LandscapeError("a grid of so many points does not fit into memory", got=points, mend="try 51")
-    return Grid(*(axis(count, *given) for count, given in zip(counts, ranges, strict=False)))
-
-
-def _range(given: Sequence[float] | None, radius: float) -> tuple[float, float]:
-    if given is None:
-        return -radius, radius
-    if len(given) != 2:
-        raise LandscapeError("the range of an axis", got=list(given), expected="(low, high)")
-    return float(given[0]), float(given[1])
+# Of the extent of an axis: more than the rounding of a coordinate, less than a step of the finest even grid.
+_SAME_COORDINATE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -133,18 +41,21 @@ class Path:
 
 @dataclass(frozen=True)
 class Surface:
-    """A slice: values on a grid over a plane (2-D) or a line (1-D).
+    """A slice: values on a grid over a plane (2-D), a line (1-D) or more directions, of one plane or several.
 
     Attributes:
-        x: Shape (nx,), coordinates along the first direction.
+        x: Shape (nx,), coordinates along the first direction, strictly increasing.
         y: Shape (ny,), coordinates along the second; None for a curve.
-        fields: ``"<split>_<metric>"`` -> float64 array, (ny, nx) or (nx,): rows are y. NaN is "undefined"
-            where `done` is true, and "not computed" where it is false. Means per example; losses in nats
-            where they are cross-entropies, errors as a share of 1.
+        fields: ``"<split>_<metric>"`` -> float64 array, (ny, nx) or (nx,): rows are y; with further axes
+            (..., nz, ny, nx), with repeats (K, ..., ny, nx). NaN is "undefined" where `done` is true, and
+            "not computed" where it is false. Means per example; losses in nats where they are
+            cross-entropies, errors as a share of 1.
         standard_errors: The same keys and shapes; empty or NaN where there is none.
         done: Which points are computed.
         meta: What this is: problem, step, plane, normalisation, seed, units. Plain JSON values.
         path: A trajectory in the same plane, if one goes with it.
+        more: Shapes (nz,), ..., coordinates along further directions.
+        repeat: Shape (K,), int64, the seeds of the planes that the slice is repeated over; None for one plane.
     """
 
     x: Array
@@ -154,10 +65,17 @@ class Surface:
     done: NDArray[np.bool_] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    more: tuple[Array, ...] = ()
+    repeat: NDArray[np.int64] | None = None
+
+    @property
+    def axes(self) -> dict[str, NDArray[Any]]:
+        """Name -> coordinates in the order in which arrays have them: repeat, ..., z, y, x."""
+        return named_axes(self.x, self.y, self.more, self.repeat)
 
     @property
     def values(self) -> Array:
-        """The first metric: (ny, nx), or (nx,) for a curve."""
+        """The first metric: (ny, nx), or (nx,) for a curve; see `fields`."""
         return next(iter(self.fields.values()))
 
     def __getitem__(self, name: str) -> Array:
@@ -171,3 +89,72 @@ class Surface:
     def complete(self) -> bool:
         """Whether every point is computed."""
         return self.done is None or bool(self.done.all())
+
+    def at(self, **coordinates: float) -> Surface:
+        """The slice where some of its axes have a given coordinate: of a volume a plane, of repeats one.
+
+        Args:
+            coordinates: Name of an axis -> one of its coordinates, within rounding; for ``repeat`` a seed.
+
+        Returns:
+            A slice over the axes that are left, named x, y, z, ... in their order. ``meta["at"]`` says where
+            it is; a path and marks are left out where x or y is given.
+
+        Raises:
+            LandscapeError: If there is no such axis or coordinate, or nothing would be left.
+
+        Example:
+            >>> volume.at(z=0.5).values.shape  # doctest: +SKIP
+            (51, 51)
+        """
+        axes = self.axes
+        if unknown := [name for name in coordinates if name not in axes]:
+            raise LandscapeError(f"the surface has no axis '{unknown[0]}'", mend="it has " + ", ".join(axes))
+        left = [name for name in reversed(axes) if name not in coordinates and name != REPEAT]
+        if not left:
+            raise LandscapeError("a slice needs an axis", where="at", mend="leave one of x, y, ... out")
+        index = tuple(_place(axes[n], n, coordinates[n]) if n in coordinates else slice(None) for n in axes)
+        in_plane = "x" in coordinates or "y" in coordinates
+        return Surface(
+            x=axes[left[0]],
+            y=axes[left[1]] if len(left) > 1 else None,
+            fields={name: values[index] for name, values in self.fields.items()},
+            standard_errors={name: values[index] for name, values in self.standard_errors.items()},
+            done=None if self.done is None else self.done[index],
+            meta=_meta_at(self.meta, coordinates, left, in_plane),
+            path=None if in_plane else self.path,
+            more=tuple(axes[name] for name in left[2:]),
+            repeat=None if REPEAT in coordinates else self.repeat,
+        )
+
+
+def _place(axis: NDArray[Any], name: str, value: float) -> int:
+    """The index of a coordinate."""
+    place = int(np.abs(axis - value).argmin())
+    if not abs(axis[place] - value) <= (0 if name == REPEAT else _SAME_COORDINATE * float(np.ptp(axis))):
+        what = (
+            f"the surface has no repeat of seed {value}" if name == REPEAT else "the grid has no such coordinate"
+        )
+        raise LandscapeError(what, where=name, got=value, mend=f"the nearest is {axis[place]}")
+    return place
+
+
+def _meta_at(
+    meta: Mapping[str, Any], coordinates: Mapping[str, float], left: list[str], in_plane: bool
+) -> dict[str, Any]:
+    """What a slice is once some of its axes have a given coordinate."""
+    found = dict(meta)
+    plane = dict(found.get("plane") or {})
+    if REPEAT in coordinates:
+        plane = {key: value for key, value in plane.items() if key != "repeats"} | {"seed": coordinates[REPEAT]}
+    labels = list(found.get("axes") or [])
+    own = dict(zip(axis_names(len(labels)), labels, strict=True))
+    chosen = {name: float(value) for name, value in coordinates.items() if name != REPEAT}
+    if chosen:
+        places = [{"label": own.get(name, {}).get("label", name), "value": v} for name, v in chosen.items()]
+        found["at"] = [*found.get("at", []), *places]
+        found["kind"] = "curve" if len(left) == 1 else "surface"
+        found["axes"] = [label for name, label in own.items() if name in left]
+    if in_plane:
+        plane.pop("marks", None)
+    return found | {"plane": plane}

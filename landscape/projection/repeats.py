@@ -1,0 +1,124 @@
+"""Several random planes through the same weights, drawn one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from landscape.errors import LandscapeError
+from landscape.layout import Layout
+from landscape.params import Tensors, Weights, resolve
+from landscape.projection.plane import Plane, random_line, random_plane
+
+# One repeat is a plane; a thousand lines tell a share of directions to 1.6 %, and nobody draws more.
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """A private copy of weights, with the layout that says what moves."""
+
+    layout: Layout
+    weights: Tensors
+    buffers: Tensors
+
+    @classmethod
+    def of(cls, weights: Weights) -> _Weights:
+        layout, tensors = resolve(weights)
+        held = {
+            kind: {info.name: tensors[info.name].clone() for info in layout.stored(kind)}
+            for kind in ("parameter", "buffer")
+        }
+        return cls(layout, held["parameter"], held["buffer"])
+
+
+class Repeats(Sequence[Plane]):
+    """Random lines or planes through some weights, of seeds that count up from the first.
+
+    A plane is drawn anew whenever it is asked for, so that only the one in use takes memory; the same seed
+    gives the same plane, that of `random_line` or `random_plane`.
+
+    Args:
+        weights: A snapshot, a model, or a name -> tensor dictionary; copied.
+        repeats: How many, at least 2.
+        dims: 1 for lines, 2 for planes, or more.
+        normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``; see `random_direction`.
+        seed: Of the first.
+        one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
+
+    Attributes:
+        seeds: The seed of each.
+        dims: The number of directions of each.
+
+    Raises:
+        LandscapeError: If there are fewer than 2 or more than 1,000.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        repeats: int = 20,
+        *,
+        dims: int,
+        normalize: str = "filter",
+        seed: int = 0,
+        one_d: str = "ignore",
+    ) -> None:
+        require_repeats(repeats)
+        self.seeds = tuple(range(seed, seed + repeats))
+        self.dims = dims
+        self._weights, self._normalize, self._one_d = _Weights.of(weights), normalize, one_d
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @overload
+    def __getitem__(self, index: int) -> Plane: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Plane]: ...
+    def __getitem__(self, index: int | slice) -> Plane | list[Plane]:
+        if isinstance(index, slice):
+            return [self._drawn(seed) for seed in self.seeds[index]]
+        return self._drawn(self.seeds[index])
+
+    def __iter__(self) -> Iterator[Plane]:
+        return (self._drawn(seed) for seed in self.seeds)
+
+    def _drawn(self, seed: int) -> Plane:
+        if self.dims == 1:
+            return random_line(self._weights, normalize=self._normalize, seed=seed, one_d=self._one_d)
+        return random_plane(self._weights, normalize=self._normalize, seed=seed, one_d=self._one_d, dims=self.dims)
+
+
+def require_repeats(repeats: int) -> None:
+    """Check a number of repeats.
+
+    Raises:
+        LandscapeError: If there are fewer than 2 or more than 1,000.
+    """
+    if not isinstance(repeats, int) or not 2 <= repeats <= _MOST:
+        raise LandscapeError(
+            "repeats are planes to be compared", where="repeats", got=repeats, expected=f"2 to {_MOST:,}"
+        )
+
+
+def random_lines(
+    weights: Weights, repeats: int = 20, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore"
+) -> Repeats:
+    """Random lines through the same weights: `random_line` of the seeds seed, seed + 1, ...
+
+    Example:
+        >>> import torch
+        >>> lines = random_lines(torch.nn.Linear(3, 2), repeats=5)
+        >>> lines.seeds
+        (0, 1, 2, 3, 4)
+    """
+    return Repeats(weights, repeats, dims=1, normalize=normalize, seed=seed, one_d=one_d)
+
+
+def random_planes(
+    weights: Weights, repeats: int = 20, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore"
+) -> Repeats:
+    """Random planes through the same weights: `random_plane` of the seeds seed, seed + 1, ..."""
+    return Repeats(weights, repeats, dims=2, normalize=normalize, seed=seed, one_d=one_d)

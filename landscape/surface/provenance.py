@@ -1,0 +1,131 @@
+"""What a slice is: all that decides its numbers, all that it says of itself, and the directions it stores."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from landscape.objective import Objective
+from landscape.params import digest
+from landscape.projection import Plane, Projected, Repeats
+from landscape.surface.axes import axis_names
+from landscape.surface.engine import Choice
+
+# A file of directions larger than this many numbers is not worth its disk: the seed draws them again.
+_LARGEST_STORED_DIRECTION = 2**20
+
+
+def identity_of(
+    objective: Objective,
+    plane: Plane,
+    splits: Sequence[str],
+    choice: Choice,
+    dtype: torch.dtype | None,
+    path: tuple[Any, Projected] | None,
+    recalibrate: int,
+) -> dict[str, Any]:
+    """Everything that decides the numbers: a file with another identity is another slice."""
+    made = {key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed") if key in plane.meta}
+    return {
+        **objective.fingerprint(plane.origin),
+        **{f"plane {key}" if key == "kind" else key: value for key, value in made.items()},
+        "weights": digest(plane.origin),
+        "directions": " ".join(digest(direction) for direction in plane.directions),
+        **{f"{split} data": objective.data_digest(split) for split in splits},
+        "weight_decay": objective.weight_decay,
+        "dtype": dtype_name(plane, dtype),
+        **choice.to_json(),
+        "device": objective.device.type,
+        "bn": _bn(plane, recalibrate),
+        "torch": importlib.metadata.version("torch"),
+        "path": None if path is None else hashlib.sha256(path[1].coordinates.tobytes()).hexdigest(),
+    }
+
+
+def _bn(plane: Plane, recalibrate: int) -> str:
+    return f"recalibrate:{recalibrate}" if recalibrate else str(plane.meta.get("bn", "frozen"))
+
+
+def dtype_name(plane: Plane, dtype: torch.dtype | None) -> str:
+    """The type of real numbers of a slice: the one asked for, or that of the parameters."""
+    kinds = {str(plane.origin[info.name].dtype) for info in plane.layout.moving()}
+    return str(dtype or next(iter(sorted(kinds)), "")).removeprefix("torch.")
+
+
+def meta_of(
+    objective: Objective,
+    plane: Plane,
+    splits: Sequence[str],
+    metrics: Sequence[str],
+    dtype: torch.dtype | None,
+    path: tuple[Any, Projected] | None,
+    recalibrate: int,
+) -> dict[str, Any]:
+    """What a slice says of itself."""
+    about = {key: value for key, value in plane.meta.items() if key not in ("axes", "equal_aspect", "bn")}
+    if path is not None:
+        about["motion_held"] = path[1].motion_held
+    return {
+        "kind": "curve" if plane.dims == 1 else "surface" if path is None else "trajectory",
+        "problem": objective.problem,
+        "problem_args": objective.problem_args,
+        "splits": list(splits),
+        "metrics": list(metrics),
+        "units": {metric: objective.units[metric] for metric in metrics},
+        "weight_decay": objective.weight_decay,
+        "plane": about,
+        "axes": plane.meta["axes"],
+        "equal_aspect": plane.meta["equal_aspect"],
+        **({"bn": _bn(plane, recalibrate)} if _has_statistics(plane) else {}),
+        "dtype": dtype_name(plane, dtype),
+        "examples": objective.examples(splits),
+    }
+
+
+def _has_statistics(plane: Plane) -> bool:
+    """Whether buffers of real numbers (normalisation statistics) take part in the forward pass."""
+    return any(info.floating for info in plane.layout.stored("buffer"))
+
+
+def stored_directions(plane: Plane) -> dict[str, dict[str, Any]]:
+    """The directions as arrays under x, y, ...; none where they are large and their seed draws them again."""
+    if plane.kind == "random" and _size(plane) > _LARGEST_STORED_DIRECTION:
+        return {}
+    names = axis_names(plane.dims)
+    return {axis: _arrays(direction) for axis, direction in zip(names, plane.directions, strict=True)}
+
+
+def directions_of(planes: Repeats) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The digest of the directions of all repeats, and the directions under repeat0/x, ... if they are small."""
+    said = hashlib.sha256()
+    stored: dict[str, dict[str, Any]] = {}
+    for index, plane in enumerate(planes):
+        said.update(" ".join(digest(direction) for direction in plane.directions).encode())
+        if _size(plane) * len(planes) <= _LARGEST_STORED_DIRECTION:
+            stored |= {f"repeat{index}/{axis}": own for axis, own in stored_directions(plane).items()}
+    return said.hexdigest(), stored
+
+
+def repeated_meta(meta: Mapping[str, Any], planes: Repeats) -> dict[str, Any]:
+    """What is said of the first plane, as it holds for all."""
+    about = {key: value for key, value in meta["plane"].items() if key != "cosine"}
+    axes = [dict(own) for own in meta["axes"]]
+    if planes.dims == 1:
+        axes[0]["label"] = "random direction"
+    return {"plane": {**about, "repeats": len(planes)}, "axes": axes}
+
+
+def _size(plane: Plane) -> int:
+    return sum(tensor.numel() for direction in plane.directions for tensor in direction.values())
+
+
+def _arrays(direction: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    double = any(tensor.dtype == torch.float64 for tensor in direction.values())
+    return {
+        name: (tensor.detach().cpu() if double else tensor.detach().cpu().float()).numpy()
+        for name, tensor in direction.items()
+    }

@@ -1,0 +1,64 @@
+"""What a surface file holds, in plain values."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.surface.axes import REPEAT
+from landscape.surface.spread import summarise_repeats
+from landscape.surface.store import FORMAT, SCHEMA, read_surface
+from landscape.surface.values import Array
+
+# Of the extent: steps that differ by less are the same but for rounding.
+_EVEN = 1e-9
+
+
+def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a surface file holds, as plain values for `landscape inspect`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        format, schema, kind, problem, step, shape, axes (by name, in the order of the shape: points, low, high,
+        even), points, done, complete, fields (min, max, NaN, inf), repeats (see `summarise_repeats`) where
+        there are some, meta.
+    """
+    surface = read_surface(path)
+    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
+    return {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "kind": surface.meta.get("kind", ""),
+        "problem": surface.meta.get("problem", ""),
+        "step": surface.meta.get("step"),
+        "shape": list(surface.values.shape),
+        "axes": {name: _axis(values) for name, values in surface.axes.items() if name != REPEAT},
+        "points": int(done.size),
+        "done": int(done.sum()),
+        "complete": surface.complete,
+        "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
+        **({} if surface.repeat is None else {"repeats": summarise_repeats(surface)}),
+        "meta": dict(surface.meta),
+    }
+
+
+def _axis(values: Array) -> dict[str, Any]:
+    steps = np.diff(values)
+    even = bool(np.ptp(steps) <= _EVEN * np.ptp(values)) if len(steps) else True
+    return {"points": len(values), "low": float(values[0]), "high": float(values[-1]), "even": even}
+
+
+def summarise(values: Array, done: NDArray[np.bool_]) -> dict[str, float | int | None]:
+    """Smallest and largest finite value, and how many computed points are NaN or infinite."""
+    finite = values[np.isfinite(values)]
+    return {
+        "min": float(finite.min()) if finite.size else None,
+        "max": float(finite.max()) if finite.size else None,
+        "nan": int((np.isnan(values) & done).sum()),
+        "inf": int(np.isinf(values).sum()),
+    }
