@@ -272,7 +272,8 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
         (["--engine", "fast"], "unknown engine 'fast', choose from auto, sequential"),
         (
             ["--bn", "xyz", "--seed", "-1"],
-            "unknown bn 'xyz', choose from frozen, interpolate; the seed must not be negative, got -1",
+            "unknown bn 'xyz', choose from frozen, interpolate, recalibrate; the seed must not be negative, "
+            "got -1",
         ),
         (["--radius", "1e308"], "the range of an axis must be finite and not empty"),
         (["--points", "10000000"], "a grid of so many points does not fit into memory; got 10000000; try 51"),

@@ -209,10 +209,10 @@ import landscape as ls
 from landscape.problems.resnet import ResNet
 torch.manual_seed(0)
 if sys.argv[1] == "resnet20":
-    model, x = ResNet(20), torch.randn(1000, 3, 32, 32)
+    model, x = ResNet(20), torch.randn(400, 3, 32, 32)
 else:
     import torchvision
-    model, x = torchvision.models.resnet18(num_classes=10), torch.randn(96, 3, 32, 32)
+    model, x = torchvision.models.resnet18(num_classes=10), torch.randn(48, 3, 32, 32)
 # What is loaded at first use (tracing, kernels) is no matter of size.
 small = ResNet(20, 4)
 tiny = ls.Objective(small, loss=F.cross_entropy, train=(torch.randn(4, 3, 32, 32), torch.arange(4)))
