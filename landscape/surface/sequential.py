@@ -101,7 +101,7 @@ class Sequential:
 
         Args:
             point: Where.
-            batches: Micro-batches.
+            batches: Micro-batches; 0 moves there only.
 
         Returns:
             The examples that each worker saw.
@@ -109,6 +109,8 @@ class Sequential:
 
         def run(worker: Evaluator, _: int) -> int:
             self._move(worker, point)
+            if batches == 0:
+                return 0
             raw = worker.run(self._splits[:1], self._metrics, batches)[self._splits[0]]
             raw.loss.sum().item()
             return min(worker.data(self._splits[0]).count, batches * worker.tuning.batch_size)

@@ -274,10 +274,14 @@ class Tuner:
         return (time.perf_counter() - began) / count
 
     def _partly(self, engine: Sequential, batches: int) -> float:
-        """Seconds per point from some micro-batches of every worker."""
+        """Seconds per point from some micro-batches of every worker; moving there is needed once."""
+        point = self._points[len(self._points) // 2]
         began = time.perf_counter()
-        seen = engine.try_out(self._points[len(self._points) // 2], batches)
-        return (time.perf_counter() - began) * self._examples / seen / engine.streams
+        engine.try_out(point, 0)
+        moving = time.perf_counter() - began
+        seen = engine.try_out(point, batches)
+        passing = time.perf_counter() - began - 2 * moving
+        return (moving + max(0.0, passing) * self._examples / seen) / engine.streams
 
     def _time(self, choice: Choice, engine: Engine) -> float:
         self._tried[choice] = self._measure(engine)
@@ -298,7 +302,7 @@ class Tuner:
         if on_cpu and self._cores > 1:
             ways = [
                 {"rewrite": True, "threads": 1, "streams": self._cores},
-                {"rewrite": True, "threads": self._cores},
+                {"rewrite": True, "threads": self._cores, "streams": 1},
             ]
         for way in ways:
             best, made = self._try(best, made, way)
