@@ -240,7 +240,8 @@ def growth(model: str, memory: str, points: int) -> float:
 def test_the_process_grows_no_more_than_it_may_however_many_points(model, megabytes):
     few, many = (growth(model, f"{megabytes}MB", points) for points in (2, 3))
     assert max(few, many) <= megabytes
-    assert many <= few + 0.1 * megabytes
+    # The allocator scatters by less than what is allowed for the kernels of a stream.
+    assert many <= few + KERNELS / 1e6
 
 
 # Devices
