@@ -18,6 +18,7 @@ from landscape.projection import Plane, Projected
 from landscape.surface import Grid, Surface, evaluate, grid
 from landscape.surface.engine import ENGINES
 from landscape.surface.evaluation import Progress
+from landscape.surface.preview import require_tolerance
 from landscape.trajectory import Snapshot, Trajectory
 
 KINDS = ("curve", "surface", "trajectory")
@@ -83,6 +84,7 @@ class Slice:
         metrics: What to measure; empty is the loss, and the error where there is one.
         dtype: ``"float32"``, ``"float64"``; None is the model's own.
         engine: ``"auto"`` or an engine's name.
+        preview: The relative error up to which points may be interpolated; None computes all.
     """
 
     kind: str = "surface"
@@ -98,6 +100,7 @@ class Slice:
     metrics: Sequence[str] = field(default_factory=tuple)
     dtype: str | None = None
     engine: str = "auto"
+    preview: float | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -119,6 +122,8 @@ class Slice:
         if faults:
             raise LandscapeError("; ".join(faults))
         grid(self.points, self.radius)
+        if self.preview is not None:
+            require_tolerance(self.preview)
 
     def _faults_of_the_plane(self) -> list[str]:
         if self.plane is not None and self.plane not in ("random", "pca") and not self.snapshots:
@@ -180,6 +185,7 @@ def slice_of(
         path=(walk, projected) if projected is not None and wanted.kind == "trajectory" else None,
         provenance=_provenance(run, snapshot),
         progress=progress,
+        preview=wanted.preview,
     )
 
 

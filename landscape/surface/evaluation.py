@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
@@ -18,6 +19,8 @@ from landscape.params import HasWeights, digest
 from landscape.projection import Plane, Projected
 from landscape.storage import require_writable
 from landscape.surface.engine import Engine, make_engine
+from landscape.surface.preview import preview as make_preview
+from landscape.surface.preview import require_tolerance
 from landscape.surface.store import PartialSurface
 from landscape.surface.values import Grid, Path, Surface
 
@@ -49,6 +52,7 @@ def evaluate(
     path: tuple[Walk, Projected] | None = None,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    preview: float | None = None,
 ) -> Surface:
     """The slice of an objective over a plane (or line).
 
@@ -69,6 +73,9 @@ def evaluate(
             those at its projections are measured on the first split.
         provenance: More to say about the slice, as plain JSON values.
         progress: Called with (points done, points in all).
+        preview: The relative error of the first split's loss up to which points may be interpolated instead of
+            computed, between 0 and 1; None computes all. `Surface.computed` says which are, `meta["preview"]`
+            how well points that were kept aside were foretold. All are computed where that does not pay.
 
     Returns:
         The slice.
@@ -85,6 +92,8 @@ def evaluate(
     objective.require(splits, chosen)
     if save is not None:
         require_writable(save)
+    if preview is not None:
+        require_tolerance(preview)
     if plane.dims == 1 and grid.y is not None and np.array_equal(grid.x, grid.y):
         grid = Grid(grid.x)
     if len(grid.shape) != plane.dims:
@@ -92,11 +101,15 @@ def evaluate(
     worker = make_engine(engine, objective, plane, splits, chosen, dtype)
     names = [f"{split}_{metric}" for split in splits for metric in chosen]
     identity = _identity(objective, plane, splits, worker, dtype, path)
+    identity |= {} if preview is None else {"preview": float(preview)}
     meta = _meta(objective, plane, splits, chosen, dtype, path) | dict(provenance or {})
     partial = PartialSurface.open(save, grid, names, identity, meta, _stored_directions(plane))
     if partial.finished is not None:
         return partial.finished
-    _fill(partial, worker, grid, progress)
+    if preview is None:
+        _fill(partial, worker, grid, progress)
+    else:
+        _foretell(partial, worker, grid, preview, plane, progress)
     walked = None if path is None else _walk(objective, plane, *path, splits[0])
     return partial.finish(walked)
 
@@ -117,6 +130,57 @@ def _fill(partial: PartialSurface, worker: Engine, grid: Grid, progress: Progres
                 if progress is not None:
                     progress(finished, total)
         finally:
+            partial.flush(row)
+
+
+def _foretell(
+    partial: PartialSurface,
+    worker: Engine,
+    grid: Grid,
+    tolerance: float,
+    plane: Plane,
+    progress: Progress | None,
+) -> None:
+    """Compute what a preview asks for, but for what the file holds already, and interpolate the rest."""
+
+    def compute(points: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        missing = np.sort(points[~partial.done.ravel()[points]])
+        _compute(partial, worker, grid, missing, progress)
+        return {name: values.ravel()[points] for name, values in partial.surface.fields.items()}
+
+    names = list(partial.surface.fields)
+    judge = next((name for name in names if name.endswith("_loss")), names[0])
+    marks = [tuple(mark[axis] for axis in "xy"[: plane.dims]) for mark in plane.meta.get("marks", ())]
+    made = make_preview(grid, compute, tolerance, judge=judge, places=[(0.0,) * plane.dims, *marks])
+    partial.fill(made.fields, made.computed, made.report)
+    if progress is not None:
+        progress(partial.done.size, partial.done.size)
+
+
+def _compute(
+    partial: PartialSurface,
+    worker: Engine,
+    grid: Grid,
+    missing: NDArray[np.int64],
+    progress: Progress | None,
+) -> None:
+    """Evaluate points by their flat indices, which rise, so that the file takes them row by row."""
+    rows, columns = np.divmod(missing, len(grid.x))
+    points = [
+        (float(grid.x[c]),) if grid.y is None else (float(grid.x[c]), float(grid.y[r]))
+        for r, c in zip(rows, columns, strict=True)
+    ]
+    row = -1
+    try:
+        for next_row, column, estimates in zip(rows, columns, worker.evaluate(points), strict=True):
+            if row not in (-1, next_row):
+                partial.flush(row)
+            row = int(next_row)
+            partial.put(row, int(column), estimates)
+            if progress is not None:
+                progress(int(partial.done.sum()), partial.done.size)
+    finally:
+        if row != -1:
             partial.flush(row)
 
 

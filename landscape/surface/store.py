@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
@@ -123,6 +123,7 @@ def _read(file: h5py.File) -> _Stored:
         done=done,
         meta=_mapping(file, "meta"),
         path=_read_path(file) if "path" in file else None,
+        computed=_numbers(file, "computed", "b", shape) if "computed" in file else None,
     )
     return _Stored(surface, bool(complete), _mapping(file, "identity"))
 
@@ -155,6 +156,7 @@ def _digest(file: h5py.File) -> str:
     names = read_json_attr(file, "fields")
     held = ["x", *(["y"] if "y" in file else []), *names, *(f"standard_error/{name}" for name in names), "done"]
     held += [f"path/{name}" for name in _PATH_FIELDS] if "path" in file else []
+    held += ["computed"] if "computed" in file else []
     found = hashlib.sha256()
     for name in held:
         values = file[name][...]
@@ -180,6 +182,8 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
         blank = np.full(values.shape, np.nan)
         _gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
     _gridded(file, "done", done, list(axes))
+    if surface.computed is not None:
+        _gridded(file, "computed", surface.computed, list(axes))
     for axis, tensors in directions.items():
         for name, values in tensors.items():
             file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
@@ -296,6 +300,14 @@ class PartialSurface:
                 file.flush()
                 file["done"][part] = self.done[part]
 
+    def fill(self, fields: Mapping[str, Array], computed: NDArray[np.bool_], report: Mapping[str, Any]) -> None:
+        """Take in what a preview interpolates, which is marked and has no standard error."""
+        for name, values in fields.items():
+            self.surface.fields[name][~computed] = values[~computed]
+        self.done[...] = True
+        meta = {**self.surface.meta, "preview": dict(report)}
+        self.surface = replace(self.surface, meta=meta, computed=computed)
+
     def finish(self, path: Path | None) -> Surface:
         """Close the slice, with the trajectory that goes with it if there is one."""
         whole = Surface(**{**self.surface.__dict__, "path": path})
@@ -311,11 +323,12 @@ def _as_read(identity: Mapping[str, Any]) -> dict[str, Any]:
 def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> tuple[Surface, bool]:
     """The slice in a file and whether it is complete, if it is the one that is wanted."""
     stored = _stored(file)
-    held, held_identity = stored.surface, stored.identity
+    held, held_identity, identity = stored.surface, stored.identity, _as_read(identity)
     differences = [
-        f"{key} ({_short(held_identity.get(key))} in the file, {_short(value)} now)"
-        for key, value in _as_read(identity).items()
-        if held_identity.get(key) != value
+        f"{key} ({_short(held_identity.get(key))} in the file, {_short(identity.get(key))} now)"
+        # Also what only the file has: a preview is not the slice that was asked for without one.
+        for key in {**identity, **held_identity}
+        if held_identity.get(key) != identity.get(key)
     ]
     differences += [name for name in ("x", "y") if not _same(getattr(held, name), getattr(blank, name))]
     if list(held.fields) != list(blank.fields):
@@ -345,7 +358,8 @@ def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
         path: The file.
 
     Returns:
-        format, schema, kind, problem, step, shape, points, done, complete, fields (min, max, NaN, inf), meta.
+        format, schema, kind, problem, step, shape, points, done, computed, complete, fields (min, max, NaN, inf),
+        meta.
     """
     surface = read_surface(path)
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
@@ -358,6 +372,7 @@ def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
         "shape": list(surface.values.shape),
         "points": int(done.size),
         "done": int(done.sum()),
+        "computed": int(done.sum() if surface.computed is None else surface.computed.sum()),
         "complete": surface.complete,
         "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
         "meta": dict(surface.meta),

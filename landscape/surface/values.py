@@ -142,7 +142,8 @@ class Surface:
             where `done` is true, and "not computed" where it is false. Means per example; losses in nats
             where they are cross-entropies, errors as a share of 1.
         standard_errors: The same keys and shapes; empty or NaN where there is none.
-        done: Which points are computed.
+        done: Which points have their final values.
+        computed: Which of these are computed; the others are interpolated (see `preview`). None means all.
         meta: What this is: problem, step, plane, normalisation, seed, units. Plain JSON values.
         path: A trajectory in the same plane, if one goes with it.
     """
@@ -154,6 +155,7 @@ class Surface:
     done: NDArray[np.bool_] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    computed: NDArray[np.bool_] | None = None
 
     @property
     def values(self) -> Array:
@@ -169,5 +171,5 @@ class Surface:
 
     @property
     def complete(self) -> bool:
-        """Whether every point is computed."""
+        """Whether every point has its final value."""
         return self.done is None or bool(self.done.all())
