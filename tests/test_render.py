@@ -643,7 +643,8 @@ def test_neither_torch_nor_pyplot_is_imported(tmp_path: File) -> None:
 import sys, types, numpy as np, landscape.render as render
 x = np.linspace(-1, 1, 5)
 surface = types.SimpleNamespace(
-    x=x, y=x, fields={"train_loss": np.add.outer(x**2, x**2)}, standard_errors={}, done=None, meta={}, path=None
+    x=x, y=x, fields={"train_loss": np.add.outer(x**2, x**2)}, standard_errors={}, done=None, meta={}, path=None,
+    computed=None,
 )
 render.save(render.picture(surface, view="both"), sys.argv[1])
 print("torch" in sys.modules, "matplotlib.pyplot" in sys.modules)
