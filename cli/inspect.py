@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .shared import json_option, print_json
+from .shared import json_option, preview_line, print_json
 
 
 @click.command(
@@ -72,11 +72,13 @@ def _surface_lines(file: str, document: dict[str, Any]) -> list[str]:
     lines = [
         f"{file}: surface, schema {document['schema']}",
         f"  kind        {document['kind']} of {document['problem'] or '(own code)'} at step {document['step']}",
-        f"  grid        {shape}, {document['done']} of {document['points']} computed",
+        f"  grid        {shape}, {document['computed']} of {document['points']} computed",
         *(f"  {name:<11} {_axis(axis)}" for name, axis in reversed(document["axes"].items())),
         *_repeats(document),
-        "  fields" + " " * 15 + "min        max   NaN   inf",
     ]
+    if document["meta"].get("preview"):
+        lines.append(f"  {preview_line(document['meta']['preview'])}")
+    lines.append("  fields" + " " * 15 + "min        max   NaN   inf")
     for name, numbers in document["fields"].items():
         low, high = _number(numbers["min"]), _number(numbers["max"])
         lines.append(f"    {name:<14} {low:>10} {high:>10} {numbers['nan']:>5} {numbers['inf']:>5}")

@@ -12,14 +12,14 @@ from landscape import LandscapeError
 
 from .coordinates import coordinates
 from .findings import finding_lines, findings
-from .shared import Interrupted, data_option, json_option, print_json, progress_bar
+from .shared import Interrupted, data_option, json_option, preview_line, print_json, progress_bar
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # What is done before the line that announces it is read.
 _SHORT_SECONDS = 2.0
 _FOR_TRAJECTORIES = (
     *("at", "plane", "points", "radius", "normalize", "one_d", "seed"),
-    *("bn", "dtype", "engine", "tune", "memory", "device", "save_surface", "repeats", "subset"),
+    *("bn", "dtype", "engine", "tune", "memory", "device", "save_surface", "repeats", "subset", "preview"),
     *("x_range", "y_range", "x_values", "y_values"),
 )
 
@@ -65,6 +65,12 @@ _FOR_TRAJECTORIES = (
 )
 @click.option(
     "--memory", metavar="SIZE", help="What evaluation may take, such as 4GB. [default: a quarter of what is free]"
+)
+@click.option(
+    "--preview",
+    type=float,
+    metavar="TOL",
+    help="Interpolate what needs no computing for a relative error of the loss below TOL, e.g. 0.01, and say so.",
 )
 @click.option("--view", help="Of a surface: contour, 3d or both. [default: contour]")
 @click.option("--save-surface", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them.")
@@ -190,7 +196,8 @@ def describe(surface: Any) -> dict[str, Any]:
         "step": meta.get("step"),
         "shape": list(surface.values.shape),
         "points": int(done.size),
-        "computed": int(done.sum()),
+        "computed": int(done.sum() if surface.computed is None else surface.computed.sum()),
+        "preview": meta.get("preview"),
         "plane": meta.get("plane", {}),
         "bn": meta.get("bn"),
         "dtype": meta.get("dtype"),
@@ -230,6 +237,8 @@ def report(document: dict[str, Any]) -> list[str]:
         f"{document['picture']}: {document['kind']} of {document['problem']} at step {document['step']}, {shape}"
     ]
     lines.append(f"  computed in {document['seconds']:.1f} s, {document['plane'].get('kind')} plane")
+    if document["preview"]:
+        lines.append(f"  {preview_line(document['preview'])}")
     if document["center"]:
         lines.append("  centre  " + "  ".join(f"{name} {value:.6g}" for name, value in document["center"].items()))
     for name, numbers in document["fields"].items():

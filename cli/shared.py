@@ -38,6 +38,17 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def preview_line(report: Mapping[str, Any]) -> str:
+    """What a preview computed and how well it foretold the rest, or why all was computed."""
+    if report["rough"]:
+        return f"no preview, all computed: {report['reason']}"
+    return (
+        f"preview: {report['computed']} of {report['points']} points computed, the rest interpolated; "
+        f"error on {report['kept_aside']} kept-aside points at most {100 * report['reported_error']:.2g} % "
+        f"(asked for {100 * report['tolerance']:.2g} %)"
+    )
+
+
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     """``("width=32", ...)`` as a dictionary.
 

@@ -20,6 +20,7 @@ from landscape.surface.axes import Coordinates
 from landscape.surface.engine import ENGINES, parse_settings
 from landscape.surface.evaluation import Progress
 from landscape.surface.memory import parse_memory
+from landscape.surface.preview import require_tolerance
 from landscape.surface.tuner import Plan
 from landscape.trajectory import Snapshot, Trajectory
 
@@ -100,6 +101,7 @@ class Slice:
         memory: What evaluation may take, such as ``"4GB"``; None is a quarter of what is free.
         repeats: So many random lines or planes of the seeds seed, seed + 1, ... side by side; None is one.
         subset: So many examples of each split instead of all; see `Objective.subset`.
+        preview: The relative error up to which points may be interpolated; None computes all.
     """
 
     kind: str = "surface"
@@ -121,6 +123,7 @@ class Slice:
     y: Coordinates | None = None
     repeats: int | None = None
     subset: int | None = None
+    preview: float | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -150,6 +153,8 @@ class Slice:
         parse_settings(self.tune)
         if self.memory is not None:
             parse_memory(self.memory)
+        if self.preview is not None:
+            require_tolerance(self.preview)
 
     def _faults_of_the_plane(self) -> list[str]:
         if self.plane is not None and self.plane not in ("random", "pca") and not self.snapshots:
@@ -230,6 +235,7 @@ def slice_of(
         provenance=_provenance(run, snapshot),
         progress=progress,
         notify=notify,
+        preview=wanted.preview,
     )
 
 

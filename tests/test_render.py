@@ -793,6 +793,7 @@ x = np.linspace(-1, 1, 5)
 surface = types.SimpleNamespace(
     x=x, y=x, fields={"train_loss": np.add.outer(x**2, x**2)}, standard_errors={}, done=None, meta={}, path=None,
     more=(), repeat=None,
+    computed=None,
 )
 render.save(render.picture(surface, view="both"), sys.argv[1])
 print("torch" in sys.modules, "matplotlib.pyplot" in sys.modules)

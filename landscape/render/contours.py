@@ -33,7 +33,7 @@ from landscape.render.labels import (
     shown,
 )
 from landscape.render.legend import legend_above
-from landscape.render.marks import mark_plane, named_points
+from landscape.render.marks import mark_computed, mark_plane, named_points
 from landscape.render.scale import Array, Scale, bands, choose
 from landscape.render.style import ONE_COLUMN, Sheet
 
@@ -170,7 +170,7 @@ def paint(
         avoid: Points (x, y) near which no contour line is labelled, since other words stand there.
 
     Returns:
-        Legend handles of the hatches.
+        Legend handles of the hatches, and of the dots where a preview is computed.
     """
     x, y = plane_axes(surface)
     ax.set_xlim(x[0], x[-1])
@@ -190,7 +190,7 @@ def paint(
     for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45, 0.32), strict=True):
         axis.set_major_locator(MaxNLocator(min(6, max(2, int(length / each))), steps=[1, 2, 5, 10]))
     name_axes(ax, surface.meta)
-    return handles
+    return [*handles, *mark_computed(ax, surface)]
 
 
 def _fill(ax: Axes, mesh: tuple[Array, Array, Array], scale: Scale, colours: Colormap) -> QuadContourSet:

@@ -153,6 +153,7 @@ def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> Non
             handles += draw_lines(ax, surface, field, f"C{rank}")
             continue
         handles.append(_line(ax, surface.x, values, f"C{rank}", split_name(parts(field)[0])))
+        handles += _dots(ax, surface, values, f"C{rank}")[: rank == 0]
         _band(ax, surface, field, values, f"C{rank}")
     centre = _centre(ax, surface)
     ax.set_xlim(surface.x[0], surface.x[-1])
@@ -188,11 +189,28 @@ def _line(ax: Axes, x: Array, values: Array, colour: str, label: str) -> Artist:
     return ax.plot(x, values, color=colour, label=label)[0]
 
 
+def _dots(ax: Axes, surface: Surface, values: Array, colour: str) -> list[Artist]:
+    """Dots where a preview is computed, and their legend handle."""
+    if not _is_preview(surface):
+        return []
+    ax.plot(surface.x[surface.computed], values[surface.computed], ".", color=colour, ms=3.0)
+    grey = mpl.rcParams["axes.labelcolor"]
+    return [Line2D([], [], marker=".", ms=4.0, ls="none", color=grey, label="computed points")]
+
+
+def _is_preview(surface: Surface) -> bool:
+    return surface.computed is not None and not surface.computed.all()
+
+
 def _band(ax: Axes, surface: Surface, field: str, values: Array, colour: str) -> None:
     error = surface.standard_errors.get(field)
     if error is None or not np.isfinite(error).any():
         return
     width = error * (100.0 if is_share(field) else 1.0)
+    if _is_preview(surface):
+        # Between computed points, of which no two may be neighbours, there is no standard error to fill with.
+        ax.errorbar(surface.x, values, width, fmt="none", ecolor=colour, elinewidth=1.2, alpha=0.35, zorder=1.5)
+        return
     ax.fill_between(surface.x, values - width, values + width, color=colour, alpha=0.25, lw=0, zorder=1.5)
 
 

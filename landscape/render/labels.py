@@ -192,6 +192,7 @@ def caption_parts(meta: Mapping[str, Any]) -> list[str]:
         _data_words(meta),
         _told(meta, "bn", "BatchNorm {}"),
         str(meta.get("dtype") or ""),
+        preview_words(meta),
     ]
     return [part for part in said if part]
 
@@ -205,6 +206,24 @@ def _data_words(meta: Mapping[str, Any]) -> str:
         said = [f"{counts[s]['used']:,} of {counts[s]['available']:,} {split_name(s)}" for s in cut]
         return " + ".join([*said, *(f"all {split_name(s)}" for s in splits if s not in cut)]) + " examples"
     return " + ".join(map(split_name, splits)) + " data" if splits else ""
+
+
+def preview_words(meta: Mapping[str, Any]) -> str:
+    """How much of a slice is interpolated and how well; empty where nothing is.
+
+    Example:
+        >>> report = {"computed": 212, "points": 2601, "kept_aside": 36, "reported_error": 6e-3}
+        >>> preview_words({"preview": report | {"judge": "train_loss"}}).partition("; ")[2]
+        'error of the training loss on 36 kept-aside points at most 0.6 %'
+    """
+    report = meta.get("preview") or {}
+    if not report or report["computed"] == report["points"]:
+        return ""
+    return (
+        f"preview: {100 * report['computed'] / report['points']:.2g} % of points computed, the rest interpolated; "
+        f"error of the {field_name(report['judge'])} on {report['kept_aside']} kept-aside points "
+        f"at most {100 * report['reported_error']:.2g} %"
+    )
 
 
 def _told(meta: Mapping[str, Any], key: str, words: str) -> str:

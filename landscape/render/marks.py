@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -36,6 +37,24 @@ def mark_plane(ax: Axes, surface: Surface, centre: bool = True) -> list[Artist]:
     if not centre or taken or not _inside(ax, 0.0, 0.0):
         return []
     return [dot(ax, 0.0, 0.0, "*", centre_label(surface.meta))]
+
+
+def mark_computed(ax: Axes, surface: Surface) -> list[Artist]:
+    """Dot the computed points of a map that is otherwise interpolated.
+
+    Args:
+        ax: The axes that hold the map.
+        surface: A 2-D slice.
+
+    Returns:
+        A legend handle, or none where all points are computed.
+    """
+    if surface.computed is None or surface.computed.all() or surface.y is None:
+        return []
+    row, column = np.nonzero(surface.computed)
+    look: dict[str, Any] = {"marker": ".", "ms": 1.6, "mew": 0.0, "color": "black", "alpha": 0.6, "ls": "none"}
+    ax.plot(surface.x[column], surface.y[row], zorder=3, **look)
+    return [Line2D([], [], **{**look, "ms": 4.0}, label="computed points")]
 
 
 def named_points(surface: Surface) -> list[tuple[str, float, float]]:

@@ -17,8 +17,9 @@ from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
 from landscape.surface.accuracy import dtype_error
 from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
-from landscape.surface.filling import Centre, fill, grid_points
+from landscape.surface.filling import Centre, fill, foretell, grid_points
 from landscape.surface.memory import parse_memory
+from landscape.surface.preview import require_tolerance
 from landscape.surface.provenance import (
     directions_of,
     dtype_name,
@@ -65,6 +66,7 @@ def evaluate(
     path: tuple[Walk, Projected] | None = None,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    preview: float | None = None,
     notify: Callable[[Plan], None] | None = None,
 ) -> Surface:
     """The slice of an objective over a plane (or line).
@@ -95,6 +97,9 @@ def evaluate(
             those at its projections are measured on the first split.
         provenance: More to say about the slice, as plain JSON values.
         progress: Called with (points done, points in all).
+        preview: The relative error of the first split's loss up to which points may be interpolated instead of
+            computed, between 0 and 1; None computes all. `Surface.computed` says which are, `meta["preview"]`
+            how well points that were kept aside were foretold. All are computed where that does not pay.
         notify: Called with the plan, before the work starts.
 
     Returns:
@@ -112,6 +117,9 @@ def evaluate(
     objective.require(splits, chosen)
     if save is not None:
         require_writable(save)
+    if preview is not None:
+        require_tolerance(preview)
+        engine = _engine_of_preview(plane, grid, engine)
     if subset is not None:
         objective = objective.subset(subset, splits=splits)
     grid = _grid_of(plane, grid, path is not None)
@@ -137,6 +145,7 @@ def evaluate(
         drawn, directions = directions_of(plane)
         identity |= {"directions": drawn, "repeats": len(plane)}
         meta |= repeated_meta(meta, plane)
+    identity |= {} if preview is None else {"preview": float(preview)}
     names = [f"{split}_{metric}" for split in splits for metric in chosen]
     partial = PartialSurface.open(save, grid, names, identity, meta, directions)
     if partial.finished is not None:
@@ -151,9 +160,28 @@ def evaluate(
         return build(plan.choice, objective, plane[index], splits, chosen, dtype, recalibrate)
 
     own = not recalibrate and dtype_name(first, dtype) == dtype_name(first, None)
-    fill(partial, engine_of, grid, Centre(objective, first, splits, chosen) if own else None, progress)
+    centre = Centre(objective, first, splits, chosen) if own else None
+    if preview is None:
+        fill(partial, engine_of, grid, centre, progress)
+    else:
+        foretell(partial, worker, grid, preview, first, centre, progress)
     walked = None if path is None else _walk(objective, first, *path, splits[0])
     return partial.finish(walked)
+
+
+def _engine_of_preview(plane: Plane | Repeats, grid: Grid, engine: str) -> str:
+    """The engine for scattered points: one that works on chunks would compute their mates as well."""
+    if isinstance(plane, Repeats) or grid.dims > 2:
+        raise LandscapeError(
+            "a preview is of one line or plane",
+            where="preview",
+            got=f"{len(plane)} of them" if isinstance(plane, Repeats) else f"{grid.dims} axes",
+        )
+    if engine == "batched":
+        raise LandscapeError(
+            "a preview computes scattered points", where="preview", mend="use --engine sequential"
+        )
+    return "sequential" if engine == "auto" else engine
 
 
 def _grid_of(plane: Plane | Repeats, grid: Grid, has_path: bool) -> Grid:

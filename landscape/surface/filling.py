@@ -12,6 +12,7 @@ from landscape.objective import Estimate, Objective
 from landscape.projection import Plane
 from landscape.surface.axes import REPEAT
 from landscape.surface.engine import Engine
+from landscape.surface.preview import preview
 from landscape.surface.store import PartialSurface
 from landscape.surface.values import Grid
 
@@ -62,31 +63,80 @@ def fill(
         centre: Gives the values where all coordinates are 0; None lets the engine give them.
         progress: Called with (points done, points in all).
     """
-    points, columns = grid_points(grid), len(grid.x)
+    points = grid_points(grid)
     apart = [centre is not None and not any(point) for point in points]
-    finished, total = int(partial.done.sum()), partial.done.size
     planes = 1 if grid.repeat is None else len(grid.repeat)
     for plane, missing in enumerate(~partial.done.reshape(planes, -1)):
-        if not missing.any():
-            continue
-        engine = engine_of(plane)
-        places = _whole_chunks(missing, apart, engine.chunk)
-        computed = engine.evaluate([points[place] for place in places if not apart[place]])
-        rows = plane * len(points) // columns
-        row = rows + places[0] // columns
-        try:
-            for place in places:
-                if rows + place // columns != row:
-                    partial.flush(row)
-                    row = rows + place // columns
-                there = centre.estimates() if centre is not None and apart[place] else next(computed)
-                partial.put(row, place % columns, there)
-                finished += int(missing[place])
-                if progress is not None:
-                    progress(finished, total)
-        finally:
-            computed.close()
-            partial.flush(row)
+        if missing.any():
+            engine = engine_of(plane)
+            places = _whole_chunks(missing, apart, engine.chunk)
+            _compute(partial, engine, points, places, centre, progress, plane * len(points))
+
+
+def foretell(
+    partial: PartialSurface,
+    engine: Engine,
+    grid: Grid,
+    tolerance: float,
+    plane: Plane,
+    centre: Centre | None,
+    progress: Progress | None,
+) -> None:
+    """Compute what a preview asks for, but for what the file holds already, and interpolate the rest.
+
+    Args:
+        partial: What is filled.
+        engine: Evaluates points one by one.
+        grid: The coordinates.
+        tolerance: The relative error to stay below.
+        plane: Its origin and marks are places where something narrow may be.
+        centre: As for `fill`.
+        progress: Called with (points done, points in all).
+    """
+    points = grid_points(grid)
+
+    def compute(wanted: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        missing = np.sort(wanted[~partial.done.ravel()[wanted]])
+        if len(missing):
+            _compute(partial, engine, points, missing.tolist(), centre, progress)
+        return {name: values.ravel()[wanted] for name, values in partial.surface.fields.items()}
+
+    names = list(partial.surface.fields)
+    judge = next((name for name in names if name.endswith("_loss")), names[0])
+    marks = [tuple(mark[axis] for axis in "xy"[: plane.dims]) for mark in plane.meta.get("marks", ())]
+    made = preview(grid, compute, tolerance, judge=judge, places=[(0.0,) * plane.dims, *marks])
+    partial.fill(made.fields, made.computed, made.report)
+    if progress is not None:
+        progress(partial.done.size, partial.done.size)
+
+
+def _compute(
+    partial: PartialSurface,
+    engine: Engine,
+    points: Sequence[tuple[float, ...]],
+    places: Sequence[int],
+    centre: Centre | None,
+    progress: Progress | None,
+    first: int = 0,
+) -> None:
+    """Evaluate places of one plane, which rise, and hand them over row by row; `first` is its first place."""
+    columns = partial.done.shape[-1]
+    apart = [centre is not None and not any(points[place]) for place in places]
+    inner = [points[place] for place, own in zip(places, apart, strict=True) if not own]
+    computed = engine.evaluate(inner)
+    row = (first + places[0]) // columns
+    try:
+        for place, own in zip(places, apart, strict=True):
+            if (first + place) // columns != row:
+                partial.flush(row)
+                row = (first + place) // columns
+            there = centre.estimates() if centre is not None and own else next(computed)
+            partial.put(row, place % columns, there)
+            if progress is not None:
+                progress(int(partial.done.sum()), partial.done.size)
+    finally:
+        computed.close()
+        partial.flush(row)
 
 
 def _whole_chunks(missing: NDArray[np.bool_], apart: Sequence[bool], chunk: int) -> list[int]:

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
@@ -143,6 +143,7 @@ def _read(file: h5py.File) -> _Stored:
         done=done,
         meta=_mapping(file, "meta"),
         path=_read_path(file) if "path" in file else None,
+        computed=_numbers(file, "computed", "b", shape) if "computed" in file else None,
     )
     return _Stored(surface, bool(complete), _mapping(file, "identity"))
 
@@ -187,6 +188,7 @@ def _digest(file: h5py.File) -> str:
         "done",
     ]
     held += [f"path/{name}" for name in _PATH_FIELDS] if "path" in file else []
+    held += ["computed"] if "computed" in file else []
     found = hashlib.sha256()
     for name in held:
         values = file[name][...]
@@ -212,6 +214,8 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
         blank = np.full(values.shape, np.nan)
         _gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
     _gridded(file, "done", done, list(axes))
+    if surface.computed is not None:
+        _gridded(file, "computed", surface.computed, list(axes))
     for axis, tensors in directions.items():
         for name, values in tensors.items():
             file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
@@ -332,6 +336,14 @@ class PartialSurface:
     def _place(self, row: int) -> tuple[int, ...]:
         return tuple(int(i) for i in np.unravel_index(row, self.done.shape[:-1]))
 
+    def fill(self, fields: Mapping[str, Array], computed: NDArray[np.bool_], report: Mapping[str, Any]) -> None:
+        """Take in what a preview interpolates, which is marked and has no standard error."""
+        for name, values in fields.items():
+            self.surface.fields[name][~computed] = values[~computed]
+        self.done[...] = True
+        meta = {**self.surface.meta, "preview": dict(report)}
+        self.surface = replace(self.surface, meta=meta, computed=computed)
+
     def finish(self, path: Path | None) -> Surface:
         """Close the slice, with the trajectory that goes with it if there is one."""
         whole = Surface(**{**self.surface.__dict__, "path": path})
@@ -347,11 +359,12 @@ def _as_read(identity: Mapping[str, Any]) -> dict[str, Any]:
 def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> tuple[Surface, bool]:
     """The slice in a file and whether it is complete, if it is the one that is wanted."""
     stored = _stored(file)
-    held, held_identity = stored.surface, stored.identity
+    held, held_identity, identity = stored.surface, stored.identity, _as_read(identity)
     differences = [
-        f"{key} ({_short(held_identity.get(key))} in the file, {_short(value)} now)"
-        for key, value in _as_read(identity).items()
-        if held_identity.get(key) != value
+        f"{key} ({_short(held_identity.get(key))} in the file, {_short(identity.get(key))} now)"
+        # Also what only the file has: a preview is not the slice that was asked for without one.
+        for key in {**identity, **held_identity}
+        if held_identity.get(key) != identity.get(key)
     ]
     differences += [
         name

@@ -25,8 +25,8 @@ def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         format, schema, kind, problem, step, shape, axes (by name, in the order of the shape: points, low, high,
-        even), points, done, complete, fields (min, max, NaN, inf), repeats (see `summarise_repeats`) where
-        there are some, meta.
+        even), points, done, computed, complete, fields (min, max, NaN, inf), repeats (see
+        `summarise_repeats`) where there are some, meta.
     """
     surface = read_surface(path)
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
@@ -40,6 +40,7 @@ def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
         "axes": {name: _axis(values) for name, values in surface.axes.items() if name != REPEAT},
         "points": int(done.size),
         "done": int(done.sum()),
+        "computed": int(done.sum() if surface.computed is None else surface.computed.sum()),
         "complete": surface.complete,
         "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
         **({} if surface.repeat is None else {"repeats": summarise_repeats(surface)}),

@@ -51,7 +51,8 @@ class Surface:
             "not computed" where it is false. Means per example; losses in nats where they are
             cross-entropies, errors as a share of 1.
         standard_errors: The same keys and shapes; empty or NaN where there is none.
-        done: Which points are computed.
+        done: Which points have their final values.
+        computed: Which of these are computed; the others are interpolated (see `preview`). None means all.
         meta: What this is: problem, step, plane, normalisation, seed, units. Plain JSON values.
         path: A trajectory in the same plane, if one goes with it.
         more: Shapes (nz,), ..., coordinates along further directions.
@@ -67,6 +68,7 @@ class Surface:
     path: Path | None = None
     more: tuple[Array, ...] = ()
     repeat: NDArray[np.int64] | None = None
+    computed: NDArray[np.bool_] | None = None
 
     @property
     def axes(self) -> dict[str, NDArray[Any]]:
@@ -87,7 +89,7 @@ class Surface:
 
     @property
     def complete(self) -> bool:
-        """Whether every point is computed."""
+        """Whether every point has its final value."""
         return self.done is None or bool(self.done.all())
 
     def at(self, **coordinates: float) -> Surface:
@@ -125,6 +127,7 @@ class Surface:
             path=None if in_plane else self.path,
             more=tuple(axes[name] for name in left[2:]),
             repeat=None if REPEAT in coordinates else self.repeat,
+            computed=None if self.computed is None else self.computed[index],
         )
 
 
