@@ -13,7 +13,8 @@ import landscape as ls
 from benchmarks.workloads import Workload
 from landscape.surface.engine import ENGINES
 from landscape.surface.filling import grid_points
-from landscape.surface.tuner import Made, Plan, Tuner
+from landscape.surface.plan import Made, Plan
+from landscape.surface.tuner import Tuner
 
 Point = tuple[float, float]
 

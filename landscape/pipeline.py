@@ -20,8 +20,8 @@ from landscape.surface.axes import Coordinates
 from landscape.surface.engine import ENGINES, parse_settings
 from landscape.surface.evaluation import Progress
 from landscape.surface.memory import parse_memory
+from landscape.surface.plan import Plan
 from landscape.surface.preview import require_tolerance
-from landscape.surface.tuner import Plan
 from landscape.trajectory import Snapshot, Trajectory
 
 KINDS = ("curve", "surface", "trajectory")

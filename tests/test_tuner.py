@@ -20,7 +20,8 @@ from landscape.surface import evaluate, grid, read_surface, tuner
 from landscape.surface.engine import Choice, choice_from, plain_choice
 from landscape.surface.filling import grid_points
 from landscape.surface.memory import KERNELS, bytes_per_example, free_memory, parse_memory
-from landscape.surface.tuner import Plan, Tuner
+from landscape.surface.plan import Plan
+from landscape.surface.tuner import Tuner
 
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:User
 def patient(monkeypatch):
     """However short the work, candidates are timed."""
     monkeypatch.setattr(tuner, "_QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(tuner, "_SHORT_SHARE", 1e9)
     monkeypatch.setattr(tuner, "_MEASURE_SECONDS", 0.002)
 
 

@@ -19,6 +19,7 @@ from landscape.surface.accuracy import dtype_error
 from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
 from landscape.surface.filling import Centre, fill, foretell, grid_points
 from landscape.surface.memory import parse_memory
+from landscape.surface.plan import Plan
 from landscape.surface.preview import require_tolerance
 from landscape.surface.provenance import (
     directions_of,
@@ -29,7 +30,7 @@ from landscape.surface.provenance import (
     stored_directions,
 )
 from landscape.surface.store import PartialSurface, read_identity
-from landscape.surface.tuner import Plan, Tuner
+from landscape.surface.tuner import Tuner
 from landscape.surface.values import Grid, Path, Surface
 
 Progress = Callable[[int, int], None]

@@ -7,8 +7,8 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,13 +18,15 @@ from landscape.objective import Objective
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, Engine, build, plain_choice
 from landscape.surface.memory import KERNELS, SHARE, bytes_per_example, free_memory
+from landscape.surface.plan import Made, Plan
 from landscape.surface.sequential import Point, Sequential
 
 # What takes less is not worth choosing for, and so always gets the same bits.
 _QUICK_SECONDS = 2.0
-# The share of the estimated run that choosing may take, and what it may take anyway.
+# The share of the estimated run that choosing may take; 2 s it may take anyway, but no large part of a short run.
 _BUDGET_SHARE = 0.05
 _BUDGET_SECONDS = 2.0
+_SHORT_SHARE = 0.25
 # One measurement: long against the clock's grain, short against the budget.
 _MEASURE_SECONDS = 0.06
 # Timings of one candidate scatter by a few per cent; a change must gain more than that.
@@ -39,67 +41,8 @@ _LEAST_BATCH = 8
 _SMALL_POINT_SECONDS = 0.05
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is going to be done.
-
-    Attributes:
-        choice: The engine and how it works.
-        points: How many points are to be computed.
-        seconds_per_point: As measured.
-        rewrites: What was rewritten, name -> how often.
-        tried: The candidates timed, with their seconds per point.
-        memory: Bytes that evaluation is expected to take beside model and data; None where not measured.
-        device: Where.
-    """
-
-    choice: Choice
-    points: int
-    seconds_per_point: float
-    rewrites: Mapping[str, int]
-    tried: Sequence[tuple[Choice, float]] = field(default_factory=tuple)
-    memory: int | None = None
-    device: str = "cpu"
-
-    @property
-    def seconds(self) -> float:
-        """The estimated time of all points."""
-        return self.points * self.seconds_per_point
-
-    def describe(self) -> str:
-        """One line: the choice and the estimated time."""
-        tuning = self.choice.tuning
-        words = [f"micro-batches of {tuning.batch_size}"]
-        if self.choice.streams > 1:
-            words.append(f"{self.choice.streams} streams")
-        if tuning.threads is not None:
-            words.append(f"{tuning.threads} thread{'s' * (tuning.threads > 1)} each")
-        if self.choice.engine == "batched":
-            words.append(f"{self.choice.chunk} points at once")
-        words += ["channels last"] * tuning.channels_last + ["compiled"] * tuning.compiled
-        words += [f"{count} {what}" for what, count in self.rewrites.items()]
-        points = f"{self.points:,} point{'s' * (self.points != 1)}"
-        how = f"{self.choice.engine} engine on {self.device}: {', '.join(words)}"
-        return f"{how}; {points} in about {_clock(self.seconds)}"
-
-
-class Made(NamedTuple):
-    """An engine that is ready, and what it is going to do."""
-
-    engine: Engine
-    plan: Plan
-
-
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 class Tuner:
@@ -180,11 +123,18 @@ class Tuner:
         seconds = self._glance(built)
         if seconds * len(self._points) < _QUICK_SECONDS or self._all_forced():
             return Made(built, self._plan(first, built, seconds))
-        self._deadline = time.monotonic() + max(_BUDGET_SECONDS, _BUDGET_SHARE * seconds * len(self._points))
-        best, made = (first, built) if "sequential" not in names else self._tune_sequential(first, built)
+        whole = seconds * len(self._points)
+        self._deadline = time.monotonic() + max(_BUDGET_SHARE * whole, min(_BUDGET_SECONDS, _SHORT_SHARE * whole))
+        best, made = first, built
+        self._time(best, made)
+        if "sequential" in names:
+            best, made = self._tune_threads(best, made)
         if "batched" in names:
             best, made = self._tune_batched(best, made)
-        best, made = self._tune_compiled(best, made)
+        if isinstance(made, Sequential):
+            best, made = self._tune_batch(best, made)
+            best, made = self._tune_rest(best, made)
+            best, made = self._tune_compiled(best, made)
         return Made(made, self._plan(best, made, self._measure(made, precise=True)))
 
     def _plan(self, choice: Choice, engine: Engine, seconds: float) -> Plan:
@@ -254,8 +204,11 @@ class Tuner:
 
     def _measure(self, engine: Engine, precise: bool = False) -> float:
         """Seconds per point, the shorter of two measurements."""
-        limit = 4 * _MEASURE_SECONDS if precise else _MEASURE_SECONDS
         guess = self._glance(engine)
+        limit = _MEASURE_SECONDS
+        if precise:
+            # The estimate that is said deserves more, but no large part of the run.
+            limit = max(limit, min(4 * limit, 0.02 * guess * len(self._points)))
         if isinstance(engine, Sequential) and guess * engine.streams > limit:
             # A point that takes long is not needed whole.
             per_batch = guess * engine.streams * min(1.0, engine.tuning.batch_size / self._examples)
@@ -293,23 +246,27 @@ class Tuner:
 
     # Candidates
 
-    def _tune_sequential(self, first: Choice, built: Engine) -> tuple[Choice, Engine]:
-        """Threads and rewrites first, then the micro-batch, then what seldom pays."""
-        on_cpu = self._objective.device.type == "cpu"
-        best, made = first, built
-        self._time(first, built)
+    def _tune_threads(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
+        """Rewrites, with points side by side or threads inside operations."""
         ways: list[dict[str, Any]] = [{"rewrite": True}]
-        if on_cpu and self._cores > 1:
+        if self._objective.device.type == "cpu" and self._cores > 1:
             ways = [
                 {"rewrite": True, "threads": 1, "streams": self._cores},
                 {"rewrite": True, "threads": self._cores, "streams": 1},
             ]
         for way in ways:
             best, made = self._try(best, made, way)
-        best, made = self._tune_batch(best, made)
-        for way in ({"channels_last": not best.tuning.channels_last}, {"rewrite": False}):
-            if self._has_images() if "channels_last" in way else bool(made.rewrites):
-                best, made = self._try(best, made, way)
+        return best, made
+
+    def _tune_rest(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
+        """What seldom pays: the other memory format, and no rewrites."""
+        ways: list[dict[str, Any]] = []
+        if self._has_images():
+            ways.append({"channels_last": not best.tuning.channels_last})
+        if made.rewrites:
+            ways.append({"rewrite": False})
+        for way in ways:
+            best, made = self._try(best, made, way)
         return best, made
 
     def _has_images(self) -> bool:
@@ -325,9 +282,9 @@ class Tuner:
         choice = replace(choice, tuning=engine.tuning)
         return (choice, engine) if self._time(choice, engine) < _GAIN * self._tried[best] else (best, made)
 
-    def _tune_batch(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
+    def _tune_batch(self, best: Choice, made: Sequential) -> tuple[Choice, Sequential]:
         """Double or halve the micro-batch for as long as that gains."""
-        if "batch_size" in self._settings or not isinstance(made, Sequential):
+        if "batch_size" in self._settings:
             return best, made
         largest = min(self._examples, _LARGEST_BATCH.get(self._objective.device.type, 2048))
         for factor in (2.0, 0.5):
@@ -372,7 +329,7 @@ class Tuner:
         if self._objective.device.type != "cpu":
             return [{"chunk": chunk} for chunk in (8, 32, 128)]
         shared = {"threads": 1, "streams": self._cores} if self._cores > 1 else {}
-        sizes = ((4, 512), (2, 1024), (16, 128))
+        sizes = ((4, 512), (8, 2048), (16, 128))
         ways: list[dict[str, Any]] = [
             {"chunk": chunk, "batch_size": min(size, self._examples), **shared} for chunk, size in sizes
         ]
@@ -382,7 +339,7 @@ class Tuner:
         left = self._tried.get(best, 0.0) * len(self._points)
         can = self._objective.device.type == "cuda" or shutil.which("g++") or shutil.which("c++")
         long_enough = _BUDGET_SHARE * left > _COMPILE_SECONDS
-        if best.engine != "sequential" or "compiled" in self._settings or not (can and long_enough):
+        if "compiled" in self._settings or not (can and long_enough):
             return best, made
         try:
             return self._try(best, made, {"compiled": True})
