@@ -156,7 +156,7 @@ class _Timers:
         self._timers: list[tuple[str, str, Callable[[], float]]] = []
         for bare in limit.search(workload):
             self._timers.append(("bare", bare.name, bare.seconds))
-        for engine in ours.engines():
+        for engine in ours.engines(workload.spec.name):
             self._timers.append(("ours", engine, self._ours(engine)))
         for word, dtype in REDUCED.items():
             self._timers.append(("reduced", word, self._ours("auto", "reduced", word, dtype)))

@@ -103,8 +103,8 @@ class Workload:
 SPECS = (
     Spec("W1", "MLP 64-128-128-10, digits", DIGITS, 51, 510, 21, 21, 60, 256),
     Spec("W2", "CNN 32-64-64 with BatchNorm, images 3x32x32", 2000, 21, 21, 3, 5, 30, 128),
-    Spec("W3", "ResNet-20, images 3x32x32", 1000, 11, 11, 3, 5, 40, 64),
-    Spec("W4", "transformer, 2 layers, d=128, tied, 64 bytes", 512, 21, 21, 3, 5, 20, 32),
+    Spec("W3", "ResNet-20, images 3x32x32", 1000, 11, 11, 3, 3, 40, 64),
+    Spec("W4", "transformer, 2 layers, d=128, tied, 64 bytes", 512, 21, 21, 3, 3, 20, 32),
 )
 # The same models on fewer data, for a look within two minutes.
 QUICK = (

@@ -1,6 +1,7 @@
 """Every engine gives the same numbers, whatever it does to get them."""
 
 import copy
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -397,3 +398,25 @@ def test_all_faults_of_the_settings_come_together():
         r"number of at least 1, got '0'; rewrite must be yes or no, got 'maybe'$",
     ):
         parse_settings("batchsize=3,streams=0,rewrite=maybe")
+
+
+def test_what_comes_from_a_device_in_one_transfer_is_what_was_there(monkeypatch):
+    objective = mlp_objective(torch.float64)
+    evaluator = objective.evaluator()
+    evaluator.load(dict(objective.model.named_parameters()))
+    raw = [evaluator.run(objective.splits, objective.metrics) for _ in range(2)]
+    direct = [evaluator.estimates(point, objective.metrics) for point in raw]
+    # Any other device than the CPU takes this way.
+    monkeypatch.setattr(evaluator, "device", torch.device("meta"))
+    assert [evaluator.estimates(point, objective.metrics) for point in evaluator.fetch(raw)] == direct
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_compiled_kernels_give_the_same_values():
+    objective = mlp_objective(torch.float64)
+    plane = random_plane(objective.model, seed=1)
+    points = grid_points(grid(2, radius=0.5))
+    plain = values(plain_choice(objective), objective, plane, points)
+    compiled = values(Choice("sequential", Tuning(40, threads=1, compiled=True)), objective, plane, points)
+    for metric in plain:
+        assert compiled[metric] == pytest.approx(plain[metric], rel=1e-12, nan_ok=True), metric

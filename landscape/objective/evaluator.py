@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -40,6 +40,16 @@ class Raw:
     error: Tensor | None
     penalty: Tensor | None
     batch_size: int
+
+    def tensors(self) -> list[Tensor]:
+        """Those there are."""
+        return [tensor for tensor in (self.loss, self.error, self.penalty) if tensor is not None]
+
+    def from_host(self, parts: Iterator[Tensor]) -> Raw:
+        """The same with other tensors, taken in the order of `tensors`."""
+        loss = next(parts)
+        error = None if self.error is None else next(parts)
+        return Raw(loss, error, None if self.penalty is None else next(parts), self.batch_size)
 
 
 RawPoint: TypeAlias = dict[str, Raw]
@@ -321,6 +331,15 @@ class Evaluator:
         """Whether the loss can be taken apart into examples."""
         return all(loss is not None for loss, _ in self._scoring.values())
 
+    def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:
+        """The results of several points on the host, by one transfer: the device is waited for once."""
+        if self.device.type == "cpu":
+            return list(raw)
+        tensors = [tensor for point in raw for results in point.values() for tensor in results.tensors()]
+        whole = torch.cat([tensor.reshape(-1).to(tensors[0].dtype) for tensor in tensors]).cpu()
+        parts = iter(whole.split([tensor.numel() for tensor in tensors]))
+        return [{split: results.from_host(parts) for split, results in point.items()} for point in raw]
+
     def estimates(self, raw: RawPoint, metrics: Sequence[str]) -> dict[str, Estimate]:
         """Average what `run` gave.
 
@@ -343,7 +362,7 @@ class Evaluator:
         return found
 
     def _average(self, split: str, shares: Tensor, how: losses.PerExample | None, size: int) -> Estimate:
-        values = shares.double().cpu().numpy()
+        values = shares.cpu().double().numpy()
         if how is None:
             count = self._splits[split].count
             return estimate_of_batches(values, [min(size, count - start) for start in range(0, count, size)])
@@ -351,7 +370,9 @@ class Evaluator:
 
     def _penalty(self) -> Tensor:
         moving = [self.storage[info.name] for info in self.layout.moving()]
-        squares = torch.stack([(tensor.double() ** 2).sum() for tensor in moving]).sum()
+        # Apple's devices know no float64.
+        wide = torch.float32 if self.device.type == "mps" else torch.float64
+        squares = torch.stack([(tensor.to(wide) ** 2).sum() for tensor in moving]).sum()
         return self.weight_decay / 2 * squares
 
 

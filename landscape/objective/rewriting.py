@@ -158,10 +158,12 @@ class Fused(nn.Module):
         layer, norm = self._parts
         if norm is None:
             return
-        scale = (norm.running_var.double() + norm.eps).rsqrt()
+        # Apple's devices know no float64.
+        wide = torch.float32 if layer.weight.device.type == "mps" else torch.float64
+        scale = (norm.running_var.to(wide) + norm.eps).rsqrt()
         if norm.weight is not None:
             scale *= norm.weight
-        shift = -norm.running_mean.double() * scale
+        shift = -norm.running_mean.to(wide) * scale
         if layer.bias is not None:
             shift += layer.bias * scale
         if norm.bias is not None:

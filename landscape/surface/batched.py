@@ -72,6 +72,8 @@ class Batched:
         chunk: int = 8,
     ) -> None:
         self.chunk, self.streams = chunk, streams
+        # Kernels may treat the points of a chunk by their places in it.
+        self.group = chunk
         self.rewrites: dict[str, int] = {}
         self._splits, self._metrics = splits, metrics
         self._evaluator = objective.evaluator(dtype, tuning)
@@ -113,7 +115,8 @@ class Batched:
                 raw: list[RawPoint] = []
                 for start in range(0, len(padded), size):
                     raw += self._run(program, padded[start : start + size])
-                return [self._evaluator.estimates(one, self._metrics) for one in raw[: len(points)]]
+                fetched = self._evaluator.fetch(raw[: len(points)])
+                return [self._evaluator.estimates(one, self._metrics) for one in fetched]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

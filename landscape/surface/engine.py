@@ -15,16 +15,22 @@ from landscape.surface.batched import Batched
 from landscape.surface.sequential import Point, Sequential
 
 ENGINES = ("auto", "sequential", "batched")
-# Points of one stream between two waits: few, so that progress shows and a stop loses little.
+# Points between two waits for the device: on a CPU nothing waits, and progress shows point by point.
 _CHUNK = {"sequential": 1, "batched": 8}
+_CHUNK_ON_DEVICE = 16
 
 
 class Engine(Protocol):
-    """Evaluates points of one plane."""
+    """Evaluates points of one plane.
+
+    ``chunk`` points lie between two waits for the device, ``streams`` chunks are worked on side by side, and
+    the last bits of ``group`` points in a row may depend on one another.
+    """
 
     name: str
     chunk: int
     streams: int
+    group: int
 
     @property
     def tuning(self) -> Tuning:
@@ -128,7 +134,8 @@ def require_engine(name: str) -> None:
 
 def plain_choice(objective: Objective, engine: str = "sequential") -> Choice:
     """An engine that makes its passes as `Objective.value` does."""
-    return Choice(engine, objective.default_tuning(), chunk=_CHUNK[engine])
+    on_cpu = objective.device.type == "cpu"
+    return Choice(engine, objective.default_tuning(), chunk=_CHUNK[engine] if on_cpu else _CHUNK_ON_DEVICE)
 
 
 def build(

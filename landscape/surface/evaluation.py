@@ -153,7 +153,7 @@ def evaluate(
         return partial.finished
     worker, plan = made or tuner.adopt(choice)
     if notify is not None:
-        notify(replace(plan, points=int((~partial.done).sum())))
+        notify(replace(plan, points=int((~partial.done).sum()), at_most=preview is not None))
 
     def engine_of(index: int) -> Engine:
         if index == 0 or not isinstance(plane, Repeats):

@@ -69,7 +69,7 @@ def fill(
     for plane, missing in enumerate(~partial.done.reshape(planes, -1)):
         if missing.any():
             engine = engine_of(plane)
-            places = _whole_chunks(missing, apart, engine.chunk)
+            places = _whole_chunks(missing, apart, engine.group)
             _compute(partial, engine, points, places, centre, progress, plane * len(points))
 
 

@@ -21,6 +21,7 @@ class Plan:
         tried: The candidates timed, with their seconds per point.
         memory: Bytes that evaluation is expected to take beside model and data; None where not measured.
         device: Where.
+        at_most: Whether it may turn out to be fewer points, as in a preview.
     """
 
     choice: Choice
@@ -30,6 +31,7 @@ class Plan:
     tried: Sequence[tuple[Choice, float]] = field(default_factory=tuple)
     memory: int | None = None
     device: str = "cpu"
+    at_most: bool = False
 
     @property
     def seconds(self) -> float:
@@ -50,7 +52,7 @@ class Plan:
         words += [f"{count} {what}" for what, count in self.rewrites.items()]
         points = f"{self.points:,} point{'s' * (self.points != 1)}"
         how = f"{self.choice.engine} engine on {self.device}: {', '.join(words)}"
-        return f"{how}; {points} in about {_clock(self.seconds)}"
+        return f"{how}; {'at most ' if self.at_most else ''}{points} in about {_clock(self.seconds)}"
 
 
 class Made(NamedTuple):

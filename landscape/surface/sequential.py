@@ -32,6 +32,8 @@ class Sequential:
     """
 
     name = "sequential"
+    # No point knows of another.
+    group = 1
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class Sequential:
                 for point in points:
                     self._move(worker, point)
                     raw.append(worker.run(self._splits, self._metrics))
-                return [worker.estimates(results, self._metrics) for results in raw]
+                return [worker.estimates(results, self._metrics) for results in worker.fetch(raw)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

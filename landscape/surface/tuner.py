@@ -41,6 +41,12 @@ _LEAST_BATCH = 8
 _SMALL_POINT_SECONDS = 0.05
 
 
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"
 
@@ -77,7 +83,7 @@ class Tuner:
         self._points = list(points)
         self._settings = dict(settings or {})
         self._memory = memory if memory is not None else int(SHARE * free_memory(objective.device))
-        self._cores = min(len(os.sched_getaffinity(0)), torch.get_num_threads())
+        self._cores = min(_usable_cores(), torch.get_num_threads())
         self._recalibrate = recalibrate
         self._examples = sum(objective.data[split].count for split in splits)
         self._parameters = sum(info.numel for info in plane.layout.stored("parameter"))
