@@ -80,7 +80,7 @@ IMAGES = (3, 32, 32)
 MODELS = {
     "convnet": (make_convnet, (1, 4, 4), {"normalisations folded": 1, "activations fused": 1}),
     "cnn6": (lambda: cnn6(8), IMAGES, {"normalisations folded": 4, "activations fused": 4}),
-    "vgg9": (lambda: vgg9(4), IMAGES, {"normalisations folded": 8, "activations fused": 8}),
+    "vgg9": (lambda: vgg9(4), IMAGES, {"normalisations folded": 8, "activations fused": 8, "maxima by pairs": 3}),
     "resnet20": (
         lambda: ResNet(20, 4),
         IMAGES,
@@ -119,6 +119,30 @@ def test_the_rewritten_model_is_the_same_function(name, dtype):
     # Sums of up to 1,000 products, each rounded, through 20 layers.
     tolerance = {torch.float64: 1e-13, torch.float32: 1e-5}[dtype]
     assert (got - wanted).abs().max() <= tolerance * wanted.abs().max()
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7), (2, 3)])
+def test_maxima_by_pairs_are_those_of_pooling_bit_for_bit(size):
+    x = torch.randn(3, 2, *size)
+    x[0, 0, 0, 0] = torch.nan
+    x[1, 0, 1, 1] = torch.inf
+    for layout in (torch.contiguous_format, torch.channels_last):
+        image = x.contiguous(memory_format=layout)
+        assert torch.equal(
+            rewriting.maximum_of_quads(image).nan_to_num(7.0), F.max_pool2d(image, 2).nan_to_num(7.0)
+        )
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [nn.MaxPool2d(3), nn.MaxPool2d(2, stride=1), nn.MaxPool2d(2, padding=1), nn.MaxPool2d(2, ceil_mode=True)],
+)
+def test_other_poolings_are_left_alone(pool):
+    model = lived_in(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), pool))
+    x = torch.randn(3, 1, 7, 7, dtype=torch.float64)
+    made = rewritten(model, x)
+    assert "maxima by pairs" not in made.counts
+    assert torch.allclose(made.call(x), model(x), rtol=1e-14)
 
 
 def test_weights_and_statistics_that_move_are_folded_anew():

@@ -213,6 +213,7 @@ class _Rewrite:
         self._modules = dict(traced.named_modules())
         self._calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
         self._counts: Counter[str] = Counter()
+        self._on_cpu = all(tensor.device.type == "cpu" for tensor in traced.state_dict().values())
         self._layers: list[Fused] = []
 
     def run(self) -> tuple[Counter[str], list[Fused]]:
@@ -224,6 +225,7 @@ class _Rewrite:
                 self._fuse(node)
         for node in list(self._traced.graph.nodes):
             self._overwrite(node)
+            self._take_pairs(node)
         self._traced.graph.lint()
         self._traced.recompile()
         return self._counts, self._layers
@@ -337,6 +339,40 @@ class _Rewrite:
         node.replace_all_uses_with(made)
         self._traced.graph.erase_node(node)
         self._counts["activations in place"] += 1
+
+    def _take_pairs(self, node: fx.Node) -> None:
+        """Take maxima over 2x2 pixels as maxima of pairs: torch's pooling on a CPU writes their places as well."""
+        pool: Any = self._modules.get(str(node.target)) if node.op == "call_module" else None
+        if type(pool) is not nn.MaxPool2d or pool._forward_hooks or pool._forward_pre_hooks:
+            return
+        plain = (pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices) in (
+            (0, 1, False, False),
+            ((0, 0), (1, 1), False, False),
+        )
+        halves = pool.kernel_size in (2, (2, 2)) and pool.stride in (2, (2, 2))
+        shape = node.meta["tensor_meta"].shape if "tensor_meta" in node.meta else ()
+        if not (plain and halves and len(shape) == 4 and self._on_cpu):
+            return
+        with self._traced.graph.inserting_before(node):
+            made = self._traced.graph.call_function(maximum_of_quads, node.args, node.kwargs)
+        made.meta = dict(node.meta)
+        node.replace_all_uses_with(made)
+        self._traced.graph.erase_node(node)
+        self._counts["maxima by pairs"] += 1
+
+
+def maximum_of_quads(input: Tensor) -> Tensor:
+    """The maximum over every 2x2 pixels; a last odd row or column is left out, as pooling does.
+
+    Args:
+        input: Shape (examples, channels, height, width).
+
+    Returns:
+        Shape (examples, channels, height // 2, width // 2).
+    """
+    height, width = (size - size % 2 for size in input.shape[2:])
+    rows = torch.maximum(input[:, :, 0:height:2], input[:, :, 1:height:2])
+    return torch.maximum(rows[..., 0:width:2], rows[..., 1:width:2])
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
