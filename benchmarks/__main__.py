@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
     results: list[Result] = []
     for spec in specs:
         full = spec.name in _CHEAP or given.full
-        results.append(measure(spec, given.rounds, with_peers=given.peers, full=full, log=log))
+        results.append(
+            measure(spec, given.rounds, with_peers=given.peers, judged=given.agreement, full=full, log=log)
+        )
         # After each workload, so that an interrupted run leaves what it had.
         _write(given, results)
     log("done")
@@ -44,6 +46,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workloads", help=f"some of {','.join(names)}")
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds (default {_ROUNDS})")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="other packages")
+    parser.add_argument(
+        "--agreement",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compare their values with float64",
+    )
     parser.add_argument("--full", action="store_true", help="the full grid of every workload, not of W1 alone")
     parser.add_argument("--quick", action="store_true", help="small, to see that it runs; prints, writes nothing")
     parser.add_argument("-o", "--output", type=Path, help="default benchmarks/RESULTS.md")

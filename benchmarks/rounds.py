@@ -102,13 +102,14 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
     return Ratio(statistics.median(within), min(within), max(within))
 
 
-def measure(spec: Spec, rounds: int, *, with_peers: bool, full: bool, log: Log) -> Result:
+def measure(spec: Spec, rounds: int, *, with_peers: bool, judged: bool, full: bool, log: Log) -> Result:
     """Build a workload, time everything in interleaved rounds, and judge the values.
 
     Args:
         spec: The workload.
         rounds: How many times everything is timed.
         with_peers: Whether other packages take part.
+        judged: Whether their values are compared with float64.
         full: Whether the full grid is evaluated once per engine, set-up included.
         log: Takes a line about what is being done.
 
@@ -139,7 +140,7 @@ def measure(spec: Spec, rounds: int, *, with_peers: bool, full: bool, log: Log) 
         for engine in result.seconds["ours"]:
             log(f"{spec.name}: the full grid by {engine}")
             result.full[engine], _ = ours.full_grid_seconds(workload, engine)
-    if with_peers:
+    if with_peers and judged:
         _judge(workload, result, log)
     ours.forget()
     return result
