@@ -286,7 +286,12 @@ class Tuner:
             return best, made
         engine = self._build(choice)
         choice = replace(choice, tuning=engine.tuning)
-        return (choice, engine) if self._time(choice, engine) < _GAIN * self._tried[best] else (best, made)
+        return (choice, engine) if self._beats(choice, engine, best, made) else (best, made)
+
+    def _beats(self, choice: Choice, engine: Engine, best: Choice, made: Engine) -> bool:
+        """Whether a candidate is faster than the best so far, both timed now: other work comes and goes."""
+        seconds = self._time(choice, engine)
+        return seconds < _GAIN * self._time(best, made)
 
     def _tune_batch(self, best: Choice, made: Sequential) -> tuple[Choice, Sequential]:
         """Double or halve the micro-batch for as long as that gains."""
@@ -301,10 +306,12 @@ class Tuner:
                 if size < 1 or choice in self._tried or self._predict(choice) > self._memory:
                     break
                 made.cut(size)
-                if self._time(choice, made) >= _GAIN * self._tried[best]:
+                seconds = self._time(choice, made)
+                made.cut(best.tuning.batch_size)
+                if seconds >= _GAIN * self._time(best, made):
                     break
                 best, improved = choice, True
-            made.cut(best.tuning.batch_size)
+                made.cut(size)
             if improved:
                 break
         return best, made
@@ -322,11 +329,11 @@ class Tuner:
                     # Operations that are mapped one by one are slow, which shows in the time.
                     warnings.filterwarnings("ignore", "There is a performance drop")
                     engine = self._build(choice)
-                    seconds = self._time(choice, engine)
+                    gains = self._beats(choice, engine, best, made)
             except (LandscapeError, RuntimeError):
                 # Whatever cannot be mapped over weights is evaluated point by point.
                 return best, made
-            if seconds < _GAIN * self._tried.get(best, float("inf")):
+            if gains:
                 best, made = choice, engine
         return best, made
 
