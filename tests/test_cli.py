@@ -484,7 +484,13 @@ def test_a_subset_and_the_error_it_costs(landscape, run_file, tmp_path):
 def test_ctrl_c_keeps_what_is_done_and_exits_130(tmp_path):
     file = tmp_path / "r.h5"
     arguments = ["train", "digits-mlp", "-o", str(file), "--epochs", "5000", "--every", "10", "--set", "width=16"]
-    child = subprocess.Popen([COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [COMMAND, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell has Ctrl-C switched off, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not (file.exists() and len(open_trajectory(file))) and time.monotonic() < deadline:
         time.sleep(0.2)
