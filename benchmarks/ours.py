@@ -14,6 +14,7 @@ from benchmarks.workloads import Workload
 from landscape.surface.engine import ENGINES
 from landscape.surface.filling import grid_points
 from landscape.surface.plan import Made, Plan
+from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner
 
 Point = tuple[float, float]
@@ -35,7 +36,7 @@ def engines(workload: str) -> tuple[str, ...]:
 def _made(workload: Workload, name: str, dtype: torch.dtype | None) -> Made:
     """An engine that was chosen for the whole grid and has run once: what is compiled first is not counted."""
     points = tuple(grid_points(workload.grid))
-    made = Tuner(workload.objective, workload.plane, _SPLITS, _METRICS, dtype, points).choose(name)
+    made = Tuner(Task(workload.objective, _SPLITS, _METRICS, dtype), workload.plane, points).choose(name)
     list(made.engine.evaluate(points[:8]))
     return made
 

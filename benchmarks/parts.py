@@ -14,6 +14,7 @@ from benchmarks.workloads import build as make
 from landscape.objective import Tuning
 from landscape.surface.engine import Choice, build
 from landscape.surface.filling import grid_points
+from landscape.surface.task import Task
 
 _ROUNDS = 5
 # Micro-batches near the best ones found, and points enough for half a second and more.
@@ -76,7 +77,7 @@ def _choices(size: int, cores: int, images: bool, chain: bool) -> dict[str, Choi
 
 
 def _timer(workload: Workload, choice: Choice, points: list[tuple[float, ...]]) -> Callable[[], float]:
-    engine = build(choice, workload.objective, workload.plane, ["train"], ["loss"])
+    engine = build(choice, Task(workload.objective, ("train",), ("loss",)), workload.plane)
     list(engine.evaluate(points[: max(2, choice.chunk * choice.streams)]))
 
     def seconds() -> float:

@@ -23,6 +23,7 @@ from landscape.surface import evaluate, grid
 from landscape.surface.engine import Choice, build, parse_settings, plain_choice
 from landscape.surface.filling import grid_points
 from landscape.surface.streams import in_order
+from landscape.surface.task import Task
 
 
 def convnet_objective(dtype: torch.dtype = torch.float64) -> Objective:
@@ -74,7 +75,7 @@ WAYS = {
 
 
 def values(choice: Choice, objective: Objective, plane, points, dtype=None, metrics=None) -> dict[str, np.ndarray]:
-    engine = build(choice, objective, plane, objective.splits, metrics or objective.metrics, dtype)
+    engine = build(choice, Task(objective, objective.splits, metrics or objective.metrics, dtype), plane)
     found = list(engine.evaluate(points))
     return {name: np.array([[e[name].mean, e[name].standard_error] for e in found]) for name in found[0]}
 
@@ -213,7 +214,7 @@ def test_exhausted_memory_halves_the_micro_batch_and_goes_on(monkeypatch):
     plain = values(plain_choice(objective), objective, plane, points)
     exhausted_above(4, monkeypatch)
     choice = Choice("sequential", Tuning(16, threads=1), streams=2)
-    engine = build(choice, objective, plane, objective.splits, objective.metrics)
+    engine = build(choice, Task(objective, objective.splits, objective.metrics), plane)
     found = [estimates["train_loss"].mean for estimates in engine.evaluate(points)]
     assert found == pytest.approx(plain["train_loss"][:, 0], rel=1e-12)
     assert engine.tuning.batch_size == 4
@@ -223,7 +224,9 @@ def test_exhausted_memory_halves_the_points_at_once(monkeypatch):
     objective = mlp_objective(torch.float64)
     plane = random_plane(objective.model)
     points = grid_points(grid((5, 2), 0.5))
-    engine = build(Choice("batched", Tuning(16), chunk=8), objective, plane, objective.splits, objective.metrics)
+    engine = build(
+        Choice("batched", Tuning(16), chunk=8), Task(objective, objective.splits, objective.metrics), plane
+    )
     plain = [estimates["train_loss"].mean for estimates in engine.evaluate(points)]
     run = engine._run
 
@@ -241,7 +244,7 @@ def test_exhausted_memory_halves_the_points_at_once(monkeypatch):
 def test_one_example_that_does_not_fit_is_said(monkeypatch):
     objective = mlp_objective(torch.float64)
     exhausted_above(0, monkeypatch)
-    engine = build(plain_choice(objective), objective, random_plane(objective.model), ["train"], ["loss"])
+    engine = build(plain_choice(objective), Task(objective, ("train",), ("loss",)), random_plane(objective.model))
     with pytest.raises(
         LandscapeError,
         match=r"^evaluation: one example at one point does not fit into memory; give more with --memory, or use "
@@ -252,7 +255,7 @@ def test_one_example_that_does_not_fit_is_said(monkeypatch):
 
 def test_other_errors_are_not_taken_for_exhausted_memory(monkeypatch):
     objective = mlp_objective(torch.float64)
-    engine = build(plain_choice(objective), objective, random_plane(objective.model), ["train"], ["loss"])
+    engine = build(plain_choice(objective), Task(objective, ("train",), ("loss",)), random_plane(objective.model))
     monkeypatch.setattr(Evaluator, "run", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("sizes differ")))
     with pytest.raises(RuntimeError, match="sizes differ"):
         list(engine.evaluate([(0.0, 1.0)]))
@@ -339,7 +342,7 @@ def test_half_precision_weights_are_rounded_once():
     from landscape.projection import Plane
 
     plane = Plane(ones, [step, step])
-    engine = build(plain_choice(objective), objective, plane, ["train"], ["loss"], torch.bfloat16)
+    engine = build(plain_choice(objective), Task(objective, ("train",), ("loss",), torch.bfloat16), plane)
     assert next(engine.evaluate([(2.0, 2.0)]))["train_loss"].mean == 1 + 2.0**-7
 
 

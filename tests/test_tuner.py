@@ -21,6 +21,7 @@ from landscape.surface.engine import Choice, choice_from, plain_choice
 from landscape.surface.filling import grid_points
 from landscape.surface.memory import KERNELS, bytes_per_example, free_memory, parse_memory
 from landscape.surface.plan import Plan
+from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner
 
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
@@ -36,7 +37,7 @@ def patient(monkeypatch):
 
 def tuner_for(objective: Objective, points: int = 5, **keywords) -> Tuner:
     plane = random_plane(objective.model)
-    return Tuner(objective, plane, ["train"], ["loss"], None, grid_points(grid(points)), **keywords)
+    return Tuner(Task(objective, ("train",), ("loss",)), plane, grid_points(grid(points)), **keywords)
 
 
 def convnet_objective() -> Objective:

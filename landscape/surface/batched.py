@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from landscape.errors import LandscapeError
-from landscape.objective import Estimate, Evaluator, Objective, Tuning
+from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.objective.chain import Chain, Linear, chain_of
 from landscape.objective.data import Split, tree_map
 from landscape.objective.devices import precision
@@ -29,6 +29,7 @@ from landscape.projection import Plane
 from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
 from landscape.surface.streams import in_order
+from landscape.surface.task import Task
 
 Stacks = dict[str, Tensor]
 
@@ -44,45 +45,41 @@ class Batched:
     """Several points at once.
 
     Args:
-        objective: What to evaluate.
+        task: What to measure.
         plane: Where; buffers do not move.
-        splits: Names of splits.
-        metrics: Names of metrics.
-        dtype: The type of real numbers; None is the model's own.
         tuning: How the passes are made; None is how `Objective.value` makes them.
         streams: How many chunks are worked on side by side.
         chunk: Points at once.
 
     Raises:
-        LandscapeError: If the model or the loss cannot be evaluated so.
+        LandscapeError: If the model or the loss cannot be evaluated so, or statistics are to be recalibrated.
     """
 
     name = "batched"
 
     def __init__(
         self,
-        objective: Objective,
+        task: Task,
         plane: Plane,
-        splits: Sequence[str],
-        metrics: Sequence[str],
-        dtype: torch.dtype | None = None,
         *,
         tuning: Tuning | None = None,
         streams: int = 1,
         chunk: int = 8,
     ) -> None:
+        if task.recalibrate:
+            raise LandscapeError("the batched engine cannot recalibrate", mend="use --engine sequential")
         self.chunk, self.streams = chunk, streams
         # Kernels may treat the points of a chunk by their places in it.
         self.group = chunk
         self.rewrites: dict[str, int] = {}
-        self._splits, self._metrics = splits, metrics
-        self._evaluator = objective.evaluator(dtype, tuning)
+        self._task = task
+        self._evaluator = task.objective.evaluator(task.dtype, tuning)
         self._mover = Mover(plane, self._evaluator)
         _require(self._evaluator, self._mover)
         self._moves = [_named(self._evaluator, direction) for direction in self._mover.directions]
         self._origin = _named(self._evaluator, self._mover.origin)
         self._moving = [name for name in self._origin if any(bool(move[name].any()) for move in self._moves)]
-        self._data = {name: self._evaluator.data(name) for name in splits}
+        self._data = {name: self._evaluator.data(name) for name in task.splits}
         self._workers = self._programs(streams)
 
     def _programs(self, streams: int) -> list[Program]:
@@ -116,7 +113,7 @@ class Batched:
                 for start in range(0, len(padded), size):
                     raw += self._run(program, padded[start : start + size])
                 fetched = self._evaluator.fetch(raw[: len(points)])
-                return [self._evaluator.estimates(one, self._metrics) for one in fetched]
+                return [self._evaluator.estimates(one, self._task.metrics) for one in fetched]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -127,8 +124,8 @@ class Batched:
         with torch.inference_mode(), precision(self._evaluator.device, self.tuning.tf32):
             coordinates = torch.tensor(points, dtype=torch.float64)
             weights = self._weights(points)
-            penalties = self._penalties(weights) if {"penalty", "total"} & set(self._metrics) else None
-            parts = {split: self._run_split(program, split, weights, coordinates) for split in self._splits}
+            penalties = self._penalties(weights) if {"penalty", "total"} & set(self._task.metrics) else None
+            parts = {split: self._run_split(program, split, weights, coordinates) for split in self._task.splits}
         return [
             {
                 split: Raw(
@@ -184,7 +181,7 @@ class Batched:
 
     def _score(self, split: str, outputs: Tensor, targets: Any) -> tuple[Tensor, Tensor | None]:
         count = len(outputs)
-        error = "error" in self._metrics
+        error = "error" in self._task.metrics
         if not self._evaluator.by_examples:
             each = [self._evaluator.score(split, output, targets, error) for output in outputs]
             missed = [wrong for _, wrong in each if wrong is not None]

@@ -6,13 +6,12 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol
 
-import torch
-
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Estimate, Objective, Tuning
 from landscape.projection import Plane
 from landscape.surface.batched import Batched
 from landscape.surface.sequential import Point, Sequential
+from landscape.surface.task import Task
 
 ENGINES = ("auto", "sequential", "batched")
 # Points between two waits for the device: on a CPU nothing waits, and progress shows point by point.
@@ -138,26 +137,14 @@ def plain_choice(objective: Objective, engine: str = "sequential") -> Choice:
     return Choice(engine, objective.default_tuning(), chunk=_CHUNK[engine] if on_cpu else _CHUNK_ON_DEVICE)
 
 
-def build(
-    choice: Choice,
-    objective: Objective,
-    plane: Plane,
-    splits: Sequence[str],
-    metrics: Sequence[str],
-    dtype: torch.dtype | None = None,
-    recalibrate: int = 0,
-) -> Engine:
+def build(choice: Choice, task: Task, plane: Plane) -> Engine:
     """The engine of a choice.
 
     Raises:
         LandscapeError: If the engine cannot evaluate this.
     """
-    how: dict[str, Any] = {"tuning": choice.tuning, "streams": choice.streams, "chunk": choice.chunk}
-    if choice.engine == "batched":
-        if recalibrate:
-            raise LandscapeError("the batched engine cannot recalibrate", mend="use --engine sequential")
-        return Batched(objective, plane, splits, metrics, dtype, **how)
-    return Sequential(objective, plane, splits, metrics, dtype, **how, recalibrate=recalibrate)
+    kind = Batched if choice.engine == "batched" else Sequential
+    return kind(task, plane, tuning=choice.tuning, streams=choice.streams, chunk=choice.chunk)
 
 
 def settings_of(choice: Choice) -> dict[str, Any]:

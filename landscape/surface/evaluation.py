@@ -30,6 +30,7 @@ from landscape.surface.provenance import (
     stored_directions,
 )
 from landscape.surface.store import PartialSurface, read_identity
+from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner
 from landscape.surface.values import Grid, Path, Surface
 
@@ -125,30 +126,27 @@ def evaluate(
         objective = objective.subset(subset, splits=splits)
     grid = _grid_of(plane, grid, path is not None)
     first = plane[0] if isinstance(plane, Repeats) else plane
-    recalibrate = _recalibration(bn, objective, splits)
+    task = Task(objective, splits, chosen, dtype, _recalibration(bn, objective, splits))
     require_engine(engine)
     settings = parse_settings(tune)
     limit = None if memory is None else parse_memory(memory)
     points = grid_points(grid) * (1 if grid.repeat is None else len(grid.repeat))
-    tuner = Tuner(
-        objective, first, splits, chosen, dtype, points, memory=limit, recalibrate=recalibrate, settings=settings
-    )
+    tuner = Tuner(task, first, points, memory=limit, settings=settings)
     held = _held_choice(save, engine, settings)
     made = None if held else tuner.choose(engine)
     choice = held or made.plan.choice  # type: ignore[union-attr]
-    identity = identity_of(objective, first, splits, choice, dtype, path, recalibrate)
-    meta = meta_of(objective, first, splits, chosen, dtype, path, recalibrate) | dict(provenance or {})
+    identity = identity_of(task, first, choice, path)
+    meta = meta_of(task, first, path) | dict(provenance or {})
     meta["engine"] = choice.to_json()
     if made is not None and (dtype is not None or made.plan.seconds > _LONG_SECONDS):
-        meta["dtype_error"] = dtype_error(choice, objective, first, splits[:1], dtype, points, recalibrate)
+        meta["dtype_error"] = dtype_error(choice, task, first, points)
     directions = stored_directions(first)
     if isinstance(plane, Repeats):
         drawn, directions = directions_of(plane)
         identity |= {"directions": drawn, "repeats": len(plane)}
         meta |= repeated_meta(meta, plane)
     identity |= {} if preview is None else {"preview": float(preview)}
-    names = [f"{split}_{metric}" for split in splits for metric in chosen]
-    partial = PartialSurface.open(save, grid, names, identity, meta, directions)
+    partial = PartialSurface.open(save, grid, task.fields, identity, meta, directions)
     if partial.finished is not None:
         return partial.finished
     worker, plan = made or tuner.adopt(choice)
@@ -158,10 +156,10 @@ def evaluate(
     def engine_of(index: int) -> Engine:
         if index == 0 or not isinstance(plane, Repeats):
             return worker
-        return build(plan.choice, objective, plane[index], splits, chosen, dtype, recalibrate)
+        return build(plan.choice, task, plane[index])
 
-    own = not recalibrate and dtype_name(first, dtype) == dtype_name(first, None)
-    centre = Centre(objective, first, splits, chosen) if own else None
+    own = not task.recalibrate and dtype_name(first, dtype) == dtype_name(first, None)
+    centre = Centre(task, first) if own else None
     if preview is None:
         fill(partial, engine_of, grid, centre, progress)
     else:

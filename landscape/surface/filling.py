@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.objective import Estimate, Objective
+from landscape.objective import Estimate
 from landscape.projection import Plane
 from landscape.surface.axes import REPEAT
 from landscape.surface.engine import Engine
 from landscape.surface.preview import preview
 from landscape.surface.store import PartialSurface
+from landscape.surface.task import Task
 from landscape.surface.values import Grid
 
 Progress = Callable[[int, int], None]
@@ -31,14 +32,12 @@ class Centre:
     Rewritten passes agree with it to rounding only.
 
     Args:
-        objective: What is evaluated.
+        task: What is measured.
         plane: Its origin counts.
-        splits: Names of splits.
-        metrics: Names of metrics.
     """
 
-    def __init__(self, objective: Objective, plane: Plane, splits: Sequence[str], metrics: Sequence[str]) -> None:
-        self._measure = lambda: objective.estimates(plane.origin, splits, metrics)
+    def __init__(self, task: Task, plane: Plane) -> None:
+        self._measure = lambda: task.objective.estimates(plane.origin, task.splits, task.metrics)
         self._found: dict[str, Estimate] | None = None
 
     def estimates(self) -> dict[str, Estimate]:

@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from landscape.objective import Objective
 from landscape.params import digest
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface.axes import axis_names
 from landscape.surface.engine import Choice
+from landscape.surface.task import Task
 
 # A file of directions larger than this many numbers is not worth its disk: the seed draws them again.
 _LARGEST_STORED_DIRECTION = 2**20
 
 
-def identity_of(
-    objective: Objective,
-    plane: Plane,
-    splits: Sequence[str],
-    choice: Choice,
-    dtype: torch.dtype | None,
-    path: tuple[Any, Projected] | None,
-    recalibrate: int,
-) -> dict[str, Any]:
+def identity_of(task: Task, plane: Plane, choice: Choice, path: tuple[Any, Projected] | None) -> dict[str, Any]:
     """Everything that decides the numbers: a file with another identity is another slice."""
+    objective = task.objective
     made = {key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed") if key in plane.meta}
     return {
         **objective.fingerprint(plane.origin),
         **{f"plane {key}" if key == "kind" else key: value for key, value in made.items()},
         "weights": digest(plane.origin),
         "directions": " ".join(digest(direction) for direction in plane.directions),
-        **{f"{split} data": objective.data_digest(split) for split in splits},
+        **{f"{split} data": objective.data_digest(split) for split in task.splits},
         "weight_decay": objective.weight_decay,
-        "dtype": dtype_name(plane, dtype),
+        "dtype": dtype_name(plane, task.dtype),
         **choice.to_json(),
         "device": objective.device.type,
-        "bn": _bn(plane, recalibrate),
+        "bn": _bn(plane, task.recalibrate),
         "torch": importlib.metadata.version("torch"),
         "path": None if path is None else hashlib.sha256(path[1].coordinates.tobytes()).hexdigest(),
     }
@@ -56,16 +49,9 @@ def dtype_name(plane: Plane, dtype: torch.dtype | None) -> str:
     return str(dtype or next(iter(sorted(kinds)), "")).removeprefix("torch.")
 
 
-def meta_of(
-    objective: Objective,
-    plane: Plane,
-    splits: Sequence[str],
-    metrics: Sequence[str],
-    dtype: torch.dtype | None,
-    path: tuple[Any, Projected] | None,
-    recalibrate: int,
-) -> dict[str, Any]:
+def meta_of(task: Task, plane: Plane, path: tuple[Any, Projected] | None) -> dict[str, Any]:
     """What a slice says of itself."""
+    objective = task.objective
     about = {key: value for key, value in plane.meta.items() if key not in ("axes", "equal_aspect", "bn")}
     if path is not None:
         about["motion_held"] = path[1].motion_held
@@ -73,16 +59,16 @@ def meta_of(
         "kind": "curve" if plane.dims == 1 else "surface" if path is None else "trajectory",
         "problem": objective.problem,
         "problem_args": objective.problem_args,
-        "splits": list(splits),
-        "metrics": list(metrics),
-        "units": {metric: objective.units[metric] for metric in metrics},
+        "splits": list(task.splits),
+        "metrics": list(task.metrics),
+        "units": {metric: objective.units[metric] for metric in task.metrics},
         "weight_decay": objective.weight_decay,
         "plane": about,
         "axes": plane.meta["axes"],
         "equal_aspect": plane.meta["equal_aspect"],
-        **({"bn": _bn(plane, recalibrate)} if _has_statistics(plane) else {}),
-        "dtype": dtype_name(plane, dtype),
-        "examples": objective.examples(splits),
+        **({"bn": _bn(plane, task.recalibrate)} if _has_statistics(plane) else {}),
+        "dtype": dtype_name(plane, task.dtype),
+        "examples": objective.examples(task.splits),
     }
 
 

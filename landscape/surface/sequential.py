@@ -7,10 +7,11 @@ from collections.abc import Generator, Sequence
 import torch
 
 from landscape.errors import LandscapeError
-from landscape.objective import Estimate, Evaluator, Objective, Tuning
+from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.projection import Plane
 from landscape.surface.moving import Mover
 from landscape.surface.streams import in_order
+from landscape.surface.task import Task
 
 Point = tuple[float, ...]
 
@@ -19,16 +20,11 @@ class Sequential:
     """One point after the other: the weights are computed afresh from the origin, then all data pass once.
 
     Args:
-        objective: What to evaluate.
+        task: What to measure.
         plane: Where.
-        splits: Names of splits.
-        metrics: Names of metrics.
-        dtype: The type of real numbers; None is the model's own.
         tuning: How the passes are made; None is how `Objective.value` makes them.
         streams: How many points are worked on side by side, each with weights of its own.
         chunk: Points between two waits for the device.
-        recalibrate: Examples from which the statistics of batch normalisation are estimated anew at every
-            point; 0 leaves them.
     """
 
     name = "sequential"
@@ -37,24 +33,20 @@ class Sequential:
 
     def __init__(
         self,
-        objective: Objective,
+        task: Task,
         plane: Plane,
-        splits: Sequence[str],
-        metrics: Sequence[str],
-        dtype: torch.dtype | None = None,
         *,
         tuning: Tuning | None = None,
         streams: int = 1,
         chunk: int = 1,
-        recalibrate: int = 0,
     ) -> None:
         self.chunk, self.streams = chunk, streams
-        self._splits, self._metrics, self._recalibrate = splits, metrics, recalibrate
-        first = objective.evaluator(dtype, tuning)
+        self._task = task
+        first = task.objective.evaluator(task.dtype, tuning)
         self._mover = Mover(plane, first)
         self._workers = [first]
         for _ in range(streams - 1):
-            worker = objective.evaluator(dtype, tuning)
+            worker = task.objective.evaluator(task.dtype, tuning)
             worker.load(plane.origin)
             self._workers.append(worker)
 
@@ -80,8 +72,8 @@ class Sequential:
                 raw = []
                 for point in points:
                     self._move(worker, point)
-                    raw.append(worker.run(self._splits, self._metrics))
-                return [worker.estimates(results, self._metrics) for results in worker.fetch(raw)]
+                    raw.append(worker.run(self._task.splits, self._task.metrics))
+                return [worker.estimates(results, self._task.metrics) for results in worker.fetch(raw)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -90,8 +82,8 @@ class Sequential:
 
     def _move(self, worker: Evaluator, point: Point) -> None:
         self._mover.move(worker, point)
-        if self._recalibrate:
-            worker.recalibrate(self._splits[0], self._recalibrate)
+        if self._task.recalibrate:
+            worker.recalibrate(self._task.splits[0], self._task.recalibrate)
 
     def cut(self, batch_size: int) -> None:
         """Take micro-batches of another size."""
@@ -109,13 +101,15 @@ class Sequential:
             The examples that each worker saw.
         """
 
+        split, metrics = self._task.splits[0], self._task.metrics
+
         def run(worker: Evaluator, _: int) -> int:
             self._move(worker, point)
             if batches == 0:
                 return 0
-            raw = worker.run(self._splits[:1], self._metrics, batches)[self._splits[0]]
+            raw = worker.run([split], metrics, batches)[split]
             raw.loss.sum().item()
-            return min(worker.data(self._splits[0]).count, batches * worker.tuning.batch_size)
+            return min(worker.data(split).count, batches * worker.tuning.batch_size)
 
         threads = self._workers[0].tuning.threads
         return max(in_order(run, self._workers, range(self.streams), threads))

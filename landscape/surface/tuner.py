@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from landscape.errors import LandscapeError
-from landscape.objective import Objective
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, Engine, build, plain_choice
 from landscape.surface.memory import KERNELS, SHARE, bytes_per_example, free_memory
 from landscape.surface.plan import Made, Plan
 from landscape.surface.sequential import Point, Sequential
+from landscape.surface.task import Task
 
 # What takes less is not worth choosing for, and so always gets the same bits.
 _QUICK_SECONDS = 2.0
@@ -55,50 +55,38 @@ class Tuner:
     """Chooses for one slice.
 
     Args:
-        objective: What to evaluate.
+        task: What to measure.
         plane: Where.
-        splits: Names of splits.
-        metrics: Names of metrics.
-        dtype: The type of real numbers; None is the model's own.
         points: All points to be computed.
         memory: Bytes that evaluation may take; None is a quarter of what is free.
-        recalibrate: Examples for the statistics of batch normalisation at every point.
         settings: What is not to be chosen, as `parse_settings` gives it.
     """
 
     def __init__(
         self,
-        objective: Objective,
+        task: Task,
         plane: Plane,
-        splits: Sequence[str],
-        metrics: Sequence[str],
-        dtype: torch.dtype | None,
         points: Sequence[Point],
         *,
         memory: int | None = None,
-        recalibrate: int = 0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self._objective = objective
+        self._task = task
+        self._objective = objective = task.objective
         self._points = list(points)
         self._settings = dict(settings or {})
         self._memory = memory if memory is not None else int(SHARE * free_memory(objective.device))
         self._cores = min(_usable_cores(), torch.get_num_threads())
-        self._recalibrate = recalibrate
-        self._examples = sum(objective.data[split].count for split in splits)
+        self._examples = sum(objective.data[split].count for split in task.splits)
         self._parameters = sum(info.numel for info in plane.layout.stored("parameter"))
         self._directions = len(plane.directions)
-        self._metrics = tuple(metrics)
         self._per_example = 0
         self._tried: dict[Choice, float] = {}
         self._deadline = float("inf")
-        self._build: Callable[[Choice], Engine] = lambda choice: build(
-            choice, objective, plane, splits, metrics, dtype, recalibrate
-        )
-        self._dtype = dtype
+        self._build: Callable[[Choice], Engine] = lambda choice: build(choice, task, plane)
         native = [tensor.dtype for tensor in plane.origin.values() if tensor.is_floating_point()]
         # Half-precision weights are summed in single precision.
-        self._itemsize = max(4, *((dtype or kind).itemsize for kind in native))
+        self._itemsize = max(4, *((task.dtype or kind).itemsize for kind in native))
 
     def adopt(self, choice: Choice) -> Made:
         """The engine of a choice that was made before; only the number of streams is open.
@@ -163,7 +151,9 @@ class Tuner:
         """The choice with streams and micro-batch cut down to the memory."""
         if not self._per_example:
             plain = replace(choice.tuning, rewrite=False, compiled=False)
-            self._per_example = bytes_per_example(self._objective.evaluator(self._dtype, plain), self._metrics)
+            self._per_example = bytes_per_example(
+                self._objective.evaluator(self._task.dtype, plain), self._task.metrics
+            )
         while self._predict(choice) > self._memory:
             if choice.tuning.batch_size > (_LEAST_BATCH if choice.streams > 1 else 1):
                 size = choice.tuning.batch_size // 2
@@ -191,7 +181,7 @@ class Tuner:
         # Origin and directions once; per stream the weights, their folded copy, and a kernel's reordered ones.
         fixed = (1 + self._directions) * weights + choice.streams * KERNELS
         batch = min(choice.tuning.batch_size, self._examples)
-        if self._recalibrate:
+        if self._task.recalibrate:
             batch = max(batch, 128)
         points = choice.chunk if choice.engine == "batched" else 1
         return fixed + choice.streams * (points * batch * self._per_example + (2 + points) * weights)
@@ -317,7 +307,7 @@ class Tuner:
         return best, made
 
     def _tune_batched(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
-        if self._recalibrate or self._tried.get(best, 0.0) > _SMALL_POINT_SECONDS:
+        if self._task.recalibrate or self._tried.get(best, 0.0) > _SMALL_POINT_SECONDS:
             return best, made
         for way in self._ways_to_batch(best):
             choice = replace(best, engine="batched", tuning=replace(best.tuning, rewrite=False)).forced(way)
