@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,36 @@ class Layout:
         """The parameters that training moves: trainable, real, not tied to another."""
         return [info for info in self.stored("parameter") if info.trainable and info.floating]
 
+    def select(self, patterns: str | Sequence[str]) -> Layout:
+        """The same tensors with fewer that move: those whose name, or a tied name, matches; see `matches`.
+
+        A parameter that training does not move stays where it is, matched or not.
+
+        Args:
+            patterns: Globs, as one text with commas between them or as several.
+
+        Raises:
+            LandscapeError: If nothing is left to move; it says which names were near, or are frozen.
+        """
+        wanted = split_patterns(patterns)
+        named = {info.tied_to or info.name for info in self.tensors if matches(info.name, wanted)}
+        chosen = Layout(tuple(replace(i, trainable=i.trainable and i.name in named) for i in self.tensors))
+        if not chosen.moving():
+            raise LandscapeError(
+                "nothing is left to move",
+                where="parameters",
+                got=", ".join(wanted),
+                mend=self._near(wanted, named),
+            )
+        return chosen
+
+    def _near(self, wanted: Sequence[str], named: set[str]) -> str:
+        frozen = [info.name for info in self.stored("parameter") if info.name in named]
+        if frozen:
+            return f"what it matches is frozen (such as {frozen[0]}): set requires_grad before"
+        names = [info.name for info in self.moving()]
+        return did_you_mean(wanted[0], names) if names else "the model has no parameter that moves"
+
     @property
     def parameter_count(self) -> int:
         """The number of parameters, each counted once."""
@@ -92,6 +123,40 @@ class Layout:
     def from_json(cls, lines: Iterable[str]) -> Layout:
         """The layout that `to_json` wrote; keys that are not of a `TensorInfo` are left aside."""
         return cls(tuple(_info_from_json(json.loads(line)) for line in lines))
+
+
+def split_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
+    """Globs from one text with commas between them, or from several such texts."""
+    given = [patterns] if isinstance(patterns, str) else patterns
+    return tuple(part.strip() for text in given for part in text.split(",") if part.strip())
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether globs choose a dotted name.
+
+    A glob is tried on the whole name and on every ending of it that starts at a dot, so that ``lora_*`` finds
+    ``layers.0.lora_A.weight``; with a dot in front it is tried on the whole name only. ``!glob`` takes out what
+    earlier ones chose; if it comes first, all others are chosen.
+
+    Args:
+        name: Such as ``layers.0.lora_A.weight``.
+        patterns: Globs: ``*`` (dots included), ``?``, ``[abc]``.
+
+    Example:
+        >>> matches("layers.0.lora_A.weight", ["lora_*"]), matches("layers.0.weight", [".weight"])
+        (True, False)
+        >>> [name for name in ("conv.weight", "conv.bias") if matches(name, ["!bias"])]
+        ['conv.weight']
+    """
+    parts = name.split(".")
+    endings = [".".join(parts[start:]) for start in range(len(parts))]
+    chosen = bool(patterns) and patterns[0].startswith("!")
+    for pattern in patterns:
+        wanted = pattern.removeprefix("!")
+        tried = [name] if wanted.startswith(".") else endings
+        if any(fnmatch.fnmatchcase(ending, wanted.removeprefix(".")) for ending in tried):
+            chosen = not pattern.startswith("!")
+    return chosen
 
 
 def _info_from_json(entry: dict[str, Any]) -> TensorInfo:
