@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
+
+# More names than that are not listed in a message.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class TensorInfo:
 class Layout:
     """The tensors of a model in a fixed order: parameters first, then buffers, each as the model lists them.
 
+    Attributes:
+        tensors: In that order.
+        selected: The globs that chose what moves; empty where training alone did.
+
     Example:
         >>> layout = Layout((TensorInfo("w", "parameter", (2, 3), "float32"),))
         >>> layout.parameter_count
@@ -59,6 +67,7 @@ class Layout:
     """
 
     tensors: tuple[TensorInfo, ...]
+    selected: tuple[str, ...] = field(default=(), compare=False)
 
     def __iter__(self) -> Iterator[TensorInfo]:
         return iter(self.tensors)
@@ -93,7 +102,8 @@ class Layout:
         """
         wanted = split_patterns(patterns)
         named = {info.tied_to or info.name for info in self.tensors if matches(info.name, wanted)}
-        chosen = Layout(tuple(replace(i, trainable=i.trainable and i.name in named) for i in self.tensors))
+        fewer = (replace(info, trainable=info.trainable and info.name in named) for info in self.tensors)
+        chosen = Layout(tuple(fewer), (*self.selected, *wanted))
         if not chosen.moving():
             raise LandscapeError(
                 "nothing is left to move",
@@ -108,7 +118,35 @@ class Layout:
         if frozen:
             return f"what it matches is frozen (such as {frozen[0]}): set requires_grad before"
         names = [info.name for info in self.moving()]
-        return did_you_mean(wanted[0], names) if names else "the model has no parameter that moves"
+        if len(names) <= _FEW:
+            return did_you_mean(wanted[0], names) if names else "the model has no parameter that moves"
+        close = difflib.get_close_matches(wanted[0], names, n=1) or names[:_FEW]
+        return f"{len(names)} parameters move, such as {', '.join(close)}"
+
+    def describe(self, moving: Iterable[str] | None = None) -> dict[str, Any]:
+        """What moves and what does not, as plain values: group -> count and names.
+
+        Args:
+            moving: The names that do; None is all that training moves.
+
+        Returns:
+            ``moving`` (with the count of its ``numbers``), ``still`` (trained, but held where it is), ``frozen``
+            (not trained, or not selected), ``tied`` (other names of tensors listed elsewhere) and ``buffers``.
+        """
+        trained = self.moving()
+        chosen = {info.name for info in trained} if moving is None else set(moving)
+        groups = {
+            "moving": [info for info in trained if info.name in chosen],
+            "still": [info for info in trained if info.name not in chosen],
+            "frozen": [info for info in self.stored("parameter") if info not in trained],
+            "tied": [info for info in self.tensors if info.tied_to is not None],
+            "buffers": self.stored("buffer"),
+        }
+        described: dict[str, Any] = {
+            group: {"count": len(infos), "names": [info.name for info in infos]} for group, infos in groups.items()
+        }
+        described["moving"]["numbers"] = sum(info.numel for info in groups["moving"])
+        return described
 
     @property
     def parameter_count(self) -> int:

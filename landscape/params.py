@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -111,6 +112,40 @@ def resolve(weights: Weights) -> tuple[Layout, Tensors]:
             expected="a snapshot, a torch.nn.Module, or a dictionary of name -> tensor",
         )
     return layout, {info.name: state[info.name].detach() for info in layout if info.tied_to is None}
+
+
+@dataclass(frozen=True)
+class Held:
+    """Weights with a layout of their own, which says what moves.
+
+    Attributes:
+        layout: Of the same tensors.
+        weights: Parameter name -> tensor.
+        buffers: Buffer name -> tensor.
+    """
+
+    layout: Layout
+    weights: Tensors
+    buffers: Tensors
+
+    @classmethod
+    def of(cls, weights: Weights, parameters: str | Sequence[str] | None = None, *, copy: bool = False) -> Held:
+        """Weights of which only some parameters move.
+
+        Args:
+            weights: A snapshot, a model, or a name -> tensor dictionary.
+            parameters: Globs that choose them, see `Layout.select`; None lets all move that training moves.
+            copy: Copy the tensors; otherwise they are shared.
+
+        Raises:
+            LandscapeError: If nothing is left to move.
+        """
+        layout, tensors = resolve(weights)
+        weights_of, buffers = (
+            {info.name: tensors[info.name].clone() if copy else tensors[info.name] for info in layout.stored(kind)}
+            for kind in ("parameter", "buffer")
+        )
+        return cls(layout if parameters is None else layout.select(parameters), weights_of, buffers)
 
 
 def _layout_of_mapping(tensors: Mapping[str, Tensor]) -> Layout:

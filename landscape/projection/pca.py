@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.params import HasWeights, Tensors
-from landscape.projection.plane import Plane
+from landscape.projection.plane import Globs, Plane
 from landscape.projection.projecting import SnapshotMatrix
 
 Array = NDArray[np.float64]
@@ -23,9 +23,10 @@ class Snapshots(SnapshotMatrix, Protocol):
     """A trajectory whose snapshots can be taken out."""
 
     def __getitem__(self, index: int) -> HasWeights: ...
+    def select(self, parameters: Globs) -> Self: ...  # noqa: D102
 
 
-def pca_plane(run: Snapshots, *, dims: int = 2, center: str = "mean") -> Plane:
+def pca_plane(run: Snapshots, *, dims: int = 2, center: str = "mean", parameters: Globs | None = None) -> Plane:
     """The plane of largest motion of a trajectory, through its last snapshot.
 
     The directions are the leading principal components of the snapshots (Li et al. 2018, section 7): unit
@@ -37,6 +38,7 @@ def pca_plane(run: Snapshots, *, dims: int = 2, center: str = "mean") -> Plane:
         dims: The number of components.
         center: ``"mean"`` subtracts the mean of the snapshots, as PCA does; ``"last"`` measures the
             motion from the last snapshot.
+        parameters: Globs that choose which parameters move and count; see `Layout.select`.
 
     Returns:
         A plane with its origin at the last snapshot, in Euclidean units. ``explained_variance_ratio`` has
@@ -48,6 +50,7 @@ def pca_plane(run: Snapshots, *, dims: int = 2, center: str = "mean") -> Plane:
     """
     if center not in ("mean", "last"):
         raise LandscapeError(f"unknown value '{center}'", where="center", expected="mean or last")
+    run = run if parameters is None else run.select(parameters)
     count = len(run)
     centering = np.eye(count) - (1 / count if center == "mean" else 0.0)
     gram = centering @ _gram(run) @ centering

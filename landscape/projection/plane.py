@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.params import Tensors, Weights, combine, dot, norm, resolve, scale, subtract
+from landscape.params import Held, Tensors, Weights, combine, dot, norm, resolve, scale, subtract
 from landscape.projection.directions import random_direction
+
+Globs: TypeAlias = str | Sequence[str]
 
 BUFFER_POLICIES = ("frozen", "interpolate")
 _FILTER_UNITS = {
@@ -60,7 +62,18 @@ class Plane:
         if not self.directions:
             raise LandscapeError("a plane needs at least one direction")
         self.kind = kind
-        self.meta = {"kind": kind, "axes": _plain_axes(len(directions)), "equal_aspect": False, **(meta or {})}
+        self.meta = {
+            "kind": kind,
+            "axes": _plain_axes(len(directions)),
+            "equal_aspect": False,
+            "tensors": self.layout.describe(self._moving()),
+            **({"parameters": list(self.layout.selected)} if self.layout.selected else {}),
+            **(meta or {}),
+        }
+
+    def _moving(self) -> set[str]:
+        """The names of the tensors that some direction moves."""
+        return {name for direction in self.directions for name, tensor in direction.items() if tensor.any()}
 
     def _checked(self, direction: Tensors, index: int) -> Tensors:
         where = f"direction {index + 1}"
@@ -112,7 +125,8 @@ def _plain_axes(dims: int) -> list[dict[str, str]]:
     return [{"label": f"direction {i + 1}", "unit": ""} for i in range(dims)]
 
 
-def _random(weights: Weights, dims: int, normalize: str, seed: int, one_d: str) -> Plane:
+def _random(weights: Weights, dims: int, normalize: str, seed: int, one_d: str, parameters: Globs | None) -> Plane:
+    weights = Held.of(weights, parameters)
     made = [random_direction(weights, normalize=normalize, seed=seed, index=i, one_d=one_d) for i in range(dims)]
     directions = [direction for direction, _ in made]
     meta: dict[str, Any] = {
@@ -133,7 +147,13 @@ def _cosine(a: Tensors, b: Tensors) -> float:
 
 
 def random_plane(
-    weights: Weights, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore", dims: int = 2
+    weights: Weights,
+    *,
+    normalize: str = "filter",
+    seed: int = 0,
+    one_d: str = "ignore",
+    dims: int = 2,
+    parameters: Globs | None = None,
 ) -> Plane:
     """The plane through some weights along two random directions (Li et al. 2018), or along more.
 
@@ -146,19 +166,27 @@ def random_plane(
         seed: Draws the directions.
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
         dims: How many directions; the first ones do not depend on it.
+        parameters: Globs that choose which parameters move, such as ``"lora_*"``; see `Layout.select`.
 
     Returns:
         The plane; ``meta["report"]`` says what was normalised, zeroed and skipped.
     """
-    return _random(weights, dims, normalize, seed, one_d)
+    return _random(weights, dims, normalize, seed, one_d, parameters)
 
 
-def random_line(weights: Weights, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore") -> Plane:
+def random_line(
+    weights: Weights,
+    *,
+    normalize: str = "filter",
+    seed: int = 0,
+    one_d: str = "ignore",
+    parameters: Globs | None = None,
+) -> Plane:
     """The line through some weights along one random direction: the first of `random_plane`."""
-    return _random(weights, 1, normalize, seed, one_d)
+    return _random(weights, 1, normalize, seed, one_d, parameters)
 
 
-def line_through(a: Weights, b: Weights, *, buffers: str = "frozen") -> Plane:
+def line_through(a: Weights, b: Weights, *, buffers: str = "frozen", parameters: Globs | None = None) -> Plane:
     """The line a + t (b - a): t = 0 is a and t = 1 is b (linear interpolation).
 
     Args:
@@ -166,10 +194,12 @@ def line_through(a: Weights, b: Weights, *, buffers: str = "frozen") -> Plane:
         b: The weights at 1, of the same model.
         buffers: ``"frozen"`` keeps the buffers of a all along; ``"interpolate"`` moves those of real
             numbers (normalisation statistics) with the weights, so that both ends are the models themselves.
+        parameters: Globs that choose which parameters move; the others stay at those of a.
 
     Returns:
         A line in units of the distance between a and b.
     """
+    a = Held.of(a, parameters)
     difference = _difference(a, b, buffers)
     meta = {
         "axes": [{"label": "interpolation from a to b", "unit": "distance of a and b"}],
@@ -180,7 +210,9 @@ def line_through(a: Weights, b: Weights, *, buffers: str = "frozen") -> Plane:
     return Plane(a, [difference], kind="snapshots", meta=meta)
 
 
-def plane_through(a: Weights, b: Weights, c: Weights, *, buffers: str = "frozen") -> Plane:
+def plane_through(
+    a: Weights, b: Weights, c: Weights, *, buffers: str = "frozen", parameters: Globs | None = None
+) -> Plane:
     """The plane through three weights, with orthonormal directions: a at (0, 0), b on the first axis.
 
     Args:
@@ -188,6 +220,7 @@ def plane_through(a: Weights, b: Weights, c: Weights, *, buffers: str = "frozen"
         b: Lies along the first axis.
         c: Lies in the half-plane of positive second coordinate.
         buffers: ``"frozen"`` or ``"interpolate"``, as in `line_through`.
+        parameters: Globs that choose which parameters move; the others stay at those of a.
 
     Returns:
         A plane in Euclidean units; ``meta["marks"]`` has the coordinates of the three.
@@ -195,6 +228,7 @@ def plane_through(a: Weights, b: Weights, c: Weights, *, buffers: str = "frozen"
     Raises:
         LandscapeError: If the three lie on a line.
     """
+    a = Held.of(a, parameters)
     to_b, to_c = _difference(a, b, buffers), _difference(a, c, buffers)
     parameters = {info.name for info in resolve(a)[0].moving()}
     along = {name: to_b[name] for name in parameters}

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import overload
 
 from landscape.errors import LandscapeError
-from landscape.layout import Layout
-from landscape.params import Tensors, Weights, resolve
-from landscape.projection.plane import Plane, random_line, random_plane
+from landscape.params import Held, Weights
+from landscape.projection.plane import Globs, Plane, random_line, random_plane
 
 # One repeat is a plane; a thousand lines tell a share of directions to 1.6 %, and nobody draws more.
 _MOST = 1000
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """A private copy of weights, with the layout that says what moves."""
-
-    layout: Layout
-    weights: Tensors
-    buffers: Tensors
-
-    @classmethod
-    def of(cls, weights: Weights) -> _Weights:
-        layout, tensors = resolve(weights)
-        held = {
-            kind: {info.name: tensors[info.name].clone() for info in layout.stored(kind)}
-            for kind in ("parameter", "buffer")
-        }
-        return cls(layout, held["parameter"], held["buffer"])
 
 
 class Repeats(Sequence[Plane]):
@@ -46,6 +26,7 @@ class Repeats(Sequence[Plane]):
         normalize: ``"filter"``, ``"layer"``, ``"weight"`` or ``"none"``; see `random_direction`.
         seed: Of the first.
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
+        parameters: Globs that choose which parameters move; see `Layout.select`.
 
     Attributes:
         seeds: The seed of each.
@@ -64,11 +45,12 @@ class Repeats(Sequence[Plane]):
         normalize: str = "filter",
         seed: int = 0,
         one_d: str = "ignore",
+        parameters: Globs | None = None,
     ) -> None:
         require_repeats(repeats)
         self.seeds = tuple(range(seed, seed + repeats))
         self.dims = dims
-        self._weights, self._normalize, self._one_d = _Weights.of(weights), normalize, one_d
+        self._weights, self._normalize, self._one_d = Held.of(weights, parameters, copy=True), normalize, one_d
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -104,7 +86,13 @@ def require_repeats(repeats: int) -> None:
 
 
 def random_lines(
-    weights: Weights, repeats: int = 20, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore"
+    weights: Weights,
+    repeats: int = 20,
+    *,
+    normalize: str = "filter",
+    seed: int = 0,
+    one_d: str = "ignore",
+    parameters: Globs | None = None,
 ) -> Repeats:
     """Random lines through the same weights: `random_line` of the seeds seed, seed + 1, ...
 
@@ -114,11 +102,17 @@ def random_lines(
         >>> lines.seeds
         (0, 1, 2, 3, 4)
     """
-    return Repeats(weights, repeats, dims=1, normalize=normalize, seed=seed, one_d=one_d)
+    return Repeats(weights, repeats, dims=1, normalize=normalize, seed=seed, one_d=one_d, parameters=parameters)
 
 
 def random_planes(
-    weights: Weights, repeats: int = 20, *, normalize: str = "filter", seed: int = 0, one_d: str = "ignore"
+    weights: Weights,
+    repeats: int = 20,
+    *,
+    normalize: str = "filter",
+    seed: int = 0,
+    one_d: str = "ignore",
+    parameters: Globs | None = None,
 ) -> Repeats:
     """Random planes through the same weights: `random_plane` of the seeds seed, seed + 1, ..."""
-    return Repeats(weights, repeats, dims=2, normalize=normalize, seed=seed, one_d=one_d)
+    return Repeats(weights, repeats, dims=2, normalize=normalize, seed=seed, one_d=one_d, parameters=parameters)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -217,6 +218,17 @@ class Trajectory:
     def branches(self) -> Mapping[str, Trajectory]:
         """Name -> the run that starts from a snapshot of this one."""
         return Branches(self.header)
+
+    def select(self, parameters: str | Sequence[str]) -> Trajectory:
+        """The same snapshots, of which only some parameters move and count in distances and planes.
+
+        Args:
+            parameters: Globs that choose them; see `landscape.layout.Layout.select`.
+
+        Raises:
+            LandscapeError: If nothing is left to move.
+        """
+        return Trajectory(replace(self.header, layout=self.layout.select(parameters)), self._rows)
 
     def index_of(self, step: int | str) -> int:
         """The index of the snapshot at a step.
