@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.files import open_file as open
     from landscape.objective import Objective as Objective
+    from landscape.objective import next_token_loss as next_token_loss
     from landscape.projection import Plane as Plane
     from landscape.projection import line_through as line_through
     from landscape.projection import pca_plane as pca_plane
@@ -48,6 +49,7 @@ _HOME = {
     "evaluate": ("landscape.surface", "evaluate"),
     "grid": ("landscape.surface", "grid"),
     "line_through": ("landscape.projection", "line_through"),
+    "next_token_loss": ("landscape.objective", "next_token_loss"),
     "open": ("landscape.files", "open_file"),
     "pca_plane": ("landscape.projection", "pca_plane"),
     "plane_through": ("landscape.projection", "plane_through"),
@@ -67,6 +69,7 @@ __all__ = [
     "evaluate",
     "grid",
     "line_through",
+    "next_token_loss",
     "open",
     "pca_plane",
     "pipeline",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -43,13 +43,28 @@ def leaves(tree: Tree) -> list[Tensor]:
     return found
 
 
+class Source(Protocol):
+    """The examples of one split, wherever they are kept."""
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+    @property
+    def targets(self) -> Tree: ...  # noqa: D102
+    def to(self, device: torch.device, dtype: torch.dtype | None, channels_last: bool = False) -> Source: ...  # noqa: D102
+    def take(self, index: Tensor) -> Split: ...  # noqa: D102
+    def part(self, start: int, stop: int) -> Split: ...  # noqa: D102
+    def batches(self, size: int) -> Iterator[tuple[Tree, Tree]]: ...  # noqa: D102
+    def default_batch_size(self) -> int: ...  # noqa: D102
+    def digest(self) -> str: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Split:
     """The examples of one split.
 
     Attributes:
         inputs: A tensor, or a tuple or dictionary of tensors, examples along the first axis.
-        targets: Likewise.
+        targets: Likewise; an empty tuple where the loss takes whole batches.
     """
 
     inputs: Tree
@@ -80,6 +95,18 @@ class Split:
 
         return Split(tree_map(lay_out, self.inputs), tree_map(move, self.targets))
 
+    def take(self, index: Tensor) -> Split:
+        """Some examples, in the order of their numbers.
+
+        Args:
+            index: Shape (n,), int64.
+        """
+
+        def choose(tensor: Tensor) -> Tensor:
+            return tensor[index.to(tensor.device)]
+
+        return Split(tree_map(choose, self.inputs), tree_map(choose, self.targets))
+
     def part(self, start: int, stop: int) -> Split:
         """The examples from `start` up to `stop`; views, not copies."""
         cut = slice(start, stop)
@@ -108,13 +135,15 @@ class Split:
         return sha.hexdigest()
 
 
-def as_split(source: Any, name: str) -> Split:
+def as_split(source: Any, name: str, paired: bool = True) -> Split:
     """Collect data into a resident split.
 
     Args:
         source: A pair (inputs, targets), a `torch.utils.data.Dataset` of such pairs, a DataLoader over
-            one that neither shuffles nor drops, or a Split.
+            one that neither shuffles nor drops, or a Split. Where batches are not paired: a tensor, a tuple or
+            dictionary of tensors, or a Dataset or DataLoader of these.
         name: The name of the split, for messages.
+        paired: Whether a batch is a pair (inputs, targets), or goes to the loss as it is.
 
     Returns:
         The split.
@@ -125,11 +154,13 @@ def as_split(source: Any, name: str) -> Split:
     if isinstance(source, Split):
         split = source
     elif isinstance(source, DataLoader):
-        split = _from_loader(source, name)
-    elif isinstance(source, tuple | list) and len(source) == 2:
+        split = _from_loader(source, name, paired)
+    elif not paired and _of_tensors(source):
+        split = Split(_tidy(source), ())
+    elif paired and isinstance(source, tuple | list) and len(source) == 2:
         split = Split(_tidy(source[0]), _tidy(source[1]))
     elif isinstance(source, Dataset) or hasattr(source, "__getitem__"):
-        split = _from_loader(DataLoader(source, batch_size=256), name)
+        split = _from_loader(DataLoader(source, batch_size=256), name, paired)
     else:
         raise LandscapeError(
             f"the {name} data are of a kind that cannot be read",
@@ -144,12 +175,20 @@ def as_split(source: Any, name: str) -> Split:
     return split
 
 
+def _of_tensors(source: Any) -> bool:
+    """Whether this is a tensor, or a tuple, list or dictionary of tensors."""
+    if isinstance(source, Mapping):
+        source = tuple(source.values())
+    parts = source if isinstance(source, tuple | list) else (source,)
+    return bool(parts) and all(isinstance(part, Tensor) for part in parts)
+
+
 def _tidy(tree: Tree) -> Tree:
     return tree_map(lambda tensor: tensor.detach(), tree)
 
 
 @contextmanager
-def _own_random_state() -> Iterator[None]:
+def own_random_state() -> Iterator[None]:
     """Leave the random states as they were: a loader draws from them, and so may a dataset."""
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
@@ -160,9 +199,12 @@ def _own_random_state() -> Iterator[None]:
             np.random.set_state(of_numpy)  # noqa: NPY002
 
 
-@_own_random_state()
-def _from_loader(loader: DataLoader[Any], name: str) -> Split:
-    where = f"the {name} loader"
+def require_order(loader: DataLoader[Any], where: str) -> None:
+    """Check that a loader gives all examples of its dataset in the same order at every pass.
+
+    Raises:
+        LandscapeError: If it shuffles or drops examples.
+    """
     if isinstance(loader.sampler, RandomSampler | WeightedRandomSampler):
         raise LandscapeError(
             "shuffles, so the same weights would meet other examples at every point",
@@ -173,27 +215,66 @@ def _from_loader(loader: DataLoader[Any], name: str) -> Split:
         raise LandscapeError(
             "drops the last examples", where=where, mend="pass drop_last=False, or the Dataset itself"
         )
-    batches = [_pair(batch, where) for batch in loader]
+
+
+@own_random_state()
+def _from_loader(loader: DataLoader[Any], name: str, paired: bool) -> Split:
+    where = f"the {name} loader"
+    require_order(loader, where)
+    batches = [as_pair(batch, where, paired) for batch in loader]
     if not batches:
         raise LandscapeError("yields nothing", where=where)
-    again = _pair(next(iter(loader)), where)
-    if not _same(batches[0], again):
+    require_same(batches[0], as_pair(next(iter(loader)), where, paired), where)
+    return joined([Split(*batch) for batch in batches], where)
+
+
+def as_pair(batch: Any, where: str, paired: bool) -> tuple[Tree, Tree]:
+    """A batch as (inputs, targets); without targets where it is not paired.
+
+    Raises:
+        LandscapeError: If it is no pair and should be one.
+    """
+    if not paired:
+        return batch, ()
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise LandscapeError(
+            "must yield pairs (inputs, targets)",
+            where=where,
+            got=type(batch).__name__,
+            mend="or give a loss of (model, batch), which takes batches as they are",
+        )
+    return batch[0], batch[1]
+
+
+def require_same(batch: tuple[Tree, Tree], again: tuple[Tree, Tree], where: str) -> None:
+    """Check that a batch is the same when it is read again.
+
+    Raises:
+        LandscapeError: If it is not.
+    """
+    pairs = zip(leaves(batch), leaves(again), strict=True)
+    if not all(torch.equal(left, right) for left, right in pairs):
         raise LandscapeError(
             "gives other examples on a second pass (random augmentation or sampling)",
             where=where,
             mend="pass a dataset without augmentation",
         )
-    return Split(_concatenate([x for x, _ in batches]), _concatenate([y for _, y in batches]))
 
 
-def _pair(batch: Any, where: str) -> tuple[Tree, Tree]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise LandscapeError("must yield pairs (inputs, targets)", where=where, got=type(batch).__name__)
-    return batch[0], batch[1]
+def joined(parts: Sequence[Split], where: str) -> Split:
+    """Some batches as one.
 
-
-def _same(a: Tree, b: Tree) -> bool:
-    return all(torch.equal(left, right) for left, right in zip(leaves(a), leaves(b), strict=True))
+    Raises:
+        LandscapeError: If they differ in shape beyond the number of examples.
+    """
+    try:
+        return Split(_concatenate([p.inputs for p in parts]), _concatenate([p.targets for p in parts]))
+    except RuntimeError as error:
+        raise LandscapeError(
+            "its batches differ in shape, and so cannot be held together",
+            where=where,
+            mend="pad all to one length, or pass stream=True",
+        ) from error
 
 
 def _concatenate(trees: list[Tree]) -> Tree:
@@ -205,7 +286,7 @@ def _concatenate(trees: list[Tree]) -> Tree:
     return torch.cat([tree.detach() for tree in trees])
 
 
-def draw(split: Split, n: int, seed: int, name: str) -> Split:
+def draw(split: Source, n: int, seed: int, name: str) -> Split:
     """Examples of a split, drawn without replacement; see `Objective.subset`.
 
     Args:
@@ -232,8 +313,4 @@ def draw(split: Split, n: int, seed: int, name: str) -> Split:
     key = hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16]
     stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
     kept = np.sort(np.argsort(stream.random(split.count), kind="stable")[:n])
-    index = torch.from_numpy(kept)
-    return Split(
-        tree_map(lambda t: t[index.to(t.device)], split.inputs),
-        tree_map(lambda t: t[index.to(t.device)], split.targets),
-    )
+    return split.take(torch.from_numpy(kept))

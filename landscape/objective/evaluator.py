@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,46 +14,19 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import losses
-from landscape.objective.data import Split, Tree
+from landscape.objective.data import Source, Split, Tree
 from landscape.objective.devices import precision
 from landscape.objective.flat import gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
+from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors
 
 # Statistics of normalisation are averaged over micro-batches of this many examples.
 _RECALIBRATION_BATCH = 128
-
-
-@dataclass(frozen=True)
-class Raw:
-    """The results of one point over one split before they are averaged; nothing has waited for the device.
-
-    Attributes:
-        loss: Shape (examples,), or (micro-batches,) where the loss cannot be taken apart.
-        error: Shape (examples,), or None.
-        penalty: 0-dimensional, or None.
-        batch_size: Examples per micro-batch.
-    """
-
-    loss: Tensor
-    error: Tensor | None
-    penalty: Tensor | None
-    batch_size: int
-
-    def tensors(self) -> list[Tensor]:
-        """Those there are."""
-        return [tensor for tensor in (self.loss, self.error, self.penalty) if tensor is not None]
-
-    def from_host(self, parts: Iterator[Tensor]) -> Raw:
-        """The same with other tensors, taken in the order of `tensors`."""
-        loss = next(parts)
-        error = None if self.error is None else next(parts)
-        return Raw(loss, error, None if self.penalty is None else next(parts), self.batch_size)
-
-
-RawPoint: TypeAlias = dict[str, Raw]
+# Whether a loss can be taken apart is tried on this many examples.
+_TRIAL = 8
 
 
 def private_copy(model: nn.Module) -> nn.Module:
@@ -81,7 +55,7 @@ class Evaluator:
     Args:
         model: The model; a private copy is made.
         layout: Its layout.
-        loss: ``loss(output, target)``, the mean over examples.
+        loss: ``loss(output, target)`` or ``loss(model, batch)``; see `losses`.
         splits: Name -> data, on the device and in the layout and type of real numbers wanted.
         weight_decay: The coefficient of the penalty, half of it times the squared norm.
         device: Where to compute.
@@ -97,16 +71,16 @@ class Evaluator:
         starts: Where each parameter starts in its vector.
         weight_decay: The coefficient of the penalty.
         device: Where it computes.
-        batches: Split -> its micro-batches, (inputs, targets) each.
         rewrites: What was rewritten, name -> how often; empty where nothing was.
+        takes_model: Whether the loss takes (model, batch).
     """
 
     def __init__(
         self,
         model: nn.Module,
         layout: Layout,
-        loss: Callable[..., Tensor],
-        splits: Mapping[str, Split],
+        loss: Callable[..., Any],
+        splits: Mapping[str, Source],
         *,
         weight_decay: float,
         device: torch.device,
@@ -116,6 +90,7 @@ class Evaluator:
         self.model = private_copy(model).to(device=device, dtype=dtype)
         self.layout = layout
         self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
+        self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
         self.weight_decay = weight_decay
@@ -135,7 +110,8 @@ class Evaluator:
 
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
-            made = rewritten(self.model, self._first_batch()[0])
+            # A loss that takes the model may do anything with it.
+            made = None if self.takes_model else rewritten(self.model, self._first_batch()[0])
             if made is None:
                 self.tuning = replace(tuning, rewrite=False)
             else:
@@ -144,12 +120,15 @@ class Evaluator:
             self._call = torch.compile(self._call, dynamic=False)
 
     def _first_batch(self) -> tuple[Tree, Tree]:
-        return next(iter(self.batches.values()))[0]
+        return next(self.each_batch(self.splits[0]))
 
     def cut(self, batch_size: int) -> None:
         """Cut the data into micro-batches of another size."""
         self.tuning = replace(self.tuning, batch_size=batch_size)
-        self.batches = {name: list(split.batches(self.tuning.batch_size)) for name, split in self._splits.items()}
+
+    def each_batch(self, split: str) -> Iterator[tuple[Tree, Tree]]:
+        """The micro-batches of a split in order, (inputs, targets) each."""
+        return self._splits[split].batches(self.tuning.batch_size)
 
     @property
     def batch_size(self) -> int:
@@ -166,15 +145,18 @@ class Evaluator:
         """For each split how to score the loss and the error by examples, where that can be done."""
         scoring = {}
         for name, split in self._splits.items():
-            inputs, targets = self.batches[name][0]
+            few = split.part(0, _TRIAL)
             with torch.random.fork_rng(devices=[]), torch.inference_mode():
                 self.moved()
-                output = self._output(inputs)
-                losses.batch_mean(self._loss, output, targets)
-                loss = losses.take_apart(self._loss, output, targets, split.targets)
-                classifies = losses.classifies(output, targets)
+                given = self._arguments(few.inputs, few.targets)
+                loss = losses.take_apart(self._loss, *given, split.targets, few.count)
+                classifies = losses.classifies(*given)
                 scoring[name] = (loss, losses.wrong(self._loss, split.targets) if classifies else None)
         return scoring
+
+    def _arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
+        """The two arguments of the loss for a micro-batch."""
+        return (self._call, inputs) if self.takes_model else (self._output(inputs), targets)
 
     def _output(self, inputs: Tree) -> Any:
         output = forward(self._call, inputs)
@@ -186,8 +168,8 @@ class Evaluator:
         classifies = next(iter(self._scoring.values()))[1] is not None
         return ("loss", *(("error",) if classifies else ()), "penalty", "total")
 
-    def data(self, split: str) -> Split:
-        """The resident data of a split."""
+    def data(self, split: str) -> Source:
+        """The data of a split."""
         return self._splits[split]
 
     @property
@@ -259,16 +241,23 @@ class Evaluator:
         self.moved()
 
     def output(self, split: str, size: int) -> Any:
-        """The model's output on the first examples of a split."""
+        """The model's output on the first examples of a split; the loss there if it takes the model."""
         inputs, _ = next(self._splits[split].batches(size))
         with torch.inference_mode():
-            return forward(self._call, inputs)
+            return self._loss(self._call, inputs) if self.takes_model else forward(self._call, inputs)
+
+    def loss_of(self, split: str, start: int, stop: int) -> float:
+        """The mean loss over some examples of a split, all in one micro-batch."""
+        part = self._splits[split].part(start, stop)
+        return self._mean_loss(part.inputs, part.targets)
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        inputs, targets = self._first_batch()
+        return self._mean_loss(*self._first_batch())
+
+    def _mean_loss(self, inputs: Tree, targets: Tree) -> float:
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            return float(losses.batch_mean(self._loss, self._output(inputs), targets))
+            return float(losses.mean_of(self._loss, *self._arguments(inputs, targets)))
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -298,38 +287,41 @@ class Evaluator:
             return {split: self._run_split(split, "error" in metrics, penalty, batches) for split in splits}
 
     def _run_split(self, name: str, error: bool, penalty: Tensor | None, batches: int | None) -> Raw:
-        parts: list[Tensor] = []
-        missed: list[Tensor] = []
-        for inputs, targets in self.batches[name][:batches]:
-            loss, wrong = self.score(name, self._output(inputs), targets, error)
-            parts.append(loss)
-            if wrong is not None:
-                missed.append(wrong)
-        return Raw(torch.cat(parts), torch.cat(missed) if missed else None, penalty, self.tuning.batch_size)
+        scores = []
+        for inputs, targets in itertools.islice(self.each_batch(name), batches):
+            scores.append(self.score(name, *self._arguments(inputs, targets), error))
+        loss, missed, weights = (join(parts) for parts in zip(*scores, strict=True))
+        return Raw(loss, missed, penalty, self.tuning.batch_size, weights)  # type: ignore[arg-type]
 
-    def score(self, split: str, output: Any, targets: Tree, error: bool) -> tuple[Tensor, Tensor | None]:
+    def score(self, split: str, output: Any, targets: Any, error: bool) -> Score:
         """The loss, and the error if it is wanted, of each example of a micro-batch.
 
         Args:
             split: The name of its split.
-            output: The model's output.
-            targets: The targets.
+            output: The model's output, or the model.
+            targets: The targets, or the batch.
             error: Whether the error is wanted.
 
         Returns:
-            Shape (examples,) each; a loss that cannot be taken apart has shape (1,), its mean.
+            Loss, error or None, and what the losses count or None: shape (examples,) each; a loss that cannot be
+            taken apart has shape (1,), its mean.
         """
         of_loss, of_error = self._scoring[split]
         if of_loss is None:
-            loss = losses.batch_mean(self._loss, output, targets).reshape(1)
+            loss, weights = losses.batch_mean(self._loss, output, targets).reshape(1), None
         else:
-            loss = of_loss.shares(output, targets)
-        return loss, of_error.shares(output, targets) if error and of_error is not None else None
+            loss, weights = of_loss.score(output, targets)
+        return loss, of_error.shares(output, targets) if error and of_error is not None else None, weights
 
     @property
     def by_examples(self) -> bool:
         """Whether the loss can be taken apart into examples."""
         return all(loss is not None for loss, _ in self._scoring.values())
+
+    @property
+    def streamed(self) -> bool:
+        """Whether data are read anew at every point."""
+        return not all(isinstance(split, Split) for split in self._splits.values())
 
     def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:
         """The results of several points on the host, by one transfer: the device is waited for once."""
@@ -353,20 +345,21 @@ class Evaluator:
         found = {}
         for split, results in raw.items():
             of_loss, of_error = self._scoring[split]
-            measured = {"loss": self._average(split, results.loss, of_loss, results.batch_size)}
+            measured = {"loss": self._average(split, results.loss, of_loss, results)}
             if results.error is not None:
-                measured["error"] = self._average(split, results.error, of_error, results.batch_size)
+                measured["error"] = self._average(split, results.error, of_error, results)
             penalty = 0.0 if results.penalty is None else float(results.penalty)
             for metric in metrics:
-                found[f"{split}_{metric}"] = _pick(metric, measured, penalty)
+                found[f"{split}_{metric}"] = pick(metric, measured, penalty)
         return found
 
-    def _average(self, split: str, shares: Tensor, how: losses.PerExample | None, size: int) -> Estimate:
+    def _average(self, split: str, shares: Tensor, how: losses.PerExample | None, results: Raw) -> Estimate:
         values = shares.cpu().double().numpy()
         if how is None:
-            count = self._splits[split].count
+            count, size = self._splits[split].count, results.batch_size
             return estimate_of_batches(values, [min(size, count - start) for start in range(0, count, size)])
-        return estimate(values, None if how.weights is None else how.weights.cpu().numpy())
+        weights = results.weights if how.counted else how.weights
+        return estimate(values, None if weights is None else weights.cpu().double().numpy())
 
     def _penalty(self) -> Tensor:
         moving = [self.storage[info.name] for info in self.layout.moving()]
@@ -374,11 +367,3 @@ class Evaluator:
         wide = torch.float32 if self.device.type == "mps" else torch.float64
         squares = torch.stack([(tensor.to(wide) ** 2).sum() for tensor in moving]).sum()
         return self.weight_decay / 2 * squares
-
-
-def _pick(metric: str, measured: Mapping[str, Estimate], penalty: float) -> Estimate:
-    if metric == "penalty":
-        return Estimate(penalty, 0.0)
-    if metric == "total":
-        return Estimate(measured["loss"].mean + penalty, measured["loss"].standard_error)
-    return measured[metric]

@@ -1,4 +1,9 @@
-"""Losses and errors per example, from a loss in the manner of torch.nn.functional."""
+"""Losses and errors per example, from whatever loss there is.
+
+A loss has two arguments: (output, target), or (model, batch) if its first one is called ``model``. It gives one
+number, the mean over the examples of a batch; or one per example, shape (examples,); or a pair of such, sums and
+the numbers they count (of tokens, say): then the mean is that of the things counted.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,8 @@ from landscape.errors import LandscapeError
 _SAME_MEAN = 1e-4
 # The default of torch.nn.functional.cross_entropy and nll_loss.
 _IGNORED = -100
+# What the first argument of a loss is called if it is the model.
+_MODEL_NAMES = ("model", "module", "network", "net")
 
 
 @dataclass(frozen=True)
@@ -26,31 +33,58 @@ class PerExample:
     """A metric taken apart into examples: its mean is the sum of shares divided by the sum of weights.
 
     Attributes:
-        shares: (output, target) of a micro-batch -> shape (examples,).
+        shares: The two arguments of the loss for a micro-batch -> shape (examples,).
         weights: Shape (examples of the split,), float64; None where each counts 1.
+        counted: Whether `shares` gives a pair instead, shares and weights, shape (examples,) each.
     """
 
-    shares: Callable[[Any, Any], Tensor]
+    shares: Callable[[Any, Any], Any]
     weights: Tensor | None
+    counted: bool = False
+
+    def score(self, first: Any, second: Any) -> tuple[Tensor, Tensor | None]:
+        """Shares, and weights if they come with them, of a micro-batch: shape (examples,) each."""
+        given = self.shares(first, second)
+        return given if self.counted else (given, None)
 
 
-def take_apart(loss: Callable[..., Tensor], output: Any, target: Any, targets: Any) -> PerExample | None:
+def takes_model(loss: Callable[..., Any]) -> bool:
+    """Whether a loss wants (model, batch): its first argument is called so."""
+    function = loss.forward if isinstance(loss, nn.Module) else loss
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return False
+    return len(names) >= 2 and names[0] in _MODEL_NAMES
+
+
+def take_apart(
+    loss: Callable[..., Any], output: Any, target: Any, targets: Any, examples: int
+) -> PerExample | None:
     """A loss taken apart into examples, if it can be.
 
     The mean of a loss with class weights or ignored targets is a sum of shares divided by a sum of weights,
     so it is the same whatever the micro-batches.
 
     Args:
-        loss: A function with a `reduction` argument, or a module with a `reduction` attribute.
-        output: The model's output on a micro-batch, to try it on.
-        target: The targets of that micro-batch, the first of the split.
+        loss: A function with a `reduction` argument, a module with a `reduction` attribute, or any that gives
+            one number per example by itself.
+        output: The model's output on a micro-batch, to try it on; or the model.
+        target: The targets of that micro-batch, the first of the split; or the batch.
         targets: All targets of the split.
+        examples: How many the micro-batch has.
 
     Returns:
-        The shares and weights; None if the loss has no `reduction`, or its mean over the micro-batch is none
+        The shares and weights; None if the loss gives means only, or its mean over the micro-batch is none
         that is known here.
+
+    Raises:
+        LandscapeError: If the loss gives something else.
     """
-    apart = _unreduced(loss)
+    given = loss(output, target)
+    if not _is_number(given):
+        return _given_apart(loss, given, examples)
+    apart = None if takes_model(loss) else _unreduced(loss)
     if apart is None or apart(output, target).ndim == 0:
         return None
     weights = _weights_of(targets, *_weighting(loss))
@@ -62,11 +96,32 @@ def take_apart(loss: Callable[..., Tensor], output: Any, target: Any, targets: A
             return _per_example(apart(output, target), summed)
         return _per_example(apart(*rows).reshape(len(output), -1), summed)
 
-    mean = float(loss(output, target))
+    mean = float(given)
     numerators = shares(output, target)
     ours = float(numerators.sum() / (len(numerators) if weights is None else weights[: len(numerators)].sum()))
     agrees = abs(mean - ours) <= _SAME_MEAN * max(abs(mean), abs(ours))
     return PerExample(shares, weights) if agrees or mean != mean else None
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, Tensor) and given.ndim == 0
+
+
+def _given_apart(loss: Callable[..., Any], given: Any, examples: int) -> PerExample | None:
+    """What a loss gives by itself: a number in a shape of its own, one per example, or sums and counts."""
+    parts = given if isinstance(given, tuple | list) else (given,)
+    if all(isinstance(part, Tensor) and part.shape == (examples,) for part in parts):
+        if len(parts) == 2:
+            return PerExample(lambda a, b: _pair_of(loss(a, b)), None, counted=True)
+        if len(parts) == 1:
+            return PerExample(loss, None)
+    require_number(given)
+    return None
+
+
+def _pair_of(given: Any) -> tuple[Tensor, Tensor]:
+    sums, counts = given
+    return sums, counts.double()
 
 
 def _per_example(values: Tensor, summed: bool) -> Tensor:
@@ -134,19 +189,35 @@ def _weights_of(target: Any, class_weights: Tensor | None, ignored: int | None) 
     return weights.flatten(1).sum(1) if weights.ndim > 1 else weights
 
 
-def batch_mean(loss: Callable[..., Tensor], output: Any, target: Any) -> Tensor:
+def batch_mean(loss: Callable[..., Any], output: Any, target: Any) -> Tensor:
     """The loss of a micro-batch as one number.
 
     Raises:
         LandscapeError: If the loss does not give one number.
     """
-    value = loss(output, target)
+    return require_number(loss(output, target))
+
+
+def require_number(value: Any) -> Tensor:
+    """The one number that a loss gave.
+
+    Raises:
+        LandscapeError: If it gave something else.
+    """
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise LandscapeError(
-            "the loss must give one number per batch, its mean over examples",
-            got=tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__,
+            "the loss must give the mean of a batch, one number per example, or sums and counts per example",
+            got=f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__,
         )
     return value.reshape(())
+
+
+def mean_of(loss: Callable[..., Any], output: Any, target: Any) -> Tensor:
+    """The mean over a batch, whatever the loss gives, to be differentiated."""
+    given = loss(output, target)
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return given[0].sum() / given[1].sum()
+    return given if _is_number(given) or not isinstance(given, Tensor) else given.mean()
 
 
 def classifies(output: Any, target: Any) -> bool:

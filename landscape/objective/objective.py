@@ -13,11 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective.data import Split, as_split, draw
+from landscape.objective.data import Source, Split, as_split, draw
 from landscape.objective.devices import pick_device
-from landscape.objective.evaluator import Evaluator
+from landscape.objective.evaluator import Evaluator, forward
+from landscape.objective.footprint import largest_batch
+from landscape.objective.language import next_token_loss
+from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
-from landscape.objective.probe import require_deterministic
+from landscape.objective.probe import has_mean_of_examples, require_deterministic
+from landscape.objective.streaming import as_stream
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
 
@@ -27,21 +31,26 @@ class Objective:
 
     The model is never changed: all work is done on a private copy. Means are sums over single examples in
     float64 divided by their number, so they do not depend on the micro-batch beyond the rounding of the
-    forward pass. A loss without a ``reduction`` argument is averaged over micro-batches weighted by their
-    size, and then has no standard error.
+    forward pass. A loss that gives the mean of a batch only is averaged over micro-batches weighted by their
+    size, and then has no standard error; if that is not its mean over the whole, it is refused.
 
     Args:
         model: Any module. A tensor of inputs is passed as it is, a tuple as positional and a dictionary as
             named arguments.
-        loss: ``loss(output, target)``, the mean over examples, in the manner of `torch.nn.functional`.
-        train: (inputs, targets) tensors, a Dataset of such pairs, or a DataLoader that does not shuffle.
+        loss: ``loss(output, target)``, in the manner of `torch.nn.functional`, or ``loss(model, batch)`` if its
+            first argument is called ``model``. It gives the mean over the examples of a batch, or one number per
+            example, or a pair of sums and counts per example (of tokens, say), whose ratio is the mean.
+        train: (inputs, targets) tensors, a Dataset of such pairs, or a DataLoader that does not shuffle. For
+            ``loss(model, batch)`` batches of any kind: tensors, tuples or dictionaries of them.
         test: Likewise, or None.
         weight_decay: Coefficient lambda of the penalty (lambda / 2) * squared norm of the trainable parameters.
         unit: The unit of the loss; ``"nats"`` for cross-entropies.
         problem: The name of the problem this was built from, if any.
         problem_args: The options that rebuild it.
         device: Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
-        batch_size: Examples per forward pass; None chooses.
+        batch_size: Examples per forward pass; None chooses. A loss whose mean depends on the batches (one with
+            negatives from the batch, say) is taken on batches of this size.
+        stream: Read the data anew at every point instead of holding them in memory; see `streaming`.
 
     Raises:
         LandscapeError: If the data are empty or change from pass to pass, or the model is not
@@ -59,7 +68,7 @@ class Objective:
         self,
         model: nn.Module,
         *,
-        loss: Callable[..., Tensor],
+        loss: Callable[..., Any],
         train: Any,
         test: Any = None,
         weight_decay: float = 0.0,
@@ -68,6 +77,7 @@ class Objective:
         problem_args: Mapping[str, Any] | None = None,
         device: str | torch.device = "cpu",
         batch_size: int | None = None,
+        stream: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
@@ -78,16 +88,20 @@ class Objective:
         self.unit = unit if unit is not None else _unit_of(loss)
         self.problem = problem
         self.problem_args = dict(problem_args or {})
-        self.data: dict[str, Split] = {"train": as_split(train, "train")}
-        if test is not None:
-            self.data["test"] = as_split(test, "test")
+        read: Callable[..., Source] = as_stream if stream else as_split
+        given = {"train": train} | ({} if test is None else {"test": test})
+        self.data = {name: read(source, name, not takes_model(loss)) for name, source in given.items()}
         self._available = {name: split.count for name, split in self.data.items()}
         self.device = pick_device(device)
         self._batch_size = batch_size
-        self._residents: weakref.WeakValueDictionary[Any, Split] = weakref.WeakValueDictionary()
+        self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
         self._native = self.evaluator()
+        if batch_size is None and (most := largest_batch(self._native)) < self._native.batch_size:
+            self._batch_size = most
+            self._native.cut(most)
         self._digests: dict[str, str] = {}
         require_deterministic(self._native)
+        self.fixed_batch = None if has_mean_of_examples(self._native, batch_size) else batch_size
 
     def evaluator(self, dtype: torch.dtype | None = None, tuning: Tuning | None = None) -> Evaluator:
         """A private copy of the model that measures at the weights put into it; data are shared.
@@ -116,7 +130,7 @@ class Objective:
             channels_last=images and self.device.type == "cpu",
         )
 
-    def _resident(self, name: str, dtype: torch.dtype | None, channels_last: bool) -> Split:
+    def _resident(self, name: str, dtype: torch.dtype | None, channels_last: bool) -> Source:
         """A split as it is needed on the device; evaluators share it for as long as one of them lives."""
         key = (name, dtype, channels_last)
         held = self._residents.get(key)
@@ -124,6 +138,20 @@ class Objective:
             held = self.data[name].to(self.device, dtype, channels_last)
             self._residents[key] = held
         return held
+
+    def on(self, device: str | torch.device) -> Objective:
+        """The same objective on another device; model and data are shared."""
+        other = copy.copy(self)
+        other.device = pick_device(device)
+        other._residents = weakref.WeakValueDictionary()
+        other._native = other.evaluator()
+        return other
+
+    def mean_loss(self, model: nn.Module, examples: Split) -> Tensor:
+        """The mean loss of a model over some examples, without the penalty, to be differentiated."""
+        if takes_model(self.loss):
+            return mean_of(self.loss, model, examples.inputs)
+        return mean_of(self.loss, forward(model, examples.inputs), examples.targets)
 
     def penalised(self, weight_decay: float) -> Objective:
         """The same objective with another penalty; model and data are shared."""
@@ -262,8 +290,8 @@ class Objective:
         return self._digests[split]
 
 
-def _unit_of(loss: Callable[..., Tensor]) -> str:
-    is_entropy = loss in (nn.functional.cross_entropy, nn.functional.nll_loss) or isinstance(
+def _unit_of(loss: Callable[..., Any]) -> str:
+    is_entropy = loss in (nn.functional.cross_entropy, nn.functional.nll_loss, next_token_loss) or isinstance(
         loss, nn.CrossEntropyLoss | nn.NLLLoss
     )
     return "nats" if is_entropy else ""

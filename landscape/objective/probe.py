@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.objective.data import leaves
 from landscape.objective.evaluator import Evaluator
 
 # Rounding differs between batch sizes by a few units in the last place; sharing statistics differs by far more.
@@ -38,10 +40,46 @@ def require_deterministic(evaluator: Evaluator) -> None:
     _refuse_batch_coupling(first, pair)
 
 
+def has_mean_of_examples(evaluator: Evaluator, batch_size: int | None) -> bool:
+    """Whether the loss of a batch is the mean of the losses of its examples, so that batches may be cut anew.
+
+    Args:
+        evaluator: Holds the model and the data.
+        batch_size: What the user asked for, or None.
+
+    Raises:
+        LandscapeError: If it is not, and no size was asked for.
+    """
+    split = evaluator.splits[0]
+    count = min(4, evaluator.data(split).count)
+    if evaluator.by_examples or count < 2:
+        return True
+    whole = evaluator.loss_of(split, 0, count)
+    half = count // 2
+    parts = half * evaluator.loss_of(split, 0, half) + (count - half) * evaluator.loss_of(split, half, count)
+    if not math.isfinite(whole) or abs(parts / count - whole) <= _BATCH_COUPLING * abs(whole):
+        return True
+    if batch_size is None:
+        raise LandscapeError(
+            "the loss of a batch is not the mean of the losses of its examples",
+            where="loss",
+            got=f"{parts / count:.4g} from halves of {count} examples",
+            expected=f"{whole:.4g}",
+            mend="let it give one number per example, or sums and counts per example, or pass the batch_size that "
+            "it is meant for",
+        )
+    return False
+
+
 def _tensors(output: Any) -> list[Tensor]:
-    if hasattr(output, "to_tuple"):
-        output = output.to_tuple()
-    return [tensor.double() for tensor in leaves(output)]
+    """All tensors of an output, whatever else is in it (caches, None)."""
+    if isinstance(output, Tensor):
+        return [output.double()]
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    elif dataclasses.is_dataclass(output):
+        output = tuple(getattr(output, field.name) for field in dataclasses.fields(output))
+    return [tensor for part in output for tensor in _tensors(part)] if isinstance(output, tuple | list) else []
 
 
 def _refuse_random(first: list[Tensor], second: list[Tensor]) -> None:

@@ -24,7 +24,8 @@ from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.objective.chain import Chain, Linear, chain_of
 from landscape.objective.data import Split, tree_map
 from landscape.objective.devices import precision
-from landscape.objective.evaluator import Raw, RawPoint, private_copy
+from landscape.objective.evaluator import private_copy
+from landscape.objective.raw import Raw, RawPoint, Score, join
 from landscape.projection import Plane
 from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
@@ -50,6 +51,7 @@ class Batched:
         tuning: How the passes are made; None is how `Objective.value` makes them.
         streams: How many chunks are worked on side by side.
         chunk: Points at once.
+        mover: That of another engine of the same task and plane, to share its memory.
 
     Raises:
         LandscapeError: If the model or the loss cannot be evaluated so, or statistics are to be recalibrated.
@@ -65,6 +67,7 @@ class Batched:
         tuning: Tuning | None = None,
         streams: int = 1,
         chunk: int = 8,
+        mover: Mover | None = None,
     ) -> None:
         if task.recalibrate:
             raise LandscapeError("the batched engine cannot recalibrate", mend="use --engine sequential")
@@ -74,12 +77,13 @@ class Batched:
         self.rewrites: dict[str, int] = {}
         self._task = task
         self._evaluator = task.objective.evaluator(task.dtype, tuning)
-        self._mover = Mover(plane, self._evaluator)
-        _require(self._evaluator, self._mover)
-        self._moves = [_named(self._evaluator, direction) for direction in self._mover.directions]
-        self._origin = _named(self._evaluator, self._mover.origin)
+        self._evaluator.load(plane.origin)
+        self.mover = mover or Mover(plane, self._evaluator)
+        _require(self._evaluator, self.mover)
+        self._moves = [_named(self._evaluator, direction) for direction in self.mover.directions]
+        self._origin = _named(self._evaluator, self.mover.origin)
         self._moving = [name for name in self._origin if any(bool(move[name].any()) for move in self._moves)]
-        self._data = {name: self._evaluator.data(name) for name in task.splits}
+        self._data: dict[str, Split] = {name: self._evaluator.data(name) for name in task.splits}  # type: ignore[misc]
         self._workers = self._programs(streams)
 
     def _programs(self, streams: int) -> list[Program]:
@@ -133,8 +137,9 @@ class Batched:
                     None if wrong is None else wrong[k],
                     None if penalties is None else penalties[k],
                     self.tuning.batch_size,
+                    None if counts is None else counts[k],
                 )
-                for split, (loss, wrong) in parts.items()
+                for split, (loss, wrong, counts) in parts.items()
             }
             for k in range(len(points))
         ]
@@ -163,37 +168,37 @@ class Batched:
                 sums.append((held.double() ** 2).flatten(1).sum(1))
         return self._evaluator.weight_decay / 2 * torch.stack(sums).sum(0)
 
-    def _run_split(
-        self, program: Program, split: str, weights: Stacks, points: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        losses: list[Tensor] = []
-        missed: list[Tensor] = []
+    def _run_split(self, program: Program, split: str, weights: Stacks, points: Tensor) -> Score:
+        scores = []
         start = 0
-        for _, targets in self._evaluator.batches[split]:
+        for _, targets in self._evaluator.each_batch(split):
             stop = min(start + self.tuning.batch_size, self._data[split].count)
             outputs = program.outputs(split, start, stop, weights, points)
-            loss, wrong = self._score(split, outputs, targets)
-            losses.append(loss)
-            if wrong is not None:
-                missed.append(wrong)
+            scores.append(self._score(split, outputs, targets))
             start = stop
-        return torch.cat(losses, 1), torch.cat(missed, 1) if missed else None
+        loss, missed, counts = (join(parts, 1) for parts in zip(*scores, strict=True))
+        return loss, missed, counts  # type: ignore[return-value]
 
-    def _score(self, split: str, outputs: Tensor, targets: Any) -> tuple[Tensor, Tensor | None]:
+    def _score(self, split: str, outputs: Tensor, targets: Any) -> Score:
         count = len(outputs)
         error = "error" in self._task.metrics
-        if not self._evaluator.by_examples:
+        if self._evaluator.by_examples:
+            repeated = tree_map(lambda t: t.expand(count, *t.shape).flatten(0, 1), targets)
+            scored = self._evaluator.score(split, outputs.flatten(0, 1), repeated, error)
+            loss, *rest = (None if part is None else part.view(count, -1) for part in scored)
+        else:
             each = [self._evaluator.score(split, output, targets, error) for output in outputs]
-            missed = [wrong for _, wrong in each if wrong is not None]
-            return torch.stack([loss for loss, _ in each]), torch.stack(missed) if missed else None
-        repeated = tree_map(lambda t: t.expand(count, *t.shape).flatten(0, 1), targets)
-        loss, wrong = self._evaluator.score(split, outputs.flatten(0, 1), repeated, error)
-        return loss.view(count, -1), None if wrong is None else wrong.view(count, -1)
+            kinds = zip(*each, strict=True)
+            loss, *rest = (join([None if p is None else p[None] for p in parts]) for parts in kinds)
+        return loss, rest[0], rest[1]  # type: ignore[return-value]
 
 
 def _require(evaluator: Evaluator, mover: Mover) -> None:
     if mover.buffers:
         raise LandscapeError("the batched engine keeps buffers where they are", mend="use --engine sequential")
+    if evaluator.takes_model or evaluator.streamed:
+        reason = "a loss of the model's output" if evaluator.takes_model else "data that are held in memory"
+        raise LandscapeError(f"the batched engine needs {reason}", mend="use --engine sequential")
     if not isinstance(evaluator.output(evaluator.splits[0], 1), Tensor):
         raise LandscapeError(
             "the batched engine needs a model whose output is one tensor", mend="use --engine sequential"

@@ -10,6 +10,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Estimate, Objective, Tuning
 from landscape.projection import Plane
 from landscape.surface.batched import Batched
+from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, Sequential
 from landscape.surface.task import Task
 
@@ -30,6 +31,8 @@ class Engine(Protocol):
     chunk: int
     streams: int
     group: int
+
+    mover: Mover
 
     @property
     def tuning(self) -> Tuning:
@@ -137,14 +140,20 @@ def plain_choice(objective: Objective, engine: str = "sequential") -> Choice:
     return Choice(engine, objective.default_tuning(), chunk=_CHUNK[engine] if on_cpu else _CHUNK_ON_DEVICE)
 
 
-def build(choice: Choice, task: Task, plane: Plane) -> Engine:
+def build(choice: Choice, task: Task, plane: Plane, mover: Mover | None = None) -> Engine:
     """The engine of a choice.
+
+    Args:
+        choice: The engine and how it works.
+        task: What to measure.
+        plane: Where.
+        mover: That of another engine of the same task and plane, to share its memory.
 
     Raises:
         LandscapeError: If the engine cannot evaluate this.
     """
     kind = Batched if choice.engine == "batched" else Sequential
-    return kind(task, plane, tuning=choice.tuning, streams=choice.streams, chunk=choice.chunk)
+    return kind(task, plane, tuning=choice.tuning, streams=choice.streams, chunk=choice.chunk, mover=mover)
 
 
 def settings_of(choice: Choice) -> dict[str, Any]:

@@ -1,20 +1,14 @@
-"""How much memory there is, and how much a forward pass takes."""
+"""How much memory there is."""
 
 from __future__ import annotations
 
 import os
 import re
-import weakref
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from landscape.errors import LandscapeError
-from landscape.objective import Evaluator
 
 # Without being asked, a quarter of what is free: other work goes on beside this.
 SHARE = 0.25
@@ -29,10 +23,7 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
-# A process grows by more than its tensors: kernels take scratch memory, and the allocator keeps and scatters what
-# is freed, in an arena for each thread. With ResNets it grew by up to 2.6 times the tensors, and by some 20 MB for
-# the code of the kernels.
-_SCATTER = 3.0
+# The code of the kernels that a process loads, for each stream.
 KERNELS = 20_000_000
 
 
@@ -81,58 +72,3 @@ def _control_group() -> int | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, for as long as they live."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        before = {
-            leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
-        }
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._meet(leaf.untyped_storage(), before)
-        return result
-
-    def _meet(self, storage: torch.UntypedStorage, before: set[int]) -> None:
-        key = storage._cdata
-        if key in before or key in self._known:
-            return
-        size = storage.nbytes()
-        self._known.add(key)
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._forget, key, size)
-
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
-
-
-def bytes_per_example(evaluator: Evaluator, metrics: tuple[str, ...]) -> int:
-    """The memory that one example of a micro-batch takes at the peak of a forward pass.
-
-    Args:
-        evaluator: Measures; its micro-batch is left as it was.
-        metrics: What is measured.
-
-    Returns:
-        Bytes, with what kernels and the allocator take for themselves.
-    """
-    size = evaluator.tuning.batch_size
-    split = evaluator.splits[0]
-    peaks = []
-    for examples in (2, 6):
-        evaluator.cut(examples)
-        with _LiveBytes() as counted:
-            evaluator.run([split], metrics, batches=1)
-        peaks.append(counted.peak)
-    evaluator.cut(size)
-    return max(1, int(_SCATTER * (peaks[1] - peaks[0]) / 4))

@@ -20,11 +20,10 @@ class Mover:
 
     Args:
         plane: The plane.
-        evaluator: One of the evaluators; the origin is loaded into it.
+        evaluator: One of the evaluators, holding the origin.
     """
 
     def __init__(self, plane: Plane, evaluator: Evaluator) -> None:
-        evaluator.load(plane.origin)
         # Half-precision weights are rounded once, from sums in single precision.
         self.origin: Flat = evaluator.pack(plane.origin, torch.float32)
         self.directions: list[Flat] = [evaluator.pack(direction, torch.float32) for direction in plane.directions]

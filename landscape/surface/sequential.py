@@ -25,6 +25,7 @@ class Sequential:
         tuning: How the passes are made; None is how `Objective.value` makes them.
         streams: How many points are worked on side by side, each with weights of its own.
         chunk: Points between two waits for the device.
+        mover: That of another engine of the same task and plane, to share its memory.
     """
 
     name = "sequential"
@@ -39,16 +40,15 @@ class Sequential:
         tuning: Tuning | None = None,
         streams: int = 1,
         chunk: int = 1,
+        mover: Mover | None = None,
     ) -> None:
         self.chunk, self.streams = chunk, streams
         self._task = task
         first = task.objective.evaluator(task.dtype, tuning)
-        self._mover = Mover(plane, first)
-        self._workers = [first]
-        for _ in range(streams - 1):
-            worker = task.objective.evaluator(task.dtype, tuning)
+        self._workers = [first, *(task.objective.evaluator(task.dtype, tuning) for _ in range(streams - 1))]
+        for worker in self._workers:
             worker.load(plane.origin)
-            self._workers.append(worker)
+        self.mover = mover or Mover(plane, first)
 
     @property
     def tuning(self) -> Tuning:
@@ -77,11 +77,11 @@ class Sequential:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            make_room(worker.tuning.batch_size)
+            make_room(1 if self._task.objective.fixed_batch else worker.tuning.batch_size)
             worker.cut(worker.tuning.batch_size // 2)
 
     def _move(self, worker: Evaluator, point: Point) -> None:
-        self._mover.move(worker, point)
+        self.mover.move(worker, point)
         if self._task.recalibrate:
             worker.recalibrate(self._task.splits[0], self._task.recalibrate)
 

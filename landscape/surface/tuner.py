@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,12 @@ import torch
 from torch import nn
 
 from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.objective.footprint import bytes_per_example
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, Engine, build, plain_choice
-from landscape.surface.memory import KERNELS, SHARE, bytes_per_example, free_memory
+from landscape.surface.memory import KERNELS, SHARE, free_memory
+from landscape.surface.moving import Mover
 from landscape.surface.plan import Made, Plan
 from landscape.surface.sequential import Point, Sequential
 from landscape.surface.task import Task
@@ -51,6 +54,21 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"
 
 
+def _fixed(objective: Objective, settings: Mapping[str, Any]) -> dict[str, int]:
+    """The micro-batch where the loss depends on it."""
+    size = objective.fixed_batch
+    if size is None:
+        return {}
+    if settings.get("batch_size", size) != size:
+        raise LandscapeError(
+            "the loss depends on the batches, so their size is part of it",
+            where="tune",
+            got=f"batch_size={settings['batch_size']}",
+            expected=size,
+        )
+    return {"batch_size": size}
+
+
 class Tuner:
     """Chooses for one slice.
 
@@ -74,7 +92,7 @@ class Tuner:
         self._task = task
         self._objective = objective = task.objective
         self._points = list(points)
-        self._settings = dict(settings or {})
+        self._settings = dict(settings or {}) | _fixed(task.objective, settings or {})
         self._memory = memory if memory is not None else int(SHARE * free_memory(objective.device))
         self._cores = min(_usable_cores(), torch.get_num_threads())
         self._examples = sum(objective.data[split].count for split in task.splits)
@@ -83,10 +101,16 @@ class Tuner:
         self._per_example = 0
         self._tried: dict[Choice, float] = {}
         self._deadline = float("inf")
-        self._build: Callable[[Choice], Engine] = lambda choice: build(choice, task, plane)
+        self._plane = plane
+        self._mover: Mover | None = None
         native = [tensor.dtype for tensor in plane.origin.values() if tensor.is_floating_point()]
         # Half-precision weights are summed in single precision.
         self._itemsize = max(4, *((task.dtype or kind).itemsize for kind in native))
+
+    def _build(self, choice: Choice) -> Engine:
+        engine = build(choice, self._task, self._plane, self._mover)
+        self._mover = engine.mover
+        return engine
 
     def adopt(self, choice: Choice) -> Made:
         """The engine of a choice that was made before; only the number of streams is open.
@@ -155,7 +179,8 @@ class Tuner:
                 self._objective.evaluator(self._task.dtype, plain), self._task.metrics
             )
         while self._predict(choice) > self._memory:
-            if choice.tuning.batch_size > (_LEAST_BATCH if choice.streams > 1 else 1):
+            least = _LEAST_BATCH if choice.streams > 1 else 1
+            if choice.tuning.batch_size > least and not self._objective.fixed_batch:
                 size = choice.tuning.batch_size // 2
                 choice = replace(choice, tuning=replace(choice.tuning, batch_size=size))
             elif choice.streams > 1:

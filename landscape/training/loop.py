@@ -19,8 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, Split
-from landscape.objective.data import tree_map
-from landscape.objective.evaluator import forward
+from landscape.objective.data import Source
 from landscape.training.settings import Settings
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
 
@@ -128,7 +127,7 @@ class _Plan:
     seed: int
 
     @classmethod
-    def of(cls, split: Split, settings: Settings) -> _Plan:
+    def of(cls, split: Source, settings: Settings) -> _Plan:
         size = split.count if settings.optimizer == "gd" else min(settings.batch_size, split.count)
         steps = -(-split.count // size)
         if steps > 1 and split.count % size == 1:
@@ -210,13 +209,12 @@ def _update(
     objective: Objective, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, rate: float
 ) -> None:
     split = objective.data["train"]
-    everything = len(batch) == split.count
-    inputs = split.inputs if everything else tree_map(lambda tensor: tensor[batch], split.inputs)
-    targets = split.targets if everything else tree_map(lambda tensor: tensor[batch], split.targets)
+    whole = isinstance(split, Split) and len(batch) == split.count
+    chosen = split if whole else split.take(batch)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
-    objective.loss(forward(model, inputs), targets).backward()
+    objective.mean_loss(model, chosen).backward()
     optimizer.step()
 
 

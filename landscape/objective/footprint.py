@@ -1,0 +1,83 @@
+"""How much memory a forward pass takes."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, UntypedStorage
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from landscape.objective.evaluator import Evaluator
+
+# A process grows by more than its tensors: kernels take scratch memory, and the allocator keeps and scatters what
+# is freed, in an arena for each thread. With ResNets it grew by up to 2.6 times the tensors.
+_SCATTER = 3.0
+# What a forward pass may take where nobody says more: scores of a language model fill gigabytes soon.
+_DEFAULT_BYTES = 2**30
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations make, for as long as they live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        before = {
+            leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
+        }
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._meet(leaf.untyped_storage(), before)
+        return result
+
+    def _meet(self, storage: UntypedStorage, before: set[int]) -> None:
+        key = storage._cdata
+        if key in before or key in self._known:
+            return
+        size = storage.nbytes()
+        self._known.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
+
+
+def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str], few: int = 2, more: int = 6) -> int:
+    """The memory that one example of a micro-batch takes at the peak of a forward pass.
+
+    Args:
+        evaluator: Measures; its micro-batch is left as it was.
+        metrics: What is measured.
+        few: Examples of a first pass.
+        more: Examples of a second; what it takes beyond the first counts.
+
+    Returns:
+        Bytes, with what kernels and the allocator take for themselves.
+    """
+    size = evaluator.tuning.batch_size
+    split = evaluator.splits[0]
+    peaks = []
+    for examples in (few, more):
+        evaluator.cut(examples)
+        with _LiveBytes() as counted:
+            evaluator.run([split], metrics, batches=1)
+        peaks.append(counted.peak)
+    evaluator.cut(size)
+    return max(1, int(_SCATTER * (peaks[1] - peaks[0]) / (more - few)))
+
+
+def largest_batch(evaluator: Evaluator) -> int:
+    """The most examples per micro-batch that take no more than a gigabyte or so; 1 at least."""
+    with torch.random.fork_rng(devices=[]):
+        return max(1, _DEFAULT_BYTES // bytes_per_example(evaluator, ["loss"], 1, 2))

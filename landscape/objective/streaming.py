@@ -1,0 +1,166 @@
+"""Data that do not fit into memory: read anew, batch by batch, at every point."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+
+from landscape.errors import LandscapeError
+from landscape.objective.data import (
+    Split,
+    Tree,
+    as_pair,
+    joined,
+    leaves,
+    own_random_state,
+    require_order,
+    require_same,
+)
+
+# Of a Dataset without a loader, and where no other size is asked for.
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """The examples of one split, read through a loader whenever they are needed.
+
+    A dataset with places is read in micro-batches of the size asked for, put together by the loader's own
+    ``collate_fn``; one that can only be iterated gives the loader's batches, cut where they are larger. Threads
+    read by turns, since datasets are seldom made for several.
+
+    Attributes:
+        loader: Where the examples come from.
+        where: What to call it in messages.
+        paired: Whether a batch is a pair (inputs, targets).
+        count: The number of examples.
+        targets: The targets of all examples, which are kept; an empty tuple where batches are not paired.
+        device: Where batches go.
+        dtype: The type of real numbers they are given; None leaves them.
+        channels_last: Whether images get the channels innermost.
+        turn: Held while a batch is read.
+    """
+
+    loader: DataLoader[Any]
+    where: str
+    paired: bool
+    count: int
+    targets: Tree
+    device: torch.device
+    dtype: torch.dtype | None
+    channels_last: bool
+    turn: threading.Lock
+
+    def to(self, device: torch.device, dtype: torch.dtype | None, channels_last: bool = False) -> Streamed:
+        """The same, with batches going to a device, in a type and layout; see `Split.to`."""
+        return replace(self, device=device, dtype=dtype, channels_last=channels_last)
+
+    def batches(self, size: int) -> Iterator[tuple[Tree, Tree]]:
+        """Micro-batches in order, read as they are asked for."""
+        for raw in self._read(size):
+            moved = raw.to(self.device, self.dtype, self.channels_last)
+            yield from moved.batches(size)
+
+    def _read(self, size: int) -> Iterator[Split]:
+        loader = self.loader if _only_iterable(self.loader) else self._loader(self.loader.dataset, size)
+        batches: Iterator[Any] | None = None
+        while True:
+            with self.turn, own_random_state():
+                batches = iter(loader) if batches is None else batches
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield Split(*as_pair(batch, self.where, self.paired))
+
+    def _loader(self, dataset: Dataset[Any], size: int) -> DataLoader[Any]:
+        return DataLoader(
+            dataset, batch_size=size, collate_fn=self.loader.collate_fn, num_workers=self.loader.num_workers
+        )
+
+    def take(self, index: Tensor) -> Split:
+        """Some examples, read into memory; see `Split.take`.
+
+        Args:
+            index: Shape (n,), int64, rising.
+        """
+        if not _only_iterable(self.loader):
+            chosen: Dataset[Any] = Subset(self.loader.dataset, index.tolist())
+            parts = [as_pair(b, self.where, self.paired) for b in self._loader(chosen, _BATCH)]
+            return joined([Split(*part) for part in parts], self.where)
+        kept, start = [], 0
+        for part in self._read(_BATCH):
+            inside = index[(index >= start) & (index < start + part.count)] - start
+            kept += [part.take(inside)] if len(inside) else []
+            start += part.count
+        return joined(kept, self.where)
+
+    def part(self, start: int, stop: int) -> Split:
+        """The examples from `start` up to `stop`, read into memory, on the device."""
+        taken = self.take(torch.arange(start, min(stop, self.count)))
+        return taken.to(self.device, self.dtype, self.channels_last)
+
+    def default_batch_size(self) -> int:
+        """A micro-batch size that suits most models on a CPU, no more than the loader's own."""
+        own = self.loader.batch_size or _BATCH
+        return min(own, self.part(0, 2).default_batch_size())
+
+    def digest(self) -> str:
+        """The SHA-256 of all examples in order, read once more."""
+        sha = hashlib.sha256()
+        for part in self._read(_BATCH):
+            for place in range(part.count):
+                sha.update(part.part(place, place + 1).digest().encode())
+        return sha.hexdigest()
+
+
+def as_stream(source: Any, name: str, paired: bool = True) -> Streamed:
+    """Data that are read at every point instead of being held.
+
+    They are read once here, for their number and targets.
+
+    Args:
+        source: A Dataset or DataLoader, as in `data.as_split`.
+        name: The name of the split, for messages.
+        paired: Whether a batch is a pair (inputs, targets).
+
+    Returns:
+        The split.
+
+    Raises:
+        LandscapeError: If the data change from one pass to the next, are empty, or are no dataset.
+    """
+    where = f"the {name} loader"
+    if isinstance(source, Dataset):
+        source = DataLoader(source, batch_size=_BATCH)
+    if not isinstance(source, DataLoader):
+        raise LandscapeError(
+            "only a Dataset or a DataLoader can be streamed", where=f"the {name} data", got=type(source).__name__
+        )
+    require_order(source, where)
+    made = Streamed(source, where, paired, 0, (), torch.device("cpu"), None, False, threading.Lock())
+    first: Split | None = None
+    targets, count = [], 0
+    for part in made._read(source.batch_size or _BATCH):
+        first = first or part
+        count += part.count
+        targets.append(Split((), part.targets))
+    if first is None:
+        raise LandscapeError("yields nothing", where=where)
+    again = next(made._read(source.batch_size or _BATCH))
+    require_same((first.inputs, first.targets), (again.inputs, again.targets), where)
+    lengths = {tensor.shape[0] if tensor.ndim else 0 for tensor in (*leaves(first.inputs), *leaves(first.targets))}
+    if len(lengths) != 1:
+        raise LandscapeError(f"inputs and targets of the {name} data differ in length", got=sorted(lengths))
+    return replace(made, count=count, targets=joined(targets, where).targets)
+
+
+def _only_iterable(loader: DataLoader[Any]) -> bool:
+    """Whether examples come in the loader's own order and batches: no places, or a sampler of the user's own."""
+    return isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None
