@@ -12,7 +12,17 @@ from landscape import LandscapeError
 
 from .coordinates import coordinates
 from .findings import finding_lines, findings
-from .shared import Interrupted, data_option, json_option, preview_line, print_json, progress_bar
+from .shared import (
+    Interrupted,
+    data_option,
+    json_option,
+    parse_settings,
+    preview_line,
+    print_json,
+    problem_option,
+    progress_bar,
+    set_option,
+)
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # What is done before the line that announces it is read.
@@ -20,7 +30,7 @@ _SHORT_SECONDS = 2.0
 _FOR_TRAJECTORIES = (
     *("at", "plane", "points", "radius", "normalize", "one_d", "seed"),
     *("bn", "dtype", "engine", "tune", "memory", "device", "save_surface", "repeats", "subset", "preview"),
-    *("x_range", "y_range", "x_values", "y_values"),
+    *("x_range", "y_range", "x_values", "y_values", "parameters"),
 )
 
 
@@ -50,6 +60,7 @@ _FOR_TRAJECTORIES = (
 @click.option("--normalize", help="filter, layer, weight or none. [default: filter]")
 @click.option("--one-d", help="Biases and gains: ignore (they stay) or norm. [default: ignore]")
 @click.option("--seed", type=int, help="Draws random directions. [default: 0]")
+@click.option("--parameters", metavar="GLOBS", help="Which parameters move, e.g. 'lora_*,!*.bias'. [default: all]")
 @click.option("--metric", help="loss, error, penalty or total. [default: loss]")
 @click.option("--split", help="train or test. [default: train; a curve shows both]")
 @click.option(
@@ -74,6 +85,8 @@ _FOR_TRAJECTORIES = (
 )
 @click.option("--view", help="Of a surface: contour, 3d or both. [default: contour]")
 @click.option("--save-surface", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them.")
+@problem_option
+@set_option
 @data_option
 @click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
 @json_option
@@ -83,9 +96,11 @@ def command(
     metric: str | None,
     split: str | None,
     view: str | None,
+    as_json: bool,
+    problem: str | None,
+    settings: tuple[str, ...],
     data: str | None,
     other_data: bool,
-    as_json: bool,
     **given: Any,
 ) -> None:
     """Draw, and say what is seen."""
@@ -104,7 +119,11 @@ def command(
     )
     require_writable(picture, _SUFFIXES)
     began = time.monotonic()
-    surface = _stored(file, wanted) if is_surface else _evaluated(file, wanted, metric, split, data, other_data)
+    if is_surface:
+        surface = _stored(file, wanted)
+    else:
+        told = {"problem": problem, "settings": parse_settings(settings), "data": data, "other_data": other_data}
+        surface = _evaluated(file, wanted, metric, split, told)
     _draw(surface, picture, metric, split, view)
     document = describe(surface) | {"picture": str(picture), "surface": given["save_surface"]}
     document["seconds"] = time.monotonic() - began
@@ -131,7 +150,7 @@ def _stored(file: str, wanted: dict[str, Any]) -> Any:
 
 
 def _evaluated(
-    file: str, wanted: dict[str, Any], metric: str | None, split: str | None, data: str | None, other_data: bool
+    file: str, wanted: dict[str, Any], metric: str | None, split: str | None, told: dict[str, Any]
 ) -> Any:
     from landscape.pipeline import Slice, objective_of, slice_of
     from landscape.storage import require_writable
@@ -147,7 +166,7 @@ def _evaluated(
     if len(run) == 0:
         raise LandscapeError("the trajectory holds no snapshot yet", where=file, mend="train longer")
     run.index_of(slice_wanted.at)
-    objective = objective_of(run, data=data, other_data=other_data, device=device)
+    objective = objective_of(run, **told, device=device)
     extra = (metric,) if metric in ("penalty", "total") else ()
     measured = tuple(name for name in ("loss", "error") if name in objective.metrics) + extra
     objective.require((split,) if split else (), (metric,) if metric else ())
@@ -255,13 +274,24 @@ def report(document: dict[str, Any]) -> list[str]:
             f"{error['points']} points on {error['examples']} examples)"
         )
     lines += finding_lines(document)
-    moved = document["plane"].get("report")
-    if moved:
-        lines.append(
-            f"  moved {moved['normalized']['count']} tensors ({moved['filters']} filters, "
-            f"{moved['zero_filters']} of norm 0), kept {moved['zeroed']['count']} biases and gains, "
-            f"{moved['frozen']['count']} frozen, {moved['buffers']['count']} buffers"
-        )
+    lines += _moved(document["plane"])
     if "path" in document:
         lines.append(f"  {document['path']['verdict']}")
     return lines
+
+
+def _moved(plane: dict[str, Any]) -> list[str]:
+    """What the directions move, and what stays."""
+    told, drawn = plane.get("tensors"), plane.get("report")
+    if told is None:
+        return []
+    filters = f", {drawn['filters']} filters, {drawn['zero_filters']} of norm 0" if drawn else ""
+    stays = {"frozen": "frozen", "still": "biases and gains" if drawn else "still", "buffers": "buffers"}
+    kept = ", ".join(f"{told[group]['count']} {word}" for group, word in stays.items() if told[group]["count"])
+    tied = f"; {told['tied']['count']} tied names move along" if told["tied"]["count"] else ""
+    chosen = f", chosen by {', '.join(plane['parameters'])}" if "parameters" in plane else ""
+    moving = told["moving"]
+    return [
+        f"  moved {moving['count']} tensors ({moving['numbers']:,} numbers{filters}){chosen}"
+        f"{f', kept {kept}' if kept else ''}{tied}"
+    ]

@@ -21,6 +21,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 data_option = click.option(
     "--data", metavar="DIR", help="The data of problems that need some. [default: the folder LANDSCAPE_DATA names]"
 )
+problem_option = click.option(
+    "--problem",
+    metavar="NAME|FILE.py:FUNCTION",
+    help="What FILE was trained on; your own file is run. [default: what FILE names, if it is built in]",
+)
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the problem; repeatable."
+)
 
 
 def print_json(document: Any) -> None:

@@ -12,14 +12,23 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, parse_settings, print_json, progress_bar
+from .shared import (
+    Interrupted,
+    data_option,
+    json_option,
+    parse_settings,
+    print_json,
+    progress_bar,
+    set_option,
+)
 
 _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set width=32"
 
 
 @click.command(
     epilog=f"Example: {_EXAMPLE}",
-    help="Train PROBLEM (see: landscape problems) and record its weights into a trajectory file.",
+    help="Train PROBLEM (see: landscape problems; or your own FILE.py:FUNCTION) and record its weights into a "
+    "trajectory file.",
 )
 @click.argument("problem")
 @click.option("-o", "--output", required=True, metavar="RUN.h5", help="The trajectory file to write.")
@@ -34,9 +43,7 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
 @click.option("--warmup-epochs", type=float, help="Epochs of linear warm-up. [default: 0]")
 @click.option("--seed", type=int, help="Draws the initial weights and the order of examples. [default: 0]")
 @click.option("--every", metavar="N[epochs]", help="Snapshots every N steps, or epochs. [default: 1epochs]")
-@click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the problem; repeatable."
-)
+@set_option
 @data_option
 @click.option("--download", is_flag=True, help="Fetch missing data from the internet.")
 @click.option("--resume", is_flag=True, help="Go on with RUN.h5 if it is there; its settings hold.")
@@ -60,7 +67,8 @@ def command(
 
     if resume and overwrite:
         raise LandscapeError("--resume and --overwrite exclude each other", mend="choose one")
-    problems.get(problem)
+    if not problems.is_file_problem(problem):
+        problems.get(problem)
     require_writable(output, [".h5", ".hdf5"])
     held: Trajectory | None = None
     if Path(output).exists() and not overwrite:
@@ -71,7 +79,7 @@ def command(
         held = open_trajectory(output)
     chosen = _settings(given, held)
     options: dict[str, Any] = {
-        **(held.problem_args if held and held.problem == problem else {}),
+        **(held.problem_args if held and held.problem == problems.short_name(problem) else {}),
         **parse_settings(settings),
     }
     objective = problems.build(problem, options, seed=chosen.seed, data=data, download=download)

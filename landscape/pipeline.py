@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,14 +38,20 @@ _INTERPOLATION_MARGIN = 0.5
 def objective_of(
     run: Trajectory,
     *,
+    problem: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     data: str | os.PathLike[str] | None = None,
     other_data: bool = False,
     device: str = "cpu",
 ) -> Objective:
-    """Rebuild the objective of a trajectory from what its file says: built-in problems only.
+    """Rebuild the objective of a trajectory: from what its file says if its problem is built in.
+
+    A file never brings code to run: a problem of the user's own must be named by whoever opens the file.
 
     Args:
         run: The trajectory.
+        problem: A built-in problem or ``path/file.py:function``; None is the one that the file names.
+        settings: Options of the problem that differ from those stored in the file.
         data: The folder of the data, for problems that need one.
         other_data: Go on if the data are not those of the training.
         device: Where to compute, as in `Objective`.
@@ -54,15 +60,23 @@ def objective_of(
         The objective, with the penalty of the training.
 
     Raises:
-        LandscapeError: If the problem is not built in, the data are missing, or are other data.
+        LandscapeError: If the problem is not built in and none is given, its model has other tensors than the
+            run, the data are missing, or are other data.
     """
-    if run.problem not in problems.names():
+    name = problem or run.problem
+    if problem is None and run.problem not in problems.names():
+        told = f"the problem '{run.problem}' is not built in" if run.problem else "the file names no problem"
         raise LandscapeError(
-            f"the problem '{run.problem}' is not built in, and a file never brings code to run",
+            f"{told}, and a file never brings code to run",
             where=run.path,
-            mend="build the Objective in Python and call landscape.evaluate",
+            mend="pass --problem FILE.py:function (landscape init problem FILE.py writes one to begin with), or "
+            "build the Objective in Python and call landscape.evaluate",
         )
-    objective = problems.build(run.problem, run.problem_args, seed=run.seed or 0, data=data, device=device)
+    # Options that were stored for another problem mean nothing to this one.
+    same = problems.short_name(name) == run.problem
+    options = {**(run.problem_args if same else {}), **(settings or {})}
+    objective = problems.build(name, options, seed=run.seed or 0, data=data, device=device)
+    _require_same_tensors(run, objective, name)
     trained_on = run.training.get("data")
     if trained_on is not None and trained_on != objective.data_digest("train") and not other_data:
         raise LandscapeError(
@@ -72,7 +86,22 @@ def objective_of(
             expected=trained_on[:12],
             mend="pass the same data with --data, or --other-data to draw on these",
         )
-    return objective.penalised(run.training.get("weight_decay", 0.0))
+    return objective.penalised(run.training.get("weight_decay", objective.weight_decay))
+
+
+def _require_same_tensors(run: Trajectory, objective: Objective, problem: str) -> None:
+    ours = {info.name: info.shape for info in objective.layout}
+    theirs = {info.name: info.shape for info in run.layout}
+    differing = [name for name in (*theirs, *ours) if ours.get(name) != theirs.get(name)]
+    if differing:
+        name = differing[0]
+        raise LandscapeError(
+            f"tensor '{name}' is not the same in the run and in the model of {problem}",
+            where=run.path,
+            got=theirs.get(name, "none in the run"),
+            expected=ours.get(name, "none in the model"),
+            mend="give the options it was trained with by --set NAME=VALUE",
+        )
 
 
 @dataclass(frozen=True)
@@ -102,6 +131,7 @@ class Slice:
         repeats: So many random lines or planes of the seeds seed, seed + 1, ... side by side; None is one.
         subset: So many examples of each split instead of all; see `Objective.subset`.
         preview: The relative error up to which points may be interpolated; None computes all.
+        parameters: Globs that choose which parameters move, such as ``"lora_*"``; None is all that are trained.
     """
 
     kind: str = "surface"
@@ -124,6 +154,7 @@ class Slice:
     repeats: int | None = None
     subset: int | None = None
     preview: float | None = None
+    parameters: str | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -211,6 +242,8 @@ def slice_of(
     Raises:
         LandscapeError: If a step does not exist, or the trajectory does not span the plane.
     """
+    if wanted.parameters is not None:
+        run = run.select(wanted.parameters)
     index = run.index_of(wanted.snapshots[0] if wanted.snapshots else wanted.at)
     snapshot, walk = run[index], run[: index + 1]
     plane = _plane(run, walk, wanted)

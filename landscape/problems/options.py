@@ -100,7 +100,7 @@ def _suggestion(name: str, known: list[str]) -> str:
 def _read(field: dataclasses.Field[Any], given: Any) -> Any:
     kind = type(field.default)
     try:
-        value = _convert(kind, given)
+        value = convert(kind, given)
     except (TypeError, ValueError, OverflowError):
         expected = _choice_words(field) or _WORDS[kind]
         raise LandscapeError(
@@ -117,7 +117,7 @@ def _read(field: dataclasses.Field[Any], given: Any) -> Any:
     return value
 
 
-def _convert(kind: type[Any], given: Any) -> Any:
+def convert(kind: type[Any], given: Any) -> Any:
     """The value in the type of the option; ValueError or TypeError where it is not one."""
     if kind is bool:
         word = str(given).strip().lower()

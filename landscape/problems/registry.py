@@ -1,4 +1,4 @@
-"""The built-in problems by name."""
+"""Problems by name: the built-in ones, and functions in files of the user's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.problems import cifar10, digits, text, toys
 from landscape.problems.problem import Problem
+from landscape.problems.userfile import build_from_file, is_file_problem
 
 _PROBLEMS: dict[str, Problem] = {
     problem.name: problem for problem in (*digits.PROBLEMS, *cifar10.PROBLEMS, *text.PROBLEMS, *toys.PROBLEMS)
@@ -28,7 +29,8 @@ def get(name: str) -> Problem:
         LandscapeError: With the nearest name, if there is none of this name.
     """
     if name not in _PROBLEMS:
-        raise LandscapeError(f"there is no problem '{name}'", mend=did_you_mean(name, _PROBLEMS))
+        mend = f"{did_you_mean(name, _PROBLEMS)}; one of your own is named FILE.py:function"
+        raise LandscapeError(f"there is no problem '{name}'", mend=mend)
     return _PROBLEMS[name]
 
 
@@ -66,10 +68,10 @@ def build(
     download: bool = False,
     **arguments: Any,
 ) -> Objective:
-    """The objective of a built-in problem at its initial weights.
+    """The objective of a problem at its initial weights.
 
     Args:
-        name: One of `names`.
+        name: One of `names`, or ``path/file.py:function``: that file is run, see `userfile`.
         settings: Option -> value, as text or as stored by an earlier build (``objective.problem_args``).
         seed: Draws the initial weights, and nothing else.
         data: A file or folder with the data, where the problem reads one.
@@ -87,5 +89,7 @@ def build(
         >>> objective.value(objective.model)
         1.0
     """
+    if is_file_problem(name):
+        return build_from_file(name, settings, seed=seed, data=data, **arguments)
     problem = get(name)
     return problem.build(problem.parse_options(settings), seed, data, download, **arguments)
