@@ -42,7 +42,7 @@ def test_a_causal_language_model_has_the_loss_that_its_library_gives():
     assert plane.meta["tensors"]["tied"]["names"] == ["lm_head.weight"]
     surface = ls.evaluate(objective, plane, ls.grid(3, radius=1.0))
     assert surface.meta["units"]["loss"] == "nats"
-    assert np.isfinite(surface.standard_error["train_loss"]).all()
+    assert np.isfinite(surface.standard_errors["train_loss"]).all()
     untouched.check()
     # A point of the plane put into a model of its own, by its library's way: the tie holds.
     for row, column in ((1, 1), (0, 2)):

@@ -2,21 +2,44 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from landscape.cli.main import main
+from landscape.trajectory import open_trajectory
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_your_own_model_in_an_empty_folder(tmp_path):
+    """Followed literally, with the installed command."""
+    section = README.split("## Your own model")[1].split("## In Python")[0]
+    snippet = SNIPPETS[0]
+    assert snippet in section
+    assert len([line for line in snippet.splitlines() if line.strip()]) <= 15
+    (tmp_path / "my_problem.py").write_text(snippet)
+    commands = re.findall(r"^    ((?:python|landscape) .*)$", section, flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["python", "landscape", "landscape"]
+    installed = {"python": sys.executable, "landscape": str(Path(sys.executable).with_name("landscape"))}
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        subprocess.run([installed[program], *arguments], cwd=tmp_path, check=True, capture_output=True)
+    for name in ("surface.png", "path.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert len(open_trajectory(tmp_path / "run.h5")) == 11
+
+
 def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(snippets) == 1
-    exec(compile(snippets[0], "README.md", "exec"), {})
+    assert len(SNIPPETS) == 2
+    exec(compile(SNIPPETS[1], "README.md", "exec"), {})
     assert (tmp_path / "surface.png").stat().st_size > 10_000
     assert re.match(r"11 snapshots, \d+% of the variance along the first PC\n", capsys.readouterr().out)
 

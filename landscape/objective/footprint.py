@@ -80,4 +80,4 @@ def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str], few: int = 2
 def largest_batch(evaluator: Evaluator) -> int:
     """The most examples per micro-batch that take no more than a gigabyte or so; 1 at least."""
     with torch.random.fork_rng(devices=[]):
-        return max(1, _DEFAULT_BYTES // bytes_per_example(evaluator, ["loss"], 1, 2))
+        return max(1, _DEFAULT_BYTES // bytes_per_example(evaluator, ["loss"], 2, 3))

@@ -90,16 +90,22 @@ class Streamed:
         Args:
             index: Shape (n,), int64, rising.
         """
-        if not _only_iterable(self.loader):
+        if _only_iterable(self.loader):
+            parts = self._sift(index)
+        else:
             chosen: Dataset[Any] = Subset(self.loader.dataset, index.tolist())
-            parts = [as_pair(b, self.where, self.paired) for b in self._loader(chosen, _BATCH)]
-            return joined([Split(*part) for part in parts], self.where)
+            with self.turn, own_random_state():
+                parts = [Split(*as_pair(b, self.where, self.paired)) for b in self._loader(chosen, _BATCH)]
+        return joined(parts, self.where)
+
+    def _sift(self, index: Tensor) -> list[Split]:
+        """Some examples of data that come in one order only."""
         kept, start = [], 0
         for part in self._read(_BATCH):
             inside = index[(index >= start) & (index < start + part.count)] - start
             kept += [part.take(inside)] if len(inside) else []
             start += part.count
-        return joined(kept, self.where)
+        return kept
 
     def part(self, start: int, stop: int) -> Split:
         """The examples from `start` up to `stop`, read into memory, on the device."""

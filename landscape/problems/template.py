@@ -63,8 +63,8 @@ def train(path: str = "run.h5", steps: int = 400, width: int = 64) -> None:
     model = make(width).model
     x, y = make_data(500, seed=0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    problem = {"problem": "FILE.py:make", "problem_args": {"width": width}}
-    with ls.Recorder(path, model, overwrite=True, **problem) as recorder:
+    options = {"width": width}
+    with ls.Recorder(path, model, problem="FILE.py:make", problem_args=options, overwrite=True) as recorder:
         for step in range(steps + 1):
             loss = F.cross_entropy(model(x), y)
             if step % 20 == 0:

@@ -99,7 +99,7 @@ def _function(name: str) -> Callable[..., Any]:
         functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         mend = did_you_mean(wanted, functions) if functions else "it defines no function"
         raise LandscapeError(f"there is no function '{wanted}'", where=path, mend=mend)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @contextmanager

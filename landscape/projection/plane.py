@@ -230,13 +230,13 @@ def plane_through(
     """
     a = Held.of(a, parameters)
     to_b, to_c = _difference(a, b, buffers), _difference(a, c, buffers)
-    parameters = {info.name for info in resolve(a)[0].moving()}
-    along = {name: to_b[name] for name in parameters}
+    moving = {info.name for info in resolve(a)[0].moving()}
+    along = {name: to_b[name] for name in moving}
     length = norm(along)
     first = scale(to_b, 1 / length)
-    shift = dot({n: to_c[n] for n in parameters}, {n: first[n] for n in parameters})
+    shift = dot({n: to_c[n] for n in moving}, {n: first[n] for n in moving})
     across = combine([(1.0, to_c), (-shift, first)])
-    height = norm({name: across[name] for name in parameters})
+    height = norm({name: across[name] for name in moving})
     if height <= 1e-6 * max(length, abs(shift)):
         raise LandscapeError(
             "the three snapshots lie on a line", mend="choose others, or draw a curve through two"

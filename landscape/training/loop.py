@@ -209,8 +209,7 @@ def _update(
     objective: Objective, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, rate: float
 ) -> None:
     split = objective.data["train"]
-    whole = isinstance(split, Split) and len(batch) == split.count
-    chosen = split if whole else split.take(batch)
+    chosen = split if isinstance(split, Split) and len(batch) == split.count else split.take(batch)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
