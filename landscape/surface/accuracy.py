@@ -17,9 +17,16 @@ from landscape.surface.task import Task
 # Enough to see the rounding of a type; few enough to cost seconds in float64.
 _EXAMPLES = 128
 _POINTS = 3
+# What may be spent on it: that share of the run, or so many seconds.
+_SHARE = 0.05
+_SECONDS = 2.0
+# What a point costs, in points of the run: once as asked, and once in float64, which takes twice as long or more.
+_COST = 3
 
 
-def dtype_error(choice: Choice, task: Task, plane: Plane, points: Sequence[Point]) -> dict[str, Any]:
+def dtype_error(
+    choice: Choice, task: Task, plane: Plane, points: Sequence[Point], seconds: float = 0.0
+) -> dict[str, Any]:
     """The error of the mean loss against float64, on some of the examples and on points spread over a slice.
 
     Args:
@@ -27,12 +34,16 @@ def dtype_error(choice: Choice, task: Task, plane: Plane, points: Sequence[Point
         task: What is measured; of the splits the first counts.
         plane: Where.
         points: All points of the slice.
+        seconds: What they are expected to take; the longer a point takes, the fewer examples are tried.
 
     Returns:
         The largest relative error (0 where float64 is exact or infinite too), and of how many points and examples.
     """
     splits = task.splits[:1]
-    examples = min(_EXAMPLES, task.objective.data[splits[0]].count)
+    available = task.objective.data[splits[0]].count
+    allowed = max(_SECONDS, _SHARE * seconds)
+    whole = _POINTS * _COST * max(seconds, 1e-9) / len(points)
+    examples = min(_EXAMPLES, available, max(2, int(available * allowed / whole)))
     few = task.objective.subset(examples, splits=splits) if examples >= 2 else task.objective
     short = Task(few, splits, ("loss",), task.dtype, min(task.recalibrate, examples))
     chosen = [points[len(points) * place // _POINTS] for place in range(_POINTS)]

@@ -139,7 +139,7 @@ def evaluate(
     meta = meta_of(task, first, path) | dict(provenance or {})
     meta["engine"] = choice.to_json()
     if made is not None and (dtype is not None or made.plan.seconds > _LONG_SECONDS):
-        meta["dtype_error"] = dtype_error(choice, task, first, points)
+        meta["dtype_error"] = dtype_error(choice, task, first, points, made.plan.seconds)
     directions = stored_directions(first)
     if isinstance(plane, Repeats):
         drawn, directions = directions_of(plane)
