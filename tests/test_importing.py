@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from landscape.params import digest, layout_of, resolve
 from landscape.trajectory import Recorder, import_checkpoints, open_trajectory
 from landscape.trajectory.checkpoints.element_types import widens
 from landscape.trajectory.checkpoints.files import natural_order
+from landscape.trajectory.checkpoints.reading import read_checkpoint
 from landscape.trajectory.checkpoints.renaming import without_wrappers
 
 
@@ -583,6 +585,25 @@ def test_memory_is_that_of_one_checkpoint(run: Path) -> None:
     # The mapped file of 32 MB, a chunk of 4 MB in two copies, and some room.
     assert grown < 2 * 2**25
     assert float(imported[2].weights["w"][-1]) == 2.0
+
+
+@pytest.mark.parametrize("save", [save_legacy, save_pt, save_plain_safetensors])
+def test_a_checkpoint_is_gone_before_the_next_is_read(
+    run: Path, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    def read(path: Path, key: str | None) -> Any:
+        assert [held() for held in alive] == [None] * len(alive)
+        checkpoint = read_checkpoint(path, key)
+        alive.extend(weakref.ref(tensor.untyped_storage()) for tensor in checkpoint.tensors.values())
+        alive.extend(map(weakref.ref, checkpoint.tensors.values()))
+        return checkpoint
+
+    monkeypatch.setattr("landscape.trajectory.checkpoints.importing.read_checkpoint", read)
+    files = [save(run.with_name(f"c{step}"), make_mlp(step).state_dict()) for step in range(3)]
+    import_checkpoints(run, files)
+    assert len(alive) == 3 * 2 * 6
 
 
 def test_names_without_wrappers() -> None:

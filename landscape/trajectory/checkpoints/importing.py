@@ -111,6 +111,7 @@ def import_checkpoints(
             if not index:
                 _begin(file, layout, attrs, problem_args or {})
             reports.append(_import_one(file, index, checkpoint, layout, given, wanted))
+            # Or the next would be read beside it.
             del checkpoint
             if progress is not None:
                 progress(index + 1, len(paths))
