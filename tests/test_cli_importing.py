@@ -12,11 +12,11 @@ import pytest
 import torch
 from conftest import state_of
 
-import landscape as ls
 from landscape import problems
 from landscape.cli.main import main
 from landscape.params import digest
 from landscape.trajectory import open_trajectory
+from landscape.trajectory.checkpoints.reading import read_checkpoint
 
 PAGE = (Path(__file__).parent.parent / "docs" / "importing.md").read_text()
 
@@ -59,15 +59,8 @@ def test_the_page_is_true(ckpts: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert all(Path(name).exists() for name in ("path.png", "last.safetensors", "first.pt", "surface.csv"))
     capsys.readouterr()
     (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    exec(snippet.replace('"run.h5"', '"again.h5"'), {"ls": _with_trajectory(), "model": model(0)})
+    exec(snippet.replace('"run.h5"', '"again.h5"'), {"model": model(0)})
     assert capsys.readouterr().out == "12 'module.' stripped \n"
-
-
-def _with_trajectory() -> Any:
-    import landscape.trajectory
-
-    assert landscape.trajectory is not None
-    return ls
 
 
 def test_the_report_in_words(ckpts: Path, landscape: Any) -> None:
@@ -149,6 +142,18 @@ def test_wrong_input_is_told_in_one_line(ckpts: Path, landscape: Any, arguments:
     assert (code, out) == (2, "")
     assert text in err
     assert err.count("\n") == 1
+    assert sorted(Path().iterdir()) == [ckpts]
+
+
+def test_an_interrupt_leaves_nothing(ckpts: Path, landscape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, key: str | None) -> Any:
+        if path.name == "epoch2.pt":
+            raise KeyboardInterrupt
+        return read_checkpoint(path, key)
+
+    monkeypatch.setattr("landscape.trajectory.checkpoints.importing.read_checkpoint", read)
+    code, out, err = landscape("import", "run.h5", "ckpts/*.pt")
+    assert (code, out, err) == (130, "", "landscape: interrupted; nothing was written\n")
     assert sorted(Path().iterdir()) == [ckpts]
 
 

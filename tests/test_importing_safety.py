@@ -260,6 +260,18 @@ def test_a_tensor_that_claims_more_than_there_is(run: Path, tmp_path: Path) -> N
     refusal(run, tmp_path / "c1.pt")
 
 
+def test_a_small_file_that_asks_for_a_lot_of_room(run: Path, tmp_path: Path) -> None:
+    file, size = tmp_path / "c1.pt", 10**6
+    torch.save({"weight": torch.zeros(1).expand(size, size), "bias": torch.zeros(2)}, file)
+    assert file.stat().st_size < 5000
+    assert "1 of another shape: weight is 1000000x1000000, not 2x2" in refusal(run, file)
+    with pytest.raises(LandscapeError, match="'weight' has more elements than numbers; got 1000000x1000000; pass"):
+        import_checkpoints(run, file)
+    model = nn.Linear(2, 2)
+    torch.save({"weight": torch.ones(1).expand(2, 2), "bias": torch.zeros(2)}, file)
+    assert import_checkpoints(run, file, model)[0][0].weights["weight"].sum() == 4
+
+
 @pytest.mark.parametrize(
     ("tensor", "text"),
     [
@@ -270,6 +282,23 @@ def test_a_tensor_that_claims_more_than_there_is(run: Path, tmp_path: Path) -> N
 def test_tensors_that_are_no_arrays(run: Path, tmp_path: Path, tensor: torch.Tensor, text: str) -> None:
     torch.save({"weight": tensor, "bias": torch.zeros(2)}, tmp_path / "c1.pt")
     assert text in refusal(run, tmp_path / "c1.pt")
+
+
+@pytest.mark.parametrize("name", ["c1.pt", "c1.safetensors"])
+def test_a_pointer_in_place_of_the_file(run: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 3\n")
+    assert refusal(run, tmp_path / name).endswith("a pointer of Git LFS, not the file itself; run git lfs pull")
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [(b"<html>404</html>", "Unsupported operand 60"), (pickle.dumps([1]), "")],
+)
+def test_a_reason_is_given_where_torch_knows_one(run: Path, tmp_path: Path, content: bytes, got: str) -> None:
+    (tmp_path / "c1.pt").write_bytes(content)
+    said = refusal(run, tmp_path / "c1.pt")
+    assert f"not a file of weights that torch can read, or a damaged one; got {got}" in said
+    assert "PyTorch" not in said
 
 
 def test_other_things_by_name(run: Path, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from landscape.errors import LandscapeError
-from landscape.storage import PathLike
+from landscape.storage import PathLike, require_file
 
 SAFETENSORS = ".safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar")
 _ENDINGS = (*PICKLES, SAFETENSORS)
+# What Git keeps in place of a large file until that is fetched.
+_LFS = b"version https://git-lfs.github.com/"
 
 
 def find_files(given: PathLike | Sequence[PathLike]) -> list[Path]:
@@ -85,3 +87,22 @@ def ending_of(path: Path) -> str:
     raise LandscapeError(
         "not a checkpoint by its name", where=path, got=path.suffix or "no ending", expected=expected
     )
+
+
+def read_start(path: Path) -> bytes:
+    """The first bytes of a file, after checking that it can hold weights.
+
+    Raises:
+        LandscapeError: If it is missing, empty, unreadable, or a pointer of Git LFS instead of the file.
+    """
+    require_file(path)
+    try:
+        with path.open("rb") as raw:
+            start = raw.read(len(_LFS))
+    except OSError as error:
+        raise LandscapeError("cannot be read", where=path, got=error.strerror) from error
+    if not start:
+        raise LandscapeError("the file is empty", where=path)
+    if start == _LFS:
+        raise LandscapeError("a pointer of Git LFS, not the file itself", where=path, mend="run git lfs pull")
+    return start

@@ -107,7 +107,7 @@ def import_checkpoints(
         for index, one in enumerate(paths):
             checkpoint = read_checkpoint(one, key)
             given = None if steps is None else steps[index]
-            layout = layout_of_state(checkpoint.tensors) if layout is None else layout
+            layout = layout_of_state(checkpoint.tensors, one) if layout is None else layout
             if not index:
                 _begin(file, layout, attrs, problem_args or {})
             reports.append(_import_one(file, index, checkpoint, layout, given, wanted))

@@ -34,15 +34,28 @@ class Match:
     extra: tuple[str, ...]
 
 
-def layout_of_state(tensors: Mapping[str, Tensor]) -> Layout:
+def layout_of_state(tensors: Mapping[str, Tensor], where: Path) -> Layout:
     """The layout that a state dict suggests: kinds told by name and type, tied tensors by shared memory.
 
     Args:
         tensors: Name -> tensor, as a checkpoint has them.
+        where: The file, for messages.
 
     Returns:
         The layout, under names without what torch.compile and parallel wrappers add.
+
+    Raises:
+        LandscapeError: If a tensor repeats fewer numbers than it has elements: a file of a few bytes could
+            otherwise ask for any amount of room.
     """
+    for name, tensor in tensors.items():
+        if _is_plain(tensor) and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise LandscapeError(
+                f"tensor '{printable(name)}' has more elements than numbers",
+                where=where,
+                got=_shape(tensor.shape),
+                mend="pass --problem, or a model, that has it so",
+            )
     names = unwrapped(list(tensors)).targets
     first: dict[tuple[object, ...], Tensor] = {}
     shared = {
@@ -54,9 +67,13 @@ def layout_of_state(tensors: Mapping[str, Tensor]) -> Layout:
 
 
 def _memory(tensor: Tensor) -> tuple[object, ...]:
-    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+    if not _is_plain(tensor):
         return (id(tensor),)
     return (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and tensor.device.type == "cpu"
 
 
 def match(layout: Layout, tensors: Mapping[str, Tensor], where: Path, *, may_miss: bool) -> Match:

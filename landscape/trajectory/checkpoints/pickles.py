@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from landscape.errors import LandscapeError
-from landscape.storage import FAULTS, require_file
+from landscape.storage import FAULTS
+from landscape.trajectory.checkpoints.files import read_start
 from landscape.trajectory.checkpoints.report import Names, printable
 
 # What readers of checkpoints raise at bytes that are not what they should be.
@@ -41,14 +42,10 @@ def load_pickle(path: Path) -> Any:
     Raises:
         LandscapeError: If it needs more than weights, is damaged, or is no such file.
     """
-    require_file(path)
+    start = read_start(path)
     try:
-        with path.open("rb") as raw:
-            start = raw.read(len(_ZIP))
-        if not start:
-            raise LandscapeError("the file is empty", where=path)
         # Old files keep all numbers in one stream, which cannot be mapped.
-        return _load(path, mapped=start == _ZIP)
+        return _load(path, mapped=start.startswith(_ZIP))
     except pickle.UnpicklingError as error:
         wanted = _unsafe(path, str(error))
         if wanted:
@@ -88,9 +85,7 @@ def _unreadable(path: Path, error: BaseException) -> LandscapeError:
 def short_reason(error: BaseException) -> str:
     """The first sentence of what another library says, without its advice and addresses."""
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    known = re.search(
-        r"(?:WeightsUnpickler error: |Weights only load failed\. )(?!Re-running|In PyTorch)(.+)", text
-    )
-    first = (known.group(1) if known else text).strip().split("\n")[0]
-    first = re.split(r"(?<=[a-z\d)])\. |\. Exception raised|; please ", first)[0]
+    own = re.search(r"WeightsUnpickler error:\s+(.+)", text)
+    first = (own.group(1) if own else text.removeprefix("Weights only load failed. ")).strip().split("\n")[0]
+    first = re.split(r"(?<=[\w)`])\. (?=[A-Z])|; please ", first)[0]
     return printable(first[:160].strip(" .:")) or type(error).__name__

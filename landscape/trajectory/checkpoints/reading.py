@@ -11,10 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.storage import require_file
 from landscape.trajectory.checkpoints import folders
 from landscape.trajectory.checkpoints.contents import epoch_in, find_state, step_in
-from landscape.trajectory.checkpoints.files import SAFETENSORS, ending_of
+from landscape.trajectory.checkpoints.files import SAFETENSORS, ending_of, read_start
 from landscape.trajectory.checkpoints.pickles import READ_FAULTS, load_pickle, short_reason
 
 # What Lightning writes into every checkpoint beside the weights.
@@ -55,7 +54,6 @@ def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
     if path.is_dir():
         return _read_folder(path, key)
     ending = ending_of(path)
-    require_file(path)
     stated = folders.trainer_state(path.parent) if folders.is_standard_name(path.name) else {}
     if ending == SAFETENSORS:
         tensors, metadata = read_safetensors(path)
@@ -110,9 +108,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         LandscapeError: If it is damaged.
     """
-    require_file(path)
-    if not path.stat().st_size:
-        raise LandscapeError("the file is empty", where=path)
+    read_start(path)
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
