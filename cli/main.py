@@ -22,11 +22,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _COMMANDS = {
     "demo": "train a small network and draw its landscape: the tour in under a minute",
     "train": "train a built-in problem and record its trajectory",
+    "import": "make a trajectory of checkpoints that exist already",
     "inspect": "say what is in a trajectory or a surface",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
+    "export": "write a snapshot as a state dict, or a surface as a table",
     "init": "write a problem of your own to begin with",
     "problems": "list the built-in problems and their options",
 }
+# Where the name of a command cannot be that of a module.
+_MODULES = {"import": "importing"}
 
 
 class _Commands(click.Group):
@@ -38,7 +42,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"landscape.cli.{cmd_name}").command
+        module = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = importlib.import_module(f"landscape.cli.{module}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

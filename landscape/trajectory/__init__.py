@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "Block": "columns",
+    "FileReport": "checkpoints.report",
+    "ImportReport": "checkpoints.report",
     "Recorder": "recorder",
     "Snapshot": "trajectory",
     "Summary": "schema",
     "Trajectory": "trajectory",
+    "export_snapshot": "checkpoints.exporting",
+    "import_checkpoints": "checkpoints.importing",
     "open_trajectory": "trajectory",
     "summary": "schema",
 }
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
+    from landscape.trajectory.checkpoints.exporting import export_snapshot as export_snapshot
+    from landscape.trajectory.checkpoints.importing import import_checkpoints as import_checkpoints
+    from landscape.trajectory.checkpoints.report import FileReport as FileReport
+    from landscape.trajectory.checkpoints.report import ImportReport as ImportReport
     from landscape.trajectory.columns import Block as Block
     from landscape.trajectory.recorder import Recorder as Recorder
     from landscape.trajectory.schema import Summary as Summary

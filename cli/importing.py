@@ -1,0 +1,114 @@
+"""`landscape import`: checkpoints that exist already become a trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+from .shared import Interrupted, data_option, json_option, parse_settings, print_json, progress_bar
+
+
+@click.command(
+    epilog="Example: landscape import run.h5 'ckpts/epoch*.pt' --problem digits-mlp --set width=32",
+    help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, Lightning .ckpt, .safetensors, Hugging "
+    "Face folders, or quoted patterns of them. No code in them is run; nothing is written unless all of them fit.",
+)
+@click.argument("output", metavar="RUN.h5")
+@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True)
+@click.option(
+    "--problem", metavar="NAME|FILE.py:FUNCTION", help="What was trained. [default: from the first checkpoint]"
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the problem; repeatable."
+)
+@data_option
+@click.option("--steps", metavar="0,100,...", help="The step of each. [default: from the checkpoint or its name]")
+@click.option("--steps-per-epoch", type=int, metavar="N", help="Turns epochs into steps.")
+@click.option("--key", metavar="NAME", help="Where in a file the weights are, such as ema or model.net.")
+@click.option("--missing", metavar="initial", help="Take what is missing from the problem's initial model.")
+@click.option(
+    "--extra", metavar="ignore|refuse", help="What the model does not have. [default: ignore, and say so]"
+)
+@click.option("--cast", is_flag=True, help="Round numbers to a narrower element type of the model.")
+@click.option("--overwrite", is_flag=True, help="Replace RUN.h5 if it is there.")
+@json_option
+def command(
+    output: str,
+    checkpoints: tuple[str, ...],
+    problem: str | None,
+    settings: tuple[str, ...],
+    data: str | None,
+    steps: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Import, and say what was found in each file."""
+    from landscape import problems
+    from landscape.storage import require_writable
+    from landscape.trajectory import import_checkpoints
+
+    require_writable(output, [".h5", ".hdf5"])
+    options = parse_settings(settings)
+    if options and problem is None:
+        raise LandscapeError("options are those of a problem", where="--set", mend="pass --problem too")
+    asked = {name: value for name, value in given.items() if value is not None}
+    asked["steps"] = None if steps is None else _steps(steps)
+    model = None
+    if problem is not None:
+        objective = problems.build(problem, options, data=data)
+        model = objective.model
+        asked |= {"problem": objective.problem, "problem_args": objective.problem_args}
+    try:
+        with progress_bar("import", "checkpoint") as update:
+            run, report = import_checkpoints(output, checkpoints, model, progress=update, **asked)
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was written") from None
+    if as_json:
+        document = {"trajectory": output, "snapshots": len(run), "steps": run.steps.tolist(), "run_id": run.run_id}
+        print_json(document | report.to_json())
+    else:
+        click.echo("\n".join(_lines(output, report)))
+
+
+def _steps(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise LandscapeError("not steps", where="--steps", got=f"'{text}'", expected="0,100,200") from None
+
+
+def _lines(output: str, report: Any) -> list[str]:
+    files = report.files
+    span = f"step {files[0].step}" if len(files) == 1 else f"steps {files[0].step} to {files[-1].step}"
+    count = "1 snapshot" if len(files) == 1 else f"{len(files)} snapshots"
+    of = f" of {report.problem}" if report.problem else ""
+    lines = [f"{output}: {count}{of}, {span}, {report.parameters:,} parameters"]
+    for notes, alike in groupby(files, _notes):
+        lines += [_file_line(file) for file in alike]
+        lines += [f"    {note}" for note in notes]
+    if report.kinds_guessed:
+        lines.append("  parameters and buffers were told by name and type: pass --problem to be certain of them")
+    return lines
+
+
+def _file_line(file: Any) -> str:
+    kind = f"{file.format}, {file.key}" if file.key else file.format
+    return f"  step {file.step:<8} {file.file} ({kind}; {file.tensors} tensors; step: {file.step_from})"
+
+
+def _notes(file: Any) -> Sequence[str]:
+    """What is not plain about a file."""
+    notes = [f"names: {file.names}"] if file.names else []
+    if file.missing:
+        notes.append(f"{file.missing.count} missing, taken from the initial model: {file.missing}")
+    if file.extra:
+        notes.append(f"{file.extra.count} extra, left out: {file.extra}")
+    for change in file.conversions:
+        cost = f"relative rounding error {change.rounding:.2g}" if change.rounding else "exactly"
+        notes.append(f"{change.tensors.count} from {change.source} to {change.target}, {cost}: {change.tensors}")
+    return notes

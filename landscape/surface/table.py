@@ -1,0 +1,97 @@
+"""A slice as plain arrays or as a table, for other programs. NumPy only."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.storage import atomic_path, require_writable
+from landscape.surface.values import Surface
+
+TABLE_SUFFIXES = (".npz", ".csv")
+
+
+def export_surface(
+    surface: Surface, path: str | os.PathLike[str], *, overwrite: bool = False
+) -> dict[str, int | list[str]]:
+    """Write a slice as arrays (``.npz``) or as a table with a row for every point (``.csv``).
+
+    Names are those of the surface file: x, y, ..., repeat, fields, ``standard_error/<field>``, done, and
+    computed where a preview interpolated. NaN stays NaN. The ``.npz`` also has ``path/...`` where a
+    trajectory goes with the slice, and ``meta`` as JSON text; load it with ``numpy.load(path)``.
+
+    Args:
+        surface: The slice.
+        path: The file to write.
+        overwrite: Replace a file that exists.
+
+    Returns:
+        ``{"points", "columns"}``.
+
+    Raises:
+        LandscapeError: If the file exists or cannot be written.
+
+    Example:
+        >>> export_surface(ls.open("surface.h5"), "surface.csv")["columns"]
+        ['y', 'x', 'train_loss', 'standard_error/train_loss', 'done']
+    """
+    path = FilePath(path)
+    require_writable(path, TABLE_SUFFIXES)
+    if path.exists() and not overwrite:
+        raise LandscapeError("the file exists", where=path, mend="pass --overwrite to replace it, or another name")
+    fields = _fields(surface)
+    with atomic_path(path) as temporary:
+        if path.suffix.lower() == ".npz":
+            arrays: dict[str, Any] = {
+                **surface.axes,
+                **fields,
+                **_path(surface),
+                "meta": np.array(json.dumps(dict(surface.meta))),
+            }
+            with temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+        else:
+            _write_rows(temporary, surface.axes, fields)
+    return {"points": int(surface.values.size), "columns": [*surface.axes, *fields]}
+
+
+def _fields(surface: Surface) -> dict[str, NDArray[Any]]:
+    """All that has a value at every point, as arrays of the same shape."""
+    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
+    found: dict[str, NDArray[Any]] = dict(surface.fields)
+    found |= {f"standard_error/{name}": values for name, values in surface.standard_errors.items()}
+    found["done"] = done
+    return found if surface.computed is None else found | {"computed": surface.computed}
+
+
+def _path(surface: Surface) -> dict[str, NDArray[Any]]:
+    if surface.path is None:
+        return {}
+    names = ("step", "x", "y", "off_plane", "loss", "plane_loss")
+    return {f"path/{name}": getattr(surface.path, name) for name in names}
+
+
+def _write_rows(path: FilePath, axes: Mapping[str, NDArray[Any]], fields: Mapping[str, NDArray[Any]]) -> None:
+    places = np.meshgrid(*axes.values(), indexing="ij")
+    columns = [column.ravel() for column in (*places, *fields.values())]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*axes, *fields])
+        for row in zip(*columns, strict=True):
+            writer.writerow([_text(value) for value in row])
+
+
+def _text(value: Any) -> str:
+    """The shortest text that reads back as the same number."""
+    if isinstance(value, np.floating):
+        return "NaN" if math.isnan(value) else repr(float(value))
+    return str(int(value))

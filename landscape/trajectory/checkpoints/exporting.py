@@ -1,0 +1,79 @@
+"""A snapshot -> a file of weights that any other tool can load."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+from landscape.storage import FAULTS, PathLike, atomic_path, require_writable
+from landscape.trajectory.trajectory import Snapshot, Trajectory
+
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth")
+
+
+def export_snapshot(run: Trajectory, index: int, path: PathLike, *, overwrite: bool = False) -> dict[str, int]:
+    """Write the weights and buffers of a snapshot as a state dict.
+
+    A ``.safetensors`` file holds each tensor once; the other names of tied tensors are in its metadata, beside
+    step, epoch, run_id and problem. A ``.pt`` or ``.pth`` file is a plain dictionary of all names.
+
+    Args:
+        run: The trajectory.
+        index: Which snapshot.
+        path: The file to write.
+        overwrite: Replace a file that exists.
+
+    Returns:
+        ``{"step", "tensors", "parameters", "bytes"}``.
+
+    Raises:
+        LandscapeError: If the file exists, cannot be written, or its format has no such element type.
+
+    Example:
+        >>> export_snapshot(run, -1, "last.safetensors")["tensors"]
+        6
+        >>> model.load_state_dict(safetensors.torch.load_file("last.safetensors"))
+    """
+    path = Path(path)
+    require_writable(path, WEIGHT_SUFFIXES)
+    if path.exists() and not overwrite:
+        raise LandscapeError("the file exists", where=path, mend="pass --overwrite to replace it, or another name")
+    snapshot = run[index]
+    state: dict[str, Tensor] = {**snapshot.weights, **snapshot.buffers}
+    with atomic_path(path) as temporary:
+        if path.suffix.lower() == ".safetensors":
+            state = {info.name: state[info.name] for info in run.layout if info.tied_to is None}
+            try:
+                save_file(state, temporary, _metadata(run, snapshot))
+            except OSError:
+                raise
+            except (*FAULTS, SafetensorError) as error:
+                raise LandscapeError(
+                    "a tensor cannot be stored as safetensors",
+                    where=path,
+                    got=str(error),
+                    mend="write .pt instead",
+                ) from error
+        else:
+            with temporary.open("wb") as file:
+                torch.save(state, file)
+    return {
+        "step": snapshot.step,
+        "tensors": len(state),
+        "parameters": run.layout.parameter_count,
+        "bytes": path.stat().st_size,
+    }
+
+
+def _metadata(run: Trajectory, snapshot: Snapshot) -> dict[str, str]:
+    """Texts only; other names as `safetensors.torch.save_model` has them, so that ``load_model`` finds them."""
+    tied = {info.name: info.tied_to for info in run.layout if info.tied_to is not None}
+    epoch = {} if math.isnan(snapshot.epoch) else {"epoch": repr(snapshot.epoch)}
+    own = {"format": "pt", "step": str(snapshot.step), "run_id": run.run_id, "problem": run.problem}
+    return tied | epoch | own

@@ -1,0 +1,108 @@
+"""Which files are meant: patterns expanded, natural order, formats by ending."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from landscape.errors import LandscapeError
+from landscape.storage import PathLike, require_file
+
+SAFETENSORS = ".safetensors"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar")
+_ENDINGS = (*PICKLES, SAFETENSORS)
+# What Git keeps in place of a large file until that is fetched.
+_LFS = b"version https://git-lfs.github.com/"
+
+
+def find_files(given: PathLike | Sequence[PathLike]) -> list[Path]:
+    """The files and folders that are meant, in the order in which they are given.
+
+    A pattern (``*``, ``?``, ``[abc]``, ``**``) stands for all that match it in natural order: epoch2 before
+    epoch10.
+
+    Args:
+        given: A path or pattern, or several.
+
+    Returns:
+        Paths that exist.
+
+    Raises:
+        LandscapeError: If a path does not exist or a pattern matches nothing.
+    """
+    several = [given] if isinstance(given, str | os.PathLike) else list(given)
+    found = [path for one in several for path in _expand(os.fspath(one))]
+    if not found:
+        raise LandscapeError("no checkpoints are given", mend="name some, such as 'ckpts/epoch*.pt'")
+    return found
+
+
+def _expand(given: str) -> list[Path]:
+    path = Path(given).expanduser()
+    if os.path.lexists(path):
+        return [path]
+    if glob.has_magic(given):
+        # Path.glob takes no absolute patterns.
+        matched = natural_order(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
+        if not matched:
+            raise LandscapeError("no file matches this pattern", where=repr(given))
+        return matched
+    raise LandscapeError("no such file or folder", where=given)
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sorted with numbers by their size.
+
+    Example:
+        >>> [path.name for path in natural_order([Path("epoch10.pt"), Path("epoch2.pt")])]
+        ['epoch2.pt', 'epoch10.pt']
+    """
+    return sorted(paths, key=lambda path: [_natural(part) for part in path.parts])
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    pieces = re.split(r"([0-9]+)", text)
+    return [(1, int(piece), piece) if i % 2 else (0, 0, piece) for i, piece in enumerate(pieces)]
+
+
+def differ_in_numbers_only(paths: Sequence[Path]) -> bool:
+    """Whether several paths are one name with other numbers in it."""
+    return len({re.sub(r"[0-9]+", "0", str(path)) for path in paths}) == 1
+
+
+def ending_of(path: Path) -> str:
+    """The ending that says what format a file has.
+
+    Raises:
+        LandscapeError: If it is none of a checkpoint.
+    """
+    name = path.name.lower()
+    for ending in _ENDINGS:
+        if name.endswith(ending):
+            return ending
+    expected = ", ".join(_ENDINGS) + " or a Hugging Face folder"
+    raise LandscapeError(
+        "not a checkpoint by its name", where=path, got=path.suffix or "no ending", expected=expected
+    )
+
+
+def read_start(path: Path) -> bytes:
+    """The first bytes of a file, after checking that it can hold weights.
+
+    Raises:
+        LandscapeError: If it is missing, empty, unreadable, or a pointer of Git LFS instead of the file.
+    """
+    require_file(path)
+    try:
+        with path.open("rb") as raw:
+            start = raw.read(len(_LFS))
+    except OSError as error:
+        raise LandscapeError("cannot be read", where=path, got=error.strerror) from error
+    if not start:
+        raise LandscapeError("the file is empty", where=path)
+    if start == _LFS:
+        raise LandscapeError("a pointer of Git LFS, not the file itself", where=path, mend="run git lfs pull")
+    return start
