@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,11 @@ from landscape.params import Tensors
 
 # Statistics of normalisation are averaged over micro-batches of this many examples.
 _RECALIBRATION_BATCH = 128
-# Whether a loss can be taken apart is tried on this many examples.
+# Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
+
+
+Scoring: TypeAlias = dict[str, tuple[losses.PerExample | None, losses.PerExample | None]]
 
 
 def private_copy(model: nn.Module) -> nn.Module:
@@ -61,6 +64,7 @@ class Evaluator:
         device: Where to compute.
         dtype: The type of real numbers; None leaves the model's own.
         tuning: How the passes are made.
+        scoring: That of another evaluator of the same loss and data on the same device, which spares the trial.
 
     Attributes:
         model: The private copy.
@@ -86,6 +90,7 @@ class Evaluator:
         device: torch.device,
         dtype: torch.dtype | None,
         tuning: Tuning,
+        scoring: Scoring | None = None,
     ) -> None:
         self.model = private_copy(model).to(device=device, dtype=dtype)
         self.layout = layout
@@ -106,7 +111,7 @@ class Evaluator:
         self._refresh: Callable[[], None] | None = None
         self.rewrites: dict[str, int] = {}
         self._rewrite(tuning)
-        self._scoring = self._take_apart()
+        self._scoring = scoring
 
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
@@ -141,11 +146,19 @@ class Evaluator:
         """Parameters laid out as in `flat`; see `flat.pack`."""
         return pack(tensors, self.storage, self.starts, at_least)
 
-    def _take_apart(self) -> dict[str, tuple[losses.PerExample | None, losses.PerExample | None]]:
-        """For each split how to score the loss and the error by examples, where that can be done."""
+    @property
+    def scoring(self) -> Scoring:
+        """How the loss and the error of each split are taken apart into examples; tried when first needed."""
+        if self._scoring is None:
+            self._scoring = self._take_apart()
+        return self._scoring
+
+    def _take_apart(self) -> Scoring:
         scoring = {}
+        # Two examples tell most losses apart, and more are no trouble where they make one micro-batch.
+        trial = max(2, min(_TRIAL, self.tuning.batch_size))
         for name, split in self._splits.items():
-            few = split.part(0, _TRIAL)
+            few = split.part(0, trial)
             with torch.random.fork_rng(devices=[]), torch.inference_mode():
                 self.moved()
                 given = self._arguments(few.inputs, few.targets)
@@ -165,7 +178,7 @@ class Evaluator:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that can be measured here."""
-        classifies = next(iter(self._scoring.values()))[1] is not None
+        classifies = next(iter(self.scoring.values()))[1] is not None
         return ("loss", *(("error",) if classifies else ()), "penalty", "total")
 
     def data(self, split: str) -> Source:
@@ -306,7 +319,7 @@ class Evaluator:
             Loss, error or None, and what the losses count or None: shape (examples,) each; a loss that cannot be
             taken apart has shape (1,), its mean.
         """
-        of_loss, of_error = self._scoring[split]
+        of_loss, of_error = self.scoring[split]
         if of_loss is None:
             loss, weights = losses.batch_mean(self._loss, output, targets).reshape(1), None
         else:
@@ -316,7 +329,7 @@ class Evaluator:
     @property
     def by_examples(self) -> bool:
         """Whether the loss can be taken apart into examples."""
-        return all(loss is not None for loss, _ in self._scoring.values())
+        return all(loss is not None for loss, _ in self.scoring.values())
 
     @property
     def streamed(self) -> bool:
@@ -344,7 +357,7 @@ class Evaluator:
         """
         found = {}
         for split, results in raw.items():
-            of_loss, of_error = self._scoring[split]
+            of_loss, of_error = self.scoring[split]
             measured = {"loss": self._average(split, results.loss, of_loss, results)}
             if results.error is not None:
                 measured["error"] = self._average(split, results.error, of_error, results)

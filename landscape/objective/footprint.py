@@ -53,19 +53,19 @@ class _LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
-def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str], few: int = 2, more: int = 6) -> int:
+def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str]) -> int:
     """The memory that one example of a micro-batch takes at the peak of a forward pass.
 
     Args:
         evaluator: Measures; its micro-batch is left as it was.
         metrics: What is measured.
-        few: Examples of a first pass.
-        more: Examples of a second; what it takes beyond the first counts.
 
     Returns:
         Bytes, with what kernels and the allocator take for themselves.
     """
     size = evaluator.tuning.batch_size
+    # What a second pass takes beyond the first counts.
+    few, more = (2, 6) if size >= 6 else (2, 3)
     split = evaluator.splits[0]
     peaks = []
     for examples in (few, more):
@@ -80,4 +80,4 @@ def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str], few: int = 2
 def largest_batch(evaluator: Evaluator) -> int:
     """The most examples per micro-batch that take no more than a gigabyte or so; 1 at least."""
     with torch.random.fork_rng(devices=[]):
-        return max(1, _DEFAULT_BYTES // bytes_per_example(evaluator, ["loss"], 2, 3))
+        return max(1, _DEFAULT_BYTES // bytes_per_example(evaluator, ["loss"]))

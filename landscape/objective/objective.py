@@ -7,6 +7,7 @@ import hashlib
 import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Source, Split, as_split, draw
 from landscape.objective.devices import pick_device
-from landscape.objective.evaluator import Evaluator, forward
+from landscape.objective.evaluator import Evaluator, Scoring, forward
 from landscape.objective.footprint import largest_batch
 from landscape.objective.language import next_token_loss
 from landscape.objective.losses import mean_of, takes_model
@@ -95,13 +96,20 @@ class Objective:
         self.device = pick_device(device)
         self._batch_size = batch_size
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
-        self._native = self.evaluator()
-        if batch_size is None and (most := largest_batch(self._native)) < self._native.batch_size:
-            self._batch_size = most
-            self._native.cut(most)
         self._digests: dict[str, str] = {}
+        self._scoring: Scoring | None = None
+        if batch_size is None:
+            few = self.evaluator(tuning=replace(self.default_tuning(), batch_size=2))
+            self._batch_size = min(largest_batch(few), self.default_tuning().batch_size)
+        self._start()
         require_deterministic(self._native)
         self.fixed_batch = None if has_mean_of_examples(self._native, batch_size) else batch_size
+
+    def _start(self) -> None:
+        """Make the evaluator of `value`, and try how its loss is taken apart, for all evaluators to come."""
+        self._scoring = None
+        self._native = self.evaluator()
+        self._scoring = self._native.scoring
 
     def evaluator(self, dtype: torch.dtype | None = None, tuning: Tuning | None = None) -> Evaluator:
         """A private copy of the model that measures at the weights put into it; data are shared.
@@ -120,6 +128,7 @@ class Objective:
             device=self.device,
             dtype=dtype,
             tuning=chosen,
+            scoring=self._scoring if dtype is None else None,
         )
 
     def default_tuning(self) -> Tuning:
@@ -144,7 +153,7 @@ class Objective:
         other = copy.copy(self)
         other.device = pick_device(device)
         other._residents = weakref.WeakValueDictionary()
-        other._native = other.evaluator()
+        other._start()
         return other
 
     def mean_loss(self, model: nn.Module, examples: Split) -> Tensor:
@@ -194,7 +203,7 @@ class Objective:
         other.data = self.data | {name: draw(self.data[name], n, seed, name) for name in fits or chosen[:1]}
         other._residents = weakref.WeakValueDictionary()
         other._digests = {name: found for name, found in self._digests.items() if name not in chosen}
-        other._native = other.evaluator()
+        other._start()
         return other
 
     def examples(self, splits: Iterable[str]) -> dict[str, dict[str, int]]:
