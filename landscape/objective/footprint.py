@@ -70,14 +70,13 @@ def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str]) -> int:
     peaks = []
     for examples in (few, more):
         evaluator.cut(examples)
-        with _LiveBytes() as counted:
+        with torch.random.fork_rng(devices=[]), _LiveBytes() as counted:
             evaluator.run([split], metrics, batches=1)
         peaks.append(counted.peak)
     evaluator.cut(size)
     return max(1, int(_SCATTER * (peaks[1] - peaks[0]) / (more - few)))
 
 
-def largest_batch(evaluator: Evaluator) -> int:
+def largest_batch(bytes_per_example: int) -> int:
     """The most examples per micro-batch that take no more than a gigabyte or so; 1 at least."""
-    with torch.random.fork_rng(devices=[]):
-        return max(1, _DEFAULT_BYTES // bytes_per_example(evaluator, ["loss"]))
+    return max(1, _DEFAULT_BYTES // bytes_per_example)

@@ -17,7 +17,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Source, Split, as_split, draw
 from landscape.objective.devices import pick_device
 from landscape.objective.evaluator import Evaluator, Scoring, forward
-from landscape.objective.footprint import largest_batch
+from landscape.objective.footprint import bytes_per_example, largest_batch
 from landscape.objective.language import next_token_loss
 from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
@@ -98,9 +98,11 @@ class Objective:
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
         self._digests: dict[str, str] = {}
         self._scoring: Scoring | None = None
+        self.example_bytes: int | None = None
         if batch_size is None:
             few = self.evaluator(tuning=replace(self.default_tuning(), batch_size=2))
-            self._batch_size = min(largest_batch(few), self.default_tuning().batch_size)
+            self.example_bytes = bytes_per_example(few, ["loss"])
+            self._batch_size = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
         self._start()
         require_deterministic(self._native)
         self.fixed_batch = None if has_mean_of_examples(self._native, batch_size) else batch_size

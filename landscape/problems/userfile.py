@@ -19,6 +19,7 @@ from torch import nn
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
+from landscape.objective.devices import pick_device
 from landscape.problems.options import convert
 
 # What `Objective` takes besides the model, of what a function may give.
@@ -74,7 +75,7 @@ def build_from_file(
     with _told(name):
         made = function(**options, **given)
         objective = made if isinstance(made, Objective) else Objective(**_parts(made, name), **arguments)
-    if objective.device.type != "cpu" or device != "cpu":
+    if objective.device != pick_device(device):
         objective = objective.on(device)
     objective.problem, objective.problem_args = short_name(name), options
     return objective

@@ -69,6 +69,10 @@ def _fixed(objective: Objective, settings: Mapping[str, Any]) -> dict[str, int]:
     return {"batch_size": size}
 
 
+# Where no more fit into a micro-batch, a pass takes long, and what the objective knows of its memory will do.
+_FEW = 6
+
+
 class Tuner:
     """Chooses for one slice.
 
@@ -175,7 +179,8 @@ class Tuner:
         """The choice with streams and micro-batch cut down to the memory."""
         if not self._per_example:
             plain = replace(choice.tuning, rewrite=False, compiled=False)
-            self._per_example = bytes_per_example(
+            known = self._objective.example_bytes if plain.batch_size < _FEW and self._task.dtype is None else None
+            self._per_example = known or bytes_per_example(
                 self._objective.evaluator(self._task.dtype, plain), self._task.metrics
             )
         while self._predict(choice) > self._memory:
