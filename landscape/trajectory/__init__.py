@@ -12,18 +12,18 @@ _HOME = {
     "Block": "columns",
     "Recorder": "recorder",
     "Snapshot": "trajectory",
-    "Summary": "schema",
+    "Summary": "overview",
     "Trajectory": "trajectory",
     "open_trajectory": "trajectory",
-    "summary": "schema",
+    "summary": "overview",
 }
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from landscape.trajectory.columns import Block as Block
+    from landscape.trajectory.overview import Summary as Summary
+    from landscape.trajectory.overview import summary as summary
     from landscape.trajectory.recorder import Recorder as Recorder
-    from landscape.trajectory.schema import Summary as Summary
-    from landscape.trajectory.schema import summary as summary
     from landscape.trajectory.trajectory import Snapshot as Snapshot
     from landscape.trajectory.trajectory import Trajectory as Trajectory
     from landscape.trajectory.trajectory import open_trajectory as open_trajectory
