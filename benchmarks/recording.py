@@ -3,7 +3,8 @@
 A ResNet-18 is trained on small random images on the CPU, in turns without a recorder and with one: a turn is as
 many steps as lie between two snapshots, so that a recorded turn has one snapshot in it. Turns alternate in an
 order that changes from round to round, so that what else the machine does falls on all alike. The overhead is
-the ratio of the medians; the time within `snapshot` is measured besides: the loop waits for that at the least.
+the ratio of the medians. Two more numbers depend less on what else runs: the processor time of a turn, that of the
+writing thread included, and the time within `snapshot`, which is what the loop itself waits for.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ class Samples:
 
     Attributes:
         seconds: Of each turn, snapshot included.
+        processor: Seconds of processor time of each turn, over all threads.
         waited: Of each turn, within `snapshot`.
     """
 
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
 
 
@@ -67,9 +70,9 @@ def measure(rounds: int, steps: int, size: int, batch: int, folder: Path) -> dic
     samples = {name: Samples() for name in ("without", *recorders)}
     done = 0
 
-    def turn(snapshot: Callable[[int], object]) -> tuple[float, float]:
+    def turn(snapshot: Callable[[int], object]) -> tuple[float, float, float]:
         nonlocal done
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         waited = 0.0
         for step in range(steps):
             optimizer.zero_grad()
@@ -81,15 +84,16 @@ def measure(rounds: int, steps: int, size: int, batch: int, folder: Path) -> dic
                 snapshot(done)
                 waited = time.perf_counter() - before
         done += steps
-        return time.perf_counter() - began, waited
+        return time.perf_counter() - began, time.process_time() - worked, waited
 
     turn(lambda step: None)
     order = list(samples)
     for index in range(rounds):
         random.Random(index).shuffle(order)
         for name in order:
-            seconds, waited = turn(recorders[name].snapshot if name in recorders else lambda step: None)
+            seconds, processor, waited = turn(recorders[name].snapshot if name in recorders else lambda step: None)
             samples[name].seconds.append(seconds)
+            samples[name].processor.append(processor)
             samples[name].waited.append(waited)
             if name in recorders:
                 recorders[name].flush()
@@ -98,17 +102,26 @@ def measure(rounds: int, steps: int, size: int, batch: int, folder: Path) -> dic
 
 def report(samples: dict[str, Samples], steps: int) -> list[str]:
     """A table in Markdown."""
-    plain = statistics.median(samples["without"].seconds)
+    plain = samples["without"]
     lines = [
-        f"| recorder | {steps} steps, median s | quartiles | overhead | within `snapshot`, median ms |",
-        "|---|---|---|---|---|",
+        f"| recorder | {steps} steps, s | quartiles | overhead | of processor time | within `snapshot`, ms |",
+        "|---|---|---|---|---|---|",
     ]
     for name, found in samples.items():
         low, middle, high = statistics.quantiles(found.seconds, n=4)
-        overhead = "" if name == "without" else f"{100 * (middle / plain - 1):+.1f} %"
-        waited = "" if name == "without" else f"{1000 * statistics.median(found.waited):.0f}"
-        lines.append(f"| {name} | {middle:.2f} | {low:.2f} to {high:.2f} | {overhead} | {waited} |")
+        more = [
+            f"{_more(found.seconds, plain.seconds):+.1f} %",
+            f"{_more(found.processor, plain.processor):+.1f} %",
+            f"{1000 * statistics.median(found.waited):.0f}",
+        ]
+        shown = " | ".join(["", "", ""] if name == "without" else more)
+        lines.append(f"| {name} | {middle:.2f} | {low:.2f} to {high:.2f} | {shown} |")
     return lines
+
+
+def _more(values: list[float], reference: list[float]) -> float:
+    """By how many percent the median is larger."""
+    return 100 * (statistics.median(values) / statistics.median(reference) - 1)
 
 
 def main() -> None:

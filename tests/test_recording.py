@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import os
 import re
 import threading
 import time
@@ -24,7 +25,7 @@ from landscape.errors import LandscapeError
 from landscape.params import digest, layout_of, resolve
 from landscape.storage import open_read
 from landscape.trajectory import Recorder, Trajectory, open_trajectory, summary
-from landscape.trajectory.background import BACKLOG
+from landscape.trajectory.background import BACKLOG, _working
 from landscape.trajectory.pace import Pace
 from landscape.trajectory.run_file import RunFile
 
@@ -648,6 +649,29 @@ def test_a_process_that_ends_writes_what_waits(path: Path) -> None:
     child.join()
     assert child.exitcode == 0
     assert open_trajectory(path).steps.tolist() == [0, 1, 2]
+
+
+def count_rows(path: str) -> None:
+    assert len(open_trajectory(path)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+# Python 3.12 warns of any fork beside threads.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_waits_for_the_write_in_progress(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    recorder = Recorder(path, nn.Linear(3, 2), background=True)
+    recorder.snapshot(0)
+    while not _working.locked():
+        time.sleep(0.001)
+    threading.Timer(0.3, gate.open.set).start()
+    child = multiprocessing.get_context("fork").Process(target=count_rows, args=(str(path),))
+    began = time.monotonic()
+    child.start()
+    assert time.monotonic() - began > 0.2
+    child.join()
+    assert child.exitcode == 0
+    recorder.finish()
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 # Snapshots that may wait while one is written: each takes the memory of the weights once more.
 BACKLOG = 2
+
+# Held while a job is done, and while the process forks (as data loaders do): HDF5 has a lock of its own, and a
+# child that was born while a thread held it would wait for it for ever.
+_working = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_working.acquire, after_in_parent=_working.release, after_in_child=_working.release)
 
 
 class Foreground:
@@ -62,7 +70,8 @@ class Background:
             # There is one thread, so it is done; what it raised is raised here too, and this job is not done.
             if before is not None:
                 before.result()
-            job()
+            with _working:
+                job()
 
         self._jobs.append(self._executor.submit(run))
 
