@@ -27,7 +27,7 @@ def command(file: str, as_json: bool) -> None:
 
 
 def _trajectory(file: str) -> dict[str, Any]:
-    from landscape.trajectory.schema import summary
+    from landscape.trajectory import summary
 
     return summary(file).to_json()
 
@@ -50,6 +50,9 @@ def _lines(file: str, document: dict[str, Any]) -> list[str]:
         f"  problem     {document['problem'] or '(own code)'} {options}".rstrip(),
         f"  snapshots   {document['snapshots']}{span}",
         f"  parameters  {document['parameters']:,}",
+        f"              {_counts(document['counts'])}",
+        *_storage(document["storage"]),
+        *_recording(document["recording"]),
         f"  state       {state}",
     ]
     if document["branches"]:
@@ -65,6 +68,28 @@ def _lines(file: str, document: dict[str, Any]) -> list[str]:
         tied = f"  (another name of {tensor['tied_to']})" if tensor["tied_to"] else ""
         lines.append(f"    {tensor['name']:<{width}}  {tensor['kind']:<9} {shape:<14} {tensor['dtype']}{tied}")
     return lines
+
+
+def _counts(counts: dict[str, int]) -> str:
+    moves = f"moves {counts['moving']} tensors ({counts['moving_numbers']:,} numbers)"
+    return f"{moves}, frozen {counts['frozen']}, tied {counts['tied']}, buffers {counts['buffers']}"
+
+
+def _storage(storage: dict[str, Any]) -> list[str]:
+    """How parameters are stored, where that is not as they are."""
+    if not storage["rounded"]:
+        return []
+    error = f"relative rounding error at most {_number(storage['rounding'])}"
+    return [f"  stored as   {', '.join(storage['types'])}, {error}"]
+
+
+def _recording(recording: dict[str, Any]) -> list[str]:
+    """How snapshots were chosen, where not all that were offered are there."""
+    every = [f"every {recording['every']} steps"] if "every" in recording else []
+    if "keep" in recording:
+        stride = recording.get("stride", 1)
+        every.append(f"at most {recording['keep']} kept" + (f", one in {stride} of them" if stride > 1 else ""))
+    return [f"  recorded    {', '.join(every)}"] if every else []
 
 
 def _surface_lines(file: str, document: dict[str, Any]) -> list[str]:

@@ -109,7 +109,7 @@ def _settings(given: dict[str, Any], held: Any) -> Any:
 
 
 def _kept(output: str) -> str:
-    from landscape.trajectory.schema import summary
+    from landscape.trajectory import summary
 
     if not Path(output).exists():
         return "nothing was recorded yet"

@@ -20,7 +20,8 @@ import numpy as np
 from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.journal import Change as Change
-from landscape.journal import deferred_interrupt, lock
+from landscape.journal import deferred_interrupt as deferred_interrupt
+from landscape.journal import lock
 
 PathLike: TypeAlias = str | os.PathLike[str]
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from conftest import cifar_folder
 
 from landscape.cli.main import main
 from landscape.surface import read_surface
-from landscape.trajectory import open_trajectory
+from landscape.trajectory import Recorder, open_trajectory
 
 COMMAND = Path(sys.executable).with_name("landscape")
 INSPECT_KEYS = {
@@ -83,6 +84,35 @@ def test_inspect_has_the_keys_of_the_contract_and_says_it_in_words(landscape, ru
     assert "digits-mlp" in text
     assert "train_loss" in text
     assert "16x64" in text
+
+
+def test_inspect_counts_what_moves_and_says_how_it_was_recorded(landscape, tmp_path):
+    model = torch.nn.Sequential(
+        torch.nn.Linear(6, 6), torch.nn.Linear(6, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 2)
+    )
+    model[1].weight = model[0].weight
+    model[3].weight.requires_grad_(False)
+    with Recorder(tmp_path / "run.h5", model, every=10, keep=4, dtype="bfloat16") as recorder:
+        for step in range(101):
+            recorder.snapshot(step)
+    said = landscape("inspect", tmp_path / "run.h5", "--json").json
+    moving = {"moving": 6, "moving_numbers": 36 + 6 + 6 + 6 + 6 + 2}
+    assert said["counts"] == {**moving, "frozen": 1, "tied": 1, "buffers": 3}
+    assert said["recording"] == {"every": 10, "keep": 4, "stride": 4, "dtype": "bfloat16"}
+    assert said["steps"] == [0, 40, 80, 100]
+    assert said["storage"]["types"] == ["bfloat16"]
+    assert said["storage"]["rounded"] is True
+    assert 0 < said["storage"]["rounding"] < 2**-8
+    text = landscape("inspect", tmp_path / "run.h5").out
+    assert "moves 6 tensors (62 numbers), frozen 1, tied 1, buffers 3\n" in text
+    assert "stored as   bfloat16, relative rounding error at most 0.00" in text
+    assert "recorded    every 10 steps, at most 4 kept, one in 4 of them\n" in text
+    # What was not asked for is not spoken of.
+    with Recorder(tmp_path / "plain.h5", model) as recorder:
+        recorder.snapshot(0)
+    text = landscape("inspect", tmp_path / "plain.h5").out
+    assert "stored as" not in text
+    assert "recorded" not in text
 
 
 def test_inspect_is_quick_and_imports_no_torch(run_file):
@@ -234,7 +264,7 @@ def foreign(path: Path, run_file: Path) -> Path:
 def newer(path: Path, run_file: Path) -> Path:
     shutil.copy(run_file, path)
     with h5py.File(path, "r+") as file:
-        file.attrs["schema"] = 2
+        file.attrs["schema"] = 9
     return path
 
 

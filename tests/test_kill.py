@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from landscape import problems
-from landscape.params import digest
+from landscape.params import digest, resolve
 from landscape.projection import random_plane
 from landscape.storage import kind_of
 from landscape.surface import evaluate, grid, read_surface
 from landscape.training import Every, Settings, train
-from landscape.trajectory import open_trajectory
+from landscape.trajectory import Recorder, open_trajectory
 
 # A server that has imported torch once and forks: a child starts in milliseconds.
 FORKS = multiprocessing.get_context("forkserver")
@@ -47,6 +47,22 @@ def draw_digits(path: str) -> None:
     # Settled, for under load it may take so long that an engine is chosen, which is done by timing.
     tune = "batch_size=2000,streams=1,threads=1,rewrite=no"
     evaluate(objective, random_plane(objective.model), grid(21), save=path, tune=tune)
+
+
+def record_steps(path: str) -> None:
+    """A loop that thins often, rounds, and writes in the background; the weights say their step."""
+    torch.set_num_threads(1)
+    model = torch.nn.Linear(200, 150)
+    options = {"keep": 5, "dtype": "float16", "background": True, "resume": True}
+    with Recorder(path, model, **options) as recorder:
+        for step in range((recorder.last_step or 0) + 1, 100_000):
+            with torch.no_grad():
+                for tensor in resolve(model)[1].values():
+                    tensor.fill_(step % 1000)
+            # What is counted before it is flushed may be lost, what is noted after may not.
+            if recorder.snapshot(step, train_loss=step):
+                recorder.flush()
+                Path(path).with_suffix(".noted").write_text(str(step))
 
 
 def run_to_the_end(work, path: Path) -> float:
@@ -130,3 +146,28 @@ def test_a_surface_killed_25_times(tmp_path):
     run_to_the_end(draw_digits, file)
     bytes_of[file] = hashlib.sha256(file.read_bytes()).hexdigest()
     assert set(bytes_of.values()) == {hashlib.sha256((tmp_path / "whole.h5").read_bytes()).hexdigest()}
+
+
+def test_a_recording_loop_killed_25_times(tmp_path):
+    chance = random.Random(2)
+    kills = tries = 0
+    file = tmp_path / "cut0.h5"
+    while kills < KILLS:
+        tries += 1
+        assert tries < MOST_TRIES, f"only {kills} kills fell into the work"
+        assert run_and_kill(record_steps, file, chance.uniform(0.05, 1.0))
+        if not file.exists():
+            continue
+        run = open_trajectory(file)
+        kills += len(run) > 0
+        assert len(run) <= 5
+        noted = file.with_suffix(".noted")
+        # A text that was cut off while it was written says less than it should.
+        assert len(run) == 0 or run.steps[-1] >= int((noted.exists() and noted.read_text()) or 0)
+        for snapshot in run:
+            assert snapshot.metrics["train_loss"] == snapshot.step
+            assert {float(v) for t in snapshot.weights.values() for v in t.unique()} == {snapshot.step % 1000}
+        if run.recording["stride"] > 64:
+            # Anew, for a file seldom changes where the stride is long.
+            file = tmp_path / f"cut{tries}.h5"
+    assert len(list(tmp_path.glob("cut*.h5"))) > 1

@@ -580,7 +580,8 @@ def test_the_summary(path: Path) -> None:
         recorder.snapshot(2, train_loss=math.inf, epoch=1)
     found = summary(path).to_json()
     keys = "format schema problem problem_args snapshots parameters steps metrics tensors branches finished"
-    assert list(found) == [*keys.split(), "seed", "run_id", "created_utc", "training", "versions", "epochs"]
+    keys += " seed run_id created_utc training versions epochs counts recording storage"
+    assert list(found) == keys.split()
     assert found["metrics"] == {"train_loss": {"first": None, "best": 1.0, "last": None}}
     assert found["epochs"] == [None, None, 1.0]
     assert found["tensors"][0] == {

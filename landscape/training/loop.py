@@ -190,6 +190,7 @@ def _run(
             seconds=earlier + time.monotonic() - began,
             weights=model,
             resume_state=None if step == plan.total else _state(optimizer, earlier + time.monotonic() - began),
+            hold=False,
             **metrics,
         )
 

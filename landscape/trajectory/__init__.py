@@ -14,12 +14,12 @@ _HOME = {
     "ImportReport": "checkpoints.report",
     "Recorder": "recorder",
     "Snapshot": "trajectory",
-    "Summary": "schema",
+    "Summary": "overview",
     "Trajectory": "trajectory",
     "export_snapshot": "checkpoints.exporting",
     "import_checkpoints": "checkpoints.importing",
     "open_trajectory": "trajectory",
-    "summary": "schema",
+    "summary": "overview",
 }
 __all__ = sorted(_HOME)
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from landscape.trajectory.checkpoints.report import FileReport as FileReport
     from landscape.trajectory.checkpoints.report import ImportReport as ImportReport
     from landscape.trajectory.columns import Block as Block
+    from landscape.trajectory.overview import Summary as Summary
+    from landscape.trajectory.overview import summary as summary
     from landscape.trajectory.recorder import Recorder as Recorder
-    from landscape.trajectory.schema import Summary as Summary
-    from landscape.trajectory.schema import summary as summary
     from landscape.trajectory.trajectory import Snapshot as Snapshot
     from landscape.trajectory.trajectory import Trajectory as Trajectory
     from landscape.trajectory.trajectory import open_trajectory as open_trajectory

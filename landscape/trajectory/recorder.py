@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import io
+import functools
 import operator
 import uuid
 from collections.abc import Mapping
@@ -11,43 +11,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.params import Weights, require_same_shapes, resolve
-from landscape.storage import (
-    FAULTS,
-    PathLike,
-    change,
-    create,
-    damage,
-    integer_attr,
-    open_read,
-    read_attr,
-    require_writable,
-    versions,
-    write_json_attr,
-)
-from landscape.trajectory.resume import read_state, tensor_to_numpy, write_state
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, groups_of, read_header
-from landscape.trajectory.writer import Row, append_row, compact, create_run
-
-_RESERVED = {
-    "format",
-    "schema",
-    "problem",
-    "problem_args",
-    "seed",
-    "run_id",
-    "created_utc",
-    "versions",
-    "training",
-}
-_RESERVED |= {"finished", "n_valid", "parent_run_id", "parent_step", "perturbation"}
+from landscape.params import Weights, resolve
+from landscape.storage import PathLike, deferred_interrupt, versions
+from landscape.trajectory.background import Background, Foreground
+from landscape.trajectory.border import checked_extra, plain_name, require_same_recording
+from landscape.trajectory.offer import Offer, recording, write
+from landscape.trajectory.pace import Pace, Turn
+from landscape.trajectory.resume import Arrays, encode_state
+from landscape.trajectory.rounding import checked_storage, take
+from landscape.trajectory.run_file import RunFile
+from landscape.trajectory.watching import Watch
 
 
 class Recorder:
@@ -55,6 +33,9 @@ class Recorder:
 
     The file is opened, changed and closed for every snapshot, and each change happens wholly or not at all.
     Left without an exception, the run is marked as finished; with one, it can be resumed.
+
+    Where `torch.distributed` runs, only rank 0 records, unless `all_ranks` is set; in the others nothing is
+    written and `snapshot` returns False.
 
     Args:
         path: The file.
@@ -70,15 +51,28 @@ class Recorder:
         parent_run_id: For a branch: the run it starts from.
         parent_step: For a branch: the step it starts from.
         perturbation: For a branch: what was done to the weights there: plain JSON values.
+        every: Record only steps that are multiples of this, so that `snapshot` can be called at each step.
+        keep: The largest number of snapshots, 2 or more. When one more would come, every second one is dropped
+            (the first stays), and from then on only every second candidate is recorded, then every fourth, and
+            so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. While
+            snapshots are dropped the file is written anew beside the old one. A resume state is dropped with
+            its snapshot unless the next snapshot brings another.
+        dtype: ``"float16"`` or ``"bfloat16"``: store parameters rounded to this type, with the error that it
+            makes at every snapshot; None stores them as they are. Buffers are always stored as they are.
+        background: Copy the weights and write them in a thread. `snapshot` then takes no longer than the copy,
+            unless two snapshots wait already while one is written: then it waits for one of them. What goes
+            wrong in the thread is raised by the next call, or at the end. A killed process loses what waits.
+        all_ranks: Record in every rank of `torch.distributed`; each needs a file of its own.
 
     Raises:
         LandscapeError: If the file exists and neither `overwrite` nor `resume` is given, cannot be written, or
-            is to be resumed and is finished or of another layout.
+            is to be resumed and is finished, of another layout, or recorded with other settings.
 
     Example:
-        >>> with Recorder("run.h5", model, problem="mine", seed=0) as recorder:
-        ...     for step in range(0, 1000, 10):
-        ...         recorder.snapshot(step, train_loss=train(model, updates=10))
+        >>> with Recorder("run.h5", model, problem="mine", seed=0, every=10) as recorder:
+        ...     for step in range(1000):
+        ...         recorder.snapshot(step)
+        ...         update(model)
     """
 
     def __init__(
@@ -97,82 +91,55 @@ class Recorder:
         parent_run_id: str | None = None,
         parent_step: int | None = None,
         perturbation: Any = None,
+        every: int | None = None,
+        keep: int | None = None,
+        dtype: str | torch.dtype | None = None,
+        background: bool = False,
+        all_ranks: bool = False,
     ) -> None:
         self.path = Path(path)
         self._model = model
         self.layout: Layout = resolve(model)[0]
-        self._prefix = "/" if branch is None else f"/branches/{_plain_name(branch, 'branch')}"
-        self._check_modes(overwrite, resume)
-        require_writable(self.path)
-        exists = self._exists()
+        self._pace = Pace.checked(every, keep)
+        self._storage = checked_storage(dtype)
+        self._steps: list[int] = []
+        self._offered = 0
+        self._held: Offer | None = None
+        self._watches: list[Watch] = []
+        self._queue = Background() if background else Foreground()
+        self.finished = False
+        self.active = all_ranks or _rank() == 0
+        prefix = "/" if branch is None else f"/branches/{plain_name(branch, 'branch')}"
+        self._file = RunFile(self.path, prefix, run_id=uuid.uuid4().hex)
+        if not self.active:
+            return
+        self._file.require_mode(overwrite=overwrite, resume=resume)
+        exists = self._file.exists()
         if exists and resume:
             self._continue()
             return
-        self.run_id = uuid.uuid4().hex
-        self._count = self._stored = 0
-        self._last_step: int | None = None
-        self.finished = False
-        attrs = {"problem": problem, "run_id": self.run_id, **_checked_extra(extra_attrs or {})}
+        attrs = {"problem": problem, "run_id": self.run_id, **checked_extra(extra_attrs or {})}
         attrs["created_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         numbers = {"seed": seed, "parent_step": parent_step}
         attrs |= {name: np.int64(value) for name, value in numbers.items() if value is not None}
         attrs |= {} if parent_run_id is None else {"parent_run_id": parent_run_id}
         settings = {"problem_args": dict(problem_args or {}), "training": dict(training or {})}
         settings |= {"versions": versions()} | ({} if perturbation is None else {"perturbation": perturbation})
-        self._create(attrs, settings, replace=exists)
-
-    def _check_modes(self, overwrite: bool, resume: bool) -> None:
-        if overwrite and resume:
-            raise LandscapeError("overwrite and resume exclude each other", where=self.path)
-        if self._prefix != "/" and not self.path.exists():
-            raise LandscapeError("no such file to write a branch into", where=self.path)
-        if self._exists() and not (overwrite or resume):
-            thing = "the file exists" if self._prefix == "/" else f"the file has '{self._prefix}' already"
-            raise LandscapeError(
-                thing, where=self.path, mend="pass overwrite=True to replace it or resume=True to go on with it"
-            )
-
-    def _exists(self) -> bool:
-        if self._prefix == "/" or not self.path.is_file():
-            return self.path.is_file()
-        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
-            return self._prefix in file
-
-    def _create(self, attrs: Mapping[str, Any], settings: Mapping[str, Any], *, replace: bool) -> None:
-        def fill(group: h5py.Group) -> None:
-            create_run(group, self.layout, attrs)
-            for name, value in settings.items():
-                write_json_attr(group, name, value)
-
-        if self._prefix == "/":
-            with create(self.path) as file:
-                fill(file)
-            return
-        with change(self.path) as under_way, damage(self.path):
-            if replace:
-                del under_way.file[self._prefix]
-            fill(under_way.file.create_group(self._prefix))
+        chosen = recording(self._pace, self._storage)
+        settings |= {"recording": chosen} if chosen else {}
+        self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
 
     def _continue(self) -> None:
-        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
-            header = read_header(file, self.path, self._prefix)
-            # More than there are snapshots where a dataset lost some.
-            self._stored = integer_attr(file[self._prefix], "n_valid")
-        if header.finished:
-            raise LandscapeError(
-                "the run is finished and cannot be resumed",
-                where=self.path,
-                mend="pass overwrite=True to replace it",
-            )
-        _require_same_layout(header, self.layout)
+        self._file, header = RunFile.resumed(self.path, self._file.prefix, self.layout)
+        require_same_recording(header, recording(self._pace, self._storage))
+        settings = dict(header.recording)
+        self._storage = settings.pop("dtype", None)
+        self._pace = Pace(**settings)
         self.layout = header.layout
-        self.run_id = header.run_id
-        self._count = len(header.steps)
-        self._last_step = int(header.steps[-1]) if self._count else None
-        self.finished = False
+        self._steps = header.steps.tolist()
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._steps)
 
     def __enter__(self) -> Recorder:
         return self
@@ -180,13 +147,34 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and not self.finished:
-            self.finish()
+        try:
+            if error is None and not self.finished:
+                self.finish()
+            elif error is not None:
+                self.flush()
+        except LandscapeError as other:
+            if error is None:
+                raise
+            if other is not error:
+                error.add_note(f"what was recorded before could not be written: {other}")
+        finally:
+            for watch in self._watches:
+                watch.detach()
+
+    @property
+    def run_id(self) -> str:
+        """32 hexadecimal digits, different for every run."""
+        return self._file.run_id
 
     @property
     def last_step(self) -> int | None:
         """The step of the newest snapshot, or None before the first."""
-        return self._last_step
+        return self._steps[-1] if self._steps else None
+
+    def due(self, step: int) -> bool:
+        """Whether `snapshot` would record this step: for metrics that are worth computing only then."""
+        open_ = self.active and not self.finished
+        return open_ and self._pace.turn(self._steps, operator.index(step), self._offered + 1) is not None
 
     def snapshot(
         self,
@@ -196,81 +184,120 @@ class Recorder:
         seconds: float | None = None,
         weights: Weights | None = None,
         resume_state: Mapping[str, Any] | None = None,
+        hold: bool | None = None,
         **metrics: float,
-    ) -> None:
-        """Append a snapshot.
+    ) -> bool:
+        """Append a snapshot, if it is its turn.
 
         Args:
             step: Optimizer updates so far; larger than at the snapshot before.
             epoch: Epochs so far.
             seconds: Training time so far.
             weights: What to record instead of the model, of the same layout.
-            resume_state: What is needed to go on from here; replaces the state before, in the same change.
+            resume_state: What is needed to go on from here; replaces the state before, in the same change. Left
+                aside where the snapshot is not recorded.
+            hold: Where it is not its turn, keep a copy in memory for `finish` to write if no later one is
+                recorded or held, so that the last state of a training is there: call it with True after the
+                last update. By default candidates are held if `keep` is set.
             **metrics: Name -> value, such as ``train_loss``; a name may appear first at any snapshot.
+
+        Returns:
+            Whether it was recorded: False where `every` or `keep` leave it out. In the background, True says that
+            it will be.
 
         Raises:
             LandscapeError: If the step does not grow, a tensor has another shape or type, or the file was
                 changed by someone else.
         """
         self._require_open()
+        if not self.active:
+            return False
         step = operator.index(step)
-        if self._last_step is not None and step <= self._last_step:
+        self._require_growth(step)
+        candidate = self._pace.candidate(step)
+        turn = self._pace.turn(self._steps, step, self._offered + 1) if candidate else None
+        if hold is None:
+            hold = candidate and self._pace.keep is not None
+        if turn is None and not hold:
+            self._offered += candidate
+            return False
+        if turn is not None:
+            # Before the copy, so that no more of them are in memory than are said to be.
+            self._queue.make_room()
+        given = self._model if weights is None else weights
+        tensors = given if isinstance(given, Mapping) else resolve(given)[1]
+        offer = Offer(
+            step=step,
+            epoch=np.nan if epoch is None else float(epoch),
+            seconds=np.nan if seconds is None else float(seconds),
+            metrics={plain_name(name, "metric"): float(value) for name, value in metrics.items()},
+            taken=take(self.layout, tensors, self._storage),
+        )
+        if turn is None:
+            self._offered += candidate
+            self._held = offer
+            return False
+        self._record(offer, turn, None if resume_state is None else self._encoded(resume_state))
+        return True
+
+    def _require_growth(self, step: int) -> None:
+        least = self.last_step
+        if self._held is not None:
+            least = self._held.step - 1
+        if least is not None and step <= least:
             raise LandscapeError(
                 "steps must grow from snapshot to snapshot",
                 where=self.path,
                 got=step,
-                expected=f"more than {self._last_step}",
+                expected=f"more than {least}",
             )
-        row = Row(
-            step=step,
-            epoch=np.nan if epoch is None else float(epoch),
-            seconds=np.nan if seconds is None else float(seconds),
-            metrics={_plain_name(name, "metric"): float(value) for name, value in metrics.items()},
-            values=self._values(self._model if weights is None else weights),
-        )
-        with change(self.path) as under_way:
-            run = self._run(under_way.file)
-            with damage(self.path):
-                append_row(run, self._count, row)
-            if resume_state is not None:
-                write_state(under_way, run, dict(resume_state), self._count + 1)
-        self._count += 1
-        self._stored, self._last_step = self._count, step
 
-    def _values(self, weights: Weights) -> dict[str, NDArray[Any]]:
-        """Each dataset's columns, from a model or a dictionary."""
-        tensors = weights if isinstance(weights, Mapping) else resolve(weights)[1]
-        require_same_shapes(self.layout, tensors, "snapshot")
-        values = {}
-        for group, infos in groups_of(self.layout).items():
-            for info in infos:
-                dtype = str(tensors[info.name].dtype).removeprefix("torch.")
-                if dtype != info.dtype:
-                    what = f"tensor '{info.name}' has another element type"
-                    raise LandscapeError(what, where="snapshot", got=dtype, expected=info.dtype)
-            flat = torch.cat([tensors[info.name].detach().reshape(-1) for info in infos])
-            values[group] = tensor_to_numpy(flat)[0]
-        return values
+    def _encoded(self, state: Mapping[str, Any]) -> Arrays:
+        return encode_state(state, copy=self._queue.later)
+
+    def _record(self, offer: Offer, turn: Turn, state: Arrays | None) -> None:
+        """Write a snapshot, now or in the background, and count it."""
+        self._queue.make_room()
+        # File and memory go together: an interrupt comes before or after both.
+        with deferred_interrupt():
+            self._queue.submit(
+                functools.partial(write, offer, self._file, self.layout, self._storage, turn, state)
+            )
+            self._steps = [*(self._steps[row] for row in turn.rows), offer.step]
+            self._pace, self._offered, self._held = turn.pace, 0, None
 
     def _require_open(self) -> None:
+        self._queue.check()
         if self.finished:
             raise LandscapeError("the run is finished; nothing can be added to it", where=self.path)
 
-    def _run(self, file: h5py.File) -> h5py.Group:
-        """The group of the run, if nobody else has touched it."""
-        with damage(self.path):
-            run = file.get(self._prefix)
-            ours = run is not None and (read_attr(run, "run_id"), integer_attr(run, "n_valid")) == (
-                self.run_id,
-                self._stored,
-            )
-        if not ours:
-            raise LandscapeError(
-                "the file was changed by someone else while it was recorded",
-                where=self.path,
-                mend="give every run a file of its own",
-            )
-        return run
+    def watch(self, optimizer: torch.optim.Optimizer, *, updates: int | None = None) -> Watch:
+        """Record after the updates of an optimizer, whatever the loop: a snapshot every `every` updates.
+
+        Step 0 is recorded at once if the run is empty. When the watch is removed, or the run is finished, the
+        state after the newest update becomes the last snapshot.
+
+        Args:
+            optimizer: One that steps once per update of the model.
+            updates: How many there were before: snapshots after that give way, as with `rewind`. By default the
+                step of the newest snapshot, or 0.
+
+        Returns:
+            A handle with ``remove()``.
+
+        Example:
+            >>> with Recorder("run.h5", model, every=50) as recorder:
+            ...     recorder.watch(optimizer)
+            ...     train(model, optimizer)
+        """
+        self._require_open()
+        if updates is not None:
+            self.rewind(operator.index(updates))
+        watch = Watch(self, optimizer, (self.last_step or 0) if updates is None else operator.index(updates))
+        if not self._steps:
+            self.snapshot(watch.updates, hold=False)
+        self._watches.append(watch)
+        return watch
 
     def save_resume_state(self, state: Mapping[str, Any]) -> None:
         """Store what is needed to go on from the newest snapshot; replaces what was stored before.
@@ -283,8 +310,9 @@ class Recorder:
             LandscapeError: If something else is in it.
         """
         self._require_open()
-        with change(self.path) as under_way:
-            write_state(under_way, self._run(under_way.file), dict(state), self._count)
+        if self.active:
+            self._queue.make_room()
+            self._queue.submit(functools.partial(self._file.save_state, self._encoded(state), len(self._steps)))
 
     def load_resume_state(self) -> dict[str, Any] | None:
         """The state stored last, and go on from the snapshot it goes with.
@@ -294,75 +322,59 @@ class Recorder:
 
         Returns:
             The same values, tensors on the CPU; None if none was stored.
+
+        Raises:
+            LandscapeError: If this process does not record, so that it cannot know.
         """
+        self.flush()
         self._require_open()
-        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
-            run = self._run(file)
-            with damage(self.path):
-                found = read_state(run)
-                if found is None:
-                    return None
-                state, count = found
-                last = int(run["steps/step"][count - 1]) if count else None
-                if count > count_of(run):
-                    raise LookupError("a resume state without its snapshot")
-        self._count, self._last_step = count, last
-        return state
+        if not self.active:
+            mend = "load it in rank 0 and send it to the others"
+            raise LandscapeError("only rank 0 has the state", where=self.path, mend=mend)
+        found = self._file.load_state()
+        if found is None:
+            return None
+        self._go_back(found[1])
+        return found[0]
+
+    def rewind(self, step: int) -> None:
+        """Go on from a step, where a training goes on from a checkpoint older than the newest snapshot.
+
+        Snapshots after it stay in the file until the next is recorded or the run is finished.
+
+        Args:
+            step: The updates that the checkpoint has.
+        """
+        self.flush()
+        self._require_open()
+        self._go_back(sum(other <= step for other in self._steps))
+
+    def _go_back(self, count: int) -> None:
+        self._steps = self._steps[:count]
+        self._offered, self._held = 0, None
+
+    def flush(self) -> None:
+        """Wait until all that was recorded is in the file.
+
+        Raises:
+            LandscapeError: If something could not be written in the background.
+        """
+        self._queue.flush()
 
     def finish(self) -> None:
-        """Mark the run as finished and remove its resume state; nothing can be added afterwards."""
+        """Write what is held, mark the run as finished and remove its resume state; nothing can be added then."""
         self._require_open()
-        with change(self.path) as under_way:
-            run = self._run(under_way.file)
-            run.attrs.modify("finished", np.bool_(True))
-            resumable = "resume" in run
-            if resumable:
-                del run["resume"]
+        for watch in self._watches:
+            watch.remove()
+        if self._held is not None:
+            self._record(self._held, self._pace.room(self._steps), None)
+        self.flush()
+        if self.active:
+            self._file.finish(len(self._steps))
         self.finished = True
-        if resumable:
-            compact(self.path)
 
 
-def _plain_name(name: str, what: str) -> str:
-    if not name or "/" in name or "\0" in name or name in (".", ".."):
-        raise LandscapeError(f"not a name for a {what}", got=repr(name), expected="one without '/'")
-    return name
-
-
-def _checked_extra(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    taken = sorted(_RESERVED & attrs.keys())
-    if taken:
-        raise LandscapeError(
-            "these attributes are written by the recorder", where="extra_attrs", got=", ".join(taken)
-        )
-    with h5py.File(io.BytesIO(), "w") as trial:
-        for name, value in attrs.items():
-            try:
-                trial.attrs[name] = value
-            except FAULTS as error:
-                raise LandscapeError(
-                    "cannot be stored as an attribute",
-                    where=f"extra_attrs[{name!r}]",
-                    got=type(value).__name__,
-                    expected="a short text, a number, a truth value or a small array of numbers",
-                ) from error
-    return dict(attrs)
-
-
-def _require_same_layout(header: Header, layout: Layout) -> None:
-    """The run's tensors are the model's: names, shapes, element types."""
-    ours = {info.name: info for info in layout}
-    for info in header.layout:
-        where = header.path
-        if info.name not in ours:
-            raise LandscapeError(f"tensor '{info.name}' of the run is not in the model", where=where)
-        mine = ours.pop(info.name)
-        if (mine.shape, mine.dtype) != (info.shape, info.dtype):
-            raise LandscapeError(
-                f"tensor '{info.name}' of the run differs from the model's",
-                where=where,
-                got=f"{mine.dtype} {mine.shape}",
-                expected=f"{info.dtype} {info.shape}",
-            )
-    if ours:
-        raise LandscapeError(f"tensor '{next(iter(ours))}' of the model is not in the run", where=header.path)
+def _rank() -> int:
+    """That of this process among those that train together; 0 where there are no others."""
+    distributed = torch.distributed
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

@@ -7,6 +7,7 @@ so that a run's file does not grow by a state with every snapshot.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -26,25 +27,39 @@ Arrays = list[NDArray[Any]]
 _PADDING = 4096
 
 
-def write_state(change: Change, group: h5py.Group, state: dict[str, Any], count: int) -> None:
-    """Store a state as that which goes with the first `count` snapshots.
+def encode_state(state: Mapping[str, Any], *, copy: bool = False) -> Arrays:
+    """A state as arrays: the first is a JSON text that says what the others are.
 
     Args:
-        change: The change under way.
-        group: The group of the run.
         state: Nested dictionaries, lists and tuples of numbers, strings, booleans, None, tensors and arrays.
-        count: The number of snapshots that count when this state does.
+        copy: Whether the arrays must not change when the tensors do.
 
     Raises:
         LandscapeError: If something else is in it.
     """
     arrays: Arrays = []
-    text = json.dumps(_encode(state, "state", arrays)).encode()
+    text = json.dumps(_encode(dict(state), "state", arrays)).encode()
     text += b" " * (-len(text) % _PADDING)
-    arrays.insert(0, np.frombuffer(text, np.uint8))
+    arrays = [array.copy() for array in arrays] if copy else arrays
+    return [np.frombuffer(text, np.uint8), *arrays]
+
+
+def write_state(change: Change | None, group: h5py.Group, state: Mapping[str, Any] | Arrays, count: int) -> None:
+    """Store a state as that which goes with the first `count` snapshots.
+
+    Args:
+        change: The change under way; None where the file is new.
+        group: The group of the run.
+        state: A state, or what `encode_state` made of it.
+        count: The number of snapshots that count when this state does.
+
+    Raises:
+        LandscapeError: If something is in it that cannot be stored.
+    """
+    arrays = state if isinstance(state, list) else encode_state(state)
     home = group.require_group("resume")
     name = "b" if home.attrs.get("valid") == "a" else "a"
-    if name in home and _fits(home[name], arrays):
+    if change is not None and name in home and _fits(home[name], arrays):
         for index, array in enumerate(arrays):
             change.scratch(home[name][str(index)])
             home[name][str(index)][...] = array

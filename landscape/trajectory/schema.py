@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
-from landscape.storage import PathLike, damage, integer_attr, open_read, read_attr, read_json_attr
+from landscape.storage import damage, integer_attr, read_attr, read_json_attr
 
 FORMAT = "landscape/trajectory"
-SCHEMA = 1
+# The newest that can be read. A file says the oldest that describes it, so that older versions can read it too:
+# 2 where parameters are stored rounded, otherwise 1.
+SCHEMA = 2
 
 # What a chunk holds at most, in elements (4 MiB of float32): large enough to stream, small enough to cut a row.
 CHUNK = 2**20
@@ -31,6 +33,10 @@ CARRIERS = {
     "float8_e5m2": "uint8",
     "float8_e5m2fnuz": "uint8",
 }
+
+# What parameters may be rounded to for storage, and the element types that are wider than those.
+ROUNDED = ("float16", "bfloat16")
+_WIDE = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,10 @@ class Header:
         epochs: Shape (T,), NaN where not given.
         seconds: Shape (T,), training time, NaN where not given.
         metrics: Name -> shape (T,).
+        rounding: Shape (T,), |w - round(w)| / |w| over all parameters w, 0 where they are stored as they are.
+        recording: How it was thinned and stored: ``every``, ``keep``, ``stride``, ``dtype``, where they were set.
         branches: The runs that start from this one.
+        schema: The oldest schema that describes it.
     """
 
     path: Path
@@ -111,25 +120,38 @@ class Header:
     epochs: NDArray[np.float64]
     seconds: NDArray[np.float64]
     metrics: Metrics
+    rounding: NDArray[np.float64]
+    recording: dict[str, Any]
     branches: tuple[Branch, ...]
+    schema: int
 
 
-def allocate(layout: Layout) -> dict[str, Place]:
-    """Where each tensor goes: one dataset per kind and element type, tensors side by side in manifest order."""
+def schema_for(storage: str | None) -> int:
+    """The oldest schema that describes a run whose parameters are stored as they are, or rounded."""
+    return 1 if storage is None else 2
+
+
+def stored_type(info: TensorInfo, storage: str | None) -> str:
+    """The element type in the file: that of the tensor, but of a wider parameter `storage`, if given."""
+    return storage if storage and info.kind == "parameter" and info.dtype in _WIDE else info.dtype
+
+
+def allocate(layout: Layout, storage: str | None = None) -> dict[str, Place]:
+    """Where each tensor goes: one dataset per kind and stored type, tensors side by side in manifest order."""
     ends: dict[str, int] = {}
     places: dict[str, Place] = {}
     for info in layout:
         if info.tied_to is not None:
             continue
-        group = f"{'weights' if info.kind == 'parameter' else 'buffers'}/{info.dtype}"
+        group = f"{'weights' if info.kind == 'parameter' else 'buffers'}/{stored_type(info, storage)}"
         places[info.name] = Place(group, ends.get(group, 0))
         ends[group] = places[info.name].offset + info.numel
     return places | {info.name: places[info.tied_to] for info in layout if info.tied_to is not None}
 
 
-def groups_of(layout: Layout) -> dict[str, list[TensorInfo]]:
+def groups_of(layout: Layout, storage: str | None = None) -> dict[str, list[TensorInfo]]:
     """Dataset -> the tensors in it, in order of their columns."""
-    places = allocate(layout)
+    places = allocate(layout, storage)
     groups: dict[str, list[TensorInfo]] = {}
     for info in layout:
         if info.tied_to is None:
@@ -142,9 +164,9 @@ def chunk_width(columns: int) -> int:
     return math.ceil(columns / math.ceil(columns / CHUNK)) if columns else 1
 
 
-def manifest(layout: Layout) -> list[str]:
-    """One JSON object per tensor, its place included."""
-    places = allocate(layout)
+def manifest(layout: Layout, storage: str | None = None) -> list[str]:
+    """One JSON object per tensor, its own element type and its place included."""
+    places = allocate(layout, storage)
     return [json.dumps({**asdict(info), **asdict(places[info.name])}, sort_keys=True) for info in layout.tensors]
 
 
@@ -170,7 +192,8 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
     entries = [json.loads(line) for line in lines]
     layout = Layout.from_json(lines)
     places = {entry["name"]: Place(entry["group"], entry["offset"]) for entry in entries}
-    _require_sound(group, layout, places)
+    schema = integer_attr(group, "schema", default=1)
+    _require_sound(group, layout, places, schema)
     count, attrs = count_of(group), group.attrs
     return Header(
         path=path,
@@ -190,7 +213,10 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
         epochs=_column(group["steps/epoch"], count),
         seconds=_column(group["steps/seconds"], count),
         metrics=Metrics({name: _column(item, count) for name, item in group["metrics"].items()}),
+        rounding=_column(group["steps/rounding"], count) if "steps/rounding" in group else np.zeros(count),
+        recording=_recording(group),
         branches=tuple(_branch(name, item) for name, item in group.get("branches", {}).items()),
+        schema=schema,
     )
 
 
@@ -202,13 +228,15 @@ def count_of(group: h5py.Group) -> int:
     return max(0, min(integer_attr(group, "n_valid"), *(len(dataset) for dataset in datasets)))
 
 
-def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place]) -> None:
-    """Every tensor is described by sensible values, and has its place in a dataset of its own type."""
+def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place], schema: int) -> None:
+    """Every tensor is described by sensible values, and has its place in a dataset of a type it may have there."""
     if len(places) != len(layout):
         raise ValueError("two tensors of one name in /manifest")
+    owners = {info.name: info for info in layout}
     for info in layout:
         place = places[info.name]
         dataset = group[place.group]
+        stored = place.group.split("/")[-1]
         whole = (*info.shape, info.filter_axis, info.filter_groups, place.offset)
         if (
             not all(type(number) is int and number >= 0 for number in whole)
@@ -217,12 +245,29 @@ def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place
             or info.tied_to not in {None, *places}
             or info.filter_axis >= max(1, len(info.shape))
             or info.filter_groups < 1
+            or place.group.count("/") != 1
+            or stored not in _types_allowed(owners[info.tied_to or info.name], info.dtype, schema)
             or dataset.ndim != 2
-            or dataset.dtype != CARRIERS.get(info.dtype, info.dtype)
-            or place.group.split("/")[1:] != [info.dtype]
+            or dataset.dtype != CARRIERS.get(stored, stored)
             or place.offset + info.numel > dataset.shape[1]
         ):
             raise ValueError(f"tensor {info.name!r} in /manifest")
+
+
+def _types_allowed(owner: TensorInfo, dtype: str, schema: int) -> set[str]:
+    """What a tensor may be stored as; a tied one is stored as the one that it is another name of."""
+    rounded = ROUNDED if schema > 1 else ()
+    return {dtype, *(stored_type(owner, storage) for storage in rounded)}
+
+
+def _recording(group: h5py.Group) -> dict[str, Any]:
+    found = _mapping(group, "recording")
+    numbers = [found[name] for name in ("every", "keep", "stride") if name in found]
+    if not all(type(number) is int and number > 0 for number in numbers):
+        raise TypeError("attribute 'recording' has a number that is not one")
+    if found.get("dtype") not in (None, *ROUNDED):
+        raise TypeError("attribute 'recording' has an unknown element type")
+    return found
 
 
 def _text(group: h5py.Group, name: str) -> str:
@@ -266,74 +311,3 @@ def _parent(group: h5py.Group) -> dict[str, Any]:
 
 def _branch(name: str, group: h5py.Group) -> Branch:
     return Branch(name, count_of(group), _parent(group).get("parent_step"))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What is in a trajectory, for people and for ``landscape inspect --json``.
-
-    Attributes:
-        header: Everything but the weights.
-    """
-
-    header: Header
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; a number that is not finite is None."""
-        header = self.header
-        return {
-            "format": FORMAT,
-            "schema": SCHEMA,
-            "problem": header.problem,
-            "problem_args": header.problem_args,
-            "snapshots": len(header.steps),
-            "parameters": header.layout.parameter_count,
-            "steps": header.steps.tolist(),
-            "metrics": {name: _extremes(values) for name, values in header.metrics.items()},
-            "tensors": [_tensor(info) for info in header.layout],
-            "branches": [asdict(branch) for branch in header.branches],
-            "finished": header.finished,
-            "seed": header.seed,
-            "run_id": header.run_id,
-            "created_utc": header.created_utc,
-            "training": header.training,
-            "versions": dict(header.versions),
-            "epochs": [_finite(value) for value in header.epochs],
-        }
-
-
-def _tensor(info: TensorInfo) -> dict[str, Any]:
-    keys = ("name", "kind", "shape", "dtype", "tied_to", "trainable")
-    return {key: list(info.shape) if key == "shape" else getattr(info, key) for key in keys}
-
-
-def _extremes(values: NDArray[np.float64]) -> dict[str, float | None]:
-    if not len(values):
-        return {"first": None, "best": None, "last": None}
-    finite = values[np.isfinite(values)]
-    best = float(finite.min()) if len(finite) else None
-    return {"first": _finite(values[0]), "best": best, "last": _finite(values[-1])}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def summary(path: PathLike) -> Summary:
-    """What is in a trajectory file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its summary.
-
-    Raises:
-        LandscapeError: If it cannot be read.
-
-    Example:
-        >>> summary("run.h5").to_json()["snapshots"]
-        41
-    """
-    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
-        return Summary(read_header(file, Path(path)))

@@ -18,9 +18,11 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout
 from landscape.storage import PathLike, damage, open_read, read_attr
 from landscape.trajectory.columns import Block, column_blocks, damage_elsewhere, damaged
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, Summary, read_header
+from landscape.trajectory.overview import Summary
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, read_header
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor, nn
 
 
@@ -33,6 +35,7 @@ class Snapshot:
         epoch: Epochs before it, or NaN.
         seconds: Training time before it, or NaN.
         metrics: Name -> value; NaN where it was not given.
+        rounding: |w - round(w)| / |w| over all parameters w, where they are stored rounded; otherwise 0.
         layout: What its tensors are.
     """
 
@@ -43,6 +46,7 @@ class Snapshot:
         self.epoch = float(header.epochs[index])
         self.seconds = float(header.seconds[index])
         self.metrics = {name: float(values[index]) for name, values in header.metrics.items()}
+        self.rounding = float(header.rounding[index])
         self.layout = header.layout
 
     def __repr__(self) -> str:
@@ -68,6 +72,8 @@ class Snapshot:
         return digest({name: state[name] for name in own})
 
     def _tensors(self, kind: str) -> dict[str, Tensor]:
+        import torch
+
         from landscape.trajectory.resume import numpy_to_tensor
 
         wanted = [info for info in self.layout if info.kind == kind]
@@ -79,7 +85,8 @@ class Snapshot:
             own = info.tied_to or info.name
             if own not in found:
                 flat = rows[place.group][place.offset : place.offset + info.numel]
-                found[own] = numpy_to_tensor(flat.reshape(info.shape), info.dtype)
+                stored = numpy_to_tensor(flat.reshape(info.shape), place.group.split("/")[-1])
+                found[own] = stored.to(getattr(torch, info.dtype))
             tensors[info.name] = found[own]
         return tensors
 
@@ -208,6 +215,36 @@ class Trajectory:
         """Name -> shape (T,) float64, NaN where not given."""
         rows = list(self._rows)
         return Metrics({name: values[rows] for name, values in self.header.metrics.items()})
+
+    @property
+    def rounding(self) -> NDArray[np.float64]:
+        """Shape (T,), |w - round(w)| / |w| over all parameters w, where they are stored rounded; otherwise 0."""
+        return self.header.rounding[list(self._rows)]
+
+    @property
+    def recording(self) -> Mapping[str, Any]:
+        """How it was thinned and stored: ``every``, ``keep``, ``stride`` and ``dtype``, where they were set."""
+        return self.header.recording
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Steps, epochs, seconds and metrics as a pandas table, one row per snapshot.
+
+        Returns:
+            Columns ``step``, ``epoch``, ``seconds`` and one per metric, NaN where it was not given.
+
+        Raises:
+            LandscapeError: If pandas is not installed.
+
+        Example:
+            >>> run.to_dataframe().plot(x="step", y="train_loss")
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            mend = "pip install pandas"
+            raise LandscapeError("pandas is not installed", where="to_dataframe", mend=mend) from error
+        own = {"step": self.steps, "epoch": self.epochs, "seconds": self.seconds}
+        return pd.DataFrame({**own, **self.metrics})
 
     @property
     def summary(self) -> Summary:

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.storage import create, open_read
-from landscape.trajectory.schema import CARRIERS, FORMAT, SCHEMA, chunk_width, groups_of, manifest
+from landscape.trajectory.schema import (
+    CARRIERS,
+    FORMAT,
+    SCHEMA,
+    chunk_width,
+    groups_of,
+    manifest,
+    schema_for,
+)
 
 # The rows of a chunk of steps or metrics: 2 KiB, so that a short run stays small.
 _ROWS = 256
@@ -34,6 +42,7 @@ class Row:
         seconds: Training time, or NaN.
         metrics: Name -> value.
         values: Dataset (``"weights/float32"``) -> its columns, flattened in manifest order.
+        rounding: The relative rounding error of the parameters, where they are stored rounded.
     """
 
     step: int
@@ -41,22 +50,24 @@ class Row:
     seconds: float
     metrics: Mapping[str, float]
     values: Mapping[str, NDArray[Any]]
+    rounding: float = 0.0
 
 
-def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any]) -> None:
+def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], storage: str | None = None) -> None:
     """Lay out an empty run.
 
     Args:
         group: An empty group.
         layout: The tensors of its snapshots.
         attrs: What is known of it; all but ``format schema finished n_valid``.
+        storage: The element type that wider parameters are rounded to; None if all are stored as they are.
     """
-    group.attrs.update({"format": FORMAT, "schema": np.int64(SCHEMA), **attrs})
+    group.attrs.update({"format": FORMAT, "schema": np.int64(schema_for(storage)), **attrs})
     group.attrs["finished"] = np.bool_(False)
     group.attrs["n_valid"] = np.int64(0)
-    lines = np.array(manifest(layout), dtype=object)
+    lines = np.array(manifest(layout, storage), dtype=object)
     group.create_dataset("manifest", data=lines, dtype=h5py.string_dtype())
-    for name, infos in groups_of(layout).items():
+    for name, infos in groups_of(layout, storage).items():
         columns = sum(info.numel for info in infos)
         dtype = name.split("/")[1]
         group.create_dataset(
@@ -71,6 +82,8 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any]) -> N
     _series(group, "steps/step", 0, "int64")
     _series(group, "steps/epoch", 0)
     _series(group, "steps/seconds", 0)
+    if storage is not None:
+        _series(group, "steps/rounding", 0)
     group.create_group("metrics")
 
 
@@ -99,6 +112,8 @@ def append_row(group: h5py.Group, count: int, row: Row) -> None:
     _put(group["steps/step"], count, row.step)
     _put(group["steps/epoch"], count, row.epoch)
     _put(group["steps/seconds"], count, row.seconds)
+    if "rounding" in group["steps"]:
+        _put(group["steps/rounding"], count, row.rounding)
     metrics = group["metrics"]
     for name in row.metrics:
         if name not in metrics:

@@ -1,0 +1,78 @@
+"""What a recorder is given, checked where it comes in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+
+from landscape.errors import LandscapeError
+from landscape.layout import Layout
+from landscape.storage import FAULTS
+from landscape.trajectory.schema import Header
+
+_RESERVED = {
+    *("format", "schema", "problem", "problem_args", "seed", "run_id", "created_utc", "versions", "training"),
+    *("finished", "n_valid", "parent_run_id", "parent_step", "perturbation", "recording"),
+}
+
+
+def plain_name(name: str, what: str) -> str:
+    """A name that is one step of a path in the file."""
+    if not name or "/" in name or "\0" in name or name in (".", ".."):
+        raise LandscapeError(f"not a name for a {what}", got=repr(name), expected="one without '/'")
+    return name
+
+
+def checked_extra(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a user's own: none that the recorder writes, none that HDF5 cannot store."""
+    taken = sorted(_RESERVED & attrs.keys())
+    if taken:
+        raise LandscapeError(
+            "these attributes are written by the recorder", where="extra_attrs", got=", ".join(taken)
+        )
+    with h5py.File(io.BytesIO(), "w") as trial:
+        for name, value in attrs.items():
+            try:
+                trial.attrs[name] = value
+            except FAULTS as error:
+                raise LandscapeError(
+                    "cannot be stored as an attribute",
+                    where=f"extra_attrs[{name!r}]",
+                    got=type(value).__name__,
+                    expected="a short text, a number, a truth value or a small array of numbers",
+                ) from error
+    return dict(attrs)
+
+
+def require_same_layout(header: Header, layout: Layout) -> None:
+    """The run's tensors are the model's: names, shapes, element types."""
+    ours = {info.name: info for info in layout}
+    for info in header.layout:
+        where = header.path
+        if info.name not in ours:
+            raise LandscapeError(f"tensor '{info.name}' of the run is not in the model", where=where)
+        mine = ours.pop(info.name)
+        if (mine.shape, mine.dtype) != (info.shape, info.dtype):
+            raise LandscapeError(
+                f"tensor '{info.name}' of the run differs from the model's",
+                where=where,
+                got=f"{mine.dtype} {mine.shape}",
+                expected=f"{info.dtype} {info.shape}",
+            )
+    if ours:
+        raise LandscapeError(f"tensor '{next(iter(ours))}' of the model is not in the run", where=header.path)
+
+
+def require_same_recording(header: Header, asked: Mapping[str, Any]) -> None:
+    """What is asked for of every, keep and dtype is how the run was recorded so far; the rest is taken from it."""
+    for name, value in asked.items():
+        if name != "stride" and header.recording.get(name) != value:
+            raise LandscapeError(
+                f"the run was recorded with another {name}",
+                where=header.path,
+                got=f"{name}={value!r}",
+                expected=f"{name}={header.recording.get(name)!r}",
+            )

@@ -1,0 +1,112 @@
+"""What is in a trajectory, for people and for ``landscape inspect``. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.layout import Layout, TensorInfo
+from landscape.storage import PathLike, open_read
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, read_header
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in a trajectory, for people and for ``landscape inspect --json``.
+
+    Attributes:
+        header: Everything but the weights.
+    """
+
+    header: Header
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; a number that is not finite is None."""
+        header = self.header
+        return {
+            "format": FORMAT,
+            "schema": header.schema,
+            "problem": header.problem,
+            "problem_args": header.problem_args,
+            "snapshots": len(header.steps),
+            "parameters": header.layout.parameter_count,
+            "steps": header.steps.tolist(),
+            "metrics": {name: _extremes(values) for name, values in header.metrics.items()},
+            "tensors": [_tensor(info) for info in header.layout],
+            "branches": [asdict(branch) for branch in header.branches],
+            "finished": header.finished,
+            "seed": header.seed,
+            "run_id": header.run_id,
+            "created_utc": header.created_utc,
+            "training": header.training,
+            "versions": dict(header.versions),
+            "epochs": [_finite(value) for value in header.epochs],
+            "counts": _counts(header.layout),
+            "recording": header.recording,
+            "storage": _storage(header),
+        }
+
+
+def _counts(layout: Layout) -> dict[str, int]:
+    moving, parameters = layout.moving(), layout.stored("parameter")
+    return {
+        "moving": len(moving),
+        "moving_numbers": sum(info.numel for info in moving),
+        "frozen": len(parameters) - len(moving),
+        "tied": sum(info.tied_to is not None for info in layout),
+        "buffers": len(layout.stored("buffer")),
+    }
+
+
+def _storage(header: Header) -> dict[str, Any]:
+    """The element types that parameters have in the file, and what rounding to them changed."""
+    parameters = header.layout.stored("parameter")
+    types = {info.name: header.places[info.name].group.split("/")[-1] for info in parameters}
+    finite = header.rounding[np.isfinite(header.rounding)]
+    return {
+        "types": sorted(set(types.values())),
+        "rounded": any(types[info.name] != info.dtype for info in parameters),
+        "rounding": float(finite.max()) if len(finite) else 0.0,
+    }
+
+
+def _tensor(info: TensorInfo) -> dict[str, Any]:
+    keys = ("name", "kind", "shape", "dtype", "tied_to", "trainable")
+    return {key: list(info.shape) if key == "shape" else getattr(info, key) for key in keys}
+
+
+def _extremes(values: NDArray[np.float64]) -> dict[str, float | None]:
+    if not len(values):
+        return {"first": None, "best": None, "last": None}
+    finite = values[np.isfinite(values)]
+    best = float(finite.min()) if len(finite) else None
+    return {"first": _finite(values[0]), "best": best, "last": _finite(values[-1])}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def summary(path: PathLike) -> Summary:
+    """What is in a trajectory file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its summary.
+
+    Raises:
+        LandscapeError: If it cannot be read.
+
+    Example:
+        >>> summary("run.h5").to_json()["snapshots"]
+        41
+    """
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
+        return Summary(read_header(file, Path(path)))

@@ -1,0 +1,201 @@
+"""The file of a run that is being recorded: every change happens wholly or not at all. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from landscape.errors import LandscapeError
+from landscape.layout import Layout
+from landscape.storage import (
+    change,
+    create,
+    damage,
+    integer_attr,
+    open_read,
+    read_attr,
+    require_writable,
+    write_json_attr,
+)
+from landscape.trajectory.border import require_same_layout
+from landscape.trajectory.resume import Arrays, read_state, write_state
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header, schema_for
+from landscape.trajectory.thinning import copy_thinned
+from landscape.trajectory.writer import Row, append_row, compact, create_run
+
+
+@dataclass
+class RunFile:
+    """The run under a group of a file, as its only writer knows it.
+
+    Attributes:
+        path: The file.
+        prefix: The group.
+        run_id: That of the run; another one in its place is noticed.
+        stored: The number of snapshots in the file.
+    """
+
+    path: Path
+    prefix: str
+    run_id: str
+    stored: int = 0
+
+    @classmethod
+    def resumed(cls, path: Path, prefix: str, layout: Layout) -> tuple[RunFile, Header]:
+        """The file of a run to go on with, and what is in it.
+
+        Raises:
+            LandscapeError: If the run is finished, or of another layout.
+        """
+        with open_read(path, format=FORMAT, schema=SCHEMA) as file:
+            header = read_header(file, path, prefix)
+            # More than there are snapshots where a dataset lost some.
+            stored = integer_attr(file[prefix], "n_valid")
+        if header.finished:
+            mend = "pass overwrite=True to replace it"
+            raise LandscapeError("the run is finished and cannot be resumed", where=path, mend=mend)
+        require_same_layout(header, layout)
+        return cls(path, prefix, header.run_id, stored), header
+
+    def exists(self) -> bool:
+        """Whether there is a run in its place."""
+        if self.prefix == "/" or not self.path.is_file():
+            return self.path.is_file()
+        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
+            return self.prefix in file
+
+    def require_mode(self, *, overwrite: bool, resume: bool) -> None:
+        """Check that it is clear what to do with a run that is there.
+
+        Raises:
+            LandscapeError: If it is not, or there is no file for a branch.
+        """
+        if overwrite and resume:
+            raise LandscapeError("overwrite and resume exclude each other", where=self.path)
+        if self.prefix != "/" and not self.path.exists():
+            raise LandscapeError("no such file to write a branch into", where=self.path)
+        if self.exists() and not (overwrite or resume):
+            thing = "the file exists" if self.prefix == "/" else f"the file has '{self.prefix}' already"
+            raise LandscapeError(
+                thing, where=self.path, mend="pass overwrite=True to replace it or resume=True to go on with it"
+            )
+        require_writable(self.path)
+
+    def create(
+        self,
+        layout: Layout,
+        storage: str | None,
+        attrs: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        *,
+        replace: bool,
+    ) -> None:
+        """Write the run without snapshots.
+
+        Args:
+            layout: The tensors of its snapshots.
+            storage: The element type that wider parameters are rounded to, if any.
+            attrs: Plain attributes of it, its ``run_id`` among them.
+            settings: Attributes that are stored as JSON.
+            replace: Whether there is another run in its place.
+        """
+
+        def fill(group: h5py.Group) -> None:
+            create_run(group, layout, attrs, storage)
+            for name, value in settings.items():
+                write_json_attr(group, name, value)
+
+        if self.prefix == "/":
+            with create(self.path) as file:
+                fill(file)
+            return
+        with change(self.path) as under_way, damage(self.path):
+            file = under_way.file
+            if replace:
+                del file[self.prefix]
+            fill(file.create_group(self.prefix))
+            # Whoever cannot read a branch must not open the file.
+            if schema_for(storage) > integer_attr(file, "schema", default=1):
+                file.attrs.modify("schema", np.int64(schema_for(storage)))
+
+    def append(self, count: int, row: Row, state: Arrays | None) -> None:
+        """Write a snapshot behind the first `count`, and the state that goes with it, if any."""
+        with change(self.path) as under_way:
+            run = self._run(under_way.file)
+            with damage(self.path):
+                append_row(run, count, row)
+            if state is not None:
+                write_state(under_way, run, state, count + 1)
+        self.stored = count + 1
+
+    def thin(self, rows: Sequence[int], recording: Mapping[str, Any], row: Row, state: Arrays | None) -> None:
+        """Drop snapshots and write one behind those that stay: the file is written anew and then renamed.
+
+        A resume state stays if its snapshot does.
+
+        Args:
+            rows: The snapshots that stay.
+            recording: What the run says from then on of how it is recorded.
+            row: The snapshot.
+            state: The state that goes with it, if any.
+        """
+        with open_read(self.path, format=FORMAT, schema=SCHEMA) as source, create(self.path) as target:
+            self._run(source)
+            with damage(self.path):
+                copy_thinned(source, target, self.prefix, rows)
+            run = target[self.prefix]
+            write_json_attr(run, "recording", recording)
+            append_row(run, len(rows), row)
+            if state is not None:
+                run.pop("resume", None)
+                write_state(None, run, state, len(rows) + 1)
+        self.stored = len(rows) + 1
+
+    def save_state(self, state: Arrays, count: int) -> None:
+        """Store the state that goes with the first `count` snapshots."""
+        with change(self.path) as under_way:
+            write_state(under_way, self._run(under_way.file), state, count)
+
+    def load_state(self) -> tuple[dict[str, Any], int] | None:
+        """The state that counts and the number of snapshots it goes with, or None where there is none."""
+        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
+            run = self._run(file)
+            with damage(self.path):
+                found = read_state(run)
+                if found is not None and found[1] > count_of(run):
+                    raise LookupError("a resume state without its snapshot")
+        return found
+
+    def finish(self, count: int) -> None:
+        """Say that the run is finished with its first `count` snapshots, and remove its resume state."""
+        with change(self.path) as under_way:
+            run = self._run(under_way.file)
+            run.attrs.modify("finished", np.bool_(True))
+            if count < self.stored:
+                run.attrs.modify("n_valid", np.int64(count))
+            resumable = "resume" in run
+            if resumable:
+                del run["resume"]
+        if resumable:
+            compact(self.path)
+
+    def _run(self, file: h5py.File) -> h5py.Group:
+        """The group of the run, if nobody else has touched it."""
+        with damage(self.path):
+            run = file.get(self.prefix)
+            ours = run is not None and (read_attr(run, "run_id"), integer_attr(run, "n_valid")) == (
+                self.run_id,
+                self.stored,
+            )
+        if not ours:
+            raise LandscapeError(
+                "the file was changed by someone else while it was recorded",
+                where=self.path,
+                mend="give every run a file of its own",
+            )
+        return run

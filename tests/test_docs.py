@@ -1,0 +1,216 @@
+"""Every code block of the pages about files and recording is run, on files that the package made."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_data, make_mlp
+from torch import nn
+from torch.nn import functional as F
+
+import landscape as ls
+
+with warnings.catch_warnings():
+    # Both libraries warn while they are imported; their warnings are theirs to mend.
+    warnings.simplefilter("ignore")
+    import lightning
+    import transformers
+
+DOCS = Path(__file__).parent.parent / "docs"
+# What one recipe may take.
+MOST_LINES = 15
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), flags=re.DOTALL)
+
+
+def run(page: str, index: int, names: dict[str, Any]) -> dict[str, Any]:
+    exec(compile(blocks(page)[index], f"{page}[{index}]", "exec"), names)
+    return names
+
+
+class Tied(nn.Module):
+    """A tied weight, and parameters of all types that a file may have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3, bias=False)
+        self.last = nn.Linear(3, 3)
+        self.last.weight = self.first.weight
+        self.brain = nn.Parameter(torch.randn(2, 2).to(torch.bfloat16))
+        self.narrow = nn.Parameter(torch.randn(5).to(torch.float16))
+        self.norm = nn.BatchNorm1d(2)
+        self.register_buffer("count", torch.tensor(7))
+
+
+@pytest.mark.parametrize("dtype", [None, "float16", "bfloat16"])
+def test_a_trajectory_is_read_with_h5py_alone(tmp_path, monkeypatch, dtype, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = Tied()
+    with ls.Recorder("run.h5", model, dtype=dtype) as recorder:
+        for step in range(3):
+            with torch.no_grad():
+                model.first.weight += 0.1
+            recorder.snapshot(step)
+    read = run("files.md", 0, {})["read_weights"]
+    assert "(3, 3)" in capsys.readouterr().out
+    for index in (0, 1, -1):
+        snapshot = ls.open("run.h5")[index]
+        state = {**snapshot.weights, **snapshot.buffers}
+        found = read("run.h5", index)
+        assert set(found) == set(state)
+        assert {"last.weight", "first.weight", "count"} <= set(found)
+        for name, tensor in state.items():
+            exact = tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
+            np.testing.assert_array_equal(found[name], exact, err_msg=name)
+    recipe = blocks("files.md")[0].split("\n\n\n")[1]
+    assert len(recipe.strip().splitlines()) <= MOST_LINES
+    assert "landscape" not in blocks("files.md")[0]
+
+
+def test_a_surface_opens_in_xarray(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    objective = ls.Objective(make_mlp(), loss=F.cross_entropy, train=make_data())
+    plane = ls.random_plane(objective.model, seed=0)
+    surface = ls.evaluate(objective, plane, ls.grid((5, 3), radius=1.0), save="surface.h5")
+    run("files.md", 1, {})
+    assert "('y', 'x')" in capsys.readouterr().out
+    import xarray
+
+    with xarray.open_dataset("surface.h5", engine="h5netcdf") as opened:
+        np.testing.assert_array_equal(opened["train_loss"].values, surface.values)
+        np.testing.assert_array_equal(opened["x"].values, surface.x)
+
+
+def test_steps_and_metrics_come_as_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with ls.Recorder("run.h5", nn.Linear(2, 1)) as recorder:
+        for step in range(4):
+            recorder.snapshot(step, train_loss=step / 4)
+    table = run("files.md", 2, {})["table"]
+    assert table["train_loss"].tolist() == [0.0, 0.25, 0.5, 0.75]
+    assert "train_loss" in capsys.readouterr().out
+
+
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> float:
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Any) -> None:
+    for x, y in batches:
+        update(model, optimizer, x, y)
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch) -> dict[str, Any]:
+    monkeypatch.chdir(tmp_path)
+    model = make_mlp()
+    x, y = make_data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    own = {"ls": ls, "model": model, "optimizer": optimizer, "x": x, "y": y, "batches": [(x, y)] * 120}
+    return {**own, "update": update, "train": train}
+
+
+def test_a_loop_of_ones_own(names):
+    run("recording.md", 0, names)
+    held = ls.open("run.h5")
+    assert held.steps.tolist() == [0, 50, 100]
+    assert held.finished
+    assert np.isfinite(held.metrics["train_loss"][1:]).all()
+
+
+def test_a_loop_that_is_stopped_and_goes_on(names, capsys):
+    run("recording.md", 1, names)
+    assert capsys.readouterr().out == "100 ['optimizer']\n"
+
+
+def test_a_loop_that_is_watched(names):
+    run("recording.md", 2, names)
+    assert ls.open("watched.h5").steps.tolist() == [0, 50, 100, 120]
+
+
+class Module(lightning.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = make_mlp()
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        return F.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+# Advice that is not for trainings of this size, and a name that Lightning still uses.
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
+def test_a_training_by_lightning(names):
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(names["x"], names["y"]), batch_size=10)
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "accelerator": "cpu",
+        "log_every_n_steps": 1,
+    }
+    run("recording.md", 3, {**names, "lightning": lightning, "quiet": quiet, "module": Module(), "loader": loader})
+    held = ls.open("lightning.h5")
+    assert held.steps.tolist() == [0, 5, 10]
+    assert held.layout.tensors[0].name == "0.weight"
+
+
+class Classifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = make_mlp()
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": F.cross_entropy(self.net(x), labels)}
+
+
+def test_a_training_by_transformers(names, tmp_path):
+    examples = [{"x": x, "labels": y} for x, y in zip(names["x"], names["y"], strict=True)]
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        use_cpu=True,
+        dataloader_pin_memory=False,
+        num_train_epochs=1,
+    )
+    more = {"transformers": transformers, "hf_model": Classifier(), "arguments": arguments, "examples": examples}
+    run("recording.md", 4, {**names, **more})
+    assert ls.open("transformers.h5").steps.tolist() == [0, 5, 7]
+
+
+def test_how_much_is_recorded(names, capsys):
+    run("recording.md", 5, names)
+    said = capsys.readouterr().out
+    held = ls.open("small.h5")
+    assert held.steps.tolist() == [0, 160, 320, 400]
+    assert held.recording == {"every": 10, "keep": 5, "stride": 16, "dtype": "bfloat16"}
+    assert 0 < held.rounding.max() < 0.004
+    assert "'stride': 16" in said
+
+
+def test_all_blocks_are_run():
+    assert (len(blocks("files.md")), len(blocks("recording.md"))) == (3, 6)
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
