@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _COMMANDS = {
     "demo": "train a small network and draw its landscape: the tour in under a minute",
-    "train": "train a built-in problem and record its trajectory",
+    "train": "train a problem and record its trajectory",
     "import": "make a trajectory of checkpoints that exist already",
     "inspect": "say what is in a trajectory or a surface",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
