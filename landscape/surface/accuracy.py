@@ -24,6 +24,19 @@ _SECONDS = 2.0
 _COST = 3
 
 
+def affordable(task: Task, points: int, seconds: float) -> int:
+    """On how many examples the error of a type can be measured for a small share of a run.
+
+    Args:
+        task: What is measured.
+        points: The points of the run.
+        seconds: What they are expected to take.
+    """
+    allowed = max(_SECONDS, _SHARE * seconds)
+    whole = _POINTS * _COST * max(seconds, 1e-9) / points
+    return min(_EXAMPLES, int(task.objective.data[task.splits[0]].count * allowed / whole))
+
+
 def dtype_error(
     choice: Choice, task: Task, plane: Plane, points: Sequence[Point], seconds: float = 0.0
 ) -> dict[str, Any]:
@@ -40,10 +53,7 @@ def dtype_error(
         The largest relative error (0 where float64 is exact or infinite too), and of how many points and examples.
     """
     splits = task.splits[:1]
-    available = task.objective.data[splits[0]].count
-    allowed = max(_SECONDS, _SHARE * seconds)
-    whole = _POINTS * _COST * max(seconds, 1e-9) / len(points)
-    examples = min(_EXAMPLES, available, max(2, int(available * allowed / whole)))
+    examples = min(task.objective.data[splits[0]].count, max(2, affordable(task, len(points), seconds)))
     few = task.objective.subset(examples, splits=splits) if examples >= 2 else task.objective
     short = Task(few, splits, ("loss",), task.dtype, min(task.recalibrate, examples))
     chosen = [points[len(points) * place // _POINTS] for place in range(_POINTS)]

@@ -15,7 +15,7 @@ from landscape.objective import Objective
 from landscape.params import HasWeights
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
-from landscape.surface.accuracy import dtype_error
+from landscape.surface.accuracy import affordable, dtype_error
 from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
 from landscape.surface.filling import Centre, fill, foretell, grid_points
 from landscape.surface.memory import parse_memory
@@ -138,7 +138,7 @@ def evaluate(
     identity = identity_of(task, first, choice, path)
     meta = meta_of(task, first, path) | dict(provenance or {})
     meta["engine"] = choice.to_json()
-    if made is not None and (dtype is not None or made.plan.seconds > _LONG_SECONDS):
+    if made is not None and (dtype is not None or _can_spare(made.plan, task)):
         meta["dtype_error"] = dtype_error(choice, task, first, points, made.plan.seconds)
     directions = stored_directions(first)
     if isinstance(plane, Repeats):
@@ -166,6 +166,11 @@ def evaluate(
         foretell(partial, worker, grid, preview, first, centre, progress)
     walked = None if path is None else _walk(objective, first, *path, splits[0])
     return partial.finish(walked)
+
+
+def _can_spare(plan: Plan, task: Task) -> bool:
+    """Whether a run is long enough, and its points short enough, to tell the error of its type unasked."""
+    return plan.seconds > _LONG_SECONDS and affordable(task, plan.points, plan.seconds) >= 2
 
 
 def _engine_of_preview(plane: Plane | Repeats, grid: Grid, engine: str) -> str:
