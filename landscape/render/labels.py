@@ -289,7 +289,12 @@ def put_foot(fig: Page, text: str) -> None:
     """Set a text at the foot of a figure, broken into lines, where the layout keeps room for it."""
     if text:
         label = fig.supxlabel("", x=0.01, ha="left", linespacing=1.3)
-        label.set_text(fit(text, inches(fig)[0], points(label)))
+        label.set_text(fit_lines(text, inches(fig)[0], points(label)))
+
+
+def fit_lines(text: str, width: float, size: float) -> str:
+    """Break each line of a text as `fit` does."""
+    return "\n".join(fit(line, width, size) for line in text.split("\n"))
 
 
 def fit(text: str, width: float, size: float) -> str:

@@ -58,7 +58,7 @@ def picture(
     """
     if view not in VIEWS:
         raise LandscapeError(f"there is no view '{view}'", where="view", mend=did_you_mean(view, VIEWS))
-    kind = _kind(surface)
+    kind = kind_of(surface)
     if kind == "curve":
         return _curve(surface, field, view, rc)
     if surface.repeat is not None:
@@ -70,7 +70,12 @@ def picture(
     return trajectory(surface, field=field, rc=rc) if kind == "trajectory" else contour(surface, field, rc=rc)
 
 
-def _kind(surface: Surface) -> str:
+def kind_of(surface: Surface) -> str:
+    """What a slice is a picture of: ``"curve"``, ``"surface"`` or ``"trajectory"``.
+
+    Raises:
+        LandscapeError: If its file says something else.
+    """
     shape = "curve" if surface.y is None else "surface" if surface.path is None else "trajectory"
     kind = str(surface.meta.get("kind") or shape)
     if kind not in KINDS:

@@ -9,13 +9,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.errors import LandscapeError
-from landscape.render.contours import colour_scale, plane_axes, plane_field
+from landscape.render.contours import colour_scale, lines_within, plane_axes, plane_field
 from landscape.render.gaps import gaps, known
 from landscape.render.labels import axis_label, drawn, field_label, fit_label, page, put_caption, shown
 from landscape.render.scale import Array, Scale, bands
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Inches: longer names of the slanting axes are broken, or they would run into the height's name and the caption.
 _LABEL = 1.5
+# Degrees: high enough to see into a valley, turned so that neither axis is foreshortened to a line.
+EYE = (32.0, -58.0)
 # Depth of the floor below the lowest point, in shares of the relief's height: the valley stays visible.
 _FLOOR = 0.45
 
@@ -35,8 +37,8 @@ def surface3d(
     field: str | None = None,
     ax: Axes | None = None,
     *,
-    elev: float = 32.0,
-    azim: float = -58.0,
+    elev: float = EYE[0],
+    azim: float = EYE[1],
     log: bool | None = None,
     clip: float | None = None,
     rc: Mapping[str, Any] | None = None,
@@ -71,16 +73,34 @@ def surface3d(
     if ax is not None:
         if not isinstance(ax, Axes3D):
             raise LandscapeError("these axes are not 3-D", mend='make them with projection="3d"')
-        _draw(surface, name, ax, scale, (elev, azim))
+        draw_relief(surface, name, ax, scale, eye=(elev, azim))
         return page(ax)
     sheet = Sheet(ONE_COLUMN, 0.95 * ONE_COLUMN, rc)
     with sheet.styled():
-        _draw(surface, name, sheet.add_subplot(projection="3d"), scale, (elev, azim))
+        draw_relief(surface, name, sheet.add_subplot(projection="3d"), scale, eye=(elev, azim))
         put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 
-def _draw(surface: Surface, field: str, ax: Axes3D, scale: Scale, eye: tuple[float, float]) -> None:
+def draw_relief(
+    surface: Surface,
+    field: str,
+    ax: Axes3D,
+    scale: Scale,
+    *,
+    eye: tuple[float, float] = EYE,
+    cmap: Colormap | None = None,
+) -> None:
+    """Draw the relief of a plane on given 3-D axes.
+
+    Args:
+        surface: A 2-D slice.
+        field: One of its fields.
+        ax: Where to draw.
+        scale: How values become heights and colours.
+        eye: Elevation and azimuth, degrees.
+        cmap: The colour map; by default ``image.cmap`` of the style.
+    """
     x, y = plane_axes(surface)
     across, along = np.meshgrid(x, y)
     heights = scale.forward(known(surface, shown(surface, field)))
@@ -88,8 +108,11 @@ def _draw(surface: Surface, field: str, ax: Axes3D, scale: Scale, eye: tuple[flo
     low, top = float(edges[0]), float(edges[-1])
     floor = low - _FLOOR * (top - low)
     if np.isfinite(heights).any():
-        _relief(ax, (across, along, np.minimum(heights, top)), Normalize(low, top))
-        _floor_lines(ax, (across, along, heights), scale, floor, Normalize(low, top))
+        colours = {"cmap": cmap or colormaps[mpl.rcParams["image.cmap"]], "norm": Normalize(low, top)}
+        _relief(ax, (across, along, np.minimum(heights, top)), colours)
+        positions = scale.forward(lines_within(scale, heights))
+        if len(positions):
+            ax.contour(across, along, heights, positions, zdir="z", offset=floor, linewidths=0.8, **colours)
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
     ax.set_zlim(floor, top)
@@ -97,29 +120,19 @@ def _draw(surface: Surface, field: str, ax: Axes3D, scale: Scale, eye: tuple[flo
     _name(ax, surface, field, scale)
 
 
-def _relief(ax: Axes3D, mesh: tuple[Array, Array, Array], norm: Normalize) -> None:
+def _relief(ax: Axes3D, mesh: tuple[Array, Array, Array], colours: dict[str, Any]) -> None:
     # Every grid point is drawn up to 150 a side; beyond that the squares are smaller than a printed dot.
     stride = max(1, max(mesh[2].shape) // 150)
     ax.plot_surface(
         *mesh,
         rstride=stride,
         cstride=stride,
-        cmap=colormaps[mpl.rcParams["image.cmap"]],
-        norm=norm,
         edgecolor=(0.0, 0.0, 0.0, 0.18),
         linewidth=0.15,
         antialiased=True,
         shade=False,
+        **colours,
     )
-
-
-def _floor_lines(
-    ax: Axes3D, mesh: tuple[Array, Array, Array], scale: Scale, floor: float, norm: Normalize
-) -> None:
-    positions = scale.forward(scale.lines())
-    if len(positions):
-        cmap = colormaps[mpl.rcParams["image.cmap"]]
-        ax.contour(*mesh, positions, zdir="z", offset=floor, cmap=cmap, norm=norm, linewidths=0.8)
 
 
 def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:

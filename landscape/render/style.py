@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from landscape.errors import LandscapeError, did_you_mean
 
 ONE_COLUMN = 3.4
 """Inches: fits one column of the common two-column journals and conferences (3.25 to 3.5)."""
@@ -103,6 +105,31 @@ def dark() -> dict[str, Any]:
             "axes.prop_cycle": cycler(color=["#56B4E9", "#E69F00", "#2FC5A0", "#E59BC4", "#F0E442", "#FFFFFF"]),
         }
     )
+
+
+STYLES: dict[str, Callable[[], dict[str, Any]]] = {"paper": paper, "talk": talk, "dark": dark}
+"""Name -> function that returns an rcParams dictionary."""
+
+
+def get(name: str) -> dict[str, Any]:
+    """The look of a name.
+
+    Args:
+        name: ``"paper"``, ``"talk"`` or ``"dark"``.
+
+    Returns:
+        An rcParams dictionary.
+
+    Raises:
+        LandscapeError: If there is no such look.
+
+    Example:
+        >>> get("talk")["font.size"] > get("paper")["font.size"]
+        True
+    """
+    if name not in STYLES:
+        raise LandscapeError(f"there is no style '{name}'", where="style", mend=did_you_mean(str(name), STYLES))
+    return STYLES[name]()
 
 
 def pale(name: str, white: float = 0.45) -> Colormap:

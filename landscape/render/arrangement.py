@@ -1,0 +1,101 @@
+"""Where the cells of a composed figure go, and how large they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from landscape.render.contours import plane_axes
+from landscape.render.labels import equal_axes
+from landscape.render.panels import Cell
+from landscape.render.sharing import Place
+
+# Inches at 8-point type: a map with its labels and numbers is not legible below.
+_NARROWEST = 2.05
+# Inches at 8-point type: name and numbers of the y axis; a colour bar with its own; those of the x axis.
+LEFT, BAR, BELOW = 0.5, 0.62, 0.2
+# Of their width, heights of curves and of reliefs.
+_CURVES, _RELIEF = 0.68, 0.92
+# Inches at 8-point type: higher curves tell no more.
+_TALLEST_CURVES = 2.3
+
+
+def arrange(counts: Sequence[int], columns: int) -> list[Place]:
+    """Place the cells of panels in rows, from the left; a panel that fits into a row is not broken.
+
+    Args:
+        counts: How many cells each panel has.
+        columns: How many there are in a row.
+
+    Returns:
+        Row and column of each cell, panel by panel.
+
+    Example:
+        >>> arrange([1, 2, 3], 3)
+        [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+        >>> arrange([2, 2], 3)
+        [(0, 0), (0, 1), (1, 0), (1, 1)]
+    """
+    places: list[Place] = []
+    row, column = 0, 0
+    for count in counts:
+        if column and column + count > columns:
+            row, column = row + 1, 0
+        for _ in range(count):
+            if column == columns:
+                row, column = row + 1, 0
+            places.append((row, column))
+            column += 1
+    return places
+
+
+def best_columns(counts: Sequence[int], width: float, k: float) -> int:
+    """The number of columns with the fewest rows, and of these the one with the fewest empty places.
+
+    Args:
+        counts: How many cells each panel has.
+        width: Inches of the figure.
+        k: Type size in units of 8 points.
+
+    Returns:
+        At least 1.
+    """
+    most = max(1, min(sum(counts), int(width / (_NARROWEST * k))))
+
+    def cost(columns: int) -> tuple[int, int]:
+        rows = arrange(counts, columns)[-1][0] + 1
+        return rows, rows * columns
+
+    return min(range(1, most + 1), key=cost)
+
+
+def row_heights(
+    cells: Sequence[Cell], places: Sequence[Place], width: float, k: float, bars: int
+) -> tuple[float, list[float]]:
+    """How wide the axes are, and how high those of each row, without the words around them.
+
+    Args:
+        cells: All cells.
+        places: Where they are.
+        width: Inches of the figure.
+        k: Type size in units of 8 points.
+        bars: How many columns have a colour bar.
+
+    Returns:
+        Inches; of each row the highest.
+    """
+    columns = max(column for _, column in places) + 1
+    inner = max(0.8, (width - k * (BAR * bars + LEFT * columns)) / columns)
+    heights = [0.0] * (places[-1][0] + 1)
+    for cell, (row, _) in zip(cells, places, strict=True):
+        heights[row] = max(heights[row], _height(cell, inner, k))
+    return inner, heights
+
+
+def _height(cell: Cell, inner: float, k: float) -> float:
+    if cell.kind == "curves":
+        return max(1.1, min(_CURVES * inner, _TALLEST_CURVES * k))
+    if cell.kind == "relief":
+        return _RELIEF * (inner + 0.5 * LEFT * k)
+    x, y = plane_axes(cell.surface)
+    ratio = float((y[-1] - y[0]) / (x[-1] - x[0])) if equal_axes(cell.surface.meta) else 0.9
+    return inner * min(max(ratio, 0.5), 1.4)
