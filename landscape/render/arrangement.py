@@ -11,8 +11,8 @@ from landscape.render.sharing import Place
 
 # Inches at 8-point type: a map with its labels and numbers is not legible below.
 _NARROWEST = 2.05
-# Inches at 8-point type: name and numbers of the y axis; a colour bar with its own; those of the x axis.
-LEFT, BAR, BELOW = 0.5, 0.62, 0.2
+# Inches at 8-point type: name and numbers of the y axis; a colour bar with its own.
+LEFT, BAR = 0.5, 0.62
 # Of their width, heights of curves and of reliefs.
 _CURVES, _RELIEF = 0.68, 0.92
 # Inches at 8-point type: higher curves tell no more.
@@ -68,27 +68,37 @@ def best_columns(counts: Sequence[int], width: float, k: float) -> int:
     return min(range(1, most + 1), key=cost)
 
 
-def row_heights(
-    cells: Sequence[Cell], places: Sequence[Place], width: float, k: float, bars: int
-) -> tuple[float, list[float]]:
-    """How wide the axes are, and how high those of each row, without the words around them.
+def inner_width(columns: int, width: float, k: float, bars: int) -> float:
+    """About how wide the axes are, without the words around them.
 
     Args:
-        cells: All cells.
-        places: Where they are.
+        columns: How many there are in a row.
         width: Inches of the figure.
         k: Type size in units of 8 points.
         bars: How many columns have a colour bar.
 
     Returns:
+        Inches.
+    """
+    return max(0.8, (width - k * (BAR * bars + LEFT * columns)) / columns)
+
+
+def row_heights(cells: Sequence[Cell], places: Sequence[Place], inner: Sequence[float], k: float) -> list[float]:
+    """How high the axes of each row are to be.
+
+    Args:
+        cells: All cells.
+        places: Where they are.
+        inner: How wide the axes of each are, inches.
+        k: Type size in units of 8 points.
+
+    Returns:
         Inches; of each row the highest.
     """
-    columns = max(column for _, column in places) + 1
-    inner = max(0.8, (width - k * (BAR * bars + LEFT * columns)) / columns)
     heights = [0.0] * (places[-1][0] + 1)
-    for cell, (row, _) in zip(cells, places, strict=True):
-        heights[row] = max(heights[row], _height(cell, inner, k))
-    return inner, heights
+    for cell, (row, _), wide in zip(cells, places, inner, strict=True):
+        heights[row] = max(heights[row], _height(cell, wide, k))
+    return heights
 
 
 def _height(cell: Cell, inner: float, k: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -12,18 +14,22 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.errors import LandscapeError
 from landscape.render import style as looks
-from landscape.render.arrangement import BAR, BELOW, LEFT, arrange, best_columns, row_heights
+from landscape.render.arrangement import LEFT, arrange, best_columns, inner_width, row_heights
 from landscape.render.contours import draw_plane
+from landscape.render.foot import Said, provenance
 from landscape.render.heads import Head, put_heads
-from landscape.render.labels import DOT, caption_parts, drawn, field_name, fit_lines, parts, put_foot
+from landscape.render.labels import caption_parts, drawn, field_name, fit_lines, parts, put_foot
 from landscape.render.overlay import overlay, run_colours
 from landscape.render.panels import Cell, Panel, cells_of, letter
 from landscape.render.relief import draw_relief
-from landscape.render.sharing import Group, Place, beside, groups_of, name_once, put_bar, share_limits
+from landscape.render.sharing import Group, Place, beside, groups_of, name_map, name_once, put_bar, share_limits
 from landscape.render.style import Sheet, pale
 from landscape.render.trajectories import draw_way, the_path
 from landscape.render.truth import short_verdict, verdict
 from landscape.render.widths import inches_of, length
+
+# Fits of the height to the width after which the sizes of all pictures in the tests stand still.
+_FITS = 2
 
 
 def compose(
@@ -77,17 +83,28 @@ def compose(
     figure = _Figure(panels, [cell for cells in own for cell in cells], places, inches, k, share)
     sheet = Sheet(inches, figure.height if height is None else height, rc)
     with sheet.styled():
-        words = figure.fill(sheet)
-        foot = figure.foot(caption)
-        put_foot(sheet, foot)
-        if height is None:
-            sheet.set_size_inches(inches, figure.height + words + _foot_height(foot, inches))
+        figure.draw(sheet)
+        put_foot(sheet, figure.foot(caption))
+        with _roomy(f"{inches:g} x {'any height' if height is None else f'{height:g}'} inches"):
+            # How long words may be is known once the axes have their width.
+            figure.fit(sheet, height is None)
+            figure.write(sheet)
+            figure.fit(sheet, height is None)
+        sheet.set_layout_engine("none")
     return sheet
 
 
-def _foot_height(text: str, width: float) -> float:
-    size = float(mpl.rcParams["figure.labelsize"])
-    return 1.3 * size / 72 * (fit_lines(text, width, size).count("\n") + 1) + 0.1 if text else 0.0
+@contextmanager
+def _roomy(size: str) -> Iterator[None]:
+    """Turn the layout's warning that no room is left for the axes into an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        try:
+            yield
+        except UserWarning:
+            raise LandscapeError(
+                "the words leave no room for the panels", where="compose", got=size, mend="make the figure larger"
+            ) from None
 
 
 class _Figure:
@@ -102,39 +119,91 @@ class _Figure:
         k: float,
         share: bool,
     ) -> None:
-        self.panels, self.cells, self.places, self.k, self.share = panels, cells, places, k, share
-        self.groups = groups_of(cells, share)
+        self.panels, self.cells, self.places, self.k = panels, cells, places, k
+        self.groups = groups_of(self.cells, share)
         self.bars = {id(group): stand for group in self.groups if (stand := self._stand(group))}
-        barred = {places[stand[0]][1] for stand in self.bars.values()}
-        self.inner, self.rows = row_heights(cells, places, width, k, len(barred))
         self.columns = max(column for _, column in places) + 1
-        self.height = sum(self.rows) + 0.12 * len(self.rows)
+        barred = {places[stand[0]][1] for stand in self.bars.values()}
+        self.inner = inner_width(self.columns, width, k, len(barred))
+        self.rows = row_heights(self.cells, places, [self.inner] * len(self.cells), k)
+        # Ample for the words: a page without room for them cannot be laid out, and the rest is cut off again.
+        self.height = sum(self.rows) + (1.3 * len(self.rows) + 1.0) * k
 
     def _stand(self, group: Group) -> list[int]:
         """The maps of a group that its bar stands beside; reliefs have their heights to be read by."""
         maps = [i for i in group.cells if self.cells[i].kind in ("map", "path")]
         return [maps[i] for i in beside([self.places[i] for i in maps])] if maps else []
 
-    def fill(self, sheet: Sheet) -> float:
-        """Draw everything; returns the inches that words above and below the axes take."""
-        grid = sheet.add_gridspec(len(self.rows), self.columns, height_ratios=self.rows)
-        axes = [
-            sheet.add_subplot(grid[row, column], projection="3d" if cell.kind == "relief" else None)
+    def draw(self, sheet: Sheet) -> None:
+        """Draw everything but what stands above the axes."""
+        side, (width, height) = self.k * LEFT, sheet.get_size_inches()
+        shares = {
+            "left": side / width,
+            "right": min(1.0, self.columns * (side + self.inner) / width),
+            "bottom": max(0.0, 1 - sum(self.rows) / height),
+            "top": 1.0,
+        }
+        gaps = {"wspace": side / self.inner, "hspace": 0.0}
+        self.grid = sheet.add_gridspec(len(self.rows), self.columns, height_ratios=self.rows, **shares, **gaps)
+        self.axes = [
+            sheet.add_subplot(self.grid[row, column], projection="3d" if cell.kind == "relief" else None)
             for cell, (row, column) in zip(self.cells, self.places, strict=True)
         ]
-        legends = self._draw(axes)
-        barred = [axes[stand[-1]] for stand in self.bars.values()]
-        name_once(dict(zip(self.places, axes, strict=True)), barred)
+        # Ticks and numbers on lines are fitted to these shares; the layout would add the gaps to its own.
+        self.grid.update(wspace=None, hspace=None)
+        self.legends = self._draw(self.axes)
+        barred = [self.axes[i] for stand in self.bars.values() for i in stand]
+        name_once(dict(zip(self.places, self.axes, strict=True)), barred)
         for group in self.groups:
             if stand := self.bars.get(id(group)):
-                put_bar([axes[i] for i in stand], group, self.k)
-        heads = [self._head(i, legend) for i, legend in enumerate(legends)]
-        words = 0.0
+                put_bar([self.axes[i] for i in stand], group, self.k)
+
+    def write(self, sheet: Sheet) -> None:
+        """Write what stands above the axes, and fit the names of their axes to the room that they have."""
+        width, height = (float(length) for length in sheet.get_size_inches())
+        boxes = [
+            (box.x0 * width, box.x1 * width, box.height * height)
+            for box in (ax.get_position() for ax in self.axes)
+        ]
+        for ax, cell, (left, right, high) in zip(self.axes, self.cells, boxes, strict=True):
+            if cell.kind in ("map", "path"):
+                name_map(ax, cell.surface.meta, right - left, high)
         for row in range(len(self.rows)):
             here = [i for i, place in enumerate(self.places) if place[0] == row]
-            words += put_heads([(axes[i], heads[i]) for i in here]) / 72
-            words += max(_below(axes[i]) for i in here)
-        return words
+            heads = [self._head(i, boxes[i][1] - boxes[i][0], self._reach(i, boxes, width)) for i in here]
+            put_heads([(self.axes[i], head) for i, head in zip(here, heads, strict=True)])
+
+    def _reach(self, i: int, boxes: Sequence[tuple[float, float, float]], width: float) -> float:
+        """Inches from the left of a cell to the right of the last one of its panel in the same row."""
+        row = [
+            j
+            for j, cell in enumerate(self.cells)
+            if cell.panel == self.cells[i].panel and self.places[j][0] == self.places[i][0]
+        ]
+        at_the_edge = self.places[row[-1]][1] == self.columns - 1
+        return (width if at_the_edge else boxes[row[-1]][1]) - boxes[i][0]
+
+    def fit(self, sheet: Sheet, free: bool) -> None:
+        """Lay the figure out; where its height is free, as high as its axes want at the width that words leave."""
+        equal = [ax for ax in self.axes if ax.name != "3d" and ax.get_aspect() != "auto"]
+        # Words are measured on axes that fill their place; equal units would move them within it.
+        for ax in equal:
+            ax.set_aspect("auto")
+        for _ in range(_FITS if free else 1):
+            sheet.lay_out(passes=1)
+            width, height = sheet.get_size_inches()
+            boxes = [ax.get_position(original=True) for ax in self.axes]
+            has = [0.0] * len(self.rows)
+            for box, (row, _) in zip(boxes, self.places, strict=True):
+                has[row] = height * float(box.height)
+            if free:
+                wants = row_heights(self.cells, self.places, [width * float(box.width) for box in boxes], self.k)
+                self.grid.set_height_ratios(wants)
+                sheet.set_size_inches(width, height + sum(wants) - sum(has))
+        sheet.lay_out(passes=1)
+        for ax in equal:
+            ax.set_aspect("equal")
+            ax.apply_aspect()
 
     def _draw(self, axes: Sequence[Axes]) -> list[list[Artist]]:
         """Draw all cells, and return what their legends say that no legend before has said."""
@@ -153,23 +222,16 @@ class _Figure:
             said |= set(new)
         return legends
 
-    def _head(self, i: int, legend: list[Artist]) -> Head:
+    def _head(self, i: int, width: float, reach: float) -> Head:
         cell, panel = self.cells[i], self.panels[self.cells[i].panel]
         first = i == 0 or self.cells[i - 1].panel != cell.panel
-        row, column = self.places[i]
-        reach = sum(
-            other.panel == cell.panel and place[0] == row
-            for other, place in zip(self.cells, self.places, strict=True)
-        )
-        each = self.inner + self.k * LEFT
-        last = column + reach == self.columns
         return Head(
             heading=self._heading(panel, cell.panel) if first else "",
-            reach=reach * each - self.k * LEFT + (self.k * BAR if last and self.bars else 0.0),
+            reach=reach,
             title=self._title(cell, panel),
-            notes=self._notes(cell),
-            legend=legend,
-            width=self.inner,
+            notes=_notes(cell, width),
+            legend=self.legends[i],
+            width=width,
         )
 
     def _heading(self, panel: Panel, index: int) -> str:
@@ -185,17 +247,6 @@ class _Figure:
         said = [cell.run] if len(panel.surfaces) > 1 else []
         return ", ".join([*said, *([field_name(cell.field)] if len(planes) > 1 else [])])
 
-    def _notes(self, cell: Cell) -> str:
-        """The verdict about a path, in short form where the whole takes more than two lines."""
-        if cell.kind != "path":
-            return ""
-        path, meta = the_path(cell.surface), cell.surface.meta
-        whole = verdict(path, meta)
-        size = float(mpl.rcParams["legend.fontsize"])
-        long = fit_lines(whole, self.inner, size).count("\n") > 1
-        said = short_verdict(path, meta) if long else whole
-        return said[:1].upper() + said[1:]
-
     def foot(self, caption: str | None) -> str:
         """The words at the foot: those given, then what the slices say of themselves."""
         if caption == "":
@@ -203,22 +254,25 @@ class _Figure:
         return "\n".join(part for part in (caption, self._provenance()) if part)
 
     def _provenance(self) -> str:
-        """What all slices have in common on one line, then what each has to itself, under the name of its run."""
-        said: list[tuple[str, list[str]]] = []
+        said: list[Said] = []
         for cell in self.cells:
             for run, surface in cell.surfaces.items():
                 meta: dict[str, Any] = drawn(surface.meta, cell.field)
                 if meta.get("splits"):
                     meta["splits"] = [parts(field)[0] for field in cell.fields[run]]
-                said.append((run, caption_parts(meta)))
-        shared = [part for part in said[0][1] if all(part in own for _, own in said)]
-        lines: dict[str, list[str]] = {}
-        for run, own in said:
-            rest = DOT.join(part for part in own if part not in shared)
-            if rest and run not in lines.setdefault(rest, []):
-                lines[rest].append(run)
-        each = [f"{', '.join(runs)}: {line}" for line, runs in lines.items()]
-        return "\n".join(line for line in (DOT.join(shared), *each) if line)
+                said.append(Said(letter(cell.panel), run, caption_parts(meta)))
+        return provenance(said)
+
+
+def _notes(cell: Cell, width: float) -> str:
+    """The verdict about a path, in short form where the whole takes more than two lines."""
+    if cell.kind != "path":
+        return ""
+    path, meta = the_path(cell.surface), cell.surface.meta
+    whole = verdict(path, meta)
+    size = float(mpl.rcParams["legend.fontsize"])
+    said = short_verdict(path, meta) if fit_lines(whole, width, size).count("\n") > 1 else whole
+    return said[:1].upper() + said[1:]
 
 
 def _draw_cell(ax: Axes, cell: Cell, group: Group, colours: dict[str, str]) -> list[Artist]:
@@ -236,12 +290,3 @@ def _draw_cell(ax: Axes, cell: Cell, group: Group, colours: dict[str, str]) -> l
         way = the_path(cell.surface)
         return draw_way(cell.surface, way, cell.field, ax, scale=group.scale, colorbar=False)
     return draw_plane(cell.surface, cell.field, ax, scale=group.scale, cmap=cmap, colorbar=False)
-
-
-def _below(ax: Axes) -> float:
-    """Inches that numbers and name of the x axis take."""
-    size = float(mpl.rcParams["font.size"])
-    label = ax.get_xlabel()
-    if ax.name == "3d" or not label:
-        return 0.1 * size / 8
-    return BELOW * size / 8 + 1.2 * size / 72 * (label.count("\n") + 1)

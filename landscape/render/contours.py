@@ -87,7 +87,9 @@ def contour(
     if ax is not None:
         legend_above(ax, draw_plane(surface, name, ax, scale=scale, colorbar=colorbar, centre=centre))
         return page(ax)
-    sheet = Sheet(ONE_COLUMN, map_height(surface, ONE_COLUMN), rc)
+    # A row of the legend is an eighth of an inch high.
+    height = map_height(surface, ONE_COLUMN) + 0.13 * len(gaps(surface, name))
+    sheet = Sheet.grown(ONE_COLUMN, height, rc)
     with sheet.styled():
         ax = sheet.add_subplot()
         legend_above(ax, draw_plane(surface, name, ax, scale=scale, colorbar=colorbar, centre=centre))

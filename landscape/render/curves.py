@@ -75,7 +75,7 @@ def curve(
         name_axes(ax, surface.meta, flat=False)
         return page(ax)
     height = 1.0 + 1.5 * len(panels) + (0.0 if surface.repeat is None else STATISTICS)
-    sheet = Sheet(ONE_COLUMN, height, rc)
+    sheet = Sheet.grown(ONE_COLUMN, height, rc)
     with sheet.styled():
         stack(surface, panels, sheet)
         if surface.repeat is None:

@@ -45,7 +45,10 @@ class _Above(Annotation):
     """Words above axes for which the layout keeps height but no width: they may extend over a neighbour."""
 
     def get_tightbbox(self, renderer: Any = None) -> Bbox:
-        box, under = super().get_tightbbox(renderer), self.axes.bbox
+        box = super().get_tightbbox(renderer)
+        if box is None or self.axes is None:
+            return Bbox.null()
+        under = self.axes.bbox
         return Bbox([[under.x0, box.y0], [under.x1, box.y1]])
 
 
@@ -58,8 +61,8 @@ def put_heads(row: Sequence[tuple[Axes, Head]]) -> float:
     Returns:
         About how high the highest is, in points.
     """
-    sizes = {key: _size(key) for key in ("legend.fontsize", "axes.titlesize", "figure.titlesize")}
-    small, middle, large = sizes.values()
+    sizes = [mpl.rcParams[key] for key in ("legend.fontsize", "axes.titlesize", "figure.titlesize")]
+    small, middle, large = (float(FontProperties(size=size).get_size_in_points()) for size in sizes)
     offsets = []
     for ax, head in row:
         height = legend_above(ax, head.legend, head.width)
@@ -72,22 +75,24 @@ def put_heads(row: Sequence[tuple[Axes, Head]]) -> float:
     return level + max(used)
 
 
-def _size(key: str) -> float:
-    return float(FontProperties(size=mpl.rcParams[key]).get_size_in_points())
-
-
 def _write(ax: Axes, text: str, size: float, height: float, **look: Any) -> float:
     """Write a text so many points above the axes; returns the points that it takes."""
     if not text:
         return 0.0
-    # A third of a line lies between words and what is below them.
-    place = {"xytext": (0, height + 0.3 * size), "textcoords": "offset points", "va": "bottom", "ha": "left"}
+    # Descenders and the space below them take half a line below the base line of the last line.
+    place: dict[str, Any] = {
+        "xytext": (0, height + 0.5 * size),
+        "textcoords": "offset points",
+        "va": "baseline",
+        "ha": "left",
+    }
     ax.add_artist(
         _Above(
             text,
             (0.0, 1.0),
             xycoords="axes fraction",
             annotation_clip=False,
+            clip_on=False,
             fontsize=size,
             linespacing=_LINE,
             **place,

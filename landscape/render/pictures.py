@@ -95,7 +95,7 @@ def _curve(surface: Surface, field: str | None, view: str, rc: Mapping[str, Any]
 def _both(surface: Surface, field: str | None, rc: Mapping[str, Any] | None) -> Figure:
     """Map and relief side by side."""
     name = plane_field(surface, field)
-    sheet = Sheet(TWO_COLUMNS, max(0.85 * ONE_COLUMN, map_height(surface, ONE_COLUMN)), rc)
+    sheet = Sheet.grown(TWO_COLUMNS, max(0.85 * ONE_COLUMN, map_height(surface, ONE_COLUMN)), rc)
     with sheet.styled():
         left, right = sheet.subfigures(1, 2, squeeze=False)[0]
         contour(surface, name, ax=left.add_subplot())

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.errors import LandscapeError
@@ -19,13 +21,15 @@ from landscape.render.contours import colour_scale, lines_within, plane_axes, pl
 from landscape.render.gaps import gaps, known
 from landscape.render.labels import axis_label, drawn, field_label, fit_label, page, put_caption, shown
 from landscape.render.scale import Array, Scale, bands
-from landscape.render.style import ONE_COLUMN, Sheet
+from landscape.render.style import ONE_COLUMN, Sheet, is_dark, pale
 
 if TYPE_CHECKING:
     from landscape.surface.values import Surface
 
 # Inches: longer names of the slanting axes are broken, or they would run into the height's name and the caption.
 _LABEL = 1.5
+# In units of the type size: the names at the right and below, which stand beyond the axes.
+_RIGHT, _BELOW = 3.0, 0.6
 # Degrees: high enough to see into a valley, turned so that neither axis is foreshortened to a line.
 EYE = (32.0, -58.0)
 # Depth of the floor below the lowest point, in shares of the relief's height: the valley stays visible.
@@ -75,7 +79,7 @@ def surface3d(
             raise LandscapeError("these axes are not 3-D", mend='make them with projection="3d"')
         draw_relief(surface, name, ax, scale, eye=(elev, azim))
         return page(ax)
-    sheet = Sheet(ONE_COLUMN, 0.95 * ONE_COLUMN, rc)
+    sheet = Sheet.grown(ONE_COLUMN, 0.95 * ONE_COLUMN, rc)
     with sheet.styled():
         draw_relief(surface, name, sheet.add_subplot(projection="3d"), scale, eye=(elev, azim))
         put_caption(sheet, drawn(surface.meta, name))
@@ -112,6 +116,9 @@ def draw_relief(
         _relief(ax, (across, along, np.minimum(heights, top)), colours)
         positions = scale.forward(lines_within(scale, heights))
         if len(positions):
+            if is_dark():
+                # The dark end of the colours would not be seen on the ground.
+                colours["cmap"] = pale(mpl.rcParams["image.cmap"])
             ax.contour(across, along, heights, positions, zdir="z", offset=floor, linewidths=0.8, **colours)
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
@@ -143,17 +150,22 @@ def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
     x, y = plane_axes(surface)
     ax.set_xticks(_inner_ticks(x))
     ax.set_yticks(_inner_ticks(y))
-    ax.tick_params(pad=-2, labelsize=0.8 * size)
+    # Pads are in points and suit 8-point type; larger type needs what it is larger by besides.
+    k, more = size / 8.0, size - 8.0
+    ax.tick_params(pad=-2 * k, labelsize=0.8 * size)
     small = 0.85 * size
     look: dict[str, Any] = {"fontsize": small, "linespacing": 1.1}
-    ax.set_xlabel(fit_label(axis_label(surface.meta, 0, short=True), _LABEL, small), labelpad=-3, **look)
-    ax.set_ylabel(fit_label(axis_label(surface.meta, 1, short=True), _LABEL, small), labelpad=-3, **look)
+    across, along = (fit_label(axis_label(surface.meta, i, short=True), k * _LABEL, small) for i in (0, 1))
+    ax.set_xlabel(across, labelpad=2 * more - 3, **look)
+    ax.set_ylabel(along, labelpad=2 * more - 3, **look)
     label = field_label(field, surface.meta, log=scale.log) + (", constant" if scale.flat else "")
     # Tick labels are centred on their place: the longer they are, the further out they and the name must be.
     longest = max(map(len, scale.names(ticks)), default=0)
-    ax.tick_params(axis="z", pad=0.9 * longest - 2.5)
-    ax.set_zlabel(fit_label(label, 2.2, small), labelpad=0.45 * (longest - 2) ** 2 - 5, **look)
+    ax.tick_params(axis="z", pad=k * (0.9 * longest - 2.5))
+    pad = k * (0.45 * (longest - 2) ** 2) + 1.8 * more - 5
+    ax.set_zlabel(fit_label(label, 2.2 * k, small), labelpad=pad, **look)
     ax.set_box_aspect((1, 1, 0.8), zoom=0.9 if longest < 6 else 0.82)
+    ax.add_artist(_Room(_RIGHT * size / 72, _BELOW * size / 72))
     notes = [f"{gap.label} (not drawn)" for gap in gaps(surface, field)]
     if notes:
         ax.text2D(0.0, 1.0, "\n".join(notes), transform=ax.transAxes, fontsize=0.8 * size, va="top")
@@ -165,3 +177,21 @@ def _inner_ticks(coordinates: Array) -> Array:
     ticks = np.asarray(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high))
     margin = 0.08 * (high - low)
     return ticks[(ticks > low + margin) & (ticks < high - margin)]
+
+
+class _Room(Artist):
+    """Nothing, at the right of a relief and below: the layout does not see that names of its axes stand there."""
+
+    def __init__(self, right: float, below: float) -> None:
+        super().__init__()
+        self._right, self._below = right, below
+
+    def draw(self, renderer: Any) -> None:
+        """Draw nothing."""
+
+    def get_tightbbox(self, renderer: Any = None) -> Bbox:
+        """The axes, larger by so many inches."""
+        if not isinstance(self.axes, Axes):
+            return Bbox.null()
+        box, dpi = self.axes.bbox, page(self.axes).dpi
+        return Bbox.from_extents(box.x0, box.y0 - self._below * dpi, box.x1 + self._right * dpi, box.y1)

@@ -123,7 +123,7 @@ def repeats_map(surface: Surface, field: str | None, view: str, rc: Mapping[str,
     name, middle = pick(surface, field), median_of(surface)
     wide = view == "both"
     height = 0.95 * ONE_COLUMN if view == "3d" else map_height(middle, ONE_COLUMN)
-    sheet = Sheet(TWO_COLUMNS if wide else ONE_COLUMN, height + STATISTICS, rc)
+    sheet = Sheet.grown(TWO_COLUMNS if wide else ONE_COLUMN, height + STATISTICS, rc)
     with sheet.styled():
         if view == "3d":
             surface3d(middle, name, ax=sheet.add_subplot(projection="3d"))

@@ -13,15 +13,27 @@ from matplotlib.transforms import Bbox
 
 from landscape.render.contours import colour_bar
 from landscape.render.curves import wants_log_axis
-from landscape.render.labels import field_label, inches, is_share, page, parts, unit, with_notes
+from landscape.render.labels import (
+    axis_label,
+    field_label,
+    fit_label,
+    inches,
+    is_share,
+    page,
+    parts,
+    points,
+    unit,
+    with_notes,
+)
 from landscape.render.panels import Cell
 from landscape.render.scale import Scale, choose
 
 Place = tuple[int, int]
 """Row and column, from the top left."""
 
-# Between a map and its bar, and the width of the bar, in inches at 8-point type.
-_BAR_GAP, _BAR = 0.06, 0.1
+# Between a map and its bar, and the width of the bar, in inches at 8-point type. A bar beside several maps stands
+# clear of the numbers at their lower right corners.
+_BAR_GAP, _FAR_GAP, _BAR = 0.06, 0.14, 0.1
 
 
 @dataclass(frozen=True)
@@ -140,7 +152,8 @@ class _Beside(Axes):
             ax.apply_aspect()
         boxes = [ax.get_position() for ax in self._others]
         width = float(page(self).get_size_inches()[0])
-        left = max(box.x1 for box in boxes) + self._k * _BAR_GAP / width
+        gap = _BAR_GAP if len(boxes) == 1 else _FAR_GAP
+        left = max(box.x1 for box in boxes) + self._k * gap / width
         low, high = min(box.y0 for box in boxes), max(box.y1 for box in boxes)
         return Bbox([[left, low], [left + self._k * _BAR / width, high]])
 
@@ -166,6 +179,24 @@ def name_once(axes: Mapping[Place, Axes], barred: Sequence[Axes]) -> None:
         if below in flat and own.same_x(said[below]):
             ax.set_xlabel("")
             ax.tick_params(axis="x", which="both", labelbottom=False)
+
+
+def name_map(ax: Axes, meta: Mapping[str, Any], width: float, height: float) -> None:
+    """Fit the names of the axes of a map to its size: in two lines, without their notes where these take more.
+
+    Args:
+        ax: The map; a name that was left out stays so.
+        meta: Of its slice.
+        width: Inches.
+        height: Inches.
+    """
+    for index, (axis, room) in enumerate(((ax.xaxis, width), (ax.yaxis, height))):
+        if axis.get_label_text():
+            size = points(axis.label)
+            whole, short = (
+                fit_label(axis_label(meta, index, short=brief), max(room, 1.2), size) for brief in (False, True)
+            )
+            axis.set_label_text(short if whole.count("\n") > 1 else whole)
 
 
 class _Said:

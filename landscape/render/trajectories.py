@@ -70,7 +70,7 @@ def trajectory(
         _fill(surface, path, name, fig, scaling)
         return root(fig)
     height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS))
-    sheet = Sheet(TWO_COLUMNS, height, rc)
+    sheet = Sheet.grown(TWO_COLUMNS, height, rc)
     with sheet.styled():
         _fill(surface, path, name, sheet, scaling)
         put_caption(sheet, drawn(surface.meta, name))
