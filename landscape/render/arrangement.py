@@ -9,8 +9,8 @@ from landscape.render.labels import equal_axes
 from landscape.render.panels import Cell
 from landscape.render.sharing import Place
 
-# Inches at 8-point type: a map with its labels and numbers is not legible below.
-_NARROWEST = 2.05
+# Inches at 8-point type: a map with its labels and numbers, without a bar, is not legible below.
+_NARROWEST = 1.95
 # Inches at 8-point type: name and numbers of the y axis; a colour bar with its own.
 LEFT, BAR = 0.5, 0.62
 # Of their width, heights of curves and of reliefs.
@@ -48,18 +48,19 @@ def arrange(counts: Sequence[int], columns: int) -> list[Place]:
     return places
 
 
-def best_columns(counts: Sequence[int], width: float, k: float) -> int:
+def best_columns(counts: Sequence[int], width: float, k: float, bars: int = 0) -> int:
     """The number of columns with the fewest rows, and of these the one with the fewest empty places.
 
     Args:
         counts: How many cells each panel has.
         width: Inches of the figure.
         k: Type size in units of 8 points.
+        bars: How many colour bars there are.
 
     Returns:
         At least 1.
     """
-    most = max(1, min(sum(counts), int(width / (_NARROWEST * k))))
+    most = max(1, min(sum(counts), int((width / k - bars * BAR) / _NARROWEST)))
 
     def cost(columns: int) -> tuple[int, int]:
         rows = arrange(counts, columns)[-1][0] + 1

@@ -19,7 +19,7 @@ from landscape.render.contours import draw_plane
 from landscape.render.foot import Said, provenance
 from landscape.render.heads import Head, put_heads
 from landscape.render.labels import caption_parts, drawn, field_name, fit_lines, parts, put_foot
-from landscape.render.overlay import overlay, run_colours
+from landscape.render.overlay import name_curves, overlay, run_colours
 from landscape.render.panels import Cell, Panel, cells_of, letter
 from landscape.render.relief import draw_relief
 from landscape.render.sharing import Group, Place, beside, groups_of, name_map, name_once, put_bar, share_limits
@@ -28,6 +28,8 @@ from landscape.render.trajectories import draw_way, the_path
 from landscape.render.truth import short_verdict, verdict
 from landscape.render.widths import inches_of, length
 
+# Kinds of cells whose values are read from a colour bar; reliefs have their heights.
+_BARRED = ("map", "path")
 # Fits of the height to the width after which the sizes of all pictures in the tests stand still.
 _FITS = 2
 
@@ -79,8 +81,11 @@ def compose(
     counts = [len(cells) for cells in own]
     # All measures of the layout are for the 8-point type of `paper`.
     k = rc["font.size"] / 8.0
-    places = arrange(counts, best_columns(counts, inches, k) if columns is None else columns)
-    figure = _Figure(panels, [cell for cells in own for cell in cells], places, inches, k, share)
+    cells = [cell for panel in own for cell in panel]
+    groups = groups_of(cells, share)
+    bars = sum(any(cells[i].kind in _BARRED for i in group.cells) for group in groups)
+    places = arrange(counts, best_columns(counts, inches, k, bars) if columns is None else columns)
+    figure = _Figure(panels, cells, groups, places, inches, k)
     sheet = Sheet(inches, figure.height if height is None else height, rc)
     with sheet.styled():
         figure.draw(sheet)
@@ -88,7 +93,9 @@ def compose(
         with _roomy(f"{inches:g} x {'any height' if height is None else f'{height:g}'} inches"):
             # How long words may be is known once the axes have their width.
             figure.fit(sheet, height is None)
-            figure.write(sheet)
+            words = figure.write(sheet)
+            if height is None:
+                sheet.set_size_inches(inches, sheet.get_size_inches()[1] + words)
             figure.fit(sheet, height is None)
         sheet.set_layout_engine("none")
     return sheet
@@ -114,13 +121,12 @@ class _Figure:
         self,
         panels: Sequence[Panel],
         cells: Sequence[Cell],
+        groups: Sequence[Group],
         places: Sequence[Place],
         width: float,
         k: float,
-        share: bool,
     ) -> None:
-        self.panels, self.cells, self.places, self.k = panels, cells, places, k
-        self.groups = groups_of(self.cells, share)
+        self.panels, self.cells, self.groups, self.places, self.k = panels, cells, groups, places, k
         self.bars = {id(group): stand for group in self.groups if (stand := self._stand(group))}
         self.columns = max(column for _, column in places) + 1
         barred = {places[stand[0]][1] for stand in self.bars.values()}
@@ -131,7 +137,7 @@ class _Figure:
 
     def _stand(self, group: Group) -> list[int]:
         """The maps of a group that its bar stands beside; reliefs have their heights to be read by."""
-        maps = [i for i in group.cells if self.cells[i].kind in ("map", "path")]
+        maps = [i for i in group.cells if self.cells[i].kind in _BARRED]
         return [maps[i] for i in beside([self.places[i] for i in maps])] if maps else []
 
     def draw(self, sheet: Sheet) -> None:
@@ -158,20 +164,38 @@ class _Figure:
             if stand := self.bars.get(id(group)):
                 put_bar([self.axes[i] for i in stand], group, self.k)
 
-    def write(self, sheet: Sheet) -> None:
-        """Write what stands above the axes, and fit the names of their axes to the room that they have."""
+    def write(self, sheet: Sheet) -> float:
+        """Write what stands above the axes, and fit the names of axes to their room; returns the inches taken."""
         width, height = (float(length) for length in sheet.get_size_inches())
         boxes = [
             (box.x0 * width, box.x1 * width, box.height * height)
             for box in (ax.get_position() for ax in self.axes)
         ]
-        for ax, cell, (left, right, high) in zip(self.axes, self.cells, boxes, strict=True):
-            if cell.kind in ("map", "path"):
+        logs = {i: group.log for group in self.groups for i in group.cells}
+        for i, (left, right, high) in enumerate(boxes):
+            ax, cell = self.axes[i], self.cells[i]
+            left_out = [axis for axis in (ax.xaxis, ax.yaxis) if not axis.get_label_text()]
+            if cell.kind == "curves":
+                name_curves(ax, cell, logs[i], right - left, high)
+            elif cell.kind != "relief":
                 name_map(ax, cell.surface.meta, right - left, high)
+            for axis in left_out:
+                axis.set_label_text("")
+        taken = 0.0
         for row in range(len(self.rows)):
             here = [i for i, place in enumerate(self.places) if place[0] == row]
-            heads = [self._head(i, boxes[i][1] - boxes[i][0], self._reach(i, boxes, width)) for i in here]
-            put_heads([(self.axes[i], head) for i, head in zip(here, heads, strict=True)])
+            heads = [self._head(i, self._room(i, boxes, width), self._reach(i, boxes, width)) for i in here]
+            taken += put_heads([(self.axes[i], head) for i, head in zip(here, heads, strict=True)]) / 72
+        return taken
+
+    def _room(self, i: int, boxes: Sequence[tuple[float, float, float]], width: float) -> float:
+        """Inches from the left of a cell to where its neighbour's numbers begin, or to a bar of several rows."""
+        row, column = self.places[i]
+        if any(i in stand[1:] for stand in self.bars.values()):
+            return boxes[i][1] - boxes[i][0]
+        right = [j for j, place in enumerate(self.places) if place == (row, column + 1)]
+        end = boxes[right[0]][0] - 0.7 * self.k * LEFT if right else width
+        return max(end, boxes[i][1]) - boxes[i][0]
 
     def _reach(self, i: int, boxes: Sequence[tuple[float, float, float]], width: float) -> float:
         """Inches from the left of a cell to the right of the last one of its panel in the same row."""
@@ -243,9 +267,9 @@ class _Figure:
         """The run of a map where the panel has several, and the field where the figure has several."""
         if cell.kind == "curves":
             return ""
-        planes = {c.measure: c.field for c in self.cells if c.kind != "curves"}
+        fields = {c.field for c in self.cells if c.kind != "curves"}
         said = [cell.run] if len(panel.surfaces) > 1 else []
-        return ", ".join([*said, *([field_name(cell.field)] if len(planes) > 1 else [])])
+        return ", ".join([*said, *([field_name(cell.field)] if len(fields) > 1 else [])])
 
     def foot(self, caption: str | None) -> str:
         """The words at the foot: those given, then what the slices say of themselves."""

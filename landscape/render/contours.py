@@ -202,8 +202,9 @@ def paint(
         _lines(ax, (x, y, heights), scale, filled, avoid)
         if colorbar:
             colour_bar(ax, filled, scale, field_label(field, surface.meta, log=scale.log))
-    # A tick label is about half an inch wide, and two of them need a third of an inch in height.
-    for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45, 0.32), strict=True):
+    # At 8-point type a tick label is about half an inch wide, and two of them need a third of an inch in height.
+    k = points(ax.xaxis.label) / 8
+    for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45 * k, 0.32 * k), strict=True):
         axis.set_major_locator(MaxNLocator(min(6, max(2, int(length / each))), steps=[1, 2, 5, 10]))
     name_axes(ax, surface.meta)
     return [*handles, *mark_computed(ax, surface)]

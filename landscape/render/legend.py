@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 
-from landscape.render.labels import page
+from landscape.render.labels import fit, page
 
 
 class _Roof(Legend):
@@ -35,7 +35,7 @@ def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None
     Args:
         ax: The axes.
         handles: Artists with labels; none, no legend.
-        width: Inches for the legend; by default as wide as the axes.
+        width: Inches for the legend, in which longer labels are broken; by default as wide as the axes.
 
     Returns:
         About how high the legend is, in points; 0 without one.
@@ -43,6 +43,10 @@ def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None
     if not handles:
         return 0.0
     labels = [str(handle.get_label()) for handle in handles]
+    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+    if width is not None:
+        # A handle and the space after it take two and a half letters' height.
+        labels = [fit(label, width - 2.5 * size / 72, size) for label in labels]
     columns = _columns(labels, float(ax.bbox.width) / page(ax).dpi if width is None else width)
     ax.legend_ = _Roof(
         ax,
@@ -58,9 +62,10 @@ def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None
         columnspacing=1.2,
         labelspacing=0.3,
     )
-    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+    rows = -(-len(labels) // columns)
+    lines = rows + sum(label.count("\n") for label in labels)
     # A line of text and the space below it; the pad under the legend and as much above.
-    return size * (1.3 * -(-len(labels) // columns) + 0.4)
+    return size * (1.3 * lines + 0.4)
 
 
 def _columns(texts: list[str], width: float) -> int:

@@ -70,7 +70,10 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
         sides |= {str(handle.get_label()): handle for handle in side_handles(surface, list(cell.fields[run]))}
     ax.set_xlim(min(s.x[0] for s in cell.surfaces.values()), max(s.x[-1] for s in cell.surfaces.values()))
     set_scale(ax, cell.field, log)
-    _name(ax, cell, log)
+    name_curves(ax, cell, log, *inches(ax))
+    # A number of the x axis is half an inch wide at 8-point type.
+    ax.locator_params(axis="x", nbins=max(2, min(5, int(inches(ax)[0] / (0.5 * points(ax.xaxis.label) / 8)))))
+    ax.spines[["top", "right"]].set_visible(False)
     return [*runs, *_split_handles(splits), *_centre(ax, cell), *sides.values(), *gaps]
 
 
@@ -96,14 +99,20 @@ def _centre(ax: Axes, cell: Cell) -> list[Artist]:
     return []
 
 
-def _name(ax: Axes, cell: Cell, log: bool) -> None:
-    """Names of both axes; where runs differ in one, all their names."""
-    size, (width, height) = points(ax.xaxis.label), inches(ax)
+def name_curves(ax: Axes, cell: Cell, log: bool, width: float, height: float) -> None:
+    """Fit the names of both axes to their size; where runs differ in one, all their names.
+
+    Args:
+        ax: The axes.
+        cell: What they show.
+        log: Whether the y axis is logarithmic.
+        width: Inches.
+        height: Inches.
+    """
     metas = {run: surface.meta for run, surface in cell.surfaces.items()}
     across = dict.fromkeys(axis_label(meta, 0) for meta in metas.values())
     fields = list(dict.fromkeys(field for drawn in cell.fields.values() for field in drawn))
     along = dict.fromkeys(y_label(fields, meta, log) for meta in metas.values())
-    ax.set_xlabel("\n".join(fit_label(label, max(width, 1.5), size) for label in across))
-    ax.set_ylabel("\n".join(fit_label(label, max(0.85 * height, 1.2), size) for label in along))
-    ax.locator_params(axis="x", nbins=5)
-    ax.spines[["top", "right"]].set_visible(False)
+    for axis, labels, room in ((ax.xaxis, across, width), (ax.yaxis, along, height)):
+        lines = [fit_label(label, max(room, 1.2), points(axis.label)) for label in labels]
+        axis.set_label_text("\n".join(lines))

@@ -19,7 +19,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, lines_within, plane_axes, plane_field
 from landscape.render.gaps import gaps, known
-from landscape.render.labels import axis_label, drawn, field_label, fit_label, page, put_caption, shown
+from landscape.render.labels import axis_label, drawn, field_label, fit_label, inches, page, put_caption, shown
 from landscape.render.scale import Array, Scale, bands
 from landscape.render.style import ONE_COLUMN, Sheet, is_dark, pale
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Inches: longer names of the slanting axes are broken, or they would run into the height's name and the caption.
 _LABEL = 1.5
+# Inches at 8-point type: the width of axes along which the names of a relief fit.
+_NARROW = 2.1
 # In units of the type size: the names at the right and below, which stand beyond the axes.
 _RIGHT, _BELOW = 3.0, 0.6
 # Degrees: high enough to see into a valley, turned so that neither axis is foreshortened to a line.
@@ -153,7 +155,8 @@ def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
     # Pads are in points and suit 8-point type; larger type needs what it is larger by besides.
     k, more = size / 8.0, size - 8.0
     ax.tick_params(pad=-2 * k, labelsize=0.8 * size)
-    small = 0.85 * size
+    # Names longer than their axes would meet: those of narrow reliefs are smaller.
+    small = 0.85 * size * min(1.0, max(0.75, inches(ax)[0] / (_NARROW * k)))
     look: dict[str, Any] = {"fontsize": small, "linespacing": 1.1}
     across, along = (fit_label(axis_label(surface.meta, i, short=True), k * _LABEL, small) for i in (0, 1))
     ax.set_xlabel(across, labelpad=2 * more - 3, **look)
@@ -185,6 +188,8 @@ class _Room(Artist):
     def __init__(self, right: float, below: float) -> None:
         super().__init__()
         self._right, self._below = right, below
+        # What is clipped to the axes is not laid out.
+        self.set_clip_on(False)
 
     def draw(self, renderer: Any) -> None:
         """Draw nothing."""

@@ -185,18 +185,16 @@ def name_map(ax: Axes, meta: Mapping[str, Any], width: float, height: float) -> 
     """Fit the names of the axes of a map to its size: in two lines, without their notes where these take more.
 
     Args:
-        ax: The map; a name that was left out stays so.
+        ax: The map.
         meta: Of its slice.
         width: Inches.
         height: Inches.
     """
     for index, (axis, room) in enumerate(((ax.xaxis, width), (ax.yaxis, height))):
-        if axis.get_label_text():
-            size = points(axis.label)
-            whole, short = (
-                fit_label(axis_label(meta, index, short=brief), max(room, 1.2), size) for brief in (False, True)
-            )
-            axis.set_label_text(short if whole.count("\n") > 1 else whole)
+        room, size = max(room, 1.2), points(axis.label)
+        whole = fit_label(axis_label(meta, index), room, size)
+        short = fit_label(axis_label(meta, index, short=True), room, size)
+        axis.set_label_text(short if whole.count("\n") > 1 else whole)
 
 
 class _Said:

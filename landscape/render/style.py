@@ -26,6 +26,9 @@ TWO_COLUMNS = 7.0
 # Yellow is left out (too light on white) and the order puts the two most unlike colours first.
 _OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 
+# The same in the shades that stand out on dark ground; the pink is lightened to differ from the green there.
+_ON_DARK = ["#56B4E9", "#E69F00", "#009E73", "#F2B8D8", "#D55E00", "#FFFFFF"]
+
 
 def paper() -> dict[str, Any]:
     """The look of a figure in a paper: 8-point type, thin lines, embedded fonts, the same bytes every time.
@@ -105,7 +108,7 @@ def dark() -> dict[str, Any]:
             "axes3d.yaxis.panecolor": ground,
             "axes3d.zaxis.panecolor": ground,
             "grid.color": "#555555",
-            "axes.prop_cycle": cycler(color=["#56B4E9", "#E69F00", "#2FC5A0", "#E59BC4", "#F0E442", "#FFFFFF"]),
+            "axes.prop_cycle": cycler(color=_ON_DARK),
         }
     )
 
