@@ -369,6 +369,12 @@ def test_panels_have_letters_and_titles_and_maps_the_names_of_their_runs() -> No
     assert [letter(i) for i in (0, 25, 26, 52)] == ["a", "z", "aa", "ba"]
 
 
+def test_a_star_is_explained_although_a_line_of_the_same_name_is() -> None:
+    curve, map_ = panels_of(compose([Panel({"a": line()}), Panel({"a": plane()})]))
+    assert "trained weights (step 1800)" in legend(curve)
+    assert legend(map_) == ["trained weights (step 1800)"]
+
+
 def test_neighbours_with_equal_axes_are_labelled_once() -> None:
     left, right = panels_of(compose([Panel(MAPS)]))
     assert left.get_ylabel() == "direction 2 (filter norms)"
@@ -578,6 +584,22 @@ def test_a_composed_figure_has_the_same_bytes_and_leaves_the_session_alone(tmp_p
         two = render.save(compose([Panel(PATHS)]), tmp_path / "two.pdf").read_bytes()
     assert one == two
     assert b"FontFile2" in one
+
+
+def test_the_example_in_the_documentation_runs(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices = {"line.h5": line(), "later-line.h5": line(3.0), "plane.h5": plane(), "later-plane.h5": plane(3.0)}
+    text = (File(__file__).parent.parent / "docs" / "figures.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("landscape.surface.store.read_surface", slices.__getitem__)
+    exec(compile(example, "docs/figures.md", "exec"), {})
+    assert (tmp_path / "figure.pdf").stat().st_size > 10_000
+
+
+def test_the_documentation_names_every_width() -> None:
+    text = (File(__file__).parent.parent / "docs" / "figures.md").read_text()
+    for name in WIDTHS:
+        assert f"`{name.removesuffix('-column') if name != 'one-column' else name}`" in text
 
 
 # --- errors ----------------------------------------------------------------------------------------------

@@ -238,11 +238,12 @@ class _Figure:
                 handles[i] = _draw_cell(axes[i], self.cells[i], group, colours)
             if self.cells[group.cells[0]].kind == "curves":
                 share_limits([axes[i] for i in group.cells])
-        said: set[str] = set()
+        # The same words may stand for a line among curves and for a star on maps.
+        said: set[tuple[bool, str]] = set()
         legends = []
-        for i in range(len(self.cells)):
-            new = {str(handle.get_label()): handle for handle in handles[i]}
-            legends.append([handle for label, handle in new.items() if label not in said])
+        for i, cell in enumerate(self.cells):
+            new = {(cell.kind == "curves", str(handle.get_label())): handle for handle in handles[i]}
+            legends.append([handle for key, handle in new.items() if key not in said])
             said |= set(new)
         return legends
 
@@ -283,7 +284,7 @@ class _Figure:
             for run, surface in cell.surfaces.items():
                 meta: dict[str, Any] = drawn(surface.meta, cell.field)
                 if meta.get("splits"):
-                    meta["splits"] = [parts(field)[0] for field in cell.fields[run]]
+                    meta["splits"] = [split for field in cell.fields[run] if (split := parts(field)[0])]
                 said.append(Said(letter(cell.panel), run, caption_parts(meta)))
         return provenance(said)
 

@@ -158,7 +158,8 @@ def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
     # Names longer than their axes would meet: those of narrow reliefs are smaller.
     small = 0.85 * size * min(1.0, max(0.75, inches(ax)[0] / (_NARROW * k)))
     look: dict[str, Any] = {"fontsize": small, "linespacing": 1.1}
-    across, along = (fit_label(axis_label(surface.meta, i, short=True), k * _LABEL, small) for i in (0, 1))
+    room = min(k * _LABEL, 0.75 * inches(ax)[0])
+    across, along = (fit_label(axis_label(surface.meta, i, short=True), room, small) for i in (0, 1))
     ax.set_xlabel(across, labelpad=2 * more - 3, **look)
     ax.set_ylabel(along, labelpad=2 * more - 3, **look)
     label = field_label(field, surface.meta, log=scale.log) + (", constant" if scale.flat else "")
