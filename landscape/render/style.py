@@ -82,6 +82,8 @@ def paper() -> dict[str, Any]:
 def talk() -> dict[str, Any]:
     """The look of a figure on a projector: `paper` with type and lines 1.4 times as large.
 
+    A page whose size is not given grows with it, by a factor of 1.18: see `Sheet.grown`.
+
     Returns:
         An rcParams dictionary.
     """
