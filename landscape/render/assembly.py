@@ -103,10 +103,13 @@ class Assembly:
                 name_map(ax, cell.surface.meta, right - left, high)
             for axis in left_out:
                 axis.set_label_text("")
+        rooms = [self._room(i, boxes, width) for i in range(len(boxes))]
+        # All in short form where one has to be, so that they can be compared.
+        self.short = any(self._is_long(i, room) for i, room in enumerate(rooms))
         taken = 0.0
         for row in range(len(self.rows)):
             here = [i for i, place in enumerate(self.places) if place[0] == row]
-            heads = [self._head(i, self._room(i, boxes, width), self._reach(i, boxes, width)) for i in here]
+            heads = [self._head(i, rooms[i], self._reach(i, boxes, width)) for i in here]
             taken += put_heads([(self.axes[i], head) for i, head in zip(here, heads, strict=True)]) / 72
         if free:
             sheet.set_size_inches(width, height + taken)
@@ -127,8 +130,7 @@ class Assembly:
             for j, cell in enumerate(self.cells)
             if cell.panel == self.cells[i].panel and self.places[j][0] == self.places[i][0]
         ]
-        at_the_edge = self.places[row[-1]][1] == self.columns - 1
-        return (width if at_the_edge else boxes[row[-1]][1]) - boxes[i][0]
+        return boxes[row[-1]][0] + self._room(row[-1], boxes, width) - boxes[i][0]
 
     def fit(self, sheet: Sheet, free: bool) -> None:
         """Make a figure of free height as high as its axes want to be at the width that words leave them."""
@@ -179,7 +181,7 @@ class Assembly:
             heading=self._heading(panel, cell.panel) if first else "",
             reach=reach,
             title=self._title(cell, panel),
-            notes=_notes(cell, width),
+            notes=self._notes(i, self.short),
             legend=self.legends[i],
             width=width,
         )
@@ -197,6 +199,19 @@ class Assembly:
         said = [cell.run] if len(panel.surfaces) > 1 else []
         return ", ".join([*said, *([field_name(cell.field)] if len(fields) > 1 else [])])
 
+    def _notes(self, i: int, short: bool) -> str:
+        """The verdict about a path."""
+        cell = self.cells[i]
+        if cell.kind != "path":
+            return ""
+        said = (short_verdict if short else verdict)(the_path(cell.surface), cell.surface.meta)
+        return said[:1].upper() + said[1:]
+
+    def _is_long(self, i: int, width: float) -> bool:
+        """Whether the whole verdict takes more than two lines."""
+        size = float(mpl.rcParams["legend.fontsize"])
+        return fit_lines(self._notes(i, False), width, size).count("\n") > 1
+
     def foot(self, caption: str | None) -> str:
         """The words at the foot: those given, then what the slices say of themselves."""
         if caption == "":
@@ -212,17 +227,6 @@ class Assembly:
                     meta["splits"] = [split for field in cell.fields[run] if (split := parts(field)[0])]
                 said.append(Said(letter(cell.panel), run, caption_parts(meta)))
         return provenance(said)
-
-
-def _notes(cell: Cell, width: float) -> str:
-    """The verdict about a path, in short form where the whole takes more than two lines."""
-    if cell.kind != "path":
-        return ""
-    path, meta = the_path(cell.surface), cell.surface.meta
-    whole = verdict(path, meta)
-    size = float(mpl.rcParams["legend.fontsize"])
-    said = short_verdict(path, meta) if fit_lines(whole, width, size).count("\n") > 1 else whole
-    return said[:1].upper() + said[1:]
 
 
 def _draw_cell(ax: Axes, cell: Cell, group: Group, colours: dict[str, str]) -> list[Artist]:

@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 
-from landscape.render.labels import fit, page
+from landscape.render.labels import fit_label, page
 
 
 class _Roof(Legend):
@@ -46,7 +46,7 @@ def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None
     size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
     if width is not None:
         # A handle and the space after it take two and a half letters' height.
-        labels = [fit(label, width - 2.5 * size / 72, size) for label in labels]
+        labels = [fit_label(label, width - 2.5 * size / 72, size) for label in labels]
     columns = _columns(labels, float(ax.bbox.width) / page(ax).dpi if width is None else width)
     ax.legend_ = _Roof(
         ax,
