@@ -169,7 +169,7 @@ def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
     pad = k * (0.45 * (longest - 2) ** 2) + 1.8 * more - 5
     ax.set_zlabel(fit_label(label, 2.2 * k, small), labelpad=pad, **look)
     ax.set_box_aspect((1, 1, 0.8), zoom=0.9 if longest < 6 else 0.82)
-    ax.add_artist(_Room(_RIGHT * size / 72, _BELOW * size / 72))
+    ax.add_artist(_Room(_RIGHT * size / 72, (_BELOW * size + 4 * more) / 72))
     notes = [f"{gap.label} (not drawn)" for gap in gaps(surface, field)]
     if notes:
         ax.text2D(0.0, 1.0, "\n".join(notes), transform=ax.transAxes, fontsize=0.8 * size, va="top")
