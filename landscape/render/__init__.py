@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from landscape.render import style
+from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
 from landscape.render.labels import caption
+from landscape.render.panels import Panel
 from landscape.render.panorama import overview
 from landscape.render.pictures import picture, save
 from landscape.render.relief import surface3d
@@ -13,7 +15,9 @@ from landscape.render.trajectories import trajectory
 from landscape.render.truth import verdict
 
 __all__ = [
+    "Panel",
     "caption",
+    "compose",
     "contour",
     "curve",
     "overview",

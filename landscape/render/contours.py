@@ -83,31 +83,47 @@ def contour(
         >>> contour(surface, "test_error").savefig("error.png")  # doctest: +SKIP
     """
     name = plane_field(surface, field)
+    scale = colour_scale(surface, name, log, clip)
     if ax is not None:
-        _draw(surface, name, ax, log=log, clip=clip, colorbar=colorbar, centre=centre)
+        legend_above(ax, draw_plane(surface, name, ax, scale=scale, colorbar=colorbar, centre=centre))
         return page(ax)
-    sheet = Sheet(ONE_COLUMN, map_height(surface, ONE_COLUMN), rc)
+    # A row of the legend is an eighth of an inch high.
+    height = map_height(surface, ONE_COLUMN) + 0.13 * len(gaps(surface, name))
+    sheet = Sheet.grown(ONE_COLUMN, height, rc)
     with sheet.styled():
-        _draw(surface, name, sheet.add_subplot(), log=log, clip=clip, colorbar=colorbar, centre=centre)
+        ax = sheet.add_subplot()
+        legend_above(ax, draw_plane(surface, name, ax, scale=scale, colorbar=colorbar, centre=centre))
         put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 
-def _draw(
+def draw_plane(
     surface: Surface,
     field: str,
     ax: Axes,
     *,
-    log: bool | None,
-    clip: float | None,
-    colorbar: bool,
-    centre: bool,
-) -> None:
-    scale = colour_scale(surface, field, log, clip)
+    scale: Scale,
+    cmap: Colormap | None = None,
+    colorbar: bool = True,
+    centre: bool = True,
+) -> list[Artist]:
+    """Draw the map of a plane and the points that lie in it, without a legend.
+
+    Args:
+        surface: A 2-D slice.
+        field: One of its fields.
+        ax: Where to draw.
+        scale: How values become colours.
+        cmap: The colour map; by default ``image.cmap`` of the style.
+        colorbar: Whether to draw the colour bar.
+        centre: Whether to mark the trained weights.
+
+    Returns:
+        Legend handles.
+    """
     avoid = [(0.0, 0.0), *((x, y) for _, x, y in named_points(surface))]
-    handles = paint(ax, surface, field, scale=scale, colorbar=colorbar, avoid=avoid)
-    marks = mark_plane(ax, surface, centre)
-    legend_above(ax, [*marks, *handles])
+    handles = paint(ax, surface, field, scale=scale, cmap=cmap, colorbar=colorbar, avoid=avoid)
+    return [*mark_plane(ax, surface, centre), *handles]
 
 
 def plane_field(surface: Surface, field: str | None) -> str:
@@ -186,8 +202,9 @@ def paint(
         _lines(ax, (x, y, heights), scale, filled, avoid)
         if colorbar:
             colour_bar(ax, filled, scale, field_label(field, surface.meta, log=scale.log))
-    # A tick label is about half an inch wide, and two of them need a third of an inch in height.
-    for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45, 0.32), strict=True):
+    # At 8-point type a tick label is about half an inch wide, and two of them need a third of an inch in height.
+    k = points(ax.xaxis.label) / 8
+    for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45 * k, 0.32 * k), strict=True):
         axis.set_major_locator(MaxNLocator(min(6, max(2, int(length / each))), steps=[1, 2, 5, 10]))
     name_axes(ax, surface.meta)
     return [*handles, *mark_computed(ax, surface)]
@@ -210,7 +227,7 @@ def _lines(
     avoid: Sequence[tuple[float, float]],
 ) -> None:
     """Contour lines in an ink that shows on their colours, the larger ones with their value."""
-    lines = scale.lines()
+    lines = lines_within(scale, mesh[2])
     if not len(lines):
         return
     positions = scale.forward(lines)
@@ -219,9 +236,16 @@ def _lines(
     drawn = ax.contour(*mesh, positions, colors=inks, linewidths=0.5, linestyles="solid", alpha=0.8)
     names = dict(zip(positions, scale.names(lines), strict=True))
     # The clipped end is named at the colour bar.
-    named = zip(positions[: len(lines) - scale.clipped], drawn.allsegs, strict=False)
-    large = np.array([position for position, segments in named if _roomy(segments, mesh)])
+    inner = lines < scale.high if scale.clipped else np.ones(len(lines), bool)
+    roomy = [_roomy(segments, mesh) for segments in drawn.allsegs]
+    large = positions[inner & np.array(roomy)]
     _numbers(ax, (drawn, filled), large, names, avoid)
+
+
+def lines_within(scale: Scale, heights: Array) -> Array:
+    """The lines of a scale that some heights reach: a scale that maps share may extend beyond one of them."""
+    positions = scale.forward(scale.lines())
+    return scale.lines()[(positions > np.nanmin(heights)) & (positions < np.nanmax(heights))]
 
 
 def _numbers(
@@ -265,7 +289,14 @@ def _ink(colour: Array) -> str:
     return "black" if np.dot(colour[:3], _LIGHTNESS) > 0.4 else "white"
 
 
-def colour_bar(ax: Axes, filled: QuadContourSet, scale: Scale, label: str) -> Axes:
+def colour_bar(
+    ax: Axes,
+    filled: QuadContourSet,
+    scale: Scale,
+    label: str,
+    place: Axes | None = None,
+    height: float | None = None,
+) -> Axes:
     """Draw a colour bar as high as the axes at their right, with ticks where the lines are.
 
     Args:
@@ -273,14 +304,16 @@ def colour_bar(ax: Axes, filled: QuadContourSet, scale: Scale, label: str) -> Ax
         filled: The filled contours.
         scale: How values became colours; a clipped one ends in an arrow and a tick ``"> value"``.
         label: What the values are.
+        place: Axes to draw the bar in, by default new ones.
+        height: Inches, about, of the bar; by default that of the axes.
 
     Returns:
         The axes of the bar, a child of `ax`.
     """
-    place = ax.inset_axes((1.03, 0.0, 0.05, 1.0))
+    place = ax.inset_axes((1.03, 0.0, 0.05, 1.0)) if place is None else place
     bar = ax.figure.colorbar(filled, cax=place, spacing="proportional")
     ticks = np.array([scale.low]) if scale.flat else scale.lines()
-    height, size = inches(ax)[1], points(ax.yaxis.label)
+    height, size = inches(ax)[1] if height is None else height, points(ax.yaxis.label)
     # From the top, so that a clipped end keeps its tick; twice the type size is the least distance.
     room = max(1, int(0.8 * height * 72 / (2 * size)))
     ticks = ticks[::-1][:: -(-len(ticks) // room) or 1][::-1]

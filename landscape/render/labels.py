@@ -6,8 +6,11 @@ import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ft2font import LoadFlags
 from matplotlib.text import Text
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -36,6 +39,8 @@ _NORMS = {
 }
 # Mean advance of a letter of the sans-serif fonts in use, in units of the type size (measured: 0.50-0.56).
 _LETTER = 0.55
+# Lines of fewer letters are no text any more.
+_FEWEST = 16
 
 
 def parts(field: str) -> tuple[str, str]:
@@ -289,15 +294,32 @@ def put_foot(fig: Page, text: str) -> None:
     """Set a text at the foot of a figure, broken into lines, where the layout keeps room for it."""
     if text:
         label = fig.supxlabel("", x=0.01, ha="left", linespacing=1.3)
-        label.set_text(fit(text, inches(fig)[0], points(label)))
+        label.set_text(fit_lines(text, inches(fig)[0], points(label)))
+
+
+def fit_lines(text: str, width: float, size: float) -> str:
+    """Break each line of a text as `fit` does."""
+    return "\n".join(fit(line, width, size) for line in text.split("\n"))
 
 
 def fit(text: str, width: float, size: float) -> str:
     """Break a text into lines that are no wider than so many inches at a type size in points."""
     # A no-break space keeps textwrap from parting a number from its per cent sign; drawn is an ordinary one.
-    glued = text.replace(" %", "\u00a0%")
-    lines = textwrap.wrap(glued, _letters(width, size), break_long_words=True, break_on_hyphens=False)
-    return "\n".join(lines).replace("\u00a0", " ")
+    glued, letters = text.replace(" %", "\u00a0%"), _letters(width, size)
+    while True:
+        lines = textwrap.wrap(glued, letters, break_long_words=True, break_on_hyphens=False)
+        widest = max((_advance(line, size) for line in lines), default=0.0)
+        if widest <= width or letters <= _FEWEST:
+            return "\n".join(lines).replace("\u00a0", " ")
+        letters = max(_FEWEST, min(letters - 1, int(letters * width / widest)))
+
+
+def _advance(text: str, size: float) -> float:
+    """Inches that a line of text takes in the font of the style."""
+    font = get_font(findfont(FontProperties(family=mpl.rcParams["font.family"])))
+    font.set_size(size, 72)
+    font.set_text(text, 0.0, LoadFlags.NO_HINTING)
+    return float(font.get_width_height()[0]) / 64 / 72
 
 
 def fit_label(text: str, width: float, size: float) -> str:
@@ -314,7 +336,7 @@ def fit_label(text: str, width: float, size: float) -> str:
 
 
 def _letters(width: float, size: float) -> int:
-    return max(16, int(width * 72 / (_LETTER * size)))
+    return max(_FEWEST, int(width * 72 / (_LETTER * size)))
 
 
 def points(text: Text) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -12,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 
-from landscape.render.labels import page
+from landscape.render.labels import fit_label, page
 
 
 class _Roof(Legend):
@@ -28,30 +29,43 @@ class _Roof(Legend):
         return Bbox([[under.x0, box.y0], [under.x1, box.y1]])
 
 
-def legend_above(ax: Axes, handles: list[Artist]) -> None:
+def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None) -> float:
     """Put a legend above the axes, in as many columns as fit.
 
     Args:
         ax: The axes.
         handles: Artists with labels; none, no legend.
+        width: Inches for the legend, in which longer labels are broken; by default as wide as the axes.
+
+    Returns:
+        About how high the legend is, in points; 0 without one.
     """
     if not handles:
-        return
+        return 0.0
     labels = [str(handle.get_label()) for handle in handles]
+    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+    if width is not None:
+        # A handle and the space after it take two and a half letters' height.
+        labels = [fit_label(label, width - 2.5 * size / 72, size) for label in labels]
+    columns = _columns(labels, float(ax.bbox.width) / page(ax).dpi if width is None else width)
     ax.legend_ = _Roof(
         ax,
-        handles,
+        list(handles),
         labels,
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         borderaxespad=0.2,
         borderpad=0.0,
         frameon=False,
-        ncols=_columns(labels, float(ax.bbox.width) / page(ax).dpi),
+        ncols=columns,
         handlelength=1.6,
         columnspacing=1.2,
         labelspacing=0.3,
     )
+    rows = -(-len(labels) // columns)
+    lines = rows + sum(label.count("\n") for label in labels)
+    # A line of text and the space below it; the pad under the legend and as much above.
+    return size * (1.3 * lines + 0.4)
 
 
 def _columns(texts: list[str], width: float) -> int:

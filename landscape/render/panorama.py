@@ -83,7 +83,7 @@ def overview(
         return root(fig)
     columns = min(2, len(panels))
     heights = [_UPPER, _LOWER] if len(panels) > 2 else [_UPPER if trajectory_surface is None else _LOWER]
-    sheet = Sheet(TWO_COLUMNS * columns / 2, 0.6 + sum(heights), rc)
+    sheet = Sheet.grown(TWO_COLUMNS * columns / 2, 0.6 + sum(heights), rc)
     with sheet.styled():
         _fill(sheet, panels, surfaces, summary or {})
     return sheet

@@ -58,7 +58,7 @@ def picture(
     """
     if view not in VIEWS:
         raise LandscapeError(f"there is no view '{view}'", where="view", mend=did_you_mean(view, VIEWS))
-    kind = _kind(surface)
+    kind = kind_of(surface)
     if kind == "curve":
         return _curve(surface, field, view, rc)
     if surface.repeat is not None:
@@ -70,7 +70,12 @@ def picture(
     return trajectory(surface, field=field, rc=rc) if kind == "trajectory" else contour(surface, field, rc=rc)
 
 
-def _kind(surface: Surface) -> str:
+def kind_of(surface: Surface) -> str:
+    """What a slice is a picture of: ``"curve"``, ``"surface"`` or ``"trajectory"``.
+
+    Raises:
+        LandscapeError: If its file says something else.
+    """
     shape = "curve" if surface.y is None else "surface" if surface.path is None else "trajectory"
     kind = str(surface.meta.get("kind") or shape)
     if kind not in KINDS:
@@ -90,7 +95,7 @@ def _curve(surface: Surface, field: str | None, view: str, rc: Mapping[str, Any]
 def _both(surface: Surface, field: str | None, rc: Mapping[str, Any] | None) -> Figure:
     """Map and relief side by side."""
     name = plane_field(surface, field)
-    sheet = Sheet(TWO_COLUMNS, max(0.85 * ONE_COLUMN, map_height(surface, ONE_COLUMN)), rc)
+    sheet = Sheet.grown(TWO_COLUMNS, max(0.85 * ONE_COLUMN, map_height(surface, ONE_COLUMN)), rc)
     with sheet.styled():
         left, right = sheet.subfigures(1, 2, squeeze=False)[0]
         contour(surface, name, ax=left.add_subplot())

@@ -24,7 +24,6 @@ from landscape.render.labels import (
     parts,
     pick,
     put_foot,
-    split_name,
     unit,
 )
 from landscape.render.relief import surface3d
@@ -42,14 +41,26 @@ _BAND = 0.3
 STATISTICS = 0.25
 
 
-def draw_lines(ax: Axes, surface: Surface, field: str, colour: str) -> list[Artist]:
-    """Draw every line of a field thin and grey, their median, and the band between their 10 and 90 % quantiles.
+def draw_lines(
+    ax: Axes,
+    surface: Surface,
+    field: str,
+    colour: str,
+    label: str,
+    *,
+    dash: str = "-",
+    single: str | None = None,
+) -> Artist:
+    """Draw every line of a field thin and pale, their median, and the band between their 10 and 90 % quantiles.
 
     Args:
         ax: Where to draw.
         surface: A 1-D slice with repeats.
         field: One of its fields.
         colour: Of the median and its band.
+        label: Of the median.
+        dash: Its line style.
+        single: The colour of the thin lines; by default grey.
 
     Returns:
         The median, for a legend.
@@ -58,12 +69,11 @@ def draw_lines(ax: Axes, surface: Surface, field: str, colour: str) -> list[Arti
     singles = np.where(np.isfinite(surface.fields[field]), surface.fields[field], np.nan)
     if surface.done is not None:
         singles = np.where(surface.done, singles, np.nan)
-    ax.plot(surface.x, factor * singles.T, color=mpl.rcParams["axes.labelcolor"], **_SINGLE)
+    ax.plot(surface.x, factor * singles.T, color=single or mpl.rcParams["axes.labelcolor"], **_SINGLE)
     low, high = (np.where(np.isfinite(end), factor * end, np.nan) for end in (spread.low, spread.high))
     ax.fill_between(surface.x, low, high, color=colour, alpha=_BAND, lw=0, zorder=1.5)
     middle = np.where(np.isfinite(spread.median), factor * spread.median, np.nan)
-    label = f"{split_name(parts(field)[0])} median"
-    return list(ax.plot(surface.x, middle, color=colour, label=label, zorder=2.5))
+    return ax.plot(surface.x, middle, color=colour, label=label, ls=dash, zorder=2.5)[0]
 
 
 def line_handles(surface: Surface) -> list[Artist]:
@@ -113,21 +123,22 @@ def repeats_map(surface: Surface, field: str | None, view: str, rc: Mapping[str,
     name, middle = pick(surface, field), median_of(surface)
     wide = view == "both"
     height = 0.95 * ONE_COLUMN if view == "3d" else map_height(middle, ONE_COLUMN)
-    sheet = Sheet(TWO_COLUMNS if wide else ONE_COLUMN, height + STATISTICS, rc)
+    sheet = Sheet.grown(TWO_COLUMNS if wide else ONE_COLUMN, height + STATISTICS, rc)
     with sheet.styled():
         if view == "3d":
             surface3d(middle, name, ax=sheet.add_subplot(projection="3d"))
         elif wide:
             left, right = sheet.subplots(1, 2, squeeze=False)[0]
             contour(middle, name, ax=left)
-            contour(_widths(surface, name), ax=right)
+            contour(widths_of(surface, name), ax=right)
         else:
             contour(middle, name, ax=sheet.add_subplot())
         put_foot(sheet, caption_of(surface, name, drawn(middle.meta, name)))
     return sheet
 
 
-def _widths(surface: Surface, field: str) -> Surface:
+def widths_of(surface: Surface, field: str) -> Surface:
+    """The width of the 10-90 % band over the repeats as a share of their median, as a slice of one field."""
     fields = {"10–90 % band / median": band(surface, field).relative_width}
     return _over_repeats(surface, fields, {})
 

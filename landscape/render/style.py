@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from cycler import cycler
-from matplotlib import colormaps, rc_context, rcParamsDefault
+from matplotlib import colormaps, rc_context, rcParams, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import Colormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from landscape.errors import LandscapeError, did_you_mean
 
 ONE_COLUMN = 3.4
 """Inches: fits one column of the common two-column journals and conferences (3.25 to 3.5)."""
@@ -21,6 +25,9 @@ TWO_COLUMNS = 7.0
 # Okabe & Ito (2008), "Color Universal Design": distinguishable under the common colour blindnesses.
 # Yellow is left out (too light on white) and the order puts the two most unlike colours first.
 _OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
+
+# The same in the shades that stand out on dark ground; the pink is lightened to differ from the green there.
+_ON_DARK = ["#56B4E9", "#E69F00", "#009E73", "#F2B8D8", "#D55E00", "#FFFFFF"]
 
 
 def paper() -> dict[str, Any]:
@@ -57,6 +64,7 @@ def paper() -> dict[str, Any]:
         "lines.linewidth": 1.2,
         "lines.markersize": 4.0,
         "hatch.linewidth": 0.5,
+        "grid.linewidth": 0.5,
         "axes.prop_cycle": cycler(color=_OKABE_ITO),
         "image.cmap": "viridis",
         "figure.constrained_layout.w_pad": 0.05,
@@ -73,6 +81,8 @@ def paper() -> dict[str, Any]:
 
 def talk() -> dict[str, Any]:
     """The look of a figure on a projector: `paper` with type and lines 1.4 times as large.
+
+    A page whose size is not given grows with it, by a factor of 1.18: see `Sheet.grown`.
 
     Returns:
         An rcParams dictionary.
@@ -100,9 +110,41 @@ def dark() -> dict[str, Any]:
             "axes3d.yaxis.panecolor": ground,
             "axes3d.zaxis.panecolor": ground,
             "grid.color": "#555555",
-            "axes.prop_cycle": cycler(color=["#56B4E9", "#E69F00", "#2FC5A0", "#E59BC4", "#F0E442", "#FFFFFF"]),
+            "axes.prop_cycle": cycler(color=_ON_DARK),
         }
     )
+
+
+STYLES: dict[str, Callable[[], dict[str, Any]]] = {"paper": paper, "talk": talk, "dark": dark}
+"""Name -> function that returns an rcParams dictionary."""
+
+
+def get(name: str) -> dict[str, Any]:
+    """The look of a name.
+
+    Args:
+        name: ``"paper"``, ``"talk"`` or ``"dark"``.
+
+    Returns:
+        An rcParams dictionary.
+
+    Raises:
+        LandscapeError: If there is no such look.
+
+    Example:
+        >>> get("talk")["font.size"] > get("paper")["font.size"]
+        True
+    """
+    if name not in STYLES:
+        raise LandscapeError(f"there is no style '{name}'", where="style", mend=did_you_mean(str(name), STYLES))
+    return STYLES[name]()
+
+
+def is_dark() -> bool:
+    """Whether the style in use has a dark ground."""
+    # Rec. 709 weights of red, green and blue in the lightness that the eye sees.
+    red, green, blue = to_rgb(rcParams["axes.facecolor"])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4
 
 
 def pale(name: str, white: float = 0.45) -> Colormap:
@@ -120,6 +162,8 @@ def pale(name: str, white: float = 0.45) -> Colormap:
     return ListedColormap(colours, name=f"{name}-pale")
 
 
+# The type size of `paper`, for which the sizes of all pictures are.
+_POINTS = 8.0
 # Passes after which the layouts of all pictures in the tests stand still.
 _LAYOUT_PASSES = 3
 # Dots per inch at which room is measured, whatever the format is that the figure goes to.
@@ -158,6 +202,26 @@ class Sheet(Figure):
         with rc_context(self.look):
             super().__init__(figsize=(width, height), layout="constrained")
 
+    @classmethod
+    def grown(cls, width: float, height: float, rc: Mapping[str, Any] | None = None) -> Sheet:
+        """A sheet for a size that suits 8-point type, larger where the type is.
+
+        Larger type is to take more of the picture, and the words are still to fit: the sheet grows with the
+        square root of the type size, so that each takes half of the difference.
+
+        Args:
+            width: Inches at 8-point type.
+            height: Inches at 8-point type.
+            rc: An rcParams dictionary, or None for `paper`.
+
+        Returns:
+            An empty sheet.
+        """
+        look = paper() if rc is None else rc
+        size = FontProperties(size=look.get("font.size", rcParamsDefault["font.size"])).get_size_in_points()
+        grow = math.sqrt(size / _POINTS)
+        return cls(grow * width, grow * height, look)
+
     @contextmanager
     def styled(self) -> Iterator[Sheet]:
         """The context in which artists are added to this figure."""
@@ -170,8 +234,12 @@ class Sheet(Figure):
             self._settle()
             super().draw(renderer)
 
-    def _settle(self) -> None:
-        """Lay the figure out, once, in the same way for every format and resolution."""
+    def lay_out(self, passes: int = _LAYOUT_PASSES) -> None:
+        """Give words and axes their room, in the same way for every format and resolution.
+
+        Args:
+            passes: Fewer where no axes have equal units.
+        """
         engine = self.get_layout_engine()
         if not isinstance(engine, ConstrainedLayoutEngine):
             return
@@ -179,8 +247,13 @@ class Sheet(Figure):
         FigureCanvasAgg(self)
         self.dpi = _LAYOUT_DPI
         # Room for labels is measured on axes whose aspect is not yet applied; once is not enough.
-        for _ in range(_LAYOUT_PASSES):
+        for _ in range(passes):
             engine.execute(self)
         self.dpi = dpi
         self.set_canvas(canvas)
-        self.set_layout_engine("none")
+
+    def _settle(self) -> None:
+        """Lay the figure out once and for all."""
+        if isinstance(self.get_layout_engine(), ConstrainedLayoutEngine):
+            self.lay_out()
+            self.set_layout_engine("none")

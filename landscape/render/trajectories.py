@@ -18,7 +18,7 @@ from landscape.render.contours import colour_scale, map_height, paint, plane_fie
 from landscape.render.labels import Page, drawn, fit, inches, points, put_caption, root
 from landscape.render.legend import legend_above
 from landscape.render.marks import dot, write_beside
-from landscape.render.scale import Array
+from landscape.render.scale import Array, Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
 from landscape.render.truth import draw_distance, draw_losses, verdict
 
@@ -70,7 +70,7 @@ def trajectory(
         _fill(surface, path, name, fig, scaling)
         return root(fig)
     height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS))
-    sheet = Sheet(TWO_COLUMNS, height, rc)
+    sheet = Sheet.grown(TWO_COLUMNS, height, rc)
     with sheet.styled():
         _fill(surface, path, name, sheet, scaling)
         put_caption(sheet, drawn(surface.meta, name))
@@ -116,7 +116,7 @@ def draw_map(
     log: bool | None = None,
     clip: float | None = None,
 ) -> None:
-    """Draw the contours of a plane in pale colours with a path over them.
+    """Draw the contours of a plane in pale colours with a path over them, and a legend above.
 
     Args:
         surface: A 2-D slice.
@@ -126,10 +126,29 @@ def draw_map(
         log: Insist on a logarithmic or linear colour scale.
         clip: The largest value to be told apart by colour.
     """
-    scale = colour_scale(surface, field, log, clip)
+    legend_above(ax, draw_way(surface, path, field, ax, scale=colour_scale(surface, field, log, clip)))
+
+
+def draw_way(
+    surface: Surface, path: Path, field: str, ax: Axes, *, scale: Scale, colorbar: bool = True
+) -> list[Artist]:
+    """Draw a path over the contours of its plane, without a legend.
+
+    Args:
+        surface: A 2-D slice.
+        path: The path in its plane.
+        field: One of the fields.
+        ax: Where to draw.
+        scale: How values become colours.
+        colorbar: Whether to draw the colour bar.
+
+    Returns:
+        Legend handles.
+    """
     ends = [(float(path.x[at]), float(path.y[at])) for at in (0, -1)]
-    handles = paint(ax, surface, field, scale=scale, cmap=pale(mpl.rcParams["image.cmap"]), avoid=ends)
-    legend_above(ax, [*_draw_path(ax, path), *handles])
+    cmap = pale(mpl.rcParams["image.cmap"])
+    handles = paint(ax, surface, field, scale=scale, cmap=cmap, colorbar=colorbar, avoid=ends)
+    return [*_draw_path(ax, path), *handles]
 
 
 def _draw_path(ax: Axes, path: Path) -> list[Artist]:

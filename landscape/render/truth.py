@@ -41,6 +41,19 @@ def verdict(path: Path, meta: Mapping[str, Any]) -> str:
     return "; ".join(part for part in said if part)
 
 
+def short_verdict(path: Path, meta: Mapping[str, Any]) -> str:
+    """The verdict where there is little room: what the plane holds, and how far the path leaves it.
+
+    Example:
+        >>> short_verdict(path, {"plane": {"motion_held": 0.83}})  # doctest: +SKIP
+        'holds 83 % of the motion; up to 4.1 off the plane'
+    """
+    held = (meta.get("plane") or {}).get("motion_held")
+    said = [] if held is None else [f"holds {_percent(held)} of the motion"]
+    far = _distance_words(path, "the plane").removeprefix("the path ").removeprefix("runs ")
+    return "; ".join(part for part in (*said, far) if part)
+
+
 def _percent(share: float) -> str:
     percent = 100 * share
     # 99.97 % must not be rounded to "all of it".

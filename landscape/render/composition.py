@@ -1,0 +1,96 @@
+"""Several panels in one figure that can be read against each other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from landscape.errors import LandscapeError
+from landscape.render import style as looks
+from landscape.render.arrangement import arrange, best_columns
+from landscape.render.assembly import BARRED, Assembly
+from landscape.render.labels import put_foot
+from landscape.render.panels import Panel, cells_of
+from landscape.render.sharing import groups_of
+from landscape.render.style import Sheet
+from landscape.render.widths import inches_of, length
+
+
+def compose(
+    panels: Sequence[Panel],
+    *,
+    columns: int | None = None,
+    width: str | float = "two-columns",
+    height: float | None = None,
+    style: str = "paper",
+    share: bool = True,
+    caption: str | None = None,
+) -> Sheet:
+    """Draw several panels in one figure.
+
+    Curves of several runs lie over each other, in a colour for each run that is the same in all panels, solid
+    for training and dashed for test data. Maps of several runs stand beside each other under their names. Maps
+    of the same metric have the same colours, levels and lines, and one colour bar; curves of the same metric
+    the same y axis. A trajectory says above it what the plane holds of it.
+
+    Args:
+        panels: From the left, row by row; they get letters where there are several.
+        columns: Axes in a row; by default as many as are legible, with the fewest rows and empty places.
+        width: Inches, or a name such as ``"one-column"``, ``"neurips"``, ``"icml-column"``; see `widths.WIDTHS`.
+        height: Inches; by default as high as the content.
+        style: ``"paper"``, ``"talk"`` or ``"dark"``.
+        share: Whether panels of the same metric share limits, scale and levels.
+        caption: Words at the foot, before what the slices say of themselves; ``""`` leaves the foot empty.
+
+    Returns:
+        A new figure.
+
+    Raises:
+        LandscapeError: If there is nothing to draw, a panel mixes kinds, a slice lacks the field, or an
+            option is not known.
+
+    Example:
+        >>> fig = compose([Panel({"small batch": a, "large batch": b})], width="neurips")  # doctest: +SKIP
+    """
+    rc, inches = looks.get(style), inches_of(width)
+    if height is not None:
+        length(height, "height")
+    if columns is not None and (not isinstance(columns, int) or columns < 1):
+        raise LandscapeError("a figure needs a column", where="columns", got=columns, expected="1 or more")
+    if not panels:
+        raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one Panel")
+    own = [cells_of(panel, i) for i, panel in enumerate(panels)]
+    counts = [len(cells) for cells in own]
+    # All measures of the layout are for the 8-point type of `paper`.
+    k = rc["font.size"] / 8.0
+    cells = [cell for panel in own for cell in panel]
+    groups = groups_of(cells, share)
+    bars = sum(any(cells[i].kind in BARRED for i in group.cells) for group in groups)
+    places = arrange(counts, best_columns(counts, inches, k, bars) if columns is None else columns)
+    figure = Assembly(panels, cells, groups, places, inches, k)
+    sheet = Sheet(inches, figure.height if height is None else height, rc)
+    with sheet.styled():
+        figure.draw(sheet)
+        put_foot(sheet, figure.foot(caption))
+        with _roomy(f"{inches:g} x {'any height' if height is None else f'{height:g}'} inches"):
+            # How long words may be is known once the axes have their width.
+            figure.fit(sheet, height is None)
+            figure.write(sheet, height is None)
+            figure.fit(sheet, height is None)
+            figure.settle(sheet)
+        sheet.set_layout_engine("none")
+    return sheet
+
+
+@contextmanager
+def _roomy(size: str) -> Iterator[None]:
+    """Turn the layout's warning that no room is left for the axes into an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        try:
+            yield
+        except UserWarning:
+            raise LandscapeError(
+                "the words leave no room for the panels", where="compose", got=size, mend="make the figure larger"
+            ) from None
