@@ -24,6 +24,7 @@ _COMMANDS = {
     "train": "train a built-in problem and record its trajectory",
     "inspect": "say what is in a trajectory or a surface",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
+    "render": "make the figures of recipes, each thing once",
     "init": "write a problem of your own to begin with",
     "problems": "list the built-in problems and their options",
 }

@@ -26,6 +26,10 @@ ALLOWED = {
     "render": {"errors", "surface", "storage"},
     "files": {"storage", "trajectory", "surface"},
     "pipeline": {"errors", "objective", "problems", "projection", "surface", "trajectory"},
+    "recipe": {
+        *("errors", "journal", "storage", "problems", "training", "trajectory"),
+        *("surface", "render", "pipeline"),
+    },
     "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
 }
 
@@ -84,6 +88,7 @@ def test_modules_stay_small():
         "landscape.cli.main",
         "landscape.cli.inspect",
         "landscape.cli.plot",
+        "landscape.cli.render",
         "landscape.files",
         "landscape.render",
         "landscape.surface.store",
