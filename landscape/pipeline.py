@@ -194,9 +194,9 @@ class Slice:
         if self.plane is not None and self.plane not in ("random", "pca", THROUGH_RUNS) and not self.snapshots:
             return [f"unknown plane '{self.plane}', choose from random, pca, snapshots:STEP,STEP[,STEP]"]
         if self.kind == "trajectory" and self.plane not in (None, "pca"):
-            return [f"a trajectory is drawn in its PCA plane, got --plane {self.plane}"]
+            return [f"a trajectory is drawn in its PCA plane, got plane {self.plane}"]
         if self.kind == "curve" and self.plane == "pca":
-            return ["a curve is drawn along a line: --plane random or snapshots:STEP,STEP"]
+            return ["a curve is drawn along a line: plane random or snapshots:STEP,STEP"]
         needed = 2 if self.kind == "curve" else 3
         if self.snapshots and len(self.snapshots) != needed:
             return [f"a {self.kind} goes through {needed} snapshots, got {len(self.snapshots)}"]

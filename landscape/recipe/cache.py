@@ -147,9 +147,14 @@ def digest_of_data(path: Path) -> str:
     if not path.is_dir():
         return "missing"
     said = hashlib.sha256()
-    for folder, inner, files in os.walk(path):
+    seen: set[str] = set()
+    for folder, inner, _ in os.walk(path, followlinks=True):
         inner.sort()
+        # Links may lead in circles.
+        inner[:] = [] if (real := os.path.realpath(folder)) in seen else inner
+        seen.add(real)
         said.update(f"{Path(folder).relative_to(path)}\n".encode())
-        for name in sorted(files):
-            said.update(f"{name} {os.stat(os.path.join(folder, name)).st_size}\n".encode())  # noqa: PTH116, PTH118 (60,000)
+        with os.scandir(folder) as entries:
+            files = sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
+        said.update("".join(f"{name} {size}\n" for name, size in files).encode())
     return said.hexdigest()

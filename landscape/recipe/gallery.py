@@ -92,24 +92,26 @@ def numbers_of(surface: Surface) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, dtype=np.float32) for name, values in found.items()}
 
 
-def deliver(files: Mapping[str, Path], folder: Path, name: str) -> tuple[list[Path], bool]:
+def deliver(files: Mapping[str, Path], folder: Path, name: str, dry_run: bool) -> tuple[list[Path], bool]:
     """Put results of the cache where their reader finds them.
 
     Args:
         files: Suffix -> file in the cache.
         folder: Where they go.
         name: Their name without suffix.
+        dry_run: Write nothing.
 
     Returns:
-        The files, and whether one had to be written because it was missing or another.
+        Their places, and whether one had to be written because it was missing or another.
     """
     placed, changed = [], False
     for suffix, file in files.items():
         target = folder / f"{name}{suffix}"
         if not target.is_file() or digest_of_file(target) != digest_of_file(file):
             changed = True
-            with atomic_path(target) as draft:
-                draft.write_bytes(file.read_bytes())
+            if not dry_run:
+                with atomic_path(target) as draft:
+                    draft.write_bytes(file.read_bytes())
         placed.append(target)
     return placed, changed
 

@@ -181,7 +181,7 @@ def read_figure(reader: Reader) -> Figure:
     width = entries.get("width")
     if isinstance(width, str) and width not in WIDTHS:
         mend = did_you_mean(width, WIDTHS)
-        reader.fault(("figure", "width"), f"there is no width '{width}'", mend=f"{mend} or give inches")
+        reader.fault(("figure", "width"), f"there is no width '{width}'", mend=f"{mend} (or give inches)")
     # Pictures in the gallery are PNG; the other formats come beside.
     chosen = ("png", *(name for name in _FORMATS[1:] if name in entries.pop("formats", [])))
     return Figure(**{**entries, "formats": chosen})

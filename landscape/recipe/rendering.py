@@ -81,14 +81,19 @@ def render(
     def ended(key: str) -> None:
         """Pictures are put in place as they are finished: whoever interrupts has those before."""
         for path in (path for path, goal in goals.items() if goal == key):
-            _deliver(kept, graph.steps[key], folder_of[path], path.stem)
+            _deliver(kept, graph.steps[key], folder_of[path], path.stem, False)
 
     if not dry_run:
         _make(steps, kept, jobs, force, notify or (lambda event: None), ended)
         steps |= {key: replace(step, state="skipped") for key, step in steps.items() if step.state == "planned"}
     seconds = {key: (kept.record(step) or {"seconds": 0.0})["seconds"] for key, step in graph.steps.items()}
     for path, key in goals.items():
-        reports[path] = _conclude(path, graph.needed_by(key), steps, seconds, kept, folder_of[path])
+        report = _conclude(path, graph.needed_by(key), steps, seconds)
+        if _is_done(steps[key]):
+            placed, changed = _deliver(kept, graph.steps[key], folder_of[path], path.stem, dry_run)
+            state = "current" if steps[key].state == "cached" and not changed else "planned" if dry_run else "made"
+            report = replace(report, state=state, files=tuple(placed))
+        reports[path] = report
     told = Report(tuple(reports[path] for path in found), steps, kept.folder)
     pages = [] if dry_run or only or output else _pages(folders, told, recipes, seconds)
     return replace(told, pages=tuple(pages), seconds=time.monotonic() - began)
@@ -213,33 +218,19 @@ def _outcome(planned: StepReport, outcome: Made | Failure) -> StepReport:
 
 
 def _conclude(
-    path: Path,
-    own: Sequence[str],
-    steps: Mapping[str, StepReport],
-    seconds: Mapping[str, float],
-    cache: Cache,
-    folder: Path,
+    path: Path, own: Sequence[str], steps: Mapping[str, StepReport], seconds: Mapping[str, float]
 ) -> RecipeReport:
-    """What became of a recipe, whose steps end with its picture."""
-    goal = steps[own[-1]]
+    """What became of the steps of a recipe, as far as its picture is not there."""
     failures = tuple(failure for key in own if (failure := steps[key].failure) is not None)
-    spent = sum(seconds[key] for key in own)
-    told = RecipeReport(path, "failed", seconds=spent, steps=tuple(own), failures=failures)
-    if goal.state == "planned":
-        return replace(told, state="planned")
-    if failures or not _is_done(goal):
-        return told
-    placed, changed = _deliver(cache, goal.step, folder, path.stem)
-    state = "current" if goal.state == "cached" and not changed else "made"
-    return replace(told, state=state, files=tuple(placed))
+    state = "planned" if steps[own[-1]].state == "planned" else "failed"
+    return RecipeReport(path, state, seconds=sum(seconds[key] for key in own), steps=tuple(own), failures=failures)
 
 
-def _deliver(cache: Cache, step: Step, folder: Path, name: str) -> tuple[list[Path], bool]:
+def _deliver(cache: Cache, step: Step, folder: Path, name: str, dry_run: bool) -> tuple[list[Path], bool]:
     """Put a picture and its numbers into the gallery: their places, and whether something was missing there."""
     record = cache.record(step) or {"files": {}}
-    return gallery.deliver(
-        {suffix: cache.path(step.kind, step.key, suffix) for suffix in record["files"]}, folder, name
-    )
+    files = {suffix: cache.path(step.kind, step.key, suffix) for suffix in record["files"]}
+    return gallery.deliver(files, folder, name, dry_run)
 
 
 def _pages(

@@ -179,7 +179,7 @@ def _derived(
     derivation = DERIVATIONS[kind]
     if derivation is None:
         there = [name for name in _MAIN if _is_there(name)]
-        reader.fault((*key, kind), f"runs by '{kind}' are not there yet", mend="a run has " + " or ".join(there))
+        reader.fault((*key, kind), f"runs by '{kind}' are not there yet", mend="a run has a " + ", ".join(there))
         return None
     own = reader.sound(key, table, {kind: TABLE, **_PROBLEM})
     arguments = reader.sound((*key, kind), own.get(kind, {}), derivation.forms)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Raised when the results of a kind of step change although its settings do not.
+# Raised when the results of a kind of step change although its settings do not; of pictures, when their look does.
 VERSIONS = {"train": 1, "import": 1, "slice": 1, "picture": 1}
 
 # Of 64 digits: enough that no two steps on earth share them.
