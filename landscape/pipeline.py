@@ -350,6 +350,8 @@ def _plane_through(chosen: Sequence[Snapshot], names: Sequence[str], wanted: Sli
         mark["label"] = name
     first, second = plane.meta["axes"][0], plane.meta["axes"][-1]
     first["label"] = f"from {names[0]} to {names[1]}"
+    if len(chosen) == 2:
+        first["unit"] = "their distance"
     if len(chosen) == 3:
         second["label"] = f"orthogonal, towards {names[2]}"
     return plane

@@ -264,7 +264,7 @@ def test_the_page_shows_pictures_recipes_and_settings(folder, made):
     page = folder / "README.md"
     assert report.pages == (page,)
     text = page.read_text()
-    assert "![Two runs on a quadratic.](gallery/toy.png)" in text
+    assert "![Two runs on a quadratic](gallery/toy.png)" in text
     assert 'problem = "toy-quadratic"\nepochs = 3\n' in text
     assert "`two`: toy-quadratic, sgd, 3 epochs, rate 0.05 (constant)" in text
     assert "seed 1." in text

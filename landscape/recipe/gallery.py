@@ -139,7 +139,7 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
         ),
     ]
     for recipe, seconds in entries:
-        parts += ["", f"## {recipe.name}", "", f"![{_alt(recipe.caption)}]({FOLDER}/{recipe.name}.png)", ""]
+        parts += ["", f"## {recipe.name}", "", f"![{_alt(_first_sentence(recipe.caption))}]({FOLDER}/{recipe.name}.png)", ""]
         parts += [recipe.caption, "", "```toml", *_body(recipe), "```", ""]
         parts += [f"{line}  " for line in settings_of(recipe)]
         parts += [f"Run time: {duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture."]
@@ -198,7 +198,8 @@ def _body(recipe: Recipe) -> list[str]:
 
 
 def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[^.A-Z]{3}[.:])\s", text, maxsplit=1)[0].rstrip(".:")
+    # A capital begins the next one: "et al. 2018" does not.
+    return re.split(r"\.\s+(?=[A-Z])", text, maxsplit=1)[0].rstrip(".")
 
 
 def _alt(text: str) -> str:
