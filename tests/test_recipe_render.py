@@ -14,15 +14,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from landscape import LandscapeError
+from landscape import LandscapeError, trajectory
 from landscape.cli.main import main
 from landscape.recipe import draw_panel, load, making, render
 from landscape.recipe.cache import digest_of_data
 from landscape.recipe.gallery import MOST_BYTES, duration, save_png
 from landscape.recipe.graph import Graph, Where
-from landscape.trajectory import open_trajectory
+from landscape.trajectory import Recorder, open_trajectory
 
 COMMAND = Path(sys.executable).with_name("landscape")
 ROOT = Path(__file__).parent.parent
@@ -333,6 +334,30 @@ def test_code_of_ones_own_counts_by_its_content(folder, made):
     (folder / "mine.py").write_text(text.replace("8)", "9)"))
     render(folder / "own.toml")
     assert made["train a"] == 2
+
+
+def test_an_import_is_made_once_for_each_content(folder, made, monkeypatch):
+    def importer(path, files, model, *, problem, problem_args, overwrite, progress, steps):
+        with Recorder(path, model, problem=problem, problem_args=problem_args, overwrite=overwrite) as recorder:
+            for step, file in zip(steps, files, strict=True):
+                recorder.snapshot(step, weights=torch.load(file, weights_only=True))
+                progress(step, len(files))
+
+    monkeypatch.setattr(trajectory, "import_checkpoints", importer, raising=False)
+    for n in range(2):
+        torch.save({"weight": torch.full((1, 4), float(n))}, folder / f"w{n}.pt")
+    (folder / "own.toml").write_text(
+        "# Imported.\n[run.a]\nimport = { files = 'w*.pt', steps = [1, 2] }\nproblem = 'toy-quadratic'\n"
+        "[[panel]]\nkind = 'curve'\npoints = 3\n"
+    )
+    for expected in (1, 1):
+        assert states(render(folder / "own.toml"))["own"] != "failed"
+        assert made["import a"] == made["curve of a"] == expected
+    run = open_trajectory(next((folder / ".landscape-cache").glob("import/*.h5")))
+    assert run[-1].weights["weight"].tolist() == [[1.0] * 4]
+    torch.save({"weight": torch.full((1, 4), 5.0)}, folder / "w1.pt")
+    render(folder / "own.toml")
+    assert made["import a"] == made["curve of a"] == 2
 
 
 def test_a_panel_is_drawn_by_itself(folder, made):

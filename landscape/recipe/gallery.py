@@ -139,7 +139,8 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
         ),
     ]
     for recipe, seconds in entries:
-        parts += ["", f"## {recipe.name}", "", f"![{_alt(_first_sentence(recipe.caption))}]({FOLDER}/{recipe.name}.png)", ""]
+        picture = f"![{_alt(_first_sentence(recipe.caption))}]({FOLDER}/{recipe.name}.png)"
+        parts += ["", f"## {recipe.name}", "", picture, ""]
         parts += [recipe.caption, "", "```toml", *_body(recipe), "```", ""]
         parts += [f"{line}  " for line in settings_of(recipe)]
         parts += [f"Run time: {duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture."]

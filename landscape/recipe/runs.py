@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape import problems
-from landscape.errors import LandscapeError, did_you_mean
+from landscape.errors import did_you_mean
 from landscape.recipe.reader import (
     COUNT,
     NUMBER,
@@ -56,7 +56,7 @@ class Derivation:
 
 
 # Kinds of derived runs by the key that says so; None is a kind that a later version will know. A kind that is
-# read here needs a function of the same name in `making.RUN_MAKERS`.
+# read here has a maker of the same name in `making`, and a version in `steps`.
 DERIVATIONS: dict[str, Derivation | None] = {
     "import": Derivation(
         {
@@ -167,6 +167,8 @@ def _stored(reader: Reader, key: KeyPath, table: Mapping[str, Any]) -> Run:
         return (*key, name)
 
     files = _files(reader, where("file"), own.get("file", []))
+    if len(files) > 1:
+        reader.fault(where("file"), "a run is one file", got=f"{len(files)} files", mend="name one of them")
     problem = _problem(reader, where, own, key) if "problem" in own else None
     options = own.get("options", {})
     data = _data(reader, where, own)
@@ -278,15 +280,3 @@ def _files(reader: Reader, key: KeyPath, patterns: str | list[str]) -> tuple[Pat
 
 def _beside(reader: Reader, name: str) -> Path:
     return reader.source.path.parent / Path(name).expanduser()
-
-
-def require_derivation(kind: str) -> Derivation:
-    """The derivation of a kind.
-
-    Raises:
-        LandscapeError: If this version has none.
-    """
-    derivation = DERIVATIONS.get(kind)
-    if derivation is None:
-        raise LandscapeError(f"runs by '{kind}' are not there yet")
-    return derivation
