@@ -26,6 +26,7 @@ _COMMANDS = {
     "inspect": "say what is in a trajectory or a surface",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
     "export": "write a snapshot as a state dict, or a surface as a table",
+    "render": "make the figures of recipes, each thing once",
     "init": "write a problem of your own to begin with",
     "problems": "list the built-in problems and their options",
 }

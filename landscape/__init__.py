@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from landscape import pipeline as pipeline
     from landscape import problems as problems
     from landscape import projection as projection
+    from landscape import recipe as recipe
     from landscape import render as render
     from landscape import training as training
     from landscape.errors import LandscapeError as LandscapeError
@@ -58,7 +59,7 @@ _HOME = {
     "random_plane": ("landscape.projection", "random_plane"),
     "random_planes": ("landscape.projection", "random_planes"),
 }
-_ROOMS = ("pipeline", "problems", "projection", "render", "training")
+_ROOMS = ("pipeline", "problems", "projection", "recipe", "render", "training")
 __all__ = [
     "LandscapeError",
     "Objective",
@@ -80,6 +81,7 @@ __all__ = [
     "random_lines",
     "random_plane",
     "random_planes",
+    "recipe",
     "render",
     "training",
 ]

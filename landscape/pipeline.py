@@ -28,6 +28,8 @@ KINDS = ("curve", "surface", "trajectory")
 _DTYPES = ("float32", "float64", "bfloat16")
 
 _RECALIBRATE = "recalibrate"
+# The plane that goes through runs instead of through snapshots of one.
+THROUGH_RUNS = "runs"
 
 # Room around a path or around snapshots, as a share of their extent on either side.
 _MARGIN = 0.25
@@ -110,8 +112,9 @@ class Slice:
 
     Attributes:
         kind: ``"curve"``, ``"surface"`` or ``"trajectory"``.
-        at: The step at the centre, or ``"last"``; a trajectory is drawn up to it.
+        at: The step at the centre, or ``"last"``; a trajectory is drawn up to it, runs are joined at it.
         plane: ``"random"``, ``"pca"``, or ``"snapshots:A,B[,C]"``: two steps for a curve, three for a surface.
+            ``"runs"`` goes through snapshots of as many runs instead; see `slice_through`.
         points: Points along each axis; of a surface also (nx, ny).
         x: Of the first axis instead of the radius: a tuple (low, high), or all coordinates as a list.
         y: Of the second axis, likewise.
@@ -188,12 +191,12 @@ class Slice:
             require_tolerance(self.preview)
 
     def _faults_of_the_plane(self) -> list[str]:
-        if self.plane is not None and self.plane not in ("random", "pca") and not self.snapshots:
+        if self.plane is not None and self.plane not in ("random", "pca", THROUGH_RUNS) and not self.snapshots:
             return [f"unknown plane '{self.plane}', choose from random, pca, snapshots:STEP,STEP[,STEP]"]
         if self.kind == "trajectory" and self.plane not in (None, "pca"):
-            return [f"a trajectory is drawn in its PCA plane, got --plane {self.plane}"]
+            return [f"a trajectory is drawn in its PCA plane, got plane {self.plane}"]
         if self.kind == "curve" and self.plane == "pca":
-            return ["a curve is drawn along a line: --plane random or snapshots:STEP,STEP"]
+            return ["a curve is drawn along a line: plane random or snapshots:STEP,STEP"]
         needed = 2 if self.kind == "curve" else 3
         if self.snapshots and len(self.snapshots) != needed:
             return [f"a {self.kind} goes through {needed} snapshots, got {len(self.snapshots)}"]
@@ -242,6 +245,10 @@ def slice_of(
     Raises:
         LandscapeError: If a step does not exist, or the trajectory does not span the plane.
     """
+    if wanted.plane == THROUGH_RUNS:
+        raise LandscapeError(
+            "a plane through runs needs several of them", where=run.path, mend="draw it by a recipe"
+        )
     if wanted.parameters is not None:
         run = run.select(wanted.parameters)
     index = run.index_of(wanted.snapshots[0] if wanted.snapshots else wanted.at)
@@ -250,31 +257,83 @@ def slice_of(
     projected = None
     if isinstance(plane, Plane) and plane.kind == "pca":
         projected = projection.project_path(plane, walk)
-    splits = tuple(wanted.splits) or (objective.splits if wanted.kind == "curve" else ("train",))
     return evaluate(
         objective,
         plane,
         _grid(plane, projected, wanted),
-        metrics=tuple(wanted.metrics) or None,
-        splits=splits,
-        save=save,
-        engine=wanted.engine,
-        tune=wanted.tune,
-        memory=wanted.memory,
-        bn=wanted.bn if wanted.bn.startswith(_RECALIBRATE) else None,
-        dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
         path=(walk, projected) if projected is not None and wanted.kind == "trajectory" else None,
-        subset=wanted.subset,
         provenance=_provenance(run, snapshot),
+        save=save,
         progress=progress,
         notify=notify,
-        preview=wanted.preview,
+        **_ways(objective, wanted),
     )
+
+
+def slice_through(
+    runs: Mapping[str, Trajectory],
+    objective: Objective,
+    wanted: Slice,
+    *,
+    save: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    notify: Callable[[Plan], None] | None = None,
+) -> Surface:
+    """Evaluate the line through one snapshot each of two runs, or the plane through three.
+
+    Args:
+        runs: Name -> trajectory of the same model; the first is at the origin, the second at (1, 0).
+        objective: The objective of the first.
+        wanted: What to draw; its plane is ``"runs"``.
+        save: A surface file to write and to resume from.
+        progress: Called with (points done, points in all).
+        notify: Called with the plan of the evaluation, before it starts.
+
+    Returns:
+        The slice, whose marks bear the names of the runs.
+
+    Raises:
+        LandscapeError: If these are not as many runs as needed, a step does not exist, or the models differ.
+    """
+    needed = 2 if wanted.kind == "curve" else 3
+    if len(runs) != needed:
+        raise LandscapeError(f"a {wanted.kind} goes through {needed} runs", got=len(runs))
+    if wanted.parameters is not None:
+        runs = {name: run.select(wanted.parameters) for name, run in runs.items()}
+    chosen = [run[run.index_of(wanted.at)] for run in runs.values()]
+    plane = _plane_through(chosen, list(runs), wanted)
+    first = next(iter(runs.values()))
+    return evaluate(
+        objective,
+        plane,
+        _grid(plane, None, wanted),
+        provenance=_provenance(first, chosen[0]),
+        save=save,
+        progress=progress,
+        notify=notify,
+        **_ways(objective, wanted),
+    )
+
+
+def _ways(objective: Objective, wanted: Slice) -> dict[str, Any]:
+    """What is measured at every point, and how."""
+    return {
+        "metrics": tuple(wanted.metrics) or None,
+        "splits": tuple(wanted.splits) or (objective.splits if wanted.kind == "curve" else ("train",)),
+        "engine": wanted.engine,
+        "tune": wanted.tune,
+        "memory": wanted.memory,
+        "bn": wanted.bn if wanted.bn.startswith(_RECALIBRATE) else None,
+        "dtype": getattr(torch, wanted.dtype) if wanted.dtype else None,
+        "subset": wanted.subset,
+        "preview": wanted.preview,
+    }
 
 
 def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane | Repeats:
     if wanted.snapshots:
-        return _plane_through(run, wanted)
+        chosen = [run[run.index_of(step)] for step in wanted.snapshots]
+        return _plane_through(chosen, [f"step {snapshot.step}" for snapshot in chosen], wanted)
     if wanted.kind == "trajectory" or wanted.plane == "pca":
         return projection.pca_plane(walk)
     options: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
@@ -284,15 +343,15 @@ def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane | Repeats:
     return make(walk[-1], **options)
 
 
-def _plane_through(run: Trajectory, wanted: Slice) -> Plane:
-    chosen = [run[run.index_of(step)] for step in wanted.snapshots]
+def _plane_through(chosen: Sequence[Snapshot], names: Sequence[str], wanted: Slice) -> Plane:
     through = projection.line_through if len(chosen) == 2 else projection.plane_through
     plane = through(*chosen, buffers="frozen" if wanted.bn.startswith(_RECALIBRATE) else wanted.bn)
-    names = [f"step {snapshot.step}" for snapshot in chosen]
     for mark, name in zip(plane.meta["marks"], names, strict=True):
         mark["label"] = name
     first, second = plane.meta["axes"][0], plane.meta["axes"][-1]
     first["label"] = f"from {names[0]} to {names[1]}"
+    if len(chosen) == 2:
+        first["unit"] = "their distance"
     if len(chosen) == 3:
         second["label"] = f"orthogonal, towards {names[2]}"
     return plane

@@ -27,6 +27,10 @@ ALLOWED = {
     "render": {"errors", "surface", "storage"},
     "files": {"storage", "trajectory", "surface"},
     "pipeline": {"errors", "objective", "problems", "projection", "surface", "trajectory"},
+    "recipe": {
+        *("errors", "journal", "storage", "problems", "training", "trajectory"),
+        *("surface", "render", "pipeline"),
+    },
     "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
 }
 
@@ -85,6 +89,7 @@ def test_modules_stay_small():
         "landscape.cli.main",
         "landscape.cli.inspect",
         "landscape.cli.plot",
+        "landscape.cli.render",
         "landscape.files",
         "landscape.integrations",
         "landscape.render",

@@ -1,0 +1,141 @@
+"""`landscape render`: figures from recipes, each thing made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+from .shared import Interrupted, data_option, json_option, print_json
+
+_STATES = {
+    "made": "made",
+    "current": "up to date",
+    "failed": "failed",
+    "faulty": "wrong",
+    "planned": "to be made",
+}
+
+
+@click.command(
+    epilog="Example: landscape render figures/ --jobs 2; docs/recipes.md says what a recipe is.",
+    help="Make the figures of recipes (TOML files, or folders of them) into gallery/ beside each, from training "
+    "to picture. What is made already is not made again; an interrupted run goes on where it was.",
+)
+@click.argument("targets", nargs=-1, required=True, metavar="FOLDER|RECIPE...")
+@click.option("--only", metavar="PATTERN", help="Only recipes whose names match, such as 'li2018-*'.")
+@click.option("--jobs", type=int, default=1, metavar="N", help="So many steps at once. [default: 1]")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and how long it may take.")
+@click.option("--force", is_flag=True, help="Make again what is made already.")
+@click.option(
+    "--cache",
+    metavar="DIR",
+    help="Where results are kept; may be deleted. [default: .landscape-cache beside the recipes]",
+)
+@click.option("-o", "--output", metavar="DIR", help="Where pictures go. [default: gallery/ beside each recipe]")
+@click.option("--device", default="auto", help="Where slices are evaluated. [default: auto]")
+@data_option
+@json_option
+def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **given: Any) -> int:
+    """Render, and say what became of each recipe."""
+    if jobs < 1:
+        raise LandscapeError("at least one job is needed", where="--jobs", got=jobs)
+    from landscape.recipe import render
+
+    try:
+        with _bars(jobs) as notify:
+            report = render(targets, jobs=jobs, dry_run=dry_run, notify=notify, **given)
+    except KeyboardInterrupt:
+        raise Interrupted("what was finished is kept; run the same command to go on") from None
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo("\n".join([*(_plan(report) if dry_run else []), *_outcome(report), *_summary(report, dry_run)]))
+    for recipe in report.recipes:
+        for failure in recipe.failures:
+            if failure.trace:
+                click.echo(failure.trace, err=True)
+    if report.done:
+        return 0
+    return 2 if report.expected else 1
+
+
+def _plan(report: Any) -> list[str]:
+    """Every step: whether it is there, and how long it may take."""
+    lines = []
+    for step in report.steps.values():
+        if step.state == "planned":
+            said = "time unknown" if step.estimate is None else f"about {_time(step.estimate)}"
+        else:
+            said = "up to date"
+        lines.append(f"  {step.step.title:<48} {said}")
+    return lines
+
+
+def _outcome(report: Any) -> list[str]:
+    width = max(len(recipe.name) for recipe in report.recipes)
+    lines = []
+    for recipe in report.recipes:
+        files = ", ".join(str(file) for file in recipe.files if file.suffix != ".npz")
+        lines.append(f"{_STATES[recipe.state]:<10}  {recipe.name:<{width}}  {files}".rstrip())
+        lines += [f"{'':<10}    {error}" for error in recipe.errors]
+    return lines
+
+
+def _summary(report: Any, dry_run: bool) -> list[str]:
+    states = [recipe.state for recipe in report.recipes]
+    counts = ", ".join(f"{states.count(state)} {word}" for state, word in _STATES.items() if state in states)
+    total = f"{len(states)} recipe{'s' if len(states) > 1 else ''}: {counts}"
+    if not dry_run:
+        failed = report.count("failed")
+        steps = f"{report.count('made')} steps made, {report.count('cached', 'shared')} in {report.cache}"
+        return [f"{total}; {steps}{f', {failed} failed' if failed else ''}, {_time(report.seconds)}"]
+    planned = [step.estimate for step in report.steps.values() if step.state == "planned"]
+    known = [estimate for estimate in planned if estimate is not None]
+    said = f"about {_time(sum(known))}" if known else "time unknown"
+    if known and len(known) < len(planned):
+        said += f" and {len(planned) - len(known)} steps of unknown time"
+    steps = f"{len(planned)} steps to make, {report.count('cached')} in {report.cache}"
+    return [f"{total}; {steps}{f', {said}' if planned else ''}"]
+
+
+def _time(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+@contextmanager
+def _bars(jobs: int) -> Iterator[Callable[[Any], None]]:
+    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal."""
+    from tqdm import tqdm
+
+    with ExitStack() as stack:
+        whole = stack.enter_context(tqdm(desc="all", unit="step", disable=None, leave=False, position=0))
+        workers = [
+            stack.enter_context(tqdm(desc="free", disable=None, leave=False, position=1 + n)) for n in range(jobs)
+        ]
+
+        def notify(event: Any) -> None:
+            if event.kind == "plan":
+                whole.reset(total=event.total)
+                return
+            bar = workers[event.worker]
+            if event.kind == "begin":
+                bar.reset()
+                bar.set_description(event.step.title)
+            elif event.kind == "progress" and event.total:
+                bar.total = event.total
+                bar.update(event.done - bar.n)
+            elif event.kind == "progress":
+                bar.set_description(f"{event.step.title} (waiting for another process)")
+            else:
+                bar.reset()
+                bar.set_description("free")
+                whole.update(1)
+
+        yield notify

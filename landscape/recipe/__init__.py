@@ -1,0 +1,24 @@
+"""Recipes: a TOML file says how a figure is made, from training to picture; nothing is made twice."""
+
+from landscape.recipe.drawing import draw_panel
+from landscape.recipe.faults import Fault, RecipeError
+from landscape.recipe.reading import load
+from landscape.recipe.rendering import render
+from landscape.recipe.report import Event, RecipeReport, Report, StepReport
+from landscape.recipe.values import Figure, Panel, Recipe, Run
+
+__all__ = [
+    "Event",
+    "Fault",
+    "Figure",
+    "Panel",
+    "Recipe",
+    "RecipeError",
+    "RecipeReport",
+    "Report",
+    "Run",
+    "StepReport",
+    "draw_panel",
+    "load",
+    "render",
+]

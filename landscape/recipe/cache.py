@@ -1,0 +1,160 @@
+"""The folder that results are kept in, by key, each with a record of how it was made; it may be deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from landscape.journal import lock
+from landscape.recipe.steps import Step
+from landscape.storage import atomic_path, versions
+
+# Seconds between two looks at a lock that another process holds.
+_PAUSE = 0.2
+
+
+class Cache:
+    """Results by key.
+
+    A result counts only when its record is there, which is written last. What a killed step leaves without
+    a record is what it resumes from.
+
+    Args:
+        folder: The folder; made when the first result is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, kind: str, key: str, suffix: str = ".h5") -> Path:
+        """Where a result is, or will be."""
+        return self.folder / kind / f"{key}{suffix}"
+
+    def record(self, step: Step) -> dict[str, Any] | None:
+        """How a step was made: its files, seconds and versions; None if it is not done or its files are gone."""
+        found = _read_record(self.path(step.kind, step.key, ".json"))
+        if found is None:
+            return None
+        whole = all(
+            (file := self.path(step.kind, step.key, suffix)).is_file() and file.stat().st_size == about["size"]
+            for suffix, about in found["files"].items()
+        )
+        return found if whole else None
+
+    def complete(self, step: Step, suffixes: Sequence[str], about: Mapping[str, Any]) -> None:
+        """Write the record of a step that is done."""
+        files = {suffix: _describe(self.path(step.kind, step.key, suffix)) for suffix in suffixes}
+        entries = {
+            "title": step.title,
+            "settings": dict(step.settings),
+            "inputs": dict(step.inputs),
+            "needs": list(step.needs),
+            "pace": step.pace,
+            "units": step.units,
+            "files": files,
+            "versions": versions(),
+            **about,
+        }
+        with atomic_path(self.path(step.kind, step.key, ".json")) as draft:
+            draft.write_text(json.dumps(entries, indent=1, sort_keys=True))
+
+    def remove(self, step: Step) -> None:
+        """Forget a step: first that it is done, then its files."""
+        for suffix in (".json", ".h5", ".png", ".pdf", ".svg", ".npz"):
+            self.path(step.kind, step.key, suffix).unlink(missing_ok=True)
+
+    def begun(self, step: Step) -> bool:
+        """Whether an earlier attempt left something to go on from."""
+        return self.path(step.kind, step.key).exists()
+
+    @contextmanager
+    def holding(self, step: Step, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold a step alone; another process that makes it is waited for. A process that dies lets go.
+
+        Args:
+            step: The step.
+            waiting: Called before the wait for another process.
+        """
+        path = self.path(step.kind, step.key, ".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._mark()
+        with path.open("ab", buffering=0) as raw:
+            if not lock(raw, shared=False, patience=0.0):
+                waiting()
+                while not lock(raw, shared=False, patience=0.0):
+                    time.sleep(_PAUSE)
+            yield
+
+    def _mark(self) -> None:
+        """Keep the folder out of repositories and backups."""
+        for name, text in (
+            (".gitignore", "*\n"),
+            ("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n"),
+        ):
+            if not (self.folder / name).exists():
+                with suppress(FileExistsError), (self.folder / name).open("x") as file:
+                    file.write(text)
+
+    def paces(self) -> dict[str, float]:
+        """Pace -> seconds per unit, from the records of all steps that were made in one go."""
+        found: dict[str, tuple[float, float]] = {}
+        for path in sorted(self.folder.glob("*/*.json")):
+            entries = _read_record(path)
+            if entries is not None and not entries.get("resumed"):
+                seconds, units = found.get(entries["pace"], (0.0, 0.0))
+                found[entries["pace"]] = (seconds + entries["seconds"], units + entries["units"])
+        return {pace: seconds / units for pace, (seconds, units) in found.items() if units > 0}
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """A record, or None where there is none, or one that is damaged: the step is then made again."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    wanted = {"files": dict, "seconds": float, "pace": str, "units": float}
+    sound = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in wanted.items())
+    return found if sound else None
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    return {"size": path.stat().st_size, "sha256": digest_of_file(path)}
+
+
+def digest_of_file(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_data(path: Path) -> str:
+    """What tells one data set from another without reading it: its names and sizes, wherever it lies.
+
+    Args:
+        path: A file, which is read whole, or a folder.
+
+    Returns:
+        A digest; ``"missing"`` if there is nothing.
+    """
+    if path.is_file():
+        return digest_of_file(path)
+    if not path.is_dir():
+        return "missing"
+    said = hashlib.sha256()
+    seen: set[str] = set()
+    for folder, inner, _ in os.walk(path, followlinks=True):
+        inner.sort()
+        # Links may lead in circles.
+        inner[:] = [] if (real := os.path.realpath(folder)) in seen else inner
+        seen.add(real)
+        said.update(f"{Path(folder).relative_to(path)}\n".encode())
+        with os.scandir(folder) as entries:
+            files = sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
+        said.update("".join(f"{name} {size}\n" for name, size in files).encode())
+    return said.hexdigest()

@@ -1,0 +1,211 @@
+"""The gallery of a folder of recipes: pictures, the numbers in them, and a page that shows both."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.problems import short_name
+from landscape.recipe.cache import digest_of_file
+from landscape.storage import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+    from landscape.recipe.values import Recipe
+    from landscape.surface import Surface
+
+# What a repository bears per picture.
+MOST_BYTES = 300_000
+FOLDER = "gallery"
+# Shares of 200 dots per inch that a picture of too many bytes is reduced to, one after the other: 150 is what
+# a screen shows, 100 is still legible.
+_SMALLER = (1.0, 0.75, 0.5)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a picture; one that is too large gets 256 colours, and fewer dots where that is not enough.
+
+    Args:
+        figure: The figure.
+        path: Ends in ``.png``.
+    """
+    from PIL import Image
+
+    from landscape.render import save
+
+    save(figure, path)
+    if path.stat().st_size <= MOST_BYTES:
+        return
+    with Image.open(path) as opened:
+        whole = opened.convert("RGB")
+        dots = opened.info.get("dpi", (200, 200))[0]
+    content = b""
+    for share in _SMALLER:
+        content = _reduced(whole, share, dots)
+        if len(content) <= MOST_BYTES:
+            break
+    with atomic_path(path) as draft:
+        draft.write_bytes(content)
+
+
+def _reduced(picture: Image, share: float, dots: float) -> bytes:
+    from PIL import Image
+
+    size = (round(picture.width * share), round(picture.height * share))
+    smaller = picture if share == 1 else picture.resize(size, Image.Resampling.LANCZOS)
+    paletted = smaller.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    held = io.BytesIO()
+    paletted.save(held, "png", optimize=True, dpi=(dots * share, dots * share))
+    return held.getvalue()
+
+
+def save_numbers(panels: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the numbers in a picture, so that it can be compared and drawn again without its runs.
+
+    Args:
+        panels: Each with its surfaces by name of the run.
+        path: A ``.npz`` file: ``"<panel>/<run>/x"``, ``"y"``, ``"repeat"`` where there is one, and the fields,
+            in float32, which is more than a picture shows.
+    """
+    arrays = {
+        f"{place}/{name}/{entry}": values
+        for place, panel in enumerate(panels)
+        for name, surface in panel["surfaces"].items()
+        for entry, values in numbers_of(surface).items()
+    }
+    with atomic_path(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def numbers_of(surface: Surface) -> dict[str, np.ndarray]:
+    """The coordinates and fields of a slice in float32, and its path."""
+    found = {**surface.axes, **surface.fields}
+    if surface.path is not None:
+        found |= {f"path_{name}": getattr(surface.path, name) for name in ("x", "y", "off_plane", "loss")}
+    return {name: np.asarray(values, dtype=np.float32) for name, values in found.items()}
+
+
+def deliver(files: Mapping[str, Path], folder: Path, name: str, dry_run: bool) -> tuple[list[Path], bool]:
+    """Put results of the cache where their reader finds them.
+
+    Args:
+        files: Suffix -> file in the cache.
+        folder: Where they go.
+        name: Their name without suffix.
+        dry_run: Write nothing.
+
+    Returns:
+        Their places, and whether one had to be written because it was missing or another.
+    """
+    placed, changed = [], False
+    for suffix, file in files.items():
+        target = folder / f"{name}{suffix}"
+        if not target.is_file() or digest_of_file(target) != digest_of_file(file):
+            changed = True
+            if not dry_run:
+                with atomic_path(target) as draft:
+                    draft.write_bytes(file.read_bytes())
+        placed.append(target)
+    return placed, changed
+
+
+def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: float) -> Path:
+    """Write the page of a folder: every picture with its caption, recipe, settings and run time.
+
+    Args:
+        folder: The folder of the recipes.
+        entries: Recipe and the seconds that its steps took.
+        total: The seconds of all steps, those that recipes share counted once.
+
+    Returns:
+        The page, ``README.md``.
+    """
+    parts = [
+        "# Figures",
+        "",
+        "Each picture is made by the recipe below it, from training to picture, by `landscape render` on this",
+        f"folder, which wrote this page too. All together took {duration(total)} of computing.",
+        "",
+        *(
+            f"- [{recipe.name}](#{_anchor(recipe.name)}): {_first_sentence(recipe.caption)}"
+            for recipe, _ in entries
+        ),
+    ]
+    for recipe, seconds in entries:
+        picture = f"![{_alt(_first_sentence(recipe.caption))}]({FOLDER}/{recipe.name}.png)"
+        parts += ["", f"## {recipe.name}", "", picture, ""]
+        parts += [recipe.caption, "", "```toml", *_body(recipe), "```", ""]
+        parts += [f"{line}  " for line in settings_of(recipe)]
+        parts += [f"Run time: {duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture."]
+    page = folder / "README.md"
+    text = "\n".join(parts) + "\n"
+    if not page.is_file() or page.read_text(encoding="utf-8") != text:
+        with atomic_path(page) as draft:
+            draft.write_text(text, encoding="utf-8")
+    return page
+
+
+def settings_of(recipe: Recipe) -> list[str]:
+    """What was trained and evaluated, in a line each, with the defaults that the recipe leaves out."""
+    lines = []
+    for run in recipe.runs.values():
+        if run.training is not None:
+            t = run.training
+            words = [
+                f"{t.optimizer}",
+                f"{t.epochs} epochs",
+                f"rate {t.rate:g} ({t.schedule})",
+                f"batches of {t.batch_size}",
+            ]
+            words += [f"momentum {t.momentum:g}"] if t.optimizer != "adam" else []
+            words += [f"weight decay {t.weight_decay:g}", f"seed {t.seed}"]
+            options = ", ".join(f"{key} {value}" for key, value in run.options.items())
+            problem = short_name(run.problem or "") + (f" ({options})" if options else "")
+            lines.append(f"`{run.name}`: {problem}, {', '.join(words)}.")
+        else:
+            lines.append(f"`{run.name}`: {run.kind} {', '.join(file.name for file in run.files)}.")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that a person would use.
+
+    Example:
+        >>> duration(75), duration(4.2)
+        ('1 min 15 s', '4 s')
+    """
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _body(recipe: Recipe) -> list[str]:
+    """The text without the caption, which stands above it."""
+    rows = recipe.text.splitlines()
+    while rows and rows[0].startswith("#"):
+        rows.pop(0)
+    while rows and not rows[0].strip():
+        rows.pop(0)
+    return rows
+
+
+def _first_sentence(text: str) -> str:
+    # A capital begins the next one: "et al. 2018" does not.
+    return re.split(r"\.\s+(?=[A-Z])", text, maxsplit=1)[0].rstrip(".")
+
+
+def _alt(text: str) -> str:
+    return text.replace("[", "(").replace("]", ")")
+
+
+def _anchor(name: str) -> str:
+    return re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-")

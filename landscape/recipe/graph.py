@@ -1,0 +1,237 @@
+"""From recipes to steps: what must be made before what, each thing once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape import problems
+from landscape.pipeline import THROUGH_RUNS, Slice
+from landscape.problems.cifar_data import VARIABLE
+from landscape.recipe.cache import digest_of_data, digest_of_file
+from landscape.recipe.steps import Step, digest
+from landscape.recipe.values import Panel, Recipe, Run
+from landscape.training import Settings
+
+# What a slice may take does not change its numbers.
+_NOT_DECISIVE = ("memory",)
+
+
+@dataclass(frozen=True)
+class Where:
+    """What differs from machine to machine and decides no result.
+
+    Attributes:
+        data: The folder of the data for runs that name none.
+        device: Where slices are evaluated.
+    """
+
+    data: Path | None = None
+    device: str = "cpu"
+
+
+class Graph:
+    """The steps of several recipes; what two of them share is there once.
+
+    Args:
+        where: What differs from machine to machine.
+
+    Attributes:
+        steps: Key -> step; whatever a step needs stands before it.
+    """
+
+    def __init__(self, where: Where) -> None:
+        self.where = where
+        self.steps: dict[str, Step] = {}
+        self._data: dict[Path, str] = {}
+
+    def add(self, recipe: Recipe) -> str:
+        """Take in a recipe; the key of its picture, which needs all else."""
+        panels = []
+        needs: list[str] = []
+        for panel in recipe.panels:
+            slices = self.add_panel(panel)
+            needs += slices.values()
+            panels.append({"surfaces": list(slices.items()), **_drawing(panel)})
+        figure = asdict(recipe.figure)
+        caption = recipe.caption if recipe.figure.caption else None
+        settings = _plain({"panels": panels, "figure": figure, "caption": caption})
+        needs = list(dict.fromkeys(needs))
+        return self._put(
+            Step("picture", f"draw {recipe.name}", settings, {}, tuple(needs), {}, "picture", float(len(panels)))
+        )
+
+    def add_panel(self, panel: Panel) -> dict[str, str]:
+        """Take in a panel: name -> key of its slices."""
+        if panel.slice.plane == THROUGH_RUNS:
+            return {" – ".join(panel.runs): self._add_slice(panel, panel.runs)}
+        return {name: self._add_slice(panel, {name: run}) for name, run in panel.runs.items()}
+
+    def needed_by(self, key: str) -> list[str]:
+        """The keys of all steps that one needs, in order, and its own."""
+        found = {key}
+        for step_key in reversed(self.steps):
+            if step_key in found:
+                found |= set(self.steps[step_key].needs)
+        return [step_key for step_key in self.steps if step_key in found]
+
+    def _put(self, step: Step) -> str:
+        self.steps.setdefault(step.key, step)
+        return step.key
+
+    def _add_slice(self, panel: Panel, runs: Mapping[str, Run]) -> str:
+        sources = [self._add_run(run) for run in runs.values()]
+        first = next(iter(runs.values()))
+        entries = {name: value for name, value in asdict(panel.slice).items() if name not in _NOT_DECISIVE}
+        # A tuple is a range and a list holds coordinates; JSON knows no tuples.
+        entries |= {axis: _axis(entries[axis]) for axis in "xy"}
+        drawn = [name for name in (panel.metric,) if name in ("penalty", "total")]
+        settings: dict[str, Any] = {"slice": entries, "metrics": drawn}
+        inputs: dict[str, str] = {}
+        if panel.slice.plane == THROUGH_RUNS:
+            settings["names"] = list(runs)
+        if first.kind != "train":
+            settings |= {"problem": _problem_name(first), "options": dict(first.options)}
+            inputs |= self._outside(first)
+        for place, (how, found) in enumerate(sources):
+            if how == "file":
+                inputs[f"run {place}"] = digest_of_file(Path(found))
+        places = {
+            "runs": [(name, *source) for name, source in zip(runs, sources, strict=True)],
+            "problem": first.problem,
+            "options": dict(first.options),
+            "data": self._data_of(first),
+            "device": self.where.device,
+            "memory": panel.slice.memory,
+        }
+        model = [first.problem, dict(first.options), inputs.get("run 0")]
+        work = [panel.slice.splits, panel.slice.subset, panel.slice.dtype, panel.slice.preview, panel.kind]
+        return self._put(
+            Step(
+                "slice",
+                f"{panel.kind} of {', '.join(runs)}",
+                _plain(settings),
+                inputs,
+                tuple(found for how, found in sources if how != "file"),
+                places,
+                "slice " + digest(_plain([model, work])),
+                _points(panel.slice),
+            )
+        )
+
+    def _add_run(self, run: Run) -> tuple[str, str]:
+        """Where a run comes from: the kind and key of a step, or ``"file"`` and a path."""
+        if run.kind == "file":
+            return "file", str(run.files[0])
+        return run.kind, self._add_training(run) if run.kind == "train" else self._add_derived(run)
+
+    def _add_training(self, run: Run) -> str:
+        training = run.training or Settings()
+        options = _options(run)
+        settings = {"problem": _problem_name(run), "options": options, "training": training.to_json()}
+        places = {"problem": run.problem, "data": self._data_of(run)}
+        model = digest(_plain([run.problem, options, training.batch_size, training.optimizer]))
+        return self._put(
+            Step(
+                "train",
+                f"train {run.name}",
+                _plain(settings),
+                self._outside(run),
+                (),
+                places,
+                f"train {model}",
+                float(training.epochs),
+            )
+        )
+
+    def _add_derived(self, run: Run) -> str:
+        base = None if run.base is None else self._add_run(run.base)
+        inputs = self._outside(run) | {f"file {n}": digest_of_file(file) for n, file in enumerate(run.files)}
+        if base is not None and base[0] == "file":
+            inputs["base"] = digest_of_file(Path(base[1]))
+        settings = {"arguments": run.arguments, "problem": _problem_name(run), "options": run.options}
+        places = {
+            "problem": run.problem,
+            "data": self._data_of(run),
+            "files": list(map(str, run.files)),
+            "base": base,
+        }
+        return self._put(
+            Step(
+                run.kind,
+                f"{run.kind} {run.name}",
+                _plain(settings),
+                inputs,
+                (base[1],) if base is not None and base[0] != "file" else (),
+                places,
+                run.kind,
+                float(max(1, len(run.files))),
+            )
+        )
+
+    def _data_of(self, run: Run) -> str | None:
+        chosen = run.data or self.where.data
+        return None if chosen is None else str(chosen)
+
+    def _outside(self, run: Run) -> dict[str, str]:
+        """Digests of the code and the data that a run is made from."""
+        found = {}
+        if run.problem is not None and problems.is_file_problem(run.problem):
+            found["code"] = digest_of_file(Path(run.problem.rpartition(":")[0]))
+        data = run.data
+        if data is None and run.problem in problems.names() and problems.get(run.problem).needs_data:
+            named = os.environ.get(VARIABLE)
+            data = self.where.data or (Path(named).expanduser() if named else None)
+            found["data"] = "missing"
+        if data is not None:
+            if data not in self._data:
+                self._data[data] = digest_of_data(data)
+            found["data"] = self._data[data]
+        return found
+
+
+def _problem_name(run: Run) -> str | None:
+    return None if run.problem is None else problems.short_name(run.problem)
+
+
+def _options(run: Run) -> dict[str, Any]:
+    """The options of a run's problem; of built-in ones with all defaults, whose change is a change of the run."""
+    if run.problem is None or problems.is_file_problem(run.problem):
+        return dict(run.options)
+    return asdict(problems.parse_options(run.problem, run.options))
+
+
+def _drawing(panel: Panel) -> dict[str, Any]:
+    return {
+        "kind": panel.kind,
+        "title": panel.title,
+        "metric": panel.metric,
+        "split": panel.split,
+        "view": panel.view,
+    }
+
+
+def _axis(values: Any) -> Any:
+    return {"range": list(values)} if isinstance(values, tuple) else values
+
+
+def _points(wanted: Slice) -> float:
+    counts = wanted.points if isinstance(wanted.points, tuple) else (wanted.points, wanted.points)
+    x, y = (
+        count if given is None or isinstance(given, tuple) else len(given)
+        for count, given in zip(counts, (wanted.x, wanted.y), strict=True)
+    )
+    return float(math.prod((x, 1 if wanted.kind == "curve" else y, wanted.repeats or 1)))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would give it back, so that a key does not depend on where the value came from."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,194 @@
+"""How each kind of step is made: the functions that do the work."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import LandscapeError
+from landscape.recipe.cache import Cache
+from landscape.recipe.steps import Step
+
+if TYPE_CHECKING:
+    from landscape.surface import Surface
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a step.
+
+    Attributes:
+        state: ``"made"``, or ``"shared"`` where another process made it meanwhile.
+        seconds: That it took.
+    """
+
+    state: str
+    seconds: float
+
+
+def make(step: Step, cache: Cache, progress: Progress, *, force: bool = False) -> Made:
+    """Make a step if it is not made yet, going on with what an earlier attempt left.
+
+    Args:
+        step: The step; all that it needs is in the cache.
+        cache: Where results are kept.
+        progress: Called with (done, in all); (0, 0) while another process makes the same step.
+        force: Make it although it is made.
+
+    Returns:
+        Whether it was made here.
+
+    Raises:
+        LandscapeError: If it cannot be made.
+    """
+    with cache.holding(step, waiting=lambda: progress(0, 0)):
+        if force:
+            cache.remove(step)
+        elif cache.record(step) is not None:
+            return Made("shared", 0.0)
+        resumed = cache.begun(step)
+        began = time.monotonic()
+        suffixes = _MAKERS[step.kind](step, cache, progress)
+        seconds = time.monotonic() - began
+        cache.complete(step, suffixes, {"seconds": seconds, "resumed": resumed})
+        return Made("made", seconds)
+
+
+def _train(step: Step, cache: Cache, progress: Progress) -> list[str]:
+    from landscape import problems, training
+
+    chosen = training.Settings.from_json(step.settings["training"])
+    objective = problems.build(
+        step.places["problem"], step.settings["options"], seed=chosen.seed, data=step.places["data"]
+    )
+    path = cache.path(step.kind, step.key)
+    _drop_unreadable(path)
+    training.train(objective, path, chosen, resume=True, progress=lambda done, total, _: progress(done, total))
+    return [".h5"]
+
+
+def _import(step: Step, cache: Cache, progress: Progress) -> list[str]:
+    from landscape import problems
+
+    importer = getattr(importlib.import_module("landscape.trajectory"), "import_checkpoints", None)
+    if importer is None:
+        raise LandscapeError("this version of landscape cannot import checkpoints", mend="upgrade it")
+    name, options = step.places["problem"], step.settings["options"]
+    objective = None if name is None else problems.build(name, options, data=step.places["data"])
+    importer(
+        cache.path(step.kind, step.key),
+        step.places["files"],
+        None if objective is None else objective.model,
+        problem=step.settings["problem"] or "",
+        problem_args=objective.problem_args if objective is not None else {},
+        overwrite=True,
+        progress=progress,
+        **step.settings["arguments"],
+    )
+    return [".h5"]
+
+
+def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
+    from landscape.pipeline import Slice, objective_of, slice_of, slice_through
+    from landscape.trajectory import open_trajectory
+
+    places = step.places
+    runs = {
+        name: open_trajectory(where if how == "file" else cache.path(how, where))
+        for name, how, where in places["runs"]
+    }
+    first = next(iter(runs.values()))
+    objective = objective_of(
+        first,
+        problem=places["problem"],
+        settings=places["options"],
+        data=places["data"],
+        device=places["device"],
+    )
+    entries = {**step.settings["slice"], "memory": places["memory"]}
+    entries |= {axis: _axis(entries[axis]) for axis in "xy"}
+    entries["points"] = tuple(entries["points"]) if isinstance(entries["points"], list) else entries["points"]
+    measured = [name for name in ("loss", "error") if name in objective.metrics]
+    wanted = replace(
+        Slice(**{**entries, "splits": tuple(entries["splits"])}), metrics=(*measured, *step.settings["metrics"])
+    )
+    path = cache.path(step.kind, step.key)
+    _drop_foreign(path, objective.device.type)
+    if "names" in step.settings:
+        slice_through(runs, objective, wanted, save=path, progress=progress)
+    else:
+        slice_of(first, objective, wanted, save=path, progress=progress)
+    return [".h5"]
+
+
+def _picture(step: Step, cache: Cache, progress: Progress) -> list[str]:
+    from landscape.recipe.drawing import draw
+    from landscape.recipe.gallery import save_numbers, save_png
+    from landscape.render import save
+
+    panels = [
+        {**panel, "surfaces": {name: surface_at(cache, key) for name, key in panel["surfaces"]}}
+        for panel in step.settings["panels"]
+    ]
+    figure = draw(panels, step.settings["figure"], step.settings["caption"])
+    suffixes = [f".{name}" for name in step.settings["figure"]["formats"]]
+    for suffix in suffixes:
+        path = cache.path(step.kind, step.key, suffix)
+        if suffix == ".png":
+            save_png(figure, path)
+        else:
+            save(figure, path)
+    save_numbers(panels, cache.path(step.kind, step.key, ".npz"))
+    progress(1, 1)
+    return [*suffixes, ".npz"]
+
+
+_MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
+    "train": _train,
+    "import": _import,
+    "slice": _slice,
+    "picture": _picture,
+}
+
+
+def surface_at(cache: Cache, key: str) -> Surface:
+    """The slice of a step that is done."""
+    from landscape.surface import read_surface
+
+    return read_surface(cache.path("slice", key))
+
+
+def _axis(entry: Any) -> Any:
+    return tuple(entry["range"]) if isinstance(entry, Mapping) else entry
+
+
+def _drop_unreadable(path: Path) -> None:
+    """What cannot be read cannot be gone on with."""
+    from landscape.trajectory import open_trajectory
+
+    if path.exists():
+        try:
+            open_trajectory(path)
+        except LandscapeError:
+            path.unlink()
+
+
+def _drop_foreign(path: Path, device: str) -> None:
+    """A part of a slice that another version of torch or another device began ends in other bits: begin anew."""
+    from landscape.surface.store import read_identity, read_surface
+
+    if path.exists():
+        try:
+            held = read_identity(path)
+            read_surface(path)
+        except LandscapeError:
+            held = {}
+        if held.get("torch") != importlib.metadata.version("torch") or held.get("device") != device:
+            path.unlink()

@@ -1,0 +1,282 @@
+"""The runs of a recipe: trained, read from files, or derived."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape import problems
+from landscape.errors import did_you_mean
+from landscape.recipe.reader import (
+    COUNT,
+    NUMBER,
+    TABLE,
+    TEXT,
+    TEXTS,
+    TRUTH,
+    WHOLE,
+    Form,
+    Reader,
+    either,
+    list_of,
+    one_of,
+)
+from landscape.recipe.source import KeyPath
+from landscape.recipe.values import Run
+from landscape.training import Every, Settings
+
+_TRAINING: dict[str, Form] = {
+    **dict.fromkeys(("optimizer", "schedule"), TEXT),
+    **dict.fromkeys(("epochs", "batch_size", "seed"), WHOLE),
+    **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup_epochs"), NUMBER),
+    "nesterov": TRUTH,
+    "every": either(TEXT, COUNT),
+}
+_PROBLEM: dict[str, Form] = {"problem": TEXT, "options": TABLE, "data": TEXT}
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A kind of derived run: how its table is read.
+
+    Attributes:
+        forms: Key -> form of its value.
+        required: The keys that cannot be left out.
+        of: The key that names the run it is derived from; None if it comes from no run.
+        files: The key that names files; None if it comes from no files.
+    """
+
+    forms: Mapping[str, Form]
+    required: tuple[str, ...]
+    of: str | None = None
+    files: str | None = None
+
+
+# Kinds of derived runs by the key that says so; None is a kind that a later version will know. A kind that is
+# read here has a maker of the same name in `making`, and a version in `steps`.
+DERIVATIONS: dict[str, Derivation | None] = {
+    "import": Derivation(
+        {
+            "files": either(TEXT, TEXTS),
+            "steps": list_of(WHOLE, "a list of whole numbers"),
+            "steps_per_epoch": COUNT,
+            "key": TEXT,
+            "missing": one_of("refuse", "initial"),
+            "extra": one_of("ignore", "refuse"),
+            "cast": TRUTH,
+        },
+        required=("files",),
+        files="files",
+    ),
+    "transform": None,
+    "branch": None,
+}
+_MAIN = ("problem", "file", *DERIVATIONS)
+
+
+def read_runs(reader: Reader) -> dict[str, Run]:
+    """The runs of a recipe; what is wrong with them is noted.
+
+    Args:
+        reader: The recipe.
+
+    Returns:
+        Name -> run, of those without faults.
+    """
+    document = reader.source.document
+    common = document.get("runs", {})
+    if misplaced := [
+        name for name, value in dict(common).items() if isinstance(value, Mapping) and name != "options"
+    ]:
+        for name in misplaced:
+            reader.fault(("runs", name), "[runs] holds what all runs have in common", mend=f"write [run.{name}]")
+        common = {name: value for name, value in common.items() if name not in misplaced}
+    shared = reader.sound(("runs",), common, {**_PROBLEM, **_TRAINING})
+    tables = document.get("run", {})
+    if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
+        reader.fault(("run",), "every run has a table of its own", mend="write [run.NAME]")
+        return {}
+    if not tables:
+        reader.fault((), "there is no run", mend="write [run.NAME] with a problem or a file")
+    found: dict[str, Run] = {}
+    for name, table in tables.items():
+        before = len(reader.faults)
+        run = _read(reader, ("run", name), table, shared, found)
+        if run is not None and len(reader.faults) == before:
+            found[name] = run
+    return found
+
+
+def _read(
+    reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Mapping[str, Any], earlier: Mapping[str, Run]
+) -> Run | None:
+    kinds = [name for name in ("file", *DERIVATIONS) if name in table]
+    if len(kinds) > 1:
+        reader.fault((*key, kinds[1]), f"a run has either '{kinds[0]}' or '{kinds[1]}'")
+        return None
+    if not kinds:
+        return _trained(reader, key, table, shared)
+    if kinds[0] == "file":
+        return _stored(reader, key, table)
+    return _derived(reader, key, table, kinds[0], earlier)
+
+
+def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Mapping[str, Any]) -> Run | None:
+    forms = {**_PROBLEM, **_TRAINING, "file": TEXT, **dict.fromkeys(DERIVATIONS, TABLE)}
+    own = reader.sound(key, table, forms)
+    options = {**shared.get("options", {}), **own.get("options", {})}
+    entries: dict[str, Any] = {**shared, **own, "options": options}
+
+    def where(name: str) -> KeyPath:
+        return (*key, name) if name in own else ("runs", name)
+
+    if "problem" not in {**shared, **table}:
+        reader.fault(key, "a run needs one of " + ", ".join(name for name in _MAIN if _is_there(name)))
+        return None
+    training: dict[str, Any] = {}
+    for name in (name for name in entries if name in _TRAINING):
+        with reader.noting(where(name), "training: "):
+            value: Any = Every.parse(str(entries[name])) if name == "every" else entries[name]
+            Settings(**{name: value})
+            training[name] = value
+    settings = None
+    with reader.noting(key, "training: "):
+        settings = Settings(**training)
+    problem = _problem(reader, where, entries, key)
+    return Run(
+        name=str(key[-1]),
+        kind="train",
+        problem=problem,
+        options=options,
+        training=settings,
+        data=_data(reader, where, entries),
+    )
+
+
+def _is_there(name: str) -> bool:
+    return DERIVATIONS.get(name, ()) is not None
+
+
+def _stored(reader: Reader, key: KeyPath, table: Mapping[str, Any]) -> Run:
+    own = reader.sound(key, table, {"file": TEXT, **_PROBLEM})
+
+    def where(name: str) -> KeyPath:
+        return (*key, name)
+
+    files = _files(reader, where("file"), own.get("file", []))
+    if len(files) > 1:
+        reader.fault(where("file"), "a run is one file", got=f"{len(files)} files", mend="name one of them")
+    problem = _problem(reader, where, own, key) if "problem" in own else None
+    options = own.get("options", {})
+    data = _data(reader, where, own)
+    return Run(name=str(key[-1]), kind="file", problem=problem, options=options, data=data, files=files)
+
+
+def _derived(
+    reader: Reader, key: KeyPath, table: Mapping[str, Any], kind: str, earlier: Mapping[str, Run]
+) -> Run | None:
+    derivation = DERIVATIONS[kind]
+    if derivation is None:
+        there = [name for name in _MAIN if _is_there(name)]
+        reader.fault((*key, kind), f"runs by '{kind}' are not there yet", mend="a run has a " + ", ".join(there))
+        return None
+    own = reader.sound(key, table, {kind: TABLE, **_PROBLEM})
+    arguments = reader.sound((*key, kind), own.get(kind, {}), derivation.forms)
+    for name in derivation.required:
+        if name not in table[kind]:
+            reader.fault((*key, kind), f"'{name}' is missing")
+
+    def where(name: str) -> KeyPath:
+        return (*key, name)
+
+    base = None
+    if derivation.of is not None and derivation.of in arguments:
+        base = earlier.get(arguments[derivation.of])
+        if base is None:
+            known = did_you_mean(arguments[derivation.of], earlier) if earlier else "it must be written above"
+            reader.fault((*key, kind), f"there is no run '{arguments[derivation.of]}' above", mend=known)
+    files = (
+        _files(reader, where(kind), arguments.get(derivation.files, [])) if derivation.files is not None else ()
+    )
+    return Run(
+        name=str(key[-1]),
+        kind=kind,
+        problem=_problem(reader, where, own, key) if "problem" in own else None,
+        options=own.get("options", {}),
+        data=_data(reader, where, own),
+        files=files,
+        arguments={
+            name: value for name, value in arguments.items() if name not in (derivation.of, derivation.files)
+        },
+        base=base,
+    )
+
+
+def _problem(
+    reader: Reader, where: Callable[[str], KeyPath], entries: Mapping[str, Any], key: KeyPath
+) -> str | None:
+    """The problem with the folder of its file, if it is the user's own; options of built-in ones are checked."""
+    name = entries.get("problem")
+    if name is None:
+        return None
+    if problems.is_file_problem(name):
+        return _own_problem(reader, where("problem"), name)
+    if name not in problems.names():
+        with reader.noting(where("problem")):
+            problems.get(name)
+        return None
+    for option, value in entries.get("options", {}).items():
+        at = (*key, "options", option)
+        with reader.noting(at if at in reader.source.lines else ("runs", "options", option), f"{name}: "):
+            problems.parse_options(name, {option: value})
+    return str(name)
+
+
+def _own_problem(reader: Reader, key: KeyPath, name: str) -> str | None:
+    file, _, function = name.rpartition(":")
+    path = _beside(reader, file)
+    if not path.is_file():
+        reader.fault(key, "there is no such file", got=f"'{file}'", mend="it is looked for beside the recipe")
+        return None
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except (SyntaxError, ValueError) as error:
+        reader.fault(key, f"'{file}' is not Python: {error}")
+        return None
+    functions = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    # What is imported or assigned there may be one too; that shows when the file is run.
+    plain = all(isinstance(node, ast.FunctionDef | ast.Import | ast.Expr) for node in body)
+    if plain and function not in functions:
+        mend = did_you_mean(function, functions) if functions else "it defines no function"
+        reader.fault(key, f"there is no function '{function}' in '{file}'", mend=mend)
+    return f"{path}:{function}"
+
+
+def _data(reader: Reader, where: Callable[[str], KeyPath], entries: Mapping[str, Any]) -> Path | None:
+    if "data" not in entries:
+        return None
+    path = _beside(reader, entries["data"])
+    if not path.exists():
+        reader.fault(where("data"), "there is no such file or folder", got=f"'{entries['data']}'")
+    return path
+
+
+def _files(reader: Reader, key: KeyPath, patterns: str | list[str]) -> tuple[Path, ...]:
+    """The files that are named, relative to the recipe; patterns give theirs in sorted order."""
+    found: list[Path] = []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        path = _beside(reader, pattern)
+        hits = [path] if path.exists() else sorted(path.parent.glob(path.name))
+        if not hits:
+            reader.fault(
+                key, "there is no such file", got=f"'{pattern}'", mend="it is looked for beside the recipe"
+            )
+        found += hits
+    return tuple(found)
+
+
+def _beside(reader: Reader, name: str) -> Path:
+    return reader.source.path.parent / Path(name).expanduser()

@@ -1,0 +1,180 @@
+"""The text of a recipe: parsed, with the line of every key, which `tomllib` does not tell."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from landscape.errors import LandscapeError
+from landscape.recipe.faults import Fault, RecipeError
+
+KeyPath: TypeAlias = "tuple[str | int, ...]"
+
+# What still fits beside its picture and is read at one glance.
+_MOST_LINES = 25
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recipe as it is written.
+
+    Attributes:
+        path: The file.
+        text: What is in it.
+        document: The same, parsed.
+        lines: Path of a key -> its line, from 1; list elements are counted from 0.
+    """
+
+    path: Path
+    text: str
+    document: Mapping[str, Any]
+    lines: Mapping[KeyPath, int]
+
+    @property
+    def caption(self) -> str:
+        """The comment that the file begins with, as one line; empty if there is none."""
+        said = []
+        for line in self.text.splitlines():
+            if not line.startswith("#"):
+                break
+            said.append(line.lstrip("#").strip())
+        return " ".join(said).strip()
+
+    def line_of(self, key: KeyPath) -> int:
+        """The line of a key, or of the nearest table around it that is written; 1 where there is none."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return self.lines.get(key, 1)
+
+
+def read_source(path: Path) -> Source:
+    """Read a recipe.
+
+    Args:
+        path: A TOML file.
+
+    Returns:
+        Its text, what it says, and where.
+
+    Raises:
+        LandscapeError: If it cannot be read, or is no TOML of at most 25 lines that begins with a caption.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise LandscapeError("no such recipe", where=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise LandscapeError("cannot be read", where=path, got=reason) from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(path, [_syntax_fault(str(error), text)]) from None
+    return Source(path, text, document, find_lines(text))
+
+
+def faults_of_the_text(source: Source) -> Iterator[Fault]:
+    """What is wrong with the text as such: a caption that is missing, too many lines."""
+    if not source.caption:
+        yield Fault(1, "", "a recipe begins with a comment, which is the caption of the figure")
+    count = len(source.text.splitlines())
+    if count > _MOST_LINES:
+        what = f"a recipe has at most {_MOST_LINES} lines, got {count}; settings of all runs go into [runs]"
+        yield Fault(_MOST_LINES + 1, "", what)
+
+
+def _syntax_fault(message: str, text: str) -> Fault:
+    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message)
+    reason, line = (match[1], match[2]) if match else (message, None)
+    return Fault(int(line or len(text.splitlines()) or 1), "", f"not TOML: {reason[:1].lower()}{reason[1:]}")
+
+
+def find_lines(text: str) -> dict[KeyPath, int]:
+    """The line of every key in a TOML document that is known to be well-formed.
+
+    A statement is the fewest lines that parse by themselves, so its keys are read by `tomllib` too.
+
+    Args:
+        text: The document.
+
+    Returns:
+        Path of a key -> line, from 1. Keys of an inline table have the line of the table.
+
+    Example:
+        >>> find_lines("[run.base]\\nepochs = 40\\n")
+        {('run',): 1, ('run', 'base'): 1, ('run', 'base', 'epochs'): 2}
+    """
+    found: dict[KeyPath, int] = {}
+    lengths: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    for first, statement in _statements(text):
+        parsed = tomllib.loads(statement)
+        if statement.lstrip().startswith("["):
+            table = _header(parsed, lengths)
+            for depth in range(1, len(table) + 1):
+                found.setdefault(table[:depth], first)
+        else:
+            found |= {path: line for path, line in _keys(table, parsed, statement, first) if path not in found}
+    return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    rows, start = text.splitlines(), 0
+    while start < len(rows):
+        stop = start + 1
+        while stop < len(rows) and not _parses("\n".join(rows[start:stop])):
+            stop += 1
+        yield start + 1, "\n".join(rows[start:stop])
+        start = stop
+
+
+def _parses(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
+
+
+def _header(parsed: Mapping[str, Any], lengths: dict[KeyPath, int]) -> KeyPath:
+    """The path that a ``[table]`` or ``[[element]]`` opens; `lengths` counts the elements of each list so far."""
+    path: KeyPath = ()
+    here: Any = parsed
+    while here:
+        name = next(iter(here))
+        path, here = (*path, name), here[name]
+        if isinstance(here, list):
+            lengths[path] = lengths.get(path, 0) + 1
+            here = here[0]
+        if path in lengths:
+            path = (*path, lengths[path] - 1)
+    return path
+
+
+def _keys(table: KeyPath, value: Any, statement: str, first: int) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield (*table, name), first
+            yield from _keys((*table, name), inner, statement, first)
+    elif isinstance(value, list):
+        ends = _element_lines(statement)
+        for index, inner in enumerate(value):
+            line = first + (ends[index] if index < len(ends) else 0)
+            yield (*table, index), line
+            yield from _keys((*table, index), inner, "", line)
+
+
+def _element_lines(statement: str) -> list[int]:
+    """For each element of the list that a statement is, in which of its lines it ends."""
+    rows = statement.splitlines()
+    ends: list[int] = []
+    for stop in range(1, len(rows) + 1):
+        part = "\n".join(rows[:stop]) + ("" if stop == len(rows) else "\n]")
+        if _parses(part):
+            elements: Any = next(iter(tomllib.loads(part).values()), None)
+            ends += [stop - 1] * ((len(elements) if isinstance(elements, list) else 0) - len(ends))
+    return ends

@@ -1,0 +1,139 @@
+"""A recipe as a value: runs, panels and the figure, validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.pipeline import Slice
+from landscape.training import Settings
+
+if TYPE_CHECKING:
+    import os
+
+    from landscape.surface import Surface
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the weights come from.
+
+    Attributes:
+        name: What panels call it.
+        kind: ``"train"``, ``"file"``, or the kind of a derived run such as ``"import"``.
+        problem: A built-in problem, or ``/path/file.py:function``; None is the one that a file names.
+        options: Options of the problem.
+        training: Of a run that is trained.
+        data: The folder or file of the data; None leaves it to whoever renders.
+        files: Of a run that is read or imported: its files.
+        arguments: Of a derived run: what it is derived by, as plain values.
+        base: Of a derived run: the run that it comes from, if it comes from one.
+    """
+
+    name: str
+    kind: str
+    problem: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: Settings | None = None
+    data: Path | None = None
+    files: tuple[Path, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    base: Run | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One part of the figure.
+
+    Attributes:
+        slice: What is evaluated.
+        runs: Name -> run, in the order drawn.
+        title: Above the panel; None leaves it out.
+        metric: What is drawn; None is the loss.
+        split: On which data; None is both for a curve and train otherwise.
+        view: Of a surface: ``"contour"``, ``"3d"`` or ``"both"``.
+    """
+
+    slice: Slice
+    runs: Mapping[str, Run]
+    title: str | None = None
+    metric: str | None = None
+    split: str | None = None
+    view: str = "contour"
+
+    @property
+    def kind(self) -> str:
+        """``"curve"``, ``"surface"`` or ``"trajectory"``."""
+        return self.slice.kind
+
+    def surfaces(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Surface]:
+        """The slices of this panel, made now as far as the cache does not hold them.
+
+        Args:
+            cache: The folder that results are kept in.
+            **where: ``data`` and ``device``, as in `render`.
+
+        Returns:
+            Name of a run -> its slice; of a line or plane through several runs, one slice for all.
+
+        Raises:
+            LandscapeError: If one cannot be made.
+
+        Example:
+            >>> recipe.panels[0].surfaces(".landscape-cache")["base"].values.shape  # doctest: +SKIP
+            (51,)
+        """
+        from landscape.recipe.rendering import surfaces_of
+
+        return surfaces_of(self, cache, **where)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How the panels become one picture.
+
+    Attributes:
+        columns: Panels side by side; None chooses.
+        style: ``"paper"``, ``"talk"`` or ``"dark"``.
+        width: ``"one-column"``, ``"two-columns"``, a venue's width, or inches.
+        height: Inches; None chooses.
+        share: Whether panels that compare have the same limits.
+        caption: Whether the caption stands in the picture too.
+        formats: ``"png"``, and what else is wanted.
+    """
+
+    columns: int | None = None
+    style: str = "paper"
+    width: str | float = "two-columns"
+    height: float | None = None
+    share: bool = True
+    caption: bool = False
+    formats: tuple[str, ...] = ("png",)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one figure is made, from training to picture.
+
+    Attributes:
+        path: The file.
+        text: What is in it.
+        caption: Its first comment.
+        runs: Name -> run.
+        panels: In the order drawn.
+        figure: How they become one picture.
+    """
+
+    path: Path
+    text: str
+    caption: str
+    runs: Mapping[str, Run]
+    panels: tuple[Panel, ...]
+    figure: Figure
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its suffix; pictures have it too."""
+        return self.path.stem

@@ -1,0 +1,47 @@
+"""The committed gallery is what its recipes make."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from landscape.recipe import load
+from landscape.recipe.gallery import MOST_BYTES, numbers_of
+
+FIGURES = Path(__file__).parent.parent / "figures"
+RECIPES = sorted(FIGURES.glob("*.toml"))
+# Training in float32 on another machine or number of threads ends elsewhere by rounding that training amplifies.
+TOLERANCE = {"rel": 0.05, "abs": 1e-3}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_has_its_picture_and_its_place_on_the_page(path):
+    recipe = load(path)
+    assert 0 < (FIGURES / "gallery" / f"{recipe.name}.png").stat().st_size <= MOST_BYTES
+    with np.load(FIGURES / "gallery" / f"{recipe.name}.npz") as numbers:
+        assert {name.split("/")[0] for name in numbers} == set(map(str, range(len(recipe.panels))))
+    page = (FIGURES / "README.md").read_text(encoding="utf-8")
+    assert f"(gallery/{recipe.name}.png)" in page
+    assert recipe.caption in page
+    assert recipe.text.split("\n\n", 1)[1].strip() in page
+
+
+@pytest.mark.parametrize(("name", "panels"), [("toy-valley", [0]), ("digits-overview", [0, 1, 2])])
+def test_the_numbers_behind_a_picture_come_out_again(name, panels, tmp_path):
+    recipe = load(FIGURES / f"{name}.toml")
+    with np.load(FIGURES / "gallery" / f"{name}.npz") as held:
+        for place in panels:
+            for run, surface in recipe.panels[place].surfaces(tmp_path).items():
+                made = numbers_of(surface)
+                assert {f"{place}/{run}/{entry}" for entry in made} <= set(held)
+                for entry, values in made.items():
+                    assert values == pytest.approx(held[f"{place}/{run}/{entry}"], **TOLERANCE), entry
+
+
+def test_another_seed_gives_other_numbers(tmp_path):
+    text = (FIGURES / "digits-overview.toml").read_text() + "seed = 1\n"
+    (tmp_path / "other.toml").write_text(text)
+    panel = load(tmp_path / "other.toml").panels[0]
+    with np.load(FIGURES / "gallery" / "digits-overview.npz") as held:
+        made = panel.surfaces(tmp_path)["sgd"]
+        assert made["train_loss"] != pytest.approx(held["0/sgd/train_loss"], **TOLERANCE)

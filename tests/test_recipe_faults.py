@@ -1,0 +1,235 @@
+"""Recipes that are wrong: every fault is told at once, with its line, its key and the nearest name."""
+
+import pytest
+
+from landscape.recipe import RecipeError, load
+from landscape.recipe.source import find_lines
+
+RUN = '[run.base]\nproblem = "digits-mlp"\n'
+PANEL = '[[panel]]\nkind = "curve"\n'
+
+# Name -> text, and the whole message after the name of the file, one entry for each fault.
+BROKEN = {
+    "no caption": (RUN + PANEL, ["line 1: a recipe begins with a comment, which is the caption of the figure"]),
+    "not TOML": (
+        "# A caption.\n[run.base\n",
+        ["line 2: not TOML: expected ']' at the end of a table declaration"],
+    ),
+    "twice the same key": (
+        "# A caption.\n[run.base]\nproblem = 'digits-mlp'\nproblem = 'digits-cnn'\n",
+        ["line 4: not TOML: cannot overwrite a value"],
+    ),
+    "too long": (
+        "# A caption.\n" + RUN + PANEL + "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\npoints = 5\n",
+        ["line 26: a recipe has at most 25 lines, got 26; settings of all runs go into [runs]"],
+    ),
+    "nothing in it": (
+        "# A caption.\n",
+        [
+            "line 1: there is no panel; write [[panel]] with a kind",
+            "line 1: there is no run; write [run.NAME] with a problem or a file",
+        ],
+    ),
+    "unknown table": (
+        "# A caption.\n" + RUN + PANEL + "[figur]\nstyle = 'paper'\n",
+        ["line 6, figur: there is no such key; did you mean 'figure'?"],
+    ),
+    "unknown setting": (
+        "# A caption.\n" + RUN + "epochz = 40\n" + PANEL,
+        ["line 4, run.base.epochz: there is no such key; did you mean 'epochs'?"],
+    ),
+    "wrong type": (
+        "# A caption.\n" + RUN + "epochs = 'forty'\nnesterov = 1\n" + PANEL,
+        [
+            "line 4, run.base.epochs: must be a whole number; got 'forty'",
+            "line 5, run.base.nesterov: must be true or false; got 1",
+        ],
+    ),
+    "out of range": (
+        "# A caption.\n" + RUN + "epochs = 0\nlr = -1\noptimizer = 'sdg'\n" + PANEL,
+        [
+            "line 4, run.base.epochs: epochs must be at least 1, got 0",
+            "line 5, run.base.lr: lr must be positive, got -1",
+            "line 6, run.base.optimizer: unknown optimizer 'sdg', did you mean 'sgd'?",
+        ],
+    ),
+    "settings that exclude each other": (
+        "# A caption.\n" + RUN + "nesterov = true\nmomentum = 0\n" + PANEL,
+        ["line 2, run.base: nesterov needs a momentum above 0"],
+    ),
+    "unknown problem": (
+        "# A caption.\n[run.base]\nproblem = 'digit-mlp'\n" + PANEL,
+        [
+            "line 3, run.base.problem: there is no problem 'digit-mlp'; did you mean 'digits-mlp'?; "
+            "one of your own is named FILE.py:function"
+        ],
+    ),
+    "wrong options": (
+        "# A caption.\n" + RUN + "options = { widht = 8, depth = -1 }\n" + PANEL,
+        [
+            "line 4, run.base.options.depth: option 'depth' is out of range; got -1; expected at least 0",
+            "line 4, run.base.options.widht: there is no option 'widht'; did you mean 'width'?",
+        ],
+    ),
+    "own problem is missing": (
+        "# A caption.\n[run.a]\nproblem = 'mine.py:mke'\n[run.b]\nproblem = 'yours.py:make'\n" + PANEL,
+        [
+            "line 3, run.a.problem: there is no function 'mke' in 'mine.py'; did you mean 'make'?",
+            "line 5, run.b.problem: there is no such file; got 'yours.py'; it is looked for beside the recipe",
+        ],
+    ),
+    "file is missing": (
+        "# A caption.\n[run.base]\nfile = 'run.h5'\nepochs = 3\n" + PANEL,
+        [
+            "line 3, run.base.file: there is no such file; got 'run.h5'; it is looked for beside the recipe",
+            "line 4, run.base.epochs: there is no such key; choose from file, problem, options, data",
+        ],
+    ),
+    "no source": (
+        "# A caption.\n[run.base]\nepochs = 3\n" + PANEL,
+        ["line 2, run.base: a run needs one of problem, file, import"],
+    ),
+    "two sources": (
+        "# A caption.\n[run.base]\nfile = 'mine.py'\nimport = { files = 'a.pt' }\n" + PANEL,
+        ["line 4, run.base.import: a run has either 'file' or 'import'"],
+    ),
+    "kind of run of the future": (
+        "# A caption.\n" + RUN + "[run.scaled]\ntransform = { of = 'base', alpha = 10 }\n" + PANEL,
+        ["line 5, run.scaled.transform: runs by 'transform' are not there yet; a run has a problem, file, import"],
+    ),
+    "wrong import": (
+        "# A caption.\n[run.base]\nimport = { steps = ['one'], mising = 'initial' }\n" + PANEL,
+        [
+            "line 3, run.base.import: 'files' is missing",
+            "line 3, run.base.import.mising: there is no such key; did you mean 'missing'?",
+            "line 3, run.base.import.steps: must be a list of whole numbers; got ['one']",
+        ],
+    ),
+    "run in the table of all runs": (
+        "# A caption.\n[runs.base]\nproblem = 'digits-mlp'\n" + PANEL,
+        [
+            "line 1: there is no run; write [run.NAME] with a problem or a file",
+            "line 2, runs.base: [runs] holds what all runs have in common; write [run.base]",
+        ],
+    ),
+    "unknown kind": (
+        "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
+        ["line 5, panel 1, kind: must be curve or surface or trajectory; got 'curv'; did you mean 'curve'?"],
+    ),
+    "unknown run": (
+        "# A caption.\n" + RUN + PANEL + "runs = ['bose']\n",
+        ["line 6, panel 1, runs: there is no run 'bose'; did you mean 'base'?"],
+    ),
+    "run that nothing draws": (
+        "# A caption.\n" + RUN + "[run.other]\nproblem = 'digits-cnn'\n" + PANEL + "runs = ['base']\n",
+        ["line 4, run.other: no panel draws this run; name it in the runs of a panel"],
+    ),
+    "wrong options of a panel": (
+        "# A caption.\n" + RUN + PANEL + "normalize = 'filtre'\npoints = 1.5\nmetric = 'los'\nview = '3d'\n",
+        [
+            "line 6, panel 1, normalize: unknown normalize 'filtre', did you mean 'filter'?",
+            "line 7, panel 1, points: must be a whole number or [nx, ny]; got 1.5",
+            "line 8, panel 1, metric: must be loss or error or penalty or total; got 'los'; did you mean 'loss'?",
+            "line 9, panel 1, view: a curve has one view only; got '3d'; leave it out",
+        ],
+    ),
+    "plane and kind do not go together": (
+        "# A caption.\n" + RUN + PANEL + "plane = 'pca'\n",
+        ["line 6, panel 1, plane: a curve is drawn along a line: plane random or snapshots:STEP,STEP"],
+    ),
+    "too few runs for the plane": (
+        "# A caption.\n" + RUN + PANEL + "plane = 'runs'\n",
+        ["line 6, panel 1, plane: a curve goes through 2 runs, got 1"],
+    ),
+    "two ways to say an axis": (
+        "# A caption.\n" + RUN + PANEL + "x_range = [0, 1]\nx_values = [0, 0.5, 1]\n",
+        ["line 7, panel 1, x_values: an axis has either x_range or x_values"],
+    ),
+    "range of panels in a list": (
+        "# A caption.\npanel = [\n  { kind = 'curve' },\n  { kind = 'surface', x_range = [1, 0] },\n]\n" + RUN,
+        ["line 4, panel 2, x_range: the range of an axis must be finite and not empty; got [1.0, 0.0]"],
+    ),
+    "panel without brackets": (
+        "# A caption.\n" + RUN + "[panel]\nkind = 'curve'\n",
+        ["line 4, panel: every panel has a table of its own; write [[panel]] with two brackets"],
+    ),
+    "wrong figure": (
+        "# A caption.\n"
+        + RUN
+        + PANEL
+        + "[figure]\nstyle = 'papre'\nwidth = 'nurips'\ncolumns = 0\nformats = ['jpg']\n",
+        [
+            "line 7, figure.style: must be paper or talk or dark; got 'papre'; did you mean 'paper'?",
+            "line 8, figure.width: there is no width 'nurips'; did you mean 'neurips'? (or give inches)",
+            "line 9, figure.columns: must be a whole number of at least 1; got 0",
+            "line 10, figure.formats: must be a list out of png, pdf, svg; got ['jpg']",
+        ],
+    ),
+    "several at once": (
+        "# A caption.\n" + RUN + "epochz = 4\n" + PANEL + "pionts = 5\n[figure]\nshare = 'yes'\n",
+        [
+            "line 4, run.base.epochz: there is no such key; did you mean 'epochs'?",
+            "line 7, panel 1, pionts: there is no such key; did you mean 'points'?",
+            "line 9, figure.share: must be true or false; got 'yes'",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_whole_message_of_a_broken_recipe(name, tmp_path):
+    (tmp_path / "mine.py").write_text("def make():\n    pass\n")
+    text, faults = BROKEN[name]
+    path = tmp_path / "broken.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as refused:
+        load(path)
+    assert str(refused.value) == f"{path}: " + " | ".join(faults)
+
+
+def test_there_are_enough_of_them():
+    assert len(BROKEN) >= 20
+
+
+def test_a_recipe_that_is_not_there(tmp_path):
+    with pytest.raises(Exception, match=r"none\.toml: no such recipe$"):
+        load(tmp_path / "none.toml")
+
+
+LINES = """# A key is marked with its path.
+plain = 1  #@ plain
+quoted."key two" = "[no.header]"  #@ quoted/key two
+text = \'\'\'
+[not.a.header]
+fake = 1\'\'\'
+list = [
+  { a = 1 },  #@ list/0
+  # between
+  { a = 2, b = [3, 4] },  #@ list/1/b
+]
+[run.base]  #@ run/base
+options = { width = 8 }  #@ run/base/options/width
+[run]  # once more, for those after base
+other.problem = "x"  #@ run/other/problem
+[[panel]]  #@ panel/0
+points = [  #@ panel/0/points
+  5,
+  7,
+]
+[[panel]]  #@ panel/1
+kind = "curve"  #@ panel/1/kind
+[panel.inner]  #@ panel/1/inner
+deep = 1  #@ panel/1/inner/deep
+"""
+
+
+def test_lines_of_keys_however_they_are_written():
+    found = find_lines(LINES)
+    marked = {
+        tuple(int(part) if part.isdigit() else part for part in row.split("#@ ")[1].split("/")): number
+        for number, row in enumerate(LINES.splitlines(), 1)
+        if "#@ " in row
+    }
+    assert len(marked) == 13
+    assert {path: found.get(path) for path in marked} == marked
+    assert ("fake",) not in found
