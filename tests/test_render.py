@@ -211,6 +211,8 @@ def test_captions_say_what_is_unusual_about_a_plane() -> None:
     skewed = {"plane": {"kind": "custom", "normalize": "none", "cosine": 0.3}, "kind": "surface"}
     assert render.caption(skewed) == "custom plane, directions at cosine 0.30"
     assert render.caption({"plane": PLANE, "kind": "curve"}).startswith("random line, filter-normalised")
+    # A run that says no epochs, as one that was imported.
+    assert render.caption({"step": 100, "epoch": float("nan")}) == "step 100"
     assert render.caption({"plane": PCA}) == "PCA plane, 97.1 % of variance (random walk 76.0 %)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -236,7 +237,8 @@ def _told(meta: Mapping[str, Any], key: str, words: str) -> str:
 
 
 def _when(meta: Mapping[str, Any]) -> str:
-    epoch = "" if meta.get("epoch") is None else f" (epoch {meta['epoch']:.4g})"
+    known = meta.get("epoch") is not None and math.isfinite(meta["epoch"])
+    epoch = f" (epoch {meta['epoch']:.4g})" if known else ""
     return "" if meta.get("step") is None else f"step {meta['step']}{epoch}"
 
 
