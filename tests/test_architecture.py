@@ -108,3 +108,13 @@ def test_public_names_are_few_and_all_there():
     assert len(landscape.__all__) <= 25
     for name in landscape.__all__:
         assert getattr(landscape, name) is not None
+
+
+def test_an_objective_and_a_slice_import_no_compiler():
+    # It takes 4 s.
+    code = (
+        "import sys, landscape as ls; objective = ls.problems.build('toy-hyperbola');"
+        "ls.evaluate(objective, ls.random_plane(objective.model, one_d='norm'), ls.grid(3));"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
