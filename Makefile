@@ -17,7 +17,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/landscape demo
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -192,7 +192,8 @@ def test_wrong_settings(name, given_settings, message):
 
 
 def test_unknown_problem():
-    with fails_with("there is no problem 'digits-mpl'; did you mean 'digits-mlp'?"):
+    mend = "did you mean 'digits-mlp'?; one of your own is named FILE.py:function"
+    with fails_with(f"there is no problem 'digits-mpl'; {mend}"):
         problems.build("digits-mpl")
 
 

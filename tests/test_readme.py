@@ -20,7 +20,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 def test_your_own_model_in_an_empty_folder(tmp_path):
     """Followed literally, with the installed command."""
-    section = README.split("## Your own model")[1].split("## In Python")[0]
+    section = README.split("## Your own model")[1].split("## Figures in batches")[0]
     snippet = SNIPPETS[0]
     assert snippet in section
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 15
