@@ -96,6 +96,12 @@ def test_a_function_of_a_file_makes_the_objective(folder):
     assert str(folder) not in sys.path
 
 
+def test_a_seed_that_the_function_sets_is_not_seen_outside(folder):
+    before = torch.get_rng_state()
+    problems.build(f"{folder}/problem.py:make", seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_seed_and_data_are_passed_where_they_are_wanted(folder):
     problems.build(f"{folder}/problem.py:make", {"depth": "2", "seed": "9"}, seed=3, data="here")
     assert sys.modules["_problem_problem"].made == [(8, 2, 1.0, False, "x", 9, "here")]

@@ -19,6 +19,7 @@ from torch import nn
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
+from landscape.objective.data import own_random_state
 from landscape.objective.devices import pick_device
 from landscape.problems.options import convert
 
@@ -40,6 +41,7 @@ def short_name(name: str) -> str:
     return f"{Path(file).name}:{function}"
 
 
+@own_random_state()
 def build_from_file(
     name: str,
     settings: Mapping[str, Any] | None = None,
@@ -49,7 +51,7 @@ def build_from_file(
     device: str = "cpu",
     **arguments: Any,
 ) -> Objective:
-    """The objective that a function of the user's makes.
+    """The objective that a function of the user's makes; seeds that it sets are not seen outside.
 
     Args:
         name: ``path/file.py:function``.
