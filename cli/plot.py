@@ -1,8 +1,8 @@
-"""`landscape plot`: a slice of a trajectory's landscape, or a stored surface, as a picture."""
+"""`landscape plot`: a picture of trajectories, or of a stored surface."""
 
 from __future__ import annotations
 
-import time
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,288 +10,47 @@ import click
 
 from landscape import LandscapeError
 
-from .coordinates import coordinates
-from .findings import finding_lines, findings
-from .shared import (
-    Interrupted,
-    data_option,
-    json_option,
-    parse_settings,
-    preview_line,
-    print_json,
-    problem_option,
-    progress_bar,
-    set_option,
-)
+from . import plot_slices
+from .plotting import Asked, SectionedCommand
+from .shared import data_option, json_option, print_json, problem_option, set_option
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
-# What is done before the line that announces it is read.
-_SHORT_SECONDS = 2.0
-_FOR_TRAJECTORIES = (
-    *("at", "plane", "points", "radius", "normalize", "one_d", "seed"),
-    *("bn", "dtype", "engine", "tune", "memory", "device", "save_surface", "repeats", "subset", "preview"),
-    *("x_range", "y_range", "x_values", "y_values", "parameters"),
-)
+# Kind of picture -> the module that makes it.
+_KINDS = {"curve": "plot_slices", "surface": "plot_slices", "trajectory": "plot_slices"}
 
 
 @click.command(
+    cls=SectionedCommand,
     epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save-surface s.h5",
-    help="Draw FILE: a slice of a trajectory's landscape, or a surface that was saved before (without torch).",
+    help="Draw FILES: a slice of a trajectory's landscape, or a surface that was saved before (without torch).",
 )
-@click.argument("file")
+@click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
 @click.option(
     "--kind", help="curve (1-D), surface (2-D) or trajectory (path in its PCA plane). [default: surface]"
 )
-@click.option("--at", metavar="STEP", help="The snapshot at the centre: a step, or last. [default: last]")
-@click.option("--plane", help="random, pca, or snapshots:STEP,STEP[,STEP]. [default: random]")
-@click.option("--points", metavar="N|NXxNY", help="Points along each axis, as 41 or 41x21. [default: 51]")
-@click.option(
-    "--radius",
-    type=float,
-    help="Half the width, in units of the directions; paths: times what fits. [default: 1]",
-)
-@click.option("--x-range", metavar="LOW:HIGH", help="Of the first axis, instead of the radius.")
-@click.option("--y-range", metavar="LOW:HIGH", help="Of the second axis, instead of the radius.")
-@click.option("--x-values", metavar="A,B,...", help="All coordinates of the first axis, increasing.")
-@click.option("--y-values", metavar="A,B,...", help="All coordinates of the second axis, increasing.")
-@click.option("--repeats", type=int, metavar="K", help="K random lines or planes: median, band, statistics.")
-@click.option("--subset", type=int, metavar="N", help="N examples of each split; the error it costs is said.")
-@click.option("--normalize", help="filter, layer, weight or none. [default: filter]")
-@click.option("--one-d", help="Biases and gains: ignore (they stay) or norm. [default: ignore]")
-@click.option("--seed", type=int, help="Draws random directions. [default: 0]")
-@click.option("--parameters", metavar="GLOBS", help="Which parameters move, e.g. 'lora_*,!*.bias'. [default: all]")
-@click.option("--metric", help="loss, error, penalty or total. [default: loss]")
-@click.option("--split", help="train or test. [default: train; a curve shows both]")
-@click.option(
-    "--bn",
-    help="Normalisation statistics: frozen, recalibrate[:EXAMPLES] at every point, or interpolate between "
-    "snapshots. [default: frozen]",
-)
-@click.option("--dtype", help="float32, float64 or bfloat16. [default: the model's own]")
-@click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
-@click.option("--engine", help="auto, sequential or batched. [default: auto]")
-@click.option(
-    "--tune", metavar="K=V,...", help="Settings that auto shall not choose, such as batch_size=64,streams=2."
-)
-@click.option(
-    "--memory", metavar="SIZE", help="What evaluation may take, such as 4GB. [default: a quarter of what is free]"
-)
-@click.option(
-    "--preview",
-    type=float,
-    metavar="TOL",
-    help="Interpolate what needs no computing for a relative error of the loss below TOL, e.g. 0.01, and say so.",
-)
-@click.option("--view", help="Of a surface: contour, 3d or both. [default: contour]")
-@click.option("--save-surface", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them.")
 @problem_option
 @set_option
 @data_option
 @click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
 @json_option
-def command(
-    file: str,
-    output: str | None,
-    metric: str | None,
-    split: str | None,
-    view: str | None,
-    as_json: bool,
-    problem: str | None,
-    settings: tuple[str, ...],
-    data: str | None,
-    other_data: bool,
-    **given: Any,
-) -> None:
+@plot_slices.options
+@plot_slices.evaluation_options
+def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
     from landscape.errors import did_you_mean
-    from landscape.render.pictures import VIEWS
     from landscape.storage import kind_of, require_writable
 
-    if view not in (None, *VIEWS):
-        raise LandscapeError(f"unknown view '{view}'", mend=did_you_mean(view, VIEWS))
-    if view not in (None, "contour") and given["kind"] == "curve":
-        raise LandscapeError("a curve has one view only", where="--view", got=view, mend="leave it out")
-    is_surface = kind_of(file) == "landscape/surface"
-    wanted = {name: value for name, value in given.items() if value is not None}
-    picture = Path(
-        output or f"{Path(file).stem}-{wanted.get('kind') or ('picture' if is_surface else 'surface')}.png"
-    )
+    if kind is not None and kind not in _KINDS:
+        raise LandscapeError(f"unknown kind '{kind}', {did_you_mean(kind, _KINDS)}")
+    stored = kind_of(files[0]) == "landscape/surface"
+    wanted = kind or "surface"
+    picture = Path(output or f"{Path(files[0]).stem}-{kind or ('picture' if stored else 'surface')}.png")
     require_writable(picture, _SUFFIXES)
-    began = time.monotonic()
-    if is_surface:
-        surface = _stored(file, wanted)
-    else:
-        told = {"problem": problem, "settings": parse_settings(settings), "data": data, "other_data": other_data}
-        surface = _evaluated(file, wanted, metric, split, told)
-    _draw(surface, picture, metric, split, view)
-    document = describe(surface) | {"picture": str(picture), "surface": given["save_surface"]}
-    document["seconds"] = time.monotonic() - began
+    options = {name: value for name, value in {**given, "kind": kind}.items() if value not in (None, ())}
+    maker = importlib.import_module(f".{_KINDS[wanted]}", __package__)
+    document, lines = maker.plot(Asked(files, wanted, picture, options))
     if as_json:
         print_json(document)
     else:
-        click.echo("\n".join(report(document)))
-
-
-def _stored(file: str, wanted: dict[str, Any]) -> Any:
-    from landscape.surface.store import read_surface
-
-    refused = [f"--{name.replace('_', '-')}" for name in _FOR_TRAJECTORIES if name in wanted]
-    if refused:
-        raise LandscapeError(
-            f"{', '.join(refused)} cannot change a stored surface", where=file, mend="give the trajectory instead"
-        )
-    surface = read_surface(file)
-    if wanted.get("kind") not in (None, surface.meta.get("kind")):
-        raise LandscapeError(
-            f"the file holds a {surface.meta.get('kind')}", where=file, got=f"--kind {wanted['kind']}"
-        )
-    return surface
-
-
-def _evaluated(
-    file: str, wanted: dict[str, Any], metric: str | None, split: str | None, told: dict[str, Any]
-) -> Any:
-    from landscape.pipeline import Slice, objective_of, slice_of
-    from landscape.storage import require_writable
-    from landscape.trajectory import open_trajectory
-
-    save = wanted.pop("save_surface", None)
-    device = wanted.pop("device", "auto")
-    wanted = coordinates(wanted)
-    slice_wanted = Slice(**wanted, splits=(split,) if split else ())
-    if save is not None:
-        require_writable(save, [".h5", ".hdf5"])
-    run = open_trajectory(file)
-    if len(run) == 0:
-        raise LandscapeError("the trajectory holds no snapshot yet", where=file, mend="train longer")
-    run.index_of(slice_wanted.at)
-    objective = objective_of(run, **told, device=device)
-    extra = (metric,) if metric in ("penalty", "total") else ()
-    measured = tuple(name for name in ("loss", "error") if name in objective.metrics) + extra
-    objective.require((split,) if split else (), (metric,) if metric else ())
-    slice_wanted = Slice(**wanted, splits=slice_wanted.splits, metrics=measured)
-    try:
-        with progress_bar(f"{slice_wanted.kind} of {run.problem}", "point") as update:
-            return slice_of(run, objective, slice_wanted, save=save, progress=update, notify=_announce)
-    except KeyboardInterrupt:
-        kept = (
-            f"the points computed are kept in {save}; run the same command to go on"
-            if save
-            else "nothing was kept"
-        )
-        raise Interrupted(kept) from None
-
-
-def _announce(plan: Any) -> None:
-    """The choice and the estimate, before the work starts; short work needs no announcement."""
-    if plan.seconds >= _SHORT_SECONDS:
-        click.echo(plan.describe(), err=True)
-
-
-def _draw(surface: Any, picture: Path, metric: str | None, split: str | None, view: str | None) -> None:
-    from landscape import render
-
-    field = None
-    if metric or split:
-        first_split, first_metric = next(iter(surface.fields)).split("_", 1)
-        field = f"{split or first_split}_{metric or first_metric}"
-        _ = surface[field]
-    render.save(render.picture(surface, field=field, view=view or "contour"), picture)
-
-
-def describe(surface: Any) -> dict[str, Any]:
-    """The numbers that a reader of the picture wants, as plain values."""
-    import numpy as np
-
-    from landscape import render
-    from landscape.surface.summary import summarise
-
-    meta = dict(surface.meta)
-    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
-    document: dict[str, Any] = {
-        "kind": meta.get("kind"),
-        "problem": meta.get("problem"),
-        "step": meta.get("step"),
-        "shape": list(surface.values.shape),
-        "points": int(done.size),
-        "computed": int(done.sum() if surface.computed is None else surface.computed.sum()),
-        "preview": meta.get("preview"),
-        "plane": meta.get("plane", {}),
-        "bn": meta.get("bn"),
-        "dtype": meta.get("dtype"),
-        "dtype_error": meta.get("dtype_error"),
-        "engine": meta.get("engine"),
-        "center": _center(surface),
-        "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
-        **findings(surface),
-    }
-    if surface.path is not None:
-        gap = np.abs(surface.path.loss - surface.path.plane_loss)
-        document["path"] = {
-            "snapshots": len(surface.path.step),
-            "max_off_plane": float(surface.path.off_plane.max()),
-            "median_loss_difference": float(np.median(gap)),
-            "motion_held": meta["plane"]["motion_held"],
-            "verdict": render.verdict(surface.path, meta),
-        }
-    return document
-
-
-def _center(surface: Any) -> dict[str, float] | None:
-    """The values where all coordinates are 0, if the grid has that point."""
-    one = surface if surface.repeat is None else surface.at(repeat=surface.repeat[0])
-    axes = list(one.axes.values())
-    places = [abs(axis).argmin() for axis in axes]
-    if any(axis[place] != 0 for axis, place in zip(axes, places, strict=True)):
-        return None
-    return {name: float(values[tuple(places)]) for name, values in one.fields.items()}
-
-
-def report(document: dict[str, Any]) -> list[str]:
-    """The same in a few lines for a person."""
-    one_plane = document["shape"][1:] if "repeats" in document else document["shape"]
-    shape = " x ".join(map(str, reversed(one_plane)))
-    lines = [
-        f"{document['picture']}: {document['kind']} of {document['problem']} at step {document['step']}, {shape}"
-    ]
-    lines.append(f"  computed in {document['seconds']:.1f} s, {document['plane'].get('kind')} plane")
-    if document["preview"]:
-        lines.append(f"  {preview_line(document['preview'])}")
-    if document["center"]:
-        lines.append("  centre  " + "  ".join(f"{name} {value:.6g}" for name, value in document["center"].items()))
-    for name, numbers in document["fields"].items():
-        if numbers["min"] is not None:
-            lines.append(f"  {name:<12} from {numbers['min']:.4g} to {numbers['max']:.4g}")
-        if numbers["nan"] or numbers["inf"]:
-            lines.append(
-                f"  {name:<12} {numbers['nan']} points are NaN, {numbers['inf']} infinite; drawn as masked"
-            )
-    if document["dtype_error"]:
-        error = document["dtype_error"]
-        lines.append(
-            f"  {document['dtype']} is within {error['largest_relative']:.1e} of float64 (relative, at "
-            f"{error['points']} points on {error['examples']} examples)"
-        )
-    lines += finding_lines(document)
-    lines += _moved(document["plane"])
-    if "path" in document:
-        lines.append(f"  {document['path']['verdict']}")
-    return lines
-
-
-def _moved(plane: dict[str, Any]) -> list[str]:
-    """What the directions move, and what stays."""
-    told, drawn = plane.get("tensors"), plane.get("report")
-    if told is None:
-        return []
-    filters = f", {drawn['filters']} filters, {drawn['zero_filters']} of norm 0" if drawn else ""
-    stays = {"frozen": "frozen", "still": "biases and gains" if drawn else "still", "buffers": "buffers"}
-    kept = ", ".join(f"{told[group]['count']} {word}" for group, word in stays.items() if told[group]["count"])
-    tied = f"; {told['tied']['count']} tied names move along" if told["tied"]["count"] else ""
-    chosen = f", chosen by {', '.join(plane['parameters'])}" if "parameters" in plane else ""
-    moving = told["moving"]
-    return [
-        f"  moved {moving['count']} tensors ({moving['numbers']:,} numbers{filters}){chosen}"
-        f"{f', kept {kept}' if kept else ''}{tied}"
-    ]
+        click.echo("\n".join(lines))

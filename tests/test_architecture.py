@@ -89,6 +89,7 @@ def test_modules_stay_small():
         "landscape.cli.main",
         "landscape.cli.inspect",
         "landscape.cli.plot",
+        "landscape.cli.plot_slices",
         "landscape.cli.render",
         "landscape.files",
         "landscape.integrations",

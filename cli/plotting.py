@@ -1,0 +1,92 @@
+"""What the kinds of `landscape plot` share: what was asked for, and options in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+from .shared import parse_settings
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants drawn.
+
+    Attributes:
+        files: The files, in the order given.
+        kind: The kind of picture.
+        picture: Where it goes.
+        options: Name -> value of the options that were given; names of options of other kinds are not among them.
+    """
+
+    files: tuple[str, ...]
+    kind: str
+    picture: Path
+    options: Mapping[str, Any]
+
+    @property
+    def file(self) -> str:
+        """The only file.
+
+        Raises:
+            LandscapeError: If there are several.
+        """
+        if len(self.files) > 1:
+            raise LandscapeError(f"a {self.kind} is drawn of one file", got=f"{len(self.files)} files")
+        return self.files[0]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What `landscape.pipeline.objective_of` is told, device left out."""
+        options = self.options
+        return {
+            "problem": options.get("problem"),
+            "settings": parse_settings(options.get("settings", ())),
+            "data": options.get("data"),
+            "other_data": options.get("other_data", False),
+        }
+
+
+class Sectioned(click.Option):
+    """An option that help lists in a section of its own."""
+
+    def __init__(self, *arguments: Any, section: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists options by section, in the order in which sections come up."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def option(section: str) -> Callable[..., Any]:
+    """``click.option`` for options of a section."""
+    return lambda *names, **settings: click.option(*names, cls=Sectioned, section=section, **settings)
+
+
+def together(decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """Several options as one decorator; help lists them in the order given."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
