@@ -1,10 +1,10 @@
 """The top eigenvalue and the trace of the Hessian, beside other packages: ``python -m benchmarks.curvature``.
 
-In each round everything is done once on the same model and data, beginning elsewhere, so that what slows the
-machine slows all of it; ratios are taken within rounds. What a package returns by default is shown beside a setting
-that makes it accurate. The truth is computed in float64: the eigenvalue with a residual of 1e-9, the trace with 600
-products of Hutch++. An estimate of a trace with twice the standard error is a quarter of the work, so times of traces
-are also stated for a standard error of 1 %.
+In each round everything is done once on the same model and data, beginning elsewhere, so that what slows
+the machine slows all of it; ratios are taken within rounds. What a package returns by default is shown
+beside a setting that makes it accurate. The truth is computed in float64: the eigenvalue with a residual
+of 1e-9, the trace with 600 products of Hutch++. An estimate of a trace with twice the standard error is
+a quarter of the work, so times of traces are also stated for a standard error of 1 %.
 """
 
 from __future__ import annotations
