@@ -27,9 +27,11 @@ ALLOWED = {
     "render": {"errors", "surface", "storage"},
     "files": {"storage", "trajectory", "surface"},
     "pipeline": {"errors", "objective", "problems", "projection", "surface", "trajectory"},
+    "symmetry": {"errors", "layout", "params", "objective"},
+    "transforming": {"errors", "params", "objective", "symmetry", "trajectory"},
     "recipe": {
         *("errors", "journal", "storage", "problems", "training", "trajectory"),
-        *("surface", "render", "pipeline"),
+        *("surface", "render", "pipeline", "transforming"),
     },
     "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
 }

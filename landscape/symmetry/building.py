@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from landscape.symmetry.elements import Basis, Columns, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.exponents import Exponents
@@ -153,7 +152,7 @@ def _scaling(walk: Exponents, origin: Origin, kind: str, units: list[list[_Row]]
     words = _WORDS[kind].format(units=len(units), tensor=origin.tensor)
     name = f"{kind}:{origin.tensor}"
     if kind == "sign":
-        return Flipping(name, kind, len(units), words, slices)
+        return Flipping(name, kind, len(units), words, slices, (origin.tensor, origin.dim))
     norms = tuple(norm for name_, norm in walk.norms.items() if any(name_ == tensor for tensor, _ in collected))
     return Scaling(name, kind, len(units), words, slices, norms, (origin.tensor, origin.dim))
 
@@ -163,14 +162,14 @@ def _by_units(trace: Trace, linear: bool) -> Iterator[Generator]:
     walk.run()
     kind = "basis" if linear else "permutation"
     held = {
-        (name, dim): walk.resolved(labels)
+        (name, dim): _places_by_label(walk.resolved(labels).tolist())
         for name, state in walk.states.items()
         for dim, labels in enumerate(state)
         if labels is not None
     }
     for units in walk.cells():
         origin = walk.origins[units[0] - 1][0]
-        columns = tuple(column for key, labels in held.items() for column in _columns(key, labels, units))
+        columns = tuple(column for key, places in held.items() for column in _columns(key, places, units))
         words = _WORDS[kind].format(units=len(units), tensor=origin.tensor)
         name = f"{kind}:{origin.tensor}"
         if columns:
@@ -178,11 +177,17 @@ def _by_units(trace: Trace, linear: bool) -> Iterator[Generator]:
             yield made(name, kind, len(units), words, columns)
 
 
-def _columns(key: tuple[str, int], labels: Tensor, units: list[int]) -> Iterator[Columns]:
+def _places_by_label(labels: list[int]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for place, label in enumerate(labels):
+        found.setdefault(label, []).append(place)
+    return found
+
+
+def _columns(key: tuple[str, int], places: dict[int, list[int]], units: list[int]) -> Iterator[Columns]:
     for sign in (1, -1):
-        rows = [torch.nonzero(labels == sign * unit).reshape(-1) for unit in units]
-        if rows and len(rows[0]):
-            yield Columns(*key, torch.stack(rows), dual=sign < 0)
+        if sign * units[0] in places:
+            yield Columns(*key, torch.tensor([places[sign * unit] for unit in units]), dual=sign < 0)
 
 
 def numbered(generators: list[Generator]) -> tuple[Generator, ...]:

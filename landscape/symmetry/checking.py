@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from landscape.errors import LandscapeError
@@ -48,21 +50,41 @@ class Check:
         return self.max_difference / self.output_scale if self.output_scale else self.max_difference
 
 
+class _Wide(TorchDispatchMode):
+    """Keeps float64 where a model asks for a narrower type on the way, as many do in their norms and softmaxes."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        wanted = kwargs.get("dtype")
+        narrows = func is torch.ops.aten._to_copy.default and args[0].dtype == torch.float64
+        if narrows and wanted is not None and wanted.is_floating_point:
+            kwargs["dtype"] = torch.float64
+        return func(*args, **kwargs)
+
+
 class Runner:
     """Runs a model on an example input at any weights, in any precision.
 
     Args:
         model: A private copy in evaluation mode.
         x: A tensor of inputs, a tuple of positional or a dictionary of named arguments.
+        dtype: The type of real numbers; None is the model's own.
     """
 
-    def __init__(self, model: nn.Module, x: Any) -> None:
+    def __init__(self, model: nn.Module, x: Any, dtype: torch.dtype | None = None) -> None:
         self.model = model
         self.x = x
         self._buffers = dict(model.named_buffers())
         types = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
         # Where types are mixed, the coarsest says how far outputs can be trusted.
-        self.dtype = max(types, key=lambda kind: torch.finfo(kind).eps) if types else torch.float32
+        self._forced = dtype
+        own = max(types, key=lambda kind: torch.finfo(kind).eps) if types else torch.float32
+        self.dtype = dtype or own
 
     def outputs(self, state: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
         """The outputs in float64.
@@ -71,6 +93,7 @@ class Runner:
             state: Name -> tensor; buffers that it lacks are the model's.
             dtype: The type of real numbers; None is that of each tensor.
         """
+        dtype = dtype or self._forced
 
         def cast(leaf: Any) -> Any:
             real = isinstance(leaf, Tensor) and leaf.is_floating_point()
@@ -80,7 +103,7 @@ class Runner:
         x = tree_map(cast, self.x)
         arguments: tuple[Any, ...] = () if isinstance(x, Mapping) else x if isinstance(x, tuple) else (x,)
         named = dict(x) if isinstance(x, Mapping) else {}
-        with plain_kernels():
+        with plain_kernels(), _Wide() if dtype == torch.float64 else nullcontext():
             output = torch.func.functional_call(self.model, tensors, arguments, named)
         return [tensor.double() for tensor in outputs_of(output)]
 
@@ -125,8 +148,8 @@ class Runner:
 
 
 def _jiggle(tensor: Tensor, half: float, source: torch.Generator) -> Tensor:
-    signs = 2 * torch.randint(0, 2, tensor.shape, generator=source).to(tensor.dtype) - 1
-    return tensor * (1 + half * signs.to(tensor.device))
+    ups = torch.rand(tensor.shape, generator=source).to(tensor.device) < 0.5
+    return tensor * torch.where(ups, 1 + half, 1 - half).to(tensor.dtype)
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:

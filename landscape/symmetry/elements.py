@@ -40,7 +40,7 @@ class Slices:
     def factors(self, scales: Tensor, length: int) -> Tensor:
         """The factor of each slice along the dimension: shape (length,), float64."""
         along = torch.ones(length, dtype=torch.float64)
-        return along.index_reduce(0, self.places, scales[self.units] ** self.powers, "prod")
+        return along.scatter_reduce(0, self.places, scales[self.units] ** self.powers, "prod")
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,9 +182,11 @@ class Flipping(Generator):
 
     Attributes:
         slices: As of a `Scaling`; only odd powers count.
+        incoming: As of a `Scaling`.
     """
 
     slices: tuple[Slices, ...] = ()
+    incoming: tuple[str, int] = ("", 0)
 
     @property
     def tensors(self) -> tuple[str, ...]:

@@ -55,11 +55,12 @@ class Origin:
 
 def varies(labels: Tensor) -> list[bool]:
     """For each axis, whether labels change along it."""
+    still = [length < 2 or stride == 0 for length, stride in zip(labels.shape, labels.stride(), strict=True)]
+    for axis, stays in enumerate(still):
+        if stays:
+            labels = labels.narrow(axis, 0, min(1, labels.shape[axis]))
     return [
-        labels.shape[axis] > 1
-        and labels.stride(axis) != 0
-        and not bool((labels == labels.narrow(axis, 0, 1)).all())
-        for axis in range(labels.ndim)
+        not stays and not bool((labels == labels.narrow(axis, 0, 1)).all()) for axis, stays in enumerate(still)
     ]
 
 
