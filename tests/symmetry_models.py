@@ -80,8 +80,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "digits-cnn": (lambda: digits_cnn(4), lambda: images(8, 1)),
     "cifar10-cnn6": (lambda: cnn6(4), lambda: images(32)),
     "cifar10-vgg9": (lambda: vgg9(4), lambda: images(32)),
-    "cifar10-resnet20": (lambda: ResNet(20, 4), lambda: images(16)),
-    "cifar10-resnet20-noskip": (lambda: ResNet(20, 4, skip=False), lambda: images(16)),
+    "cifar10-resnet20": (lambda: ResNet(20, 4), lambda: images(8)),
+    "cifar10-resnet20-noskip": (lambda: ResNet(20, 4, skip=False), lambda: images(8)),
     "text-transformer": (lambda: Transformer(1, 16, 2, 8), lambda: tokens(256)),
     "untied-transformer": (lambda: Transformer(1, 16, 2, 8, tied=False, nonlinearity="relu"), lambda: tokens(256)),
     "torchvision-resnet18": (lambda: torchvision.models.resnet18(num_classes=10), lambda: images(32)),
@@ -185,9 +185,12 @@ def _normalised(net: RandomNet, a: Tensor, b: Tensor, i: int) -> Tensor:
 
 def _reshaped(net: RandomNet, a: Tensor, b: Tensor, i: int) -> Tensor:
     cut = a.view(-1, 2, 3)
-    return (cut.transpose(1, 2).reshape(-1, WIDTH), cut.flip(1).flatten(1), a.roll(1, -1), a[:, [3, 1, 5, 0, 2, 4]])[
-        i % 4
-    ]
+    return (
+        cut.transpose(1, 2).reshape(-1, WIDTH),
+        cut.flip(1).flatten(1),
+        a.roll(1, -1),
+        a[:, [3, 1, 5, 0, 2, 4]],
+    )[i % 4]
 
 
 def _pooled(net: RandomNet, a: Tensor, b: Tensor, i: int) -> Tensor:

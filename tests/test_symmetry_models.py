@@ -103,9 +103,9 @@ def test_what_is_found_is_what_the_architecture_has(name):
 def test_any_factor_keeps_the_function_in_either_precision(name):
     model, _, symmetries = found(name)
     if symmetries.scalings:
-        for alpha in (0.3, 7.0):
-            check = symmetries.check(model, symmetries.rescale(model, alpha=alpha))
-            assert check.relative <= 1e-5
+        check = symmetries.check(model, symmetries.scaling(7.0).apply(symmetries.complete(model)))
+        assert check.passed
+        assert check.relative <= 1e-5
     runner, weights, _ = precise(name)
     element = symmetries.draw(seed=1)
     assert runner.compare(weights, element.apply(weights)).relative <= 1e-12
@@ -139,12 +139,10 @@ def test_each_generator_keeps_the_function_and_a_spoilt_one_does_not(name):
         right = Element(((generator, value),))
         assert runner.compare(weights, right.apply(weights)).passed, generator.name
         field = "slices" if hasattr(generator, "slices") else "columns"
-        for place in (0, -1):
-            parts = list(getattr(generator, field))
-            del parts[place]
-            wrong = Element(((dataclasses.replace(generator, **{field: tuple(parts)}), value),))
-            if parts:
-                assert not runner.compare(weights, wrong.apply(weights)).passed, (generator.name, place)
+        # Without what makes the units; the last part may be a bias of keys, which softmax does not see.
+        parts = getattr(generator, field)[1:]
+        wrong = Element(((dataclasses.replace(generator, **{field: parts}), value),))
+        assert not runner.compare(weights, wrong.apply(weights)).passed, generator.name
 
 
 @pytest.mark.parametrize("name", ["digits-mlp", "mlp-leaky", "toy-hyperbola", "torchvision-vgg11"])
@@ -203,7 +201,11 @@ def test_batch_normalisation_with_a_large_eps_is_exact(affine):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(
-            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, eps=1e-2, affine=affine), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)
+            nn.Conv2d(2, 4, 3),
+            nn.BatchNorm2d(4, eps=1e-2, affine=affine),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16, 3),
         ).double()
         x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -222,9 +224,11 @@ def test_batch_normalisation_with_a_large_eps_is_exact(affine):
         spoilt["1.weight"] = model[1].weight.detach()
     else:
         spoilt["1.running_var"] = model[1].running_var * torch.tensor(scales[generator.name]) ** 2
-    assert symmetries.check(model, spoilt).relative > 1e-4
+    assert not symmetries.check(model, spoilt).passed
 
 
+# Torch warns of itself when it first builds a Hessian.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")
 def test_gradient_and_hessian_transform_as_theorem_3_says():
     """Dinh et al. 2017, theorem 3: the gradient is D g and the Hessian D H D, with D the reciprocal factors."""
     with torch.random.fork_rng(devices=[]):
