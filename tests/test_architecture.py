@@ -24,15 +24,17 @@ ALLOWED = {
     "training": {"errors", "params", "objective", "trajectory"},
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params"},
+    "symmetry": {"errors", "layout", "params", "objective"},
     "surface": {"errors", "params", "storage", "objective", "curvature", "projection"},
-    "render": {"errors", "surface", "storage"},
+    "render": {"errors", "storage", "surface"},
     "files": {"storage", "trajectory", "surface"},
-    "pipeline": {"errors", "objective", "curvature", "problems", "projection", "surface", "trajectory"},
+    "pipeline": {"errors", "objective", "curvature", "trajectory", "problems", "projection", "surface"},
+    "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
-        *("errors", "journal", "storage", "problems", "training", "trajectory"),
-        *("surface", "render", "pipeline"),
+        *("errors", "journal", "storage", "trajectory", "problems", "training"),
+        *("surface", "render", "pipeline", "transforming"),
     },
-    "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
+    "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "pipeline"},
 }
 
 
