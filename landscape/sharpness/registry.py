@@ -1,0 +1,112 @@
+"""The registry of measures: what each number is, where it comes from, and what cannot change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.sharpness.place import Place
+
+# What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
+SYMMETRIES = MappingProxyType(
+    {
+        "layer-rescaling": "whole layers times positive factors whose product is 1 (Dinh et al. 2017, definition 5)",
+        "unit-rescaling": "every hidden unit or channel times a positive factor, what reads it divided by it",
+        "permutation": "hidden units or channels in another order",
+        "batchnorm-scale": "filters in front of evaluation-mode batch normalisation times any factor",
+        "sign-flip": "hidden units through odd activations times -1",
+        "basis-change": "another basis of an attention head's queries and keys, or of its values",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a measure found.
+
+    Attributes:
+        value: The number; NaN where it did not converge.
+        standard_error: Of an estimate; None where the value is exact to rounding, or a bound.
+        converged: Whether the computation reached its tolerance; where not, `details` says how far it came.
+        details: More numbers: residuals, restarts, profiles, diagnostics. Plain JSON values.
+    """
+
+    value: float
+    standard_error: float | None = None
+    converged: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An entry of the registry.
+
+    Attributes:
+        name: The name by which it is asked for.
+        title: A few words for tables and axes.
+        formula: The formula in plain text, with its normalisation.
+        unit: The unit, in which ``{loss}`` stands for that of the loss.
+        source: Author, year, section.
+        invariant: Names out of `SYMMETRIES` that it claims not to change under.
+        compute: From a place and complete settings to what is found.
+        settings: Name -> published default of every convention.
+        misleads: When it misleads, in a sentence.
+    """
+
+    name: str
+    title: str
+    formula: str
+    unit: str
+    source: str
+    invariant: tuple[str, ...]
+    compute: Callable[[Place, Mapping[str, Any]], Found]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    misleads: str = ""
+
+    def settled(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The defaults with some settings as they are given.
+
+        Raises:
+            LandscapeError: If there is no such setting.
+        """
+        for name in given or {}:
+            if name not in self.settings:
+                known = did_you_mean(name, self.settings) if self.settings else "it has none"
+                raise LandscapeError(f"'{self.name}' has no setting '{name}'", mend=known)
+        return {**self.settings, **(given or {})}
+
+
+_REGISTRY: dict[str, Measure] = {}
+
+
+def register(measure: Measure) -> Measure:
+    """Add a measure; modules of the room call this when they are imported.
+
+    Raises:
+        LandscapeError: If the name is taken, or a claim names no symmetry.
+    """
+    if measure.name in _REGISTRY:
+        raise LandscapeError(f"there is a measure '{measure.name}' already")
+    if unknown := [name for name in measure.invariant if name not in SYMMETRIES]:
+        raise LandscapeError(f"'{unknown[0]}' is no symmetry", where=measure.name, expected=", ".join(SYMMETRIES))
+    _REGISTRY[measure.name] = measure
+    return measure
+
+
+def measures() -> Mapping[str, Measure]:
+    """Name -> measure, in the order in which they were registered."""
+    return MappingProxyType(_REGISTRY)
+
+
+def measure_named(name: str) -> Measure:
+    """The measure of a name.
+
+    Raises:
+        LandscapeError: With the nearest name, if there is none.
+    """
+    if name not in _REGISTRY:
+        raise LandscapeError(f"there is no measure '{name}'", mend=did_you_mean(name, _REGISTRY))
+    return _REGISTRY[name]
