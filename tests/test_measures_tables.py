@@ -68,7 +68,7 @@ def test_a_table_comes_back_from_its_file(table, tmp_path):
         held["loss"]
 
 
-def test_an_interrupted_table_goes_on_and_ends_in_the_same_bytes(run, objective, tmp_path):
+def test_an_interrupted_table_goes_on_where_it_was(run, objective, tmp_path):
     whole, broken = tmp_path / "whole.h5", tmp_path / "broken.h5"
     measures_along(run, objective, WANTED, save=whole)
 
@@ -99,7 +99,7 @@ def test_a_file_of_other_measures_is_refused(run, objective, tmp_path):
     path = tmp_path / "m.h5"
     wanted = Along(("fisher_rao_norm",), at=(0, 1))
     measures_along(run, objective, wanted, save=path)
-    with pytest.raises(LandscapeError, match=r"the file holds other measures; they differ in steps \(0 1 in the"):
+    with pytest.raises(LandscapeError, match=r"the file holds other measures; they differ in .*steps \(0 1 in the file, 0 2 now"):
         measures_along(run, objective, Along(("fisher_rao_norm",), at=(0, 2)), save=path)
     with pytest.raises(LandscapeError, match=r"seed \(0 in the file, 1 now\)"):
         measures_along(run, objective, Along(("fisher_rao_norm",), at=(0, 1), seed=1), save=path)
@@ -170,7 +170,7 @@ def test_curves_of_a_table(table):
     assert curve.meta["threshold"]["value"] == 10.0
     np.testing.assert_array_equal(curve_of(table, "loss").values, table.metrics["train_loss"])
     with pytest.raises(
-        LandscapeError, match="the table has no measure 'hessian_tops'; did you mean 'hessian_top'"
+        LandscapeError, match="no measure 'hessian_tops'; did you mean 'hessian_top'"
     ):
         curve_of(table, "hessian_tops")
 
