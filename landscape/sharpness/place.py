@@ -41,6 +41,11 @@ class Place:
         """The same place, which tells its progress to somebody; operators are shared."""
         return replace(self, progress=progress)
 
+    def tell(self, done: int, total: int) -> None:
+        """Tell how far a measure has come."""
+        if self.progress is not None:
+            self.progress(done, total)
+
     def operator(self, kind: str = "hessian") -> Curvature:
         """The curvature here, of the kind asked for; measures of one call share it and its memory."""
         if kind not in self._operators:
