@@ -17,20 +17,25 @@ ALLOWED = {
     "params": {"errors", "layout"},
     "journal": {"errors"},
     "storage": {"errors", "journal"},
+    "checked": {"storage"},
     "objective": {"errors", "layout", "params"},
+    "curvature": {"errors", "layout", "params", "objective"},
     "trajectory": {"errors", "layout", "params", "storage"},
     "problems": {"errors", "layout", "params", "objective"},
     "training": {"errors", "params", "objective", "trajectory"},
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params"},
-    "surface": {"errors", "params", "storage", "objective", "projection"},
-    "sharpness": {"errors", "layout", "params", "objective", "curvature", "projection", "storage"},
-    "render": {"errors", "surface", "storage"},
-    "files": {"storage", "trajectory", "surface"},
-    "pipeline": {"errors", "objective", "problems", "projection", "surface", "trajectory"},
+    "surface": {"errors", "params", "checked", "storage", "objective", "curvature", "projection"},
+    "sharpness": {"errors", "layout", "params", "checked", "storage", "objective", "curvature", "projection"},
+    "render": {"errors", "surface", "sharpness", "storage"},
+    "files": {"storage", "trajectory", "sharpness", "surface"},
+    "pipeline": {
+        *("errors", "params", "objective", "curvature", "problems", "projection"),
+        *("sharpness", "surface", "trajectory"),
+    },
     "recipe": {
         *("errors", "journal", "storage", "problems", "training", "trajectory"),
-        *("surface", "render", "pipeline"),
+        *("sharpness", "surface", "render", "pipeline"),
     },
     "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
 }
@@ -73,6 +78,8 @@ def test_render_computes_no_loss_and_draws_values_only():
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.surface"):
                 # Values, and statistics of values: both NumPy only.
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
+                assert node.module in ("landscape.sharpness.table", "landscape.sharpness.spectrum"), path.name
 
 
 def test_modules_stay_small():
@@ -95,6 +102,8 @@ def test_modules_stay_small():
         "landscape.files",
         "landscape.integrations",
         "landscape.render",
+        "landscape.sharpness.table_store",
+        "landscape.sharpness.table_summary",
         "landscape.surface.store",
         "landscape.trajectory.schema",
     ],

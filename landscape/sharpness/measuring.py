@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from landscape.errors import LandscapeError, did_you_mean
+from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held, Weights
 from landscape.sharpness.place import Place
@@ -88,46 +89,83 @@ def measure(
         >>> measure(objective, run[-1], ["hessian_top"])["hessian_top"].value  # doctest: +SKIP
         3.0537
     """
-    chosen = [measure_named(name) for name in names]
-    given = settings or {}
-    if stray := [name for name in given if name not in names]:
-        raise LandscapeError(f"settings of '{stray[0]}', which is not taken", mend=did_you_mean(stray[0], names))
-    settled = {one.name: one.settled(given.get(one.name)) for one in chosen}
+    settled = settled_settings(names, settings)
     objective.require((split,), ())
-    globs = None if parameters is None else Held.of(weights, parameters).layout.selected
+    place = Place(objective, Held.of(weights, parameters), split, globs_of(weights, parameters), seed, dtype)
+    return measure_at(place, settled, progress=progress, keep=keep)
+
+
+def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The globs that choose parameters, one by one; None where all are taken."""
+    return None if parameters is None else Held.of(weights, parameters).layout.selected
+
+
+def settled_settings(
+    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Name of a measure -> all its settings, in the order asked for.
+
+    Raises:
+        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken.
+    """
+    chosen = [measure_named(name) for name in names]
+    given = given or {}
+    if stray := [name for name in given if name not in names]:
+        measure_named(stray[0])
+        raise LandscapeError(f"settings of '{stray[0]}', which is not taken", mend="take it too")
+    return {one.name: one.settled(given.get(one.name)) for one in chosen}
+
+
+def measure_at(
+    place: Place,
+    settled: Mapping[str, Mapping[str, Any]],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    keep: Callable[[Measured], None] | None = None,
+) -> dict[str, Measured]:
+    """Take measures at a place.
+
+    Args:
+        place: Where.
+        settled: Name of a measure -> all its settings.
+        progress: Called with (name of the measure, done, in all).
+        keep: Called with each measure as soon as it is taken.
+
+    Returns:
+        Name -> measured, in the order given.
+    """
     found = {}
-    shared = Place(objective, Held.of(weights, parameters), split, globs, seed, dtype)
-    for one in chosen:
-        place = (
-            shared
-            if progress is None
-            else shared.telling(lambda done, total, name=one.name: progress(name, done, total))
-        )
-        found[one.name] = _taken(one, place, settled[one.name])
+    for name, settings in settled.items():
+        here = place if progress is None else place.telling(partial(progress, name))
+        found[name] = _taken(measure_named(name), here, settings)
         if keep is not None:
-            keep(found[one.name])
+            keep(found[name])
     return found
+
+
+def described(one: Measure, loss_unit: str) -> dict[str, Any]:
+    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed."""
+    return {
+        "title": one.title,
+        "unit": one.unit.format(loss=loss_unit or "loss"),
+        "formula": one.formula,
+        "source": one.source,
+        "invariant_claimed": one.invariant,
+    }
 
 
 def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
     began = time.monotonic()
     found = one.compute(place, settings)
-    loss_unit = place.objective.unit or "loss"
+    about = described(one, place.objective.unit)
+    about.pop("title")
     return Measured(
         name=one.name,
         value=found.value,
         standard_error=found.standard_error,
         converged=found.converged,
-        unit=one.unit.format(loss=loss_unit),
-        formula=one.formula,
-        source=one.source,
-        invariant_claimed=one.invariant,
-        settings={
-            **settings,
-            "split": place.split,
-            "seed": place.seed,
-            "parameters": list(place.parameters or []),
-        },
+        settings={**settings, **place.settings},
         seconds=time.monotonic() - began,
         details=found.details,
+        **about,
     )

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -46,6 +47,14 @@ class Place:
         if self.progress is not None:
             self.progress(done, total)
 
+    def moved(self, weights: Held) -> Place:
+        """The same at other weights of the same model; operators move along, so that this place must not be used
+        any more.
+        """
+        for operator in self._operators.values():
+            operator.load(weights)
+        return replace(self, weights=weights)
+
     def operator(self, kind: str = "hessian") -> Curvature:
         """The curvature here, of the kind asked for; measures of one call share it and its memory."""
         if kind not in self._operators:
@@ -63,6 +72,16 @@ class Place:
         """Random numbers that depend on the seed and the purpose alone."""
         key = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()[:8]
         return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all measures here are taken with, as plain values."""
+        return {
+            "split": self.split,
+            "seed": self.seed,
+            "parameters": list(self.parameters or []),
+            "dtype": None if self.dtype is None else str(self.dtype).removeprefix("torch."),
+        }
 
     @cached_property
     def estimate(self) -> Estimate:

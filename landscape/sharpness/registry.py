@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.sharpness.place import Place
+
+if TYPE_CHECKING:
+    from landscape.sharpness.place import Place
+
+# The modules that register measures when they are imported, in the order in which these are listed.
+FAMILIES = (
+    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao"),
+    *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
+)
 
 # What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
 SYMMETRIES = MappingProxyType(
     {
-        "layer-rescaling": "whole layers times positive factors whose product is 1 (Dinh et al. 2017, definition 5)",
+        "layer-rescaling": "whole layers times positive factors whose product is 1 (Dinh et al. 2017, def. 5)",
         "unit-rescaling": "every hidden unit or channel times a positive factor, what reads it divided by it",
         "permutation": "hidden units or channels in another order",
         "batchnorm-scale": "filters in front of evaluation-mode batch normalisation times any factor",
@@ -97,8 +106,12 @@ def register(measure: Measure) -> Measure:
 
 
 def measures() -> Mapping[str, Measure]:
-    """Name -> measure, in the order in which they were registered."""
-    return MappingProxyType(_REGISTRY)
+    """Name -> measure: family by family, then those that others registered."""
+    for family in FAMILIES:
+        importlib.import_module(f"landscape.sharpness.{family}")
+    rank = {f"landscape.sharpness.{family}": place for place, family in enumerate(FAMILIES)}
+    own = sorted(_REGISTRY.values(), key=lambda one: rank.get(getattr(one.compute, "__module__", ""), len(rank)))
+    return MappingProxyType({one.name: one for one in own})
 
 
 def measure_named(name: str) -> Measure:
@@ -107,6 +120,7 @@ def measure_named(name: str) -> Measure:
     Raises:
         LandscapeError: With the nearest name, if there is none.
     """
-    if name not in _REGISTRY:
-        raise LandscapeError(f"there is no measure '{name}'", mend=did_you_mean(name, _REGISTRY))
-    return _REGISTRY[name]
+    known = measures()
+    if name not in known:
+        raise LandscapeError(f"there is no measure '{name}'", mend=did_you_mean(name, known))
+    return known[name]
