@@ -19,6 +19,8 @@ _CUTS = 24
 # Croce & Hein 2020, section 3: the share of steps that must climb, the momentum, the first checkpoint, by how much
 # the distance between checkpoints shrinks, and its least share of all iterations.
 _CLIMBING, _MOMENTUM, _FIRST, _SHRINK, _LEAST = 0.75, 0.75, 0.22, 0.03, 0.06
+# Auto-PGD has arrived where its last quarter adds at most this share of the whole climb.
+_LATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def auto_climb(slope: Slope, ball: Ball, start: Tensor, iterations: int) -> Clim
     value, gradient = slope(here)
     best = (value, here, gradient)
     check, gap, climbs = _checkpoint(iterations), _checkpoint(iterations), 0
-    at_check = (step, value)
+    at_check, bests = (step, value), [value]
     for done in range(1, iterations):
         raised = ball.project(here + step * ball.steepest(gradient))
         weight = 1.0 if done == 1 else _MOMENTUM
@@ -147,6 +149,7 @@ def auto_climb(slope: Slope, ball: Ball, start: Tensor, iterations: int) -> Clim
         climbs += value > last
         if value > best[0] or best[0] != best[0]:
             best = (value, here, gradient)
+        bests.append(best[0])
         if done == check:
             if climbs < _CLIMBING * gap or at_check == (step, best[0]):
                 step, (value, here, gradient) = step / 2, best
@@ -154,7 +157,8 @@ def auto_climb(slope: Slope, ball: Ball, start: Tensor, iterations: int) -> Clim
             at_check, climbs = (step, best[0]), 0
             gap = max(1, gap - max(1, round(_SHRINK * iterations)), round(_LEAST * iterations))
             check += gap
-    return Climb(best[0], best[1], iterations, step < 2.0)
+    late = bests[-1] - bests[-1 - len(bests) // 4]
+    return Climb(best[0], best[1], iterations, late <= _LATE * (bests[-1] - bests[0]))
 
 
 def _checkpoint(iterations: int) -> int:

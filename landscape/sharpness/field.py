@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,33 @@ from landscape.errors import LandscapeError
 from landscape.objective.data import Source, Split, leaves
 from landscape.projection import gaussian, stream_of
 from landscape.sharpness.place import Place
+
+
+class Stream:
+    """One random step after another; every tensor's numbers depend on seed, index and its name alone.
+
+    Args:
+        field: Says which tensors there are, and the seed.
+        index: Tells streams apart.
+    """
+
+    def __init__(self, field: Field, index: int | str) -> None:
+        self._like = field.origin
+        self._streams = [(stream_of(info.name, field.seed, index), info.numel) for info in field.infos]
+        self._plain = stream_of("", field.seed, index)
+
+    def normal(self) -> Tensor:
+        """Standard normal numbers, shape (P,)."""
+        drawn = [stream.standard_normal(count, dtype=np.float32) for stream, count in self._streams]
+        return torch.from_numpy(np.concatenate(drawn)).to(self._like)
+
+    def uniform(self) -> float:
+        """A number in [0, 1)."""
+        return float(self._plain.random())
+
+    def choice(self, count: int, size: int) -> Tensor:
+        """Numbers of examples, drawn without replacement, shape (size,)."""
+        return torch.from_numpy(self._plain.choice(count, min(size, count), replace=False))
 
 
 class Field:
@@ -29,13 +57,14 @@ class Field:
         origin: The weights of the place, shape (P,).
         size: P.
         infos: What the tensors are of which a step is made, in its order.
+        seed: Of all draws.
     """
 
     def __init__(self, place: Place, *, outputs: Callable[[Any], Any] | None = None) -> None:
         self._passes = Passes(
             place.objective, place.weights, place.split, place.parameters, place.dtype, batch_size=None
         )
-        self._seed = place.seed
+        self.seed = place.seed
         self._part: Split | None = None
         evaluator = self._passes.evaluator
         if outputs is not None:
@@ -78,14 +107,18 @@ class Field:
 
     def normal(self, index: int | str) -> Tensor:
         """Standard normal numbers; every tensor's depend on the seed of the place, the index and its name alone."""
-        return self.join(gaussian(info, self._seed, index) for info in self.infos)
+        return self.join(gaussian(info, self.seed, index) for info in self.infos)
 
     def uniform(self, index: int | str) -> Tensor:
         """Numbers spread evenly over [-1, 1], drawn as `normal` draws."""
         return self.join(
-            torch.as_tensor(stream_of(info.name, self._seed, index).uniform(-1, 1, info.shape))
+            torch.as_tensor(stream_of(info.name, self.seed, index).uniform(-1, 1, info.shape))
             for info in self.infos
         )
+
+    def noise(self, index: int | str) -> Stream:
+        """Random numbers for a walk, drawn as `normal` draws."""
+        return Stream(self, index)
 
     def _move(self, step: Tensor) -> None:
         with torch.no_grad():
