@@ -37,8 +37,8 @@ def quartic(d):
 
 
 def cross(d):
-    x, y = float(d[0]), float(d[1])
-    return (x * y) ** 2, torch.tensor([2 * x * y * y, 2 * y * x * x], dtype=torch.float64)
+    x, y = d[0], d[1]
+    return float(x * x * y * y), torch.stack([2 * x * y * y, 2 * y * x * x])
 
 
 def sample(slope, size, a, plan, *, b=1.0, seed=0, chains=4):

@@ -126,21 +126,18 @@ def test_a_flat_direction_beats_a_sharp_one_by_the_known_amount():
     values = []
     for curvature in (0.01, 100.0):
         objective, model = quadratic_of(torch.tensor([[curvature]]))
-        values.append(take(objective, model, "local_entropy", gamma=1.0, draws=3000))
+        values.append(take(objective, model, "local_entropy", gamma=1.0, draws=1000))
     error = math.hypot(*(found.standard_error for found in values))
-    assert abs(values[0].value - values[1].value - 2.3026) < 3 * error < 0.2
+    assert abs(values[0].value - values[1].value - 2.3026) < 3 * error < 0.3
 
 
-def test_the_curvature_of_local_entropy_is_that_of_a_softened_quadratic():
-    """The entropy of a quadratic at w is -beta gamma h / (h + gamma) w^2 / 2 plus a constant; same draws at all w."""
-    for curvature, softened in ((0.01, 0.00990), (1.0, 0.5), (100.0, 0.990)):
-        objective, _ = quadratic_of(torch.tensor([[curvature]]))
-        phi = [
-            take(objective, {"weight": torch.tensor([[at]])}, "local_entropy", gamma=1.0, draws=6000).details
-            for at in (-0.3, 0.0, 0.3)
-        ]
-        found = -(phi[0]["log_integral"] - 2 * phi[1]["log_integral"] + phi[2]["log_integral"]) / 0.09
-        assert found == pytest.approx(softened, rel=0.1)
+@pytest.mark.parametrize(("curvature", "softened"), [(0.01, 0.00990), (1.0, 0.5), (100.0, 0.990)])
+def test_the_curvature_of_local_entropy_is_that_of_a_softened_quadratic(curvature, softened):
+    """At w the entropy of a quadratic is -gamma h / (h + gamma) w^2 / 2 - log(h + gamma) / 2 plus a constant."""
+    objective, _ = quadratic_of(torch.tensor([[curvature]]))
+    found = take(objective, {"weight": torch.tensor([[0.7]])}, "local_entropy", gamma=1.0, draws=1000)
+    exact = -softened * 0.49 / 2 - math.log(curvature + 1) / 2 + math.log(2 * math.pi) / 2
+    assert abs(found.details["log_integral"] - exact) < 3 * found.standard_error + 1e-4 < 0.4
 
 
 def test_chains_find_the_local_entropy_of_a_quadratic_too():
@@ -330,7 +327,7 @@ def test_the_first_of_several_crossings_counts_and_the_return_is_told():
     found = first_crossing(waves, 0.5, 0.1, 100.0, 1e-9)
     assert found.radius == pytest.approx(math.pi / 6)
     assert not first_crossing(lambda radius: radius, 0.5, 0.1, 100.0, 1e-9).returns
-    assert first_crossing(lambda radius: math.sin(6 * radius), 0.5, 0.05, 100.0, 1e-9).returns
+    assert first_crossing(waves, 0.9, 0.1, 100.0, 1e-9).returns
     assert first_crossing(lambda radius: 0.0, 0.5, 1.0, 100.0, 1e-9).radius == math.inf
     inward = first_crossing(lambda radius: radius**2, 1e-10, 1.0, 100.0, 1e-9)
     assert inward.radius == pytest.approx(1e-5)

@@ -23,6 +23,8 @@ _BEST_LANGEVIN, _BEST_HAMILTONIAN = 0.574, 0.8
 _GAIN, _DECAY = 1.0, 0.6
 # Steps are shortened by a random factor down to exp(-2): valleys that narrow are not entered by long ones.
 _SHORTENING = 2.0
+# A path whose energy rises by so much (Hoffman & Gelman 2014, section 3.1) is never accepted, and goes nowhere.
+_DIVERGED = 1000.0
 
 
 class Noise(Protocol):
@@ -96,7 +98,7 @@ class Chain:
         squares: Shape (draws,), |d|^2.
         virials: Shape (draws,), d . g - P with g the gradient of minus the logarithm of the density; its mean under
             the density is 0, whatever that is.
-        acceptance: The mean probability of acceptance; NaN where nothing is refused.
+        acceptance: The mean probability of acceptance, whether or not anything is refused.
         step: The length of the longest leapfrog step that was used.
         last: Where it ended.
     """
@@ -145,16 +147,15 @@ def run_chain(
             log_size += _GAIN * (draw + 1) ** -_DECAY * (chance - best)
         if told is not None:
             told()
-    acceptance = float(np.mean(chances)) if plan.adjusted else math.nan
     kept = (np.array(row) for row in (rises, squares, virials))
-    return Chain(*kept, acceptance, math.exp(log_size), here[0])
+    return Chain(*kept, float(np.mean(chances)), math.exp(log_size), here[0])
 
 
 State: TypeAlias = tuple[Tensor, float, float, Tensor]
 
 
 def _path(target: Target, here: State, momentum: Tensor, size: float, paces: int) -> tuple[State, float]:
-    """The end of a leapfrog path and the probability that it is accepted; 0 where the energy is no number."""
+    """The end of a leapfrog path and the probability that it is accepted; 0 where it leads nowhere."""
     position, energy, _, gradient = here
     before = energy + float(momentum @ momentum) / 2
     state = here
@@ -162,7 +163,7 @@ def _path(target: Target, here: State, momentum: Tensor, size: float, paces: int
         momentum = momentum - size / 2 * gradient
         position = position + size * momentum
         energy, rise, gradient = target.energy(position)
-        if not math.isfinite(energy):
+        if not energy - before < _DIVERGED:
             return state, 0.0
         momentum = momentum - size / 2 * gradient
         state = (position, energy, rise, gradient)
