@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def open_file(path: str | os.PathLike[str]) -> Trajectory | Surface | Table:
-    """Open a trajectory, a surface or a table of measures, without importing torch and without running any code of the file.
+    """Open a trajectory, a surface or a table of measures: no torch is imported, no code of the file is run.
 
     Args:
         path: An HDF5 file.

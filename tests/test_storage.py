@@ -63,7 +63,10 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_not_hdf5(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s.h5"
     path.write_bytes(content)
-    assert refused(path) == f"{path}: not an HDF5 file; expected landscape/trajectory or landscape/surface or landscape/measures"
+    assert (
+        refused(path)
+        == f"{path}: not an HDF5 file; expected landscape/trajectory or landscape/surface or landscape/measures"
+    )
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])

@@ -8,19 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.params import Held
-from landscape.sharpness.measuring import described, globs_of, measure_at, settled_settings
+from landscape.sharpness.measuring import Measured, described, globs_of, measure_at, settled_settings
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import measure_named
 from landscape.sharpness.stability import stability_threshold, threshold_words
 from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import PartialTable
-from landscape.trajectory import Trajectory
+from landscape.trajectory import Snapshot, Trajectory
 
 DTYPES = ("float32", "float64")
 # Of these, a run without momentum hovers where the threshold says.
@@ -72,7 +71,8 @@ def measures_along(
     wanted: Along,
     *,
     save: str | os.PathLike[str] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[int, Measured], None] | None = None,
 ) -> Table:
     """Take measures at the snapshots of a run.
 
@@ -81,7 +81,8 @@ def measures_along(
         objective: Its objective.
         wanted: What to measure.
         save: A file of measures to write and to resume from; each value is in it as soon as it is taken.
-        progress: Called with (measure and step, values taken, values in all).
+        progress: Called with (values taken, values in all).
+        keep: Called with (step, what is measured) as soon as a value is taken; not for those that the file held.
 
     Returns:
         The table.
@@ -94,31 +95,49 @@ def measures_along(
         array([ 0.72,  9.81, 20.3 ])
     """
     rows = sorted({run.index_of(step) for step in wanted.at}) if wanted.at else list(range(len(run)))
+    objective.require((wanted.split,), ())
     if not rows:
         raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
-    objective.require((wanted.split,), ())
-    globs = globs_of(run[rows[0]], wanted.parameters)
-    dtype = getattr(torch, wanted.dtype) if wanted.dtype else None
     settled = settled_settings(wanted.measures, wanted.settings)
     blank = _blank(run, rows, objective, wanted, settled)
     partial = PartialTable.open(save, blank, _identity(run, rows, objective, wanted, settled))
-    if partial.complete:
-        return partial.table
+    if not partial.table.complete:
+        _fill(partial, [run[row] for row in rows], objective, wanted, settled, progress, keep)
+    return partial.finish()
+
+
+def _fill(
+    partial: PartialTable,
+    snapshots: Sequence[Snapshot],
+    objective: Objective,
+    wanted: Along,
+    settled: Mapping[str, Mapping[str, Any]],
+    progress: Callable[[int, int], None] | None,
+    keep: Callable[[int, Measured], None] | None,
+) -> None:
+    table = partial.table
+    tell = progress or (lambda done, total: None)
     place: Place | None = None
-    for place_in_table, row in enumerate(rows):
-        missing = {name: one for name, one in settled.items() if not partial.table[name].done[place_in_table]}
+    for row, snapshot in enumerate(snapshots):
+        missing = {name: own for name, own in settled.items() if not table[name].done[row]}
         if not missing:
             continue
-        held = Held.of(run[row], wanted.parameters)
-        place = Place(objective, held, wanted.split, globs, wanted.seed, dtype) if place is None else place.moved(held)
-        for name, settings in missing.items():
-            if progress is not None:
-                progress(f"{name} at step {run.steps[row]}", partial.table.taken, partial.table.size)
-            found = measure_at(place, {name: settings})[name]
-            partial.put(place_in_table, name, found.value, found.standard_error, found.converged)
-    if progress is not None:
-        progress("done", partial.table.size, partial.table.size)
-    return partial.finish()
+        place = _place_at(place, snapshot, objective, wanted)
+        for name, own in missing.items():
+            tell(table.taken, table.size)
+            found = measure_at(place, {name: own})[name]
+            partial.put(row, name, found.value, found.standard_error, found.converged)
+            if keep is not None:
+                keep(snapshot.step, found)
+    tell(table.size, table.size)
+
+
+def _place_at(before: Place | None, snapshot: Snapshot, objective: Objective, wanted: Along) -> Place:
+    held = Held.of(snapshot, wanted.parameters)
+    if before is not None:
+        return before.moved(held)
+    dtype = getattr(torch, wanted.dtype) if wanted.dtype else None
+    return Place(objective, held, wanted.split, globs_of(snapshot, wanted.parameters), wanted.seed, dtype)
 
 
 def _blank(
@@ -133,7 +152,9 @@ def _blank(
         for name, settings in settled.items()
     }
     threshold = stability_threshold(run.training)
-    edge = {} if threshold is None else {"measure": _THRESHOLD_OF, "value": threshold, "words": threshold_words(run.training)}
+    edge: dict[str, Any] = {}
+    if threshold is not None:
+        edge = {"measure": _THRESHOLD_OF, "value": threshold, "words": threshold_words(run.training)}
     known = ("optimizer", "lr", "momentum", "nesterov", "batch_size", "weight_decay", "schedule")
     meta = {
         "problem": objective.problem,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -79,13 +81,28 @@ class Measure:
         """The defaults with some settings as they are given.
 
         Raises:
-            LandscapeError: If there is no such setting.
+            LandscapeError: If there is no such setting, or a value is of another kind than its default.
         """
         for name in given or {}:
             if name not in self.settings:
                 known = did_you_mean(name, self.settings) if self.settings else "it has none"
                 raise LandscapeError(f"'{self.name}' has no setting '{name}'", mend=known)
-        return {**self.settings, **(given or {})}
+        return {**self.settings, **{name: self._value(name, value) for name, value in (given or {}).items()}}
+
+    def _value(self, name: str, given: Any) -> Any:
+        """A setting of the kind of its default; text is read as a command line gives it."""
+        default = self.settings[name]
+        if isinstance(given, str) and not isinstance(default, str):
+            with suppress(ValueError):
+                given = json.loads(given)
+        if not isinstance(default, int | float):
+            return given
+        if not isinstance(given, int | float) or isinstance(given, bool) != isinstance(default, bool):
+            words = "true or false" if isinstance(default, bool) else "a number"
+            raise LandscapeError(f"setting '{name}' of '{self.name}' must be {words}", got=repr(given))
+        if type(default) is int and given != int(given):
+            raise LandscapeError(f"setting '{name}' of '{self.name}' must be a whole number", got=given)
+        return int(given) if type(default) is int else given
 
 
 _REGISTRY: dict[str, Measure] = {}

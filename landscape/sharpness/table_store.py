@@ -131,11 +131,6 @@ class PartialTable:
     path: Path | None
     identity: Mapping[str, Any]
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to be taken."""
-        return self.table.complete
-
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None, blank: Table, identity: Mapping[str, Any]) -> PartialTable:
         """Begin a table, or go on with the one in the file.
