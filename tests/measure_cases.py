@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -11,7 +12,9 @@ from landscape.problems.toys import half_squared_error
 from landscape.sharpness.measuring import Measured, measure
 
 
-def take(objective, weights, name, *, seed=0, dtype=torch.float64, parameters=None, split="train", **settings) -> Measured:
+def take(
+    objective, weights, name, *, seed=0, dtype=torch.float64, parameters=None, split="train", **settings
+) -> Measured:
     return measure(
         objective,
         weights,
@@ -25,7 +28,7 @@ def take(objective, weights, name, *, seed=0, dtype=torch.float64, parameters=No
 
 
 def quadratic_of(matrix: torch.Tensor, offset: float = 0.0, at: torch.Tensor | None = None):
-    """An objective with L = offset + (w - at)^T matrix (w - at) / 2, at 0 unless told, and a model at its minimum."""
+    """L = offset + (w - at)^T matrix (w - at) / 2 as an objective, at = 0 unless told, and a model at its minimum."""
     size = len(matrix)
     values, vectors = torch.linalg.eigh(matrix.double())
     rows = (vectors * (values.clamp_min(0) * size).sqrt()).T
@@ -61,7 +64,7 @@ def confident_classes(classes: int, loss: float = 0.01):
 
 
 def rescaled(model: nn.Module, alpha: float) -> dict[str, torch.Tensor]:
-    """The same function of a network of two layers: the first and its biases times alpha, the second divided by it."""
+    """The same function of a network of two layers: the first and its biases times alpha, the second divided."""
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     first, last = [name for name, tensor in state.items() if tensor.ndim > 1]
     state[first] *= alpha
@@ -80,3 +83,16 @@ def hidden_net(seed: int = 0, count: int = 40) -> tuple[Objective, nn.Module]:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
     x, y = torch.randn(count, 5, generator=generator), torch.randint(0, 3, (count,), generator=generator)
     return Objective(model, loss=F.cross_entropy, train=(x, y)), model
+
+
+class Drawn:
+    """Random numbers of a chain in tests."""
+
+    def __init__(self, seed, size):
+        self._random, self._size = np.random.default_rng(seed), size
+
+    def normal(self):
+        return torch.from_numpy(self._random.standard_normal(self._size))
+
+    def uniform(self):
+        return float(self._random.random())

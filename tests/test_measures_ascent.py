@@ -107,7 +107,9 @@ def test_epsilon_sharpness_is_not_below_ten_thousand_random_points():
     found = take(objective, model, "epsilon_sharpness", epsilon=0.5)
     field = field_of(objective, model)
     z = torch.randn(10_000, field.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    radii = torch.rand(10_000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64) ** (1 / field.size)
+    radii = torch.rand(10_000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64) ** (
+        1 / field.size
+    )
     inputs, targets = objective.data["train"].inputs.double(), objective.data["train"].targets
 
     def loss(step):
@@ -137,7 +139,9 @@ def test_a_rescaled_layer_that_fits_into_the_ball_makes_it_as_sharp_as_no_networ
 def test_epsilon_sharpness_in_a_subspace_is_that_of_the_restricted_quadratic():
     matrix = spread_matrix(8, 0.1, 5.0)
     objective, model = quadratic_of(matrix, offset=0.5)
-    basis = torch.linalg.qr(torch.stack([field_of(objective, model).normal(f"subspace/{k}") for k in range(3)], 1)).Q
+    basis = torch.linalg.qr(
+        torch.stack([field_of(objective, model).normal(f"subspace/{k}") for k in range(3)], 1)
+    ).Q
     exact = float(torch.linalg.eigvalsh(basis.T @ matrix @ basis)[-1]) * 0.01 / 3
     found = take(objective, model, "epsilon_sharpness", epsilon=0.1, subspace=3)
     assert exact * 0.99 <= found.value <= exact * (1 + 1e-9)
@@ -203,10 +207,10 @@ def test_one_step_of_sam_is_its_formula(objective, mlp):
 
 def test_more_steps_of_sam_reach_the_maximum_of_a_quadratic():
     objective, model = quadratic_of(spread_matrix(8, 0.1, 5.0), offset=0.5)
-    found = take(objective, model, "sam_sharpness", rho=0.1, batch=None, iterations=60, restarts=3)
+    found = take(objective, model, "sam_sharpness", rho=0.1, batch=0, iterations=60, restarts=3)
     assert 0.99 * 5 * 0.005 <= found.value <= 5 * 0.005 * (1 + 1e-9)
     # At the minimum itself the gradient is rounding, and one step along it no maximum.
-    assert take(objective, model, "sam_sharpness", rho=0.1, batch=None).value < 0.9 * found.value
+    assert take(objective, model, "sam_sharpness", rho=0.1, batch=0).value < 0.9 * found.value
 
 
 def test_more_steps_of_sam_never_find_less(objective, mlp):
@@ -250,9 +254,7 @@ def test_the_worst_case_of_a_quadratic_is_its_top_eigenvalue_in_units():
     matrix, centre = spread_matrix(6, 0.1, 5.0), row(1.0, -2.0, 0.5, 1.5, 3.0, -1.0)
     objective, model = quadratic_of(matrix, offset=0.5, at=centre)
     exact = 0.01 * float(torch.linalg.eigvalsh(centre[:, None] * matrix * centre)[-1]) / 2
-    found = take(
-        objective, model, "adaptive_sharpness_worst", rho=0.1, batch=None, iterations=60, restarts=4
-    )
+    found = take(objective, model, "adaptive_sharpness_worst", rho=0.1, batch=0, iterations=60, restarts=4)
     assert 0.99 * exact <= found.value <= exact * (1 + 1e-9)
     assert found.converged
 

@@ -5,14 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from measure_cases import hidden_net, quadratic_of, rescaled, spread_matrix, take
+from measure_cases import Drawn, hidden_net, quadratic_of, rescaled, spread_matrix, take
 from torch import nn
 from torch.nn import functional as F
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.params import Held
 from landscape.sharpness.draws import log_mean_exp
-from landscape.sharpness.local_entropy import clenshaw_curtis
+from landscape.sharpness.local_entropy import by_chains, clenshaw_curtis
+from landscape.sharpness.place import Place
 from landscape.sharpness.volume import first_crossing, log_unit_ball
 
 CENTRE = torch.tensor([1.0, -2.0, 0.5, 1.5, 3.0, -1.0], dtype=torch.float64)
@@ -20,7 +22,7 @@ CENTRE = torch.tensor([1.0, -2.0, 0.5, 1.5, 3.0, -1.0], dtype=torch.float64)
 
 def away_from_the_minimum(matrix):
     """A quadratic at weights that are no minimum."""
-    objective, model = quadratic_of(matrix, offset=0.5)
+    objective, _ = quadratic_of(matrix, offset=0.5)
     return objective, {"weight": CENTRE[None]}
 
 
@@ -140,16 +142,42 @@ def test_the_curvature_of_local_entropy_is_that_of_a_softened_quadratic(curvatur
     assert abs(found.details["log_integral"] - exact) < 3 * found.standard_error + 1e-4 < 0.4
 
 
-def test_chains_find_the_local_entropy_of_a_quadratic_too():
+class Bowl:
+    """A field whose loss is a sum of h d^2 / 2."""
+
+    def __init__(self, curvatures):
+        self.curvatures, self.size = curvatures, len(curvatures)
+
+    def zero(self):
+        return torch.zeros_like(self.curvatures)
+
+    def loss(self, step):
+        return float((self.curvatures * step * step).sum()) / 2
+
+    def slope(self, step):
+        return self.loss(step), self.curvatures * step
+
+    def noise(self, index):
+        return Drawn([5, int(index.removeprefix("chain/"))], self.size)
+
+
+def test_chains_find_the_local_entropy_of_a_quadratic_too(objective, mlp):
     curvatures = torch.tensor([0.5, 20.0], dtype=torch.float64)
-    objective, model = quadratic_of(torch.diag(curvatures))
-    settings = {"gamma": 1.0, "method": "chains", "chains": 2, "chain_draws": 160, "burn_in": 60, "leapfrog": 3}
-    found = take(objective, model, "local_entropy", **settings)
+    settings = {"gamma": 1.0, "beta": 2.0, "chains": 3, "chain_draws": 200, "burn_in": 60, "leapfrog": 3}
+    found = by_chains(Place(objective, Held.of(mlp)), Bowl(curvatures), settings)
     assert found.converged, found.details["not_converged"]
     exact = -float(torch.log1p(curvatures).sum()) / 2
     rule = abs(found.value - found.details["coarse_rule"])
-    assert abs(found.value - exact) < 3 * found.standard_error + rule
-    assert found.standard_error < 0.15
+    assert abs(found.value - exact) < 3 * found.standard_error + rule < 0.5
+    # Dividing out the Gaussian leaves the integral itself.
+    integral = exact + math.log(2 * math.pi / 2.0)
+    assert found.details["log_integral"] - found.value == pytest.approx(integral - exact)
+
+
+def test_chains_run_where_the_measure_is_asked_for(objective, mlp):
+    settings = {"method": "chains", "chains": 2, "chain_draws": 8, "burn_in": 4, "leapfrog": 1, "gamma": 1e6}
+    found = take(objective, mlp, "local_entropy", **settings)
+    assert len(found.details["integrand"]) == len(found.details["strengths"]) == 9
 
 
 def test_local_entropy_gives_no_number_where_few_draws_decide():
@@ -204,18 +232,32 @@ def test_the_learning_coefficient_of_the_fourth_power_is_a_quarter():
     assert found.value == pytest.approx(0.25, abs=0.005)
 
 
+def valley_exact(alpha, temper, gamma):
+    """E temper (x y - 1)^2 under exp(-temper (x y - 1)^2 - gamma/2 |(x, y) - (alpha, 1 / alpha)|^2), on a grid."""
+    x, y = (
+        np.linspace(centre - 7 / math.sqrt(gamma), centre + 7 / math.sqrt(gamma), 1501)
+        for centre in (alpha, 1 / alpha)
+    )
+    rises = temper * (x[:, None] * y - 1) ** 2
+    far = gamma / 2 * ((x[:, None] - alpha) ** 2 + (y - 1 / alpha) ** 2)
+    density = np.exp(-rises - far)
+    return float((rises * density).sum() / density.sum())
+
+
 def test_the_learning_coefficient_does_not_feel_a_rescaling_that_changes_the_curvature():
-    found = []
-    for alpha in (1.0, 4.0):
+    temper, gamma, found, exact = 300 / math.log(300), 20.0, [], []
+    for alpha in (1.0, 2.0):
         model = chain_of_two(alpha, 1 / alpha)
-        objective = squared(model, 1.0)
-        found.append(take(objective, model, "local_learning_coefficient", n=1e4, **QUICK | {"draws": 200}))
+        settings = {"n": 300, "gamma": gamma, "draws": 120, "burn_in": 60, "leapfrog": 3}
+        found.append(take(squared(model, 1.0), model, "local_learning_coefficient", **settings))
+        exact.append(valley_exact(alpha, temper, gamma))
         assert found[-1].converged, found[-1].details["not_converged"]
         low, high = found[-1].details["interval_95"]
-        # A curve of minima in the plane: one dimension counts.
-        assert low < 0.5 < high
+        assert low < exact[-1] < high
+        # A curve of minima in the plane: one dimension counts, up to what gamma takes off.
+        assert exact[-1] == pytest.approx(0.5, abs=0.05)
     error = math.hypot(*(one.standard_error for one in found))
-    assert abs(found[0].value - found[1].value) < 4 * error
+    assert abs(found[0].value - found[1].value) < abs(exact[0] - exact[1]) + 3 * error
     # The control: additive noise of one size feels it.
     energies = [
         take(squared(model, 1.0), model, "local_energy", noise="additive", draws=50, points=1).value
@@ -249,7 +291,13 @@ def test_batches_cannot_decide_about_acceptance(objective, mlp):
         objective,
         mlp,
         "local_learning_coefficient",
-        **{"batch": 10, "adjusted": False, "step": 1e-3, "leapfrog": 1, "chains": 2, "draws": 20, "burn_in": 0},
+        batch=10,
+        adjusted=False,
+        step=1e-3,
+        leapfrog=1,
+        chains=2,
+        draws=20,
+        burn_in=0,
     )
     assert found.details["acceptance"] is None
 

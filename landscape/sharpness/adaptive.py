@@ -103,9 +103,10 @@ def _average(place: Place, settings: Mapping[str, Any]) -> Found:
 
 
 _MISLEADS = (
-    "With units of elements no rescaling of single weights that keeps the function changes it; with units of filters "
-    "only those of whole layers do not, and other symmetries, such as another basis of attention heads, change both. "
-    "It has been found to go along with the learning rate rather than with generalisation (Andriushchenko et al. 2023)."
+    "With units of elements no rescaling of single weights that keeps the function changes it; with units "
+    "of filters only those of whole layers do not, and other symmetries, such as another basis of "
+    "attention heads, change both. It has been found to go along with the learning rate rather than with "
+    "generalisation (Andriushchenko et al. 2023)."
 )
 
 register(

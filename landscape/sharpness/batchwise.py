@@ -18,8 +18,8 @@ def mean_rise(
     place: Place,
     field: Field,
     climbs: Callable[[Field], list[Climb]],
-    size: int | None,
-    most: int | None = None,
+    size: int,
+    most: int = 0,
 ) -> Found:
     """The mean over batches of how far the best of several ascents rises above the batch's loss at the weights.
 
@@ -27,19 +27,19 @@ def mean_rise(
         place: Told the progress.
         field: All data.
         climbs: The ascents of one batch.
-        size: Examples per batch, in the order of the data; None takes all at once.
-        most: How many batches at most, from the first on; None takes all.
+        size: Examples per batch, in the order of the data; 0 takes all at once.
+        most: How many batches at most, from the first on; 0 takes all.
 
     Returns:
         The mean weighted by examples, with its standard error over batches (None for a single one), and how far
         restarts disagree.
     """
-    if size is not None and size < 1:
-        raise LandscapeError("a batch needs an example", where="batch", got=size)
-    parts = [field] if size is None else field.batches(size)
-    total = 1 if size is None else min(-(-field.count // size), most or math.inf)
+    if size < 0 or most < 0:
+        raise LandscapeError("must not be negative", where="batch", got=min(size, most))
+    parts = field.batches(size or field.count)
+    total = min(-(-field.count // (size or field.count)), most or math.inf)
     rises, counts, reports = [], [], []
-    for part in itertools.islice(parts, most):
+    for part in itertools.islice(parts, most or None):
         base = part.loss(part.zero())
         best, report = best_of(climbs(part), base)
         rises.append(best.value - base)

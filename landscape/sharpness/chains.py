@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 Potential: TypeAlias = Callable[[Tensor], tuple[float, Tensor]]
 
 # Acceptance rates at which proposals move fastest: for a single step Roberts & Rosenthal 1998; for longer paths at
-# least 0.65 (Beskos et al. 2013), and more where a step that is too long costs a whole path (Hoffman & Gelman 2014).
-# A step is adapted to them by stochastic approximation with these gains.
+# least 0.65 (Beskos et al. 2013), and more where a step that is too long costs a whole path (Hoffman & Gelman
+# 2014). A step is adapted to them by stochastic approximation with these gains.
 _BEST_LANGEVIN, _BEST_HAMILTONIAN = 0.574, 0.8
 _GAIN, _DECAY = 1.0, 0.6
 # Steps are shortened by a random factor down to exp(-2): valleys that narrow are not entered by long ones.
@@ -96,8 +96,8 @@ class Chain:
     Attributes:
         rises: Shape (draws,), L(w + d) - L(w).
         squares: Shape (draws,), |d|^2.
-        virials: Shape (draws,), d . g - P with g the gradient of minus the logarithm of the density; its mean under
-            the density is 0, whatever that is.
+        virials: Shape (draws,), d . g - P with g the gradient of minus the logarithm of the density; its mean
+            under the density is 0, whatever that is.
         acceptance: The mean probability of acceptance, whether or not anything is refused.
         step: The length of the longest leapfrog step that was used.
         last: Where it ended.
@@ -117,8 +117,9 @@ def run_chain(
     """One chain.
 
     A draw is a leapfrog path of momenta N(0, I); the number of its steps is spread evenly between 1 and
-    2 `leapfrog` - 1, so that no period is met, and their length is shortened at random likewise. A path of one step is a Langevin step of length step^2
-    (Neal 2011, sections 3 and 5.2). In burn-in the step is adapted to the acceptance; then it stays.
+    2 `leapfrog` - 1, so that no period is met, and their length is shortened at random likewise. A path of one
+    step is a Langevin step of length step^2 (Neal 2011, sections 3 and 5.2). In burn-in the step is adapted
+    to the acceptance; then it stays.
 
     Args:
         target: The density.
@@ -130,7 +131,11 @@ def run_chain(
     here = (start, *target.energy(start))
     size = plan.step if plan.step is not None else _first_step(target, start, noise)
     best = plan.acceptance or (_BEST_LANGEVIN if plan.leapfrog == 1 else _BEST_HAMILTONIAN)
-    log_size, rises, squares, virials, chances = math.log(size), [], [], [], []
+    log_size = math.log(size)
+    rises: list[float] = []
+    squares: list[float] = []
+    virials: list[float] = []
+    chances: list[float] = []
     for draw in range(plan.burn_in + plan.draws):
         paces = 1 + int(noise.uniform() * (2 * plan.leapfrog - 1))
         momentum, threshold = noise.normal(), noise.uniform()
@@ -147,8 +152,13 @@ def run_chain(
             log_size += _GAIN * (draw + 1) ** -_DECAY * (chance - best)
         if told is not None:
             told()
-    kept = (np.array(row) for row in (rises, squares, virials))
-    return Chain(*kept, float(np.mean(chances)), math.exp(log_size), here[0])
+    of_draws = {"rises": rises, "squares": squares, "virials": virials}
+    return Chain(
+        **{name: np.array(row) for name, row in of_draws.items()},
+        acceptance=float(np.mean(chances)),
+        step=math.exp(log_size),
+        last=here[0],
+    )
 
 
 State: TypeAlias = tuple[Tensor, float, float, Tensor]

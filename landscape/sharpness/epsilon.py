@@ -88,8 +88,9 @@ register(
         compute=_epsilon_sharpness,
         settings={"epsilon": 1e-3, "restarts": 4, "iterations": 100, "tolerance": 1e-4, "subspace": None},
         misleads=(
-            "Rescaling moves weights of any size into the ball: with a layer of norm epsilon it is at least that of "
-            "the function without this layer, however flat the minimum. What ascent finds is a lower bound."
+            "Rescaling moves weights of any size into the ball: with a layer of norm epsilon it is at "
+            "least that of the function without this layer, however flat the minimum. What ascent finds "
+            "is a lower bound."
         ),
     )
 )

@@ -46,8 +46,8 @@ class Stream:
 class Field:
     """The mean loss at weights + step, with its gradient.
 
-    Steps are vectors of all parameters that count, shape (P,), float64 (float32 on Apple's devices). They are added
-    to the weights in that precision and rounded once to the type in which the model computes.
+    Steps are vectors of all parameters that count, shape (P,), float64 (float32 on Apple's devices). They are
+    added to the weights in that precision and rounded once to the type in which the model computes.
 
     Args:
         place: Where; its weights are copied.
@@ -106,7 +106,7 @@ class Field:
         return torch.cat([tensor.detach().flatten() for tensor in tensors]).to(self.origin)
 
     def normal(self, index: int | str) -> Tensor:
-        """Standard normal numbers; every tensor's depend on the seed of the place, the index and its name alone."""
+        """Standard normal numbers; a tensor's depend on the seed of the place, the index and its name alone."""
         return self.join(gaussian(info, self.seed, index) for info in self.infos)
 
     def uniform(self, index: int | str) -> Tensor:

@@ -93,10 +93,10 @@ register(
         compute=_keskar_sharpness,
         settings={"epsilon": 1e-3, "subspace": None, "iterations": 10, "restarts": 3},
         misleads=(
-            "The sides of the box are epsilon at least, so a rescaling that makes weights small makes it as large "
-            "as one likes. Ten iterations are no maximum, and a maximum over a box has many corners: look at how far "
-            "restarts disagree. In a random subspace it depends on the subspace, and its values say nothing about "
-            "those of the whole."
+            "The sides of the box are epsilon at least, so a rescaling that makes weights small makes it "
+            "as large as one likes. Ten iterations are no maximum, and a maximum over a box has many "
+            "corners: look at how far restarts disagree. In a random subspace it depends on the subspace, "
+            "and its values say nothing about those of the whole."
         ),
     )
 )

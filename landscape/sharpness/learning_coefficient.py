@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.sharpness.chains import Chain, Plan, Target, run_chain
+from landscape.sharpness.chains import Chain, Plan, Potential, Target, run_chain
 from landscape.sharpness.field import Field, Stream
 from landscape.sharpness.mixing import mixed
 from landscape.sharpness.place import Place
@@ -28,7 +28,7 @@ def _temperature(count: int, settings: Mapping[str, Any]) -> tuple[float, float]
 
 
 def _plan(settings: Mapping[str, Any]) -> Plan:
-    if settings["batch"] is not None and settings["adjusted"]:
+    if settings["batch"] and settings["adjusted"]:
         raise LandscapeError(
             "losses of batches cannot decide about acceptance",
             where="batch",
@@ -44,13 +44,13 @@ def _plan(settings: Mapping[str, Any]) -> Plan:
     )
 
 
-def _on_batches(field: Field, noise: Stream, size: int) -> Target:
-    """The density with the loss of another batch at every step."""
+def _on_batches(field: Field, noise: Stream, size: int) -> Potential:
+    """The loss of another batch at every step."""
 
     def slope(step: Tensor) -> tuple[float, Tensor]:
         return field.sample(noise.choice(field.count, size)).slope(step)
 
-    return Target(slope, field.loss(field.zero()), 1.0, 1.0)
+    return slope
 
 
 def _local_learning_coefficient(place: Place, settings: Mapping[str, Any]) -> Found:
@@ -67,10 +67,10 @@ def _local_learning_coefficient(place: Place, settings: Mapping[str, Any]) -> Fo
     chains: list[Chain] = []
     for index in range(number):
         noise = field.noise(f"chain/{index}")
-        slope = field.slope if settings["batch"] is None else _on_batches(field, noise, settings["batch"]).slope
+        slope = _on_batches(field, noise, settings["batch"]) if settings["batch"] else field.slope
         target = Target(slope, base, n * beta, float(settings["gamma"]))
         chains.append(run_chain(target, plan, field.zero(), noise, told))
-    met = mixed(chains, n * beta, plan.adjusted, checked=settings["batch"] is None)
+    met = mixed(chains, n * beta, plan.adjusted, checked=not settings["batch"])
     doubts = met.doubts
     if met.mean < -_BELOW * met.standard_error:
         doubts = [*doubts, "the loss is lower around the weights than at them: they are no local minimum"]
@@ -95,8 +95,8 @@ register(
         name="local_learning_coefficient",
         title="local learning coefficient",
         formula=(
-            "n beta (E L(w') - L(w)), beta = 1 / log n, "
-            "w' ~ exp(-n beta L(w') - gamma/2 |w' - w|^2); d/2 at a regular minimum of d parameters"
+            "n beta (E L(w') - L(w)), beta = 1 / log n, w' ~ exp(-n beta L(w') - gamma/2 |w' - w|^2); d/2 "
+            "at a regular minimum of d parameters"
         ),
         unit="1",
         source="Lau et al. 2023, definition 1 and algorithm 1; beta: Watanabe 2013",
@@ -110,19 +110,19 @@ register(
             "n": None,
             "beta": None,
             "chains": 4,
-            "draws": 400,
-            "burn_in": 200,
-            "leapfrog": 8,
+            "draws": 250,
+            "burn_in": 150,
+            "leapfrog": 4,
             "adjusted": True,
             "acceptance": None,
             "step": None,
-            "batch": None,
+            "batch": 0,
         },
         misleads=(
-            "The quantity that is estimated does not change under any reparametrisation, but gamma, which keeps "
-            "chains near, does: where n beta times a curvature is not far above gamma the estimate is too low, and "
-            "rescaling moves it. Chains that have not converged give NaN and say why. At weights that are no local "
-            "minimum it can be negative."
+            "The quantity that is estimated does not change under any reparametrisation, but gamma, which "
+            "keeps chains near, does: where n beta times a curvature is not far above gamma the estimate "
+            "is too low, and rescaling moves it. Chains that have not converged give NaN and say why. At "
+            "weights that are no local minimum it can be negative."
         ),
     )
 )

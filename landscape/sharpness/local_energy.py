@@ -77,8 +77,11 @@ register(
     Measure(
         name="local_energy",
         title="local energy",
-        formula="E L(w + sigma z * w) - L(w), z ~ N(0, I) (multiplicative), or E L(w + sigma z) - L(w) (additive)",
-        unit="{loss} (metric='error': a share of 1)",
+        formula=(
+            "E L(w + sigma z * w) - L(w), z ~ N(0, I) (multiplicative), or E L(w + sigma z) - L(w) (additive); "
+            "L the loss, or the error as a share of 1"
+        ),
+        unit="{loss}",
         source="Pittorino et al. 2021; number of draws and largest sigma: the authors' code",
         invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_local_energy,
@@ -93,10 +96,11 @@ register(
             "antithetic": False,
         },
         misleads=(
-            "Additive noise is not invariant to any rescaling. The order of two networks can change with sigma: read "
-            "the profile, not one value. Errors move in steps of one example, so small rises of the error need many "
-            "draws. Noise on the gains and biases of batch normalisation is included unless one_d='ignore'; its "
-            "running statistics are frozen, which makes networks with batch normalisation look sharper."
+            "Additive noise is not invariant to any rescaling. The order of two networks can change with "
+            "sigma: read the profile, not one value. Errors move in steps of one example, so small rises "
+            "of the error need many draws. Noise on the gains and biases of batch normalisation is "
+            "included unless one_d='ignore'; its running statistics are frozen, which makes networks with "
+            "batch normalisation look sharper."
         ),
     )
 )

@@ -24,8 +24,8 @@ _COUNTING = 20.0
 _INTERVALS = 8
 
 
-def _gaussian(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
-    """From draws of the Gaussian alone: log of the mean of exp(-beta (L(w + d) - L(w)))."""
+def by_gaussian(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
+    """Local entropy from draws of the Gaussian alone: log of the mean of exp(-beta (L(w + d) - L(w)))."""
     beta, gamma, base = float(settings["beta"]), float(settings["gamma"]), field.loss(field.zero())
     given = settings["gammas"]
     gammas = sorted({gamma, *(float(value) for value in given or [])})
@@ -74,10 +74,11 @@ def clenshaw_curtis(intervals: int) -> tuple[Array, Array]:
     return (1 - np.cos(np.pi * at / intervals)) / 2, weights
 
 
-def _chains(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
-    """By chains with the loss at strengths s from 0 to 1: minus the integral of <beta (L - L(w))>_s over s.
+def by_chains(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
+    """Local entropy by chains with the loss at strengths s from 0 to 1.
 
-    With s = t^4 the integrand is smooth for curvatures far above gamma too.
+    It is minus the integral over s of the mean of beta (L - L(w)) at strength s (Kirkwood 1935). With s = t^4
+    the integrand is smooth for curvatures far above gamma too.
     """
     beta, gamma = float(settings["beta"]), float(settings["gamma"])
     plan = Plan(int(settings["chain_draws"]), int(settings["burn_in"]), None, int(settings["leapfrog"]))
@@ -125,7 +126,7 @@ def _local_entropy(place: Place, settings: Mapping[str, Any]) -> Found:
     smallest = min([float(settings["beta"]), float(settings["gamma"]), *(settings["gammas"] or [])])
     if smallest <= 0:
         raise LandscapeError("beta and gamma must be positive", where="local_entropy", got=smallest)
-    way = _gaussian if settings["method"] == "gaussian" else _chains
+    way = by_gaussian if settings["method"] == "gaussian" else by_chains
     return way(place, Field(place), settings)
 
 
@@ -134,8 +135,9 @@ register(
         name="local_entropy",
         title="local entropy",
         formula=(
-            "log E exp(-beta (L(w + d) - L(w))), d ~ N(0, I / (beta gamma)); plus (P/2) log(2 pi / (beta gamma)) "
-            "- beta L(w) it is log of the integral of exp(-beta L(w') - beta gamma/2 |w' - w|^2) over w'"
+            "log E exp(-beta (L(w + d) - L(w))), d ~ N(0, I / (beta gamma)); plus (P/2) log(2 pi / (beta "
+            "gamma)) - beta L(w) it is log of the integral of exp(-beta L(w') - beta gamma/2 |w' - w|^2) "
+            "over w'"
         ),
         unit="nats",
         source="Pittorino et al. 2021; Chaudhari et al. 2017, equation 3",
@@ -153,9 +155,10 @@ register(
             "leapfrog": 4,
         },
         misleads=(
-            "It depends on gamma and beta: only values with the same of both, and the same number of parameters, can "
-            "be compared. Rescaling changes it, since the Gaussian has one width for all weights. In many dimensions "
-            "a few draws of the Gaussian decide: where too few of them count the value is NaN, and chains are needed."
+            "It depends on gamma and beta: only values with the same of both, and the same number of "
+            "parameters, can be compared. Rescaling changes it, since the Gaussian has one width for all "
+            "weights. In many dimensions a few draws of the Gaussian decide: where too few of them count "
+            "the value is NaN, and chains are needed."
         ),
     )
 )

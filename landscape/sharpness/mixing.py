@@ -43,9 +43,9 @@ class Mixed:
 def mixed(chains: Sequence[Chain], factor: float, adjusted: bool, checked: bool = True) -> Mixed:
     """The mean of factor times the rise of the loss over chains, and what speaks against it.
 
-    The virial v = d . g - P has mean 0 under any density, so y - c v has the mean of y; c is the slope of y over v,
-    which leaves the least scatter (Mira, Solgi & Imparato 2013, section 2, with a polynomial of first degree in d . d).
-    Where the loss is homogeneous in d little is left of it. Whether the chains mixed is judged by y itself and by d . d.
+    The virial v = d . g - P has mean 0 under any density, so y - c v has the mean of y; c is the slope of y
+    over v, which leaves the least scatter (Mira, Solgi & Imparato 2013, section 2, with the polynomial d . d / 2).
+    Where the loss is homogeneous in d little is left of it. Whether chains mixed is judged by y itself and by d . d.
 
     Args:
         chains: Equally long.
@@ -106,10 +106,14 @@ def _doubts(rows: Sequence[Array], found: dict[str, float], least: float | None)
     return doubts
 
 
+def _scatter(rows: Sequence[Array]) -> float:
+    return math.sqrt(float(np.mean([row.var(ddof=1) for row in rows])))
+
+
 def _error(rows: Sequence[Array]) -> float:
     """The standard error of the mean of all draws."""
-    scatter = float(np.mean([row.var(ddof=1) for row in rows]))
-    return math.sqrt(scatter / max(1.0, effective_draws(rows))) if scatter > 0 else 0.0
+    scatter = _scatter(rows)
+    return scatter / math.sqrt(max(1.0, effective_draws(rows))) if scatter > 0 else 0.0
 
 
 def _distance(rows: Sequence[Array]) -> float:
@@ -119,11 +123,11 @@ def _distance(rows: Sequence[Array]) -> float:
 
 
 def _drift(rows: Sequence[Array]) -> float:
-    """The last third minus the first, in standard errors of the difference."""
+    """The last third minus the first, in standard errors of the difference; a third has a third of the draws."""
     third = len(rows[0]) // 3
-    first, last = [row[:third] for row in rows], [row[-third:] for row in rows]
-    error = math.hypot(_error(first), _error(last))
-    return float(np.mean(last) - np.mean(first)) / error if error > 0 else 0.0
+    first, last = (np.mean([row[part] for row in rows]) for part in (slice(third), slice(-third, None)))
+    error = _error(rows) * math.sqrt(6)
+    return float(last - first) / error if error > 0 else 0.0
 
 
 def _interval(means: Array) -> tuple[float, float] | None:

@@ -33,8 +33,9 @@ register(
         name="sam_sharpness",
         title="SAM sharpness",
         formula=(
-            "mean over batches B of m examples of max over |d|_p <= rho of L_B(w + d) - L_B(w); with one iteration "
-            "at d = rho g / |g|_2 (p = 2) or rho sign(g) (p = infinity), g the gradient of L_B"
+            "mean over batches B of m examples (m = 0: all at once) of max over |d|_p <= rho of L_B(w + "
+            "d) - L_B(w); with one iteration at d = rho g / |g|_2 (p = 2) or rho sign(g) (p = infinity), "
+            "g the gradient of L_B"
         ),
         unit="{loss}",
         source="Foret et al. 2021, equations 1 and 2, and section 4.1 for batches of m",
@@ -42,9 +43,10 @@ register(
         compute=_sam_sharpness,
         settings={"rho": 0.05, "norm": "l2", "batch": 128, "iterations": 1, "restarts": 1},
         misleads=(
-            "Rescaling changes it at will, as it changes every measure with a ball of fixed size. One step is no "
-            "maximum: near a minimum the gradient says little about the direction of largest curvature. Batches of "
-            "m examples rise further than all data, so values of different m cannot be compared."
+            "Rescaling changes it at will, as it changes every measure with a ball of fixed size. One "
+            "step is no maximum: near a minimum the gradient says little about the direction of largest "
+            "curvature. Batches of m examples rise further than all data, so values of different m cannot "
+            "be compared."
         ),
     )
 )

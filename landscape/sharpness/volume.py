@@ -86,8 +86,8 @@ def log_unit_ball(dimensions: int) -> float:
 def _extrapolated(log_radii: Array, dimensions: int) -> dict[str, float]:
     """log E r^P from the cumulants of log r, and how far off it may be.
 
-    log E exp(P x) = P k1 + P^2 k2 / 2 + P^3 k3 / 6 + ...; two terms are exact for a log-normal radius. The error adds
-    that of the first two to the size of the third.
+    log E exp(P x) = P k1 + P^2 k2 / 2 + P^3 k3 / 6 + ...; two terms are exact for a log-normal radius. Their
+    standard error is given, and the size of the third term.
     """
     count, p = len(log_radii), dimensions
     mean, variance = float(log_radii.mean()), float(log_radii.var(ddof=1))
@@ -166,8 +166,8 @@ register(
         name="epsilon_volume",
         title="log of the epsilon-flat volume",
         formula=(
-            "log(V_P E r(u)^P), u uniform on the sphere, r(u) the first radius with L(w + r u) - L(w) >= epsilon, "
-            "V_P the volume of the unit ball: the part of the set that can be seen from w"
+            "log(V_P E r(u)^P), u uniform on the sphere, r(u) the first radius with L(w + r u) - L(w) >= "
+            "epsilon, V_P the volume of the unit ball: the part of the set that can be seen from w"
         ),
         unit="nats",
         source="Dinh et al. 2017, definition 1, the part in sight of the weights",
@@ -175,10 +175,11 @@ register(
         compute=_epsilon_volume,
         settings={"epsilon": 0.1, "directions": 200, "units": "none", "tolerance": 1e-3, "largest": 100.0},
         misleads=(
-            "The mean of r^P is decided by the largest radii, which random directions miss in many dimensions: the "
-            "direct value is then too small, and NaN is given instead; the extrapolation from the spread of log r "
-            "holds for a log-normal radius only, and its third term says how doubtful it is. Dinh et al. prove the "
-            "whole set to have infinite volume for rectifier networks: only the part in sight is finite."
+            "The mean of r^P is decided by the largest radii, which random directions miss in many "
+            "dimensions: the direct value is then too small, and NaN is given instead; the extrapolation "
+            "from the spread of log r holds for a log-normal radius only, and its third term says how "
+            "doubtful it is. Dinh et al. prove the whole set to have infinite volume for rectifier "
+            "networks: only the part in sight is finite."
         ),
     )
 )
