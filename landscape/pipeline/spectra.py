@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from landscape.curvature import KINDS, Curvature, EigenPairs, both_ends, spectral_density
+from landscape.curvature import Curvature, EigenPairs, both_ends, spectral_density
+from landscape.curvature.operator import KINDS
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.sharpness.spectrum import End, Spectrum, smoothed

@@ -51,7 +51,7 @@ def read_along(reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, A
         return None
     for entry in (entry for entry in entries if entry in FORMS and entry != "measure"):
         before = len(reader.faults)
-        value = {name: entries[entry]} if entry == "settings" else entries[entry]
+        value: Any = {name: entries[entry]} if entry == "settings" else entries[entry]
         with reader.noting(where(entry)):
             Along(taken, **{entry: value})
         if len(reader.faults) == before:
