@@ -28,7 +28,7 @@ def take(
 
 
 def quadratic_of(matrix: torch.Tensor, offset: float = 0.0, at: torch.Tensor | None = None):
-    """L = offset + (w - at)^T matrix (w - at) / 2 as an objective, at = 0 unless told, and a model at its minimum."""
+    """L = offset + (w - at)^T matrix (w - at) / 2 as an objective, and a model at its minimum, 0 unless told."""
     size = len(matrix)
     values, vectors = torch.linalg.eigh(matrix.double())
     rows = (vectors * (values.clamp_min(0) * size).sqrt()).T

@@ -44,8 +44,8 @@ def mixed(chains: Sequence[Chain], factor: float, adjusted: bool, checked: bool 
     """The mean of factor times the rise of the loss over chains, and what speaks against it.
 
     The virial v = d . g - P has mean 0 under any density, so y - c v has the mean of y; c is the slope of y
-    over v, which leaves the least scatter (Mira, Solgi & Imparato 2013, section 2, with the polynomial d . d / 2).
-    Where the loss is homogeneous in d little is left of it. Whether chains mixed is judged by y itself and by d . d.
+    over v, which leaves the least scatter (Mira, Solgi & Imparato 2013, section 2, the polynomial d . d / 2).
+    Where the loss is homogeneous in d little is left. Whether chains mixed is judged by y itself and by d . d.
 
     Args:
         chains: Equally long.
