@@ -41,8 +41,8 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
     "optimizer_options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, gamma, "
-    "...); repeatable; see docs/optimizers.md.",
+    help="An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, "
+    "gamma, ...); repeatable; see docs/optimizers.md.",
 )
 @click.option("--epochs", type=int, help="Passes over the training data. [default: 10]")
 @click.option("--lr", type=float, help="Learning rate. [default: 0.1; adam 0.001]")
@@ -79,6 +79,7 @@ def command(
 
     if resume and overwrite:
         raise LandscapeError("--resume and --overwrite exclude each other", mend="choose one")
+    own = parse_settings(optimizer_options, "--optimizer-option")
     if not problems.is_file_problem(problem):
         problems.get(problem)
     require_writable(output, [".h5", ".hdf5"])
@@ -89,7 +90,6 @@ def command(
                 "the file exists", where=output, mend="pass --resume, --overwrite or another name"
             )
         held = open_trajectory(output)
-    own = parse_settings(optimizer_options, "--optimizer-option")
     chosen = _settings(given | ({"optimizer_options": own} if own else {}), held)
     options: dict[str, Any] = {
         **(held.problem_args if held and held.problem == problems.short_name(problem) else {}),

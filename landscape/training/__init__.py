@@ -1,4 +1,4 @@
-"""Training that is recorded: deterministic by seed, resumable to the bit; and optimizers that stand on their own."""
+"""Training that is recorded: deterministic by seed, resumable to the bit. Optimizers that stand on their own."""
 
 from landscape.training.choices import CHOICES
 from landscape.training.entropy_sgd import EntropySGD

@@ -92,7 +92,7 @@ class _Single:
             self._optimizer.zero_grad()
             with _keeping_buffers(self.model, sharpness_aware and calls > 0):
                 loss = self._objective.mean_loss(self.model, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]
             calls += 1
             return loss.detach()
 
@@ -220,8 +220,9 @@ def _entropy_sgd(trained: list[Tensor], settings: Settings, plan: Plan) -> Entro
 def _keeping_buffers(model: nn.Module, keep: bool) -> Iterator[None]:
     before = [(buffer, buffer.clone()) for buffer in model.buffers()] if keep else []
     yield
-    for buffer, value in before:
-        buffer.copy_(value)
+    with torch.no_grad():
+        for buffer, value in before:
+            buffer.copy_(value)
 
 
 def _is_buffer(model: nn.Module, name: str) -> bool:
