@@ -83,7 +83,10 @@ def test_the_inner_loop_is_the_closed_form(h):
 @pytest.mark.parametrize("settings", SGD)
 def test_entropy_sgd_without_a_walk_is_sgd(settings):
     model, other = make_mlp(), make_mlp()
-    optimizer, plain = EntropySGD(model.parameters(), L=0, **settings), torch.optim.SGD(other.parameters(), **settings)
+    optimizer, plain = (
+        EntropySGD(model.parameters(), L=0, **settings),
+        torch.optim.SGD(other.parameters(), **settings),
+    )
     ours, theirs = stream(model, optimizer), stream(other, plain)
     for _ in range(12):
         assert optimizer.step(ours) == plain.step(theirs)
@@ -98,7 +101,10 @@ def test_entropy_sgd_without_a_walk_is_sgd(settings):
 @pytest.mark.parametrize("settings", SGD)
 def test_sam_without_a_ball_is_sgd(settings):
     model, other = make_mlp(), make_mlp()
-    optimizer, plain = SAM(model.parameters(), rho=0.0, **settings), torch.optim.SGD(other.parameters(), **settings)
+    optimizer, plain = (
+        SAM(model.parameters(), rho=0.0, **settings),
+        torch.optim.SGD(other.parameters(), **settings),
+    )
     ours, theirs = stream(model, optimizer), stream(other, plain)
     for _ in range(12):
         assert optimizer.step(ours) == plain.step(theirs)
@@ -179,7 +185,9 @@ def test_shapes_of_the_schedule():
 
     assert values(shape="linear", growth=11.0, ticks=10) == pytest.approx([2, 12, 22, 22])
     assert values(shape="cosine", growth=11.0, ticks=10) == pytest.approx([2, 12, 22, 22])
-    assert values(shape="cosine", growth=11.0, ticks=20)[1] == pytest.approx(2 + 20 * (1 - math.cos(math.pi / 4)) / 2)
+    assert values(shape="cosine", growth=11.0, ticks=20)[1] == pytest.approx(
+        2 + 20 * (1 - math.cos(math.pi / 4)) / 2
+    )
     assert values(growth=16.0, ticks=10) == pytest.approx([2, 8, 32, 512])
     assert values(growth=16.0, ticks=2, period=5) == pytest.approx([2, 8, 32, 512])
     assert values(rate=1.0, period=10) == pytest.approx([2, 2, 4, 8])
@@ -228,9 +236,7 @@ def test_the_outer_step_with_and_without_gamma():
 def test_where_the_coupling_meets_the_momentum_of_the_walk():
     walks = {inside: walked(1.0, coupling_in_momentum=inside) for inside in (True, False)}
     assert walks[True] == walks[False]
-    walks = {
-        inside: walked(1.0, coupling_in_momentum=inside, inner_momentum=0.5, L=3) for inside in (True, False)
-    }
+    walks = {inside: walked(1.0, coupling_in_momentum=inside, inner_momentum=0.5, L=3) for inside in (True, False)}
     assert walks[True] != walks[False]
     # By hand, heavy ball and Nesterov: d = g + m v with v the sum of gradients.
     w, v, mu = 1.0, 0.0, 1.0
@@ -318,7 +324,9 @@ def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
         return SAM(model.parameters(), **settings)
     if name == "entropy-sgd":
         schedule = GammaSchedule(rate=0.1)
-        return EntropySGD(model.parameters(), L=3, inner_momentum=0.5, gamma_schedule=schedule, noise=0.1, **settings)
+        return EntropySGD(
+            model.parameters(), L=3, inner_momentum=0.5, gamma_schedule=schedule, noise=0.1, **settings
+        )
     halves = list(model.parameters())
     return ReplicatedSGD([halves[:2], [p for p in make_mlp(1).parameters()][:2]], gamma_after=2, **settings)
 

@@ -187,9 +187,7 @@ class Comparison:
     least_trace: Array
 
 
-def compare(
-    students: Mapping[str, Student], train: tuple[Array, Array], fresh: tuple[Array, Array]
-) -> Comparison:
+def compare(students: Mapping[str, Student], train: tuple[Array, Array], fresh: tuple[Array, Array]) -> Comparison:
     """Measure many networks on the same examples.
 
     Args:

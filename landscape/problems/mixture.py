@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.problems.initial import construct
 from landscape.options import option
+from landscape.problems.initial import construct
 from landscape.problems.problem import Parts, Problem, Source
 from landscape.problems.toys import half_squared_error
 

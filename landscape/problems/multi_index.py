@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import LandscapeError
-from landscape.problems.initial import construct
 from landscape.options import option
+from landscape.problems.initial import construct
 from landscape.problems.problem import Parts, Problem, Source
 
 Array = NDArray[np.float64]
