@@ -328,7 +328,7 @@ def make_optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
             model.parameters(), L=3, inner_momentum=0.5, gamma_schedule=schedule, noise=0.1, **settings
         )
     halves = list(model.parameters())
-    return ReplicatedSGD([halves[:2], [p for p in make_mlp(1).parameters()][:2]], gamma_after=2, **settings)
+    return ReplicatedSGD([halves[:2], list(make_mlp(1).parameters())[:2]], gamma_after=2, **settings)
 
 
 @pytest.mark.parametrize("name", ["sam", "entropy-sgd", "replicated-sgd"])

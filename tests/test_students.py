@@ -1,4 +1,4 @@
-"""Two-layer homogeneous networks: traces, rescalings, the flattest point, and interpolators that know or memorise."""
+"""Two-layer homogeneous networks: traces, rescalings, the flattest point, teachers and memorisers."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ def gaussian_tail(x: ArrayLike) -> Array:
 def population_error(
     m: ArrayLike, q: ArrayLike, b: ArrayLike = 0.0, *, delta: float = 1.0, rho: float = 0.5
 ) -> Array:
-    """The error of a hyperplane on fresh examples: rho H((m + b) / s) + (1 - rho) H((m - b) / s), s = sqrt(delta q).
+    """The error of a hyperplane on fresh examples, rho H((m + b) / s) + (1 - rho) H((m - b) / s), s^2 = delta q.
 
     Args:
         m: Overlap with the centre.
@@ -247,9 +247,10 @@ def order_parameters(
     rows = [_hyperplane(one, options.dim) for one in weights]
     m, q = (np.array(column, dtype=np.float64) for column in zip(*[_m_q(w, centre) for w, _ in rows], strict=True))
     b = np.array([b for _, b in rows])
-    about = {"delta": options.delta, "rho": options.rho}
-    error = population_error(m, q, b, **about)
-    return OrderParameters(m, q, b, error, local_energy(m, q, b, sigma=sigma, **about), sigma)
+    delta, rho = options.delta, options.rho
+    error = population_error(m, q, b, delta=delta, rho=rho)
+    rise = local_energy(m, q, b, sigma=sigma, delta=delta, rho=rho)
+    return OrderParameters(m, q, b, error, rise, sigma)
 
 
 def _hyperplane(weights: Weights, dim: int) -> tuple[Array, float]:

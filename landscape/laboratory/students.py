@@ -1,4 +1,4 @@
-"""Two-layer homogeneous networks f(x) = sum_j a_j max(w_j . x, 0)^p: curvature, rescalings and the flattest of them.
+"""Two-layer homogeneous networks f(x) = sum_j a_j max(w_j . x, 0)^p: curvature, rescalings, the flattest point.
 
 The loss is the mean of (f - y)^2. Where f fits all examples its Hessian is (2 / n) sum_i g_i g_i^T with g the
 gradients of f, so that its trace is (2 / n) sum_j (A_j + B_j), with A_j = sum_i phi(w_j . x_i)^2 of the outer and

@@ -46,7 +46,7 @@ class Mixture:
 
 
 def draw_mixture(options: MixtureOptions) -> Mixture:
-    """The centre of the clusters and the examples: x = y v / sqrt(N) + sqrt(delta) z, z of N(0, 1), P(y = 1) = rho.
+    """The centre of the clusters and examples x = y v / sqrt(N) + sqrt(delta) z, z of N(0, 1), P(y = 1) = rho.
 
     Args:
         options: The options of the problem.

@@ -51,7 +51,7 @@ class MultiIndex:
 
     Attributes:
         directions: Shape (indices, dim), orthonormal rows.
-        train: Inputs, shape (n, dim) or (n, dim + 1) with the entry 1 last, and targets, shape (n,), noise included.
+        train: Inputs, shape (n, dim) or (n, dim + 1) with the entry 1 last, and noisy targets, shape (n,).
         test: Likewise, without noise.
     """
 

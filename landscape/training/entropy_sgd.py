@@ -134,7 +134,7 @@ class EntropySGD(torch.optim.SGD):
         return gamma_of(self.param_groups[0])
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Any:
         """One update of the weights.
 
         Args:

@@ -167,15 +167,14 @@ def _run(
         seconds = earlier + time.monotonic() - began
         metrics = {**objective.values(way.model), **way.metrics(step)}
         state = {**way.state(), "random": torch.get_rng_state(), "seconds": seconds}
-        place: dict[str, Any] = {"epoch": step / plan.steps_per_epoch, "seconds": seconds, "hold": False}
+        about: dict[str, Any] = {"epoch": step / plan.steps_per_epoch, "seconds": seconds, "hold": False}
         # The run comes last: what it has, its branches have.
         for name, branch in branches.items():
             replica = way.replicas[name]
-            found = {**objective.values(replica), **way.metrics_of(name)}
-            branch.snapshot(step, weights=replica, **place, **found)
-        recorder.snapshot(
-            step, weights=way.model, resume_state=None if step == plan.total else state, **place, **metrics
-        )
+            found: dict[str, Any] = {**objective.values(replica), **way.metrics_of(name)}
+            branch.snapshot(step, weights=replica, **about, **found)
+        about["resume_state"] = None if step == plan.total else state
+        recorder.snapshot(step, weights=way.model, **{**about, **metrics})
 
     if start is None:
         take_snapshot(0)

@@ -98,7 +98,7 @@ class Separate:
         for model, batch in zip(self._models, batches, strict=True):
             model.zero_grad()
             loss = self._objective.mean_loss(model, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             found.append(float(loss.detach()))
         return found
 

@@ -110,7 +110,7 @@ class ReplicatedSGD(torch.optim.SGD):
         return totals
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Any:
         """One update of all replicas.
 
         Args:

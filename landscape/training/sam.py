@@ -71,7 +71,7 @@ class SAM(torch.optim.SGD):
         complete(self, {"rho": rho, "adaptive": adaptive, "eta": eta})
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Closure | None = None) -> Any:
         """One update.
 
         Args:

@@ -85,16 +85,16 @@ class _Single:
         first = step if sharpness_aware else step * self._evaluations
         calls = 0
 
-        def closure() -> Tensor:
+        def closure() -> float:
             nonlocal calls
             # The second gradient of SAM is that of the same examples; statistics follow the first.
             batch = self._plan.batch(first if sharpness_aware else first + calls)
             self._optimizer.zero_grad()
             with _keeping_buffers(self.model, sharpness_aware and calls > 0):
                 loss = self._objective.mean_loss(self.model, batch)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             calls += 1
-            return loss.detach()
+            return float(loss.detach())
 
         self._optimizer.step(closure)
 
@@ -140,7 +140,9 @@ class _Replicated:
             coupling_every=choices.coupling_every,
         )
         self.model = model
-        self.replicas = {f"replica-{number}": replica for number, replica in enumerate(self._models)}
+        self.replicas: Mapping[str, nn.Module] = {
+            f"replica-{number}": replica for number, replica in enumerate(self._models)
+        }
 
     def update(self, step: int, rate: float) -> None:
         for group in self._optimizer.param_groups:
@@ -205,8 +207,8 @@ def _optimizer(model: nn.Module, settings: Settings, plan: Plan) -> torch.optim.
 
 def _entropy_sgd(trained: list[Tensor], settings: Settings, plan: Plan) -> EntropySGD:
     choices = settings.choices
-    same = ("L", "inner_lr", "inner_momentum", "inner_nesterov", "inner_weight_decay", "noise")
-    same += ("noise_convention", "average", "average_on", "gamma", "scale_by_gamma", "coupling_in_momentum")
+    same = ["L", "inner_lr", "inner_momentum", "inner_nesterov", "inner_weight_decay", "noise"]
+    same += ["noise_convention", "average", "average_on", "gamma", "scale_by_gamma", "coupling_in_momentum"]
     return EntropySGD(
         trained,
         **_descent(settings),
