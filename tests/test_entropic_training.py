@@ -13,6 +13,7 @@ from torch import nn
 from landscape.cli.inspect import command as inspect
 from landscape.cli.train import command as train_command
 from landscape.errors import LandscapeError
+from landscape.recipe import RecipeError, load
 from landscape.training import Every, Settings, centre, train
 from landscape.trajectory import open_trajectory
 
@@ -230,3 +231,26 @@ def test_the_command_trains_resumes_and_shows_branches(tmp_path):
         runner.invoke(
             train_command, ["digits-mlp", "-o", file, "--resume", "--optimizer", "sgd"], catch_exceptions=False
         )
+
+
+def test_recipes_have_options_of_optimizers(tmp_path):
+    text = """# A caption.
+[runs]
+problem = "digits-mlp"
+optimizer_options = { L = 3, gamma = "auto" }
+[run.one]
+optimizer = "entropy-sgd"
+[run.two]
+optimizer = "entropy-sgd"
+optimizer_options = { L = 4 }
+[[panel]]
+kind = "curve"
+"""
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    runs = load(file).runs
+    assert [runs[name].training.choices.L for name in ("one", "two")] == [3, 4]
+    assert runs["two"].training.choices.gamma is None
+    file.write_text(text.replace("{ L = 4 }", "{ N = 4 }"))
+    with pytest.raises(RecipeError, match=r"line 9, run\.two\.optimizer_options: training: .* no option 'N'"):
+        load(file)
