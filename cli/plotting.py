@@ -42,6 +42,23 @@ class Asked:
         return self.files[0]
 
     @property
+    def names(self) -> list[str]:
+        """A name for each file: its own, or its place in the order given where two have the same."""
+        stems = [Path(file).stem for file in self.files]
+        return stems if len(set(stems)) == len(stems) else [f"{stem} ({n})" for n, stem in enumerate(stems, 1)]
+
+    def require_only(self, *names: str) -> None:
+        """Check that no option was given that says nothing to this kind of picture.
+
+        Raises:
+            LandscapeError: Naming those that were.
+        """
+        others = [f"--{name.replace('_', '-')}" for name in self.options if name not in (*names, "kind")]
+        others = [name for name in others if self.options.get(name[2:].replace("-", "_")) is not False]
+        if others:
+            raise LandscapeError(f"{', '.join(others)} cannot change a picture of kind {self.kind}")
+
+    @property
     def told(self) -> dict[str, Any]:
         """What `landscape.pipeline.objective_of` is told, device left out."""
         options = self.options

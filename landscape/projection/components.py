@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +77,7 @@ def principal_components(
 
 def as_runs(runs: Snapshots | Sequence[Snapshots], parameters: Globs | None = None) -> list[Snapshots]:
     """One run or several as a list, of which only some parameters count."""
-    # A run is no sequence in the sense of this module: it knows its layout.
-    several = [cast(Snapshots, runs)] if hasattr(runs, "layout") else list(cast(Sequence[Snapshots], runs))
+    several = list(runs) if isinstance(runs, Sequence) else [runs]
     return several if parameters is None else [run.select(parameters) for run in several]
 
 

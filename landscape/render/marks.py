@@ -63,13 +63,13 @@ def named_points(surface: Surface) -> list[tuple[str, float, float]]:
     return [(str(mark["label"]), float(mark["x"]), float(mark["y"])) for mark in marks]
 
 
-def dot(ax: Axes, x: float, y: float, marker: str, label: str = "") -> Line2D:
-    """A white marker with a black rim, visible on every colour; whole also on the edge of the map."""
+def dot(ax: Axes, x: float, y: float, marker: str, label: str = "", rim: str = "black") -> Line2D:
+    """A white marker with a black or coloured rim, visible on every colour; whole also on the edge of the map."""
     size = float(mpl.rcParams["lines.markersize"]) * (2.0 if marker == "*" else 1.2)
     look: dict[str, Any] = {
         "mfc": "white",
-        "mec": "black",
-        "mew": 0.7,
+        "mec": rim,
+        "mew": 0.7 if rim == "black" else 1.1,
         "ls": "none",
         "zorder": 6,
         "clip_on": False,

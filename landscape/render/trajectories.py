@@ -6,30 +6,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import Normal, Stroke
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
 from landscape.render.labels import Page, drawn, fit, inches, points, put_caption, root
 from landscape.render.legend import legend_above
-from landscape.render.marks import dot, write_beside
-from landscape.render.scale import Array, Scale
+from landscape.render.paths import draw_path
+from landscape.render.scale import Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
 from landscape.render.truth import draw_distance, draw_losses, verdict
 
 if TYPE_CHECKING:
     from landscape.surface.values import Path, Surface
-
-_PATH = "#1A1A1A"
-# Where along the path the arrows sit, in shares of its length: enough to read the direction by.
-_ARROWS = (0.2, 0.5, 0.8)
-# How many snapshots next to an end say on which side of it the path lies.
-_NEAR = 5
 
 
 def trajectory(
@@ -148,51 +139,4 @@ def draw_way(
     ends = [(float(path.x[at]), float(path.y[at])) for at in (0, -1)]
     cmap = pale(mpl.rcParams["image.cmap"])
     handles = paint(ax, surface, field, scale=scale, cmap=cmap, colorbar=colorbar, avoid=ends)
-    return [*_draw_path(ax, path), *handles]
-
-
-def _draw_path(ax: Axes, path: Path) -> list[Artist]:
-    """The path, its direction and its two ends."""
-    casing = [Stroke(linewidth=2.4, foreground="white", alpha=0.8), Normal()]
-    ax.plot(path.x, path.y, "-", color=_PATH, lw=1.1, zorder=4, path_effects=casing)
-    ax.plot(path.x, path.y, ".", color=_PATH, ms=2.5, zorder=4.5)
-    _arrows(ax, path)
-    for at, marker in ((0, "o"), (-1, "*")):
-        x, y = float(path.x[at]), float(path.y[at])
-        if np.isfinite([x, y]).all() and _seen(ax, path)[at]:
-            dot(ax, x, y, marker)
-            # On the other side of where the path comes from or goes to.
-            near = path.y[1 : 1 + _NEAR] if at == 0 else path.y[-1 - _NEAR : -1]
-            upward = not (len(near) and float(np.nanmean(near)) > y)
-            write_beside(ax, f"step {path.step[at]}", x, y, upward=upward)
-    label = f"path of {len(path.step)} snapshots"
-    outside = int((~_seen(ax, path)).sum())
-    if outside:
-        label += f", {outside} outside the picture"
-    return [Line2D([], [], color=_PATH, lw=1.1, label=label, path_effects=casing)]
-
-
-def _seen(ax: Axes, path: Path) -> Any:
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    # Half a percent: a snapshot on the very edge of the grid counts as inside in spite of rounding.
-    dx, dy = 0.005 * (right - left), 0.005 * (high - low)
-    across = (path.x >= left - dx) & (path.x <= right + dx)
-    return across & (path.y >= low - dy) & (path.y <= high + dy)
-
-
-def _arrows(ax: Axes, path: Path) -> None:
-    """Arrowheads along the path at even shares of its length, where the pieces are long enough."""
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    seen = _seen(ax, path)
-    steps = np.hypot(np.diff(path.x) / (right - left), np.diff(path.y) / (high - low))
-    length: Array = np.cumsum(np.where(np.isfinite(steps), steps, 0.0))
-    if len(length) == 0 or length[-1] == 0:
-        return
-    for share in _ARROWS:
-        i = int(np.searchsorted(length, share * length[-1]))
-        # Pieces below 1 % of the axes are shorter than the arrowhead itself.
-        if steps[i] < 0.01 or not (seen[i] and seen[i + 1]):
-            continue
-        tail, head = np.array([path.x[i], path.y[i]]), np.array([path.x[i + 1], path.y[i + 1]])
-        look = {"arrowstyle": "-|>", "color": _PATH, "lw": 0.0, "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0}
-        ax.annotate("", tail + 0.9 * (head - tail), tail + 0.4 * (head - tail), arrowprops=look, zorder=5)
+    return [*draw_path(ax, path), *handles]
