@@ -150,11 +150,14 @@ def _courses(
     count = min(found.scores[0].shape[1], _COURSES if lone else len(_DASHES))
     for (name, steps), scores in zip(runs.items(), found.scores, strict=True):
         for k in range(count):
-            look = {"color": f"C{k}", "ls": "-"} if lone else {"color": colours[name], "ls": _DASHES[k]}
-            ax.plot(steps, scores[:, k], lw=1.0, **look)
+            colour, dash = (f"C{k}", "-") if lone else (colours[name], _DASHES[k])
+            ax.plot(steps, scores[:, k], lw=1.0, color=colour, ls=dash)
     ink = mpl.rcParams["axes.labelcolor"]
-    looks = [{"color": f"C{k}"} if lone else {"color": ink, "ls": _DASHES[k]} for k in range(count)]
-    legend_above(ax, [Line2D([], [], lw=1.0, label=f"PC {k + 1}", **look) for k, look in enumerate(looks)])
+    looks = [(f"C{k}", "-") if lone else (ink, _DASHES[k]) for k in range(count)]
+    legend_above(
+        ax,
+        [Line2D([], [], lw=1.0, color=c, ls=dash, label=f"PC {k}") for k, (c, dash) in enumerate(looks, 1)],
+    )
     ax.axhline(0.0, color=ink, lw=0.4, alpha=0.5, zorder=0)
     _plain(ax, "step", "coordinate\n(weight distance)")
 
