@@ -129,8 +129,9 @@ def _paths(
     places = np.concatenate([scores[:, :2] for scores in found.scores])
     low, high = places.min(axis=0), places.max(axis=0)
     half = (0.5 + _MARGIN) * float((high - low).max())
-    for set_limits, middle in zip((ax.set_xlim, ax.set_ylim), (low + high) / 2, strict=True):
-        set_limits(middle - half, middle + half)
+    across, along = (low + high) / 2
+    ax.set_xlim(across - half, across + half)
+    ax.set_ylim(along - half, along + half)
     ax.set_aspect("equal")
     handles: list[Artist] = []
     for (name, steps), scores in zip(runs.items(), found.scores, strict=True):

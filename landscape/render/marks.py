@@ -39,6 +39,22 @@ def mark_plane(ax: Axes, surface: Surface, centre: bool = True) -> list[Artist]:
     return [dot(ax, 0.0, 0.0, "*", centre_label(surface.meta))]
 
 
+def mark_moved(ax: Axes, surface: Surface) -> list[Artist]:
+    """Mark the snapshot that a plane was moved to, where it was moved to one.
+
+    Args:
+        ax: The axes that hold the map.
+        surface: The slice; `meta["plane"]["moved_to"]` is the place of the snapshot.
+
+    Returns:
+        A legend handle.
+    """
+    place = (surface.meta.get("plane") or {}).get("moved_to")
+    if not place or not _inside(ax, place["x"], place["y"]):
+        return []
+    return [dot(ax, place["x"], place["y"], "D", f"in this plane: step {place['step']}")]
+
+
 def mark_computed(ax: Axes, surface: Surface) -> list[Artist]:
     """Dot the computed points of a map that is otherwise interpolated.
 

@@ -14,7 +14,9 @@ from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
 from landscape.render.labels import Page, drawn, fit, inches, points, put_caption, root
 from landscape.render.legend import legend_above
-from landscape.render.paths import draw_path
+from landscape.render.marks import mark_moved
+from landscape.render.overlay import run_colours
+from landscape.render.paths import PATH, draw_path
 from landscape.render.scale import Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
 from landscape.render.truth import draw_distance, draw_losses, verdict
@@ -30,19 +32,22 @@ def trajectory(
     field: str | None = None,
     log: bool | None = None,
     clip: float | None = None,
+    lines: bool = False,
     rc: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Draw a path over the contours of its plane, and how far it lies from what is drawn.
+    """Draw a path, or several, over the contours of their plane, and how far they lie from what is drawn.
 
     The map is that of `contour` in paler colours. Beside it, over the same steps: the Euclidean distance of
-    each snapshot from the plane, and its real loss against the loss at its projection. Above, the `verdict`.
+    each snapshot from the plane, and its real loss against the loss at its projection. Above, the `verdict`, for
+    each path in its colour where there are several.
 
     Args:
-        surface: A 2-D slice with a path.
+        surface: A 2-D slice with a path or several.
         fig: A figure or subfigure to fill; by default a new figure, with a caption.
         field: ``"<split>_<metric>"``; by default the first.
         log: Insist on a logarithmic or linear colour scale.
         clip: The largest value to be told apart by colour; inf for no clipping.
+        lines: Draw level lines only, without colours.
         rc: rcParams of a new figure; by default `style.paper`.
 
     Returns:
@@ -55,88 +60,104 @@ def trajectory(
         >>> trajectory(surface).savefig("path.pdf")  # doctest: +SKIP
     """
     name = plane_field(surface, field)
-    path = the_path(surface)
-    scaling = {"log": log, "clip": clip}
+    paths = the_paths(surface)
+    how = {"log": log, "clip": clip, "lines": lines}
     if fig is not None:
-        _fill(surface, path, name, fig, scaling)
+        _fill(surface, name, fig, how)
         return root(fig)
-    height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS))
+    # A line of the verdict of each path is an eighth of an inch high.
+    height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS)) + 0.14 * (len(paths) - 1)
     sheet = Sheet.grown(TWO_COLUMNS, height, rc)
     with sheet.styled():
-        _fill(surface, path, name, sheet, scaling)
+        _fill(surface, name, sheet, how)
         put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 
-def the_path(surface: Surface) -> Path:
-    """The path of a surface.
+def the_paths(surface: Surface) -> dict[str, Path]:
+    """The paths of a surface by the name of their run; a lone one has none.
 
     Raises:
         LandscapeError: If it has none, or an empty one.
     """
-    if surface.path is None or not len(surface.path.step):
+    paths = dict(surface.paths) if surface.path is None else {"": surface.path}
+    if not paths or not all(len(path.step) for path in paths.values()):
         raise LandscapeError("the surface has no path to draw", mend="draw it with contour")
-    return surface.path
+    return paths
 
 
-def _fill(surface: Surface, path: Path, field: str, fig: Page, scaling: Mapping[str, Any]) -> None:
+def path_colours(paths: Mapping[str, Path]) -> dict[str, str]:
+    """A colour for each path: ink for a lone one."""
+    return run_colours(list(paths)) if len(paths) > 1 else dict.fromkeys(paths, PATH)
+
+
+def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> None:
+    paths = the_paths(surface)
     axes = fig.subplot_mosaic([["map", "off"], ["map", "loss"]], width_ratios=[1.5, 1.0])
     axes["off"].sharex(axes["loss"])
-    draw_map(surface, path, field, axes["map"], **scaling)
-    draw_distance(axes["off"], path)
+    draw_map(surface, field, axes["map"], **how)
+    colours = None if len(paths) == 1 else path_colours(paths)
+    draw_distance(axes["off"], paths, colours)
     axes["off"].tick_params(labelbottom=False)
-    draw_losses(axes["loss"], path, surface.meta)
+    draw_losses(axes["loss"], paths, surface.meta, colours)
     axes["loss"].set_xlabel("step")
     fig.align_ylabels([axes["off"], axes["loss"]])
-    put_verdict(surface, path, fig)
+    put_verdict(surface, fig)
 
 
-def put_verdict(surface: Surface, path: Path, fig: Page) -> None:
-    """Write the verdict across the top of a figure or subfigure."""
-    title = fig.suptitle("", x=0.01, ha="left")
-    words = verdict(path, surface.meta)
-    title.set_text(fit(words[:1].upper() + words[1:], inches(fig)[0], points(title)))
+def put_verdict(surface: Surface, fig: Page) -> None:
+    """Write the verdict of each path across the top of a figure or subfigure."""
+    title = fig.suptitle("", x=0.01, ha="left", linespacing=1.3)
+    said = [verdict(path, surface.meta, name) for name, path in the_paths(surface).items()]
+    said = [words if ":" in words.split(";")[0] else words[:1].upper() + words[1:] for words in said]
+    title.set_text("\n".join(fit(words, inches(fig)[0], points(title)) for words in said))
 
 
 def draw_map(
     surface: Surface,
-    path: Path,
     field: str,
     ax: Axes,
     *,
     log: bool | None = None,
     clip: float | None = None,
+    lines: bool = False,
 ) -> None:
-    """Draw the contours of a plane in pale colours with a path over them, and a legend above.
+    """Draw the contours of a plane in pale colours with its paths over them, and a legend above.
 
     Args:
-        surface: A 2-D slice.
-        path: The path in its plane.
+        surface: A 2-D slice with a path or several.
         field: One of the fields.
         ax: Where to draw.
         log: Insist on a logarithmic or linear colour scale.
         clip: The largest value to be told apart by colour.
+        lines: Draw level lines only, without colours.
     """
-    legend_above(ax, draw_way(surface, path, field, ax, scale=colour_scale(surface, field, log, clip)))
+    legend_above(ax, draw_way(surface, field, ax, scale=colour_scale(surface, field, log, clip), lines=lines))
 
 
 def draw_way(
-    surface: Surface, path: Path, field: str, ax: Axes, *, scale: Scale, colorbar: bool = True
+    surface: Surface, field: str, ax: Axes, *, scale: Scale, colorbar: bool = True, lines: bool = False
 ) -> list[Artist]:
-    """Draw a path over the contours of its plane, without a legend.
+    """Draw the paths of a plane over its contours, without a legend.
 
     Args:
-        surface: A 2-D slice.
-        path: The path in its plane.
+        surface: A 2-D slice with a path or several.
         field: One of the fields.
         ax: Where to draw.
         scale: How values become colours.
         colorbar: Whether to draw the colour bar.
+        lines: Draw level lines only, without colours.
 
     Returns:
         Legend handles.
     """
-    ends = [(float(path.x[at]), float(path.y[at])) for at in (0, -1)]
+    paths = the_paths(surface)
+    ends = [(float(path.x[at]), float(path.y[at])) for path in paths.values() for at in (0, -1)]
     cmap = pale(mpl.rcParams["image.cmap"])
-    handles = paint(ax, surface, field, scale=scale, cmap=cmap, colorbar=colorbar, avoid=ends)
-    return [*draw_path(ax, path), *handles]
+    how: dict[str, Any] = {"scale": scale, "cmap": cmap, "colorbar": colorbar, "avoid": ends, "lines": lines}
+    handles = paint(ax, surface, field, **how)
+    colours, drawn_paths = path_colours(paths), []
+    for name, path in paths.items():
+        label = f"{name}, {len(path.step)} snapshots" if len(paths) > 1 else ""
+        drawn_paths += draw_path(ax, path, colour=colours[name], name=label, words=len(paths) == 1)
+    return [*drawn_paths, *mark_moved(ax, surface), *handles]

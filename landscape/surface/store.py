@@ -20,6 +20,15 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.storage import change, create, damage, open_read, read_attr, read_json_attr, versions
 from landscape.surface.axes import REPEAT, axis_names, named_axes
+from landscape.surface.companions import (
+    companions,
+    gridded,
+    numbers,
+    read_gradient,
+    read_path,
+    read_paths,
+    write_companions,
+)
 from landscape.surface.values import Array, Grid, Path, Surface
 
 FORMAT = "landscape/surface"
@@ -27,7 +36,6 @@ SCHEMA = 1
 
 # Points slower than this are written as they come, so that a kill loses little even in a long row.
 _FLUSH_SECONDS = 1.0
-_PATH_FIELDS = ("step", "x", "y", "off_plane", "loss", "plane_loss")
 
 
 class HasMean(Protocol):
@@ -115,15 +123,15 @@ def _read(file: h5py.File) -> _Stored:
     names = read_json_attr(file, "fields")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise TypeError("attribute 'fields' is not a list of names")
-    x, *others = (_numbers(file, name, "f", (None,)) for name in _axes_of(file))
+    x, *others = (numbers(file, name, "f", (None,)) for name in _axes_of(file))
     axes: dict[str, Any] = {
         "x": x,
         "y": others[0] if others else None,
         "more": tuple(others[1:]),
-        "repeat": _numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
+        "repeat": numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
     }
     shape = tuple(len(values) for values in named_axes(**axes).values())
-    done = _numbers(file, "done", "b", shape)
+    done = numbers(file, "done", "b", shape)
     complete = read_attr(file, "complete")
     if not isinstance(complete, np.bool_) or (complete and not done.all()):
         raise ValueError("attribute 'complete' is not what 'done' says")
@@ -134,7 +142,7 @@ def _read(file: h5py.File) -> _Stored:
 
     def computed(name: str) -> Array:
         # A writer that was killed may have left values that it had not yet marked as done.
-        return np.where(done, _numbers(file, name, "f", shape), np.nan)
+        return np.where(done, numbers(file, name, "f", shape), np.nan)
 
     surface = Surface(
         **axes,
@@ -142,8 +150,10 @@ def _read(file: h5py.File) -> _Stored:
         standard_errors={name: computed(f"standard_error/{name}") for name in names},
         done=done,
         meta=_mapping(file, "meta"),
-        path=_read_path(file) if "path" in file else None,
-        computed=_numbers(file, "computed", "b", shape) if "computed" in file else None,
+        path=read_path(file, "path") if "path" in file else None,
+        paths=read_paths(file),
+        gradient=read_gradient(file, shape),
+        computed=numbers(file, "computed", "b", shape) if "computed" in file else None,
     )
     return _Stored(surface, bool(complete), _mapping(file, "identity"))
 
@@ -152,22 +162,6 @@ def _axes_of(file: h5py.File) -> list[str]:
     """The names of the axes in a file, the first always."""
     names = axis_names(len(file))
     return ["x", *itertools.takewhile(lambda name: name in file, names[1:])]
-
-
-def _read_path(file: h5py.File) -> Path:
-    steps = _numbers(file, "path/step", "i", (None,))
-    rest = {name: _numbers(file, f"path/{name}", "f", steps.shape) for name in _PATH_FIELDS if name != "step"}
-    return Path(step=steps, **rest)
-
-
-def _numbers(file: h5py.File, name: str, kind: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """A dataset that must have this kind of element and this shape, where None stands for any length."""
-    dataset = file[name]
-    if dataset.dtype.kind != kind or len(dataset.shape) != len(shape):
-        raise TypeError(f"dataset '{name}' is of another type")
-    if any(wanted not in (None, found) for wanted, found in zip(shape, dataset.shape, strict=True)):
-        raise ValueError(f"dataset '{name}' is of another shape")
-    return dataset[...]
 
 
 def _mapping(file: h5py.File, name: str) -> dict[str, Any]:
@@ -187,8 +181,7 @@ def _digest(file: h5py.File) -> str:
         *(f"standard_error/{name}" for name in names),
         "done",
     ]
-    held += [f"path/{name}" for name in _PATH_FIELDS] if "path" in file else []
-    held += ["computed"] if "computed" in file else []
+    held += companions(file)
     found = hashlib.sha256()
     for name in held:
         values = file[name][...]
@@ -210,28 +203,18 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
     for name, values in axes.items():
         file.create_dataset(name, data=values, dtype="i8" if name == REPEAT else "f8").make_scale(name)
     for name, values in surface.fields.items():
-        _gridded(file, name, values, list(axes))
+        gridded(file, name, values, list(axes))
         blank = np.full(values.shape, np.nan)
-        _gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
-    _gridded(file, "done", done, list(axes))
+        gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
+    gridded(file, "done", done, list(axes))
     if surface.computed is not None:
-        _gridded(file, "computed", surface.computed, list(axes))
+        gridded(file, "computed", surface.computed, list(axes))
     for axis, tensors in directions.items():
         for name, values in tensors.items():
             file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
-    if surface.path is not None:
-        file.create_dataset("path/step", data=surface.path.step, dtype="i8").make_scale("step")
-        for name in _PATH_FIELDS[1:]:
-            _gridded(file, f"path/{name}", getattr(surface.path, name), ["path/step"])
+    write_companions(file, surface)
     if done.all():
         file.attrs["digest"] = _digest(file)
-
-
-def _gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[str]) -> None:
-    dataset = file.create_dataset(name, data=values, dtype=values.dtype)
-    for dimension, axis in zip(dataset.dims, axes, strict=True):
-        dimension.label = axis.rsplit("/", 1)[-1]
-        dimension.attach_scale(file[axis])
 
 
 def _plain(value: Any) -> Any:
@@ -344,9 +327,14 @@ class PartialSurface:
         meta = {**self.surface.meta, "preview": dict(report)}
         self.surface = replace(self.surface, meta=meta, computed=computed)
 
-    def finish(self, path: Path | None) -> Surface:
-        """Close the slice, with the trajectory that goes with it if there is one."""
-        whole = Surface(**{**self.surface.__dict__, "path": path})
+    def finish(
+        self,
+        path: Path | None,
+        paths: Mapping[str, Path] | None = None,
+        gradient: Mapping[str, Array] | None = None,
+    ) -> Surface:
+        """Close the slice, with the trajectories and gradients that go with it if there are some."""
+        whole = replace(self.surface, path=path, paths=paths or {}, gradient=gradient or {})
         if self.path is not None:
             save_surface(whole, self.path, identity=self.identity, directions=self.directions)
         return whole
