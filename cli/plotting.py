@@ -48,15 +48,22 @@ class Asked:
         return stems if len(set(stems)) == len(stems) else [f"{stem} ({n})" for n, stem in enumerate(stems, 1)]
 
     def require_only(self, *names: str) -> None:
-        """Check that no option was given that says nothing to this kind of picture.
+        """Check that no option was given but some.
+
+        Raises:
+            LandscapeError: Naming those that say nothing to this kind of picture.
+        """
+        self.refuse(*(name for name in self.options if name not in (*names, "kind")))
+
+    def refuse(self, *names: str) -> None:
+        """Check that some options were not given; a flag that is off is not.
 
         Raises:
             LandscapeError: Naming those that were.
         """
-        others = [f"--{name.replace('_', '-')}" for name in self.options if name not in (*names, "kind")]
-        others = [name for name in others if self.options.get(name[2:].replace("-", "_")) is not False]
-        if others:
-            raise LandscapeError(f"{', '.join(others)} cannot change a picture of kind {self.kind}")
+        given = [f"--{name.replace('_', '-')}" for name in names if self.options.get(name) not in (None, False)]
+        if given:
+            raise LandscapeError(f"{', '.join(given)} cannot change a picture of kind {self.kind}")
 
     @property
     def told(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from landscape.projection.nulls import CENTERS as CENTERS
     from landscape.projection.nulls import random_walk_null as random_walk_null
     from landscape.projection.nulls import random_walks_null as random_walks_null
+    from landscape.projection.parallel import orthonormal_plane as orthonormal_plane
+    from landscape.projection.parallel import parallel_plane as parallel_plane
     from landscape.projection.pca import pca_plane as pca_plane
     from landscape.projection.plane import BUFFER_POLICIES as BUFFER_POLICIES
     from landscape.projection.plane import Plane as Plane
@@ -40,6 +42,8 @@ _HOME = {
     "Projected": "projecting",
     "Repeats": "repeats",
     "line_through": "plane",
+    "orthonormal_plane": "parallel",
+    "parallel_plane": "parallel",
     "pca_plane": "pca",
     "plane_through": "plane",
     "principal_components": "components",

@@ -19,6 +19,7 @@ from landscape.training import Settings
 
 # What a slice may take does not change its numbers.
 _NOT_DECISIVE = ("memory",)
+_LATER = {name: getattr(Slice(), name) for name in ("center", "directions", "nearest", "gradient")}
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Graph:
         sources = [self._add_run(run) for run in runs.values()]
         first = next(iter(runs.values()))
         entries = {name: value for name, value in asdict(panel.slice).items() if name not in _NOT_DECISIVE}
+        # What slices could not say at first is left out unless it is said, so that older results keep their keys.
+        entries = {name: value for name, value in entries.items() if name not in _LATER or value != _LATER[name]}
         # A tuple is a range and a list holds coordinates; JSON knows no tuples.
         entries |= {axis: _axis(entries[axis]) for axis in "xy"}
         drawn = [name for name in (panel.metric,) if name in ("penalty", "total")]

@@ -74,5 +74,5 @@ def _distance(values: np.ndarray) -> float:
 def _words(surface: Surface) -> str:
     share = surface.gradient["share"]
     known = share[np.isfinite(share)]
-    held = f" (median share in the plane {100 * float(np.median(known)):.2g} %)" if known.size else ""
-    return f"−gradient in the plane, length by its root{held}"
+    held = f" (median {100 * float(np.median(known)):.2g} % of it)" if known.size else ""
+    return f"−gradient in the plane{held},\nlength by its square root"

@@ -26,7 +26,6 @@ from landscape.render.labels import (
     field_label,
     fit_label,
     inches,
-    is_share,
     name_axes,
     page,
     pick,
@@ -35,8 +34,8 @@ from landscape.render.labels import (
     shown,
 )
 from landscape.render.legend import legend_above
-from landscape.render.marks import mark_computed, mark_plane, named_points
-from landscape.render.scale import Array, Scale, bands, choose, tell
+from landscape.render.marks import mark_computed, mark_plane, mark_unconverged, named_points
+from landscape.render.scale import Array, Scale, bands, scale_of, tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
@@ -166,9 +165,8 @@ def plane_axes(surface: Surface) -> tuple[Array, Array]:
 
 
 def colour_scale(surface: Surface, field: str, log: bool | None = None, clip: float | None = None) -> Scale:
-    """The scale of a field in the unit shown; linear for errors unless asked otherwise."""
-    values = known(surface, shown(surface, field))
-    return choose(values, log=False if log is None and is_share(field) else log, clip=clip)
+    """The scale of a field in the unit shown; see `scale_of`."""
+    return scale_of(field, known(surface, shown(surface, field)), log, clip)
 
 
 def paint(
@@ -218,7 +216,8 @@ def paint(
     for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45 * k, 0.32 * k), strict=True):
         axis.set_major_locator(MaxNLocator(min(6, max(2, int(length / each))), steps=[1, 2, 5, 10]))
     name_axes(ax, surface.meta)
-    return [*handles, *mark_computed(ax, surface), *draw_gradient(ax, surface)]
+    handles += [*mark_computed(ax, surface), *mark_unconverged(ax, surface, field)]
+    return [*handles, *draw_gradient(ax, surface)]
 
 
 def _fill(ax: Axes, mesh: tuple[Array, Array, Array], scale: Scale, colours: Colormap) -> QuadContourSet:

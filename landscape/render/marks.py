@@ -73,6 +73,29 @@ def mark_computed(ax: Axes, surface: Surface) -> list[Artist]:
     return [Line2D([], [], **{**look, "ms": 4.0}, label="computed points")]
 
 
+def mark_unconverged(ax: Axes, surface: Surface, field: str) -> list[Artist]:
+    """Cross the points of a map of Hessian eigenvalues that have not converged.
+
+    Args:
+        ax: The axes that hold the map.
+        surface: A 2-D slice.
+        field: The field drawn.
+
+    Returns:
+        A legend handle that counts them, or none.
+    """
+    split, _, metric = field.partition("_")
+    converged = surface.fields.get(f"{split}_hessian_converged")
+    if not metric.startswith("hessian") or converged is None or surface.y is None:
+        return []
+    row, column = np.nonzero((converged != 1) & np.isfinite(surface.fields[field]))
+    if not len(row):
+        return []
+    look: dict[str, Any] = {"marker": "x", "ms": 3.0, "mew": 0.7, "color": "black", "ls": "none"}
+    ax.plot(surface.x[column], surface.y[row], zorder=3, **look)
+    return [Line2D([], [], **look, label=f"not converged: {len(row)} of {converged.size} points")]
+
+
 def named_points(surface: Surface) -> list[tuple[str, float, float]]:
     """Label, x and y of the points that the plane was laid through."""
     marks = (surface.meta.get("plane") or {}).get("marks") or []

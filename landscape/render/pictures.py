@@ -47,7 +47,8 @@ def picture(
         surface: The slice; `meta["kind"]` says what it is, otherwise its shape and path do.
         field: ``"<split>_<metric>"``; by default the first of a plane, all of a line.
         view: ``"contour"``, ``"levels"`` (lines only), ``"3d"`` or ``"both"``; a trajectory is drawn on
-            contours or levels, its plane alone otherwise. Of repeats the median is drawn; ``"both"`` puts the relative width of their band beside.
+            contours or levels, its plane alone otherwise. Of repeats the median is drawn; ``"both"`` puts the
+            relative width of their band beside.
         rc: rcParams of the figure; by default `style.paper`.
 
     Returns:
