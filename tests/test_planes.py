@@ -1,6 +1,8 @@
 """Planes of every kind, what is drawn in them, and how far it can be believed."""
 
 import json
+import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -393,3 +395,25 @@ def test_the_command_refuses_in_one_line(folder, options, message, capsys):
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_the_page_about_planes_runs(folder, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parent.parent / "docs" / "planes.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("a", 1), ("b", 2)):
+        (tmp_path / f"{name}.h5").write_bytes((folder / f"r{seed}.h5").read_bytes())
+    names = {"ls": ls}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)
+    assert (tmp_path / "both.png").stat().st_size > 0
+    assert names["ratio"].shape == (3, 3)
+    assert capsys.readouterr().out.endswith("%\n")
+    # Every option that the page names is one of the command.
+    assert set(re.findall(r"--[a-z-]+", page)) <= set(re.findall(r"--[a-z-]+", help_of_plot()))
+
+
+def help_of_plot() -> str:
+    from click.testing import CliRunner
+
+    from landscape.cli.plot import command
+
+    return CliRunner().invoke(command, ["--help"]).output

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape import problems
-from landscape.pipeline import THROUGH_RUNS, Slice
+from landscape.pipeline import COMMON, THROUGH_RUNS, Slice
 from landscape.problems.cifar_data import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
@@ -68,7 +68,7 @@ class Graph:
 
     def add_panel(self, panel: Panel) -> dict[str, str]:
         """Take in a panel: name -> key of its slices."""
-        if panel.slice.plane == THROUGH_RUNS:
+        if panel.slice.plane in (THROUGH_RUNS, COMMON):
             return {" – ".join(panel.runs): self._add_slice(panel, panel.runs)}
         return {name: self._add_slice(panel, {name: run}) for name, run in panel.runs.items()}
 
@@ -95,7 +95,7 @@ class Graph:
         drawn = [name for name in (panel.metric,) if name in ("penalty", "total")]
         settings: dict[str, Any] = {"slice": entries, "metrics": drawn}
         inputs: dict[str, str] = {}
-        if panel.slice.plane == THROUGH_RUNS:
+        if panel.slice.plane in (THROUGH_RUNS, COMMON):
             settings["names"] = list(runs)
         if first.kind != "train":
             settings |= {"problem": _problem_name(first), "options": dict(first.options)}
