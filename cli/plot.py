@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from . import plot_slices, plot_spectrum
+from . import plot_path, plot_slices, plot_spectrum
 from .plotting import Asked, SectionedCommand
 from .shared import data_option, json_option, print_json, problem_option, set_option
 
@@ -19,6 +19,7 @@ _SUFFIXES = [".png", ".pdf", ".svg"]
 _KINDS = {
     **dict.fromkeys(("curve", "surface", "trajectory"), "plot_slices"),
     "spectrum": "plot_spectrum",
+    "path": "plot_path",
 }
 
 
@@ -31,7 +32,8 @@ _KINDS = {
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
 @click.option(
     "--kind",
-    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane) or spectrum (eigenvalues). "
+    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane), path (principal components, no loss) or "
+    "spectrum (Hessian eigenvalues). "
     "[default: surface]",
 )
 @problem_option
@@ -42,6 +44,7 @@ _KINDS = {
 @plot_slices.options
 @plot_slices.evaluation_options
 @plot_spectrum.options
+@plot_path.options
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
     from landscape.errors import did_you_mean

@@ -42,6 +42,30 @@ class Asked:
         return self.files[0]
 
     @property
+    def names(self) -> list[str]:
+        """A name for each file: its own, or its place in the order given where two have the same."""
+        stems = [Path(file).stem for file in self.files]
+        return stems if len(set(stems)) == len(stems) else [f"{stem} ({n})" for n, stem in enumerate(stems, 1)]
+
+    def require_only(self, *names: str) -> None:
+        """Check that no option was given but some.
+
+        Raises:
+            LandscapeError: Naming those that say nothing to this kind of picture.
+        """
+        self.refuse(*(name for name in self.options if name not in (*names, "kind")))
+
+    def refuse(self, *names: str) -> None:
+        """Check that some options were not given; a flag that is off is not.
+
+        Raises:
+            LandscapeError: Naming those that were.
+        """
+        given = [f"--{name.replace('_', '-')}" for name in names if self.options.get(name) not in (None, False)]
+        if given:
+            raise LandscapeError(f"{', '.join(given)} cannot change a picture of kind {self.kind}")
+
+    @property
     def told(self) -> dict[str, Any]:
         """What `landscape.pipeline.objective_of` is told, device left out."""
         options = self.options

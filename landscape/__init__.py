@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from landscape import projection as projection
     from landscape import recipe as recipe
     from landscape import render as render
-    from landscape import symmetry as symmetry
     from landscape import sharpness as sharpness
+    from landscape import symmetry as symmetry
     from landscape import training as training
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.files import open_file as open

@@ -16,11 +16,13 @@ from landscape.projection import (
     line_through,
     pca_plane,
     plane_through,
+    principal_components,
     project_path,
     random_direction,
     random_line,
     random_plane,
     random_walk_null,
+    random_walks_null,
 )
 
 
@@ -222,7 +224,7 @@ class Walk:
     def __getitem__(self, index):
         return {"w": torch.from_numpy(self.matrix[index]).reshape(-1, 2)}
 
-    def column_blocks(self):
+    def column_blocks(self, max_bytes=None):
         middle = self.matrix.shape[1] // 3
         yield Block("w", 0, middle, self.matrix[:, :middle])
         yield Block("w", middle, self.matrix.shape[1], self.matrix[:, middle:])
@@ -261,13 +263,93 @@ def test_the_null_tends_to_its_limits():
     assert random_walk_null(100_000, 4, "last") == pytest.approx(2 / ((k - 0.5) * np.pi) ** 2, rel=1e-4)
 
 
-@pytest.mark.parametrize("center", ["mean", "last"])
+@pytest.mark.parametrize("center", ["mean", "last", "initial"])
 def test_the_null_is_the_spectrum_of_the_expected_gram_matrix(center):
     count = 12
     walk = np.minimum.outer(np.arange(1, count + 1), np.arange(1, count + 1)).astype(float)
-    shift = np.eye(count) - (1 / count if center == "mean" else np.eye(count)[-1])
+    at = 0 if center == "initial" else -1
+    shift = np.eye(count) - (1 / count if center == "mean" else np.eye(count)[at])
     shares = np.sort(np.linalg.eigvalsh(shift @ walk @ shift.T))[::-1]
     assert random_walk_null(count, count - 1, center) == pytest.approx(shares[:-1] / shares.sum(), rel=1e-9)
+
+
+# Of P dimensions every eigenvalue scatters by sqrt(2 / P) of itself; four times that is allowed.
+DIMENSIONS = 20_000
+SCATTER = 4 * math.sqrt(2 / DIMENSIONS)
+
+
+@pytest.mark.parametrize("center", ["mean", "last", "initial"])
+def test_a_simulated_walk_shows_the_null_of_every_centring(center):
+    steps = np.random.default_rng(1).standard_normal((200, DIMENSIONS))
+    found = principal_components(Walk(np.cumsum(steps, axis=0)), center=center, dims=2)
+    assert found.shares[:3] == pytest.approx(random_walk_null(200, 3, center), rel=SCATTER)
+    assert found.null[:3] == pytest.approx(random_walk_null(200, 3, center), rel=1e-12)
+
+
+def walks(start: str, counts=(60, 40, 50)) -> list[Walk]:
+    """Random walks of unlike steps, from one start or from three that lie apart."""
+    generator = np.random.default_rng(2)
+    starts = generator.standard_normal((3, DIMENSIONS)) * {"common": 0.0, "apart": 4.0}[start] + 1.0
+    return [
+        Walk(
+            first
+            + np.cumsum(size * generator.standard_normal((count, DIMENSIONS)) * (np.arange(count) > 0)[:, None], 0)
+        )
+        for first, size, count in zip(starts, (1.0, 0.4, 0.7), counts, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("center", ["mean", "last", "initial"])
+@pytest.mark.parametrize("start", ["common", "apart"])
+def test_simulated_walks_from_one_start_or_several_show_the_null_of_several(center, start):
+    found = principal_components(walks(start), center=center)
+    assert found.null[:4] == pytest.approx(found.shares[:4], rel=SCATTER)
+    # The shares of one long walk are those of none of these.
+    assert np.abs(found.shares[:3] / random_walk_null(150, 3, center) - 1).max() > 0.1
+
+
+def test_the_null_of_several_is_that_of_one_where_there_is_one():
+    for center in ("mean", "last", "initial"):
+        walk = np.minimum.outer(np.arange(30), np.arange(30)) * 2.5
+        several = random_walks_null(walk, [30], center)
+        assert several[:10] == pytest.approx(random_walk_null(30, 10, center), rel=1e-9)
+
+
+def test_components_of_stacked_trajectories_are_those_of_scikit_learn():
+    generator = np.random.default_rng(3)
+    parts = [generator.standard_normal((count, 40)) * np.linspace(1, 4, 40) + count for count in (6, 4, 5)]
+    judge = PCA(3, svd_solver="full").fit(np.concatenate(parts))
+    found = principal_components([Walk(part) for part in parts], dims=3)
+    assert found.shares[:3] == pytest.approx(judge.explained_variance_ratio_, rel=1e-10)
+    for part, scores in zip(parts, found.scores, strict=True):
+        assert np.abs(scores) == pytest.approx(np.abs(judge.transform(part)), abs=1e-9)
+    plane = pca_plane([Walk(part) for part in parts], dims=3)
+    for ours, theirs in zip(plane.directions, judge.components_, strict=True):
+        assert abs(ours["w"].flatten().numpy() @ theirs) == pytest.approx(1, rel=1e-10)
+
+
+@pytest.mark.parametrize("center", ["mean", "last", "initial"])
+def test_scores_are_coordinates_along_the_directions_of_the_plane(center):
+    runs = [Walk(matrix) for matrix in np.random.default_rng(4).standard_normal((2, 7, 30))]
+    found, plane = principal_components(runs, center=center, dims=2), pca_plane(runs, center=center)
+    for run, scores in zip(runs, found.scores, strict=True):
+        inside = project_path(plane, run).coordinates
+        assert inside - inside[0] == pytest.approx(scores - scores[0], abs=1e-9)
+
+
+def test_centring_on_a_snapshot_is_an_uncentred_pca_of_the_differences():
+    matrix = np.random.default_rng(5).standard_normal((8, 30)) + 3.0
+    for center, at in (("last", -1), ("initial", 0)):
+        singular = np.linalg.svd(matrix - matrix[at], compute_uv=False) ** 2
+        found = principal_components(Walk(matrix), center=center)
+        assert found.shares == pytest.approx((singular / singular.sum())[:7], rel=1e-9)
+
+
+def test_runs_of_other_models_have_no_common_components():
+    with pytest.raises(LandscapeError, match=r"^tensor 'w' is not the same in the first run and in run 2; got"):
+        pca_plane([Walk(np.ones((3, 30))), Walk(np.ones((3, 20)))])
+    with pytest.raises(LandscapeError, match=r"^center: unknown value 'middle'; expected mean, last or initial$"):
+        pca_plane(Walk(np.eye(4)), center="middle")
 
 
 def test_a_path_in_a_plane_is_recovered_and_its_distance_off_it():
@@ -284,7 +366,7 @@ def test_a_path_in_a_plane_is_recovered_and_its_distance_off_it():
     wanted = np.stack([inside[:, 0] - inside[:, 1] / 2, inside[:, 1]], axis=1)
     assert projected.coordinates == pytest.approx(wanted, abs=1e-12)
     assert projected.off_plane == pytest.approx(off, abs=1e-7)
-    lengths = (matrix**2).sum(1)
+    lengths = ((matrix - matrix[-1]) ** 2).sum(1)
     assert projected.motion_held == pytest.approx(1 - (off**2).sum() / lengths.sum(), abs=1e-12)
 
 
@@ -303,3 +385,20 @@ def test_too_few_snapshots_are_refused():
         pca_plane(Walk(line))
     with pytest.raises(LandscapeError, match=r"^the trajectory has weights that are not finite"):
         pca_plane(Walk(np.array([[0.0, 1.0], [np.nan, 0.0], [1.0, 2.0]])))
+
+
+def test_the_motion_held_is_that_along_the_plane_wherever_the_path_lies():
+    generator = np.random.default_rng(0)
+    basis = np.linalg.qr(generator.standard_normal((30, 3)))[0].T
+    plane = Plane(
+        {"w": torch.zeros(15, 2, dtype=torch.float64)},
+        [{"w": torch.from_numpy(d).reshape(15, 2)} for d in basis[:2]],
+    )
+    inside = generator.standard_normal((7, 2)) @ basis[:2]
+    parallel = project_path(plane, Walk(inside + 5 * basis[2]))
+    assert parallel.motion_held == pytest.approx(1, abs=1e-12)
+    assert parallel.off_plane == pytest.approx(np.full(7, 5.0), rel=1e-9)
+    across = np.outer(np.arange(7.0), basis[2])
+    moved = inside - inside[-1]
+    share = (moved**2).sum() / ((moved**2).sum() + ((across - across[-1]) ** 2).sum())
+    assert project_path(plane, Walk(inside + across)).motion_held == pytest.approx(share, rel=1e-12)

@@ -667,7 +667,7 @@ def volume() -> Surface:
         ),
         (
             lambda: render.picture(plane(), view="3D!"),
-            "view: there is no view '3D!'; choose from contour, 3d, both",
+            "view: there is no view '3D!'; choose from contour, levels, 3d, both",
         ),
         (lambda: render.picture(line(), view="3d"), "view: a curve has one view only; got 3d; leave it out"),
         (
@@ -795,7 +795,7 @@ x = np.linspace(-1, 1, 5)
 surface = types.SimpleNamespace(
     x=x, y=x, fields={"train_loss": np.add.outer(x**2, x**2)}, standard_errors={}, done=None, meta={}, path=None,
     more=(), repeat=None,
-    computed=None,
+    computed=None, paths={}, gradient={},
 )
 render.save(render.picture(surface, view="both"), sys.argv[1])
 print("torch" in sys.modules, "matplotlib.pyplot" in sys.modules)

@@ -17,6 +17,12 @@ KINDS = ("curve", "surface", "trajectory")
 RECALIBRATE = "recalibrate"
 # The plane that goes through runs instead of through snapshots of one.
 THROUGH_RUNS = "runs"
+# The plane of largest motion of several runs together.
+COMMON = "common"
+# Planes along derivatives at the centre, by the kinds of picture that they can be drawn in.
+HESSIAN = ("hessian", "hessian:largest", "hessian:smallest", "hessian:both")
+GRADIENT = ("gradient", "update", "gradient-update")
+_WORDS = ("random", "pca", THROUGH_RUNS, COMMON, *HESSIAN, *GRADIENT)
 _DTYPES = ("float32", "float64", "bfloat16")
 
 
@@ -27,8 +33,13 @@ class Slice:
     Attributes:
         kind: ``"curve"``, ``"surface"`` or ``"trajectory"``.
         at: The step at the centre, or ``"last"``; a trajectory is drawn up to it, runs are joined at it.
-        plane: ``"random"``, ``"pca"``, or ``"snapshots:A,B[,C]"``: two steps for a curve, three for a surface.
-            ``"runs"`` goes through snapshots of as many runs instead; see `slice_through`.
+        plane: ``"random"``, ``"pca"``, or ``"snapshots:A,B[,C]"``: two for a curve, three for a surface, each a
+            step or ``FILE:STEP``. ``"runs"`` goes through snapshots of as many runs instead (`slice_through`),
+            ``"common"`` is the PCA plane of several (`slice_common`). ``"hessian"`` (or ``"hessian:both"``) has
+            the eigenvectors of the largest and the smallest eigenvalue of the Hessian of the training loss, of a
+            curve the largest; ``"hessian:largest"`` the two largest, ``"hessian:smallest"`` the two smallest.
+            ``"gradient-update"`` has the negative gradient of the training loss and the last update, of a curve
+            ``"gradient"`` or ``"update"``.
         points: Points along each axis; of a surface also (nx, ny).
         x: Of the first axis instead of the radius: a tuple (low, high), or all coordinates as a list.
         y: Of the second axis, likewise.
@@ -49,6 +60,10 @@ class Slice:
         subset: So many examples of each split instead of all; see `Objective.subset`.
         preview: The relative error up to which points may be interpolated; None computes all.
         parameters: Globs that choose which parameters move, such as ``"lora_*"``; None is all that are trained.
+        center: ``"mean"``, ``"last"`` or ``"initial"``, of planes by PCA.
+        directions: A file that has the directions, instead of a plane; see `read_directions`.
+        nearest: Of a trajectory: the plane is moved until it goes through the snapshot of this step.
+        gradient: Take gradients along a surface, to be drawn as arrows.
     """
 
     kind: str = "surface"
@@ -72,6 +87,10 @@ class Slice:
     subset: int | None = None
     preview: float | None = None
     parameters: str | None = None
+    center: str = "mean"
+    directions: str | None = None
+    nearest: int | str | None = None
+    gradient: bool = False
 
     def __post_init__(self) -> None:
         choices = {
@@ -80,6 +99,7 @@ class Slice:
             "one_d": projection.ONE_D_POLICIES,
             "dtype": (*_DTYPES, None),
             "engine": ENGINES,
+            "center": projection.CENTERS,
         }
         faults = [
             f"unknown {name} '{getattr(self, name)}', {did_you_mean(getattr(self, name), filter(None, known))}"
@@ -105,15 +125,41 @@ class Slice:
             require_tolerance(self.preview)
 
     def _faults_of_the_plane(self) -> list[str]:
-        if self.plane is not None and self.plane not in ("random", "pca", THROUGH_RUNS) and not self.snapshots:
-            return [f"unknown plane '{self.plane}', choose from random, pca, snapshots:STEP,STEP[,STEP]"]
-        if self.kind == "trajectory" and self.plane not in (None, "pca"):
-            return [f"a trajectory is drawn in its PCA plane, got plane {self.plane}"]
-        if self.kind == "curve" and self.plane == "pca":
+        if self.plane is not None and self.plane not in _WORDS and not self.snapshots:
+            known = ("random", "pca", "hessian", "gradient-update", "runs", "snapshots:STEP,STEP[,STEP]")
+            return [f"unknown plane '{self.plane}', choose from {', '.join(known)}"]
+        if self.directions is not None and self.plane is not None:
+            return [f"directions from a file are a plane of their own, leave plane {self.plane} out"]
+        if self.kind == "trajectory":
+            return self._faults_of_a_trajectory()
+        if self.plane == COMMON:
+            return [f"a common plane is of trajectories, got a {self.kind}"]
+        if self.nearest is not None:
+            return [f"the nearest plane is that of a trajectory, got a {self.kind}"]
+        if self.kind == "curve":
+            return self._faults_of_a_line()
+        if self.plane in ("gradient", "update"):
+            return ["a surface has two directions: plane gradient-update"]
+        if self.snapshots and len(self.snapshots) != 3:
+            return [f"a surface goes through 3 snapshots, got {len(self.snapshots)}"]
+        return []
+
+    def _faults_of_a_trajectory(self) -> list[str]:
+        if self.directions is not None or self.plane not in (None, "pca", COMMON):
+            return [f"a trajectory is drawn in its PCA plane, got plane {self.plane or self.directions}"]
+        if self.nearest is not None and self.plane == COMMON:
+            return ["the nearest plane is that of one trajectory, got a common plane"]
+        return []
+
+    def _faults_of_a_line(self) -> list[str]:
+        if self.plane == "pca":
             return ["a curve is drawn along a line: plane random or snapshots:STEP,STEP"]
-        needed = 2 if self.kind == "curve" else 3
-        if self.snapshots and len(self.snapshots) != needed:
-            return [f"a {self.kind} goes through {needed} snapshots, got {len(self.snapshots)}"]
+        if self.plane in ("gradient-update", "hessian:both"):
+            return [f"a curve has one direction, got plane {self.plane}"]
+        if self.gradient:
+            return ["gradients are drawn on a surface, got a curve"]
+        if self.snapshots and len(self.snapshots) != 2:
+            return [f"a curve goes through 2 snapshots, got {len(self.snapshots)}"]
         return []
 
     def _faults_of_the_axes(self) -> list[str]:
@@ -122,13 +168,14 @@ class Slice:
             faults.append(f"a curve has one axis, got {'x'.join(map(str, self.points))} points")
         if self.kind == "curve" and self.y is not None:
             faults.append("a curve has one axis, got coordinates of y")
-        if self.repeats is not None and (self.kind == "trajectory" or self.plane not in (None, "random")):
+        random = self.plane in (None, "random") and self.directions is None
+        if self.repeats is not None and (self.kind == "trajectory" or not random):
             faults.append("repeats are of random lines or planes, leave the others out")
         return faults
 
     @property
     def snapshots(self) -> list[str]:
-        """The steps that the plane goes through, if it goes through snapshots."""
+        """The snapshots that the plane goes through, if it does: steps, or ``FILE:STEP``."""
         if self.plane is None or not self.plane.startswith("snapshots:"):
             return []
         return [step.strip() for step in self.plane.removeprefix("snapshots:").split(",")]

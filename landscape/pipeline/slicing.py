@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from landscape import projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.pipeline.slices import RECALIBRATE, THROUGH_RUNS, Slice
+from landscape.pipeline.planes import plane_of, plane_through, snapshot_of
+from landscape.pipeline.slices import COMMON, RECALIBRATE, THROUGH_RUNS, Slice
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface import Grid, Surface, evaluate, grid
 from landscape.surface.evaluation import Progress
+from landscape.surface.hessian_map import hessian_map
 from landscape.surface.plan import Plan
 from landscape.trajectory import Snapshot, Trajectory
 
@@ -51,29 +54,108 @@ def slice_of(
     Raises:
         LandscapeError: If a step does not exist, or the trajectory does not span the plane.
     """
-    if wanted.plane == THROUGH_RUNS:
-        raise LandscapeError(
-            "a plane through runs needs several of them", where=run.path, mend="draw it by a recipe"
-        )
-    if wanted.parameters is not None:
-        run = run.select(wanted.parameters)
-    index = run.index_of(wanted.snapshots[0] if wanted.snapshots else wanted.at)
-    snapshot, walk = run[index], run[: index + 1]
-    plane = _plane(run, walk, wanted)
-    projected = None
-    if isinstance(plane, Plane) and plane.kind == "pca":
-        projected = projection.project_path(plane, walk)
+    place = _placed(run, objective, wanted)
+    path = None
+    if place.projected is not None and wanted.kind == "trajectory":
+        path = (place.walk, place.projected)
     return evaluate(
         objective,
-        plane,
-        _grid(plane, projected, wanted),
-        path=(walk, projected) if projected is not None and wanted.kind == "trajectory" else None,
-        provenance=_provenance(run, snapshot),
+        place.plane,
+        place.grid,
+        path=path,
+        provenance=place.provenance,
         save=save,
         progress=progress,
         notify=notify,
         **_ways(objective, wanted),
     )
+
+
+def hessian_slice_of(
+    run: Trajectory,
+    objective: Objective,
+    wanted: Slice,
+    *,
+    save: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Surface:
+    """The ends of the Hessian's spectrum over a slice of a trajectory's landscape; see `hessian_map`.
+
+    Args:
+        run: The trajectory.
+        objective: Its objective.
+        wanted: Where; its engine, metrics and statistics do not count.
+        save: A surface file to write and to resume from.
+        progress: Called with (points done, points in all).
+
+    Returns:
+        The slice, ready to be rendered.
+
+    Raises:
+        LandscapeError: If it is a trajectory or repeats that are wanted, or the slice cannot be placed.
+    """
+    if wanted.kind == "trajectory" or wanted.repeats is not None:
+        raise LandscapeError(
+            "the Hessian is mapped over a surface or along a curve",
+            got=f"{wanted.repeats} repeats" if wanted.repeats else f"a {wanted.kind}",
+        )
+    if wanted.subset is not None:
+        objective = objective.subset(wanted.subset, splits=wanted.splits or ("train",))
+    place = _placed(run, objective, wanted)
+    if isinstance(place.plane, Repeats):
+        raise LandscapeError("the Hessian is mapped over one plane", got="repeats")
+    return hessian_map(
+        objective,
+        place.plane,
+        place.grid,
+        split=next(iter(wanted.splits), "train"),
+        parameters=wanted.parameters,
+        dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
+        provenance=place.provenance,
+        save=save,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Where a slice of one trajectory lies."""
+
+    walk: Trajectory
+    plane: Plane | Repeats
+    projected: Projected | None
+    grid: Grid
+    provenance: Mapping[str, Any]
+
+
+def _placed(run: Trajectory, objective: Objective, wanted: Slice) -> _Placed:
+    if wanted.plane in (THROUGH_RUNS, COMMON):
+        what = "a plane through runs" if wanted.plane == THROUGH_RUNS else "a common plane"
+        raise LandscapeError(f"{what} needs several of them", where=run.path, mend="give more files")
+    if wanted.parameters is not None:
+        run = run.select(wanted.parameters)
+    if wanted.snapshots:
+        # They need not be of this run.
+        index, (snapshot, _) = len(run) - 1, snapshot_of(run, wanted.snapshots[0])
+    else:
+        index = run.index_of(wanted.at)
+        snapshot = run[index]
+    walk = run[: index + 1]
+    plane = plane_of(run, walk, objective, wanted)
+    projected = None
+    if isinstance(plane, Plane) and plane.kind == "pca":
+        if wanted.nearest is not None:
+            plane = _moved(plane, run[run.index_of(wanted.nearest)])
+        projected = projection.project_path(plane, walk)
+    grid_of_it = _grid(plane, None if projected is None else projected.coordinates, wanted)
+    return _Placed(walk, plane, projected, grid_of_it, _provenance(run, snapshot))
+
+
+def _moved(plane: Plane, snapshot: Snapshot) -> Plane:
+    """The plane through a snapshot, which is marked in it."""
+    moved, (x, y) = projection.parallel_plane(plane, snapshot)
+    moved.meta["moved_to"] = {"step": int(snapshot.step), "x": x, "y": y}
+    return moved
 
 
 def slice_through(
@@ -107,13 +189,67 @@ def slice_through(
     if wanted.parameters is not None:
         runs = {name: run.select(wanted.parameters) for name, run in runs.items()}
     chosen = [run[run.index_of(wanted.at)] for run in runs.values()]
-    plane = _plane_through(chosen, list(runs), wanted)
+    plane = plane_through(chosen, list(runs), wanted)
     first = next(iter(runs.values()))
     return evaluate(
         objective,
         plane,
         _grid(plane, None, wanted),
         provenance=_provenance(first, chosen[0]),
+        save=save,
+        progress=progress,
+        notify=notify,
+        **_ways(objective, wanted),
+    )
+
+
+def slice_common(
+    runs: Mapping[str, Trajectory],
+    objective: Objective,
+    wanted: Slice,
+    *,
+    only: str | None = None,
+    save: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    notify: Callable[[Plan], None] | None = None,
+) -> Surface:
+    """Evaluate the plane of largest motion of several runs together, with their paths in it.
+
+    Args:
+        runs: Name -> trajectory of the same model. The plane goes through the last snapshot of the first.
+        objective: What is drawn; the losses of all paths are its.
+        wanted: What to draw; its plane is ``"common"``.
+        only: The run whose path goes with the slice, where each run has an objective of its own; None is all.
+        save: A surface file to write and to resume from.
+        progress: Called with (points done, points in all).
+        notify: Called with the plan of the evaluation, before it starts.
+
+    Returns:
+        The slice; plane and grid are the same whatever `only` is.
+
+    Raises:
+        LandscapeError: If there are not two runs at least, a step does not exist, or the models differ.
+    """
+    if len(runs) < 2:
+        raise LandscapeError("a common plane is of two runs or more", got=len(runs))
+    if wanted.parameters is not None:
+        runs = {name: run.select(wanted.parameters) for name, run in runs.items()}
+    walks = {name: run[: run.index_of(wanted.at) + 1] for name, run in runs.items()}
+    plane = projection.pca_plane(list(walks.values()), center=wanted.center)
+    projected = {name: projection.project_path(plane, walk) for name, walk in walks.items()}
+    places = np.concatenate([own.coordinates for own in projected.values()])
+    drawn = list(walks) if only is None else [only]
+    first = next(iter(walks.values()))
+    provenance = _provenance(first, first[-1]) if only is None else _provenance(walks[only], walks[only][-1])
+    if only is None:
+        # What differs from run to run is not said of the slice.
+        provenance = {key: provenance[key] for key in ("run_id", "finished")}
+    return evaluate(
+        objective,
+        plane,
+        _grid_around(places, wanted),
+        paths={name: (walks[name], projected[name]) for name in drawn},
+        provenance=provenance | {"runs": list(runs)},
         save=save,
         progress=progress,
         notify=notify,
@@ -133,39 +269,13 @@ def _ways(objective: Objective, wanted: Slice) -> dict[str, Any]:
         "dtype": getattr(torch, wanted.dtype) if wanted.dtype else None,
         "subset": wanted.subset,
         "preview": wanted.preview,
+        "gradient": wanted.gradient,
     }
 
 
-def _plane(run: Trajectory, walk: Trajectory, wanted: Slice) -> Plane | Repeats:
-    if wanted.snapshots:
-        chosen = [run[run.index_of(step)] for step in wanted.snapshots]
-        return _plane_through(chosen, [f"step {snapshot.step}" for snapshot in chosen], wanted)
-    if wanted.kind == "trajectory" or wanted.plane == "pca":
-        return projection.pca_plane(walk)
-    options: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
-    if wanted.repeats is not None:
-        return Repeats(walk[-1], wanted.repeats, dims=1 if wanted.kind == "curve" else 2, **options)
-    make = projection.random_line if wanted.kind == "curve" else projection.random_plane
-    return make(walk[-1], **options)
-
-
-def _plane_through(chosen: Sequence[Snapshot], names: Sequence[str], wanted: Slice) -> Plane:
-    through = projection.line_through if len(chosen) == 2 else projection.plane_through
-    plane = through(*chosen, buffers="frozen" if wanted.bn.startswith(RECALIBRATE) else wanted.bn)
-    for mark, name in zip(plane.meta["marks"], names, strict=True):
-        mark["label"] = name
-    first, second = plane.meta["axes"][0], plane.meta["axes"][-1]
-    first["label"] = f"from {names[0]} to {names[1]}"
-    if len(chosen) == 2:
-        first["unit"] = "their distance"
-    if len(chosen) == 3:
-        second["label"] = f"orthogonal, towards {names[2]}"
-    return plane
-
-
-def _grid(plane: Plane | Repeats, projected: Projected | None, wanted: Slice) -> Grid:
-    if projected is not None:
-        return _grid_around(projected.coordinates, wanted)
+def _grid(plane: Plane | Repeats, places: NDArray[np.float64] | None, wanted: Slice) -> Grid:
+    if places is not None:
+        return _grid_around(places, wanted)
     marks = plane.meta.get("marks") if isinstance(plane, Plane) else None
     if marks is None:
         return grid(wanted.points, wanted.radius, x=wanted.x, y=wanted.y, dims=plane.dims)

@@ -1,104 +1,82 @@
-"""PCA of a trajectory through its Gram matrix, and what PCA says of a pure random walk."""
+"""The plane of largest motion of one or several trajectories."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.params import HasWeights, Tensors
-from landscape.projection.plane import Globs, Plane
-from landscape.projection.projecting import SnapshotMatrix
+from landscape.params import Tensors
+from landscape.projection.components import as_runs, decompose
+from landscape.projection.nulls import require_center
+from landscape.projection.plane import Plane
+from landscape.projection.walks import Globs, SnapshotMatrix, Snapshots, stacked
 
 Array = NDArray[np.float64]
 
-# Below this share of the largest eigenvalue a component is rounding of float32 weights, not motion.
-_RANK_TOLERANCE = 1e-12
 
-
-class Snapshots(SnapshotMatrix, Protocol):
-    """A trajectory whose snapshots can be taken out."""
-
-    def __getitem__(self, index: int) -> HasWeights: ...
-    def select(self, parameters: Globs) -> Self: ...  # noqa: D102
-
-
-def pca_plane(run: Snapshots, *, dims: int = 2, center: str = "mean", parameters: Globs | None = None) -> Plane:
-    """The plane of largest motion of a trajectory, through its last snapshot.
+def pca_plane(
+    runs: Snapshots | Sequence[Snapshots], *, dims: int = 2, center: str = "mean", parameters: Globs | None = None
+) -> Plane:
+    """The plane of largest motion of a trajectory, through its last snapshot; of several, one for all of them.
 
     The directions are the leading principal components of the snapshots (Li et al. 2018, section 7): unit
     vectors over the trained parameters, found from the T x T Gram matrix in float64, so only blocks of
     columns are in memory. Buffers stay at those of the last snapshot.
 
     Args:
-        run: A trajectory of at least dims + 1 snapshots.
+        runs: A trajectory of at least dims + 1 snapshots, or several of the same model.
         dims: The number of components.
-        center: ``"mean"`` subtracts the mean of the snapshots, as PCA does; ``"last"`` measures the
-            motion from the last snapshot.
+        center: ``"mean"`` subtracts the mean of all snapshots, as PCA does; ``"last"`` and ``"initial"`` measure
+            the motion from the last or the first snapshot (of the first run).
         parameters: Globs that choose which parameters move and count; see `Layout.select`.
 
     Returns:
-        A plane with its origin at the last snapshot, in Euclidean units. ``explained_variance_ratio`` has
-        the share of each component, and ``meta["null_ratio"]`` what a random walk of as many snapshots
-        would show (`random_walk_null`).
+        A plane with its origin at the last snapshot (of the first run), in Euclidean units.
+        ``explained_variance_ratio`` has the share of each component, and ``meta["null_ratio"]`` what random walks
+        of as many snapshots would show (`random_walk_null`, of several runs `random_walks_null`).
 
     Raises:
-        LandscapeError: If the snapshots do not span so many directions.
+        LandscapeError: If the snapshots do not span so many directions, or the runs are of different models.
+
+    Example:
+        >>> plane = pca_plane([ls.open("a.h5"), ls.open("b.h5")], center="last")  # doctest: +SKIP
     """
-    if center not in ("mean", "last"):
-        raise LandscapeError(f"unknown value '{center}'", where="center", expected="mean or last")
-    run = run if parameters is None else run.select(parameters)
-    count = len(run)
-    centering = np.eye(count) - (1 / count if center == "mean" else 0.0)
-    gram = centering @ _gram(run) @ centering
-    if not np.isfinite(gram).all():
-        raise LandscapeError("the trajectory has weights that are not finite", mend="choose earlier snapshots")
-    eigenvalues, vectors = np.linalg.eigh(gram)
-    order = np.argsort(eigenvalues)[::-1]
-    eigenvalues, vectors = np.maximum(eigenvalues[order], 0.0), vectors[:, order]
-    rank = int((eigenvalues > _RANK_TOLERANCE * max(eigenvalues[0], 1e-300)).sum())
-    if rank < dims:
+    require_center(center)
+    chosen = as_runs(runs, parameters)
+    count = sum(len(run) for run in chosen)
+    found = decompose(chosen, dims, center) if count > 1 else None
+    rank = 0 if found is None else len(found.shares)
+    if found is None or rank < dims:
         raise LandscapeError(
-            f"the trajectory spans {rank} direction{'s' if rank != 1 else ''}",
+            f"the trajector{'y spans' if len(chosen) == 1 else 'ies span'} "
+            f"{rank} direction{'s' if rank != 1 else ''}",
             got=f"{count} snapshots",
             expected=f"at least {dims + 1} different ones",
             mend="record more snapshots with --every",
         )
-    mixing = centering @ vectors[:, :dims] / np.sqrt(eigenvalues[:dims])
-    ratio = eigenvalues / eigenvalues.sum()
-    null = random_walk_null(count, dims, center)
     meta: dict[str, Any] = {
-        "explained_variance_ratio": ratio[:dims].tolist(),
-        "null_ratio": null.tolist(),
+        "explained_variance_ratio": found.shares[:dims].tolist(),
+        "null_ratio": found.null[:dims].tolist(),
         "center": center,
         "axes": [{"label": f"PC {i + 1}", "unit": "weight distance"} for i in range(dims)],
         "equal_aspect": True,
+        **({"runs": len(chosen)} if len(chosen) > 1 else {}),
     }
-    return Plane(run[-1], _components(run, mixing), kind="pca", meta=meta)
+    return Plane(chosen[0][-1], _directions(chosen, found.mixing), kind="pca", meta=meta)
 
 
-def _relative_to_last(values: NDArray[Any]) -> Array:
-    exact = values.astype(np.float64)
-    return exact - exact[-1]
-
-
-def _gram(run: SnapshotMatrix) -> Array:
-    total = np.zeros((len(run), len(run)))
-    for block in run.column_blocks():
-        moved = _relative_to_last(block.values)
-        total += moved @ moved.T
-    return total
-
-
-def _components(run: SnapshotMatrix, mixing: Array) -> list[Tensors]:
+def _directions(runs: Sequence[SnapshotMatrix], mixing: Array) -> list[Tensors]:
     """Rows of mixing^T @ snapshots, as dictionaries; the largest coefficient of each is positive."""
-    infos = {info.name: info for info in run.layout}
+    infos = {info.name: info for info in runs[0].layout}
+    origin = len(runs[0]) - 1
     parts: dict[str, list[Array]] = {}
-    for block in run.column_blocks():
-        parts.setdefault(block.name, []).append(mixing.T @ _relative_to_last(block.values))
+    for name, _, _, values in stacked(runs):
+        parts.setdefault(name, []).append(mixing.T @ (values - values[origin]))
     joined = {name: np.concatenate(pieces, axis=1) for name, pieces in parts.items()}
     directions = []
     for k in range(mixing.shape[1]):
@@ -113,30 +91,3 @@ def _components(run: SnapshotMatrix, mixing: Array) -> list[Tensors]:
             }
         )
     return directions
-
-
-def random_walk_null(snapshots: int, components: int, center: str = "mean") -> Array:
-    """The shares of variance that PCA gives to a random walk in many dimensions.
-
-    A random walk of T equal independent steps has E[Gram] proportional to min(i, j). Centred on the mean
-    its eigenvalues are 1 / (4 sin^2(pi k / 2T)), k = 1 ... T - 1, whose shares tend to 6 / (pi k)^2:
-    61 % and 15 %. Centred on the last snapshot they are 1 / (4 sin^2((2k - 1) pi / (4T - 2))), whose
-    shares tend to 2 / ((k - 1/2) pi)^2: 81 % and 9 %.
-
-    Args:
-        snapshots: T.
-        components: How many shares to return.
-        center: ``"mean"`` or ``"last"``.
-
-    Returns:
-        Shape (components,), each a share of 1.
-
-    Example:
-        >>> random_walk_null(100_000, 2).round(3).tolist()
-        [0.608, 0.152]
-    """
-    k = np.arange(1, snapshots)
-    angles = np.pi * k / (2 * snapshots) if center == "mean" else np.pi * (2 * k - 1) / (4 * snapshots - 2)
-    eigenvalues = 1 / (4 * np.sin(angles) ** 2)
-    shares: Array = eigenvalues / eigenvalues.sum()
-    return shares[:components]

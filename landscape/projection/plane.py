@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +11,7 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.params import Held, Tensors, Weights, combine, dot, norm, resolve, scale, subtract
 from landscape.projection.directions import random_direction
-
-Globs: TypeAlias = str | Sequence[str]
+from landscape.projection.walks import Globs
 
 BUFFER_POLICIES = ("frozen", "interpolate")
 _FILTER_UNITS = {

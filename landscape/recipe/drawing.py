@@ -86,7 +86,7 @@ def draw_panel(
     from landscape.recipe.rendering import CACHE
     from landscape.render.contours import plane_field
     from landscape.render.labels import page
-    from landscape.render.trajectories import draw_map, the_path
+    from landscape.render.trajectories import draw_map
 
     if not 0 <= panel < len(recipe.panels):
         raise LandscapeError(
@@ -105,8 +105,8 @@ def draw_panel(
         return render.picture(surface, field=field, view=chosen.view)
     if surface.y is None:
         _overlay(chosen, surfaces if run is None else {name: surface}, field, ax)
-    elif surface.path is not None:
-        draw_map(surface, the_path(surface), plane_field(surface, field), ax)
+    elif surface.path is not None or surface.paths:
+        draw_map(surface, plane_field(surface, field), ax)
     elif chosen.view == "3d":
         render.surface3d(surface, field, ax=ax)
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape import problems
-from landscape.pipeline import THROUGH_RUNS, Slice
+from landscape.pipeline import COMMON, THROUGH_RUNS, Slice
 from landscape.problems.cifar_data import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
@@ -19,6 +19,7 @@ from landscape.training import Settings
 
 # What a slice may take does not change its numbers.
 _NOT_DECISIVE = ("memory",)
+_LATER = {name: getattr(Slice(), name) for name in ("center", "directions", "nearest", "gradient")}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Graph:
         """Take in a panel: name -> key of its slices, or of its measures."""
         if panel.along is not None:
             return {name: self._add_measures(panel, run) for name, run in panel.runs.items()}
-        if panel.slice.plane == THROUGH_RUNS:
+        if panel.slice.plane in (THROUGH_RUNS, COMMON):
             return {" – ".join(panel.runs): self._add_slice(panel, panel.runs)}
         return {name: self._add_slice(panel, {name: run}) for name, run in panel.runs.items()}
 
@@ -89,12 +90,14 @@ class Graph:
         sources = [self._add_run(run) for run in runs.values()]
         first = next(iter(runs.values()))
         entries = {name: value for name, value in asdict(panel.slice).items() if name not in _NOT_DECISIVE}
+        # What slices could not say at first is left out unless it is said, so that older results keep their keys.
+        entries = {name: value for name, value in entries.items() if name not in _LATER or value != _LATER[name]}
         # A tuple is a range and a list holds coordinates; JSON knows no tuples.
         entries |= {axis: _axis(entries[axis]) for axis in "xy"}
         drawn = [name for name in (panel.metric,) if name in ("penalty", "total")]
         settings: dict[str, Any] = {"slice": entries, "metrics": drawn}
         inputs: dict[str, str] = {}
-        if panel.slice.plane == THROUGH_RUNS:
+        if panel.slice.plane in (THROUGH_RUNS, COMMON):
             settings["names"] = list(runs)
         if first.kind != "train":
             settings |= {"problem": _problem_name(first), "options": dict(first.options)}

@@ -114,7 +114,7 @@ def _transform(step: Step, cache: Cache, progress: Progress) -> list[str]:
 
 
 def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
-    from landscape.pipeline import Slice, objective_of, slice_of, slice_through
+    from landscape.pipeline import COMMON, Slice, objective_of, slice_common, slice_of, slice_through
     from landscape.trajectory import open_trajectory
 
     places = step.places
@@ -139,7 +139,9 @@ def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
     )
     path = cache.path(step.kind, step.key)
     _drop_foreign(path, objective.device.type)
-    if "names" in step.settings:
+    if wanted.plane == COMMON:
+        slice_common(runs, objective, wanted, save=path, progress=progress)
+    elif "names" in step.settings:
         slice_through(runs, objective, wanted, save=path, progress=progress)
     else:
         slice_of(first, objective, wanted, save=path, progress=progress)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from landscape.errors import did_you_mean
-from landscape.pipeline import KINDS, Slice
+from landscape.pipeline import COMMON, KINDS, Slice
 from landscape.recipe.measuring import FORMS, KIND, read_along
 from landscape.recipe.reader import (
     COUNT,
@@ -35,11 +35,13 @@ _VALUES = list_of(NUMBER, "a list of at least 2 numbers", low=2)
 # Keys that are fields of `Slice` as they are.
 _SLICE: dict[str, Form] = {
     **dict.fromkeys(
-        ("plane", "normalize", "one_d", "bn", "dtype", "engine", "tune", "memory", "parameters"), TEXT
+        ("plane", "normalize", "one_d", "bn", "dtype", "engine", "tune", "memory", "parameters", "center"), TEXT
     ),
     **dict.fromkeys(("seed", "repeats", "subset"), WHOLE),
     **dict.fromkeys(("radius", "preview"), NUMBER),
     "at": either(WHOLE, one_of("last")),
+    "nearest": either(WHOLE, one_of("first", "last")),
+    "gradient": TRUTH,
     "points": _POINTS,
 }
 _AXES: dict[str, Form] = {"x_range": _RANGE, "y_range": _RANGE, "x_values": _VALUES, "y_values": _VALUES}
@@ -177,7 +179,11 @@ def _check_drawing(reader: Reader, where: Any, entries: Mapping[str, Any], wante
     """What goes together in a picture."""
     if wanted.kind == "curve" and entries.get("view", "contour") != "contour":
         reader.fault(where("view"), "a curve has one view only", got=f"'{entries['view']}'", mend="leave it out")
-    if wanted.kind == "trajectory" and entries.get("view", "contour") != "contour":
+    if any(":" in words for words in wanted.snapshots):
+        reader.fault(where("plane"), "a plane goes through steps of one run", mend="or write plane = 'runs'")
+    if wanted.plane == COMMON and count < 2:
+        reader.fault(where("plane"), f"a common plane is of two runs or more, got {count}")
+    if wanted.kind == "trajectory" and entries.get("view", "contour") not in ("contour", "levels"):
         reader.fault(where("view"), "a path is drawn on contours", got=f"'{entries['view']}'", mend="leave it out")
     needed = 2 if wanted.kind == "curve" else 3
     if wanted.plane == "runs" and count != needed:

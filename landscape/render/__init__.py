@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from landscape.render import style
+from landscape.render.components import component_verdict, components
 from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
@@ -19,6 +20,8 @@ from landscape.render.truth import verdict
 __all__ = [
     "Panel",
     "caption",
+    "component_verdict",
+    "components",
     "compose",
     "contour",
     "curve",

@@ -20,7 +20,7 @@ from landscape.render.panels import Cell, Panel, letter
 from landscape.render.relief import draw_relief
 from landscape.render.sharing import Group, Place, beside, name_map, name_once, put_bar, share_limits
 from landscape.render.style import Sheet, pale
-from landscape.render.trajectories import draw_way, the_path
+from landscape.render.trajectories import draw_way, the_paths
 from landscape.render.truth import short_verdict, verdict
 
 # Kinds of cells whose values are read from a colour bar; reliefs have their heights.
@@ -59,7 +59,7 @@ class Assembly:
 
     def _stand(self, group: Group) -> list[int]:
         """The maps of a group that its bar stands beside; reliefs have their heights to be read by."""
-        maps = [i for i in group.cells if self.cells[i].kind in BARRED]
+        maps = [i for i in group.cells if self.cells[i].kind in BARRED and not self.cells[i].lines]
         return [maps[i] for i in beside([self.places[i] for i in maps])] if maps else []
 
     def draw(self, sheet: Sheet) -> None:
@@ -204,8 +204,9 @@ class Assembly:
         cell = self.cells[i]
         if cell.kind != "path":
             return ""
-        said = (short_verdict if short else verdict)(the_path(cell.surface), cell.surface.meta)
-        return said[:1].upper() + said[1:]
+        say = short_verdict if short else verdict
+        said = [say(path, cell.surface.meta, name) for name, path in the_paths(cell.surface).items()]
+        return said[0][:1].upper() + said[0][1:] if len(said) == 1 else "\n".join(said)
 
     def _is_long(self, i: int, width: float) -> bool:
         """Whether the whole verdict takes more than two lines."""
@@ -241,6 +242,6 @@ def _draw_cell(ax: Axes, cell: Cell, group: Group, colours: dict[str, str]) -> l
     # Maps of unlike shape in a row hang from the same line, under their heads.
     ax.set_anchor("N")
     if cell.kind == "path":
-        way = the_path(cell.surface)
-        return draw_way(cell.surface, way, cell.field, ax, scale=group.scale, colorbar=False)
-    return draw_plane(cell.surface, cell.field, ax, scale=group.scale, cmap=cmap, colorbar=False)
+        return draw_way(cell.surface, cell.field, ax, scale=group.scale, colorbar=False, lines=cell.lines)
+    how: dict[str, Any] = {"scale": group.scale, "cmap": cmap, "colorbar": False, "lines": cell.lines}
+    return draw_plane(cell.surface, cell.field, ax, **how)

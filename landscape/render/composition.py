@@ -66,7 +66,7 @@ def compose(
     k = rc["font.size"] / 8.0
     cells = [cell for panel in own for cell in panel]
     groups = groups_of(cells, share)
-    bars = sum(any(cells[i].kind in BARRED for i in group.cells) for group in groups)
+    bars = sum(any(cells[i].kind in BARRED and not cells[i].lines for i in group.cells) for group in groups)
     places = arrange(counts, best_columns(counts, inches, k, bars) if columns is None else columns)
     figure = Assembly(panels, cells, groups, places, inches, k)
     sheet = Sheet(inches, figure.height if height is None else height, rc)

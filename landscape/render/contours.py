@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import LandscapeError
+from landscape.render.arrows import draw_gradient
 from landscape.render.gaps import gaps, hatch, known
 from landscape.render.labels import (
     drawn,
@@ -24,7 +26,6 @@ from landscape.render.labels import (
     field_label,
     fit_label,
     inches,
-    is_share,
     name_axes,
     page,
     pick,
@@ -33,8 +34,8 @@ from landscape.render.labels import (
     shown,
 )
 from landscape.render.legend import legend_above
-from landscape.render.marks import mark_computed, mark_plane, named_points
-from landscape.render.scale import Array, Scale, bands, choose
+from landscape.render.marks import mark_computed, mark_plane, mark_unconverged, named_points
+from landscape.render.scale import Array, Scale, bands, scale_of, tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def contour(
     clip: float | None = None,
     colorbar: bool = True,
     centre: bool = True,
+    lines: bool = False,
     rc: Mapping[str, Any] | None = None,
 ) -> Figure:
     """Draw a plane slice as filled contours.
@@ -71,6 +73,7 @@ def contour(
         clip: The largest value to be told apart by colour, in the unit shown; inf for no clipping.
         colorbar: Whether to draw the colour bar.
         centre: Whether to mark the trained weights.
+        lines: Draw level lines only, without colours.
         rc: rcParams of a new figure; by default `style.paper`.
 
     Returns:
@@ -84,15 +87,16 @@ def contour(
     """
     name = plane_field(surface, field)
     scale = colour_scale(surface, name, log, clip)
+    how: dict[str, Any] = {"scale": scale, "colorbar": colorbar, "centre": centre, "lines": lines}
     if ax is not None:
-        legend_above(ax, draw_plane(surface, name, ax, scale=scale, colorbar=colorbar, centre=centre))
+        legend_above(ax, draw_plane(surface, name, ax, **how))
         return page(ax)
     # A row of the legend is an eighth of an inch high.
     height = map_height(surface, ONE_COLUMN) + 0.13 * len(gaps(surface, name))
     sheet = Sheet.grown(ONE_COLUMN, height, rc)
     with sheet.styled():
         ax = sheet.add_subplot()
-        legend_above(ax, draw_plane(surface, name, ax, scale=scale, colorbar=colorbar, centre=centre))
+        legend_above(ax, draw_plane(surface, name, ax, **how))
         put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
@@ -106,6 +110,7 @@ def draw_plane(
     cmap: Colormap | None = None,
     colorbar: bool = True,
     centre: bool = True,
+    lines: bool = False,
 ) -> list[Artist]:
     """Draw the map of a plane and the points that lie in it, without a legend.
 
@@ -117,12 +122,13 @@ def draw_plane(
         cmap: The colour map; by default ``image.cmap`` of the style.
         colorbar: Whether to draw the colour bar.
         centre: Whether to mark the trained weights.
+        lines: Draw level lines only, without colours.
 
     Returns:
         Legend handles.
     """
     avoid = [(0.0, 0.0), *((x, y) for _, x, y in named_points(surface))]
-    handles = paint(ax, surface, field, scale=scale, cmap=cmap, colorbar=colorbar, avoid=avoid)
+    handles = paint(ax, surface, field, scale=scale, cmap=cmap, colorbar=colorbar, avoid=avoid, lines=lines)
     return [*mark_plane(ax, surface, centre), *handles]
 
 
@@ -159,9 +165,8 @@ def plane_axes(surface: Surface) -> tuple[Array, Array]:
 
 
 def colour_scale(surface: Surface, field: str, log: bool | None = None, clip: float | None = None) -> Scale:
-    """The scale of a field in the unit shown; linear for errors unless asked otherwise."""
-    values = known(surface, shown(surface, field))
-    return choose(values, log=False if log is None and is_share(field) else log, clip=clip)
+    """The scale of a field in the unit shown; see `scale_of`."""
+    return scale_of(field, known(surface, shown(surface, field)), log, clip)
 
 
 def paint(
@@ -173,6 +178,7 @@ def paint(
     cmap: Colormap | None = None,
     colorbar: bool = True,
     avoid: Sequence[tuple[float, float]] = (),
+    lines: bool = False,
 ) -> list[Artist]:
     """Fill the axes with the colours, lines and hatches of one field.
 
@@ -184,9 +190,10 @@ def paint(
         cmap: The colour map; by default ``image.cmap`` of the style.
         colorbar: Whether to draw the colour bar.
         avoid: Points (x, y) near which no contour line is labelled, since other words stand there.
+        lines: Draw level lines only, without colours; their values stand in the legend.
 
     Returns:
-        Legend handles of the hatches, and of the dots where a preview is computed.
+        Legend handles of the hatches, of the dots where a preview is computed, of gradients, and of level lines.
     """
     x, y = plane_axes(surface)
     ax.set_xlim(x[0], x[-1])
@@ -196,7 +203,9 @@ def paint(
         ax.set_aspect("equal")
     handles: list[Artist] = [*hatch(ax, surface, gaps(surface, field))]
     heights = scale.forward(known(surface, shown(surface, field)))
-    if np.isfinite(heights).any():
+    if np.isfinite(heights).any() and lines:
+        handles += level_lines(ax, (x, y, heights), scale, field_label(field, surface.meta, log=scale.log), avoid)
+    elif np.isfinite(heights).any():
         colours = (cmap or colormaps[mpl.rcParams["image.cmap"]]).with_extremes(over=_OVER)
         filled = _fill(ax, (x, y, heights), scale, colours)
         _lines(ax, (x, y, heights), scale, filled, avoid)
@@ -207,7 +216,8 @@ def paint(
     for axis, length, each in zip((ax.xaxis, ax.yaxis), inches(ax), (0.45 * k, 0.32 * k), strict=True):
         axis.set_major_locator(MaxNLocator(min(6, max(2, int(length / each))), steps=[1, 2, 5, 10]))
     name_axes(ax, surface.meta)
-    return [*handles, *mark_computed(ax, surface)]
+    handles += [*mark_computed(ax, surface), *mark_unconverged(ax, surface, field)]
+    return [*handles, *draw_gradient(ax, surface)]
 
 
 def _fill(ax: Axes, mesh: tuple[Array, Array, Array], scale: Scale, colours: Colormap) -> QuadContourSet:
@@ -239,7 +249,38 @@ def _lines(
     inner = lines < scale.high if scale.clipped else np.ones(len(lines), bool)
     roomy = [_roomy(segments, mesh) for segments in drawn.allsegs]
     large = positions[inner & np.array(roomy)]
-    _numbers(ax, (drawn, filled), large, names, avoid)
+    rims = {names[position]: filled.get_cmap()(filled.norm(np.array(position))) for position in positions}
+    _numbers(ax, drawn, large, names, rims, avoid)
+
+
+def level_lines(
+    ax: Axes,
+    mesh: tuple[Array, Array, Array],
+    scale: Scale,
+    label: str,
+    avoid: Sequence[tuple[float, float]] = (),
+) -> list[Artist]:
+    """Draw level lines in the ink of the page, the larger ones with their value.
+
+    Args:
+        ax: Where to draw.
+        mesh: Coordinates and heights on the scale.
+        scale: How values became heights.
+        label: What the values are.
+        avoid: Points (x, y) near which no line is labelled.
+
+    Returns:
+        A legend handle that names the values.
+    """
+    lines = lines_within(scale, mesh[2])
+    if not len(lines):
+        return []
+    positions, ink = scale.forward(lines), mpl.rcParams["axes.labelcolor"]
+    drawn = ax.contour(*mesh, positions, colors=ink, linewidths=0.7, linestyles="solid")
+    names = dict(zip(positions, tell(lines), strict=True))
+    large = positions[[_roomy(segments, mesh) for segments in drawn.allsegs]]
+    _numbers(ax, drawn, large, names, dict.fromkeys(names.values(), mpl.rcParams["axes.facecolor"]), avoid)
+    return [Line2D([], [], color=ink, lw=0.7, label=f"{label}: {', '.join(names.values())}")]
 
 
 def lines_within(scale: Scale, heights: Array) -> Array:
@@ -250,9 +291,10 @@ def lines_within(scale: Scale, heights: Array) -> Array:
 
 def _numbers(
     ax: Axes,
-    sets: tuple[QuadContourSet, QuadContourSet],
+    drawn: QuadContourSet,
     large: Array,
     names: Mapping[float, str],
+    rims: Mapping[str, Any],
     avoid: Sequence[tuple[float, float]],
 ) -> None:
     """Write values onto contour lines, with a rim in the colour of the line's surroundings."""
@@ -263,8 +305,6 @@ def _numbers(
     corners = ax.viewLim.corners()
     low, extent = corners[0], corners[-1] - corners[0]
     size = 0.75 * points(ax.xaxis.label)
-    drawn, filled = sets
-    levels = {name: level for level, name in names.items()}
     for text in list(ax.clabel(drawn, chosen, fmt=names, fontsize=size, inline=False)):
         place = (np.array(text.get_position()) - low) / extent
         others = [np.abs((np.array(point) - low) / extent - place) for point in avoid]
@@ -272,8 +312,7 @@ def _numbers(
         if min(*place, *(1 - place)) < 0.06 or any(dx < 0.15 and dy < 0.1 for dx, dy in others):
             text.remove()
             continue
-        beneath = filled.get_cmap()(filled.norm(np.array(levels[text.get_text()])))
-        text.set_path_effects([withStroke(linewidth=2.5, foreground=beneath)])
+        text.set_path_effects([withStroke(linewidth=2.5, foreground=rims[text.get_text()])])
 
 
 def _roomy(segments: Sequence[Array], mesh: tuple[Array, Array, Array]) -> bool:

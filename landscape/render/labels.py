@@ -15,28 +15,34 @@ from matplotlib.ft2font import LoadFlags
 from matplotlib.text import Text
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.scale import Array
+from landscape.render.scale import SHARES, Array
 
 if TYPE_CHECKING:
     from landscape.surface.values import Surface
 
 Page = Figure | SubFigure
 
-# Stored as a share of 1, read as a percentage.
-_SHARES = ("error", "accuracy")
 _SPLITS = {"train": "training", "val": "validation"}
 DOT = " · "
 _PLANES = {
     "random": "random {}",
     "pca": "PCA {}",
+    "common": "common PCA {}",
     "snapshots": "{} through snapshots",
     "custom": "custom {}",
+    "hessian": "{} along Hessian eigenvectors",
+    "gradient-update": "{} along gradient and last update",
 }
 _NORMS = {
     "filter": "filter-normalised",
     "layer": "layer-normalised",
     "weight": "weight-normalised",
     "none": "not normalised",
+}
+_METRICS = {
+    "hessian_ratio": "Hessian |λmin / λmax|",
+    "hessian_min": "Hessian λmin",
+    "hessian_max": "Hessian λmax",
 }
 # Mean advance of a letter of the sans-serif fonts in use, in units of the type size (measured: 0.50-0.56).
 _LETTER = 0.55
@@ -77,12 +83,12 @@ def shown(surface: Surface, field: str) -> Array:
 
 def is_share(field: str) -> bool:
     """Whether a field holds shares of 1."""
-    return parts(field)[1] in _SHARES
+    return parts(field)[1] in SHARES
 
 
 def unit(meta: Mapping[str, Any], metric: str) -> str:
     """The unit in which a metric is shown; empty where the file names none."""
-    return "%" if metric in _SHARES else str((meta.get("units") or {}).get(metric) or "")
+    return "%" if metric in SHARES else str((meta.get("units") or {}).get(metric) or "")
 
 
 def split_name(split: str) -> str:
@@ -123,7 +129,7 @@ def metric_name(metric: str, meta: Mapping[str, Any]) -> str:
 def field_name(field: str) -> str:
     """A field in words: ``"training loss"``."""
     split, metric = parts(field)
-    return f"{split_name(split)} {metric}".strip().replace("_", " ")
+    return f"{split_name(split)} {_METRICS.get(metric, metric)}".strip().replace("_", " ")
 
 
 def with_notes(name: str, *notes: str) -> str:
@@ -160,7 +166,7 @@ def axis_label(meta: Mapping[str, Any], index: int, *, short: bool = False) -> s
     share, null = (_at(plane.get(key), index) for key in ("explained_variance_ratio", "null_ratio"))
     if share is None:
         return name
-    walk = "" if null is None else f"; random walk {100 * null:.1f} %"
+    walk = "" if null is None else f"; random walk{'s' * bool(plane.get('runs'))} {100 * null:.1f} %"
     return f"{name} ({100 * share:.1f} % of variance{walk})"
 
 
@@ -257,7 +263,8 @@ def _plane_words(meta: Mapping[str, Any]) -> str:
     if not kind:
         return ""
     shape = "line" if meta.get("kind") == "curve" else "plane"
-    said = [_repeat_words(meta, _PLANES.get(kind, f"{kind} {{}}").format(shape), plane.get("repeats"))]
+    known = "common" if plane.get("runs") else kind
+    said = [_repeat_words(meta, _PLANES.get(known, f"{known} {{}}").format(shape), plane.get("repeats"))]
     # A PCA or snapshot plane has unit or given vectors; "not normalised" would only raise a question there.
     norm = plane.get("normalize")
     if norm and (norm != "none" or kind == "random"):

@@ -39,6 +39,22 @@ def mark_plane(ax: Axes, surface: Surface, centre: bool = True) -> list[Artist]:
     return [dot(ax, 0.0, 0.0, "*", centre_label(surface.meta))]
 
 
+def mark_moved(ax: Axes, surface: Surface) -> list[Artist]:
+    """Mark the snapshot that a plane was moved to, where it was moved to one.
+
+    Args:
+        ax: The axes that hold the map.
+        surface: The slice; `meta["plane"]["moved_to"]` is the place of the snapshot.
+
+    Returns:
+        A legend handle.
+    """
+    place = (surface.meta.get("plane") or {}).get("moved_to")
+    if not place or not _inside(ax, place["x"], place["y"]):
+        return []
+    return [dot(ax, place["x"], place["y"], "D", f"in this plane: step {place['step']}")]
+
+
 def mark_computed(ax: Axes, surface: Surface) -> list[Artist]:
     """Dot the computed points of a map that is otherwise interpolated.
 
@@ -57,19 +73,42 @@ def mark_computed(ax: Axes, surface: Surface) -> list[Artist]:
     return [Line2D([], [], **{**look, "ms": 4.0}, label="computed points")]
 
 
+def mark_unconverged(ax: Axes, surface: Surface, field: str) -> list[Artist]:
+    """Cross the points of a map of Hessian eigenvalues that have not converged.
+
+    Args:
+        ax: The axes that hold the map.
+        surface: A 2-D slice.
+        field: The field drawn.
+
+    Returns:
+        A legend handle that counts them, or none.
+    """
+    split, _, metric = field.partition("_")
+    converged = surface.fields.get(f"{split}_hessian_converged")
+    if not metric.startswith("hessian") or converged is None or surface.y is None:
+        return []
+    row, column = np.nonzero((converged != 1) & np.isfinite(surface.fields[field]))
+    if not len(row):
+        return []
+    look: dict[str, Any] = {"marker": "x", "ms": 3.0, "mew": 0.7, "color": "black", "ls": "none"}
+    ax.plot(surface.x[column], surface.y[row], zorder=3, **look)
+    return [Line2D([], [], **look, label=f"not converged: {len(row)} of {converged.size} points")]
+
+
 def named_points(surface: Surface) -> list[tuple[str, float, float]]:
     """Label, x and y of the points that the plane was laid through."""
     marks = (surface.meta.get("plane") or {}).get("marks") or []
     return [(str(mark["label"]), float(mark["x"]), float(mark["y"])) for mark in marks]
 
 
-def dot(ax: Axes, x: float, y: float, marker: str, label: str = "") -> Line2D:
-    """A white marker with a black rim, visible on every colour; whole also on the edge of the map."""
+def dot(ax: Axes, x: float, y: float, marker: str, label: str = "", rim: str = "black") -> Line2D:
+    """A white marker with a black or coloured rim, visible on every colour; whole also on the edge of the map."""
     size = float(mpl.rcParams["lines.markersize"]) * (2.0 if marker == "*" else 1.2)
     look: dict[str, Any] = {
         "mfc": "white",
-        "mec": "black",
-        "mew": 0.7,
+        "mec": rim,
+        "mew": 0.7 if rim == "black" else 1.1,
         "ls": "none",
         "zorder": 6,
         "clip_on": False,

@@ -16,7 +16,7 @@ from landscape.render.labels import parts, shown, unit
 from landscape.render.pictures import VIEWS, kind_of
 from landscape.render.repeats import median_of, widths_of
 from landscape.render.scale import Array
-from landscape.render.trajectories import the_path
+from landscape.render.trajectories import the_paths
 
 if TYPE_CHECKING:
     from landscape.surface.values import Surface
@@ -30,7 +30,7 @@ class Panel:
         surfaces: Name of a run -> its slice. Curves are drawn over each other, maps beside each other.
         title: What stands beside the panel's letter; by default the name of a lone run.
         field: ``"<split>_<metric>"``; by default the first of a plane, all splits of the loss of a line.
-        view: Of planes: ``"contour"``, ``"3d"`` or ``"both"``, as in `picture`.
+        view: Of planes: ``"contour"``, ``"levels"``, ``"3d"`` or ``"both"``, as in `picture`.
     """
 
     surfaces: Mapping[str, Surface]
@@ -48,12 +48,14 @@ class Cell:
         surfaces: Name of a run -> its slice; of repeated planes the median.
         fields: Name of a run -> the fields drawn of it, all of one metric.
         panel: The number of the panel.
+        lines: Whether a map has level lines only, without colours.
     """
 
     kind: str
     surfaces: Mapping[str, Surface]
     fields: Mapping[str, Sequence[str]]
     panel: int
+    lines: bool = False
 
     @property
     def run(self) -> str:
@@ -170,9 +172,9 @@ def _planes(panel: Panel, run: str, index: int, kind: str) -> list[Cell]:
     surface = panel.surfaces[run]
     middle = surface if surface.repeat is None else median_of(surface)
     field = plane_field(middle, panel.field)
-    seen = {"contour": ["map"], "3d": ["relief"], "both": ["map", "relief"]}[panel.view]
+    seen = {"contour": ["map"], "levels": ["map"], "3d": ["relief"], "both": ["map", "relief"]}[panel.view]
     if kind == "trajectory" and surface.repeat is None:
-        the_path(surface)
+        the_paths(surface)
         seen = ["path" if view == "map" else view for view in seen]
     if surface.repeat is not None and panel.view == "both":
         widths = widths_of(surface, field)
@@ -181,4 +183,5 @@ def _planes(panel: Panel, run: str, index: int, kind: str) -> list[Cell]:
             Cell("map", {run: middle}, {run: [field]}, index),
             Cell("map", {run: widths}, {run: [name]}, index),
         ]
-    return [Cell(view, {run: middle}, {run: [field]}, index) for view in seen]
+    lines = panel.view == "levels"
+    return [Cell(view, {run: middle}, {run: [field]}, index, lines) for view in seen]

@@ -31,7 +31,7 @@ from landscape.render.labels import (
 from landscape.render.relief import surface3d
 from landscape.render.scale import tell
 from landscape.render.style import TWO_COLUMNS, Sheet
-from landscape.render.trajectories import draw_map, the_path
+from landscape.render.trajectories import draw_map, path_colours, the_paths
 from landscape.render.truth import draw_losses, verdict
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _panels(line: Surface | None, plane: Surface | None, way: Surface | None) ->
         panels.append(("the same plane in relief", partial(_draw_relief, plane)))
     if way is not None:
         plane_field(way, None)
-        the_path(way)
+        the_paths(way)
         panels.append(("the path of the optimiser", partial(_draw_way, way)))
     return panels
 
@@ -157,11 +157,12 @@ def _draw_relief(surface: Surface, place: SubFigure) -> None:
 
 
 def _draw_way(surface: Surface, place: SubFigure) -> None:
-    path = the_path(surface)
+    paths = the_paths(surface)
     field = plane_field(surface, None)
     above, below = place.subplots(2, 1, height_ratios=[3.5, 1.0])
-    draw_map(surface, path, field, above)
-    draw_losses(below, path, surface.meta)
+    draw_map(surface, field, above)
+    draw_losses(below, paths, surface.meta, None if len(paths) == 1 else path_colours(paths))
     below.set_xlabel("step")
     foot = place.supxlabel("", x=0.02, ha="left", fontsize=0.85 * float(mpl.rcParams["font.size"]))
-    foot.set_text(fit(verdict(path, surface.meta), 0.97 * inches(place)[0], points(foot)))
+    said = [verdict(path, surface.meta, name) for name, path in paths.items()]
+    foot.set_text("\n".join(fit(words, 0.97 * inches(place)[0], points(foot)) for words in said))

@@ -22,7 +22,7 @@ from landscape.storage import atomic_path
 if TYPE_CHECKING:
     from landscape.surface.values import Surface
 
-VIEWS = ("contour", "3d", "both")
+VIEWS = ("contour", "levels", "3d", "both")
 KINDS = ("curve", "surface", "trajectory")
 # What would differ from one day to the next, by file type.
 _UNDATED: dict[str, dict[str, Any]] = {
@@ -46,8 +46,9 @@ def picture(
     Args:
         surface: The slice; `meta["kind"]` says what it is, otherwise its shape and path do.
         field: ``"<split>_<metric>"``; by default the first of a plane, all of a line.
-        view: ``"contour"``, ``"3d"`` or ``"both"``; a trajectory is drawn on contours, its plane alone
-            otherwise. Of repeats the median is drawn; ``"both"`` puts the relative width of their band beside.
+        view: ``"contour"``, ``"levels"`` (lines only), ``"3d"`` or ``"both"``; a trajectory is drawn on
+            contours or levels, its plane alone otherwise. Of repeats the median is drawn; ``"both"`` puts the
+            relative width of their band beside.
         rc: rcParams of the figure; by default `style.paper`.
 
     Returns:
@@ -67,7 +68,10 @@ def picture(
         return _both(surface, field, rc)
     if view == "3d":
         return surface3d(surface, field, rc=rc)
-    return trajectory(surface, field=field, rc=rc) if kind == "trajectory" else contour(surface, field, rc=rc)
+    lines = view == "levels"
+    if kind == "trajectory":
+        return trajectory(surface, field=field, lines=lines, rc=rc)
+    return contour(surface, field, lines=lines, rc=rc)
 
 
 def kind_of(surface: Surface) -> str:
@@ -76,7 +80,8 @@ def kind_of(surface: Surface) -> str:
     Raises:
         LandscapeError: If its file says something else.
     """
-    shape = "curve" if surface.y is None else "surface" if surface.path is None else "trajectory"
+    shape = "trajectory" if surface.path is not None or surface.paths else "surface"
+    shape = "curve" if surface.y is None else shape
     kind = str(surface.meta.get("kind") or shape)
     if kind not in KINDS:
         raise LandscapeError(f"there is no picture of a '{kind}'", mend=did_you_mean(kind, KINDS))

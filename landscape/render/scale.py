@@ -20,6 +20,8 @@ COLOUR_DECADES = 1.5
 LINE_DECADES = 2.0
 # Relative spans below this are rounding noise of float64 sums, not shape.
 _FLAT = 1e-9
+# Metrics that are stored as a share of 1.
+SHARES = ("error", "accuracy")
 # Share of the points that may lie above a clipped colour range.
 _TAIL = 0.05
 
@@ -109,6 +111,24 @@ def choose(values: Any, *, log: bool | None = None, clip: float | None = None) -
     if not low < high < top:
         return Scale(use_log, low, top)
     return Scale(use_log, low, high, clipped=True)
+
+
+def scale_of(field: str, values: Any, log: bool | None = None, clip: float | None = None) -> Scale:
+    """The scale of a field: linear for shares, 0 to 0.5 for ratios of Hessian eigenvalues, else what is best.
+
+    Args:
+        field: ``"<split>_<metric>"``.
+        values: In the unit shown, any shape.
+        log: Insist on a logarithmic or linear scale.
+        clip: The largest value to be told apart.
+    """
+    metric = field.partition("_")[2]
+    known = _finite(values)
+    if metric == "hessian_ratio" and log is None and known.size:
+        # The range of Li et al. 2018, figure 7: beyond it the loss is as far from convex as is told apart.
+        top = 0.5 if clip is None else clip
+        return Scale(False, 0.0, top, clipped=bool(known.max() > top))
+    return choose(values, log=False if log is None and metric in SHARES else log, clip=clip)
 
 
 def levels(values: Any, log: bool, count: int = 8) -> Array:

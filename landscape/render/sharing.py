@@ -18,7 +18,6 @@ from landscape.render.labels import (
     field_label,
     fit_label,
     inches,
-    is_share,
     page,
     parts,
     points,
@@ -26,7 +25,7 @@ from landscape.render.labels import (
     with_notes,
 )
 from landscape.render.panels import Cell
-from landscape.render.scale import Scale, choose
+from landscape.render.scale import Scale, scale_of
 
 Place = tuple[int, int]
 """Row and column, from the top left."""
@@ -77,7 +76,7 @@ def _group(cells: Sequence[Cell], members: list[int]) -> Group:
     values = np.concatenate([cell.values for cell in own])
     if own[0].kind == "curves":
         return Group(members, Scale(False, 0.0, 1.0), False, wants_log_axis(own[0].field, [values]), "")
-    scale = choose(values, log=False if is_share(own[0].field) else None)
+    scale = scale_of(own[0].field, values)
     labels = {field_label(cell.field, cell.surface.meta, log=scale.log) for cell in own}
     pale = any(cell.kind == "path" for cell in own)
     label = labels.pop() if len(labels) == 1 else _metric_label(own[0], scale.log)

@@ -6,30 +6,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import Normal, Stroke
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
 from landscape.render.labels import Page, drawn, fit, inches, points, put_caption, root
 from landscape.render.legend import legend_above
-from landscape.render.marks import dot, write_beside
-from landscape.render.scale import Array, Scale
+from landscape.render.marks import mark_moved
+from landscape.render.overlay import run_colours
+from landscape.render.paths import PATH, draw_path
+from landscape.render.scale import Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
 from landscape.render.truth import draw_distance, draw_losses, verdict
 
 if TYPE_CHECKING:
     from landscape.surface.values import Path, Surface
-
-_PATH = "#1A1A1A"
-# Where along the path the arrows sit, in shares of its length: enough to read the direction by.
-_ARROWS = (0.2, 0.5, 0.8)
-# How many snapshots next to an end say on which side of it the path lies.
-_NEAR = 5
 
 
 def trajectory(
@@ -39,19 +32,22 @@ def trajectory(
     field: str | None = None,
     log: bool | None = None,
     clip: float | None = None,
+    lines: bool = False,
     rc: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Draw a path over the contours of its plane, and how far it lies from what is drawn.
+    """Draw a path, or several, over the contours of their plane, and how far they lie from what is drawn.
 
     The map is that of `contour` in paler colours. Beside it, over the same steps: the Euclidean distance of
-    each snapshot from the plane, and its real loss against the loss at its projection. Above, the `verdict`.
+    each snapshot from the plane, and its real loss against the loss at its projection. Above, the `verdict`, for
+    each path in its colour where there are several.
 
     Args:
-        surface: A 2-D slice with a path.
+        surface: A 2-D slice with a path or several.
         fig: A figure or subfigure to fill; by default a new figure, with a caption.
         field: ``"<split>_<metric>"``; by default the first.
         log: Insist on a logarithmic or linear colour scale.
         clip: The largest value to be told apart by colour; inf for no clipping.
+        lines: Draw level lines only, without colours.
         rc: rcParams of a new figure; by default `style.paper`.
 
     Returns:
@@ -64,135 +60,104 @@ def trajectory(
         >>> trajectory(surface).savefig("path.pdf")  # doctest: +SKIP
     """
     name = plane_field(surface, field)
-    path = the_path(surface)
-    scaling = {"log": log, "clip": clip}
+    paths = the_paths(surface)
+    how = {"log": log, "clip": clip, "lines": lines}
     if fig is not None:
-        _fill(surface, path, name, fig, scaling)
+        _fill(surface, name, fig, how)
         return root(fig)
-    height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS))
+    # A line of the verdict of each path is an eighth of an inch high.
+    height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS)) + 0.14 * (len(paths) - 1)
     sheet = Sheet.grown(TWO_COLUMNS, height, rc)
     with sheet.styled():
-        _fill(surface, path, name, sheet, scaling)
+        _fill(surface, name, sheet, how)
         put_caption(sheet, drawn(surface.meta, name))
     return sheet
 
 
-def the_path(surface: Surface) -> Path:
-    """The path of a surface.
+def the_paths(surface: Surface) -> dict[str, Path]:
+    """The paths of a surface by the name of their run; a lone one has none.
 
     Raises:
         LandscapeError: If it has none, or an empty one.
     """
-    if surface.path is None or not len(surface.path.step):
+    paths = dict(surface.paths) if surface.path is None else {"": surface.path}
+    if not paths or not all(len(path.step) for path in paths.values()):
         raise LandscapeError("the surface has no path to draw", mend="draw it with contour")
-    return surface.path
+    return paths
 
 
-def _fill(surface: Surface, path: Path, field: str, fig: Page, scaling: Mapping[str, Any]) -> None:
+def path_colours(paths: Mapping[str, Path]) -> dict[str, str]:
+    """A colour for each path: ink for a lone one."""
+    return run_colours(list(paths)) if len(paths) > 1 else dict.fromkeys(paths, PATH)
+
+
+def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> None:
+    paths = the_paths(surface)
     axes = fig.subplot_mosaic([["map", "off"], ["map", "loss"]], width_ratios=[1.5, 1.0])
     axes["off"].sharex(axes["loss"])
-    draw_map(surface, path, field, axes["map"], **scaling)
-    draw_distance(axes["off"], path)
+    draw_map(surface, field, axes["map"], **how)
+    colours = None if len(paths) == 1 else path_colours(paths)
+    draw_distance(axes["off"], paths, colours)
     axes["off"].tick_params(labelbottom=False)
-    draw_losses(axes["loss"], path, surface.meta)
+    draw_losses(axes["loss"], paths, surface.meta, colours)
     axes["loss"].set_xlabel("step")
     fig.align_ylabels([axes["off"], axes["loss"]])
-    put_verdict(surface, path, fig)
+    put_verdict(surface, fig)
 
 
-def put_verdict(surface: Surface, path: Path, fig: Page) -> None:
-    """Write the verdict across the top of a figure or subfigure."""
-    title = fig.suptitle("", x=0.01, ha="left")
-    words = verdict(path, surface.meta)
-    title.set_text(fit(words[:1].upper() + words[1:], inches(fig)[0], points(title)))
+def put_verdict(surface: Surface, fig: Page) -> None:
+    """Write the verdict of each path across the top of a figure or subfigure."""
+    title = fig.suptitle("", x=0.01, ha="left", linespacing=1.3)
+    said = [verdict(path, surface.meta, name) for name, path in the_paths(surface).items()]
+    said = [words if ":" in words.split(";")[0] else words[:1].upper() + words[1:] for words in said]
+    title.set_text("\n".join(fit(words, inches(fig)[0], points(title)) for words in said))
 
 
 def draw_map(
     surface: Surface,
-    path: Path,
     field: str,
     ax: Axes,
     *,
     log: bool | None = None,
     clip: float | None = None,
+    lines: bool = False,
 ) -> None:
-    """Draw the contours of a plane in pale colours with a path over them, and a legend above.
+    """Draw the contours of a plane in pale colours with its paths over them, and a legend above.
 
     Args:
-        surface: A 2-D slice.
-        path: The path in its plane.
+        surface: A 2-D slice with a path or several.
         field: One of the fields.
         ax: Where to draw.
         log: Insist on a logarithmic or linear colour scale.
         clip: The largest value to be told apart by colour.
+        lines: Draw level lines only, without colours.
     """
-    legend_above(ax, draw_way(surface, path, field, ax, scale=colour_scale(surface, field, log, clip)))
+    legend_above(ax, draw_way(surface, field, ax, scale=colour_scale(surface, field, log, clip), lines=lines))
 
 
 def draw_way(
-    surface: Surface, path: Path, field: str, ax: Axes, *, scale: Scale, colorbar: bool = True
+    surface: Surface, field: str, ax: Axes, *, scale: Scale, colorbar: bool = True, lines: bool = False
 ) -> list[Artist]:
-    """Draw a path over the contours of its plane, without a legend.
+    """Draw the paths of a plane over its contours, without a legend.
 
     Args:
-        surface: A 2-D slice.
-        path: The path in its plane.
+        surface: A 2-D slice with a path or several.
         field: One of the fields.
         ax: Where to draw.
         scale: How values become colours.
         colorbar: Whether to draw the colour bar.
+        lines: Draw level lines only, without colours.
 
     Returns:
         Legend handles.
     """
-    ends = [(float(path.x[at]), float(path.y[at])) for at in (0, -1)]
+    paths = the_paths(surface)
+    ends = [(float(path.x[at]), float(path.y[at])) for path in paths.values() for at in (0, -1)]
     cmap = pale(mpl.rcParams["image.cmap"])
-    handles = paint(ax, surface, field, scale=scale, cmap=cmap, colorbar=colorbar, avoid=ends)
-    return [*_draw_path(ax, path), *handles]
-
-
-def _draw_path(ax: Axes, path: Path) -> list[Artist]:
-    """The path, its direction and its two ends."""
-    casing = [Stroke(linewidth=2.4, foreground="white", alpha=0.8), Normal()]
-    ax.plot(path.x, path.y, "-", color=_PATH, lw=1.1, zorder=4, path_effects=casing)
-    ax.plot(path.x, path.y, ".", color=_PATH, ms=2.5, zorder=4.5)
-    _arrows(ax, path)
-    for at, marker in ((0, "o"), (-1, "*")):
-        x, y = float(path.x[at]), float(path.y[at])
-        if np.isfinite([x, y]).all() and _seen(ax, path)[at]:
-            dot(ax, x, y, marker)
-            # On the other side of where the path comes from or goes to.
-            near = path.y[1 : 1 + _NEAR] if at == 0 else path.y[-1 - _NEAR : -1]
-            upward = not (len(near) and float(np.nanmean(near)) > y)
-            write_beside(ax, f"step {path.step[at]}", x, y, upward=upward)
-    label = f"path of {len(path.step)} snapshots"
-    outside = int((~_seen(ax, path)).sum())
-    if outside:
-        label += f", {outside} outside the picture"
-    return [Line2D([], [], color=_PATH, lw=1.1, label=label, path_effects=casing)]
-
-
-def _seen(ax: Axes, path: Path) -> Any:
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    # Half a percent: a snapshot on the very edge of the grid counts as inside in spite of rounding.
-    dx, dy = 0.005 * (right - left), 0.005 * (high - low)
-    across = (path.x >= left - dx) & (path.x <= right + dx)
-    return across & (path.y >= low - dy) & (path.y <= high + dy)
-
-
-def _arrows(ax: Axes, path: Path) -> None:
-    """Arrowheads along the path at even shares of its length, where the pieces are long enough."""
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    seen = _seen(ax, path)
-    steps = np.hypot(np.diff(path.x) / (right - left), np.diff(path.y) / (high - low))
-    length: Array = np.cumsum(np.where(np.isfinite(steps), steps, 0.0))
-    if len(length) == 0 or length[-1] == 0:
-        return
-    for share in _ARROWS:
-        i = int(np.searchsorted(length, share * length[-1]))
-        # Pieces below 1 % of the axes are shorter than the arrowhead itself.
-        if steps[i] < 0.01 or not (seen[i] and seen[i + 1]):
-            continue
-        tail, head = np.array([path.x[i], path.y[i]]), np.array([path.x[i + 1], path.y[i + 1]])
-        look = {"arrowstyle": "-|>", "color": _PATH, "lw": 0.0, "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0}
-        ax.annotate("", tail + 0.9 * (head - tail), tail + 0.4 * (head - tail), arrowprops=look, zorder=5)
+    how: dict[str, Any] = {"scale": scale, "cmap": cmap, "colorbar": colorbar, "avoid": ends, "lines": lines}
+    handles = paint(ax, surface, field, **how)
+    colours, drawn_paths = path_colours(paths), []
+    for name, path in paths.items():
+        label = f"{name}, {len(path.step)} snapshots" if len(paths) > 1 else ""
+        drawn_paths += draw_path(ax, path, colour=colours[name], name=label, words=len(paths) == 1)
+    return [*drawn_paths, *mark_moved(ax, surface), *handles]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from landscape.render.labels import fit_label, inches, points, unit, with_notes
 from landscape.render.legend import legend_above
@@ -20,12 +23,14 @@ if TYPE_CHECKING:
 _IN_PLANE = 1e-6
 
 
-def verdict(path: Path, meta: Mapping[str, Any]) -> str:
+def verdict(path: Path, meta: Mapping[str, Any], name: str = "") -> str:
     """Say how much of a trajectory its picture in a plane shows.
 
     Args:
         path: The trajectory; NaN distances and losses are left out.
-        meta: Of the surface; `plane.motion_held` is the share of the squared motion that lies in the plane.
+        meta: Of the surface; `plane.motion_held` is the share of the squared motion that lies in the plane, where
+            the path itself does not say it.
+        name: Of the run, where the plane has several.
 
     Returns:
         One line: what the plane holds, how far the path leaves it, and by how much the loss at the projected
@@ -35,23 +40,30 @@ def verdict(path: Path, meta: Mapping[str, Any]) -> str:
         >>> verdict(path, {"plane": {"motion_held": 0.83}})  # doctest: +SKIP
         'the plane holds 83 % of the motion; the path runs up to 4.1 off it; median |real − in-plane| loss 0.8'
     """
-    held = (meta.get("plane") or {}).get("motion_held")
+    held = _held(path, meta)
     said = [] if held is None else [f"the plane holds {_percent(held)} of the motion"]
     said += [_distance_words(path, "it" if said else "the plane"), _loss_words(path, unit(meta, "loss"))]
-    return "; ".join(part for part in said if part)
+    return (f"{name}: " if name else "") + "; ".join(part for part in said if part)
 
 
-def short_verdict(path: Path, meta: Mapping[str, Any]) -> str:
+def _held(path: Path, meta: Mapping[str, Any]) -> float | None:
+    if math.isfinite(path.motion_held):
+        return path.motion_held
+    told = (meta.get("plane") or {}).get("motion_held")
+    return None if told is None else float(told)
+
+
+def short_verdict(path: Path, meta: Mapping[str, Any], name: str = "") -> str:
     """The verdict where there is little room: what the plane holds, and how far the path leaves it.
 
     Example:
         >>> short_verdict(path, {"plane": {"motion_held": 0.83}})  # doctest: +SKIP
         'holds 83 % of the motion; up to 4.1 off the plane'
     """
-    held = (meta.get("plane") or {}).get("motion_held")
+    held = _held(path, meta)
     said = [] if held is None else [f"holds {_percent(held)} of the motion"]
     far = _distance_words(path, "the plane").removeprefix("the path ").removeprefix("runs ")
-    return "; ".join(part for part in (*said, far) if part)
+    return (f"{name}: " if name else "") + "; ".join(part for part in (*said, far) if part)
 
 
 def _percent(share: float) -> str:
@@ -88,40 +100,56 @@ def _two_digits(value: float) -> str:
     return tell([float(f"{value:.2g}")])[0]
 
 
-def draw_distance(ax: Axes, path: Path) -> None:
+def draw_distance(ax: Axes, paths: Mapping[str, Path], colours: Mapping[str, str] | None = None) -> None:
     """Draw how far each snapshot lies off the plane.
 
     Args:
         ax: Where to draw.
-        path: The trajectory.
+        paths: Name -> trajectory.
+        colours: Of each of several.
     """
-    ax.plot(path.step, path.off_plane, color="C2", marker=".", ms=2.5)
+    for name, path in paths.items():
+        ax.plot(path.step, path.off_plane, color=colours[name] if colours else "C2", marker=".", ms=2.5)
     ax.set_ylim(bottom=0.0)
-    if not np.nanmax(np.append(path.off_plane, 0.0)) > 0:
+    if not max(np.nanmax(np.append(path.off_plane, 0.0)) for path in paths.values()) > 0:
         # All zero, or unknown: an axis of some height, without inventing a scale from rounding.
         ax.set_ylim(0.0, 1.0)
     _finish(ax, "off-plane distance (Euclidean)")
 
 
-def draw_losses(ax: Axes, path: Path, meta: Mapping[str, Any]) -> None:
+def draw_losses(
+    ax: Axes, paths: Mapping[str, Path], meta: Mapping[str, Any], colours: Mapping[str, str] | None = None
+) -> None:
     """Draw the loss of the snapshots beside the loss at their projections into the plane.
 
     Args:
         ax: Where to draw.
-        path: The trajectory.
+        paths: Name -> trajectory.
         meta: Of the surface, for the unit.
+        colours: Of each of several, in which both its lines are drawn.
     """
     handles: list[Artist] = []
-    for rank, (label, style, losses) in enumerate(
-        (("real", "-", path.loss), ("in the plane", "--", path.plane_loss))
-    ):
-        handles += ax.plot(path.step, _finite(losses), f"C{rank}.", ls=style, ms=2.5, label=label)
-    log = wants_log(np.append(path.loss, path.plane_loss), LINE_DECADES)
+    for name, path in paths.items():
+        for rank, (label, style, losses) in enumerate(
+            (("real", "-", path.loss), ("in the plane", "--", path.plane_loss))
+        ):
+            colour = colours[name] if colours else f"C{rank}"
+            drawn = ax.plot(path.step, _finite(losses), color=colour, marker=".", ls=style, ms=2.5, label=label)
+            if not colours:
+                handles += drawn
+    if colours:
+        ink = mpl.rcParams["axes.labelcolor"]
+        handles = [
+            Line2D([], [], color=ink, ls=ls, label=of) for of, ls in (("real", "-"), ("in the plane", "--"))
+        ]
+    values = np.concatenate([np.append(path.loss, path.plane_loss) for path in paths.values()])
+    log = wants_log(values, LINE_DECADES)
     if log:
         ax.set_yscale("log")
-    missing = int((~np.isfinite(path.loss) | ~np.isfinite(path.plane_loss)).sum())
+    missing = sum(int((~np.isfinite(p.loss) | ~np.isfinite(p.plane_loss)).sum()) for p in paths.values())
     if missing:
-        handles += ax.plot([], [], ls="none", label=f"not finite: {missing} of {len(path.step)}")
+        count = sum(len(path.step) for path in paths.values())
+        handles += ax.plot([], [], ls="none", label=f"not finite: {missing} of {count}")
     _finish(ax, with_notes("loss", unit(meta, "loss"), "log scale" if log else ""))
     legend_above(ax, handles)
 

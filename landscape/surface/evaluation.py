@@ -29,6 +29,7 @@ from landscape.surface.provenance import (
     repeated_meta,
     stored_directions,
 )
+from landscape.surface.slopes import ARROWS, gradient_field
 from landscape.surface.store import PartialSurface, read_identity
 from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner
@@ -66,6 +67,8 @@ def evaluate(
     dtype: torch.dtype | None = None,
     bn: str | None = None,
     path: tuple[Walk, Projected] | None = None,
+    paths: Mapping[str, tuple[Walk, Projected]] | None = None,
+    gradient: bool | int = False,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     preview: float | None = None,
@@ -97,6 +100,9 @@ def evaluate(
             has them.
         path: A trajectory and its projection into the plane, to go with the slice: its own losses and
             those at its projections are measured on the first split.
+        paths: Several of them by name, instead of one.
+        gradient: Take gradients of the first split's loss along the plane, to be drawn as arrows (see
+            `gradient_field`): True, or how many along each axis at most. They are computed when all else is.
         provenance: More to say about the slice, as plain JSON values.
         progress: Called with (points done, points in all).
         preview: The relative error of the first split's loss up to which points may be interpolated instead of
@@ -122,9 +128,11 @@ def evaluate(
     if preview is not None:
         require_tolerance(preview)
         engine = _engine_of_preview(plane, grid, engine)
+    arrows = _arrows(plane, gradient, dtype, bn)
     if subset is not None:
         objective = objective.subset(subset, splits=splits)
-    grid = _grid_of(plane, grid, path is not None)
+    walks = dict(paths or ({} if path is None else {"": path}))
+    grid = _grid_of(plane, grid, bool(walks))
     first = plane[0] if isinstance(plane, Repeats) else plane
     task = Task(objective, splits, chosen, dtype, _recalibration(bn, objective, splits))
     require_engine(engine)
@@ -135,8 +143,9 @@ def evaluate(
     held = _held_choice(save, engine, settings)
     made = None if held else tuner.choose(engine)
     choice = held or made.plan.choice  # type: ignore[union-attr]
-    identity = identity_of(task, first, choice, path)
-    meta = meta_of(task, first, path) | dict(provenance or {})
+    projected = {name: own for name, (_, own) in walks.items()}
+    identity = identity_of(task, first, choice, projected) | ({"gradient": arrows} if arrows else {})
+    meta = meta_of(task, first, projected) | dict(provenance or {})
     meta["engine"] = choice.to_json()
     if made is not None and (dtype is not None or _can_spare(made.plan, task)):
         meta["dtype_error"] = dtype_error(choice, task, first, points, made.plan.seconds)
@@ -164,8 +173,25 @@ def evaluate(
         fill(partial, engine_of, grid, centre, progress)
     else:
         foretell(partial, worker, grid, preview, first, centre, progress)
-    walked = None if path is None else _walk(objective, first, *path, splits[0])
-    return partial.finish(walked)
+    walked = {name: _walk(objective, first, *walk, splits[0]) for name, walk in walks.items()}
+    along = gradient_field(objective, first, grid, split=splits[0], arrows=arrows, dtype=dtype) if arrows else None
+    return partial.finish(walked.pop("", None), walked, along)
+
+
+def _arrows(plane: Plane | Repeats, gradient: bool | int, dtype: torch.dtype | None, bn: str | None) -> int:
+    """How many gradients along each axis at most; 0 is none."""
+    arrows = ARROWS if gradient is True else int(gradient)
+    if arrows < 0:
+        raise LandscapeError("must not be negative", where="gradient", got=arrows)
+    if arrows and (isinstance(plane, Repeats) or plane.dims != 2):
+        raise LandscapeError("gradients are drawn on one plane", where="gradient", got="a line or several planes")
+    if arrows and (dtype == torch.bfloat16 or bn is not None):
+        raise LandscapeError(
+            "gradients are of the loss in float32 or float64, with the statistics held",
+            where="gradient",
+            mend="leave --bn recalibrate and --dtype bfloat16 out",
+        )
+    return arrows
 
 
 def _can_spare(plan: Plan, task: Task) -> bool:
@@ -247,4 +273,5 @@ def _walk(objective: Objective, plane: Plane, run: Walk, projected: Projected, s
         off_plane=projected.off_plane,
         loss=np.array(real),
         plane_loss=np.array(inside),
+        motion_held=projected.motion_held,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,21 @@ from numpy.typing import NDArray
 from landscape.objective import Estimate
 from landscape.projection import Plane
 from landscape.surface.axes import REPEAT
-from landscape.surface.engine import Engine
 from landscape.surface.preview import preview
 from landscape.surface.store import PartialSurface
 from landscape.surface.task import Task
 from landscape.surface.values import Grid
 
 Progress = Callable[[int, int], None]
+
+
+class Filler(Protocol):
+    """Evaluates points of one plane; the last bits of ``group`` points in a row may depend on one another."""
+
+    @property
+    def group(self) -> int: ...  # noqa: D102
+    def evaluate(self, points: Sequence[tuple[float, ...]]) -> Generator[dict[str, Estimate]]:
+        """The estimates at each point, in order."""
 
 
 def grid_points(grid: Grid) -> list[tuple[float, ...]]:
@@ -48,7 +57,7 @@ class Centre:
 
 def fill(
     partial: PartialSurface,
-    engine_of: Callable[[int], Engine],
+    engine_of: Callable[[int], Filler],
     grid: Grid,
     centre: Centre | None,
     progress: Progress | None,
@@ -74,7 +83,7 @@ def fill(
 
 def foretell(
     partial: PartialSurface,
-    engine: Engine,
+    engine: Filler,
     grid: Grid,
     tolerance: float,
     plane: Plane,
@@ -111,7 +120,7 @@ def foretell(
 
 def _compute(
     partial: PartialSurface,
-    engine: Engine,
+    engine: Filler,
     points: Sequence[tuple[float, ...]],
     places: Sequence[int],
     centre: Centre | None,

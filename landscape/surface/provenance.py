@@ -19,7 +19,7 @@ from landscape.surface.task import Task
 _LARGEST_STORED_DIRECTION = 2**20
 
 
-def identity_of(task: Task, plane: Plane, choice: Choice, path: tuple[Any, Projected] | None) -> dict[str, Any]:
+def identity_of(task: Task, plane: Plane, choice: Choice, paths: Mapping[str, Projected]) -> dict[str, Any]:
     """Everything that decides the numbers: a file with another identity is another slice."""
     objective = task.objective
     made = {key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed") if key in plane.meta}
@@ -35,8 +35,16 @@ def identity_of(task: Task, plane: Plane, choice: Choice, path: tuple[Any, Proje
         "device": objective.device.type,
         "bn": _bn(plane, task.recalibrate),
         "torch": importlib.metadata.version("torch"),
-        "path": None if path is None else hashlib.sha256(path[1].coordinates.tobytes()).hexdigest(),
+        "path": _digest_of(paths),
     }
+
+
+def _digest_of(paths: Mapping[str, Projected]) -> str | None:
+    said = hashlib.sha256()
+    for name, path in paths.items():
+        said.update(name.encode())
+        said.update(path.coordinates.tobytes())
+    return said.hexdigest() if paths else None
 
 
 def _bn(plane: Plane, recalibrate: int) -> str:
@@ -49,14 +57,14 @@ def dtype_name(plane: Plane, dtype: torch.dtype | None) -> str:
     return str(dtype or next(iter(sorted(kinds)), "")).removeprefix("torch.")
 
 
-def meta_of(task: Task, plane: Plane, path: tuple[Any, Projected] | None) -> dict[str, Any]:
+def meta_of(task: Task, plane: Plane, paths: Mapping[str, Projected]) -> dict[str, Any]:
     """What a slice says of itself."""
     objective = task.objective
     about = {key: value for key, value in plane.meta.items() if key not in ("axes", "equal_aspect", "bn")}
-    if path is not None:
-        about["motion_held"] = path[1].motion_held
+    if "" in paths:
+        about["motion_held"] = paths[""].motion_held
     return {
-        "kind": "curve" if plane.dims == 1 else "surface" if path is None else "trajectory",
+        "kind": "curve" if plane.dims == 1 else "trajectory" if paths else "surface",
         "problem": objective.problem,
         "problem_args": objective.problem_args,
         "splits": list(task.splits),

@@ -19,6 +19,14 @@ from landscape.checked import as_read, differences, digest_of, mapping, numbers,
 from landscape.errors import LandscapeError
 from landscape.storage import change, create, damage, open_read, read_attr, read_json_attr, versions
 from landscape.surface.axes import REPEAT, axis_names, named_axes
+from landscape.surface.companions import (
+    companions,
+    gridded,
+    read_gradient,
+    read_path,
+    read_paths,
+    write_companions,
+)
 from landscape.surface.values import Array, Grid, Path, Surface
 
 FORMAT = "landscape/surface"
@@ -26,7 +34,6 @@ SCHEMA = 1
 
 # Points slower than this are written as they come, so that a kill loses little even in a long row.
 _FLUSH_SECONDS = 1.0
-_PATH_FIELDS = ("step", "x", "y", "off_plane", "loss", "plane_loss")
 
 
 class HasMean(Protocol):
@@ -141,7 +148,9 @@ def _read(file: h5py.File) -> _Stored:
         standard_errors={name: computed(f"standard_error/{name}") for name in names},
         done=done,
         meta=mapping(file, "meta"),
-        path=_read_path(file) if "path" in file else None,
+        path=read_path(file, "path") if "path" in file else None,
+        paths=read_paths(file),
+        gradient=read_gradient(file, shape),
         computed=numbers(file, "computed", "b", shape) if "computed" in file else None,
     )
     return _Stored(surface, bool(complete), mapping(file, "identity"))
@@ -151,12 +160,6 @@ def _axes_of(file: h5py.File) -> list[str]:
     """The names of the axes in a file, the first always."""
     names = axis_names(len(file))
     return ["x", *itertools.takewhile(lambda name: name in file, names[1:])]
-
-
-def _read_path(file: h5py.File) -> Path:
-    steps = numbers(file, "path/step", "i", (None,))
-    rest = {name: numbers(file, f"path/{name}", "f", steps.shape) for name in _PATH_FIELDS if name != "step"}
-    return Path(step=steps, **rest)
 
 
 def _digest(file: h5py.File) -> str:
@@ -169,8 +172,7 @@ def _digest(file: h5py.File) -> str:
         *(f"standard_error/{name}" for name in names),
         "done",
     ]
-    held += [f"path/{name}" for name in _PATH_FIELDS] if "path" in file else []
-    held += ["computed"] if "computed" in file else []
+    held += companions(file)
     return digest_of(file, held)
 
 
@@ -187,28 +189,18 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
     for name, values in axes.items():
         file.create_dataset(name, data=values, dtype="i8" if name == REPEAT else "f8").make_scale(name)
     for name, values in surface.fields.items():
-        _gridded(file, name, values, list(axes))
+        gridded(file, name, values, list(axes))
         blank = np.full(values.shape, np.nan)
-        _gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
-    _gridded(file, "done", done, list(axes))
+        gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
+    gridded(file, "done", done, list(axes))
     if surface.computed is not None:
-        _gridded(file, "computed", surface.computed, list(axes))
+        gridded(file, "computed", surface.computed, list(axes))
     for axis, tensors in directions.items():
         for name, values in tensors.items():
             file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
-    if surface.path is not None:
-        file.create_dataset("path/step", data=surface.path.step, dtype="i8").make_scale("step")
-        for name in _PATH_FIELDS[1:]:
-            _gridded(file, f"path/{name}", getattr(surface.path, name), ["path/step"])
+    write_companions(file, surface)
     if done.all():
         file.attrs["digest"] = _digest(file)
-
-
-def _gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[str]) -> None:
-    dataset = file.create_dataset(name, data=values, dtype=values.dtype)
-    for dimension, axis in zip(dataset.dims, axes, strict=True):
-        dimension.label = axis.rsplit("/", 1)[-1]
-        dimension.attach_scale(file[axis])
 
 
 @dataclass
@@ -310,9 +302,14 @@ class PartialSurface:
         meta = {**self.surface.meta, "preview": dict(report)}
         self.surface = replace(self.surface, meta=meta, computed=computed)
 
-    def finish(self, path: Path | None) -> Surface:
-        """Close the slice, with the trajectory that goes with it if there is one."""
-        whole = Surface(**{**self.surface.__dict__, "path": path})
+    def finish(
+        self,
+        path: Path | None,
+        paths: Mapping[str, Path] | None = None,
+        gradient: Mapping[str, Array] | None = None,
+    ) -> Surface:
+        """Close the slice, with the trajectories and gradients that go with it if there are some."""
+        whole = replace(self.surface, path=path, paths=paths or {}, gradient=gradient or {})
         if self.path is not None:
             save_surface(whole, self.path, identity=self.identity, directions=self.directions)
         return whole

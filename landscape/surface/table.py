@@ -26,8 +26,9 @@ def export_surface(
     """Write a slice as arrays (``.npz``) or as a table with a row for every point (``.csv``).
 
     Names are those of the surface file: x, y, ..., repeat, fields, ``standard_error/<field>``, done, and
-    computed where a preview interpolated. NaN stays NaN. The ``.npz`` also has ``path/...`` where a
-    trajectory goes with the slice, and ``meta`` as JSON text; load it with ``numpy.load(path)``.
+    computed where a preview interpolated, ``gradient/...`` where gradients were taken. NaN stays NaN. The
+    ``.npz`` also has ``path/...`` where a trajectory goes with the slice, ``paths/<run>/...`` where several do,
+    and ``meta`` as JSON text; load it with ``numpy.load(path)``.
 
     Args:
         surface: The slice.
@@ -54,7 +55,7 @@ def export_surface(
             arrays: dict[str, Any] = {
                 **surface.axes,
                 **fields,
-                **_path(surface),
+                **_paths(surface),
                 "meta": np.array(json.dumps(dict(surface.meta))),
             }
             with temporary.open("wb") as file:
@@ -70,14 +71,15 @@ def _fields(surface: Surface) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = dict(surface.fields)
     found |= {f"standard_error/{name}": values for name, values in surface.standard_errors.items()}
     found["done"] = done
-    return found if surface.computed is None else found | {"computed": surface.computed}
+    found |= {} if surface.computed is None else {"computed": surface.computed}
+    return found | {f"gradient/{name}": values for name, values in surface.gradient.items()}
 
 
-def _path(surface: Surface) -> dict[str, NDArray[Any]]:
-    if surface.path is None:
-        return {}
+def _paths(surface: Surface) -> dict[str, NDArray[Any]]:
     names = ("step", "x", "y", "off_plane", "loss", "plane_loss")
-    return {f"path/{name}": getattr(surface.path, name) for name in names}
+    held = {} if surface.path is None else {"path": surface.path}
+    held |= {f"paths/{run}": path for run, path in surface.paths.items()}
+    return {f"{group}/{name}": getattr(path, name) for group, path in held.items() for name in names}
 
 
 def _write_rows(path: FilePath, axes: Mapping[str, NDArray[Any]], fields: Mapping[str, NDArray[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ class Path:
         off_plane: Shape (T,), Euclidean distance of the snapshot from the plane.
         loss: Shape (T,), the snapshot's own loss.
         plane_loss: Shape (T,), the loss at its projection into the plane.
+        motion_held: The share of its motion that lies along the plane; NaN where only the slice says it.
     """
 
     step: NDArray[np.int64]
@@ -37,6 +39,7 @@ class Path:
     off_plane: Array
     loss: Array
     plane_loss: Array
+    motion_held: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Surface:
         standard_errors: The same keys and shapes; empty or NaN where there is none.
         done: Which points have their final values.
         computed: Which of these are computed; the others are interpolated (see `preview`). None means all.
+        paths: Name of a run -> its trajectory, where several go with the slice; `path` is None then.
+        gradient: Of a plane, arrays of the shape of the fields, NaN where no gradient was taken: ``slope_x`` and
+            ``slope_y``, the derivatives of the drawn loss by the coordinates; ``step_x`` and ``step_y``, the
+            coordinates of the negative gradient projected into the plane; ``norm``, the length of the gradient
+            in weight space; ``share``, how much of that lies in the plane. Empty where none were taken.
         meta: What this is: problem, step, plane, normalisation, seed, units. Plain JSON values.
         path: A trajectory in the same plane, if one goes with it.
         more: Shapes (nz,), ..., coordinates along further directions.
@@ -69,6 +77,8 @@ class Surface:
     more: tuple[Array, ...] = ()
     repeat: NDArray[np.int64] | None = None
     computed: NDArray[np.bool_] | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    gradient: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def axes(self) -> dict[str, NDArray[Any]]:
@@ -128,6 +138,8 @@ class Surface:
             more=tuple(axes[name] for name in left[2:]),
             repeat=None if REPEAT in coordinates else self.repeat,
             computed=None if self.computed is None else self.computed[index],
+            paths={} if in_plane else self.paths,
+            gradient={} if in_plane else {name: values[index] for name, values in self.gradient.items()},
         )
 
 

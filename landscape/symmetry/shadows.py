@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry import operations
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, Shadow, compact, places_of
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, Ways, compact, places_of
 from landscape.symmetry.trace import Call, Ref, Trace
 
 

@@ -1,0 +1,154 @@
+"""Principal components of one or several trajectories, from the Gram matrix of their snapshots. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.projection.nulls import centred, random_walk_null, random_walks_null, require_center
+from landscape.projection.walks import Globs, SnapshotMatrix, Snapshots, stacked
+
+Array = NDArray[np.float64]
+
+# Below this share of the largest eigenvalue a component is rounding of float32 weights, not motion.
+_RANK_TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class Components:
+    """The principal components of the snapshots of some runs, seen from the snapshots.
+
+    Attributes:
+        scores: Of each run, shape (T, K): coordinates of its snapshots along the components, from the centre.
+        shares: Shape (rank,), the share of the variance about the centre along each component, falling.
+        null: Shape (rank,), what random walks would show: see `random_walk_null` for one run, and
+            `random_walks_null` for several.
+        variance: The sum of the squared distances of all snapshots from the centre.
+        center: ``"mean"``, ``"last"`` or ``"initial"``.
+        mixing: Shape (T of all runs, K): component k is the sum of the snapshots weighted by column k.
+    """
+
+    scores: tuple[Array, ...]
+    shares: Array
+    null: Array
+    variance: float
+    center: str
+    mixing: Array
+
+
+def principal_components(
+    runs: Snapshots | Sequence[Snapshots],
+    *,
+    dims: int = 5,
+    center: str = "mean",
+    parameters: Globs | None = None,
+) -> Components:
+    """The principal components of one trajectory, or of several in one (Li et al. 2018, section 7).
+
+    They are found from the T x T Gram matrix of all snapshots in float64; the weights are read twice, some
+    columns at a time, so a model of any size will do.
+
+    Args:
+        runs: A trajectory, or several of the same model; every snapshot counts alike.
+        dims: How many components to return, at most; fewer where the snapshots span fewer.
+        center: ``"mean"`` subtracts the mean of all snapshots, as PCA does; ``"last"`` and ``"initial"`` measure
+            from the last or the first snapshot of the first run.
+        parameters: Globs that choose which parameters count; see `Layout.select`.
+
+    Returns:
+        The components; the largest coefficient of each is positive.
+
+    Raises:
+        LandscapeError: If nothing moves, weights are not finite, or the runs are of different models.
+
+    Example:
+        >>> principal_components([ls.open("a.h5"), ls.open("b.h5")]).shares[:2]  # doctest: +SKIP
+        array([0.71, 0.12])
+    """
+    require_center(center)
+    chosen = as_runs(runs, parameters)
+    return _signed(decompose(chosen, dims, center), chosen)
+
+
+def as_runs(runs: Snapshots | Sequence[Snapshots], parameters: Globs | None = None) -> list[Snapshots]:
+    """One run or several as a list, of which only some parameters count."""
+    several = list(runs) if isinstance(runs, Sequence) else [runs]
+    return several if parameters is None else [run.select(parameters) for run in several]
+
+
+def decompose(runs: Sequence[SnapshotMatrix], dims: int, center: str) -> Components:
+    """The components, whose signs are not settled yet."""
+    counts = [len(run) for run in runs]
+    about_last = _gram(runs)
+    gram = centred(about_last, counts, center)
+    if not np.isfinite(gram).all():
+        raise LandscapeError("the trajectory has weights that are not finite", mend="choose earlier snapshots")
+    eigenvalues, vectors = np.linalg.eigh(gram)
+    eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
+    rank = int((eigenvalues > _RANK_TOLERANCE * max(eigenvalues[0], 1e-300)).sum()) if len(gram) else 0
+    if rank == 0:
+        raise LandscapeError("the snapshots are all the same", got=f"{sum(counts)} of them")
+    null = (
+        random_walk_null(counts[0], rank, center)
+        if len(runs) == 1
+        else random_walks_null(about_last, counts, center)[:rank]
+    )
+    roots = np.sqrt(eigenvalues[: min(dims, rank)])
+    leading = vectors[:, : len(roots)]
+    edges = np.cumsum([0, *counts])
+    return Components(
+        scores=tuple((leading * roots)[low:high] for low, high in pairwise(edges)),
+        shares=eigenvalues[:rank] / eigenvalues.sum(),
+        null=null,
+        variance=float(eigenvalues.sum()),
+        center=center,
+        mixing=_uncentred(leading / roots, counts, center),
+    )
+
+
+def _gram(runs: Sequence[SnapshotMatrix]) -> Array:
+    """Inner products about the last snapshot of the first run, so that far from 0 no digits are lost."""
+    origin, count = len(runs[0]) - 1, sum(len(run) for run in runs)
+    total = np.zeros((count, count))
+    for _, _, _, values in stacked(runs):
+        moved = values - values[origin]
+        total += moved @ moved.T
+    return total
+
+
+def _uncentred(weights: Array, counts: Sequence[int], center: str) -> Array:
+    """Weights of the snapshots themselves, of weights of their differences from the centre."""
+    if center == "mean":
+        mean: Array = weights - weights.mean(axis=0)
+        return mean
+    about = weights.copy()
+    about[0 if center == "initial" else counts[0] - 1] -= weights.sum(axis=0)
+    return about
+
+
+def _signed(found: Components, runs: Sequence[SnapshotMatrix]) -> Components:
+    """The largest coefficient of each component is positive."""
+    peaks = np.zeros(found.mixing.shape[1])
+    origin = len(runs[0]) - 1
+    for _, _, _, values in stacked(runs):
+        peaks = larger(peaks, found.mixing.T @ (values - values[origin]))
+    signs = np.where(peaks < 0, -1.0, 1.0)
+    return Components(
+        tuple(scores * signs for scores in found.scores),
+        found.shares,
+        found.null,
+        found.variance,
+        found.center,
+        found.mixing * signs,
+    )
+
+
+def larger(peaks: Array, rows: Array) -> Array:
+    """Of each row the element of the largest magnitude, if it exceeds what was found before."""
+    best = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.where(np.abs(best) > np.abs(peaks), best, peaks)
