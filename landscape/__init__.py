@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from landscape.projection import random_lines as random_lines
     from landscape.projection import random_plane as random_plane
     from landscape.projection import random_planes as random_planes
+    from landscape.projection.mds import mds as mds
     from landscape.surface import Surface as Surface
     from landscape.surface import evaluate as evaluate
     from landscape.surface import grid as grid
@@ -50,6 +51,7 @@ _HOME = {
     "evaluate": ("landscape.surface", "evaluate"),
     "grid": ("landscape.surface", "grid"),
     "line_through": ("landscape.projection", "line_through"),
+    "mds": ("landscape.projection.mds", "mds"),
     "next_token_loss": ("landscape.objective", "next_token_loss"),
     "open": ("landscape.files", "open_file"),
     "pca_plane": ("landscape.projection", "pca_plane"),
@@ -70,6 +72,7 @@ __all__ = [
     "evaluate",
     "grid",
     "line_through",
+    "mds",
     "next_token_loss",
     "open",
     "pca_plane",
