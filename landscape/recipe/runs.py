@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from landscape.recipe.reader import (
 )
 from landscape.recipe.source import KeyPath
 from landscape.recipe.values import Run
-from landscape.training import Every, Settings
+from landscape.training import Every, Noise, Settings
 
 _TRAINING: dict[str, Form] = {
     **dict.fromkeys(("optimizer", "schedule"), TEXT),
@@ -72,7 +72,11 @@ DERIVATIONS: dict[str, Derivation | None] = {
         files="files",
     ),
     "transform": None,
-    "branch": None,
+    "branch": Derivation(
+        {"of": TEXT, "at": either(WHOLE, one_of("first", "last")), "noise": TEXT, **_TRAINING},
+        required=("of",),
+        of="of",
+    ),
 }
 _MAIN = ("problem", "file", *DERIVATIONS)
 
@@ -136,15 +140,8 @@ def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Map
     if "problem" not in {**shared, **table}:
         reader.fault(key, "a run needs one of " + ", ".join(name for name in _MAIN if _is_there(name)))
         return None
-    training: dict[str, Any] = {}
-    for name in (name for name in entries if name in _TRAINING):
-        with reader.noting(where(name), "training: "):
-            value: Any = Every.parse(str(entries[name])) if name == "every" else entries[name]
-            Settings(**{name: value})
-            training[name] = value
-    settings = None
-    with reader.noting(key, "training: "):
-        settings = Settings(**training)
+    given = {name: value for name, value in entries.items() if name in _TRAINING}
+    settings = _settings(reader, key, given, where, Settings())
     problem = _problem(reader, where, entries, key)
     return Run(
         name=str(key[-1]),
@@ -154,6 +151,21 @@ def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Map
         training=settings,
         data=_data(reader, where, entries),
     )
+
+
+def _settings(
+    reader: Reader, key: KeyPath, given: Mapping[str, Any], where: Callable[[str], KeyPath], others: Settings
+) -> Settings | None:
+    """How a run is trained: every key is tried by itself, so that each fault is told with its own line."""
+    training: dict[str, Any] = {}
+    for name, entry in given.items():
+        with reader.noting(where(name), "training: "):
+            value: Any = Every.parse(str(entry)) if name == "every" else entry
+            Settings(**{name: value})
+            training[name] = value
+    with reader.noting(key, "training: "):
+        return replace(others, **training)
+    return None
 
 
 def _is_there(name: str) -> bool:
@@ -201,7 +213,7 @@ def _derived(
     files = (
         _files(reader, where(kind), arguments.get(derivation.files, [])) if derivation.files is not None else ()
     )
-    return Run(
+    run = Run(
         name=str(key[-1]),
         kind=kind,
         problem=_problem(reader, where, own, key) if "problem" in own else None,
@@ -213,6 +225,22 @@ def _derived(
         },
         base=base,
     )
+    return _branch(reader, (*key, kind), run) if kind == "branch" else run
+
+
+def _branch(reader: Reader, key: KeyPath, run: Run) -> Run:
+    """A branch is trained as the run that it comes from was, but for what its table says."""
+    base = run.base
+    given = {name: value for name, value in run.arguments.items() if name in _TRAINING}
+    training = Settings() if base is None or base.training is None else base.training
+    training = _settings(reader, key, given, lambda name: (*key, name), training) or training
+    if "noise" in run.arguments:
+        with reader.noting((*key, "noise"), "noise: "):
+            Noise.parse(run.arguments["noise"])
+    how = {name: value for name, value in run.arguments.items() if name not in _TRAINING}
+    inherited = {} if base is None else {"problem": run.problem or base.problem, "data": run.data or base.data}
+    options = run.options or ({} if base is None else base.options)
+    return replace(run, arguments=how, training=training, options=options, **inherited)
 
 
 def _problem(

@@ -6,6 +6,7 @@ from landscape.render import style
 from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
+from landscape.render.embeddings import embedding, embedding_maps, shepard
 from landscape.render.labels import caption
 from landscape.render.panels import Panel
 from landscape.render.panorama import overview
@@ -20,9 +21,12 @@ __all__ = [
     "compose",
     "contour",
     "curve",
+    "embedding",
+    "embedding_maps",
     "overview",
     "picture",
     "save",
+    "shepard",
     "style",
     "surface3d",
     "trajectory",
