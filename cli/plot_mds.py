@@ -66,8 +66,10 @@ def plot(asked: Asked) -> tuple[dict[str, Any], list[str]]:
     except KeyboardInterrupt:
         raise Interrupted(f"the sums so far may be in {save}" if save else "nothing was kept") from None
     lossless = _without_loss(found)
-    color = "run" if wanted.color == "loss" and len(lossless) == len(next(iter(found.values())).names) else wanted.color
-    panels = [Panel(points, layer if len(found) > 1 else None, color, wanted.view) for layer, points in found.items()]
+    panels = [
+        Panel(points, layer if len(found) > 1 else None, _color(wanted.color, points, lossless), wanted.view)
+        for layer, points in found.items()
+    ]
     render.save(embedding_maps(panels, width=default_width(len(panels))), asked.picture)
     document = {
         "kind": "mds",
@@ -78,6 +80,11 @@ def plot(asked: Asked) -> tuple[dict[str, Any], list[str]]:
         "seconds": time.monotonic() - began,
     }
     return document, _lines(document)
+
+
+def _color(wanted: str, points: Any, lossless: Sequence[str]) -> str:
+    """What colours tell: the run where it should be the loss and no file has one."""
+    return "run" if wanted == "loss" and len(lossless) == len(points.names) else wanted
 
 
 def _open(files: Sequence[str]) -> dict[str, Any]:

@@ -102,7 +102,9 @@ def _title(title: str | None, layer: str, count: int) -> str | None:
     """The title of the panel, and the layer where it has several."""
     if count == 1:
         return title
-    return layer if title is None else f"{title}, {layer}"
+    # The layers of a Sequential are numbers.
+    name = f"layer {layer}" if layer[:1].isdigit() else layer
+    return name if title is None else f"{title}, {name}"
 
 
 def numbers_of_embeddings(embeddings: Mapping[str, Embedding]) -> dict[str, np.ndarray]:
