@@ -124,8 +124,8 @@ def measure(snapshots: int, numbers: int, dtype: str | None, folder: Path) -> di
 def report(found: dict[str, Any]) -> list[str]:
     """A table in Markdown."""
     lines = [
-        f"{found['snapshots']:,} snapshots of {found['numbers']:,} {found['dtype']} numbers, {found['gb']:.1f} GB; "
-        f"written in {found['writing_seconds']:.0f} s.",
+        f"{found['snapshots']:,} snapshots of {found['numbers']:,} {found['dtype']} numbers, "
+        f"{found['gb']:.1f} GB, written in {found['writing_seconds']:.0f} s.",
         "",
         "| | s | GB of the file per s | largest resident memory, GiB | largest relative error |",
         "|---|---|---|---|---|",

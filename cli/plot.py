@@ -27,8 +27,8 @@ _KINDS = {
 @click.command(
     cls=SectionedCommand,
     epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save-surface s.h5",
-    help="Draw FILES: a slice of a trajectory's landscape, a surface that was saved before (without torch), or the "
-    "snapshots of several trajectories by multidimensional scaling (without torch).",
+    help="Draw FILES: a slice of a trajectory's landscape, a surface that was saved before (without torch), or "
+    "the snapshots of several trajectories by multidimensional scaling (without torch).",
 )
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")

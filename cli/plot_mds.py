@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from landscape import LandscapeError
 
 from .plotting import Asked, option, together

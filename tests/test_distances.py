@@ -280,9 +280,9 @@ def test_a_representative_stands_for_each_snapshot(tmp_path, runs):
         np.testing.assert_allclose(found, direct(want, "euclidean"), rtol=1e-6)
     # Control: they are other weights.
     assert np.abs(found - separations(runs)["all"].dissimilarities()).max() > 1
-    with pytest.raises(LandscapeError, match="representative: tensor '0.bias' is missing"):
+    with pytest.raises(LandscapeError, match=r"representative: tensor '0\.bias' is missing"):
         separations(runs, representative=lambda s: {"0.weight": s.weights["0.weight"]})
-    with pytest.raises(LandscapeError, match="representative: tensor '0.weight' has another shape"):
+    with pytest.raises(LandscapeError, match=r"representative: tensor '0\.weight' has another shape"):
         separations(runs, representative=lambda s: {n: v[None] for n, v in s.weights.items()})
 
 

@@ -87,10 +87,9 @@ class Store:
         """
         if not self.path.exists():
             return None
-        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
-            with damage(self.path):
-                identity, done = read_attr(file, "identity"), read_json_attr(file, "done", [])
-                finished, sums = (_groups(file, room) for room in ("separations", "sums"))
+        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file, damage(self.path):
+            identity, done = read_attr(file, "identity"), read_json_attr(file, "done", [])
+            finished, sums = (_groups(file, room) for room in ("separations", "sums"))
         if identity != self.identity:
             raise LandscapeError(
                 "the file holds distances of other snapshots or layers",

@@ -1,9 +1,9 @@
-"""How far snapshots are from each other: blocked inner products, read once and straight from the files. No torch."""
+"""How far snapshots are from each other: blocked inner products, straight from the files. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -307,9 +307,7 @@ def _near(total: _Sums, squared: Array) -> tuple[NDArray[np.intp], NDArray[np.in
     return first[near], second[near]
 
 
-def _add_squares(
-    found: Array, values: Array, first: NDArray[np.intp], second: NDArray[np.intp]
-) -> None:
+def _add_squares(found: Array, values: Array, first: NDArray[np.intp], second: NDArray[np.intp]) -> None:
     """Add |a - b|^2 of pairs of rows, so many at a time that they take no more memory than the rows do."""
     for start in range(0, len(found), len(values)):
         part = slice(start, start + len(values))

@@ -164,9 +164,7 @@ def mds_by_layer(
     )
     way = _Way(dissimilarity, dims, method, starts, seed)
     return {
-        layer: _embedding(
-            gathered, compared[layer], way, gathered.told(layers, representative) | {"layer": layer}
-        )
+        layer: _embedding(gathered, compared[layer], way, gathered.told(layers, representative) | {"layer": layer})
         for layer in groups
     }
 

@@ -73,9 +73,7 @@ def embeddings_at(
         return embeddings_of(runs, Embed(**embed), save=path, progress=progress)
 
 
-def draw_embeddings(
-    panels: Sequence[Mapping[str, Any]], figure: Mapping[str, Any], caption: str | None
-) -> Figure:
+def draw_embeddings(panels: Sequence[Mapping[str, Any]], figure: Mapping[str, Any], caption: str | None) -> Figure:
     """The figure of a recipe of embeddings.
 
     Args:

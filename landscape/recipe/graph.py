@@ -81,7 +81,9 @@ class Graph:
         runs = [(name, *self._add_run(run)) for name, run in panel.runs.items()]
         embed = {} if panel.embed is None else asdict(panel.embed)
         decisive = ("layers", "per_layer", "branches")
-        files = {f"run {n}": digest_of_file(Path(found)) for n, (_, how, found) in enumerate(runs) if how == "file"}
+        files = {
+            f"run {n}": digest_of_file(Path(found)) for n, (_, how, found) in enumerate(runs) if how == "file"
+        }
         key = self._put(
             Step(
                 "distances",

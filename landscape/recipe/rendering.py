@@ -107,7 +107,9 @@ def surfaces_of(
 ) -> dict[str, Surface]:
     """The slices of a panel; see `Panel.surfaces`."""
     if panel.embed is not None:
-        raise LandscapeError("the panel shows an embedding, under which no loss is evaluated", mend="ask embeddings()")
+        raise LandscapeError(
+            "the panel shows an embedding, under which no loss is evaluated", mend="ask embeddings()"
+        )
     kept = Cache(Path(cache))
     graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
     slices = graph.add_panel(panel)

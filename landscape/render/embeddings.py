@@ -1,4 +1,4 @@
-"""Embeddings of snapshots: maps on which distances are about those between weights, each with its Shepard diagram."""
+"""Embeddings of snapshots: maps of the distances between weights, each with its Shepard diagram."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def shepard(ax: Axes, points: Embedding) -> None:
     ax.set_ylim(0.0, 1.04 * top)
     ax.set_aspect("equal")
     ax.set_anchor("S")
-    ax.locator_params(nbins=3)
+    ax.locator_params(nbins=2)
     small = 0.8 * float(mpl.rcParams["font.size"])
     ax.tick_params(labelsize=small)
     ax.set_xlabel("dissimilarity", fontsize=small)
@@ -288,4 +288,3 @@ def _foot(panels: Sequence[Panel], caption: str | None) -> str:
     if len(panels) == 1:
         parts.append(_stress(first))
     return "\n".join(line for line in (caption, DOT.join(part for part in parts if part)) if line)
-

@@ -61,8 +61,7 @@ def column_blocks(run: h5py.Group, header: Header, rows: range, max_bytes: int) 
             chunk = run[group].chunks[1]
         windows = _Windows(max(1, max_bytes // (_BYTES[dtype] * max(1, len(rows)))), chunk)
         pieces = _pieces(header, group, windows)
-        for _, together in itertools.groupby(pieces, lambda piece: windows.end(piece.column)):
-            span = list(together)
+        for span in _spans(pieces, windows):
             values = _read(run[group], header, rows, span[0].column, span[-1].end)
             for piece in span:
                 columns = slice(piece.column - span[0].column, piece.end - span[0].column)
@@ -85,6 +84,12 @@ class _Windows:
         """Where the window ends that a column is in."""
         first = column // self._period * self._period
         return min(first + ((column - first) // self._width + 1) * self._width, first + self._period)
+
+
+def _spans(pieces: Iterator[_Piece], windows: _Windows) -> Iterator[list[_Piece]]:
+    """Pieces of the same window, which are read together."""
+    for _, together in itertools.groupby(pieces, lambda piece: windows.end(piece.column)):
+        yield list(together)
 
 
 def _pieces(header: Header, group: str, windows: _Windows) -> Iterator[_Piece]:
