@@ -127,7 +127,8 @@ def _whole(recipe: Recipe, panel: values.Panel, cache: Any, ax: Axes | None, whe
 
     if ax is not None:
         raise LandscapeError("an embedding takes a figure of its own", where=recipe.path, mend="leave ax out")
-    made = {"embeddings": panel.embeddings(cache, **where), "title": panel.title, "embed": asdict(panel.embed)}
+    look = {} if panel.embed is None else asdict(panel.embed)
+    made = {"embeddings": panel.embeddings(cache, **where), "title": panel.title, "embed": look}
     return draw_embeddings([made], asdict(recipe.figure), None)
 
 

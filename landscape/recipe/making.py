@@ -108,12 +108,12 @@ def _branch(step: Step, cache: Cache, progress: Progress) -> list[str]:
         base, problem=places["problem"], settings=step.settings["options"], data=places["data"], device="cpu"
     )
     snapshot = base[base.index_of(arguments.get("at", "last"))]
-    weights, done = snapshot, None
+    start = training.Start(snapshot, base.run_id, snapshot.step)
     if "noise" in arguments:
         noise = training.Noise.parse(arguments["noise"])
         # The seed of the branch draws its noise too.
-        weights, done = noise.perturb(snapshot, chosen.seed), {"noise": str(noise), "seed": chosen.seed}
-    start = training.Start(weights, base.run_id, snapshot.step, done)
+        done = {"noise": str(noise), "seed": chosen.seed}
+        start = replace(start, weights=noise.perturb(snapshot, chosen.seed), perturbation=done)
     path = cache.path(step.kind, step.key)
     _drop_unreadable(path)
     training.train(

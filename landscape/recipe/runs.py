@@ -238,9 +238,11 @@ def _branch(reader: Reader, key: KeyPath, run: Run) -> Run:
         with reader.noting((*key, "noise"), "noise: "):
             Noise.parse(run.arguments["noise"])
     how = {name: value for name, value in run.arguments.items() if name not in _TRAINING}
-    inherited = {} if base is None else {"problem": run.problem or base.problem, "data": run.data or base.data}
-    options = run.options or ({} if base is None else base.options)
-    return replace(run, arguments=how, training=training, options=options, **inherited)
+    run = replace(run, arguments=how, training=training)
+    if base is None:
+        return run
+    inherited = run.options or base.options
+    return replace(run, problem=run.problem or base.problem, data=run.data or base.data, options=inherited)
 
 
 def _problem(

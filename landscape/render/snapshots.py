@@ -54,7 +54,7 @@ class Colouring:
     def of(cls, embeddings: Sequence[Embedding]) -> Colouring:
         """What suits all these embeddings."""
         loss = next((name for own in embeddings if (name := loss_name(own)) is not None), None)
-        values = [own.metrics[loss] for own in embeddings if loss in own.metrics]
+        values = [own.metrics[loss] for own in embeddings if loss is not None and loss in own.metrics]
         names = [name for own in embeddings for name in own.names]
         steps = max(int(own.steps.max()) for own in embeddings)
         return cls(_colours_of(names), loss, choose(np.concatenate(values) if values else []), steps)
