@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from . import plot_path, plot_slices, plot_spectrum
+from . import plot_mds, plot_path, plot_slices, plot_spectrum
 from .plotting import Asked, SectionedCommand
 from .shared import data_option, json_option, print_json, problem_option, set_option
 
@@ -18,22 +18,24 @@ _SUFFIXES = [".png", ".pdf", ".svg"]
 # Kind of picture -> the module that makes it.
 _KINDS = {
     **dict.fromkeys(("curve", "surface", "trajectory"), "plot_slices"),
-    "spectrum": "plot_spectrum",
+    "mds": "plot_mds",
     "path": "plot_path",
+    "spectrum": "plot_spectrum",
 }
 
 
 @click.command(
     cls=SectionedCommand,
     epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save-surface s.h5",
-    help="Draw FILES: a slice of a trajectory's landscape, or a surface that was saved before (without torch).",
+    help="Draw FILES: a slice of a trajectory's landscape, a surface that was saved before (without torch), or "
+    "the snapshots of several trajectories by multidimensional scaling (without torch).",
 )
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
 @click.option(
     "--kind",
-    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane), path (principal components, no loss) or "
-    "spectrum (Hessian eigenvalues). "
+    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane), path (principal components, no loss), mds "
+    "(distances between snapshots) or spectrum (Hessian eigenvalues). "
     "[default: surface]",
 )
 @problem_option
@@ -45,6 +47,7 @@ _KINDS = {
 @plot_slices.evaluation_options
 @plot_spectrum.options
 @plot_path.options
+@plot_mds.options
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
     from landscape.errors import did_you_mean
@@ -61,9 +64,10 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
         for name, value in {**given, "kind": kind}.items()
         if value not in (None, ()) and value is not False
     }
-    if wanted != "spectrum" and (misplaced := [name for name in plot_spectrum.NAMES if name in options]):
-        shown = ", ".join(f"--{name}" for name in misplaced)
-        raise LandscapeError(f"{shown} cannot change a {wanted}", mend="pass --kind spectrum")
+    for kind_of_options, module in (("spectrum", plot_spectrum), ("mds", plot_mds)):
+        if wanted != kind_of_options and (misplaced := [name for name in module.NAMES if name in options]):
+            shown = ", ".join(f"--{name.replace('_', '-')}" for name in misplaced)
+            raise LandscapeError(f"{shown} cannot change a {wanted}", mend=f"pass --kind {kind_of_options}")
     maker = importlib.import_module(f".{_KINDS[wanted]}", __package__)
     document, lines = maker.plot(Asked(files, wanted, picture, options))
     if as_json:

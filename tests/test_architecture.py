@@ -25,11 +25,11 @@ ALLOWED = {
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"errors", "layout", "options", "params", "objective", "trajectory"},
     "integrations": {"errors", "params", "storage", "trajectory"},
-    "projection": {"errors", "layout", "params"},
+    "projection": {"errors", "layout", "params", "storage"},
     "symmetry": {"errors", "layout", "params", "objective"},
     "sharpness": {"errors", "layout", "params", "checked", "storage", "objective", "curvature", "projection"},
     "surface": {"errors", "params", "checked", "storage", "objective", "curvature", "projection"},
-    "render": {"errors", "storage", "sharpness", "surface"},
+    "render": {"errors", "storage", "projection", "sharpness", "surface"},
     "files": {"storage", "trajectory", "sharpness", "surface"},
     "pipeline": {
         *("errors", "params", "objective", "curvature", "trajectory", "problems"),
@@ -39,7 +39,7 @@ ALLOWED = {
     "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         *("errors", "journal", "storage", "trajectory", "problems", "training"),
-        *("sharpness", "surface", "render", "pipeline", "transforming"),
+        *("projection", "sharpness", "surface", "render", "pipeline", "transforming"),
     },
     "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "pipeline"},
 }
@@ -84,6 +84,8 @@ def test_render_computes_no_loss_and_draws_values_only():
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
                 assert node.module in ("landscape.sharpness.table", "landscape.sharpness.spectrum"), path.name
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.projection"):
+                assert node.module == "landscape.projection.embedding", path.name
 
 
 def test_modules_stay_small():
@@ -102,9 +104,12 @@ def test_modules_stay_small():
         "landscape.cli.inspect",
         "landscape.cli.plot",
         "landscape.cli.plot_path",
+        "landscape.cli.plot_mds",
         "landscape.cli.plot_slices",
         "landscape.cli.render",
         "landscape.files",
+        "landscape.pipeline.embeddings",
+        "landscape.projection.mds",
         "landscape.integrations",
         "landscape.projection.components",
         "landscape.render",

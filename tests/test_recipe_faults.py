@@ -87,17 +87,11 @@ BROKEN = {
     ),
     "no source": (
         "# A caption.\n[run.base]\nepochs = 3\n" + PANEL,
-        ["line 2, run.base: a run needs one of problem, file, import"],
+        ["line 2, run.base: a run needs one of problem, file, import, transform, branch"],
     ),
     "two sources": (
         "# A caption.\n[run.base]\nfile = 'mine.py'\nimport = { files = 'a.pt' }\n" + PANEL,
         ["line 4, run.base.import: a run has either 'file' or 'import'"],
-    ),
-    "kind of run of the future": (
-        "# A caption.\n" + RUN + "[run.other]\nbranch = { of = 'base' }\n" + PANEL,
-        [
-            "line 5, run.other.branch: runs by 'branch' are not there yet; a run has a problem, file, import, transform"
-        ],
     ),
     "wrong transformations": (
         "# A caption.\n"
@@ -130,7 +124,10 @@ BROKEN = {
     ),
     "unknown kind": (
         "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
-        ["line 5, panel 1, kind: must be curve or surface or trajectory; got 'curv'; did you mean 'curve'?"],
+        [
+            "line 5, panel 1, kind: must be curve or surface or trajectory or mds; got 'curv'; "
+            "did you mean 'curve'?"
+        ],
     ),
     "unknown run": (
         "# A caption.\n" + RUN + PANEL + "runs = ['bose']\n",

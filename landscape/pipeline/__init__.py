@@ -1,23 +1,52 @@
-"""The one place where the stages meet: from trajectories to the values that a picture shows."""
+"""The one place where the stages meet; what needs no torch is imported without it."""
 
-from landscape.pipeline.measuring import Along, measures_along
-from landscape.pipeline.rebuilding import objective_of
-from landscape.pipeline.slices import COMMON, KINDS, THROUGH_RUNS, Slice
-from landscape.pipeline.slicing import hessian_slice_of, slice_common, slice_of, slice_through
-from landscape.pipeline.spectra import Spectral, spectrum_of
+from __future__ import annotations
 
-__all__ = [
-    "COMMON",
-    "KINDS",
-    "THROUGH_RUNS",
-    "Along",
-    "Slice",
-    "Spectral",
-    "hessian_slice_of",
-    "measures_along",
-    "objective_of",
-    "slice_common",
-    "slice_of",
-    "slice_through",
-    "spectrum_of",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "COMMON": "slices",
+    "KINDS": "slices",
+    "THROUGH_RUNS": "slices",
+    "Along": "measuring",
+    "Embed": "embeddings",
+    "Slice": "slices",
+    "Spectral": "spectra",
+    "embeddings_of": "embeddings",
+    "hessian_slice_of": "slicing",
+    "measures_along": "measuring",
+    "objective_of": "rebuilding",
+    "slice_common": "slicing",
+    "slice_of": "slicing",
+    "slice_through": "slicing",
+    "spectrum_of": "spectra",
+}
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from landscape.pipeline.embeddings import Embed as Embed
+    from landscape.pipeline.embeddings import embeddings_of as embeddings_of
+    from landscape.pipeline.measuring import Along as Along
+    from landscape.pipeline.measuring import measures_along as measures_along
+    from landscape.pipeline.rebuilding import objective_of as objective_of
+    from landscape.pipeline.slices import COMMON as COMMON
+    from landscape.pipeline.slices import KINDS as KINDS
+    from landscape.pipeline.slices import THROUGH_RUNS as THROUGH_RUNS
+    from landscape.pipeline.slices import Slice as Slice
+    from landscape.pipeline.slicing import hessian_slice_of as hessian_slice_of
+    from landscape.pipeline.slicing import slice_common as slice_common
+    from landscape.pipeline.slicing import slice_of as slice_of
+    from landscape.pipeline.slicing import slice_through as slice_through
+    from landscape.pipeline.spectra import Spectral as Spectral
+    from landscape.pipeline.spectra import spectrum_of as spectrum_of
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"landscape.pipeline.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'landscape.pipeline' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,9 +1,43 @@
-"""Directions, normalisations and planes in weight space; principal components of trajectories (without torch)."""
+"""Directions, planes, principal components and embeddings of snapshots; what needs no torch is imported without."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "BUFFER_POLICIES": "plane",
+    "CENTERS": "nulls",
+    "DISSIMILARITIES": "distances",
+    "NORMALIZATIONS": "directions",
+    "ONE_D_POLICIES": "directions",
+    "Components": "components",
+    "DirectionReport": "directions",
+    "Embedding": "embedding",
+    "Plane": "plane",
+    "Projected": "projecting",
+    "Repeats": "repeats",
+    "Separations": "distances",
+    "gaussian": "directions",
+    "line_through": "plane",
+    "orthonormal_plane": "parallel",
+    "parallel_plane": "parallel",
+    "pca_plane": "pca",
+    "plane_through": "plane",
+    "principal_components": "components",
+    "project_path": "projecting",
+    "random_direction": "directions",
+    "random_line": "plane",
+    "random_lines": "repeats",
+    "random_plane": "plane",
+    "random_planes": "repeats",
+    "random_walk_null": "nulls",
+    "random_walks_null": "nulls",
+    "require_repeats": "repeats",
+    "separations": "distances",
+    "stream_of": "directions",
+}
+__all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from landscape.projection.components import Components as Components
@@ -14,6 +48,10 @@ if TYPE_CHECKING:
     from landscape.projection.directions import gaussian as gaussian
     from landscape.projection.directions import random_direction as random_direction
     from landscape.projection.directions import stream_of as stream_of
+    from landscape.projection.distances import DISSIMILARITIES as DISSIMILARITIES
+    from landscape.projection.distances import Separations as Separations
+    from landscape.projection.distances import separations as separations
+    from landscape.projection.embedding import Embedding as Embedding
     from landscape.projection.nulls import CENTERS as CENTERS
     from landscape.projection.nulls import random_walk_null as random_walk_null
     from landscape.projection.nulls import random_walks_null as random_walks_null
@@ -32,36 +70,6 @@ if TYPE_CHECKING:
     from landscape.projection.repeats import random_lines as random_lines
     from landscape.projection.repeats import random_planes as random_planes
     from landscape.projection.repeats import require_repeats as require_repeats
-
-_HOME = {
-    "BUFFER_POLICIES": "plane",
-    "CENTERS": "nulls",
-    "Components": "components",
-    "DirectionReport": "directions",
-    "NORMALIZATIONS": "directions",
-    "ONE_D_POLICIES": "directions",
-    "Plane": "plane",
-    "Projected": "projecting",
-    "Repeats": "repeats",
-    "gaussian": "directions",
-    "line_through": "plane",
-    "orthonormal_plane": "parallel",
-    "parallel_plane": "parallel",
-    "pca_plane": "pca",
-    "plane_through": "plane",
-    "principal_components": "components",
-    "project_path": "projecting",
-    "random_direction": "directions",
-    "random_line": "plane",
-    "random_lines": "repeats",
-    "random_plane": "plane",
-    "random_planes": "repeats",
-    "random_walk_null": "nulls",
-    "random_walks_null": "nulls",
-    "require_repeats": "repeats",
-    "stream_of": "directions",
-}
-__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

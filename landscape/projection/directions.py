@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
-from landscape.params import Tensors, Weights, filter_rows, resolve, spread_over_filters
+from landscape.params import Tensors, Weights, filter_rows, gaussian, resolve, spread_over_filters
 
 NORMALIZATIONS = ("filter", "layer", "weight", "none")
 ONE_D_POLICIES = ("ignore", "norm")

@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.errors import did_you_mean
 from landscape.pipeline import COMMON, KINDS, Slice
-from landscape.recipe.measuring import FORMS, KIND, read_along
+from landscape.recipe import embedding, measuring
 from landscape.recipe.reader import (
     COUNT,
     NUMBER,
@@ -50,10 +50,14 @@ _DRAWN: dict[str, Form] = {
     "split": one_of("train", "test"),
     "view": one_of(*VIEWS),
 }
-_KINDS = (*KINDS, KIND)
+_KINDS = (*KINDS, measuring.KIND, embedding.KIND)
 _ANY: dict[str, Form] = {"kind": one_of(*_KINDS), "runs": TEXTS, "title": TEXT}
 _PANEL: dict[str, Form] = {**_ANY, **_DRAWN, **_SLICE, **_AXES}
-_MEASURE: dict[str, Form] = {**_ANY, **FORMS}
+# What is no slice has keys of its own.
+_OTHERS: dict[str, dict[str, Form]] = {
+    measuring.KIND: {**_ANY, **measuring.FORMS},
+    embedding.KIND: {**_ANY, **embedding.FORMS},
+}
 _FORMATS = ("png", "pdf", "svg")
 _STYLES = ("paper", "talk", "dark")
 
@@ -71,7 +75,7 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
     """
     document = reader.source.document
     common = document.get("panels", {})
-    shared = reader.sound(("panels",), common, _forms({}, common) | ({} if "kind" in common else _MEASURE))
+    shared = reader.sound(("panels",), common, _forms({}, common) | _of_any_kind(common))
     tables = document.get("panel", [])
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         reader.fault(("panel",), "every panel has a table of its own", mend="write [[panel]] with two brackets")
@@ -84,6 +88,10 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
         drawn |= {run.base.name for run in runs.values() if run.base is not None}
         for name in [name for name in runs if name not in drawn]:
             reader.fault(("run", name), "no panel draws this run", mend="name it in the runs of a panel")
+    kinds = [None if panel is None else panel.kind for panel in found]
+    if KIND in kinds and any(kind not in (KIND, None) for kind in kinds):
+        place = kinds.index(KIND)
+        reader.fault(("panel", place), "embeddings are drawn in a figure of their own", mend="write two recipes")
     return tuple(panel for panel in found if panel is not None)
 
 
@@ -112,16 +120,19 @@ def _read(
             reader.fault(where("runs"), f"there is no run '{name}'", mend=mend)
     if len(set(chosen)) < len(chosen):
         reader.fault(where("runs"), "a run is named twice", got=", ".join(chosen))
-    if entries.get("kind") == KIND:
+    if entries.get("kind") == measuring.KIND:
         return _measure(reader, key, where, entries, {name: runs[name] for name in chosen if name in runs}, before)
-    wanted = _slice(reader, key, where, entries)
+    embed = embedding.read_embed(reader, key, where, entries) if entries.get("kind") == embedding.KIND else None
+    wanted = Slice() if embed is not None else _slice(reader, key, where, entries)
     if wanted is None:
         return None
-    _check_drawing(reader, where, entries, wanted, len(chosen))
+    if embed is None:
+        _check_drawing(reader, where, entries, wanted, len(chosen))
     if len(reader.faults) > before or not all(name in runs for name in chosen):
         return None
     return Panel(
         slice=wanted,
+        embed=embed,
         runs={name: runs[name] for name in chosen},
         title=entries.get("title"),
         metric=entries.get("metric"),
@@ -134,13 +145,20 @@ def _forms(table: Any, shared: Any) -> dict[str, Form]:
     """The keys that a panel of this kind may have."""
     tables = [given for given in (shared, table) if isinstance(given, Mapping)]
     kinds = [given["kind"] for given in tables if "kind" in given]
-    return _MEASURE if kinds[-1:] == [KIND] else _PANEL
+    return _OTHERS.get(kinds[-1], _PANEL) if kinds and isinstance(kinds[-1], str) else _PANEL
+
+
+def _of_any_kind(common: Any) -> dict[str, Form]:
+    """What all panels may share where each says its own kind."""
+    if not isinstance(common, Mapping) or "kind" in common:
+        return {}
+    return {name: form for forms in _OTHERS.values() for name, form in forms.items() if name not in _PANEL}
 
 
 def _measure(
     reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any], runs: Mapping[str, Run], before: int
 ) -> Panel | None:
-    found = read_along(reader, key, where, entries)
+    found = measuring.read_along(reader, key, where, entries)
     if found is None or len(reader.faults) > before:
         return None
     measure, along = found
@@ -150,7 +168,7 @@ def _measure(
 
 def _slice(reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any]) -> Slice | None:
     """What is evaluated: every key is tried by itself, so that each fault is told with its own line."""
-    if "kind" not in entries:
+    if entries.get("kind", KIND) == KIND:
         return None
     for axis in "xy":
         if f"{axis}_range" in entries and f"{axis}_values" in entries:

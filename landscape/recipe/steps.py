@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # Raised when the results of a kind of step change although its settings do not; of pictures, when their look does.
-VERSIONS = {"train": 1, "import": 1, "transform": 1, "slice": 1, "measures": 1, "picture": 1}
+VERSIONS = {
+    **dict.fromkeys(("train", "import", "transform", "branch"), 1),
+    **dict.fromkeys(("slice", "measures", "distances"), 1),
+    "picture": 1,
+}
 
 # Of 64 digits: enough that no two steps on earth share them.
 _KEY_DIGITS = 32

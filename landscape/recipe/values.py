@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.pipeline import Along, Slice
+from landscape.pipeline import Along, Embed, Slice
 from landscape.training import Settings
 
 if TYPE_CHECKING:
     import os
 
+    from landscape.projection.embedding import Embedding
     from landscape.surface import Surface
 
 
@@ -56,6 +57,7 @@ class Panel:
         view: Of a surface: ``"contour"``, ``"3d"`` or ``"both"``.
         measure: Of a measure along training: its name, or a metric that runs record; its `slice` means nothing.
         along: How that is taken.
+        embed: Of an embedding: how, and how it is shown; its `slice` means nothing.
     """
 
     slice: Slice
@@ -66,11 +68,31 @@ class Panel:
     view: str = "contour"
     measure: str | None = None
     along: Along | None = None
+    embed: Embed | None = None
 
     @property
     def kind(self) -> str:
-        """``"curve"``, ``"surface"``, ``"trajectory"`` or ``"measure"``."""
+        """``"curve"``, ``"surface"``, ``"trajectory"``, ``"measure"`` or ``"mds"``."""
+        if self.embed is not None:
+            return "mds"
         return self.slice.kind if self.along is None else "measure"
+
+    def embeddings(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Embedding]:
+        """The embeddings of a panel of kind ``"mds"``, made now as far as the cache does not hold them.
+
+        Args:
+            cache: The folder that results are kept in.
+            **where: ``data`` and ``device``, as in `render`.
+
+        Returns:
+            Name of a layer -> its embedding.
+
+        Raises:
+            LandscapeError: If one cannot be made, or the panel shows slices.
+        """
+        from landscape.recipe.rendering import embeddings_of
+
+        return embeddings_of(self, cache, **where)
 
     def surfaces(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Surface]:
         """The slices of this panel, made now as far as the cache does not hold them.

@@ -7,6 +7,7 @@ from landscape.render.components import component_verdict, components
 from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
+from landscape.render.embeddings import embedding, embedding_maps, shepard
 from landscape.render.labels import caption
 from landscape.render.panels import Panel
 from landscape.render.panorama import overview
@@ -25,10 +26,13 @@ __all__ = [
     "compose",
     "contour",
     "curve",
+    "embedding",
+    "embedding_maps",
     "measures",
     "overview",
     "picture",
     "save",
+    "shepard",
     "spectrum",
     "style",
     "surface3d",

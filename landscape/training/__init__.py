@@ -4,22 +4,27 @@ from landscape.training.choices import CHOICES
 from landscape.training.entropy_sgd import EntropySGD
 from landscape.training.gamma import GAMMA_SHAPES, GammaSchedule, growth_rate
 from landscape.training.loop import train
+from landscape.training.noise import MODES, Noise
 from landscape.training.replicas import centre
 from landscape.training.replicated_sgd import ReplicatedSGD
 from landscape.training.sam import SAM
 from landscape.training.settings import OPTIMIZERS, SCHEDULES, Every, Settings
+from landscape.training.start import Start
 
 __all__ = [
     "CHOICES",
     "GAMMA_SHAPES",
+    "MODES",
     "OPTIMIZERS",
     "SAM",
     "SCHEDULES",
     "EntropySGD",
     "Every",
     "GammaSchedule",
+    "Noise",
     "ReplicatedSGD",
     "Settings",
+    "Start",
     "centre",
     "growth_rate",
     "train",

@@ -17,6 +17,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.training.plan import Plan
 from landscape.training.settings import Settings
+from landscape.training.start import Start, open_run
 from landscape.training.updating import Way, way_of
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
 
@@ -28,11 +29,12 @@ def train(
     path: str | os.PathLike[str],
     settings: Settings | None = None,
     *,
+    start: Start | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Trajectory:
-    """Train an objective's model from the weights it has, and record the trajectory.
+    """Train an objective's model from the weights it has, or from those of another run, and record the trajectory.
 
     The objective's model is not changed. The order of the examples depends on (seed, epoch) alone, so a run
     that was killed and resumed ends with the same bits as one that was not. A last batch of a single
@@ -42,6 +44,7 @@ def train(
         objective: Model, data and loss.
         path: The trajectory file to write.
         settings: What decides the run.
+        start: Where a branch of another run starts; it may be written into a file that exists, beside others.
         resume: Go on with the file if there is one; a finished run is left as it is.
         overwrite: Replace the file if there is one.
         progress: Called with (updates done, updates in all, metrics of the newest snapshot).
@@ -55,13 +58,16 @@ def train(
     """
     chosen = settings or Settings()
     file = Path(path)
-    resumed = resume and file.exists()
+    branch = None if start is None else start.branch
+    resumed = resume and file.exists() and (branch is None or branch in open_trajectory(file).branches)
     if resumed:
-        held = open_trajectory(file)
-        _require_same_run(held, objective, chosen)
+        held = open_run(file, branch)
+        _require_same_run(held, objective, chosen, start)
         if held.finished:
             return held
     model = copy.deepcopy(objective.model).train()
+    if start is not None:
+        start.load_into(model)
     plan = Plan.of(objective.data["train"], chosen)
     if plan.batch_size < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LandscapeError(
@@ -78,7 +84,12 @@ def train(
         "training": {**chosen.to_json(), "data": objective.data_digest("train")},
         "resume": resumed,
     }
-    recorder = Recorder(file, model, overwrite=overwrite, **about)
+    if way.replicas and branch is not None:
+        raise LandscapeError(
+            "replicas are branches themselves", where="training", mend="give them a file of their own"
+        )
+    own = {} if start is None else start.about
+    recorder = Recorder(file, model, overwrite=overwrite, branch=branch, **about, **own)
     with recorder, ExitStack() as stack, _own_random_state(chosen.seed):
         branches = {
             name: stack.enter_context(
@@ -95,8 +106,8 @@ def train(
             for number, (name, replica) in enumerate(way.replicas.items())
             if not _is_complete(file, name)
         }
-        _run(objective, way, recorder, branches, chosen, plan, progress)
-    return open_trajectory(file)
+        _run(objective, way, recorder, branches, chosen, plan, progress, branch)
+    return open_run(file, branch)
 
 
 def _is_complete(file: Path, branch: str) -> bool:
@@ -105,17 +116,19 @@ def _is_complete(file: Path, branch: str) -> bool:
     return branch in held and held[branch].finished
 
 
-def _require_same_run(held: Trajectory, objective: Objective, settings: Settings) -> None:
+def _require_same_run(held: Trajectory, objective: Objective, settings: Settings, start: Start | None) -> None:
     wanted = {
         "problem": objective.problem,
         **{f"option {key}": value for key, value in objective.problem_args.items()},
         **_flat(settings.to_json()),
         "data": objective.data_digest("train"),
+        **({} if start is None else start.about),
     }
     stored = {
         "problem": held.problem,
         **{f"option {key}": value for key, value in held.problem_args.items()},
         **_flat(held.training),
+        **held.parent,
     }
     differing = [key for key in wanted if wanted[key] != stored.get(key)]
     if differing:
@@ -155,9 +168,10 @@ def _run(
     settings: Settings,
     plan: Plan,
     progress: Progress | None,
+    branch: str | None,
 ) -> None:
     every = settings.every.steps(plan.steps_per_epoch)
-    start, earlier = _restore(recorder, branches, way)
+    start, earlier = _restore(recorder, branches, way, branch)
     began = time.monotonic()
     metrics: dict[str, float] = {}
 
@@ -169,10 +183,10 @@ def _run(
         state = {**way.state(), "random": torch.get_rng_state(), "seconds": seconds}
         about: dict[str, Any] = {"epoch": step / plan.steps_per_epoch, "seconds": seconds, "hold": False}
         # The run comes last: what it has, its branches have.
-        for name, branch in branches.items():
+        for name, kept in branches.items():
             replica = way.replicas[name]
             found: dict[str, Any] = {**objective.values(replica), **way.metrics_of(name)}
-            branch.snapshot(step, weights=replica, **about, **found)
+            kept.snapshot(step, weights=replica, **about, **found)
         about["resume_state"] = None if step == plan.total else state
         recorder.snapshot(step, weights=way.model, **{**about, **metrics})
 
@@ -186,19 +200,21 @@ def _run(
             progress(step + 1, plan.total, metrics)
 
 
-def _restore(recorder: Recorder, branches: Mapping[str, Recorder], way: Way) -> tuple[int | None, float]:
+def _restore(
+    recorder: Recorder, replicas: Mapping[str, Recorder], way: Way, branch: str | None
+) -> tuple[int | None, float]:
     """Put all back to the snapshot that has a state to go on from; its step, and the seconds before it."""
     if len(recorder) == 0:
-        for branch in branches.values():
-            branch.rewind(-1)
+        for replica in replicas.values():
+            replica.rewind(-1)
         return None, 0.0
     state = recorder.load_resume_state()
     if state is None:
         raise LandscapeError("the run holds no state to resume from", where=recorder.path, mend="train anew")
     step = recorder.last_step or 0
-    for branch in branches.values():
-        branch.rewind(step)
-    run = open_trajectory(recorder.path)
+    for replica in replicas.values():
+        replica.rewind(step)
+    run = open_run(recorder.path, branch)
     run.load_into(way.model, run.index_of(step))
     way.restore(state)
     torch.set_rng_state(state["random"])
