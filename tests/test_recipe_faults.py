@@ -87,7 +87,7 @@ BROKEN = {
     ),
     "no source": (
         "# A caption.\n[run.base]\nepochs = 3\n" + PANEL,
-        ["line 2, run.base: a run needs one of problem, file, import"],
+        ["line 2, run.base: a run needs one of problem, file, import, transform"],
     ),
     "two sources": (
         "# A caption.\n[run.base]\nfile = 'mine.py'\nimport = { files = 'a.pt' }\n" + PANEL,
@@ -95,7 +95,9 @@ BROKEN = {
     ),
     "kind of run of the future": (
         "# A caption.\n" + RUN + "[run.other]\nbranch = { of = 'base' }\n" + PANEL,
-        ["line 5, run.other.branch: runs by 'branch' are not there yet; a run has a problem, file, import, transform"],
+        [
+            "line 5, run.other.branch: runs by 'branch' are not there yet; a run has a problem, file, import, transform"
+        ],
     ),
     "wrong transformations": (
         "# A caption.\n"

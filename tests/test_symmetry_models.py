@@ -113,7 +113,7 @@ def test_any_factor_keeps_the_function_in_either_precision(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_elements_are_a_group(name):
-    runner, weights, symmetries = precise(name)
+    _, weights, symmetries = precise(name)
     for generator in symmetries.generators:
         source = torch.Generator().manual_seed(0)
         one, other = (Element(((generator, generator.draw(source, 0.5)),)) for _ in range(2))
@@ -257,7 +257,7 @@ def test_gradient_and_hessian_transform_as_theorem_3_says():
 
 def test_exponents_say_what_every_factor_does():
     """The transform is the product of factor ** power over the slices: what a minimum over all rescalings needs."""
-    runner, weights, symmetries = precise("digits-mlp")
+    _, weights, symmetries = precise("digits-mlp")
     element = symmetries.draw(seed=4, kinds=["rescale"])
     logs = {generator.name: value.log() for generator, value in element.factors}
     moved = element.apply(weights)

@@ -176,6 +176,4 @@ def test_a_recipe_can_transform_a_run(tmp_path):
     render([recipe])
     (moved,) = (tmp_path / ".landscape-cache").glob("transform/*.h5")
     (base,) = (tmp_path / ".landscape-cache").glob("train/*.h5")
-    assert torch.equal(
-        ls.open(moved)[-1].weights["0.weight"], 4 * ls.open(base)[-1].weights["0.weight"]
-    )
+    assert torch.equal(ls.open(moved)[-1].weights["0.weight"], 4 * ls.open(base)[-1].weights["0.weight"])

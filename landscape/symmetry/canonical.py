@@ -71,8 +71,8 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
 def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
     """One factor per generator, such that the sum of squared norms of all weights is least.
 
-    sum_k N_k exp(2 <c_k, mu>) is convex in the logarithms mu of the factors; N_k is the squared norm of a part of a
-    weight and c_k how often each factor enters it. In a chain of layers without biases all norms become equal.
+    sum_k N_k exp(2 <c_k, mu>) is convex in the logarithms mu of the factors; N_k is the squared norm of a part of
+    a weight and c_k how often each factor enters it. In a chain of layers without biases all norms become equal.
     Biases follow and do not count.
 
     Raises:
