@@ -96,7 +96,7 @@ BROKEN = {
     "kind of run of the future": (
         "# A caption.\n" + RUN + "[run.other]\nbranch = { of = 'base' }\n" + PANEL,
         [
-            "line 5, run.other.branch: runs by 'branch' are not there yet; a run has a problem, file, import, transform"
+            "line 5, run.other.branch: runs by 'branch' are not there yet; a run has a problem, file, import, transform"  # noqa: E501
         ],
     ),
     "wrong transformations": (
@@ -108,7 +108,7 @@ BROKEN = {
         + PANEL,
         [
             "line 5, run.scaled.transform: there is no run 'bse' above; did you mean 'base'?",
-            "line 7, run.both.transform: a transformation is one of alpha, balance, unit-norm, permute, rescale; got "
+            "line 7, run.both.transform: a transformation is one of alpha, balance, unit-norm, permute, rescale; got "  # noqa: E501
             "alpha and balance",
             "line 9, run.other.transform.alhpa: there is no such key; did you mean 'alpha'?",
         ],

@@ -19,7 +19,8 @@ def matching_element(generators: Sequence[Generator], a: Tensors, b: Tensors, se
     """Permutations of b's units that make the inner product <a, b> large.
 
     Coordinate descent over the groups of units: with all others held, the best permutation of one group is a
-    linear assignment. It begins with one sweep in the order of the forward pass that compares only what comes into the
+    linear assignment. It begins with one sweep in the order of the forward pass that compares only what
+    comes into the
     units, so that a permuted copy is recovered exactly.
 
     Args:
