@@ -107,7 +107,7 @@ def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
 def _norm_terms(
     generators: Sequence[Scaling], state: Mapping[str, Tensor]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shapes (parts, generators) and (parts,): how often each factor enters a part of a weight, its squared norm."""
+    """Shapes (parts, generators), (parts,): how often each factor enters a part of a weight, its squared norm."""
     incoming = {generator.incoming[0] for generator in generators}
     tensors = {one.tensor for generator in generators for one in generator.slices}
     buffers = {norm.variance for generator in generators for norm in generator.norms}

@@ -157,7 +157,7 @@ class Symmetries:
         return Element(tuple(factors))
 
     def _layers(self, kinds: Sequence[str] | None) -> tuple[Generator, ...]:
-        """The rescalings that a factor per layer means: by default all but those in front of batch normalisation."""
+        """What a factor per layer means: by default all rescalings but those in front of batch normalisation."""
         chosen = self.of_kind(*kinds) if kinds is not None else self.of_kind("rescale", "gain", "query-key")
         if kinds is None and not chosen:
             chosen = self.of_kind("batchnorm")
