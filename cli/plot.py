@@ -34,8 +34,8 @@ _KINDS = {
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
 @click.option(
     "--kind",
-    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane), path (principal components, no loss), mds "
-    "(distances between snapshots) or spectrum (Hessian eigenvalues). "
+    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane), path (principal components, no loss), "
+    "mds (distances between snapshots) or spectrum (Hessian eigenvalues). "
     "[default: surface]",
 )
 @problem_option

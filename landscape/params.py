@@ -190,20 +190,25 @@ def norm(a: Mapping[str, Tensor]) -> float:
     return dot(a, a) ** 0.5
 
 
-def gaussian(info: TensorInfo, seed: int, index: int = 0) -> Tensor:
-    """Standard normal numbers for one tensor, which depend on seed, index and its name alone.
+def stream_of(name: str, seed: int, index: int | str = 0) -> np.random.Generator:
+    """Random numbers for one tensor, which depend on seed, index and its name alone.
 
     Args:
-        info: Says its name and shape.
+        name: Of the tensor.
         seed: A number that is not negative.
         index: Of the draw.
 
     Returns:
-        Float64 numbers from a float32 Philox stream (NumPy); its key is ``sha256("<seed>/<index>/<name>")``.
+        A Philox stream (NumPy); its key is ``sha256("<seed>/<index>/<name>")``.
     """
-    key = hashlib.sha256(f"{seed}/{index}/{info.name}".encode()).digest()[:16]
-    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-    return torch.from_numpy(stream.standard_normal(info.shape, dtype=np.float32)).double()
+    key = hashlib.sha256(f"{seed}/{index}/{name}".encode()).digest()[:16]
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+
+def gaussian(info: TensorInfo, seed: int, index: int | str = 0) -> Tensor:
+    """Standard normal numbers for one tensor: float64 from a float32 stream; see `stream_of`."""
+    drawn = stream_of(info.name, seed, index).standard_normal(info.shape, dtype=np.float32)
+    return torch.from_numpy(np.asarray(drawn)).double()
 
 
 def filter_rows(tensor: Tensor, info: TensorInfo) -> Tensor:

@@ -154,7 +154,7 @@ def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, capsys):
     cases = {
         (): "landscape: a transformation is one of alpha, balance, unit-norm, permute, rescale; got none\n",
         ("--alpha", "2", "--balance"): (
-            "landscape: a transformation is one of alpha, balance, unit-norm, permute, rescale; got alpha and balance\n"
+            "landscape: a transformation is one of alpha, balance, unit-norm, permute, rescale; got alpha and balance\n"  # noqa: E501
         ),
         ("--alpha", "-2"): "landscape: alpha must be positive and finite; got -2.0\n",
         ("--permute", "-2"): "landscape: the seed of permute must not be negative; got -2\n",

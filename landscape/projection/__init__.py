@@ -1,4 +1,4 @@
-"""Directions, planes, principal components and embeddings of snapshots; what needs no torch is imported without."""
+"""Directions, planes, principal components and embeddings of snapshots; torch only where needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ _HOME = {
     "Projected": "projecting",
     "Repeats": "repeats",
     "Separations": "distances",
-    "gaussian": "directions",
     "line_through": "plane",
     "orthonormal_plane": "parallel",
     "parallel_plane": "parallel",
@@ -35,7 +34,6 @@ _HOME = {
     "random_walks_null": "nulls",
     "require_repeats": "repeats",
     "separations": "distances",
-    "stream_of": "directions",
 }
 __all__ = sorted(_HOME)
 
@@ -45,9 +43,7 @@ if TYPE_CHECKING:
     from landscape.projection.directions import NORMALIZATIONS as NORMALIZATIONS
     from landscape.projection.directions import ONE_D_POLICIES as ONE_D_POLICIES
     from landscape.projection.directions import DirectionReport as DirectionReport
-    from landscape.projection.directions import gaussian as gaussian
     from landscape.projection.directions import random_direction as random_direction
-    from landscape.projection.directions import stream_of as stream_of
     from landscape.projection.distances import DISSIMILARITIES as DISSIMILARITIES
     from landscape.projection.distances import Separations as Separations
     from landscape.projection.distances import separations as separations

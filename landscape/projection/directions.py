@@ -103,18 +103,6 @@ def _require_option(where: str, given: str, known: Iterable[str]) -> None:
         raise LandscapeError(f"unknown value '{given}'", where=where, mend=did_you_mean(given, known))
 
 
-def stream_of(name: str, seed: int, index: int | str) -> np.random.Generator:
-    """The random numbers of a tensor: they depend on seed, index and its name alone."""
-    key = hashlib.sha256(f"{seed}/{index}/{name}".encode()).digest()[:16]
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-
-
-def gaussian(info: TensorInfo, seed: int, index: int | str) -> Tensor:
-    """Standard normal numbers for a tensor, float64 from a float32 stream; see `stream_of`."""
-    drawn = stream_of(info.name, seed, index).standard_normal(info.shape, dtype=np.float32)
-    return torch.from_numpy(np.asarray(drawn)).double()
-
-
 def _rescale(drawn: Tensor, weight: Tensor, info: TensorInfo, normalize: str) -> Tensor:
     if normalize == "none":
         return drawn

@@ -89,8 +89,8 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
         for name in [name for name in runs if name not in drawn]:
             reader.fault(("run", name), "no panel draws this run", mend="name it in the runs of a panel")
     kinds = [None if panel is None else panel.kind for panel in found]
-    if KIND in kinds and any(kind not in (KIND, None) for kind in kinds):
-        place = kinds.index(KIND)
+    if embedding.KIND in kinds and any(kind not in (embedding.KIND, None) for kind in kinds):
+        place = kinds.index(embedding.KIND)
         reader.fault(("panel", place), "embeddings are drawn in a figure of their own", mend="write two recipes")
     return tuple(panel for panel in found if panel is not None)
 
@@ -168,7 +168,7 @@ def _measure(
 
 def _slice(reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any]) -> Slice | None:
     """What is evaluated: every key is tried by itself, so that each fault is told with its own line."""
-    if entries.get("kind", KIND) == KIND:
+    if entries.get("kind") in (None, *_OTHERS):
         return None
     for axis in "xy":
         if f"{axis}_range" in entries and f"{axis}_values" in entries:

@@ -12,7 +12,7 @@ from torch import Tensor
 from landscape.curvature.passes import Batch, Passes
 from landscape.errors import LandscapeError
 from landscape.objective.data import Source, Split, leaves
-from landscape.projection import gaussian, stream_of
+from landscape.params import gaussian, stream_of
 from landscape.sharpness.place import Place
 
 
