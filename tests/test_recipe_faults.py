@@ -125,7 +125,7 @@ BROKEN = {
     "unknown kind": (
         "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
         [
-            "line 5, panel 1, kind: must be curve or surface or trajectory or mds; got 'curv'; "
+            "line 5, panel 1, kind: must be curve or surface or trajectory or measure or mds; got 'curv'; "
             "did you mean 'curve'?"
         ],
     ),
