@@ -252,5 +252,7 @@ kind = "curve"
     assert [runs[name].training.choices.L for name in ("one", "two")] == [3, 4]
     assert runs["two"].training.choices.gamma is None
     file.write_text(text.replace("{ L = 4 }", "{ N = 4 }"))
-    with pytest.raises(RecipeError, match=r"line 9, run\.two\.optimizer_options: entropy-sgd: there is no option 'N'"):
+    with pytest.raises(
+        RecipeError, match=r"line 9, run\.two\.optimizer_options: entropy-sgd: there is no option 'N'"
+    ):
         load(file)
