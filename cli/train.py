@@ -44,7 +44,9 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
     help="An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, "
     "gamma, ...); repeatable; see docs/optimizers.md.",
 )
-@click.option("--epochs", type=int, help="Passes over the training data. [default: 10]")
+@click.option(
+    "--epochs", type=int, help="Passes over the training data; of entropy-sgd, L passes each. [default: 10]"
+)
 @click.option("--lr", type=float, help="Learning rate. [default: 0.1; adam 0.001]")
 @click.option("--batch-size", type=int, help="Examples per update. [default: 128]")
 @click.option("--momentum", type=float, help="Momentum of all but adam. [default: 0.9]")
