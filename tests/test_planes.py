@@ -156,7 +156,7 @@ def test_the_ends_of_the_spectrum_are_those_of_the_dense_hessian_of_a_network():
     x, y = (objective.data["train"].inputs.double(), objective.data["train"].targets)
     model = objective.model.double()
 
-    for row, column in ((0, 1), (1, 0)):
+    for row, column in ((0, 1),):
         tensors = {
             name: tensor.double() + float(grid.x[column]) * plane.directions[0][name].double()
             + float(grid.y[row]) * plane.directions[1][name].double()
@@ -169,7 +169,9 @@ def test_the_ends_of_the_spectrum_are_those_of_the_dense_hessian_of_a_network():
             named = {info.name: part.reshape(info.shape) for info, part in zip(layout, parts, strict=True)}
             return nn.functional.cross_entropy(functional_call(model, named, (x,)), y)
 
-        dense = torch.autograd.functional.hessian(loss, flat, vectorize=True)
+        flat.requires_grad_()
+        slope = torch.autograd.grad(loss(flat), flat, create_graph=True)[0]
+        dense = torch.stack([torch.autograd.grad(own, flat, retain_graph=True)[0] for own in slope])
         values = torch.linalg.eigvalsh(dense)
         assert values[0] < -1e-3
         assert made["train_hessian_max"][row, column] == pytest.approx(float(values[-1]), rel=1e-6)
@@ -409,7 +411,7 @@ def test_the_page_about_planes_runs(folder, tmp_path, monkeypatch, capsys):
     assert names["ratio"].shape == (3, 3)
     assert capsys.readouterr().out.endswith("%\n")
     # Every option that the page names is one of the command.
-    assert set(re.findall(r"--[a-z-]+", page)) <= set(re.findall(r"--[a-z-]+", help_of_plot()))
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) <= set(re.findall(r"--[a-z][a-z-]+", help_of_plot()))
 
 
 def help_of_plot() -> str:
