@@ -298,7 +298,10 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
         (["--split", "val"], "this objective has no split 'val'; choose from train, test"),
         (["--at", "13"], "no snapshot at step 13"),
         (["--plane", "snapshots:0,12"], "a surface goes through 3 snapshots, got 2"),
-        (["--plane", "randon"], "unknown plane 'randon', choose from random, pca, snapshots:STEP,STEP[,STEP]"),
+        (
+            ["--plane", "randon"],
+            "unknown plane 'randon', choose from random, pca, hessian, gradient-update, runs, snapshots:STEP,STEP[,STEP]",
+        ),
         (["--engine", "fast"], "unknown engine 'fast', choose from auto, sequential"),
         (
             ["--bn", "xyz", "--seed", "-1"],
