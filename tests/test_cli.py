@@ -300,7 +300,8 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
         (["--plane", "snapshots:0,12"], "a surface goes through 3 snapshots, got 2"),
         (
             ["--plane", "randon"],
-            "unknown plane 'randon', choose from random, pca, hessian, gradient-update, runs, snapshots:STEP,STEP[,STEP]",
+            "unknown plane 'randon', choose from random, pca, hessian, gradient-update, runs, "
+            "snapshots:STEP,STEP[,STEP]",
         ),
         (["--engine", "fast"], "unknown engine 'fast', choose from auto, sequential"),
         (
@@ -337,7 +338,10 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
             ["--subset", "5000"],
             "subset: the train split has 1,437 examples only; got 5,000; take fewer, or leave that split out",
         ),
-        (["--pionts", "5"], "No such option '--pionts'. Did you mean '--points'?"),
+        (
+            ["--pionts", "5"],
+            "No such option '--pionts'. (Did you mean one of: '--components', '--directions', '--points'?)",
+        ),
         (["--view", "2d"], "2d"),
         (["-o", "p.gif"], "gif"),
     ],
