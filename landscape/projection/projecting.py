@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,13 @@ class Projected:
         off_plane: Shape (T,), Euclidean distance from the plane over the trained parameters.
         distance: Shape (T,), Euclidean distance from the origin of the plane.
         motion_held: The share of the summed squared distances from the last snapshot that lies along the plane:
-            1 of a path in the plane or parallel to it.
+            1 of a path in the plane or parallel to it; NaN where it was not measured.
     """
 
     coordinates: NDArray[np.float64]
     off_plane: NDArray[np.float64]
     distance: NDArray[np.float64]
-    motion_held: float
+    motion_held: float = math.nan
 
 
 def project_path(plane: Plane, run: SnapshotMatrix) -> Projected:
