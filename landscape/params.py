@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -187,6 +188,22 @@ def dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
 def norm(a: Mapping[str, Tensor]) -> float:
     """The Euclidean norm over all tensors, summed in float64."""
     return dot(a, a) ** 0.5
+
+
+def gaussian(info: TensorInfo, seed: int, index: int = 0) -> Tensor:
+    """Standard normal numbers for one tensor, which depend on seed, index and its name alone.
+
+    Args:
+        info: Says its name and shape.
+        seed: A number that is not negative.
+        index: Of the draw.
+
+    Returns:
+        Float64 numbers from a float32 Philox stream (NumPy) of which ``sha256("<seed>/<index>/<name>")`` is the key.
+    """
+    key = hashlib.sha256(f"{seed}/{index}/{info.name}".encode()).digest()[:16]
+    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+    return torch.from_numpy(stream.standard_normal(info.shape, dtype=np.float32)).double()
 
 
 def filter_rows(tensor: Tensor, info: TensorInfo) -> Tensor:

@@ -20,7 +20,7 @@ ALLOWED = {
     "objective": {"errors", "layout", "params"},
     "trajectory": {"errors", "layout", "params", "storage"},
     "problems": {"errors", "layout", "params", "objective"},
-    "training": {"errors", "params", "objective", "trajectory"},
+    "training": {"errors", "layout", "params", "objective", "trajectory"},
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params"},
     "surface": {"errors", "params", "storage", "objective", "projection"},

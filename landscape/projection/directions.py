@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
-from landscape.params import Tensors, Weights, filter_rows, resolve, spread_over_filters
+from landscape.params import Tensors, Weights, filter_rows, gaussian, resolve, spread_over_filters
 
 NORMALIZATIONS = ("filter", "layer", "weight", "none")
 ONE_D_POLICIES = ("ignore", "norm")
@@ -89,7 +87,7 @@ def random_direction(
         if len(info.shape) <= 1 and one_d == "ignore":
             direction[info.name] = torch.zeros_like(weight)
         else:
-            drawn = _gaussian(info, seed, index)
+            drawn = gaussian(info, seed, index)
             direction[info.name] = _rescale(drawn, weight.double().cpu(), info, normalize).to(weight)
     report = _report(layout, tensors, one_d)
     if not report.normalized:
@@ -103,13 +101,6 @@ def random_direction(
 def _require_option(where: str, given: str, known: Iterable[str]) -> None:
     if given not in known:
         raise LandscapeError(f"unknown value '{given}'", where=where, mend=did_you_mean(given, known))
-
-
-def _gaussian(info: TensorInfo, seed: int, index: int) -> Tensor:
-    """Standard normal numbers, float64 from a float32 stream, that depend on seed, index and name alone."""
-    key = hashlib.sha256(f"{seed}/{index}/{info.name}".encode()).digest()[:16]
-    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-    return torch.from_numpy(stream.standard_normal(info.shape, dtype=np.float32)).double()
 
 
 def _rescale(drawn: Tensor, weight: Tensor, info: TensorInfo, normalize: str) -> Tensor:

@@ -21,6 +21,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective, Split
 from landscape.objective.data import Source
 from landscape.training.settings import Settings
+from landscape.training.start import Start, open_run
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -31,11 +32,12 @@ def train(
     path: str | os.PathLike[str],
     settings: Settings | None = None,
     *,
+    start: Start | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Trajectory:
-    """Train an objective's model from the weights it has, and record the trajectory.
+    """Train an objective's model from the weights it has, or from those of another run, and record the trajectory.
 
     The objective's model is not changed. The order of the examples depends on (seed, epoch) alone, so a run
     that was killed and resumed ends with the same bits as one that was not. A last batch of a single
@@ -45,6 +47,7 @@ def train(
         objective: Model, data and loss.
         path: The trajectory file to write.
         settings: What decides the run.
+        start: Where a branch of another run starts; it may be written into a file that exists, beside others.
         resume: Go on with the file if there is one; a finished run is left as it is.
         overwrite: Replace the file if there is one.
         progress: Called with (updates done, updates in all, metrics of the newest snapshot).
@@ -58,13 +61,16 @@ def train(
     """
     chosen = settings or Settings()
     file = Path(path)
-    resumed = resume and file.exists()
+    branch = None if start is None else start.branch
+    resumed = resume and file.exists() and (branch is None or branch in open_trajectory(file).branches)
     if resumed:
-        held = open_trajectory(file)
-        _require_same_run(held, objective, chosen)
+        held = open_run(file, branch)
+        _require_same_run(held, objective, chosen, start)
         if held.finished:
             return held
     model = copy.deepcopy(objective.model).train()
+    if start is not None:
+        start.load_into(model)
     optimizer = _make_optimizer(model, chosen)
     plan = _Plan.of(objective.data["train"], chosen)
     if min(plan.batch_size, plan.examples) < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
@@ -83,23 +89,27 @@ def train(
         training={**chosen.to_json(), "data": objective.data_digest("train")},
         overwrite=overwrite,
         resume=resumed,
+        branch=branch,
+        **({} if start is None else start.about),
     )
     with recorder, _own_random_state(chosen.seed):
-        _run(objective, model, optimizer, recorder, chosen, plan, progress)
-    return open_trajectory(file)
+        _run(objective, model, optimizer, recorder, chosen, plan, progress, branch)
+    return open_run(file, branch)
 
 
-def _require_same_run(held: Trajectory, objective: Objective, settings: Settings) -> None:
+def _require_same_run(held: Trajectory, objective: Objective, settings: Settings, start: Start | None) -> None:
     wanted = {
         "problem": objective.problem,
         **{f"option {key}": value for key, value in objective.problem_args.items()},
         **settings.to_json(),
         "data": objective.data_digest("train"),
+        **({} if start is None else start.about),
     }
     stored = {
         "problem": held.problem,
         **{f"option {key}": value for key, value in held.problem_args.items()},
         **held.training,
+        **held.parent,
     }
     differing = [key for key in wanted if wanted[key] != stored.get(key)]
     if differing:
@@ -175,9 +185,10 @@ def _run(
     settings: Settings,
     plan: _Plan,
     progress: Progress | None,
+    branch: str | None,
 ) -> None:
     every = settings.every.steps(plan.steps_per_epoch)
-    start, earlier = _restore(recorder, model, optimizer)
+    start, earlier = _restore(recorder, model, optimizer, branch)
     began = time.monotonic()
     metrics: dict[str, float] = {}
 
@@ -223,11 +234,13 @@ def _state(optimizer: torch.optim.Optimizer, seconds: float) -> dict[str, Any]:
     return {"optimizer": moments, "random": torch.get_rng_state(), "seconds": seconds}
 
 
-def _restore(recorder: Recorder, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int | None, float]:
+def _restore(
+    recorder: Recorder, model: nn.Module, optimizer: torch.optim.Optimizer, branch: str | None
+) -> tuple[int | None, float]:
     """Put model, optimizer and random state back to the newest snapshot; its step, and the seconds before it."""
     if len(recorder) == 0:
         return None, 0.0
-    run = open_trajectory(recorder.path)
+    run = open_run(recorder.path, branch)
     run.load_into(model, -1)
     state = recorder.load_resume_state()
     if state is None:
