@@ -25,9 +25,24 @@ ALLOWED = {
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params"},
     "surface": {"errors", "params", "storage", "objective", "curvature", "projection"},
-    "render": {"errors", "surface", "storage"},
+    "probes": {
+        *("errors", "layout", "params", "storage", "objective", "curvature"),
+        *("training", "trajectory", "projection"),
+    },
+    "render": {"errors", "surface", "probes", "storage"},
     "files": {"storage", "trajectory", "surface"},
-    "pipeline": {"errors", "objective", "curvature", "problems", "projection", "surface", "trajectory"},
+    "pipeline": {
+        "errors",
+        "storage",
+        "training",
+        "probes",
+        "objective",
+        "curvature",
+        "problems",
+        "projection",
+        "surface",
+        "trajectory",
+    },
     "recipe": {
         *("errors", "journal", "storage", "problems", "training", "trajectory"),
         *("surface", "render", "pipeline"),
@@ -73,6 +88,8 @@ def test_render_computes_no_loss_and_draws_values_only():
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.surface"):
                 # Values, and statistics of values: both NumPy only.
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.probes"):
+                assert node.module == "landscape.probes.values", path.name
 
 
 def test_modules_stay_small():
@@ -94,6 +111,8 @@ def test_modules_stay_small():
         "landscape.cli.render",
         "landscape.files",
         "landscape.integrations",
+        "landscape.probes.values",
+        "landscape.cli.probe",
         "landscape.render",
         "landscape.surface.store",
         "landscape.trajectory.schema",

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
+from landscape.curvature import Curvature, eigenpairs
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.params import Held, Tensors, Weights, gaussian, norm, resolve, scale
 from landscape.probes.gauge import Gauge
-from landscape.probes.slopes import gradient, top_eigenvector
 from landscape.probes.values import Radius
 from landscape.projection.directions import random_direction
 
@@ -25,6 +25,8 @@ _FIRST, _GROWTH = 1e-4, 2.0
 _FARTHEST = 1e3
 # The relative width of the bracket that bisection ends with: thinner than a line in a picture.
 _WIDTH = 1e-3
+# The relative residual of the top eigenvector: being off by so much costs a millionth of the curvature.
+_TOLERANCE = 1e-3
 
 Progress = Callable[[int, int], None]
 
@@ -74,10 +76,12 @@ def radii(
             found[name].append(search.radius(_drawn(weights, name, seed, index)))
         if progress is not None:
             progress(index + 1, draws)
+    if {"gradient", "top"} & set(found):
+        curvature = Curvature(objective, weights)
     if "gradient" in found:
-        found["gradient"].append(search.radius(gradient(objective, weights)))
+        found["gradient"].append(search.radius(curvature.unflatten(curvature.gradient())))
     if "top" in found:
-        top = top_eigenvector(objective, weights, seed)
+        top = curvature.unflatten(eigenpairs(curvature, 1, "largest", _TOLERANCE, seed=seed).vectors[:, 0])
         found["top"].append(min(search.radius(top), search.radius(scale(top, -1.0))))
     return {name: Radius(name, np.array(values)) for name, values in found.items()}
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, Split
-from landscape.objective.data import Source
+from landscape.training.plan import Plan
 from landscape.training.settings import Settings
 from landscape.training.start import Start, open_run
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
@@ -72,12 +69,12 @@ def train(
     if start is not None:
         start.load_into(model)
     optimizer = _make_optimizer(model, chosen)
-    plan = _Plan.of(objective.data["train"], chosen)
-    if min(plan.batch_size, plan.examples) < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
+    plan = Plan.of(objective.data["train"], chosen)
+    if plan.batch_size < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LandscapeError(
             "BatchNorm cannot be trained on single examples",
             where="training",
-            got=f"{plan.examples} examples in batches of {plan.batch_size}",
+            got=f"{plan.source.count} examples in batches of {plan.batch_size}",
             expected="batches of at least 2",
         )
     recorder = Recorder(
@@ -126,36 +123,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 20 else text[:8] + "..."
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Which examples make which update."""
-
-    examples: int
-    batch_size: int
-    steps_per_epoch: int
-    total: int
-    seed: int
-
-    @classmethod
-    def of(cls, split: Source, settings: Settings) -> _Plan:
-        size = split.count if settings.optimizer == "gd" else min(settings.batch_size, split.count)
-        steps = -(-split.count // size)
-        if steps > 1 and split.count % size == 1:
-            steps -= 1
-        return cls(split.count, size, steps, steps * settings.epochs, settings.seed)
-
-    def batch(self, step: int) -> Tensor:
-        """The examples of update number `step`, in an order that depends on (seed, epoch) alone."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        if self.steps_per_epoch == 1:
-            return torch.arange(self.examples)
-        key = hashlib.sha256(f"order/{self.seed}/{epoch}".encode()).digest()[:16]
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-        order = torch.from_numpy(generator.permutation(self.examples))
-        stop = None if within == self.steps_per_epoch - 1 else (within + 1) * self.batch_size
-        return order[within * self.batch_size : stop]
-
-
 @contextmanager
 def _own_random_state(seed: int) -> Iterator[None]:
     """Draw what a model draws while it trains (dropout) from the seed; leave the global state as it was."""
@@ -183,7 +150,7 @@ def _run(
     optimizer: torch.optim.Optimizer,
     recorder: Recorder,
     settings: Settings,
-    plan: _Plan,
+    plan: Plan,
     progress: Progress | None,
     branch: str | None,
 ) -> None:
@@ -218,14 +185,12 @@ def _run(
 
 
 def _update(
-    objective: Objective, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, rate: float
+    objective: Objective, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Split, rate: float
 ) -> None:
-    split = objective.data["train"]
-    chosen = split if isinstance(split, Split) and len(batch) == split.count else split.take(batch)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
-    objective.mean_loss(model, chosen).backward()
+    objective.mean_loss(model, batch).backward()
     optimizer.step()
 
 

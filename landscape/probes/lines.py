@@ -175,7 +175,9 @@ def barriers(
         raise LandscapeError("a matrix compares at least 2 models", got=len(models))
     if require_bn(bn) == "frozen":
         mend = "choose interpolate or recalibrate"
-        raise LandscapeError("the statistics of which model? the matrix would not be symmetric", where="bn", mend=mend)
+        raise LandscapeError(
+            "the statistics of which model? the matrix would not be symmetric", where="bn", mend=mend
+        )
     names = list(models)
     pairs = list(itertools.combinations(range(len(names)), 2))
     fields: dict[str, Array] = {}
