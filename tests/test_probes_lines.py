@@ -19,9 +19,7 @@ from landscape.problems.toys import QuadraticOptions, quadratic
 
 
 def objective_of(model, shape=(6,)) -> Objective:
-    return Objective(
-        model, loss=F.cross_entropy, train=make_data(shape), test=make_data(shape, count=20, seed=2)
-    )
+    return Objective(model, loss=F.cross_entropy, train=make_data(shape), test=make_data(shape, count=20, seed=2))
 
 
 @pytest.mark.parametrize(("points", "extend"), [(2, 0.0), (51, 0.5), (8, 0.3), (12, 0.25)])

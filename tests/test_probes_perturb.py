@@ -88,7 +88,10 @@ def test_noise_has_the_size_it_says():
     for mode, size in one.items():
         step = Noise(mode, 0.1).draw(model, seed=0)
         assert norm(step) / math.sqrt(everything.numel()) == pytest.approx(size, rel=0.01)
-    for mode, size_of in (("layer-std", lambda t: t.std(correction=0)), ("relative", lambda t: (t**2).mean().sqrt())):
+    for mode, size_of in (
+        ("layer-std", lambda t: t.std(correction=0)),
+        ("relative", lambda t: (t**2).mean().sqrt()),
+    ):
         step = Noise(mode, 0.1).draw(model, seed=0)["0.weight"]
         assert float((step**2).mean().sqrt()) == pytest.approx(float(size_of(state["0.weight"])), rel=0.02)
 

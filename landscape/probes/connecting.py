@@ -88,7 +88,7 @@ def connect(
         kind: ``"bezier"`` or ``"chain"``.
         bends: How many control points between the ends.
         settings: Rate and its schedule, momentum, epochs, batches and seed, of ``sgd`` or ``gd``; by default 60
-            epochs, rate 0.05 falling to zero. What else it says is left aside.
+            epochs, rate 0.1 falling to zero. What else it says is left aside.
         points: How many are measured from 0 to 1.
         bn: The policy for normalisation statistics at the points measured; by default ``"recalibrate"`` where
             the model has batch normalisation, as the paper does, and otherwise ``"interpolate"``.
@@ -111,7 +111,7 @@ def connect(
     if settings is not None and settings.optimizer not in ("sgd", "gd"):
         raise LandscapeError("a curve is trained by sgd or gd", where="optimizer", got=settings.optimizer)
     policy = require_bn(bn or ("recalibrate" if has_statistics(objective.model) else "interpolate"))
-    chosen = settings or Settings(epochs=_EPOCHS, lr=0.05, schedule="linear")
+    chosen = settings or Settings(epochs=_EPOCHS, lr=0.1, schedule="linear")
     path = _trained(objective, _straight(a, b, kind, bends, policy), chosen, progress)
     curve = _measured(objective, path, points, policy, splits, labels)
     line = interpolate(objective, a, b, points=points, bn=policy, splits=splits, labels=labels)
