@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape.probes.aligning import align as align
     from landscape.probes.branching import Design as Design
     from landscape.probes.branching import retrain as retrain
     from landscape.probes.connecting import Connection as Connection
@@ -33,6 +34,7 @@ _HOME = {
     **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),
     **dict.fromkeys(("barriers", "interpolate"), "lines"),
     **dict.fromkeys(("perturb", "profile"), "perturbing"),
+    "align": "aligning",
     "examine": "examining",
     "radii": "radius",
 }

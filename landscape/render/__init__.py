@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from landscape.render import style
+from landscape.render.basins import perturbation, retraining
 from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
 from landscape.render.labels import caption
+from landscape.render.lines import barriers, interpolation
 from landscape.render.panels import Panel
 from landscape.render.panorama import overview
 from landscape.render.pictures import picture, save
@@ -16,12 +18,16 @@ from landscape.render.truth import verdict
 
 __all__ = [
     "Panel",
+    "barriers",
     "caption",
     "compose",
     "contour",
     "curve",
+    "interpolation",
     "overview",
+    "perturbation",
     "picture",
+    "retraining",
     "save",
     "style",
     "surface3d",
