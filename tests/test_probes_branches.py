@@ -80,7 +80,7 @@ def test_a_branch_is_trained_as_a_run_from_there_would_be(trunk, branches, tmp_p
 
 
 def test_branches_are_examined_at_equal_epochs(trunk, branches):
-    objective, run = trunk
+    objective, _ = trunk
     found = ls.probes.examine(objective, branches, bn="interpolate")
     count = len(found.names)
     assert found.epochs.tolist() == [0, 1, 2, 3, 4]

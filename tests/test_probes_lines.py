@@ -124,9 +124,9 @@ def test_a_matrix_holds_the_barriers_of_all_pairs():
 
 def test_what_cannot_be_interpolated():
     objective = objective_of(make_mlp())
-    with pytest.raises(LandscapeError, match="the second model: tensor '0.weight' has another shape"):
+    with pytest.raises(LandscapeError, match=r"the second model: tensor '0\.weight' has another shape"):
         ls.probes.interpolate(objective, make_mlp(), make_mlp(width=5))
-    with pytest.raises(LandscapeError, match="bn: unknown policy 'freeze', did you mean|did you mean 'frozen'"):
+    with pytest.raises(LandscapeError, match=r"bn: unknown policy 'freeze'; did you mean 'frozen'"):
         ls.probes.interpolate(objective, make_mlp(), make_mlp(1), bn="freeze")
     with pytest.raises(LandscapeError, match="points: a line needs both ends; got 1"):
         ls.probes.interpolate(objective, make_mlp(), make_mlp(1), points=1)

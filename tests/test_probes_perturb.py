@@ -163,7 +163,7 @@ def test_a_rise_that_is_none_and_scales_that_fall_are_refused():
         ls.probes.radii(objective, weights, rise=0.0)
     with pytest.raises(LandscapeError, match="did you mean 'random'"):
         ls.probes.radii(objective, weights, directions=["randon"])
-    with pytest.raises(LandscapeError, match="noise: scales rise from 0; got 0.1, 0.2"):
+    with pytest.raises(LandscapeError, match=r"noise: scales rise from 0; got 0\.1, 0\.2"):
         ls.probes.profile(objective, weights, Noise("absolute", 1.0), scales=[0.1, 0.2])
     with pytest.raises(LandscapeError, match="draws: at least one draw is needed; got 0"):
         ls.probes.profile(objective, weights, Noise("absolute", 1.0), draws=0)

@@ -12,7 +12,7 @@ from landscape import probes, projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import HasWeights, resolve
-from landscape.pipeline.addresses import run_at, short_name, snapshot_at
+from landscape.pipeline.addresses import short_name, snapshot_at
 from landscape.probes import Barriers, Connection, Interpolation, Perturbation
 from landscape.surface import Surface, evaluate, grid
 from landscape.training import Noise, Settings
@@ -101,9 +101,7 @@ def interpolate_snapshots(
 
         labels = (short_name(addresses[0]), short_name(addresses[1]))
         found.append(
-            probes.interpolate(
-                objective, first, end, bn=policy, labels=labels, path=path, progress=told, **ways
-            )
+            probes.interpolate(objective, first, end, bn=policy, labels=labels, path=path, progress=told, **ways)
         )
     return found
 

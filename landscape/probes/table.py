@@ -20,7 +20,9 @@ Columns: TypeAlias = dict[str, list[Any]]
 _FORMAT = "landscape/table"
 
 
-def save_table(columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[str], meta: Mapping[str, Any]) -> Path:
+def save_table(
+    columns: Mapping[str, Sequence[Any]], path: str | os.PathLike[str], meta: Mapping[str, Any]
+) -> Path:
     """Write columns of equal length: a dataset each (HDF5), lists by name (JSON), or rows with a header (CSV).
 
     Args:
@@ -69,7 +71,11 @@ def perturbation_columns(basins: Sequence[Perturbation]) -> Columns:
     rows: list[dict[str, Any]] = []
     for basin in basins:
         profile = basin.profile
-        row: dict[str, Any] = {"step": basin.meta.get("step"), "epoch": basin.meta.get("epoch"), "norm": basin.norm}
+        row: dict[str, Any] = {
+            "step": basin.meta.get("step"),
+            "epoch": basin.meta.get("epoch"),
+            "norm": basin.norm,
+        }
         row |= {"noise": profile.mode, "scale": float(profile.scales[-1])}
         row |= {"noise_distance": float(np.median(profile.sizes) * profile.scales[-1])}
         for field in profile.fields:

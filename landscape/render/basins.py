@@ -139,7 +139,7 @@ def _bars(ax: Axes, basin: Perturbation) -> None:
 def _radius_label(basin: Perturbation) -> str:
     measure = str((basin.meta.get("units") or {}).get("loss") or "")
     rise = f"{basin.rise:g} {measure}".strip()
-    return f"distance to a training loss {rise} higher (the weights have norm {basin.norm:.3g})"
+    return f"distance to a rise of {rise} (norm of the weights {basin.norm:.3g})"
 
 
 def _over_time(basins: Sequence[Perturbation], rc: Mapping[str, Any] | None) -> Figure:
@@ -190,12 +190,12 @@ def _radii(ax: Axes, steps: np.ndarray, basins: Sequence[Perturbation]) -> None:
             ax.fill_between(steps, *bands, color=colour, alpha=_BAND, lw=0)
         beyond = steps[np.isinf(middle)]
         look: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ls": "none", "clip_on": False}
-        ax.plot(beyond, np.full(len(beyond), 0.97 - 0.05 * rank), "^", color=colour, ms=3.5, **look)
         if len(beyond):
+            ax.plot(beyond, np.full(len(beyond), 0.97 - 0.05 * rank), "^", color=colour, ms=3.5, **look)
             said = f"{label} infinite"
             handles.append(Line2D([], [], marker="^", ls="none", color=colour, ms=3.5, label=said))
     ax.set_yscale("log")
-    ax.set_ylabel(fit_label(f"radius to a rise of {basins[0].rise:g} (distance)", inches(ax)[1], 8.0))
+    ax.set_ylabel(fit_label(f"{_radius_label(basins[0]).split(' (')[0]}", inches(ax)[1], 8.0))
     ax.spines[["top", "right"]].set_visible(False)
     legend_above(ax, handles)
 
@@ -263,7 +263,7 @@ def _midpoint_errors(ax: Axes, found: Retraining, start: int, field: str, colour
 def _distances(ax: Axes, found: Retraining, start: int, colours: Mapping[str, str]) -> None:
     handles: dict[str, Artist] = {}
     ink = mpl.rcParams["axes.labelcolor"]
-    for place, (i, j) in enumerate(found.pairs):
+    for place, (i, _) in enumerate(found.pairs):
         if found.starts[i] == start and not found.with_control[place]:
             _thin(ax, found.epochs, found.between[place], _colour(found.noises[i], colours), "")
             handles["apart"] = Line2D([], [], color=ink, label="two branches")

@@ -80,7 +80,7 @@ def interpolation(
         _name_line(ax, drawn)
         return page(ax)
     # A legend takes a line for each path, and one for the splits.
-    sheet = Sheet.grown(ONE_COLUMN, 1.1 + 1.45 * len(wanted) + 0.12 * len(drawn), rc)
+    sheet = Sheet.grown(ONE_COLUMN, 1.5 + 1.35 * len(wanted) + 0.17 * len(drawn), rc)
     with sheet.styled():
         ratios = [1.5] + [1.0] * (len(wanted) - 1)
         grid = sheet.subplots(len(wanted), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
@@ -111,7 +111,9 @@ def _panel(ax: Axes, curves: Sequence[Interpolation], metric: str, *, first: boo
             values = np.where(np.isfinite(curve[field]), factor * curve[field], np.nan)
             ax.plot(curve.t, values, color=colours[name], ls=dash_of(split, splits))
             beyond = curve.t[np.isinf(curve[field])]
-            ax.plot(beyond, np.full(len(beyond), 0.97), "^", color=colours[name], ms=3.5, **_at_top(ax))
+            # The layout would keep room for marks that are nowhere.
+            if len(beyond):
+                ax.plot(beyond, np.full(len(beyond), 0.97), "^", color=colours[name], ms=3.5, **_at_top(ax))
     ink = mpl.rcParams["axes.labelcolor"]
     for end in (0.0, 1.0):
         ax.axvline(end, color=ink, lw=0.7, ls=(0, (4, 2)), zorder=1)
@@ -119,15 +121,16 @@ def _panel(ax: Axes, curves: Sequence[Interpolation], metric: str, *, first: boo
     ax.set_xlim(curves[0].t[0], curves[0].t[-1])
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_ylabel(fit_label(y_label(fields, curves[0].meta, log), inches(ax)[1], points(ax.yaxis.label)))
-    handles: list[Artist] = [
-        Line2D([], [], color=colours[name], label=f"{name}barrier {_told(curve, fields[0])}")
-        for name, curve in zip(names, curves, strict=True)
-    ]
-    if first and len(splits) > 1:
-        handles += [
-            Line2D([], [], color=ink, ls=dash_of(split, splits), label=split_name(split)) for split in splits
+    if first:
+        handles: list[Artist] = [
+            Line2D([], [], color=colours[name], label=f"{name}barrier {_told(curve, splits[0])}")
+            for name, curve in zip(names, curves, strict=True)
         ]
-    legend_above(ax, handles)
+        if len(splits) > 1:
+            handles += [
+                Line2D([], [], color=ink, ls=dash_of(split, splits), label=split_name(split)) for split in splits
+            ]
+        legend_above(ax, handles)
 
 
 def _at_top(ax: Axes) -> dict[str, Any]:
@@ -144,12 +147,16 @@ def _name(curve: Interpolation, curves: Sequence[Interpolation]) -> str:
     return ", ".join(said) + ": " if said else ""
 
 
-def _told(curve: Interpolation, field: str) -> str:
-    """A barrier with its unit."""
-    height = curve.barrier_of(field) * (100.0 if is_share(field) else 1.0)
-    if not math.isfinite(height):
-        return "undefined" if math.isnan(height) else "infinite"
-    return f"{tell([float(f'{height:.2g}')])[0]} {unit(curve.meta, parts(field)[1])}".strip()
+def _told(curve: Interpolation, split: str) -> str:
+    """The barriers of a path on a split, with their units: ``"1.9 nats, 45 %"``."""
+    said = []
+    for field in (field for field in curve.fields if parts(field)[0] == split):
+        height = curve.barrier_of(field) * (100.0 if is_share(field) else 1.0)
+        number = "undefined" if math.isnan(height) else "infinite"
+        if math.isfinite(height):
+            number = f"{tell([float(f'{height:.2g}')])[0]} {unit(curve.meta, parts(field)[1])}".strip()
+        said.append(number)
+    return ", ".join(said)
 
 
 def _name_line(ax: Axes, curves: Sequence[Interpolation]) -> None:
@@ -218,5 +225,5 @@ def _matrix(ax: Axes, found: Barriers, field: str) -> None:
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     bar = page(ax).colorbar(image, ax=ax, fraction=0.05, pad=0.03)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.set_label(f"barrier of the {field_label(field, found.meta)}")
