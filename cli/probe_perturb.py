@@ -31,8 +31,8 @@ _of_training = option("Training")
 @click.command(
     cls=SectionedCommand,
     help="Put noise on the weights of snapshots of RUN: loss and error against its scale, and the distance to a "
-    "given rise of the training loss along random, filter-normalised, gradient and top-eigenvector directions. With "
-    "--retrain, train perturbed copies on, into the branches of a new trajectory file. RUN is FILE or "
+    "given rise of the training loss along random, filter-normalised, gradient and top-eigenvector directions. "
+    "With --retrain, train perturbed copies on, into the branches of a new trajectory file. RUN is FILE or "
     "FILE:BRANCH.",
     epilog="Example: landscape probe perturb run.h5 --noise mean-abs:0.01 -o basin.png or: landscape probe "
     "perturb run.h5 --noise mean-abs:0.01 --retrain gd --epochs 40 --branches 4 -o branches.h5",
