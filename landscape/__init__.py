@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from landscape.projection import random_lines as random_lines
     from landscape.projection import random_plane as random_plane
     from landscape.projection import random_planes as random_planes
+    from landscape.projection.mds import mds as mds
     from landscape.surface import Surface as Surface
     from landscape.surface import evaluate as evaluate
     from landscape.surface import grid as grid
@@ -52,6 +53,7 @@ _HOME = {
     "evaluate": ("landscape.surface", "evaluate"),
     "grid": ("landscape.surface", "grid"),
     "line_through": ("landscape.projection", "line_through"),
+    "mds": ("landscape.projection.mds", "mds"),
     "next_token_loss": ("landscape.objective", "next_token_loss"),
     "open": ("landscape.files", "open_file"),
     "pca_plane": ("landscape.projection", "pca_plane"),
@@ -72,6 +74,7 @@ __all__ = [
     "evaluate",
     "grid",
     "line_through",
+    "mds",
     "next_token_loss",
     "open",
     "pca_plane",

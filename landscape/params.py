@@ -199,7 +199,7 @@ def gaussian(info: TensorInfo, seed: int, index: int = 0) -> Tensor:
         index: Of the draw.
 
     Returns:
-        Float64 numbers from a float32 Philox stream (NumPy) with the key ``sha256("<seed>/<index>/<name>")``.
+        Float64 numbers from a float32 Philox stream (NumPy); its key is ``sha256("<seed>/<index>/<name>")``.
     """
     key = hashlib.sha256(f"{seed}/{index}/{info.name}".encode()).digest()[:16]
     stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))

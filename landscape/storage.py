@@ -26,6 +26,8 @@ from landscape.journal import lock
 PathLike: TypeAlias = str | os.PathLike[str]
 
 _FORMATS = ("landscape/trajectory", "landscape/surface")
+# What is kept so as not to be computed twice; nobody opens it by hand.
+_KEPT = ("landscape/distances",)
 # What h5py, NumPy and json raise at bytes that are not what they should be.
 FAULTS = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError, OSError),
@@ -107,7 +109,7 @@ def kind_of(path: PathLike) -> str:
 def _format_of(file: h5py.File, path: Path) -> str:
     with damage(path):
         found = read_attr(file, "format")
-    if isinstance(found, str) and found in _FORMATS:
+    if isinstance(found, str) and found in (*_FORMATS, *_KEPT):
         return found
     got = "an HDF5 file without a format attribute"
     if found is not None:

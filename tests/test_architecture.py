@@ -23,13 +23,13 @@ ALLOWED = {
     "problems": {"errors", "layout", "params", "objective"},
     "training": {"errors", "layout", "params", "objective", "trajectory"},
     "integrations": {"errors", "params", "storage", "trajectory"},
-    "projection": {"errors", "layout", "params"},
+    "projection": {"errors", "layout", "params", "storage"},
     "surface": {"errors", "params", "storage", "objective", "curvature", "projection"},
     "probes": {
         *("errors", "layout", "params", "storage", "objective", "curvature"),
         *("training", "trajectory", "projection", "symmetry"),
     },
-    "render": {"errors", "surface", "probes", "storage"},
+    "render": {"errors", "projection", "surface", "probes", "storage"},
     "files": {"storage", "trajectory", "surface"},
     "pipeline": {
         *("errors", "layout", "params", "storage", "objective", "curvature", "problems", "training"),
@@ -39,7 +39,7 @@ ALLOWED = {
     "transforming": {"errors", "params", "objective", "symmetry", "trajectory"},
     "recipe": {
         *("errors", "journal", "storage", "problems", "training", "trajectory"),
-        *("surface", "render", "pipeline", "transforming"),
+        *("projection", "surface", "render", "pipeline", "transforming", "probes"),
     },
     "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
 }
@@ -84,6 +84,8 @@ def test_render_computes_no_loss_and_draws_values_only():
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.probes"):
                 assert node.module == "landscape.probes.values", path.name
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.projection"):
+                assert node.module == "landscape.projection.embedding", path.name
 
 
 def test_modules_stay_small():
@@ -101,9 +103,12 @@ def test_modules_stay_small():
         "landscape.cli.main",
         "landscape.cli.inspect",
         "landscape.cli.plot",
+        "landscape.cli.plot_mds",
         "landscape.cli.plot_slices",
         "landscape.cli.render",
         "landscape.files",
+        "landscape.pipeline.embeddings",
+        "landscape.projection.mds",
         "landscape.integrations",
         "landscape.probes.values",
         "landscape.cli.probe",

@@ -222,3 +222,21 @@ def test_objectives_of_ones_own():
         run("own-models.md", index, names)
         objective = names["objective"]
         assert np.isfinite(objective.value(objective.model)), block
+
+
+def test_the_page_about_embeddings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("one.h5", "two.h5")):
+        model = make_mlp(seed)
+        with ls.Recorder(name, model) as recorder:
+            for step in range(4):
+                recorder.snapshot(step, train_loss=1 / (1 + step))
+                with torch.no_grad():
+                    for parameter in model.parameters():
+                        parameter *= 1.1
+    names: dict[str, Any] = {}
+    for index in range(len(blocks("projections.md"))):
+        run("projections.md", index, names)
+    assert Path("mds.png").stat().st_size > 0
+    assert list(names["by_layer"]) == ["0", "2", "4", "all layers"]
+    assert Path("distances.h5").is_file()

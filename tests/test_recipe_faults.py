@@ -87,7 +87,7 @@ BROKEN = {
     ),
     "no source": (
         "# A caption.\n[run.base]\nepochs = 3\n" + PANEL,
-        ["line 2, run.base: a run needs one of problem, file, import"],
+        ["line 2, run.base: a run needs one of problem, file, import, branch"],
     ),
     "two sources": (
         "# A caption.\n[run.base]\nfile = 'mine.py'\nimport = { files = 'a.pt' }\n" + PANEL,
@@ -95,7 +95,10 @@ BROKEN = {
     ),
     "kind of run of the future": (
         "# A caption.\n" + RUN + "[run.scaled]\ntransform = { of = 'base', alpha = 10 }\n" + PANEL,
-        ["line 5, run.scaled.transform: runs by 'transform' are not there yet; a run has a problem, file, import"],
+        [
+            "line 5, run.scaled.transform: runs by 'transform' are not there yet; a run has a problem, file, "
+            "import, branch"
+        ],
     ),
     "wrong import": (
         "# A caption.\n[run.base]\nimport = { steps = ['one'], mising = 'initial' }\n" + PANEL,
@@ -114,7 +117,10 @@ BROKEN = {
     ),
     "unknown kind": (
         "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
-        ["line 5, panel 1, kind: must be curve or surface or trajectory; got 'curv'; did you mean 'curve'?"],
+        [
+            "line 5, panel 1, kind: must be curve or surface or trajectory or mds; got 'curv'; "
+            "did you mean 'curve'?"
+        ],
     ),
     "unknown run": (
         "# A caption.\n" + RUN + PANEL + "runs = ['bose']\n",

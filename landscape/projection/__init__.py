@@ -1,40 +1,69 @@
-"""Directions, normalisations and planes in weight space."""
+"""Directions, normalisations and planes in weight space, and embeddings of snapshots.
 
-from landscape.projection.directions import (
-    NORMALIZATIONS,
-    ONE_D_POLICIES,
-    DirectionReport,
-    random_direction,
-)
-from landscape.projection.pca import pca_plane, random_walk_null
-from landscape.projection.plane import (
-    BUFFER_POLICIES,
-    Plane,
-    line_through,
-    plane_through,
-    random_line,
-    random_plane,
-)
-from landscape.projection.projecting import Projected, project_path
-from landscape.projection.repeats import Repeats, random_lines, random_planes, require_repeats
+What needs no torch is imported without it.
+"""
 
-__all__ = [
-    "BUFFER_POLICIES",
-    "NORMALIZATIONS",
-    "ONE_D_POLICIES",
-    "DirectionReport",
-    "Plane",
-    "Projected",
-    "Repeats",
-    "line_through",
-    "pca_plane",
-    "plane_through",
-    "project_path",
-    "random_direction",
-    "random_line",
-    "random_lines",
-    "random_plane",
-    "random_planes",
-    "random_walk_null",
-    "require_repeats",
-]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "BUFFER_POLICIES": "plane",
+    "DISSIMILARITIES": "distances",
+    "NORMALIZATIONS": "directions",
+    "ONE_D_POLICIES": "directions",
+    "DirectionReport": "directions",
+    "Embedding": "embedding",
+    "Plane": "plane",
+    "Projected": "projecting",
+    "Repeats": "repeats",
+    "Separations": "distances",
+    "line_through": "plane",
+    "pca_plane": "pca",
+    "plane_through": "plane",
+    "project_path": "projecting",
+    "random_direction": "directions",
+    "random_line": "plane",
+    "random_lines": "repeats",
+    "random_plane": "plane",
+    "random_planes": "repeats",
+    "random_walk_null": "pca",
+    "require_repeats": "repeats",
+    "separations": "distances",
+}
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from landscape.projection.directions import NORMALIZATIONS as NORMALIZATIONS
+    from landscape.projection.directions import ONE_D_POLICIES as ONE_D_POLICIES
+    from landscape.projection.directions import DirectionReport as DirectionReport
+    from landscape.projection.directions import random_direction as random_direction
+    from landscape.projection.distances import DISSIMILARITIES as DISSIMILARITIES
+    from landscape.projection.distances import Separations as Separations
+    from landscape.projection.distances import separations as separations
+    from landscape.projection.embedding import Embedding as Embedding
+    from landscape.projection.pca import pca_plane as pca_plane
+    from landscape.projection.pca import random_walk_null as random_walk_null
+    from landscape.projection.plane import BUFFER_POLICIES as BUFFER_POLICIES
+    from landscape.projection.plane import Plane as Plane
+    from landscape.projection.plane import line_through as line_through
+    from landscape.projection.plane import plane_through as plane_through
+    from landscape.projection.plane import random_line as random_line
+    from landscape.projection.plane import random_plane as random_plane
+    from landscape.projection.projecting import Projected as Projected
+    from landscape.projection.projecting import project_path as project_path
+    from landscape.projection.repeats import Repeats as Repeats
+    from landscape.projection.repeats import random_lines as random_lines
+    from landscape.projection.repeats import random_planes as random_planes
+    from landscape.projection.repeats import require_repeats as require_repeats
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"landscape.projection.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'landscape.projection' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -21,15 +22,19 @@ def draw(panels: Sequence[Mapping[str, Any]], figure: Mapping[str, Any], caption
     """The figure of a recipe.
 
     Args:
-        panels: Each with its surfaces by name of the run, kind, title, metric, split and view.
+        panels: Each with its surfaces by name of the run, kind, title, metric, split and view; or all with their
+            embeddings, see `draw_embeddings`.
         figure: The fields of `values.Figure`.
         caption: What stands at the foot, if anything does.
 
     Returns:
         A new figure.
     """
+    from landscape.recipe.embedding import draw_embeddings
     from landscape.render.composition import Panel, compose
 
+    if "embeddings" in panels[0]:
+        return draw_embeddings(panels, figure, caption)
     parts = [
         Panel(
             surfaces=panel["surfaces"],
@@ -93,6 +98,8 @@ def draw_panel(
             "there is no such panel", where=recipe.path, got=panel, expected=f"0 to {len(recipe.panels) - 1}"
         )
     chosen = recipe.panels[panel]
+    if chosen.embed is not None:
+        return _whole(recipe, chosen, recipe.path.parent / CACHE if cache is None else cache, ax, where)
     surfaces = chosen.surfaces(recipe.path.parent / CACHE if cache is None else cache, **where)
     name = next(iter(surfaces)) if run is None else run
     if name not in surfaces:
@@ -112,6 +119,17 @@ def draw_panel(
     else:
         render.contour(surface, field, ax=ax)
     return page(ax)
+
+
+def _whole(recipe: Recipe, panel: values.Panel, cache: Any, ax: Axes | None, where: Mapping[str, Any]) -> Figure:
+    """A panel of embeddings: a map never stands without its Shepard diagram, so one axes cannot hold it."""
+    from landscape.recipe.embedding import draw_embeddings
+
+    if ax is not None:
+        raise LandscapeError("an embedding takes a figure of its own", where=recipe.path, mend="leave ax out")
+    look = {} if panel.embed is None else asdict(panel.embed)
+    made = {"embeddings": panel.embeddings(cache, **where), "title": panel.title, "embed": look}
+    return draw_embeddings([made], asdict(recipe.figure), None)
 
 
 def _overlay(panel: values.Panel, surfaces: Mapping[str, Surface], field: str | None, ax: Axes) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from landscape.problems import short_name
 from landscape.recipe.cache import digest_of_file
+from landscape.recipe.embedding import numbers_of_embeddings
 from landscape.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -72,12 +73,18 @@ def save_numbers(panels: Sequence[Mapping[str, Any]], path: Path) -> None:
     Args:
         panels: Each with its surfaces by name of the run.
         path: A ``.npz`` file: ``"<panel>/<run>/x"``, ``"y"``, ``"repeat"`` where there is one, and the fields,
-            in float32, which is more than a picture shows.
+            in float32, which is more than a picture shows. Of embeddings ``"<panel>/<layer>/coordinates"``
+            and what belongs to them.
     """
     arrays = {
+        f"{place}/{entry}": values
+        for place, panel in enumerate(panels)
+        for entry, values in numbers_of_embeddings(panel.get("embeddings", {})).items()
+    }
+    arrays |= {
         f"{place}/{name}/{entry}": values
         for place, panel in enumerate(panels)
-        for name, surface in panel["surfaces"].items()
+        for name, surface in panel.get("surfaces", {}).items()
         for entry, values in numbers_of(surface).items()
     }
     with atomic_path(path) as draft, draft.open("wb") as file:
@@ -168,6 +175,9 @@ def settings_of(recipe: Recipe) -> list[str]:
             words += [f"weight decay {t.weight_decay:g}", f"seed {t.seed}"]
             options = ", ".join(f"{key} {value}" for key, value in run.options.items())
             problem = short_name(run.problem or "") + (f" ({options})" if options else "")
+            if run.base is not None:
+                noise = f" with noise {run.arguments['noise']}" if "noise" in run.arguments else ""
+                problem = f"from step {run.arguments.get('at', 'last')} of `{run.base.name}`{noise}"
             lines.append(f"`{run.name}`: {problem}, {', '.join(words)}.")
         else:
             lines.append(f"`{run.name}`: {run.kind} {', '.join(file.name for file in run.files)}.")

@@ -54,6 +54,11 @@ class Graph:
         panels = []
         needs: list[str] = []
         for panel in recipe.panels:
+            if panel.embed is not None:
+                entry = self.add_embeddings(panel)
+                needs += [entry["distances"], *(found for _, how, found in entry["runs"] if how != "file")]
+                panels.append({**entry, "title": panel.title, "embed": asdict(panel.embed)})
+                continue
             slices = self.add_panel(panel)
             needs += slices.values()
             panels.append({"surfaces": list(slices.items()), **_drawing(panel)})
@@ -70,6 +75,28 @@ class Graph:
         if panel.slice.plane == THROUGH_RUNS:
             return {" – ".join(panel.runs): self._add_slice(panel, panel.runs)}
         return {name: self._add_slice(panel, {name: run}) for name, run in panel.runs.items()}
+
+    def add_embeddings(self, panel: Panel) -> dict[str, Any]:
+        """Take in a panel of embeddings: its ``runs`` as (name, kind, key), and the key of their ``distances``."""
+        runs = [(name, *self._add_run(run)) for name, run in panel.runs.items()]
+        embed = {} if panel.embed is None else asdict(panel.embed)
+        decisive = ("layers", "per_layer", "branches")
+        files = {
+            f"run {n}": digest_of_file(Path(found)) for n, (_, how, found) in enumerate(runs) if how == "file"
+        }
+        key = self._put(
+            Step(
+                "distances",
+                f"distances of {', '.join(panel.runs)}",
+                _plain({"embed": {name: embed.get(name) for name in decisive}, "names": list(panel.runs)}),
+                files,
+                tuple(found for _, how, found in runs if how != "file"),
+                {"runs": runs},
+                "distances",
+                float(len(runs) ** 2),
+            )
+        )
+        return {"runs": runs, "distances": key}
 
     def needed_by(self, key: str) -> list[str]:
         """The keys of all steps that one needs, in order, and its own."""
@@ -153,7 +180,16 @@ class Graph:
         inputs = self._outside(run) | {f"file {n}": digest_of_file(file) for n, file in enumerate(run.files)}
         if base is not None and base[0] == "file":
             inputs["base"] = digest_of_file(Path(base[1]))
-        settings = {"arguments": run.arguments, "problem": _problem_name(run), "options": run.options}
+        settings: dict[str, Any] = {
+            "arguments": run.arguments,
+            "problem": _problem_name(run),
+            "options": run.options,
+        }
+        pace, units = run.kind, float(max(1, len(run.files)))
+        if run.training is not None:
+            settings["training"] = run.training.to_json()
+            model = [run.problem, _options(run), run.training.batch_size, run.training.optimizer]
+            pace, units = f"train {digest(_plain(model))}", float(run.training.epochs)
         places = {
             "problem": run.problem,
             "data": self._data_of(run),
@@ -168,8 +204,8 @@ class Graph:
                 inputs,
                 (base[1],) if base is not None and base[0] != "file" else (),
                 places,
-                run.kind,
-                float(max(1, len(run.files))),
+                pace,
+                units,
             )
         )
 

@@ -15,7 +15,9 @@ from landscape.recipe.cache import Cache
 from landscape.recipe.steps import Step
 
 if TYPE_CHECKING:
+    from landscape.projection.embedding import Embedding
     from landscape.surface import Surface
+    from landscape.trajectory import Trajectory
 
 Progress = Callable[[int, int], None]
 
@@ -112,15 +114,41 @@ def _transform(step: Step, cache: Cache, progress: Progress) -> list[str]:
     return [".h5"]
 
 
+def _branch(step: Step, cache: Cache, progress: Progress) -> list[str]:
+    from landscape import training
+    from landscape.pipeline import objective_of
+
+    places, arguments = step.places, step.settings["arguments"]
+    chosen = training.Settings.from_json(step.settings["training"])
+    base = run_at(cache, *places["base"])
+    objective = objective_of(
+        base, problem=places["problem"], settings=step.settings["options"], data=places["data"], device="cpu"
+    )
+    snapshot = base[base.index_of(arguments.get("at", "last"))]
+    start = training.Start(snapshot, base.run_id, snapshot.step)
+    if "noise" in arguments:
+        noise = training.Noise.parse(arguments["noise"])
+        # The seed of the branch draws its noise too.
+        done = {"noise": str(noise), "seed": chosen.seed}
+        start = replace(start, weights=noise.perturb(snapshot, chosen.seed), perturbation=done)
+    path = cache.path(step.kind, step.key)
+    _drop_unreadable(path)
+    training.train(
+        objective,
+        path,
+        chosen,
+        start=start,
+        resume=True,
+        progress=lambda done, total, _: progress(done, total),
+    )
+    return [".h5"]
+
+
 def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
     from landscape.pipeline import Slice, objective_of, slice_of, slice_through
-    from landscape.trajectory import open_trajectory
 
     places = step.places
-    runs = {
-        name: open_trajectory(where if how == "file" else cache.path(how, where))
-        for name, how, where in places["runs"]
-    }
+    runs = {name: run_at(cache, how, where) for name, how, where in places["runs"]}
     first = next(iter(runs.values()))
     objective = objective_of(
         first,
@@ -145,15 +173,40 @@ def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
     return [".h5"]
 
 
+def _distances(step: Step, cache: Cache, progress: Progress) -> list[str]:
+    from landscape.recipe.embedding import embeddings_at
+
+    runs = {name: run_at(cache, how, where) for name, how, where in step.places["runs"]}
+    embeddings_at(cache.path(step.kind, step.key), runs, step.settings["embed"], progress)
+    return [".h5"]
+
+
+def embeddings_of_panel(panel: Mapping[str, Any], cache: Cache) -> dict[str, Embedding]:
+    """The embeddings of a panel whose distances are done.
+
+    Args:
+        panel: What `Graph.add_embeddings` says of it, and its ``embed``.
+        cache: Where results are kept.
+    """
+    from landscape.recipe.embedding import embeddings_at
+
+    runs = {name: run_at(cache, how, where) for name, how, where in panel["runs"]}
+    return embeddings_at(cache.path("distances", panel["distances"]), runs, panel["embed"])
+
+
+def _loaded(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
+    """A panel with its values in place of their keys."""
+    if "embed" in panel:
+        return {**panel, "embeddings": embeddings_of_panel(panel, cache)}
+    return {**panel, "surfaces": {name: surface_at(cache, key) for name, key in panel["surfaces"]}}
+
+
 def _picture(step: Step, cache: Cache, progress: Progress) -> list[str]:
     from landscape.recipe.drawing import draw
     from landscape.recipe.gallery import save_numbers, save_png
     from landscape.render import save
 
-    panels = [
-        {**panel, "surfaces": {name: surface_at(cache, key) for name, key in panel["surfaces"]}}
-        for panel in step.settings["panels"]
-    ]
+    panels = [_loaded(panel, cache) for panel in step.settings["panels"]]
     figure = draw(panels, step.settings["figure"], step.settings["caption"])
     suffixes = [f".{name}" for name in step.settings["figure"]["formats"]]
     for suffix in suffixes:
@@ -171,9 +224,18 @@ _MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
     "train": _train,
     "import": _import,
     "transform": _transform,
+    "branch": _branch,
     "slice": _slice,
+    "distances": _distances,
     "picture": _picture,
 }
+
+
+def run_at(cache: Cache, how: str, where: str) -> Trajectory:
+    """The run of a step that is done, or of a file."""
+    from landscape.trajectory import open_trajectory
+
+    return open_trajectory(where if how == "file" else cache.path(how, where))
 
 
 def surface_at(cache: Cache, key: str) -> Surface:

@@ -7,6 +7,7 @@ from typing import Any
 
 from landscape.errors import did_you_mean
 from landscape.pipeline import KINDS, Slice
+from landscape.recipe.embedding import FORMS, KIND, read_embed
 from landscape.recipe.reader import (
     COUNT,
     NUMBER,
@@ -47,7 +48,10 @@ _DRAWN: dict[str, Form] = {
     "split": one_of("train", "test"),
     "view": one_of(*VIEWS),
 }
-_PANEL: dict[str, Form] = {"kind": one_of(*KINDS), "runs": TEXTS, "title": TEXT, **_DRAWN, **_SLICE, **_AXES}
+_KINDS = (*KINDS, KIND)
+_ANY: dict[str, Form] = {"kind": one_of(*_KINDS), "runs": TEXTS, "title": TEXT}
+_PANEL: dict[str, Form] = {**_ANY, **_DRAWN, **_SLICE, **_AXES}
+_EMBEDDING: dict[str, Form] = {**_ANY, **FORMS}
 _FORMATS = ("png", "pdf", "svg")
 _STYLES = ("paper", "talk", "dark")
 
@@ -64,7 +68,9 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
         The panels without faults.
     """
     document = reader.source.document
-    shared = reader.sound(("panels",), document.get("panels", {}), _PANEL)
+    common = document.get("panels", {})
+    forms = _forms(common, {})
+    shared = reader.sound(("panels",), common, {**_EMBEDDING, **_PANEL} if forms is _PANEL else forms)
     tables = document.get("panel", [])
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         reader.fault(("panel",), "every panel has a table of its own", mend="write [[panel]] with two brackets")
@@ -77,6 +83,10 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
         drawn |= {run.base.name for run in runs.values() if run.base is not None}
         for name in [name for name in runs if name not in drawn]:
             reader.fault(("run", name), "no panel draws this run", mend="name it in the runs of a panel")
+    kinds = [None if panel is None else panel.kind for panel in found]
+    if KIND in kinds and any(kind not in (KIND, None) for kind in kinds):
+        place = kinds.index(KIND)
+        reader.fault(("panel", place), "embeddings are drawn in a figure of their own", mend="write two recipes")
     return tuple(panel for panel in found if panel is not None)
 
 
@@ -89,14 +99,15 @@ def _read(
     named: Mapping[str, Any],
 ) -> Panel | None:
     before = len(reader.faults)
-    own = reader.sound(key, table, _PANEL)
-    entries = {**shared, **own}
+    forms = _forms(table, shared)
+    own = reader.sound(key, table, forms)
+    entries = {name: value for name, value in shared.items() if name in forms} | own
 
     def where(name: str) -> KeyPath:
         return (*key, name) if name in own else ("panels", name)
 
     if "kind" not in {**shared, **table}:
-        reader.fault(key, "a panel needs a kind", mend="choose from " + ", ".join(KINDS))
+        reader.fault(key, "a panel needs a kind", mend="choose from " + ", ".join(_KINDS))
     chosen = entries.get("runs", list(named))
     for name in chosen:
         if name not in named:
@@ -104,14 +115,17 @@ def _read(
             reader.fault(where("runs"), f"there is no run '{name}'", mend=mend)
     if len(set(chosen)) < len(chosen):
         reader.fault(where("runs"), "a run is named twice", got=", ".join(chosen))
-    wanted = _slice(reader, key, where, entries)
+    embed = read_embed(reader, key, where, entries) if entries.get("kind") == KIND else None
+    wanted = Slice() if embed is not None else _slice(reader, key, where, entries)
     if wanted is None:
         return None
-    _check_drawing(reader, where, entries, wanted, len(chosen))
+    if embed is None:
+        _check_drawing(reader, where, entries, wanted, len(chosen))
     if len(reader.faults) > before or not all(name in runs for name in chosen):
         return None
     return Panel(
         slice=wanted,
+        embed=embed,
         runs={name: runs[name] for name in chosen},
         title=entries.get("title"),
         metric=entries.get("metric"),
@@ -120,9 +134,15 @@ def _read(
     )
 
 
+def _forms(table: Any, shared: Mapping[str, Any]) -> dict[str, Form]:
+    """The keys that a panel of this kind may have."""
+    kind = {**shared, **table}.get("kind") if isinstance(table, Mapping) else None
+    return _EMBEDDING if kind == KIND else _PANEL
+
+
 def _slice(reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any]) -> Slice | None:
     """What is evaluated: every key is tried by itself, so that each fault is told with its own line."""
-    if "kind" not in entries:
+    if entries.get("kind", KIND) == KIND:
         return None
     for axis in "xy":
         if f"{axis}_range" in entries and f"{axis}_values" in entries:

@@ -6,22 +6,25 @@ import fnmatch
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError
 from landscape.recipe import gallery
 from landscape.recipe.cache import Cache
 from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.making import Made, make, surface_at
+from landscape.recipe.making import Made, embeddings_of_panel, make, surface_at
 from landscape.recipe.reading import load
 from landscape.recipe.report import Event, Failure, RecipeReport, Report, StepReport
 from landscape.recipe.steps import Step
 from landscape.recipe.values import Panel, Recipe
 from landscape.recipe.workers import Alone, Crew, Several
 from landscape.surface import Surface
+
+if TYPE_CHECKING:
+    from landscape.projection.embedding import Embedding
 
 Target = str | os.PathLike[str]
 
@@ -103,13 +106,34 @@ def surfaces_of(
     panel: Panel, cache: Target, *, data: Target | None = None, device: str = "auto"
 ) -> dict[str, Surface]:
     """The slices of a panel; see `Panel.surfaces`."""
+    if panel.embed is not None:
+        raise LandscapeError(
+            "the panel shows an embedding, under which no loss is evaluated", mend="ask embeddings()"
+        )
     kept = Cache(Path(cache))
     graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
     slices = graph.add_panel(panel)
-    for step in graph.steps.values():
-        if kept.record(step) is None:
-            make(step, kept, lambda done, total: None)
+    _make_all(graph, kept)
     return {name: surface_at(kept, key) for name, key in slices.items()}
+
+
+def embeddings_of(
+    panel: Panel, cache: Target, *, data: Target | None = None, device: str = "auto"
+) -> dict[str, Embedding]:
+    """The embeddings of a panel; see `Panel.embeddings`."""
+    if panel.embed is None:
+        raise LandscapeError("the panel shows slices, not an embedding", mend="ask surfaces()")
+    kept = Cache(Path(cache))
+    graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
+    entry = graph.add_embeddings(panel)
+    _make_all(graph, kept)
+    return embeddings_of_panel({**entry, "embed": asdict(panel.embed)}, kept)
+
+
+def _make_all(graph: Graph, cache: Cache) -> None:
+    for step in graph.steps.values():
+        if cache.record(step) is None:
+            make(step, cache, lambda done, total: None)
 
 
 def _find(targets: Sequence[Target | Recipe], only: str | None) -> tuple[dict[Path, Recipe | None], list[Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from landscape.recipe.reader import (
 )
 from landscape.recipe.source import KeyPath
 from landscape.recipe.values import Run
-from landscape.training import Every, Settings
+from landscape.training import Every, Noise, Settings
 from landscape.transforming import Transform
 
 _TRAINING: dict[str, Form] = {
@@ -88,7 +88,11 @@ DERIVATIONS: dict[str, Derivation | None] = {
             **{name: value for name, value in arguments.items() if name not in ("of", "at")}
         ),
     ),
-    "branch": None,
+    "branch": Derivation(
+        {"of": TEXT, "at": either(WHOLE, one_of("first", "last")), "noise": TEXT, **_TRAINING},
+        required=("of",),
+        of="of",
+    ),
 }
 _MAIN = ("problem", "file", *DERIVATIONS)
 
@@ -152,15 +156,8 @@ def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Map
     if "problem" not in {**shared, **table}:
         reader.fault(key, "a run needs one of " + ", ".join(name for name in _MAIN if _is_there(name)))
         return None
-    training: dict[str, Any] = {}
-    for name in (name for name in entries if name in _TRAINING):
-        with reader.noting(where(name), "training: "):
-            value: Any = Every.parse(str(entries[name])) if name == "every" else entries[name]
-            Settings(**{name: value})
-            training[name] = value
-    settings = None
-    with reader.noting(key, "training: "):
-        settings = Settings(**training)
+    given = {name: value for name, value in entries.items() if name in _TRAINING}
+    settings = _settings(reader, key, given, where, Settings())
     problem = _problem(reader, where, entries, key)
     return Run(
         name=str(key[-1]),
@@ -170,6 +167,21 @@ def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Map
         training=settings,
         data=_data(reader, where, entries),
     )
+
+
+def _settings(
+    reader: Reader, key: KeyPath, given: Mapping[str, Any], where: Callable[[str], KeyPath], others: Settings
+) -> Settings | None:
+    """How a run is trained: every key is tried by itself, so that each fault is told with its own line."""
+    training: dict[str, Any] = {}
+    for name, entry in given.items():
+        with reader.noting(where(name), "training: "):
+            value: Any = Every.parse(str(entry)) if name == "every" else entry
+            Settings(**{name: value})
+            training[name] = value
+    with reader.noting(key, "training: "):
+        return replace(others, **training)
+    return None
 
 
 def _is_there(name: str) -> bool:
@@ -226,7 +238,7 @@ def _derived(
     if base is not None and "problem" not in own:
         # What a run is derived from says what it is a run of.
         problem, options, data = base.problem, {**base.options, **options}, data or base.data
-    return Run(
+    run = Run(
         name=str(key[-1]),
         kind=kind,
         problem=problem,
@@ -238,6 +250,24 @@ def _derived(
         },
         base=base,
     )
+    return _branch(reader, (*key, kind), run) if kind == "branch" else run
+
+
+def _branch(reader: Reader, key: KeyPath, run: Run) -> Run:
+    """A branch is trained as the run that it comes from was, but for what its table says."""
+    base = run.base
+    given = {name: value for name, value in run.arguments.items() if name in _TRAINING}
+    training = Settings() if base is None or base.training is None else base.training
+    training = _settings(reader, key, given, lambda name: (*key, name), training) or training
+    if "noise" in run.arguments:
+        with reader.noting((*key, "noise"), "noise: "):
+            Noise.parse(run.arguments["noise"])
+    how = {name: value for name, value in run.arguments.items() if name not in _TRAINING}
+    run = replace(run, arguments=how, training=training)
+    if base is None:
+        return run
+    inherited = run.options or base.options
+    return replace(run, problem=run.problem or base.problem, data=run.data or base.data, options=inherited)
 
 
 def _problem(

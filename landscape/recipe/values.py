@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.pipeline import Slice
+from landscape.pipeline import Embed, Slice
 from landscape.training import Settings
 
 if TYPE_CHECKING:
     import os
 
+    from landscape.projection.embedding import Embedding
     from landscape.surface import Surface
 
 
@@ -54,6 +55,7 @@ class Panel:
         metric: What is drawn; None is the loss.
         split: On which data; None is both for a curve and train otherwise.
         view: Of a surface: ``"contour"``, ``"3d"`` or ``"both"``.
+        embed: Of an embedding: how, and how it is shown; its `slice` means nothing.
     """
 
     slice: Slice
@@ -62,11 +64,29 @@ class Panel:
     metric: str | None = None
     split: str | None = None
     view: str = "contour"
+    embed: Embed | None = None
 
     @property
     def kind(self) -> str:
-        """``"curve"``, ``"surface"`` or ``"trajectory"``."""
-        return self.slice.kind
+        """``"curve"``, ``"surface"``, ``"trajectory"`` or ``"mds"``."""
+        return self.slice.kind if self.embed is None else "mds"
+
+    def embeddings(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Embedding]:
+        """The embeddings of a panel of kind ``"mds"``, made now as far as the cache does not hold them.
+
+        Args:
+            cache: The folder that results are kept in.
+            **where: ``data`` and ``device``, as in `render`.
+
+        Returns:
+            Name of a layer -> its embedding.
+
+        Raises:
+            LandscapeError: If one cannot be made, or the panel shows slices.
+        """
+        from landscape.recipe.rendering import embeddings_of
+
+        return embeddings_of(self, cache, **where)
 
     def surfaces(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Surface]:
         """The slices of this panel, made now as far as the cache does not hold them.

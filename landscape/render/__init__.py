@@ -7,6 +7,7 @@ from landscape.render.basins import perturbation, retraining
 from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
+from landscape.render.embeddings import embedding, embedding_maps, shepard
 from landscape.render.labels import caption
 from landscape.render.lines import barriers, interpolation
 from landscape.render.panels import Panel
@@ -23,12 +24,15 @@ __all__ = [
     "compose",
     "contour",
     "curve",
+    "embedding",
+    "embedding_maps",
     "interpolation",
     "overview",
     "perturbation",
     "picture",
     "retraining",
     "save",
+    "shepard",
     "style",
     "surface3d",
     "trajectory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from landscape.errors import LandscapeError
 from landscape.storage import FAULTS, damage
 from landscape.trajectory.schema import Header
 
-# What one number takes while it is read: a narrow type is held beside its widened copies.
-_BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4 + 4}
+# What one number takes while it is read: a narrow type is held beside its widened copy.
+_BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4}
 
 
 @dataclass(frozen=True)
@@ -56,33 +57,51 @@ def column_blocks(run: h5py.Group, header: Header, rows: range, max_bytes: int) 
         dtype = group.split("/")[-1]
         if dtype not in _BYTES:
             raise LandscapeError(f"parameters of type {dtype} cannot be combined", where=header.path)
-        width = max(1, max_bytes // (_BYTES[dtype] * max(1, len(rows))))
-        for span in _spans(_pieces(header, group, width), width):
+        with damage_elsewhere(header):
+            chunk = run[group].chunks[1]
+        windows = _Windows(max(1, max_bytes // (_BYTES[dtype] * max(1, len(rows)))), chunk)
+        pieces = _pieces(header, group, windows)
+        for span in _spans(pieces, windows):
             values = _read(run[group], header, rows, span[0].column, span[-1].end)
             for piece in span:
                 columns = slice(piece.column - span[0].column, piece.end - span[0].column)
                 yield Block(piece.name, piece.start, piece.stop, values[:, columns])
+            # Or it would stay beside what is read next.
+            del values
 
 
-def _pieces(header: Header, group: str, width: int) -> Iterator[_Piece]:
-    """The moving tensors of a dataset, cut where one span cannot hold them."""
+class _Windows:
+    """Equal stretches of columns to be read together, at most so wide, none across a chunk if it need not be.
+
+    A chunk is read whole, so that a cut across it costs a reading more.
+    """
+
+    def __init__(self, most: int, chunk: int) -> None:
+        self._period = most // chunk * chunk or chunk
+        self._width = -(-self._period // -(-self._period // most))
+
+    def end(self, column: int) -> int:
+        """Where the window ends that a column is in."""
+        first = column // self._period * self._period
+        return min(first + ((column - first) // self._width + 1) * self._width, first + self._period)
+
+
+def _spans(pieces: Iterator[_Piece], windows: _Windows) -> Iterator[list[_Piece]]:
+    """Pieces of the same window, which are read together."""
+    for _, together in itertools.groupby(pieces, lambda piece: windows.end(piece.column)):
+        yield list(together)
+
+
+def _pieces(header: Header, group: str, windows: _Windows) -> Iterator[_Piece]:
+    """The moving tensors of a dataset in order of their columns, cut where windows end."""
     for info in header.layout.moving():
         place = header.places[info.name]
         if place.group == group:
-            for start in range(0, info.numel, width):
-                yield _Piece(info.name, start, min(start + width, info.numel), place.offset + start)
-
-
-def _spans(pieces: Iterator[_Piece], width: int) -> Iterator[list[_Piece]]:
-    """Pieces to be read together: a chunk is read whole, so many small tensors should share one reading."""
-    span: list[_Piece] = []
-    for piece in pieces:
-        if span and piece.end - span[0].column > width:
-            yield span
-            span = []
-        span.append(piece)
-    if span:
-        yield span
+            column, end = place.offset, place.offset + info.numel
+            while column < end:
+                cut = min(windows.end(column), end)
+                yield _Piece(info.name, column - place.offset, cut - place.offset, column)
+                column = cut
 
 
 def _read(dataset: h5py.Dataset, header: Header, rows: range, low: int, high: int) -> NDArray[Any]:
@@ -96,7 +115,9 @@ def _read(dataset: h5py.Dataset, header: Header, rows: range, low: int, high: in
         raise damaged(header, _first_damaged(dataset, ascending, low, high)) from error
     values = values if rows.step > 0 else values[::-1]
     if dataset.name.endswith("/bfloat16"):
-        return (values.astype(np.uint32) << 16).view(np.float32)
+        wide = values.astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 

@@ -1,0 +1,315 @@
+"""How far snapshots are from each other: blocked inner products, straight from the files. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.projection.distance_store import Kept, Store
+from landscape.projection.side_by_side import (
+    Representative,
+    Rows,
+    Stretch,
+    exactly,
+    represented,
+    require_same_model,
+    stretches,
+)
+
+Array = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+DISSIMILARITIES = ("euclidean", "cosine-chord", "one-minus-cosine")
+
+MAX_BYTES = 2**31
+"""What the values being read may take: with sums of 2,000 snapshots, all stays below 4 GiB."""
+
+# Bytes of the float64 copies that products are taken of: large enough for full speed, small beside the values.
+_PANEL = 2**27
+# Where |a - b|^2 is a smaller share of |a - r|^2 + |b - r|^2, the difference of these sums has lost half of its 16
+# digits: such pairs are subtracted directly.
+_LOST = 1e-8
+# Direct pairs per snapshot. Beyond, distances below 1e-4 of the extent keep an absolute error of 1e-8 of it.
+_DIRECT = 8
+
+
+@dataclass(frozen=True)
+class Separations:
+    """What all dissimilarities of T snapshots follow from.
+
+    Attributes:
+        squared: Shape (T, T), squared Euclidean distances.
+        excess: Shape (T,), squared norms less the one of the reference.
+        square: The squared norm of the reference, the last snapshot of the first run.
+    """
+
+    squared: Array
+    excess: Array
+    square: float
+
+    @property
+    def norms(self) -> Array:
+        """Shape (T,), the Euclidean norms of the snapshots."""
+        norms: Array = np.sqrt(np.maximum(self.square + self.excess, 0.0))
+        return norms
+
+    def dissimilarities(self, kind: str = "euclidean") -> Array:
+        """Dissimilarities of one kind.
+
+        With u, v the weights of two snapshots: ``euclidean`` is |u - v|; ``cosine-chord`` is the distance
+        between u / |u| and v / |v|, whose square is 2 (1 - cos); ``one-minus-cosine`` is 1 - cos itself, half a
+        squared distance and no distance: it violates the triangle inequality. Both cosines come from
+
+            2 (1 - cos) = (|u - v|^2 - (|u| - |v|)^2) / (|u| |v|)
+
+        which keeps its digits where u and v are nearly the same and 1 - u.v / (|u| |v|) has none left.
+
+        Args:
+            kind: One of `DISSIMILARITIES`.
+
+        Returns:
+            Shape (T, T), symmetric, zero on the diagonal.
+
+        Raises:
+            LandscapeError: If the kind is not known, or an angle is wanted of weights that are all zero.
+
+        Source:
+            Liao & Poggio 2017, figures of section 5 (1 - cos); the chord is the distance that belongs to it.
+
+        Example:
+            >>> separations = Separations(np.array([[0.0, 2.0], [2.0, 0.0]]), np.zeros(2), 1.0)
+            >>> separations.dissimilarities("cosine-chord")[0, 1].round(6)
+            np.float64(1.414214)
+        """
+        require_kind(kind)
+        if kind == "euclidean":
+            return np.sqrt(self.squared)
+        norms = self.norms
+        if not norms.all():
+            raise LandscapeError(
+                f"the weights of snapshot {int(np.argmin(norms))} are all zero, so they have no direction",
+                where=kind,
+                mend="choose dissimilarity euclidean, or other layers",
+            )
+        longer = (self.excess[:, None] - self.excess) / (norms[:, None] + norms)
+        chord = np.maximum(self.squared - longer**2, 0.0) / (norms[:, None] * norms)
+        found: Array = np.sqrt(chord) if kind == "cosine-chord" else chord / 2
+        return found
+
+
+def require_kind(kind: str) -> None:
+    """Check the name of a dissimilarity."""
+    if kind not in DISSIMILARITIES:
+        raise LandscapeError(
+            f"unknown value '{kind}'", where="dissimilarity", mend=did_you_mean(kind, DISSIMILARITIES)
+        )
+
+
+def layers_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Parameters by the layer that holds them, in order.
+
+    Example:
+        >>> layers_of(["conv.weight", "conv.bias", "scale"])
+        {'conv': ('conv.weight', 'conv.bias'), 'scale': ('scale',)}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        layer = name.rpartition(".")[0] or name
+        found[layer] = (*found.get(layer, ()), name)
+    return found
+
+
+def separations(
+    runs: Sequence[Rows],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    max_bytes: int = MAX_BYTES,
+    representative: Representative | None = None,
+    save: Any = None,
+    progress: Progress | None = None,
+) -> dict[str, Separations]:
+    """Compare all snapshots of several runs, of all parameters or of several groups of them in one pass.
+
+    The files are read side by side in blocks of columns, and the sums are in float64. Snapshots are taken
+    relative to the last one of the first run, so that what all have in common costs no digits; pairs so much
+    nearer to each other that their distance would still lose half of its digits are subtracted directly, in a
+    second pass over the files.
+
+    Args:
+        runs: Trajectories of one model; all parameters that move count, see `Trajectory.select`.
+        groups: Name -> parameters that belong to it; None is one group ``"all"``.
+        names: What the runs are called in messages.
+        max_bytes: The memory that values being read may take; sums take 8 T^2 bytes for each group besides.
+        representative: Stands a snapshot's weights for others, such as those of the same function in a normal
+            form; None takes them as they are.
+        save: A file that the sums are kept in: read if they are of the same snapshots, resumed if they are a part.
+        progress: Called with (numbers per snapshot read, in all).
+
+    Returns:
+        Name of a group -> its separations, the snapshots of all runs one after the other.
+
+    Raises:
+        LandscapeError: If the runs are of different models, a weight is not finite, or the file is of other runs.
+
+    Example:
+        >>> separations([run])["all"].dissimilarities("cosine-chord").shape  # doctest: +SKIP
+        (41, 41)
+    """
+    called = list(names) if names is not None else [f"run {n + 1}" for n in range(len(runs))]
+    require_same_model(runs, called)
+    moving = [info.name for info in runs[0].layout.moving()]
+    wanted = {"all": moving} if groups is None else {name: list(group) for name, group in groups.items()}
+    chosen = [name for name in moving if any(name in group for group in wanted.values())]
+    runs = [run.select(exactly(chosen)) for run in runs] if len(chosen) < len(moving) else list(runs)
+    store = None if save is None else Store.open(save, runs, wanted, representative)
+    kept = None if store is None else store.read()
+    if kept is not None and kept.finished:
+        return {name: Separations(**kept.finished[name]) for name in wanted}
+    with represented(runs, representative) as compared:
+        sums = _sum_up(compared, wanted, kept, store, max_bytes, progress)
+        _require_finite(sums, runs, called)
+        squared = {name: total.squared() for name, total in sums.items()}
+        _subtract_directly(compared, wanted, sums, squared, max_bytes)
+    found = {name: Separations(squared[name], total.excess(), total.square) for name, total in sums.items()}
+    if store is not None:
+        store.finish({name: vars(separation) for name, separation in found.items()})
+    return found
+
+
+@dataclass
+class _Sums:
+    """Inner products of snapshots x relative to a reference r, summed up so far."""
+
+    gram: Array
+    along: Array
+    square: float = 0.0
+
+    def add(self, gram: Array, along: Array, square: float) -> None:
+        self.gram += gram
+        self.along += along
+        self.square += square
+
+    def squared(self) -> Array:
+        """|a - b|^2 = |a - r|^2 + |b - r|^2 - 2 (a - r).(b - r)."""
+        own = np.diag(self.gram)
+        found = np.maximum(own[:, None] + own - 2 * self.gram, 0.0)
+        np.fill_diagonal(found, 0.0)
+        return found
+
+    def excess(self) -> Array:
+        """|x|^2 - |r|^2 = |x - r|^2 + 2 r.(x - r)."""
+        found: Array = np.diag(self.gram) + 2 * self.along
+        return found
+
+
+def _sum_up(
+    runs: Sequence[Rows],
+    wanted: Mapping[str, Sequence[str]],
+    kept: Kept | None,
+    store: Store | None,
+    max_bytes: int,
+    progress: Progress | None,
+) -> dict[str, _Sums]:
+    count, last = sum(map(len, runs)), len(runs[0]) - 1
+    sums = {name: _Sums(np.zeros((count, count)), np.zeros(count)) for name in wanted}
+    done: list[str] = []
+    if kept is not None:
+        sums, done = {name: _Sums(**kept.sums[name]) for name in wanted}, list(kept.done)
+    infos = {info.name: info for info in runs[0].layout.moving()}
+    total, read = sum(info.numel for info in infos.values()), sum(infos[name].numel for name in done)
+    left = [name for name in infos if name not in done]
+    if done:
+        runs = [run.select(exactly(left)) for run in runs] if left else []
+    for stretch in stretches(runs, max_bytes) if runs else ():
+        groups = [name for name, members in wanted.items() if stretch.name in members]
+        for values in _panels(stretch, count):
+            reference = values[last].copy()
+            values -= reference
+            product, along, square = values @ values.T, values @ reference, float(reference @ reference)
+            for name in groups:
+                sums[name].add(product, along, square)
+        read += stretch.stop - stretch.start
+        if progress is not None:
+            progress(read, total)
+        if stretch.stop == infos[stretch.name].numel:
+            done.append(stretch.name)
+            if store is not None:
+                store.note({name: vars(own) for name, own in sums.items()}, done)
+        # The next values take their place.
+        del stretch
+    return sums
+
+
+def _panels(stretch: Stretch, count: int) -> Iterator[Array]:
+    """The snapshots of all runs one below the other in float64, some columns at a time; each is new memory."""
+    width = max(1, _PANEL // (8 * count))
+    for start in range(0, stretch.stop - stretch.start, width):
+        parts = [part[:, start : start + width] for part in stretch.parts]
+        yield np.concatenate(parts, axis=0, dtype=np.float64)
+
+
+def _require_finite(sums: Mapping[str, _Sums], runs: Sequence[Rows], names: Sequence[str]) -> None:
+    for group, total in sums.items():
+        broken = np.flatnonzero(~np.isfinite(np.diag(total.gram)))
+        if not len(broken):
+            continue
+        # Where the reference itself is broken, all are.
+        place = len(runs[0]) - 1 if len(broken) == len(total.gram) else int(broken[0])
+        for run, name in zip(runs, names, strict=True):
+            if place < len(run):
+                step = getattr(run[place], "step", None)
+                at = f"snapshot {place}" + ("" if step is None else f" (step {step})")
+                layer = "" if group == "all" else f" in layer '{group}'"
+                raise LandscapeError(
+                    f"{at} of '{name}' has weights that are not finite{layer}",
+                    mend="choose earlier snapshots, such as run[:10]",
+                )
+            place -= len(run)
+
+
+def _subtract_directly(
+    runs: Sequence[Rows],
+    wanted: Mapping[str, Sequence[str]],
+    sums: Mapping[str, _Sums],
+    squared: dict[str, Array],
+    max_bytes: int,
+) -> None:
+    """Replace the squared distances that are differences of much larger numbers."""
+    pairs = {name: near for name, total in sums.items() if len((near := _near(total, squared[name]))[0])}
+    if not pairs:
+        return
+    exact = {name: np.zeros(len(first)) for name, (first, _) in pairs.items()}
+    members = list(dict.fromkeys(member for name in pairs for member in wanted[name]))
+    count = sum(map(len, runs))
+    for stretch in stretches([run.select(exactly(members)) for run in runs], max_bytes):
+        for values in _panels(stretch, count):
+            for name in (name for name in pairs if stretch.name in wanted[name]):
+                _add_squares(exact[name], values, *pairs[name])
+        del stretch
+    for name, (first, second) in pairs.items():
+        squared[name][first, second] = squared[name][second, first] = exact[name]
+
+
+def _near(total: _Sums, squared: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pairs to be subtracted directly, the nearest first."""
+    own = np.diag(total.gram)
+    first, second = np.triu_indices(len(own), 1)
+    scale = own[first] + own[second]
+    share = np.divide(squared[first, second], scale, out=np.ones_like(scale), where=scale > 0)
+    near = np.flatnonzero(share < _LOST)
+    near = near[np.argsort(share[near], kind="stable")][: _DIRECT * len(own)]
+    return first[near], second[near]
+
+
+def _add_squares(found: Array, values: Array, first: NDArray[np.intp], second: NDArray[np.intp]) -> None:
+    """Add |a - b|^2 of pairs of rows, so many at a time that they take no more memory than the rows do."""
+    for start in range(0, len(found), len(values)):
+        part = slice(start, start + len(values))
+        difference = values[first[part]] - values[second[part]]
+        found[part] += np.einsum("ij,ij->i", difference, difference)

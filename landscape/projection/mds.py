@@ -1,0 +1,355 @@
+"""Multidimensional scaling of snapshots: classical (strain) and metric (stress, by SMACOF). No torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.projection.distances import (
+    MAX_BYTES,
+    Progress,
+    Representative,
+    Separations,
+    layers_of,
+    require_kind,
+    separations,
+)
+from landscape.projection.embedding import Array, Embedding, stress_1
+from landscape.projection.side_by_side import Rows
+
+METHODS = ("classical", "metric")
+ALL = "all layers"
+"""What the embedding over all layers is called beside those of single layers."""
+
+# Iterations of SMACOF, and the relative change of stress at which it ends: far below what a picture shows.
+_ITERATIONS, _EPS = 1000, 1e-9
+
+
+class Run(Rows, Protocol):
+    """What an embedding needs to know of a trajectory."""
+
+    @property
+    def run_id(self) -> str: ...  # noqa: D102
+    @property
+    def problem(self) -> str: ...  # noqa: D102
+    @property
+    def steps(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def metrics(self) -> Mapping[str, Array]: ...  # noqa: D102
+    @property
+    def parent(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def branches(self) -> Mapping[str, Self]: ...  # noqa: D102
+
+
+Runs: TypeAlias = Run | Sequence[Run] | Mapping[str, Run]
+
+
+def mds(
+    runs: Runs,
+    *,
+    dissimilarity: str = "euclidean",
+    dims: int = 2,
+    layers: str | Sequence[str] = "*",
+    method: str = "classical",
+    branches: bool = False,
+    starts: int = 1,
+    seed: int = 0,
+    representative: Representative | None = None,
+    save: Any = None,
+    max_bytes: int = MAX_BYTES,
+    progress: Progress | None = None,
+) -> Embedding:
+    """Embed the snapshots of runs so that distances between points are about those between weights.
+
+    ``classical`` takes the leading eigenvectors of B = -1/2 J D^2 J, with J the centring matrix, scaled by the
+    square roots of their eigenvalues: exact where the distances fit into so many dimensions. ``metric`` lowers
+    sum (d - delta)^2 over the points themselves by majorisation (SMACOF), beginning at the classical
+    embedding, and is never worse in stress than that.
+
+    Args:
+        runs: One trajectory, several, or name -> trajectory, of one model.
+        dissimilarity: ``"euclidean"``, ``"cosine-chord"`` or ``"one-minus-cosine"``; see
+            `Separations.dissimilarities`.
+        dims: The number of coordinates.
+        layers: Globs that choose the parameters that count; see `Trajectory.select`.
+        method: ``"classical"`` or ``"metric"``.
+        branches: Whether the branches of the runs are embedded with them, called ``"run/branch"``.
+        starts: Beginnings of the metric method: the classical embedding and so many less one at random.
+        seed: Draws the random ones.
+        representative: Stands a snapshot's weights for others before they are compared: a function of a
+            snapshot that returns name -> tensor.
+        save: A file that the distances are kept in, and taken from if they are of the same snapshots.
+        max_bytes: The memory that weights being read may take.
+        progress: Called with (numbers per snapshot read, in all).
+
+    Returns:
+        The points, their stress, and all distances. Every axis has its largest coordinate positive; those of
+        ``metric`` are its principal axes.
+
+    Raises:
+        LandscapeError: If an option is not known, there are fewer than 2 snapshots, the runs are of different
+            models, or a weight is not finite.
+
+    Source:
+        Torgerson 1952, "Multidimensional scaling: I. Theory and method", Psychometrika 17 (classical); de Leeuw
+        1977 (SMACOF), by scikit-learn. Of training: Liao & Poggio 2017, "Theory II", section 5.
+
+    Example:
+        >>> embedding = mds([run_a, run_b], dissimilarity="cosine-chord")
+        >>> embedding.coordinates.shape, embedding.stress < 0.2
+        ((82, 2), True)
+    """
+    _check(dissimilarity, dims, method, starts)
+    gathered = _Gathered.of(runs, layers, branches)
+    compared = separations(
+        gathered.runs,
+        {"all": gathered.moving},
+        names=gathered.names,
+        max_bytes=max_bytes,
+        representative=representative,
+        save=save,
+        progress=progress,
+    )
+    way = _Way(dissimilarity, dims, method, starts, seed)
+    return _embedding(gathered, compared["all"], way, gathered.told(layers, representative))
+
+
+def mds_by_layer(
+    runs: Runs,
+    *,
+    dissimilarity: str = "euclidean",
+    dims: int = 2,
+    layers: str | Sequence[str] = "*",
+    method: str = "classical",
+    branches: bool = False,
+    starts: int = 1,
+    seed: int = 0,
+    representative: Representative | None = None,
+    save: Any = None,
+    max_bytes: int = MAX_BYTES,
+    progress: Progress | None = None,
+) -> dict[str, Embedding]:
+    """Embed snapshots layer by layer, and over all these layers, in one pass over the files.
+
+    A layer is what holds parameters: a convolution with its bias. Options are those of `mds`.
+
+    Returns:
+        Name of a layer -> its embedding, in the order of the model; ``"all layers"`` is the last.
+
+    Raises:
+        LandscapeError: As `mds` does.
+
+    Example:
+        >>> list(mds_by_layer(run, layers="conv*"))
+        ['conv1', 'conv2', 'all layers']
+    """
+    _check(dissimilarity, dims, method, starts)
+    gathered = _Gathered.of(runs, layers, branches)
+    groups: dict[str, Sequence[str]] = {**layers_of(gathered.moving), ALL: gathered.moving}
+    compared = separations(
+        gathered.runs,
+        groups,
+        names=gathered.names,
+        max_bytes=max_bytes,
+        representative=representative,
+        save=save,
+        progress=progress,
+    )
+    way = _Way(dissimilarity, dims, method, starts, seed)
+    return {
+        layer: _embedding(gathered, compared[layer], way, gathered.told(layers, representative) | {"layer": layer})
+        for layer in groups
+    }
+
+
+def _check(dissimilarity: str, dims: int, method: str, starts: int) -> None:
+    require_kind(dissimilarity)
+    if method not in METHODS:
+        raise LandscapeError(f"unknown value '{method}'", where="method", mend=did_you_mean(method, METHODS))
+    if dims < 1:
+        raise LandscapeError("must be at least 1", where="dims", got=dims)
+    if starts < 1:
+        raise LandscapeError("must be at least 1", where="starts", got=starts)
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """The runs to be embedded, with their names."""
+
+    runs: list[Run]
+    names: list[str]
+
+    @classmethod
+    def of(cls, runs: Runs, layers: str | Sequence[str], branches: bool) -> _Gathered:
+        named = _named(runs)
+        if branches:
+            named = [pair for name, run in named for pair in _with_branches(name, run)]
+        named = [(name, run) for name, run in named if len(run)]
+        count = sum(len(run) for _, run in named)
+        if count < 2:
+            raise LandscapeError("an embedding needs at least 2 snapshots", got=count, mend="give more runs")
+        return cls([run.select(layers) for _, run in named], [name for name, _ in named])
+
+    @property
+    def moving(self) -> list[str]:
+        return [info.name for info in self.runs[0].layout.moving()]
+
+    def told(self, layers: str | Sequence[str], representative: Representative | None) -> dict[str, Any]:
+        problems = dict.fromkeys(run.problem for run in self.runs)
+        return {
+            "problem": ", ".join(filter(None, problems)),
+            "layers": layers if isinstance(layers, str) else ",".join(layers),
+            "numbers": sum(info.numel for info in self.runs[0].layout.moving()),
+            "run_ids": [run.run_id for run in self.runs],
+            "representative": getattr(representative, "name", None if representative is None else "own"),
+        }
+
+    def parents(self) -> dict[int, int]:
+        """Number of a run -> the snapshot it starts from, among all that are embedded."""
+        first = dict(zip(range(len(self.runs)), _starts(self.runs), strict=True))
+        found = {}
+        for child, run in enumerate(self.runs):
+            for number, other in enumerate(self.runs):
+                steps = np.flatnonzero(other.steps == run.parent.get("parent_step", -1))
+                if number != child and other.run_id == run.parent.get("parent_run_id") and len(steps):
+                    found[child] = first[number] + int(steps[0])
+        return found
+
+
+def _starts(runs: Sequence[Run]) -> list[int]:
+    return [0, *itertools.accumulate(len(run) for run in runs[:-1])]
+
+
+def _named(runs: Runs) -> list[tuple[str, Run]]:
+    """Runs with the names given, or those of their files where these differ."""
+    if isinstance(runs, Mapping):
+        return list(runs.items())
+    listed: list[Any] = list(runs) if isinstance(runs, list | tuple) else [runs]
+    stems = [getattr(getattr(run, "path", None), "stem", None) for run in listed]
+    alike = len(set(stems)) < len(stems) or None in stems
+    names = [f"run {n + 1}" for n in range(len(listed))] if alike else [str(stem) for stem in stems]
+    return list(zip(names, listed, strict=True))
+
+
+def _with_branches(name: str, run: Run) -> list[tuple[str, Run]]:
+    found = [(name, run)]
+    for branch, child in run.branches.items():
+        found += _with_branches(f"{name}/{branch}", child)
+    return found
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How points are found."""
+
+    dissimilarity: str
+    dims: int
+    method: str
+    starts: int
+    seed: int
+
+
+def _embedding(gathered: _Gathered, compared: Separations, way: _Way, told: Mapping[str, Any]) -> Embedding:
+    distances = compared.dissimilarities(way.dissimilarity)
+    points, eigenvalues = classical(distances, way.dims)
+    if way.method == "metric":
+        points = _metric(distances, points, way)
+    fitted = _distances_of(points)
+    size = float(np.abs(eigenvalues).sum())
+    share = eigenvalues / size if size > 0 else np.zeros_like(eigenvalues)
+    kinds = dict.fromkeys(name for run in gathered.runs for name in run.metrics)
+    counts = [len(run) for run in gathered.runs]
+    return Embedding(
+        coordinates=points,
+        run=np.repeat(np.arange(len(counts)), counts),
+        steps=np.concatenate([run.steps for run in gathered.runs]),
+        names=tuple(gathered.names),
+        parents=gathered.parents(),
+        stress=stress_1(distances, fitted),
+        eigenvalues=eigenvalues,
+        share=np.append(share, np.zeros(way.dims))[: way.dims],
+        negative=abs(float(share[share < 0].sum())),
+        distances=distances,
+        fitted=fitted,
+        metrics={name: np.concatenate([_metric_of(run, name) for run in gathered.runs]) for name in kinds},
+        meta={"dissimilarity": way.dissimilarity, "method": way.method, **told},
+    )
+
+
+def _metric_of(run: Run, name: str) -> Array:
+    return run.metrics[name] if name in run.metrics else np.full(len(run), np.nan)
+
+
+def classical(distances: Array, dims: int) -> tuple[Array, Array]:
+    """Classical scaling: coordinates X with X X^T nearest to the double-centred matrix.
+
+    Args:
+        distances: Shape (T, T).
+        dims: The number of coordinates; those beyond the positive eigenvalues are 0.
+
+    Returns:
+        Coordinates, shape (T, dims), and all eigenvalues of B = -1/2 J D^2 J, the largest first.
+
+    Source:
+        Torgerson 1952; Gower 1966, "Some distance properties of latent root and vector methods", Biometrika 53.
+
+    Example:
+        >>> points, eigenvalues = classical(np.array([[0.0, 2.0], [2.0, 0.0]]), 1)
+        >>> points.ravel().round(12).tolist()
+        [1.0, -1.0]
+    """
+    from scipy.linalg import eigh, eigvalsh
+
+    squared = distances**2
+    means = squared.mean(axis=0)
+    centred = -0.5 * (squared - means - means[:, None] + means.mean())
+    count, most = len(centred), min(dims, len(centred))
+    eigenvalues: Array = eigvalsh(centred)[::-1]
+    leading, vectors = eigh(centred, subset_by_index=(count - most, count - 1))
+    points = np.zeros((count, dims))
+    points[:, :most] = (vectors * np.sqrt(np.maximum(leading, 0.0)))[:, ::-1]
+    return _oriented(points), eigenvalues
+
+
+def _metric(distances: Array, start: Array, way: _Way) -> Array:
+    """The best of several runs of SMACOF and of the classical embedding itself."""
+    from sklearn.manifold import smacof
+
+    if not distances.any():
+        return start
+    # Random points as far apart as the classical ones, so that no start is favoured by its size.
+    chance = np.random.default_rng(way.seed).normal(scale=start.std(), size=(way.starts - 1, *start.shape))
+    found = [start]
+    for begin in (start, *chance):
+        points, _ = smacof(
+            distances,
+            n_components=way.dims,
+            init=begin,
+            n_init=1,
+            max_iter=_ITERATIONS,
+            eps=_EPS,
+            normalized_stress=False,
+        )
+        points = points - points.mean(axis=0)
+        # Turned to the axes of largest extent.
+        found.append(_oriented(points @ np.linalg.svd(points, full_matrices=False)[2].T))
+    return min(found, key=lambda points: stress_1(distances, _distances_of(points)))
+
+
+def _oriented(points: Array) -> Array:
+    """The largest coordinate of every axis positive: the same picture every time."""
+    largest = points[np.abs(points).argmax(axis=0), np.arange(points.shape[1])]
+    return points * np.where(largest < 0, -1.0, 1.0)
+
+
+def _distances_of(points: Array) -> Array:
+    squares = sum((axis[:, None] - axis) ** 2 for axis in points.T)
+    found: Array = np.sqrt(squares)
+    return found

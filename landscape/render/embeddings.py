@@ -1,0 +1,290 @@
+"""Embeddings of snapshots: maps of the distances between weights, each with its Shepard diagram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.render import style as looks
+from landscape.render.heads import Head, put_heads
+from landscape.render.labels import DOT, put_foot
+from landscape.render.panels import letter
+from landscape.render.scale import tell
+from landscape.render.snapshots import (
+    COLORS,
+    Colouring,
+    colour_bar,
+    draw_height,
+    draw_snapshots,
+    legend_of,
+)
+from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
+from landscape.render.widths import inches_of, length
+
+if TYPE_CHECKING:
+    from landscape.projection.embedding import Embedding
+
+VIEWS = ("map", "3d")
+# Of the width of a panel: its map, and the Shepard diagram beside it; the rest is for words.
+_MAP, _SHEPARD = 0.56, 0.25
+# Inches at 8-point type: of a panel, its words above and below; and of the words of the figure.
+_WORDS, _FOOT = 0.78, 0.5
+# Inches at 8-point type that a panel needs to be legible.
+_NARROWEST = 2.9
+# Pairs in a Shepard diagram: more only make its cloud blacker.
+_PAIRS = 4000
+_NAMES = {
+    "euclidean": "Euclidean distance",
+    "cosine-chord": "chord, √(2 (1 − cos))",
+    "one-minus-cosine": "1 − cos, not a distance",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One embedding in a figure.
+
+    Attributes:
+        embedding: The points.
+        title: What stands above it.
+        color: ``"run"``, ``"loss"`` or ``"step"``.
+        view: ``"map"``, or ``"3d"`` for the loss as height over two coordinates.
+    """
+
+    embedding: Embedding
+    title: str | None = None
+    color: str = "run"
+    view: str = "map"
+
+    def __post_init__(self) -> None:
+        for what, given, known in (("color", self.color, COLORS), ("view", self.view, VIEWS)):
+            if given not in known:
+                raise LandscapeError(f"unknown value '{given}'", where=what, mend=did_you_mean(given, known))
+
+    @property
+    def spatial(self) -> bool:
+        """Whether its axes are 3-D."""
+        return self.view == "3d" or self.embedding.dims > 2
+
+
+def embedding(
+    points: Embedding, *, color: str = "run", view: str = "map", rc: Mapping[str, Any] | None = None
+) -> Figure:
+    """Draw an embedding beside its Shepard diagram.
+
+    Args:
+        points: The embedding.
+        color: What colours tell: ``"run"`` (the size of points then tells the loss, where it is known), ``"loss"``
+            or ``"step"``.
+        view: ``"map"``, or ``"3d"`` for the loss as height. Three coordinates are always drawn in space.
+        rc: rcParams of the figure; by default `style.paper`.
+
+    Returns:
+        A new figure.
+
+    Raises:
+        LandscapeError: If an option is not known, or the loss is wanted as height and is not known.
+
+    Example:
+        >>> embedding(ls.mds(run), color="loss").savefig("mds.png")  # doctest: +SKIP
+    """
+    return _figure([Panel(points, None, color, view)], 1, 1.35 * ONE_COLUMN, None, rc or looks.paper(), None)
+
+
+def embedding_maps(
+    panels: Sequence[Panel],
+    *,
+    columns: int | None = None,
+    width: str | float = "two-columns",
+    height: float | None = None,
+    style: str = "paper",
+    caption: str | None = None,
+) -> Figure:
+    """Draw several embeddings in one figure, each beside its Shepard diagram; runs keep their colours.
+
+    Args:
+        panels: From the left, row by row; they get letters where there are several.
+        columns: Panels in a row; by default as many as are legible.
+        width: Inches, or a name; see `widths.WIDTHS`.
+        height: Inches; by default as high as the content.
+        style: ``"paper"``, ``"talk"`` or ``"dark"``.
+        caption: Words at the foot, before what the embeddings say of themselves; ``""`` leaves the foot empty.
+
+    Returns:
+        A new figure.
+
+    Raises:
+        LandscapeError: If there is nothing to draw, or an option is not known.
+    """
+    if not panels:
+        raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one Panel")
+    rc, inches = looks.get(style), inches_of(width)
+    if height is not None:
+        length(height, "height")
+    k = rc["font.size"] / 8.0
+    fitting = max(1, int(inches / (_NARROWEST * k)))
+    return _figure(panels, columns or min(len(panels), fitting), inches, height, rc, caption)
+
+
+def default_width(count: int) -> float:
+    """Inches that suit a number of panels: one needs less than two columns of a page."""
+    return 1.35 * ONE_COLUMN if count == 1 else TWO_COLUMNS
+
+
+def _figure(
+    panels: Sequence[Panel],
+    columns: int,
+    width: float,
+    height: float | None,
+    rc: Mapping[str, Any],
+    caption: str | None,
+) -> Sheet:
+    k = float(FontProperties(size=rc.get("font.size", 8.0)).get_size_in_points()) / 8.0
+    rows = -(-len(panels) // columns)
+    side = _MAP * width / columns
+    own = rows * (side + _WORDS * k) + _FOOT * k
+    sheet = Sheet(width, own if height is None else height, rc)
+    with sheet.styled():
+        colouring = Colouring.of([panel.embedding for panel in panels])
+        ratios = [_MAP, _SHEPARD] * columns
+        grid = sheet.add_gridspec(rows, 2 * columns, width_ratios=ratios)
+        heads: dict[int, list[tuple[Axes, Head]]] = {}
+        for place, panel in enumerate(panels):
+            row, column = divmod(place, columns)
+            ax = sheet.add_subplot(grid[row, 2 * column], projection="3d" if panel.spatial else None)
+            _draw(ax, panel, colouring)
+            beside = sheet.add_subplot(grid[row, 2 * column + 1])
+            shepard(beside, panel.embedding)
+            if place == 0 and panel.color != "run":
+                # Above the first diagram there is room.
+                colour_bar(beside.inset_axes((0.0, 1.5, 1.0, 0.08)), colouring, panel.color)
+            title = _heading(panel, place, len(panels))
+            notes = _notes(panel.embedding)
+            head = Head(title, 0.95 * width / columns, "", notes, (), 0.95 * width / columns)
+            heads.setdefault(row, []).append((ax, head))
+        for together in heads.values():
+            put_heads(together)
+        _legend(sheet, legend_of(panels[0].embedding, colouring, panels[0].color), width, k)
+        put_foot(sheet, _foot(panels, caption))
+        if height is None:
+            _grow(sheet, rows, side)
+    return sheet
+
+
+def _draw(ax: Axes, panel: Panel, colouring: Colouring) -> None:
+    if panel.view == "3d":
+        draw_height(ax, panel.embedding, colouring, panel.color)
+    else:
+        draw_snapshots(ax, panel.embedding, colouring, panel.color)
+
+
+def _grow(sheet: Sheet, rows: int, side: float) -> None:
+    """Give a figure of free height what its words take beyond what was foreseen."""
+    sheet.lay_out()
+    maps = sheet.axes[0].get_position(original=True)
+    has = float(maps.height) * float(sheet.get_size_inches()[1])
+    width, height = sheet.get_size_inches()
+    sheet.set_size_inches(width, height + rows * (side - has))
+
+
+def shepard(ax: Axes, points: Embedding) -> None:
+    """Draw a Shepard diagram: the distance of every pair on the map over what it stands for.
+
+    Points on the line are drawn at their true distance; below it they are drawn too near. Of many pairs every
+    so-manyeth is drawn.
+
+    Args:
+        ax: Where to draw.
+        points: The embedding.
+
+    Source:
+        Shepard 1962, "The analysis of proximities", Psychometrika 27.
+    """
+    true, drawn = points.shepard()
+    some = slice(None, None, max(1, len(true) // _PAIRS))
+    top = float(max(true.max(initial=0.0), drawn.max(initial=0.0))) or 1.0
+    ink = mpl.rcParams["axes.labelcolor"]
+    ax.plot([0.0, top], [0.0, top], color=ink, lw=0.6, ls="--", zorder=3)
+    alpha = 0.5 if len(true) < 500 else 0.15
+    ax.plot(true[some], drawn[some], ".", ms=2.0, mew=0.0, color=ink, alpha=alpha, rasterized=True)
+    ax.set_xlim(0.0, 1.04 * top)
+    ax.set_ylim(0.0, 1.04 * top)
+    ax.set_aspect("equal")
+    ax.set_anchor("S")
+    ax.locator_params(nbins=2)
+    small = 0.8 * float(mpl.rcParams["font.size"])
+    ax.tick_params(labelsize=small)
+    ax.set_xlabel("dissimilarity", fontsize=small)
+    ax.set_ylabel("distance drawn", fontsize=small)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def stress_words(points: Embedding) -> str:
+    """The stress with what the axes hold of classical distances.
+
+    Example:
+        >>> stress_words(embedding)  # doctest: +SKIP
+        'stress 0.083 · axes hold 81 + 9 %'
+    """
+    said = _stress(points)
+    if points.meta.get("method") == "metric":
+        return said
+    shares = " + ".join(f"{100 * share:.0f}" for share in points.share)
+    said += f"{DOT}axes hold {shares} %"
+    # Rounding alone leaves 1e-15.
+    return said if points.negative < 1e-6 else f"{said}{DOT}negative {100 * points.negative:.1f} %"
+
+
+def _stress(points: Embedding) -> str:
+    return f"stress {tell([float(f'{points.stress:.2g}')])[0]}"
+
+
+def _notes(points: Embedding) -> str:
+    words = stress_words(points)
+    return words[:1].upper() + words[1:]
+
+
+def _heading(panel: Panel, place: int, count: int) -> str:
+    title = panel.title or ""
+    return title if count == 1 else f"({letter(place)}) {title}".strip()
+
+
+def _legend(sheet: Sheet, handles: Sequence[Artist], width: float, k: float) -> None:
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    # A handle and the space between columns take half an inch, a letter 0.055.
+    columns = max(1, min(len(handles), int(width / (k * (0.5 + 0.055 * longest)))))
+    sheet.legend(
+        handles=list(handles),
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        handlelength=1.6,
+        columnspacing=1.2,
+        borderpad=0.0,
+    )
+
+
+def _foot(panels: Sequence[Panel], caption: str | None) -> str:
+    if caption == "":
+        return ""
+    metas = [panel.embedding.meta for panel in panels]
+    first = panels[0].embedding
+    parts = [
+        str(first.meta.get("problem") or ""),
+        " / ".join(dict.fromkeys(f"{meta['method']} MDS" for meta in metas)),
+        " / ".join(dict.fromkeys(_NAMES[meta["dissimilarity"]] for meta in metas)),
+        f"{len(first.names)} run{'s' if len(first.names) > 1 else ''}, {len(first)} snapshots",
+    ]
+    parts += [f"layers {first.meta['layers']}"] if first.meta.get("layers") not in (None, "*") else []
+    parts += ["symmetries aligned"] if first.meta.get("representative") else []
+    if len(panels) == 1:
+        parts.append(_stress(first))
+    return "\n".join(line for line in (caption, DOT.join(part for part in parts if part)) if line)
