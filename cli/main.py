@@ -27,6 +27,7 @@ _COMMANDS = {
     "measure": "say how sharp a minimum is: measures at a snapshot, or along training",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
     "transform": "move a trajectory along its orbit: other weights, the same function",
+    "probe": "experiments on basins: perturb and retrain, interpolate, connect",
     "export": "write a snapshot as a state dict, or a surface as a table",
     "render": "make the figures of recipes, each thing once",
     "init": "write a problem of your own to begin with",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape import pipeline as pipeline
+    from landscape import probes as probes
     from landscape import problems as problems
     from landscape import projection as projection
     from landscape import recipe as recipe
@@ -63,7 +64,7 @@ _HOME = {
     "random_plane": ("landscape.projection", "random_plane"),
     "random_planes": ("landscape.projection", "random_planes"),
 }
-_ROOMS = ("pipeline", "problems", "projection", "recipe", "render", "sharpness", "symmetry", "training")
+_ROOMS = ("pipeline", "probes", "problems", "projection", "recipe", "render", "sharpness", "symmetry", "training")
 __all__ = [
     "LandscapeError",
     "Objective",
@@ -80,6 +81,7 @@ __all__ = [
     "pca_plane",
     "pipeline",
     "plane_through",
+    "probes",
     "problems",
     "projection",
     "random_line",

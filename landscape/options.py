@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -25,6 +25,7 @@ def option(
     choices: tuple[T, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
+    check: Callable[[T], object] | None = None,
 ) -> T:
     """A dataclass field that is an option of a problem or an optimizer; its type is the type of its default.
 
@@ -34,11 +35,12 @@ def option(
         choices: The only values allowed, if it is one of a few.
         low: The least value allowed.
         high: The greatest value allowed.
+        check: Raises a LandscapeError for any other value that is not allowed.
 
     Returns:
         The field; typed as its value, as `dataclasses.field` is.
     """
-    metadata = {"help": help, "choices": choices, "low": low, "high": high}
+    metadata = {"help": help, "choices": choices, "low": low, "high": high, "check": check}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -136,6 +138,8 @@ def _read(field: dataclasses.Field[Any], given: Any) -> Any:
     low, high = field.metadata["low"], field.metadata["high"]
     if (low is not None and value < low) or (high is not None and value > high):
         raise LandscapeError(f"option '{field.name}' is out of range", got=given, expected=_range_words(low, high))
+    if field.metadata.get("check") is not None:
+        field.metadata["check"](value)
     return value
 
 

@@ -24,21 +24,26 @@ ALLOWED = {
     "trajectory": {"errors", "layout", "params", "storage"},
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"errors", "layout", "options", "params", "objective", "trajectory"},
+    "probes": {
+        *("errors", "layout", "params", "storage", "objective", "curvature"),
+        *("trajectory", "training", "projection", "symmetry"),
+    },
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params", "storage"},
     "symmetry": {"errors", "layout", "params", "objective"},
     "sharpness": {"errors", "layout", "params", "checked", "storage", "objective", "curvature", "projection"},
     "surface": {"errors", "params", "checked", "storage", "objective", "curvature", "projection"},
-    "render": {"errors", "storage", "projection", "sharpness", "surface"},
+    "render": {"errors", "storage", "probes", "projection", "sharpness", "surface"},
     "files": {"storage", "trajectory", "sharpness", "surface"},
     "pipeline": {
-        *("errors", "params", "objective", "curvature", "trajectory", "problems"),
-        *("projection", "sharpness", "surface"),
+        *("errors", "layout", "params", "storage", "objective", "curvature"),
+        *("trajectory", "problems", "training", "probes", "projection", "sharpness"),
+        *("surface",),
     },
     "laboratory": {"errors", "params", "objective", "problems"},
     "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
-        *("errors", "journal", "storage", "trajectory", "problems", "training"),
+        *("errors", "journal", "storage", "trajectory", "problems", "training", "probes"),
         *("projection", "sharpness", "surface", "render", "pipeline", "transforming"),
     },
     "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "pipeline"},
@@ -82,8 +87,8 @@ def test_render_computes_no_loss_and_draws_values_only():
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.surface"):
                 # Values, and statistics of values: both NumPy only.
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
-                assert node.module in ("landscape.sharpness.table", "landscape.sharpness.spectrum"), path.name
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.probes"):
+                assert node.module == "landscape.probes.values", path.name
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.projection"):
                 assert node.module == "landscape.projection.embedding", path.name
 
@@ -103,7 +108,6 @@ def test_modules_stay_small():
         "landscape.cli.main",
         "landscape.cli.inspect",
         "landscape.cli.plot",
-        "landscape.cli.plot_path",
         "landscape.cli.plot_mds",
         "landscape.cli.plot_slices",
         "landscape.cli.render",
@@ -111,10 +115,9 @@ def test_modules_stay_small():
         "landscape.pipeline.embeddings",
         "landscape.projection.mds",
         "landscape.integrations",
-        "landscape.projection.components",
+        "landscape.probes.values",
+        "landscape.cli.probe",
         "landscape.render",
-        "landscape.sharpness.table_store",
-        "landscape.sharpness.table_summary",
         "landscape.surface.store",
         "landscape.trajectory.schema",
     ],

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from landscape.options import option
-from landscape.problems.activations import ACTIVATIONS
+from landscape.problems.activations import HELP, activation
 from landscape.problems.cifar_data import TEST_SIZE, TRAIN_SIZE, cifar10
 from landscape.problems.convnets import cnn6, vgg9
 from landscape.problems.initial import construct
@@ -23,7 +23,7 @@ _DATA = "data: CIFAR-10 (Krizhevsky 2009), no augmentation"
 class CifarOptions:
     """Options of every problem on CIFAR-10."""
 
-    activation: str = option("relu", "nonlinearity of the hidden layers", choices=ACTIVATIONS)
+    activation: str = option("relu", HELP, check=activation)
     train_size: int = option(
         TRAIN_SIZE, "training images, as many of each class as of any other", low=1, high=TRAIN_SIZE
     )

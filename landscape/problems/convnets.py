@@ -26,7 +26,7 @@ def digits_cnn(width: int = 16, nonlinearity: str = "relu") -> nn.Sequential:
 
     Args:
         width: Channels of the first layer; the others have twice as many.
-        nonlinearity: One of `landscape.problems.activations.ACTIVATIONS`.
+        nonlinearity: What `landscape.problems.activations.activation` knows.
 
     Returns:
         The network, (n, 1, 8, 8) -> (n, 10).
@@ -53,7 +53,7 @@ def cnn6(width: int = 32, nonlinearity: str = "relu") -> nn.Sequential:
 
     Args:
         width: Channels of the first layer; the others have 2, 2 and 4 times as many.
-        nonlinearity: One of `landscape.problems.activations.ACTIVATIONS`.
+        nonlinearity: What `landscape.problems.activations.activation` knows.
 
     Returns:
         The network, (n, 3, 32, 32) -> (n, 10).
@@ -80,7 +80,7 @@ def vgg9(width: int = 64, nonlinearity: str = "relu") -> nn.Sequential:
     Args:
         width: Channels of the first layer; later ones have 1, 2, 2, 4, 4, 4 and, in the hidden linear
             layer, 4 times as many.
-        nonlinearity: One of `landscape.problems.activations.ACTIVATIONS`.
+        nonlinearity: What `landscape.problems.activations.activation` knows.
 
     Returns:
         The network, (n, 3, 32, 32) -> (n, 10).

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch.nn import functional
 
 from landscape.options import option
-from landscape.problems.activations import ACTIVATIONS
+from landscape.problems.activations import HELP, activation
 from landscape.problems.convnets import digits_cnn
 from landscape.problems.data import DIGITS, DIGITS_TRAIN, digits
 from landscape.problems.initial import construct
@@ -24,7 +24,7 @@ class DigitsMlpOptions:
     width: int = option(64, "units of each hidden layer", low=1)
     depth: int = option(2, "hidden layers", low=0)
     bias: bool = option(True, "whether layers have biases")
-    activation: str = option("relu", "nonlinearity of the hidden layers", choices=ACTIVATIONS)
+    activation: str = option("relu", HELP, check=activation)
     train_size: int = option(DIGITS_TRAIN, "training examples; the rest is for testing", low=1, high=DIGITS - 1)
     data_seed: int = option(0, "draws which examples are for training, and their order", low=0)
 
@@ -34,7 +34,7 @@ class DigitsCnnOptions:
     """Options of ``digits-cnn``."""
 
     width: int = option(16, "channels of the first layer; the others have twice as many", low=1)
-    activation: str = option("relu", "nonlinearity of the hidden layers", choices=ACTIVATIONS)
+    activation: str = option("relu", HELP, check=activation)
     train_size: int = option(DIGITS_TRAIN, "training examples; the rest is for testing", low=1, high=DIGITS - 1)
     data_seed: int = option(0, "draws which examples are for training, and their order", low=0)
 

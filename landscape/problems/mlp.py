@@ -19,7 +19,7 @@ def mlp(
         classes: Outputs.
         bias: Whether layers have biases; without, and with ReLU, the output is homogeneous of degree
             ``depth + 1`` in the weights.
-        nonlinearity: One of `landscape.problems.activations.ACTIVATIONS`.
+        nonlinearity: What `landscape.problems.activations.activation` knows.
 
     Returns:
         The network, (n, inputs) -> (n, classes).

@@ -70,7 +70,7 @@ class ResNet(nn.Module):
     Args:
         depth: Layers, one of `DEPTHS`.
         width: Channels of the first stage; the later stages have 2 and 4 times as many.
-        nonlinearity: One of `landscape.problems.activations.ACTIVATIONS`.
+        nonlinearity: What `landscape.problems.activations.activation` knows.
         skip: Whether blocks have shortcuts; with and without have the same parameters.
 
     Source:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from landscape.errors import LandscapeError
 from landscape.options import option
-from landscape.problems.activations import ACTIVATIONS
+from landscape.problems.activations import HELP, activation
 from landscape.problems.data import text
 from landscape.problems.initial import construct
 from landscape.problems.problem import Parts, Problem, Source
@@ -26,7 +26,7 @@ class TransformerOptions:
     heads: int = option(4, "attention heads", low=1)
     context: int = option(64, "bytes of a sequence", low=1)
     tied: bool = option(True, "whether the output layer is the embedding itself")
-    activation: str = option("gelu", "nonlinearity of the hidden layers", choices=ACTIVATIONS)
+    activation: str = option("gelu", HELP, check=activation)
     train_size: int = option(512, "training sequences", low=1)
     test_size: int = option(128, "test sequences", low=1)
     data_seed: int = option(0, "draws which sequences are for training, and their order", low=0)

@@ -81,7 +81,7 @@ class Transformer(nn.Module):
         heads: Attention heads; divides `width`.
         context: The greatest number of tokens.
         tied: Whether the output layer is the embedding itself: ``head.weight`` is ``token.weight``.
-        nonlinearity: One of `landscape.problems.activations.ACTIVATIONS`.
+        nonlinearity: What `landscape.problems.activations.activation` knows.
 
     Source:
         Vaswani et al. 2017; normalisation before each part: Radford et al. 2019, section 2.3; tied

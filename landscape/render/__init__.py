@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from landscape.render import style
+from landscape.render.basins import perturbation, retraining
 from landscape.render.components import component_verdict, components
 from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
 from landscape.render.embeddings import embedding, embedding_maps, shepard
 from landscape.render.labels import caption
+from landscape.render.lines import barriers, interpolation
 from landscape.render.panels import Panel
 from landscape.render.panorama import overview
 from landscape.render.pictures import picture, save
@@ -20,6 +22,7 @@ from landscape.render.truth import verdict
 
 __all__ = [
     "Panel",
+    "barriers",
     "caption",
     "component_verdict",
     "components",
@@ -28,9 +31,12 @@ __all__ = [
     "curve",
     "embedding",
     "embedding_maps",
+    "interpolation",
     "measures",
     "overview",
+    "perturbation",
     "picture",
+    "retraining",
     "save",
     "shepard",
     "spectrum",

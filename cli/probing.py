@@ -1,0 +1,108 @@
+"""What the kinds of `landscape probe` share: the objective, where results go, how training is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+from .plotting import option, together
+from .shared import data_option, json_option, parse_settings, problem_option, set_option
+
+PICTURES = [".png", ".pdf", ".svg"]
+
+problem_options = together(
+    [
+        problem_option,
+        set_option,
+        data_option,
+        click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training."),
+        click.option("--device", default="cpu", help="cpu, cuda, mps or auto. [default: cpu]"),
+        json_option,
+    ]
+)
+table_option = click.option(
+    "--table", metavar="T.h5|T.json|T.csv", help="Write the numbers as a table too. [default: none]"
+)
+
+_training = option("Training")
+
+
+def training_options(of: str, defaults: Mapping[str, str]) -> Callable[..., Any]:
+    """Options of a training; those that are not given are those of `defaults`."""
+
+    def said(name: str, help: str) -> str:
+        return f"{help} [default: {defaults[name]}]"
+
+    return together(
+        [
+            _training("--epochs", type=int, help=said("epochs", f"Passes over the training data {of}.")),
+            _training("--lr", type=float, help=said("lr", "Learning rate.")),
+            _training("--batch-size", type=int, help=said("batch_size", "Examples per update of sgd.")),
+            _training("--momentum", type=float, help=said("momentum", "Momentum.")),
+            _training("--schedule", help=said("schedule", "constant, step, cosine or linear.")),
+        ]
+    )
+
+
+def settings_from(given: dict[str, Any], **defaults: Any) -> Any:
+    """Take the options of a training out of what was given."""
+    from landscape.training import Every, Settings
+
+    names = ("epochs", "lr", "batch_size", "momentum", "schedule", "every")
+    asked = {name: given.pop(name) for name in names if name in given}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if isinstance(asked.get("every"), str):
+        asked["every"] = Every.parse(asked["every"])
+    return Settings(**{**defaults, **asked})
+
+
+def objective_from(run: Any, given: dict[str, Any]) -> Any:
+    """The objective of a run; what tells it is taken out of what was given."""
+    from landscape.pipeline import objective_of
+
+    told = {name: given.pop(name) for name in ("problem", "data", "other_data", "device")}
+    return objective_of(run, settings=parse_settings(given.pop("settings")), **told)
+
+
+def require_outputs(picture: str | None, table: str | None) -> None:
+    """Check before long work that its results can be written."""
+    from landscape.probes.table import SUFFIXES
+    from landscape.storage import require_writable
+
+    if picture is not None:
+        require_writable(picture, PICTURES)
+    if table is not None:
+        require_writable(table, SUFFIXES)
+
+
+def put_picture(figure: Any, picture: str | Path) -> None:
+    """Write a picture."""
+    from landscape.render import save
+
+    save(figure, picture)
+
+
+def names_from(text: str, where: str) -> list[str]:
+    """``"a,b"`` as a list.
+
+    Raises:
+        LandscapeError: If it is empty.
+    """
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise LandscapeError("nothing is named", where=where, got=f"'{text}'")
+    return found
+
+
+def number(value: float, unit: str = "") -> str:
+    """A number for a line of a report: infinite and undefined ones are said plainly."""
+    if value != value:
+        return "undefined"
+    if value in (float("inf"), float("-inf")):
+        return "infinite"
+    return f"{value:.4g} {unit}".strip()

@@ -1,0 +1,223 @@
+"""Probes of recorded runs: from addresses of snapshots to what is found, and the plane that a curve lies in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape import probes, projection
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.params import HasWeights, resolve
+from landscape.pipeline.addresses import short_name, snapshot_at
+from landscape.probes import Barriers, Connection, Interpolation, Perturbation
+from landscape.surface import Surface, evaluate, grid
+from landscape.training import Noise, Settings
+from landscape.trajectory import Snapshot, Trajectory
+
+Progress = Callable[[int, int], None]
+
+# Room around the ends and the bend of a curve, as a share of their extent on either side.
+_MARGIN = 0.2
+
+
+def perturb_run(
+    run: Trajectory,
+    objective: Objective,
+    noise: Noise,
+    *,
+    at: Sequence[int | str] = ("last",),
+    progress: Progress | None = None,
+    **ways: Any,
+) -> list[Perturbation]:
+    """Probe the basins around snapshots of a run.
+
+    Args:
+        run: The run.
+        objective: Its objective.
+        noise: The mode and the largest scale.
+        at: Steps, ``"first"``, ``"last"``, or ``"all"`` alone.
+        progress: Called with (work done, work in all).
+        **ways: Further arguments of `landscape.probes.perturb`.
+
+    Returns:
+        One value per snapshot, in the order of the steps asked for.
+    """
+    chosen = list(run) if list(at) == ["all"] else [run[run.index_of(step)] for step in at]
+    found = []
+    for place, snapshot in enumerate(chosen):
+
+        def told(done: int, total: int, before: int = place) -> None:
+            if progress is not None:
+                progress(before * total + done, len(chosen) * total)
+
+        found.append(probes.perturb(objective, snapshot, noise, progress=told, **ways))
+    return found
+
+
+def interpolate_snapshots(
+    objective: Objective,
+    addresses: Sequence[str],
+    *,
+    bn: str = "interpolate",
+    align: bool = False,
+    progress: Progress | None = None,
+    **ways: Any,
+) -> list[Interpolation]:
+    """The line between two snapshots, under one or all policies for normalisation statistics.
+
+    Args:
+        objective: What is measured.
+        addresses: Of the two; see `addresses.run_at`.
+        bn: A policy, or ``"all"``.
+        align: Permute and rescale the second to be near the first, which leaves its function unchanged; the line
+            to it comes after the one without.
+        progress: Called with (work done, work in all).
+        **ways: Further arguments of `landscape.probes.interpolate`.
+
+    Returns:
+        One curve per policy, then the aligned ones.
+
+    Raises:
+        LandscapeError: If there are not two addresses, or the models differ.
+    """
+    if len(addresses) != 2:
+        raise LandscapeError("a line goes through two snapshots", got=len(addresses))
+    first, second = (snapshot_at(address)[1] for address in addresses)
+    policies = ("frozen", "interpolate", "recalibrate") if bn == "all" else (bn,)
+    ends: list[tuple[str, Any]] = [("line", second)]
+    if align:
+        ends.append(("aligned line", probes.align(objective, first, second)))
+    work = [(path, end, policy) for path, end in ends for policy in policies]
+    found = []
+    for place, (path, end, policy) in enumerate(work):
+
+        def told(done: int, total: int, before: int = place) -> None:
+            if progress is not None:
+                progress(before * total + done, len(work) * total)
+
+        labels = (short_name(addresses[0]), short_name(addresses[1]))
+        found.append(
+            probes.interpolate(objective, first, end, bn=policy, labels=labels, path=path, progress=told, **ways)
+        )
+    return found
+
+
+def barriers_between(
+    objective: Objective, addresses: Sequence[str], *, progress: Progress | None = None, **ways: Any
+) -> Barriers:
+    """The barriers between each two of several snapshots; see `landscape.probes.barriers`.
+
+    Args:
+        objective: What is measured.
+        addresses: Of the snapshots.
+        progress: Called with (lines done, lines in all).
+        **ways: Further arguments of `landscape.probes.barriers`.
+
+    Raises:
+        LandscapeError: If two addresses are the same, or the models differ.
+    """
+    names = [short_name(address) for address in addresses]
+    if len(set(names)) < len(names):
+        # Files of one name in several folders.
+        names = list(addresses)
+    if len(set(names)) < len(names):
+        raise LandscapeError("a snapshot is named twice", got=", ".join(addresses))
+    models = {name: snapshot_at(address)[1] for name, address in zip(names, addresses, strict=True)}
+    return probes.barriers(objective, models, progress=progress, **ways)
+
+
+@dataclass(frozen=True, eq=False)
+class Connected:
+    """A curve between two snapshots, kept.
+
+    Attributes:
+        connection: The curve and its barrier.
+        run: Its points as a trajectory; None if they were not kept.
+        surface: The plane through the ends and the bend, with the curve as its path; None if not asked for.
+    """
+
+    connection: Connection
+    run: Trajectory | None
+    surface: Surface | None
+
+
+def connect_snapshots(
+    objective: Objective,
+    addresses: Sequence[str],
+    *,
+    save: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    plane: int | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    **ways: Any,
+) -> Connected:
+    """Find a curve between two snapshots along which the loss stays low, and keep it.
+
+    Args:
+        objective: What is to stay low.
+        addresses: Of the two; see `addresses.run_at`.
+        save: A trajectory file for the points of the curve.
+        overwrite: Replace that file if there is one.
+        plane: So many points along each axis of the plane through the ends and the (middle) bend, with the curve
+            in it; needs `save`. None draws no plane.
+        settings: Of the training of the curve.
+        progress: Called with (updates done, updates in all).
+        **ways: Further arguments of `landscape.probes.connect`.
+
+    Returns:
+        The curve, its trajectory and its plane.
+
+    Raises:
+        LandscapeError: If there are not two addresses, the models differ, or the file exists.
+    """
+    if len(addresses) != 2:
+        raise LandscapeError("a curve joins two snapshots", got=len(addresses))
+    if save is not None and Path(save).exists() and not overwrite:
+        raise LandscapeError("the file exists", where=save, mend="pass --overwrite to replace it")
+    (run_a, a), (run_b, b) = (snapshot_at(address) for address in addresses)
+    labels = (short_name(addresses[0]), short_name(addresses[1]))
+    connection = probes.connect(objective, a, b, settings=settings, labels=labels, progress=progress, **ways)
+    if save is None:
+        return Connected(connection, None, None)
+    ends = [{"run_id": run.run_id, "step": end.step} for run, end in ((run_a, a), (run_b, b))]
+    kept = probes.save_path(connection, objective, save, about={"ends": ends}, overwrite=overwrite)
+    surface = None if plane is None else _plane_of(objective, connection, kept, a, b, plane, labels)
+    return Connected(connection, kept, surface)
+
+
+def _plane_of(
+    objective: Objective,
+    connection: Connection,
+    run: Trajectory,
+    a: Snapshot,
+    b: Snapshot,
+    count: int,
+    labels: tuple[str, str],
+) -> Surface:
+    """The loss over the plane through both ends and the middle bend, and the curve in it."""
+    bends = connection.path.bends
+    bend: HasWeights | dict[str, Any] = {**resolve(a)[1], **bends[len(bends) // 2]}
+    through = projection.plane_through(a, b, bend)
+    marks = through.meta["marks"]
+    for mark, label in zip(marks, (*labels, "bend"), strict=True):
+        mark["label"] = label
+    projected = projection.project_path(through, run)
+    ranges = []
+    for axis, name in enumerate("xy"):
+        places = [float(mark[name]) for mark in marks] + projected.coordinates[:, axis].tolist()
+        low, high = min(places), max(places)
+        ranges.append((low - _MARGIN * (high - low), high + _MARGIN * (high - low)))
+    bn = connection.curve.bn
+    return evaluate(
+        objective,
+        through,
+        grid(count, x=ranges[0], y=ranges[1]),
+        bn="recalibrate" if bn == "recalibrate" else None,
+        path=(run, projected),
+        provenance={"problem": objective.problem, "kind": "trajectory"},
+    )

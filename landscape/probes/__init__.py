@@ -1,0 +1,51 @@
+"""Probing basins: perturb, retrain, interpolate, connect. Values need no torch; probing does."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape.probes.aligning import align as align
+    from landscape.probes.branching import Design as Design
+    from landscape.probes.branching import retrain as retrain
+    from landscape.probes.connecting import Connection as Connection
+    from landscape.probes.connecting import connect as connect
+    from landscape.probes.connecting import save_path as save_path
+    from landscape.probes.examining import examine as examine
+    from landscape.probes.lines import barriers as barriers
+    from landscape.probes.lines import interpolate as interpolate
+    from landscape.probes.nullity import Degeneracy as Degeneracy
+    from landscape.probes.nullity import degeneracy as degeneracy
+    from landscape.probes.perturbing import perturb as perturb
+    from landscape.probes.perturbing import profile as profile
+    from landscape.probes.radius import radii as radii
+    from landscape.probes.values import Barriers as Barriers
+    from landscape.probes.values import Interpolation as Interpolation
+    from landscape.probes.values import Perturbation as Perturbation
+    from landscape.probes.values import Profile as Profile
+    from landscape.probes.values import Radius as Radius
+    from landscape.probes.values import Retraining as Retraining
+
+_HOME = {
+    **dict.fromkeys(("Barriers", "Interpolation", "Perturbation", "Profile", "Radius", "Retraining"), "values"),
+    **dict.fromkeys(("Design", "retrain"), "branching"),
+    **dict.fromkeys(("Connection", "connect", "save_path"), "connecting"),
+    **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),
+    **dict.fromkeys(("barriers", "interpolate"), "lines"),
+    **dict.fromkeys(("perturb", "profile"), "perturbing"),
+    "align": "aligning",
+    "examine": "examining",
+    "radii": "radius",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"landscape.probes.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'landscape.probes' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

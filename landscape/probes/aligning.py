@@ -1,0 +1,40 @@
+"""Bringing one model near to another along its symmetries, before the line between them is drawn."""
+
+from __future__ import annotations
+
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.objective.losses import takes_model
+from landscape.params import Tensors, Weights
+from landscape.symmetry import find
+
+# Examples that the forward pass is followed on.
+_EXAMPLES = 8
+
+
+def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Tensors:
+    """Model b, of the same function as before, with hidden units ordered, signed and scaled like those of a.
+
+    Permutations are matched by weights, layer after layer by linear assignment; each unit then takes the scale of
+    the one it is matched to.
+
+    Args:
+        objective: Its model and data tell which symmetries there are.
+        a: The weights to come near to.
+        b: The weights that move.
+        seed: Draws the order in which layers are matched.
+
+    Returns:
+        Name -> tensor, buffers included.
+
+    Raises:
+        LandscapeError: If the loss takes the model itself, or the model cannot be followed.
+
+    Source:
+        Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2; Pittorino et al. 2022, "Toroids".
+    """
+    if takes_model(objective.loss):
+        mend = "call landscape.symmetry.find(model, inputs).align(a, b)"
+        raise LandscapeError("what the model is called with is not known", where="align", mend=mend)
+    inputs = objective.data["train"].part(0, _EXAMPLES).inputs
+    return find(objective.model, inputs).align(a, b, seed)

@@ -1,0 +1,120 @@
+"""Curves between models: control points, exact ends, and a barrier that only the straight line has."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import Untouched, make_convnet, make_data, make_mlp
+from torch.nn import functional as F
+
+import landscape as ls
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.params import digest, resolve
+from landscape.probes.paths import Path, shares
+from landscape.training import Every, Settings
+
+
+@pytest.mark.parametrize("kind", ["bezier", "chain"])
+@pytest.mark.parametrize("bends", [1, 2, 3])
+def test_shares_sum_to_one_and_begin_and_end_at_the_ends(kind, bends):
+    for t in np.linspace(0, 1, 13):
+        found = shares(kind, float(t), bends)
+        assert len(found) == bends + 2
+        assert sum(found) == pytest.approx(1.0, abs=1e-12)
+        assert found[::-1] == pytest.approx(shares(kind, float(1 - t), bends), abs=1e-12)
+    assert shares(kind, 0.0, bends) == [1.0] + [0.0] * (bends + 1)
+    assert shares(kind, 1.0, bends) == [0.0] * (bends + 1) + [1.0]
+
+
+def test_the_formulas_of_the_paper():
+    # phi(t) = (1 - t)^2 w1 + 2 t (1 - t) theta + t^2 w2, and 2 (t theta + (1/2 - t) w1) up to the bend.
+    assert shares("bezier", 0.3, 1) == pytest.approx([0.49, 0.42, 0.09])
+    assert shares("chain", 0.3, 1) == pytest.approx([0.4, 0.6, 0.0])
+    assert shares("chain", 0.8, 1) == pytest.approx([0.0, 0.4, 0.6])
+
+
+def test_a_path_has_its_length_and_its_ends():
+    points = [{"w": torch.tensor(p)} for p in ([0.0, 0.0], [3.0, 4.0], [3.0, 6.0])]
+    path = Path("chain", points, ["w"])
+    assert path.length(65) == pytest.approx(7.0)
+    assert path.point(0.5)["w"].tolist() == [3.0, 4.0]
+    a, b = (resolve(make_mlp(seed))[1] for seed in (0, 1))
+    curve = Path("bezier", [a, resolve(make_mlp(2))[1], b], list(a))
+    assert digest(curve.point(0.0)) == digest(a)
+    assert digest(curve.point(1.0)) == digest(b)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    found = []
+    for seed in (0, 1):
+        objective = ls.problems.build("digits-mlp", seed=seed)
+        settings = Settings(epochs=15, seed=seed, every=Every(15, "epochs"))
+        found.append(ls.training.train(objective, folder / f"{seed}.h5", settings))
+    return objective, *found
+
+
+@pytest.fixture(scope="module")
+def connection(two_runs):
+    objective, a, b = two_runs
+    return ls.probes.connect(objective, a[-1], b[-1])
+
+
+def test_a_curve_between_two_runs_has_a_tenth_of_the_barrier(connection):
+    assert connection.straight_barrier > 0.1
+    assert connection.barrier < 0.1 * connection.straight_barrier
+    assert connection.length > connection.line.distance
+
+
+def test_a_curve_that_is_hardly_trained_is_the_straight_line_with_its_barrier(two_runs, connection):
+    objective, a, b = two_runs
+    lazy = ls.probes.connect(objective, a[-1], b[-1], settings=Settings(epochs=1, lr=1e-9), splits=["train"])
+    assert lazy.barrier == pytest.approx(connection.straight_barrier, rel=1e-3)
+
+
+def test_the_ends_of_the_curve_are_the_models(two_runs, connection):
+    objective, a, b = two_runs
+    assert connection.curve["train_loss"][0] == objective.value(a[-1])
+    assert connection.curve["train_loss"][-1] == objective.value(b[-1])
+    assert connection.line["test_error"][-1] == objective.value(b[-1], "test", "error")
+
+
+def test_a_curve_is_kept_as_a_trajectory(two_runs, connection, tmp_path):
+    objective, a, b = two_runs
+    run = ls.probes.save_path(connection, objective, tmp_path / "curve.h5", about={"ends": [a.run_id, b.run_id]})
+    assert len(run) == 51
+    assert run.finished
+    assert run.metrics["t"] == pytest.approx(connection.curve.t)
+    assert np.array_equal(run.metrics["train_loss"], connection.curve["train_loss"])
+    assert run[0].digest == a[-1].digest
+    assert run[-1].digest == b[-1].digest
+    assert run[25].metrics["train_loss"] == objective.value(run[25])
+    assert run.training["connection"]["ends"] == [a.run_id, b.run_id]
+
+
+@pytest.mark.parametrize("kind", ["bezier", "chain"])
+def test_training_with_batch_normalisation_and_two_bends(kind, tmp_path):
+    a, b = make_convnet(0), make_convnet(1)
+    objective = Objective(a, loss=F.cross_entropy, train=make_data((1, 4, 4)))
+    untouched = [Untouched(a), Untouched(b)]
+    settings = Settings(epochs=3, batch_size=16, lr=0.05)
+    found = ls.probes.connect(objective, a, b, kind=kind, bends=2, points=7, settings=settings)
+    for one in untouched:
+        one.check()
+    assert found.curve.bn == "recalibrate"
+    assert found.curve["train_loss"][[0, -1]].tolist() == found.line["train_loss"][[0, -1]].tolist()
+    again = ls.probes.connect(objective, a, b, kind=kind, bends=2, points=7, settings=settings)
+    assert np.array_equal(found.curve["train_loss"], again.curve["train_loss"])
+    run = ls.probes.save_path(found, objective, tmp_path / "curve.h5")
+    assert run[3].metrics["train_loss"] == objective.value(run[3])
+
+
+def test_what_cannot_be_connected():
+    objective = Objective(make_mlp(), loss=F.cross_entropy, train=make_data())
+    with pytest.raises(LandscapeError, match="there is no curve 'besier'; did you mean 'bezier'"):
+        ls.probes.connect(objective, make_mlp(), make_mlp(1), kind="besier")
+    with pytest.raises(LandscapeError, match="bends: a curve needs at least one bend; got 0"):
+        ls.probes.connect(objective, make_mlp(), make_mlp(1), bends=0)
+    with pytest.raises(LandscapeError, match="optimizer: a curve is trained by sgd or gd; got adam"):
+        ls.probes.connect(objective, make_mlp(), make_mlp(1), settings=Settings(optimizer="adam"))
