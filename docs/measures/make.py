@@ -27,8 +27,6 @@ BEGIN, END = "<!-- from the registry -->", "<!-- text -->"
 # What a picture may weigh.
 MOST_BYTES = 25_000
 _ALPHAS = 2.0 ** np.arange(-3, 4)
-# What differs by less is drawn on an axis that begins at 0.
-_SAME = 0.2
 _CAPTION = (
     "Left: along full-batch gradient descent on the digits. Right: at its end, with the first layer times α "
     "and the last divided by it, which leaves the function as it is."
@@ -44,6 +42,8 @@ _CAPTIONS = {
         "95 % intervals."
     ),
 }
+# What differs by less is drawn on an axis that begins at 0.
+_SAME = 0.2
 _WIDTH, _HEIGHT = 5.6, 2.1
 
 
