@@ -127,7 +127,8 @@ def test_elements_are_a_group(name):
     assert gap(symmetries, weights, Element().apply(weights)) == 0
 
 
-@pytest.mark.parametrize("name", SMALL)
+# The network without skip connections has two generators for every layer, each of a kind that others have too.
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "cifar10-resnet20-noskip"])
 def test_each_generator_keeps_the_function_and_a_spoilt_one_does_not(name):
     runner, weights, symmetries = precise(name)
     for generator in symmetries.generators:
