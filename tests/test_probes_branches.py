@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from test_kill import FORKS, run_and_kill, run_to_the_end
+from test_kill import run_and_kill, run_to_the_end
 
 import landscape as ls
 from landscape import problems
@@ -23,7 +23,7 @@ DESIGN = Design(
     settings=Settings(optimizer="gd", epochs=4, lr=0.05, every=Every(1, "steps")),
 )
 # Few, for each child trains; only those count that leave some branches finished and some not.
-KILLS = 4
+KILLS = 3
 MOST_TRIES = 40
 
 
@@ -149,11 +149,9 @@ def test_more_repeats_are_added_to_what_is_there(trunk, tmp_path):
     assert all(after.branches[name].run_id == first.branches[name].run_id for name in before)
 
 
-def test_a_design_and_branches_that_are_none():
+def test_a_design_that_is_none():
     with pytest.raises(LandscapeError, match="a design needs a step, a noise and a repeat"):
         Design(repeats=0)
-    run = problems.build("toy-hyperbola")
-    assert run is not None
 
 
 def grow(path: str) -> None:
@@ -172,7 +170,6 @@ def state(path) -> dict[str, tuple[bool, str, list[str]]]:
 
 
 def test_a_design_that_is_killed_goes_on_and_leaves_finished_branches_alone(trunk, tmp_path):
-    assert FORKS is not None
     (tmp_path / "trunk.h5").write_bytes(trunk[1].path.read_bytes())
     run_to_the_end(grow, tmp_path / "whole.h5")
     duration = run_to_the_end(grow, tmp_path / "timed.h5")

@@ -239,7 +239,7 @@ def _branch_errors(ax: Axes, found: Retraining, start: int, field: str, colours:
     for place, noise in enumerate(found.noises):
         if found.starts[place] == start:
             values = _shown(found.fields[field][place], field)
-            label = f"noise {noise}" if noise else "no noise"
+            label = f"noise {noise}" if noise else "no noise (control)"
             handles[label] = _thin(ax, found.epochs, values, _colour(noise, colours), label)
     _finish(ax, f"{field_label(field, found.meta)} of branches", field)
     legend_above(ax, list(handles.values()))
