@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from test_kill import run_and_kill, run_to_the_end
+from killing import objective_of, run_and_kill, run_to_the_end
 
 import landscape as ls
 from landscape import problems
@@ -155,8 +155,7 @@ def test_a_design_that_is_none():
 
 
 def grow(path: str) -> None:
-    torch.set_num_threads(1)
-    objective = problems.build(*PROBLEM, seed=0)
+    objective = objective_of(PROBLEM[0], *PROBLEM[1].items())
     run = open_trajectory(path.rsplit("/", 1)[0] + "/trunk.h5")
     ls.probes.retrain(objective, run, DESIGN, path, resume=True)
 

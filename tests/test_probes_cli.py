@@ -84,9 +84,8 @@ def test_matching_a_permuted_and_rescaled_copy_recovers_it(runs):
 
 def test_a_matrix(runs, tmp_path, capsys):
     files = [runs / "0.h5", runs / "1.h5", runs / "0.h5:first"]
-    code, out, _ = run(
-        capsys, "probe", "interpolate", *files, "--matrix", "--points", 3, "--json", "-o", tmp_path / "m.png"
-    )
+    options = ["--matrix", "--points", 3, "--json", "-o", tmp_path / "m.png"]
+    code, out, _ = run(capsys, "probe", "interpolate", *files, *options)
     document = json.loads(out)
     assert code == 0
     assert document["names"] == ["0", "1", "0:first"]
@@ -97,7 +96,8 @@ def test_a_matrix(runs, tmp_path, capsys):
 
 def test_perturbing_and_its_tables(runs, tmp_path, capsys):
     code, out, _ = run(
-        capsys, "probe", "perturb", runs / "0.h5", "--at", "all", "--noise", "relative:0.3", "--draws", 2, "--scales", 3,
+        capsys, "probe", "perturb", runs / "0.h5", "--at", "all", "--noise", "relative:0.3", "--draws", 2,
+        "--scales", 3,
         "--directions", "random,gradient", "--json", "--table", tmp_path / "t.h5", "-o", tmp_path / "p.png",
     )  # fmt: skip
     document = json.loads(out)
@@ -117,7 +117,8 @@ def test_perturbing_and_its_tables(runs, tmp_path, capsys):
 
 def test_retraining_from_the_command(runs, tmp_path, capsys):
     command = [
-        "probe", "perturb", runs / "0.h5", "--retrain", "gd", "--epochs", 3, "--branches", 2, "--noise", "mean-abs:0.1",
+        "probe", "perturb", runs / "0.h5", "--retrain", "gd", "--epochs", 3, "--branches", 2, "--noise",
+        "mean-abs:0.1",
         "-o", tmp_path / "b.h5", "--picture", tmp_path / "b.png", "--table", tmp_path / "b.csv", "--json",
     ]  # fmt: skip
     code, out, _ = run(capsys, *command)
@@ -136,7 +137,8 @@ def test_retraining_from_the_command(runs, tmp_path, capsys):
 
 def test_connecting_from_the_command(runs, tmp_path, capsys):
     code, out, _ = run(
-        capsys, "probe", "connect", runs / "0.h5", runs / "1.h5", "--epochs", 2, "--points", 5, "-o", tmp_path / "c.h5",
+        capsys, "probe", "connect", runs / "0.h5", runs / "1.h5", "--epochs", 2, "--points", 5, "-o",
+        tmp_path / "c.h5",
         "--picture", tmp_path / "c.png", "--plane", 3, "--json",
     )  # fmt: skip
     document = json.loads(out)
@@ -213,7 +215,8 @@ def test_pictures_show_what_was_found(tmp_path):
     several.canvas.draw()
     epochs = np.array([0.0, 1.0])
     grown = Retraining(
-        ["0-control", "0-x-1", "0-x-2"], np.zeros(3, int), ["", "absolute:1", "absolute:1"], np.array([0.0, 2, 3]), epochs,
+        ["0-control", "0-x-1", "0-x-2"], np.zeros(3, int), ["", "absolute:1", "absolute:1"], np.array([0.0, 2,
+        3]), epochs,
         {"train_error": np.zeros((3, 2))}, np.ones((3, 2)), np.array([[0, 1], [0, 2], [1, 2]]), np.ones((3, 2)),
         {"train_error": np.zeros((3, 2))}, {"bn": "recalibrate"},
     )  # fmt: skip
