@@ -235,7 +235,7 @@ def _plane_of(
 
 def _ranges(
     marks: Sequence[Mapping[str, Any]], coordinates: NDArray[np.float64]
-) -> dict[str, tuple[float, float]]:
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """What shows the ends, the bend and the curve with a margin, at least half as high as wide."""
     found = {}
     for axis, name in enumerate("xy"):
