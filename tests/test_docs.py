@@ -284,3 +284,22 @@ def test_symmetries_are_found_and_used(capsys):
     for name, tensor in names["model"].state_dict().items():
         torch.testing.assert_close(names["back"][name], tensor)
         torch.testing.assert_close(names["same"].apply(names["model"])[name], names["moved"][name])
+
+
+def test_probes_of_basins(names, capsys):
+    run_held = ls.training.train(
+        ls.problems.build("digits-mlp", {"width": 8, "train_size": 100}),
+        "run.h5",
+        ls.training.Settings(epochs=2, batch_size=50),
+    )
+    objective = ls.pipeline.objective_of(run_held)
+    other = ls.problems.build("digits-mlp", {"width": 8, "train_size": 100}, seed=1).model
+    own = {"objective": objective, "run": run_held, "model": objective.model, "other": other}
+    page = blocks("probes.md")
+    assert len(page) == 5
+    for index in range(len(page)):
+        run("probes.md", index, own)
+    assert own["flat"].zero >= own["flat"].bound
+    assert own["line"].barrier == own["line"].barrier_of("train_loss")
+    assert Path("curve.h5").exists()
+    assert "(3, 4)" in capsys.readouterr().out

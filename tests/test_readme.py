@@ -48,7 +48,7 @@ def test_the_commands_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     section = README.split("## From training to picture")[1].split("###")[0]
     commands = re.findall(r"^    landscape (.*?)(?:\s+#.*)?$", section, flags=re.MULTILINE)
-    assert len(commands) == 8
+    assert len(commands) == 10
     for command in commands:
         # The same commands on fewer points.
         arguments = shlex.split(command)

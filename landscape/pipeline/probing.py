@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from landscape import probes, projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import HasWeights, resolve
+from landscape.params import resolve
 from landscape.pipeline.addresses import short_name, snapshot_at
 from landscape.probes import Barriers, Connection, Interpolation, Perturbation
-from landscape.surface import Surface, evaluate, grid
+from landscape.probes.gauge import Gauge
+from landscape.surface import Path, Surface, evaluate, grid
 from landscape.training import Noise, Settings
 from landscape.trajectory import Snapshot, Trajectory
 
@@ -177,7 +181,7 @@ def connect_snapshots(
     """
     if len(addresses) != 2:
         raise LandscapeError("a curve joins two snapshots", got=len(addresses))
-    if save is not None and Path(save).exists() and not overwrite:
+    if save is not None and FilePath(save).exists() and not overwrite:
         raise LandscapeError("the file exists", where=save, mend="pass --overwrite to replace it")
     (run_a, a), (run_b, b) = (snapshot_at(address) for address in addresses)
     labels = (short_name(addresses[0]), short_name(addresses[1]))
@@ -201,23 +205,44 @@ def _plane_of(
 ) -> Surface:
     """The loss over the plane through both ends and the middle bend, and the curve in it."""
     bends = connection.path.bends
-    bend: HasWeights | dict[str, Any] = {**resolve(a)[1], **bends[len(bends) // 2]}
-    through = projection.plane_through(a, b, bend)
-    marks = through.meta["marks"]
+    through = projection.plane_through(a, b, {**resolve(a)[1], **bends[len(bends) // 2]})
+    axes, marks = through.meta["axes"], through.meta["marks"]
+    axes[0]["label"] = f"from {labels[0]} towards {labels[1]}"
+    axes[1]["label"] = "orthogonal, towards the bend"
     for mark, label in zip(marks, (*labels, "bend"), strict=True):
         mark["label"] = label
     projected = projection.project_path(through, run)
-    ranges = []
-    for axis, name in enumerate("xy"):
-        places = [float(mark[name]) for mark in marks] + projected.coordinates[:, axis].tolist()
-        low, high = min(places), max(places)
-        ranges.append((low - _MARGIN * (high - low), high + _MARGIN * (high - low)))
-    bn = connection.curve.bn
-    return evaluate(
+    x, y = _ranges(marks, projected.coordinates)
+    recalibrated = connection.curve.bn == "recalibrate"
+    surface = evaluate(
         objective,
         through,
-        grid(count, x=ranges[0], y=ranges[1]),
-        bn="recalibrate" if bn == "recalibrate" else None,
-        path=(run, projected),
+        grid(count, x=x, y=y),
+        bn="recalibrate" if recalibrated else None,
         provenance={"problem": objective.problem, "kind": "trajectory"},
     )
+    gauge = Gauge(objective, ["train"], ["loss"], recalibrate=recalibrated)
+    walked = Path(
+        step=run.steps,
+        x=projected.coordinates[:, 0],
+        y=projected.coordinates[:, 1],
+        off_plane=projected.off_plane,
+        loss=connection.curve["train_loss"],
+        plane_loss=np.array([gauge.at(through.point(*p))["train_loss"] for p in projected.coordinates.tolist()]),
+    )
+    return replace(surface, path=walked)
+
+
+def _ranges(
+    marks: Sequence[Mapping[str, Any]], coordinates: NDArray[np.float64]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """What shows the ends, the bend and the curve with a margin, at least half as high as wide."""
+    found = {}
+    for axis, name in enumerate("xy"):
+        places = [*(float(mark[name]) for mark in marks), *coordinates[:, axis]]
+        low, high = min(places), max(places)
+        found[name] = (low - _MARGIN * (high - low), high + _MARGIN * (high - low))
+    lacking = (found["x"][1] - found["x"][0]) / 2 - (found["y"][1] - found["y"][0])
+    if lacking > 0:
+        found["y"] = (found["y"][0] - lacking / 2, found["y"][1] + lacking / 2)
+    return found["x"], found["y"]

@@ -228,7 +228,8 @@ def retraining(found: Retraining, *, rc: Mapping[str, Any] | None = None) -> Fig
         for ax in grid[-1]:
             ax.set_xlabel("epochs since branching")
         policy = found.meta.get("bn")
-        said = [caption(found.meta), f"retrained by {found.meta.get('optimizer')}"]
+        about = {name: value for name, value in found.meta.items() if name != "bn"}
+        said = [caption(about), f"retrained by {found.meta.get('optimizer')}"]
         said += [f"statistics at midpoints {policy}d".replace("frozend", "frozen")] if policy else []
         put_foot(sheet, DOT.join(part for part in said if part))
     return sheet
@@ -239,7 +240,7 @@ def _branch_errors(ax: Axes, found: Retraining, start: int, field: str, colours:
     for place, noise in enumerate(found.noises):
         if found.starts[place] == start:
             values = _shown(found.fields[field][place], field)
-            label = f"noise {noise}" if noise else "no noise"
+            label = f"noise {noise}" if noise else "no noise (control)"
             handles[label] = _thin(ax, found.epochs, values, _colour(noise, colours), label)
     _finish(ax, f"{field_label(field, found.meta)} of branches", field)
     legend_above(ax, list(handles.values()))
@@ -271,7 +272,7 @@ def _distances(ax: Axes, found: Retraining, start: int, colours: Mapping[str, st
         if found.starts[place] == start and noise:
             ax.axhline(found.kicks[place], color=_colour(noise, colours), lw=0.7, ls=":", zorder=1)
             handles["noise"] = Line2D([], [], color=ink, ls=":", lw=0.7, label="size of the noise")
-    ax.set_yscale("log")
+    ax.set_ylim(bottom=0.0)
     _finish(ax, "distance", "")
     legend_above(ax, list(handles.values()))
 
