@@ -1,4 +1,4 @@
-"""Symmetries found in a model itself, and applied exactly: rescalings, sign flips, permutations, changes of basis."""
+"""Symmetries found in a model itself and applied exactly: factors, signs, permutations, changes of basis."""
 
 from landscape.symmetry.building import Blocked
 from landscape.symmetry.checking import Check

@@ -40,7 +40,22 @@ class Part:
             return None
         return varying[0], line(index, axis)
 
+    def ways(self, into: int, out: int) -> Ways | None:
+        """The dimensions along two axes of the view, and the places; None if they are not two dimensions."""
+        first, second = self.dim_along(into), self.dim_along(out)
+        if first is None or second is None:
+            return None
+        if first[0] == second[0]:
+            # Of two dimensions of length 1 either may be either.
+            single = [dim for dim, index in enumerate(self.indices) if not any(varies(index)) and dim != first[0]]
+            if self.shape[into] != 1 or self.shape[out] != 1 or not single:
+                return None
+            first = (single[0], first[1])
+        return first, second
 
+
+Way: TypeAlias = "tuple[int, Tensor]"
+Ways: TypeAlias = "tuple[Way, Way]"
 Shadow: TypeAlias = "Tensor | Part"
 
 
@@ -65,6 +80,7 @@ def varies(labels: Tensor) -> list[bool]:
 
 
 def line(labels: Tensor, axis: int) -> Tensor:
+    """Labels along one axis, at the beginning of all others."""
     for other in range(labels.ndim):
         if other != axis % labels.ndim:
             labels = labels.narrow(other, 0, 1)
@@ -92,7 +108,7 @@ def compact(*tensors: Tensor) -> tuple[tuple[Tensor, ...], torch.Size]:
 
 
 def pairs(a: Tensor, b: Tensor) -> tuple[list[tuple[int, int]], Tensor, torch.Size]:
-    """The different pairs of labels at the same place, which of them is where, and the shape that it stands for."""
+    """The different pairs of labels at the same place, which is where, and the shape that this stands for."""
     (a, b), shape = compact(a, b)
     keys, inverse = torch.unique(a * 2**32 + (b + 2**31), return_inverse=True)
     first, second = keys >> 32, (keys & (2**32 - 1)) - 2**31
