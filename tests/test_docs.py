@@ -303,15 +303,3 @@ def test_probes_of_basins(names, capsys):
     assert own["line"].barrier == own["line"].barrier_of("train_loss")
     assert Path("curve.h5").exists()
     assert "(3, 4)" in capsys.readouterr().out
-
-
-def test_symmetries_are_found_and_used(capsys):
-    names: dict[str, Any] = {}
-    for index in range(len(blocks("symmetries.md"))):
-        run("symmetries.md", index, names)
-    said = capsys.readouterr().out
-    assert "rescale:0.weight positive factors of 8 units made by 0.weight" in said
-    assert "1 (GELU): gelu refuses positive factors of 8 units of 0.weight" in said
-    for name, tensor in names["model"].state_dict().items():
-        torch.testing.assert_close(names["back"][name], tensor)
-        torch.testing.assert_close(names["same"].apply(names["model"])[name], names["moved"][name])
