@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from landscape.projection.distances import MAX_BYTES
+
 # Elements of one tensor, about as in the largest convolutions of a ResNet-18.
 _TENSOR = 1_000_000
 # Bytes that shall be left on the disk.
@@ -74,7 +76,7 @@ def compare(path: Path, *, products: bool) -> dict[str, Any]:
     Returns:
         Seconds, the largest resident memory in GiB, and the largest relative error of some pairs.
     """
-    from landscape.projection.distances import MAX_BYTES, separations
+    from landscape.projection.distances import separations
     from landscape.projection.side_by_side import stretches
     from landscape.trajectory import open_trajectory
 
@@ -97,7 +99,8 @@ def _largest_error(run: Any, found: np.ndarray) -> float:
     chosen = np.linspace(0, len(run) - 2, _PAIRS).astype(int)
     squares = np.zeros((2, _PAIRS))
     pairs = np.array([[chosen, chosen + 1], [chosen, len(run) - 1 - chosen]])
-    for block in run.column_blocks(2**28):
+    # Narrower blocks would read every chunk many times.
+    for block in run.column_blocks(MAX_BYTES):
         for kind, (first, second) in enumerate(pairs):
             difference = block.values[first].astype(float) - block.values[second]
             squares[kind] += (difference**2).sum(axis=1)
