@@ -24,6 +24,7 @@ ALLOWED = {
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params"},
     "surface": {"errors", "params", "storage", "objective", "projection"},
+    "symmetry": {"errors", "layout", "params", "objective", "curvature"},
     "render": {"errors", "surface", "storage"},
     "files": {"storage", "trajectory", "surface"},
     "pipeline": {"errors", "objective", "problems", "projection", "surface", "trajectory"},

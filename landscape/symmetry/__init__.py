@@ -1,0 +1,1 @@
+"""Symmetries of a network: what leaves its function as it is."""
