@@ -28,7 +28,8 @@ class Balanced:
 
     Attributes:
         mu: Shape (M,), natural logarithms of the scales; 0 for those that no term of the minimum depends on.
-        value: The infimum.
+        value: The infimum, the sum of masses times shares.
+        shares: Shape (E,), exp(-2 <a_e, mu>); 0 for terms that the infimum leaves out.
         before: The value at mu = 0.
         gradient: The largest entry of the gradient at `mu`, relative to the value: how far from flat it is.
         iterations: Newton steps.
@@ -39,6 +40,7 @@ class Balanced:
 
     mu: Array
     value: float
+    shares: Array
     before: float
     gradient: float
     iterations: int
@@ -84,29 +86,31 @@ def balance(
         >>> round(balance(np.array([[1.0], [-1.0]]), np.array([2.3, 0.7])).value, 6)
         2.537716
     """
-    matrix = sparse.csr_matrix(exponents, dtype=np.float64)
+    whole = sparse.csr_matrix(exponents, dtype=np.float64)
     masses = np.asarray(masses, dtype=np.float64)
     if not np.isfinite(masses).all() or (masses < 0).any():
         raise LandscapeError(
             "curvature must be finite and not negative", where="masses", got=f"{masses.min()} to {masses.max()}"
         )
-    held = masses > 0
-    living, unattained = _attained(matrix[held], masses[held])
-    matrix, masses = matrix[held][living], masses[held]
-    before = float(masses.sum())
-    masses = masses[living]
+    held = np.flatnonzero(masses > 0)
+    living, gone = _attained(whole[held])
+    kept = held[living]
+    matrix = whole[kept]
     touched = np.asarray(abs(matrix).sum(axis=0)).ravel() > 0
-    free = np.flatnonzero(~touched & ~unattained)
     active = np.flatnonzero(touched)
-    mu = np.zeros(matrix.shape[1])
-    mu[active], gradient, iterations = _newton(matrix[:, active], masses, tolerance, most_iterations)
-    value = float((masses * np.exp(-2 * (matrix @ mu))).sum())
-    return Balanced(mu, value, before, gradient, iterations, free, np.flatnonzero(unattained))
+    mu = np.zeros(whole.shape[1])
+    mu[active], gradient, iterations = _newton(matrix[:, active], masses[kept], tolerance, most_iterations)
+    shares = np.zeros(len(masses))
+    shares[kept] = np.exp(-2 * (matrix @ mu))
+    free = np.flatnonzero(~touched & ~gone)
+    return Balanced(
+        mu, float(masses @ shares), shares, float(masses.sum()), gradient, iterations, free, np.flatnonzero(gone)
+    )
 
 
-def _attained(matrix: sparse.csr_matrix, masses: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _attained(matrix: sparse.csr_matrix) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which terms stay at the infimum, and which scales run off to make the others vanish."""
-    living = np.ones(len(masses), bool)
+    living = np.ones(matrix.shape[0], bool)
     gone = np.zeros(matrix.shape[1], bool)
     while True:
         leaving = _one_sided(matrix, living) | _between_components(matrix, living)
