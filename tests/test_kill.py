@@ -1,18 +1,13 @@
 """SIGKILL at random moments: nothing complete is lost, and what is resumed ends with the same bits."""
 
-import contextlib
 import hashlib
-import multiprocessing
-import os
 import random
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from killing import objective_of, run_and_kill, run_to_the_end
 
-from landscape import problems
 from landscape.params import digest, resolve
 from landscape.projection import random_plane
 from landscape.storage import kind_of
@@ -20,15 +15,6 @@ from landscape.surface import evaluate, grid, read_surface
 from landscape.training import Every, Settings, train
 from landscape.trajectory import Recorder, open_trajectory
 
-# A server that has imported torch once and forks: a child starts in milliseconds.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        *("landscape.problems", "landscape.training", "landscape.surface.evaluation"),
-        # Imported late by an optimizer and by the digits: two seconds that every child would pay again.
-        *("torch._dynamo", "sklearn.datasets", "landscape.trajectory.recorder"),
-    ]
-)
 # Only those count that leave a file with something done and something missing.
 KILLS = 25
 MOST_TRIES = 250
@@ -36,14 +22,12 @@ SETTINGS = Settings(epochs=3, batch_size=32, every=Every(1, "steps"))
 
 
 def train_digits(path: str) -> None:
-    torch.set_num_threads(1)
-    objective = problems.build("digits-cnn", {"width": "4", "train_size": "320"}, seed=0)
+    objective = objective_of("digits-cnn", ("width", "4"), ("train_size", "320"))
     train(objective, path, SETTINGS, resume=True)
 
 
 def draw_digits(path: str) -> None:
-    torch.set_num_threads(1)
-    objective = problems.build("digits-mlp", {"width": "16"}, seed=0)
+    objective = objective_of("digits-mlp", ("width", "16"))
     # Settled, for under load it may take so long that an engine is chosen, which is done by timing.
     tune = "batch_size=2000,streams=1,threads=1,rewrite=no"
     evaluate(objective, random_plane(objective.model), grid(21), save=path, tune=tune)
@@ -65,27 +49,6 @@ def record_steps(path: str) -> None:
                 Path(path).with_suffix(".noted").write_text(str(step))
 
 
-def run_to_the_end(work, path: Path) -> float:
-    began = time.monotonic()
-    child = FORKS.Process(target=work, args=(str(path),))
-    child.start()
-    child.join()
-    assert child.exitcode == 0
-    return time.monotonic() - began
-
-
-def run_and_kill(work, path: Path, after: float) -> bool:
-    """Whether the child was still at work when it was killed."""
-    child = FORKS.Process(target=work, args=(str(path),))
-    child.start()
-    child.join(after)
-    assert child.pid is not None
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child.pid, signal.SIGKILL)
-    child.join()
-    return child.exitcode == -signal.SIGKILL
-
-
 def test_training_killed_25_times(tmp_path):
     run_to_the_end(train_digits, tmp_path / "whole.h5")
     duration = run_to_the_end(train_digits, tmp_path / "timed.h5")
@@ -99,7 +62,7 @@ def test_training_killed_25_times(tmp_path):
     while kills < KILLS:
         tries += 1
         assert tries < MOST_TRIES, f"only {kills} kills fell into the work"
-        if not run_and_kill(train_digits, file, chance.uniform(0.05, duration)):
+        if not run_and_kill(train_digits, file, chance.uniform(0.0, duration)):
             rounds, kept = rounds + 1, 0
             file = tmp_path / f"cut{rounds}.h5"
             continue
@@ -127,7 +90,7 @@ def test_a_surface_killed_25_times(tmp_path):
     while kills < KILLS:
         tries += 1
         assert tries < MOST_TRIES, f"only {kills} kills fell into the work"
-        killed = run_and_kill(draw_digits, file, chance.uniform(0.05, duration))
+        killed = run_and_kill(draw_digits, file, chance.uniform(0.0, duration))
         if file.exists():
             assert kind_of(file) == "landscape/surface"
             part = read_surface(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import multiprocessing
@@ -19,6 +20,7 @@ import torch
 from conftest import make_convnet, state_of
 from hypothesis import given
 from hypothesis import strategies as st
+from killing import run_to_the_end, started
 from torch import nn
 
 from landscape.errors import LandscapeError
@@ -28,9 +30,6 @@ from landscape.trajectory import Recorder, Trajectory, open_trajectory, summary
 from landscape.trajectory.background import BACKLOG, _working
 from landscape.trajectory.pace import Pace
 from landscape.trajectory.run_file import RunFile
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["torch", "landscape.trajectory.recorder"])
 
 
 @pytest.fixture
@@ -644,10 +643,7 @@ def record_and_go(path: str) -> None:
 
 
 def test_a_process_that_ends_writes_what_waits(path: Path) -> None:
-    child = FORKS.Process(target=record_and_go, args=(str(path),))
-    child.start()
-    child.join()
-    assert child.exitcode == 0
+    run_to_the_end(record_and_go, path)
     assert open_trajectory(path).steps.tolist() == [0, 1, 2]
 
 
@@ -752,9 +748,7 @@ def record_in_a_rank(folder: str, rank: int) -> None:
 
 
 def test_of_several_ranks_the_first_records(tmp_path: Path) -> None:
-    children = [FORKS.Process(target=record_in_a_rank, args=(str(tmp_path), rank)) for rank in (0, 1)]
-    for child in children:
-        child.start()
+    children = [started(functools.partial(record_in_a_rank, rank=rank), tmp_path)[0] for rank in (0, 1)]
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
 import re
-import signal
-import time
 from pathlib import Path
 
 import h5py
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Untouched, make_mlp
+from killing import objective_of, run_and_kill, run_to_the_end
 
 from landscape import problems
 from landscape.errors import LandscapeError
@@ -193,36 +190,26 @@ def test_the_curvature_of_a_toy_quadratic_is_its_hessian_along_every_line() -> N
     assert found.positive == 10
 
 
-FORKS = multiprocessing.get_context("forkserver")
-
-
 def draw(path: str) -> None:
-    torch.set_num_threads(1)
-    objective = problems.build("digits-mlp", {"width": "8"}, seed=0)
+    objective = objective_of("digits-mlp", ("width", "8"))
     evaluate(objective, random_planes(objective.model, 3), grid(9), save=path)
 
 
 def test_repeats_killed_8_times_end_with_the_same_bytes(tmp_path: Path) -> None:
-    began = time.monotonic()
-    for name in ("whole.h5", "timed.h5"):
-        began = time.monotonic()
-        child = FORKS.Process(target=draw, args=(str(tmp_path / name),))
-        child.start()
-        child.join()
-        assert child.exitcode == 0
-    duration, cut, chance, kept = time.monotonic() - began, tmp_path / "cut.h5", random.Random(0), 0
+    run_to_the_end(draw, tmp_path / "whole.h5")
+    duration, cut, chance, kept = (
+        run_to_the_end(draw, tmp_path / "timed.h5"),
+        tmp_path / "cut.h5",
+        random.Random(0),
+        0,
+    )
     for _ in range(8):
-        child = FORKS.Process(target=draw, args=(str(cut),))
-        child.start()
-        child.join(chance.uniform(0.3, 0.8) * duration)
-        assert child.pid is not None
-        if child.exitcode is None:
-            os.kill(child.pid, signal.SIGKILL)
-        child.join()
+        run_and_kill(draw, cut, chance.uniform(0.0, 0.5) * duration)
         if cut.exists():
             part: Surface = read_surface(cut)
             done = int(part.done.sum()) if part.done is not None else part.values.size
             assert done >= kept
             kept = done
+    assert kept > 0
     draw(str(cut))
     assert cut.read_bytes() == (tmp_path / "whole.h5").read_bytes()

@@ -1,0 +1,75 @@
+"""Children that are killed while they work: forked, ready to work at once, from a server that has imported all."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing import forkserver
+from pathlib import Path
+
+import torch
+
+from landscape import problems
+from landscape.objective import Objective
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        *("landscape.problems", "landscape.training", "landscape.surface.evaluation", "landscape.projection"),
+        # Imported late by an optimizer and by the digits: two seconds that every child would pay again.
+        *("torch._dynamo", "sklearn.datasets", "landscape.trajectory.recorder"),
+        "killing_ready",
+    ]
+)
+_HERE = str(Path(__file__).parent)
+
+
+@functools.cache
+def objective_of(name: str, *options: tuple[str, str]) -> Objective:
+    """A problem of seed 0 on one thread; the server has built those that `killing_ready` names."""
+    torch.set_num_threads(1)
+    return problems.build(name, dict(options), seed=0)
+
+
+def started(work: Callable[[str], None], path: Path) -> tuple[multiprocessing.process.BaseProcess, float]:
+    """A child and when it began to work."""
+    with contextlib.ExitStack() as stack:
+        # The server imports from where the tests are.
+        old = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_HERE, old]))
+        stack.callback(lambda: os.environ.pop("PYTHONPATH") if old is None else os.environ.update(PYTHONPATH=old))
+        forkserver.ensure_running()
+    begun = FORKS.Event()
+    child = FORKS.Process(target=_work, args=(begun, work, str(path)))
+    child.start()
+    assert begun.wait(120)
+    return child, time.monotonic()
+
+
+def _work(begun: multiprocessing.synchronize.Event, work: Callable[[str], None], path: str) -> None:
+    begun.set()
+    work(path)
+
+
+def run_to_the_end(work: Callable[[str], None], path: Path) -> float:
+    """The seconds that the work took."""
+    child, began = started(work, path)
+    child.join()
+    assert child.exitcode == 0
+    return time.monotonic() - began
+
+
+def run_and_kill(work: Callable[[str], None], path: Path, after: float) -> bool:
+    """Whether the child was still at work when it was killed, so many seconds after it began."""
+    child, _ = started(work, path)
+    child.join(after)
+    assert child.pid is not None
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    return child.exitcode == -signal.SIGKILL
