@@ -25,6 +25,7 @@ _COMMANDS = {
     "import": "make a trajectory of checkpoints that exist already",
     "inspect": "say what is in a trajectory or a surface",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
+    "transform": "move a trajectory along its orbit: other weights, the same function",
     "export": "write a snapshot as a state dict, or a surface as a table",
     "render": "make the figures of recipes, each thing once",
     "init": "write a problem of your own to begin with",

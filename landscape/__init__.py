@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from landscape import projection as projection
     from landscape import recipe as recipe
     from landscape import render as render
+    from landscape import symmetry as symmetry
     from landscape import training as training
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.files import open_file as open
@@ -59,7 +60,7 @@ _HOME = {
     "random_plane": ("landscape.projection", "random_plane"),
     "random_planes": ("landscape.projection", "random_planes"),
 }
-_ROOMS = ("pipeline", "problems", "projection", "recipe", "render", "training")
+_ROOMS = ("pipeline", "problems", "projection", "recipe", "render", "symmetry", "training")
 __all__ = [
     "LandscapeError",
     "Objective",
@@ -81,6 +82,7 @@ __all__ = [
     "random_plane",
     "recipe",
     "render",
+    "symmetry",
     "training",
 ]
 

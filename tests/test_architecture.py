@@ -28,9 +28,10 @@ ALLOWED = {
     "render": {"errors", "surface", "storage"},
     "files": {"storage", "trajectory", "surface"},
     "pipeline": {"errors", "objective", "problems", "projection", "surface", "trajectory"},
+    "transforming": {"errors", "params", "objective", "symmetry", "trajectory"},
     "recipe": {
         *("errors", "journal", "storage", "problems", "training", "trajectory"),
-        *("surface", "render", "pipeline"),
+        *("surface", "render", "pipeline", "transforming"),
     },
     "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
 }

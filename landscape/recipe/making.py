@@ -95,6 +95,23 @@ def _import(step: Step, cache: Cache, progress: Progress) -> list[str]:
     return [".h5"]
 
 
+def _transform(step: Step, cache: Cache, progress: Progress) -> list[str]:
+    from landscape.pipeline import objective_of
+    from landscape.trajectory import open_trajectory
+    from landscape.transforming import Transform, transform
+
+    how, where = step.places["base"]
+    run = open_trajectory(where if how == "file" else cache.path(how, where))
+    objective = objective_of(
+        run, problem=step.places["problem"], settings=step.settings["options"], data=step.places["data"]
+    )
+    arguments = dict(step.settings["arguments"])
+    at = arguments.pop("at", None)
+    path = cache.path(step.kind, step.key)
+    transform(run, objective, Transform(**arguments), path, at=at, overwrite=True, progress=progress)
+    return [".h5"]
+
+
 def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
     from landscape.pipeline import Slice, objective_of, slice_of, slice_through
     from landscape.trajectory import open_trajectory
@@ -153,6 +170,7 @@ def _picture(step: Step, cache: Cache, progress: Progress) -> list[str]:
 _MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
     "train": _train,
     "import": _import,
+    "transform": _transform,
     "slice": _slice,
     "picture": _picture,
 }

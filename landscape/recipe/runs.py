@@ -27,6 +27,7 @@ from landscape.recipe.reader import (
 from landscape.recipe.source import KeyPath
 from landscape.recipe.values import Run
 from landscape.training import Every, Settings
+from landscape.transforming import Transform
 
 _TRAINING: dict[str, Form] = {
     **dict.fromkeys(("optimizer", "schedule"), TEXT),
@@ -47,12 +48,14 @@ class Derivation:
         required: The keys that cannot be left out.
         of: The key that names the run it is derived from; None if it comes from no run.
         files: The key that names files; None if it comes from no files.
+        check: Refuses arguments that do not go together; None if all do.
     """
 
     forms: Mapping[str, Form]
     required: tuple[str, ...]
     of: str | None = None
     files: str | None = None
+    check: Callable[[Mapping[str, Any]], object] | None = None
 
 
 # Kinds of derived runs by the key that says so; None is a kind that a later version will know. A kind that is
@@ -71,7 +74,20 @@ DERIVATIONS: dict[str, Derivation | None] = {
         required=("files",),
         files="files",
     ),
-    "transform": None,
+    "transform": Derivation(
+        {
+            "of": TEXT,
+            "alpha": NUMBER,
+            **dict.fromkeys(("balance", "unit_norm"), TRUTH),
+            **dict.fromkeys(("permute", "rescale"), WHOLE),
+            "at": either(TEXT, WHOLE),
+        },
+        required=("of",),
+        of="of",
+        check=lambda arguments: Transform(
+            **{name: value for name, value in arguments.items() if name not in ("of", "at")}
+        ),
+    ),
     "branch": None,
 }
 _MAIN = ("problem", "file", *DERIVATIONS)
@@ -189,6 +205,10 @@ def _derived(
         if name not in table[kind]:
             reader.fault((*key, kind), f"'{name}' is missing")
 
+    if derivation.check is not None and len(arguments) == len(table[kind]):
+        with reader.noting((*key, kind)):
+            derivation.check(arguments)
+
     def where(name: str) -> KeyPath:
         return (*key, name)
 
@@ -201,12 +221,17 @@ def _derived(
     files = (
         _files(reader, where(kind), arguments.get(derivation.files, [])) if derivation.files is not None else ()
     )
+    problem = _problem(reader, where, own, key) if "problem" in own else None
+    options, data = own.get("options", {}), _data(reader, where, own)
+    if base is not None and "problem" not in own:
+        # What a run is derived from says what it is a run of.
+        problem, options, data = base.problem, {**base.options, **options}, data or base.data
     return Run(
         name=str(key[-1]),
         kind=kind,
-        problem=_problem(reader, where, own, key) if "problem" in own else None,
-        options=own.get("options", {}),
-        data=_data(reader, where, own),
+        problem=problem,
+        options=options,
+        data=data,
         files=files,
         arguments={
             name: value for name, value in arguments.items() if name not in (derivation.of, derivation.files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sparse
@@ -19,7 +19,9 @@ from landscape.objective import Objective
 from landscape.params import Tensors
 from landscape.symmetry.balancing import Balanced, balance
 from landscape.symmetry.elements import Element, Scaling
-from landscape.symmetry.symmetries import Symmetries
+
+if TYPE_CHECKING:
+    from landscape.symmetry.symmetries import Symmetries
 
 Array: TypeAlias = NDArray[np.float64]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -82,10 +84,10 @@ def flattest(
 ) -> Flattest:
     """Minimise the Gauss-Newton trace over all rescalings of some weights.
 
-    A rescaling multiplies parameter e by exp(<a_e, mu>), and the trace is sum_e G_e exp(-2 <a_e, mu>), convex in mu
-    (see `balance`). Filters in front of batch normalisation are free: their part of the trace falls towards 0 as
-    they grow. Their scale is fixed first by the gauge running_var + eps = 1, which no other rescaling changes, so
-    that the value is the same from everywhere on the orbit.
+    A rescaling multiplies parameter e by exp(<a_e, mu>), and the trace is sum_e G_e exp(-2 <a_e, mu>), convex in
+    mu (see `balance`). Filters in front of batch normalisation are free: their part of the trace falls towards 0
+    as they grow. Their scale is fixed first by the gauge running_var + eps = 1, which no other rescaling changes,
+    so that the value is the same from everywhere on the orbit.
 
     Args:
         symmetries: Those of the objective's model.
@@ -93,8 +95,8 @@ def flattest(
         weights: Name -> tensor, buffers included.
         split: Which data.
         parameters: Globs that choose whose curvature counts; see `Layout.select`.
-        seed: Draws the signs of a sampled diagonal. Equal seeds give equal signs everywhere on the orbit, so that a
-            sampled value is as invariant as an exact one.
+        seed: Draws the signs of a sampled diagonal. Equal seeds give equal signs everywhere on the orbit, so that
+            a sampled value is as invariant as an exact one.
         samples: Draws of signs, each time; None decides between exact and sampled.
         dtype: The type of real numbers of the passes; None is the model's own.
         progress: Called with (done, in all).

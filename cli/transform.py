@@ -1,0 +1,86 @@
+"""`landscape transform`: the same function elsewhere on its orbit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+from .shared import data_option, json_option, parse_settings, print_json, problem_option, progress_bar, set_option
+
+
+@click.command(
+    epilog="Example: landscape transform run.h5 --alpha 10 -o scaled.h5",
+    help="Move the snapshots of a trajectory FILE by a symmetry found in its model: other weights, the same "
+    "function. Choose one of --alpha, --balance, --unit-norm, --permute, --rescale.",
+)
+@click.argument("file")
+@click.option("-o", "--output", required=True, metavar="OUT.h5", help="The trajectory file to write.")
+@click.option("--alpha", type=float, metavar="A", help="Hidden units times A, undone by what takes them.")
+@click.option("--balance", is_flag=True, help="Equal norms of layers.")
+@click.option("--unit-norm", is_flag=True, help="Incoming weights of norm 1, the scale pushed forward.")
+@click.option("--permute", type=int, metavar="SEED", help="Hidden units, channels and heads in a random order.")
+@click.option("--rescale", type=int, metavar="SEED", help="A random factor for each unit.")
+@click.option("--at", metavar="STEP", help="Only this snapshot: a step, first or last. [default: all]")
+@problem_option
+@set_option
+@data_option
+@click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT.h5 if it is there.")
+@json_option
+def command(
+    file: str,
+    output: str,
+    at: str | None,
+    problem: str | None,
+    settings: tuple[str, ...],
+    data: str | None,
+    other_data: bool,
+    overwrite: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Transform, and say how far the outputs moved."""
+    from landscape.pipeline import objective_of
+    from landscape.storage import require_writable
+    from landscape.trajectory import open_trajectory
+    from landscape.transforming import Transform, transform
+
+    wanted = Transform(**given)
+    require_writable(output, [".h5", ".hdf5"])
+    if Path(output).exists() and not overwrite:
+        raise LandscapeError(
+            "the file exists", where=output, mend="pass --overwrite to replace it, or another name"
+        )
+    if Path(output).resolve() == Path(file).resolve():
+        raise LandscapeError("the file cannot replace the one it is made from", where=output)
+    run = open_trajectory(file)
+    told = {"problem": problem, "settings": parse_settings(settings), "data": data, "other_data": other_data}
+    objective = objective_of(run, **told)
+    with progress_bar(f"transform {run.problem}", "snapshot") as update:
+        document = transform(run, objective, wanted, output, at=at, overwrite=overwrite, progress=update)
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n".join(report(document)))
+
+
+def report(document: dict[str, Any]) -> list[str]:
+    """The same in a few lines for a person."""
+    ((name, value),) = document["transform"].items()
+    what = name.replace("_", "-") if value is True else f"{name} {value:g}"
+    count = document["snapshots"]
+    lines = [f"{document['output']}: {count} snapshot{'s' * (count != 1)} of {document['problem']}, {what}"]
+    lines.append(f"  by {', '.join(document['generators'][:4])}{_more(document['generators'][4:])}")
+    lines.append(
+        f"  outputs changed by at most {document['max_output_change']:.2g}; rounding explains up to "
+        f"{document['explained']:.2g}"
+    )
+    return lines + [f"  note: {note}" for note in document["notes"]]
+
+
+def _more(rest: list[str]) -> str:
+    return f" and {len(rest)} more" if rest else ""

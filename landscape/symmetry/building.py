@@ -1,0 +1,204 @@
+"""From walks over a trace to generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from landscape.symmetry.elements import Basis, Columns, Exchange, Flipping, Generator, Scaling, Slices
+from landscape.symmetry.exponents import Exponents
+from landscape.symmetry.labels import ANY, FIXED, Origin
+from landscape.symmetry.trace import Trace
+from landscape.symmetry.units import Units
+
+_WORDS = {
+    "rescale": "positive factors of {units} units made by {tensor}",
+    "gain": "positive factors of {units} gains {tensor}, undone by what takes them",
+    "query-key": "positive factors of {units} query coordinates of {tensor}, undone in the keys",
+    "batchnorm": "positive factors of {units} channels of {tensor} in front of batch normalisation",
+    "sign": "signs of {units} units made by {tensor}",
+    "permutation": "permutations of {units} units made by {tensor}",
+    "basis": "changes of basis of {units} coordinates made by {tensor}",
+}
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Units that cannot be rescaled, and what forbids it.
+
+    Attributes:
+        layer: The module at work, by its dotted name; empty for the model itself.
+        module: Its class.
+        operation: What does not commute with positive factors.
+        units: How many units it holds.
+        tensors: What makes them.
+    """
+
+    layer: str
+    module: str
+    operation: str
+    units: int
+    tensors: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = f"{self.layer} ({self.module})" if self.layer else self.module
+        return f"{where}: {self.operation} refuses positive factors of {self.units} units of " + ", ".join(
+            self.tensors
+        )
+
+
+def scalings(trace: Trace) -> tuple[list[Generator], list[Blocked]]:
+    """The rescalings of a model, and what refuses more."""
+    walk = Exponents(trace)
+    walk.run()
+    return list(_diagonal(walk)), _blocked(walk, trace)
+
+
+def flippings(trace: Trace) -> list[Generator]:
+    """The sign flips of a model."""
+    walk = Exponents(trace, modulus=2)
+    walk.run()
+    return list(_diagonal(walk))
+
+
+def exchanges(trace: Trace) -> list[Generator]:
+    """The permutations of a model."""
+    return list(_by_units(trace, linear=False))
+
+
+def bases(trace: Trace) -> list[Generator]:
+    """The changes of basis of a model."""
+    return list(_by_units(trace, linear=True))
+
+
+def _blocked(walk: Exponents, trace: Trace) -> list[Blocked]:
+    found = []
+    for (layer, why), origins in walk.blocked.items():
+        # Outputs are what they are.
+        if why != "it is the output":
+            tensors = tuple(dict.fromkeys(sorted(origin.tensor for origin, _ in origins)))
+            module = trace.modules.get(layer, "") or "model"
+            found.append(Blocked(layer, module, why, len(origins), tensors))
+    return found
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A slice of a tensor in which a scale enters."""
+
+    tensor: str
+    dim: int
+    place: int
+    power: int
+
+
+def _diagonal(walk: Exponents) -> Iterator[Generator]:
+    """One generator for all free scales that came up at the same place."""
+    rows: dict[int, list[_Row]] = {}
+    for name, state in walk.states.items():
+        for dim, labels in enumerate(state):
+            for place, label in enumerate([] if labels is None else labels.tolist()):
+                if label not in (FIXED, ANY):
+                    for scale, power in walk.scales.expression(label).items():
+                        rows.setdefault(scale, []).append(_Row(name, dim, place, power))
+    rows = {scale: own for scale, own in rows.items() if not _is_idle(own, walk)}
+    groups: dict[tuple[Origin, str], list[int]] = {}
+    for scale in sorted(rows):
+        origin = walk.scales.origins[scale][0]
+        groups.setdefault((origin, _kind(walk, origin, scale, rows[scale])), []).append(scale)
+    for (origin, kind), scales in groups.items():
+        yield _scaling(walk, origin, kind, [rows[scale] for scale in scales])
+
+
+def _is_idle(rows: list[_Row], walk: Exponents) -> bool:
+    """Whether the factors of a scale cancel in every element of every tensor."""
+    for name in {row.tensor for row in rows}:
+        dims = {row.dim for row in rows if row.tensor == name}
+        if len(dims) == 1:
+            return False
+        total = torch.zeros(walk.trace_sizes[name], dtype=torch.int64)
+        for row in rows:
+            if row.tensor == name:
+                total.select(row.dim, row.place).add_(row.power)
+        if bool(total.any()):
+            return False
+    return True
+
+
+def _kind(walk: Exponents, origin: Origin, scale: int, rows: list[_Row]) -> str:
+    if walk.scales.modulus:
+        return "sign"
+    if any(row.tensor in walk.norms for row in rows):
+        return "batchnorm"
+    if scale in walk.attended:
+        return "query-key"
+    gains = {norm.gain for norm in walk.norms.values()}
+    if len(walk.trace_sizes[origin.tensor]) == 1 and origin.tensor not in gains:
+        return "gain"
+    return "rescale"
+
+
+def _scaling(walk: Exponents, origin: Origin, kind: str, units: list[list[_Row]]) -> Generator:
+    collected: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+    for unit, rows in enumerate(units):
+        for row in rows:
+            collected.setdefault((row.tensor, row.dim), []).append((row.place, unit, row.power))
+    slices = tuple(
+        Slices(tensor, dim, *(torch.tensor(column) for column in zip(*entries, strict=True)))
+        for (tensor, dim), entries in collected.items()
+    )
+    words = _WORDS[kind].format(units=len(units), tensor=origin.tensor)
+    name = f"{kind}:{origin.tensor}"
+    if kind == "sign":
+        return Flipping(name, kind, len(units), words, slices, (origin.tensor, origin.dim))
+    norms = tuple(norm for name_, norm in walk.norms.items() if any(name_ == tensor for tensor, _ in collected))
+    return Scaling(name, kind, len(units), words, slices, norms, (origin.tensor, origin.dim))
+
+
+def _by_units(trace: Trace, linear: bool) -> Iterator[Generator]:
+    walk = Units(trace, linear)
+    walk.run()
+    kind = "basis" if linear else "permutation"
+    held = {
+        (name, dim): _places_by_label(walk.resolved(labels).tolist())
+        for name, state in walk.states.items()
+        for dim, labels in enumerate(state)
+        if labels is not None
+    }
+    for units in walk.cells():
+        origin = walk.origins[units[0] - 1][0]
+        columns = tuple(column for key, places in held.items() for column in _columns(key, places, units))
+        words = _WORDS[kind].format(units=len(units), tensor=origin.tensor)
+        name = f"{kind}:{origin.tensor}"
+        if columns:
+            made = Basis if linear else Exchange
+            yield made(name, kind, len(units), words, columns)
+
+
+def _places_by_label(labels: list[int]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for place, label in enumerate(labels):
+        found.setdefault(label, []).append(place)
+    return found
+
+
+def _columns(key: tuple[str, int], places: dict[int, list[int]], units: list[int]) -> Iterator[Columns]:
+    for sign in (1, -1):
+        if sign * units[0] in places:
+            yield Columns(*key, torch.tensor([places[sign * unit] for unit in units]), dual=sign < 0)
+
+
+def numbered(generators: list[Generator]) -> tuple[Generator, ...]:
+    """Generators whose names are unique: of several for the same tensor, each with its number."""
+    total: dict[str, int] = {}
+    for generator in generators:
+        total[generator.name] = total.get(generator.name, 0) + 1
+    seen: dict[str, int] = {}
+    named = []
+    for generator in generators:
+        count = seen[generator.name] = seen.get(generator.name, 0) + 1
+        name = generator.name if total[generator.name] == 1 else f"{generator.name}[{count}]"
+        named.append(replace(generator, name=name))
+    return tuple(named)

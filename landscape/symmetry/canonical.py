@@ -1,0 +1,147 @@
+"""Distinguished points of an orbit: equal layer norms, and units whose incoming weights have norm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+from landscape.params import Tensors
+from landscape.symmetry.elements import Element, Flipping, Generator, Scaling
+
+# Newton's method doubles the digits in each step; it starts far off only where norms differ by many orders.
+_STEPS = 200
+
+
+def incoming_norms(generator: Scaling | Flipping, state: Mapping[str, Tensor]) -> Tensor:
+    """The norm of what comes into each unit: shape (units,), float64."""
+    return _incoming(generator, state, lambda rows: rows.square().sum(1)).sqrt()
+
+
+def _incoming(generator: Scaling | Flipping, state: Mapping[str, Tensor], measure: object) -> Tensor:
+    name, dim = generator.incoming
+    tensor = state[name].double().movedim(dim, 0)
+    rows = tensor.reshape(tensor.shape[0], -1)
+    values: Tensor = measure(rows)  # type: ignore[operator]
+    total = torch.zeros(generator.units, dtype=torch.float64)
+    for one in generator.slices:
+        if (one.tensor, one.dim) == (name, dim):
+            total = total.index_add(0, one.units, values[one.places])
+    return total
+
+
+def unit_norm_element(generators: Sequence[Generator], state: Tensors) -> Element:
+    """The element that gives the incoming weights of every unit norm 1 and pushes the scale forward.
+
+    One generator after the other in the order of the forward pass, so that what comes in is final when it is
+    measured. Where several layers add to the same units, as along a residual stream, the first one counts. A unit
+    without incoming weight keeps its scale. Unchanged by any rescaling of the weights before.
+
+    Source:
+        Pittorino et al. 2022, "Deep Networks on Toroids".
+    """
+    factors: list[tuple[Generator, Tensor]] = []
+    state = {name: tensor.double() for name, tensor in state.items()}
+    for generator in generators:
+        if isinstance(generator, Scaling):
+            norms = incoming_norms(generator, state)
+            value = torch.where(norms > 0, 1 / norms, torch.ones_like(norms))
+            generator.act(state, value)
+            factors.append((generator, value))
+    return Element(tuple(factors))
+
+
+def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
+    """The element after which the incoming weights of every unit that may be flipped have a sum of 0 or more."""
+    factors: list[tuple[Generator, Tensor]] = []
+    state = {name: tensor.double() for name, tensor in state.items()}
+    for generator in generators:
+        if isinstance(generator, Flipping):
+            sums = _incoming(generator, state, lambda rows: rows.sum(1))
+            value = torch.where(sums < 0, -1.0, 1.0).double()
+            generator.act(state, value)
+            factors.append((generator, value))
+    return Element(tuple(factors))
+
+
+def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
+    """One factor per generator, such that the sum of squared norms of all weights is least.
+
+    sum_k N_k exp(2 <c_k, mu>) is convex in the logarithms mu of the factors; N_k is the squared norm of a part of a
+    weight and c_k how often each factor enters it. In a chain of layers without biases all norms become equal.
+    Biases follow and do not count.
+
+    Raises:
+        LandscapeError: If there is no least sum, because a factor enters weights with one sign only.
+    """
+    generators = [generator for generator in generators if float(incoming_norms(generator, state).max()) > 0]
+    coefficients, norms = _norm_terms(generators, state)
+    mu = np.zeros(len(generators))
+    for _ in range(_STEPS):
+        terms = norms * np.exp(2 * coefficients @ mu)
+        gradient = 2 * coefficients.T @ terms
+        if np.abs(gradient).max(initial=0.0) <= np.finfo(float).eps * len(norms) * terms.sum():
+            break
+        hessian = 4 * (coefficients.T * terms) @ coefficients
+        step = np.linalg.lstsq(hessian, -gradient, rcond=None)[0]
+        # Beyond a factor of e in one step the quadratic model of an exponential says little.
+        mu = mu + step / max(1.0, float(np.abs(step).max()))
+    else:
+        raise LandscapeError(
+            "the weights cannot be balanced: no rescaling makes the sum of their squared norms least",
+            got=f"factors of e^{np.abs(mu).max():.3g}",
+            mend="look for layers whose outgoing weights are all 0",
+        )
+    return Element(
+        tuple(
+            (generator, torch.full((generator.units,), float(np.exp(value)), dtype=torch.float64))
+            for generator, value in zip(generators, mu, strict=True)
+        )
+    )
+
+
+def _norm_terms(
+    generators: Sequence[Scaling], state: Mapping[str, Tensor]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shapes (parts, generators) and (parts,): how often each factor enters a part of a weight, its squared norm."""
+    incoming = {generator.incoming[0] for generator in generators}
+    tensors = {one.tensor for generator in generators for one in generator.slices}
+    buffers = {norm.variance for generator in generators for norm in generator.norms}
+    buffers |= {norm.mean for generator in generators for norm in generator.norms}
+    coefficients, norms = [], []
+    for name in sorted(tensors - buffers):
+        tensor = state[name].double()
+        if tensor.ndim < 2 and name not in incoming:
+            continue
+        parts, squares = _parts(name, tensor, generators)
+        coefficients.append(parts)
+        norms.append(squares)
+    stacked, sums = np.concatenate(coefficients), np.concatenate(norms)
+    counted = sums > 0
+    return stacked[counted], sums[counted]
+
+
+def _parts(
+    name: str, tensor: Tensor, generators: Sequence[Scaling]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A weight cut where factors enter differently: how often each enters a part, and its squared norm."""
+    squares = tensor.square()
+    parts = np.zeros((1,) * tensor.ndim + (len(generators),))
+    for dim, length in enumerate(tensor.shape):
+        powers = torch.zeros(length, len(generators), dtype=torch.float64)
+        for column, generator in enumerate(generators):
+            for one in generator.slices:
+                if (one.tensor, one.dim) == (name, dim):
+                    powers[:, column] = powers[:, column].index_add(0, one.places, one.powers.double())
+        different, place = torch.unique(powers, dim=0, return_inverse=True)
+        shape = [len(different) if axis == dim else size for axis, size in enumerate(squares.shape)]
+        squares = torch.zeros(shape, dtype=torch.float64).index_add(dim, place, squares)
+        beside = [1] * tensor.ndim + [len(generators)]
+        beside[dim] = len(different)
+        parts = parts + different.numpy().reshape(beside)
+    whole = np.broadcast_to(parts, (*squares.shape, len(generators)))
+    return whole.reshape(-1, len(generators)), squares.numpy().reshape(-1)

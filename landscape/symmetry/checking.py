@@ -1,0 +1,178 @@
+"""Do two sets of weights give the same function, as far as rounding lets one tell?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from landscape.errors import LandscapeError
+from landscape.params import Tensors
+from landscape.symmetry.trace import outputs_of, plain_kernels
+
+# The largest of a few random roundings misses the largest of all by less than that, and so does the sum over the
+# layers of what each rounds anew.
+_MARGIN = 8.0
+# How often weights are rounded at random to see what rounding them does.
+_DRAWS = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far apart two outputs are.
+
+    Attributes:
+        max_difference: max |f - f'| over all outputs on the example input.
+        explained: What rounding explains: of evaluation, measured against another precision, and of the weights.
+        output_scale: max |f|.
+        dtype: The element type of the weights.
+    """
+
+    max_difference: float
+    explained: float
+    output_scale: float
+    dtype: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether rounding explains the difference."""
+        return self.max_difference <= self.explained
+
+    @property
+    def relative(self) -> float:
+        """The difference as a share of the largest output."""
+        return self.max_difference / self.output_scale if self.output_scale else self.max_difference
+
+
+class _Wide(TorchDispatchMode):
+    """Keeps float64 where a model asks for a narrower type on the way, as many do in their norms and softmaxes."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        wanted = kwargs.get("dtype")
+        narrows = func is torch.ops.aten._to_copy.default and args[0].dtype == torch.float64
+        if narrows and wanted is not None and wanted.is_floating_point:
+            kwargs["dtype"] = torch.float64
+        return func(*args, **kwargs)
+
+
+class Runner:
+    """Runs a model on an example input at any weights, in any precision.
+
+    Args:
+        model: A private copy in evaluation mode.
+        x: A tensor of inputs, a tuple of positional or a dictionary of named arguments.
+        dtype: The type of real numbers; None is the model's own.
+    """
+
+    def __init__(self, model: nn.Module, x: Any, dtype: torch.dtype | None = None) -> None:
+        self.model = model
+        self.x = x
+        self._buffers = dict(model.named_buffers())
+        types = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
+        # Where types are mixed, the coarsest says how far outputs can be trusted.
+        self._forced = dtype
+        own = max(types, key=lambda kind: torch.finfo(kind).eps) if types else torch.float32
+        self.dtype = dtype or own
+
+    def outputs(self, state: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
+        """The outputs in float64.
+
+        Args:
+            state: Name -> tensor; buffers that it lacks are the model's.
+            dtype: The type of real numbers; None is that of each tensor.
+        """
+        dtype = dtype or self._forced
+
+        def cast(leaf: Any) -> Any:
+            real = isinstance(leaf, Tensor) and leaf.is_floating_point()
+            return leaf.to(dtype) if dtype is not None and real else leaf
+
+        tensors = {name: cast(tensor) for name, tensor in {**self._buffers, **state}.items()}
+        x = tree_map(cast, self.x)
+        arguments: tuple[Any, ...] = () if isinstance(x, Mapping) else x if isinstance(x, tuple) else (x,)
+        named = dict(x) if isinstance(x, Mapping) else {}
+        with plain_kernels(), _Wide() if dtype == torch.float64 else nullcontext():
+            output = torch.func.functional_call(self.model, tensors, arguments, named)
+        return [tensor.double() for tensor in outputs_of(output)]
+
+    def compare(self, state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Check:
+        """Whether two sets of weights give the same function.
+
+        The difference is compared with what rounding does to either: to the evaluation, which is repeated in
+        another precision, and to the weights, which are rounded up and down at random.
+        """
+        ours, theirs = self.outputs(state), self.outputs(other)
+        return Check(
+            max_difference=_difference(ours, theirs),
+            explained=_MARGIN * (self.rounding(state, ours) + self.rounding(other, theirs)),
+            output_scale=max(float(tensor.abs().max()) if tensor.numel() else 0.0 for tensor in ours),
+            dtype=str(self.dtype).removeprefix("torch."),
+        )
+
+    def rounding(self, state: Mapping[str, Tensor], native: list[Tensor]) -> float:
+        """What rounding does to the outputs, measured."""
+        exact = self.dtype == torch.float64
+        other = torch.float32 if exact else torch.float64
+        try:
+            across = _difference(native, self.outputs(state, other))
+        except RuntimeError:
+            # A model that makes numbers of one type only; what rounding its weights does tells by itself.
+            across, other = 0.0, self.dtype
+        if exact and other != self.dtype:
+            across *= torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
+        precise = other if not exact else self.dtype
+        base = self.outputs(state, precise)
+        source = torch.Generator().manual_seed(0)
+        jiggled = (self._jiggled(state, source, precise) for _ in range(_DRAWS))
+        return across + max(_difference(base, self.outputs(one, precise)) for one in jiggled)
+
+    def _jiggled(self, state: Mapping[str, Tensor], source: torch.Generator, dtype: torch.dtype) -> Tensors:
+        """Weights rounded up or down at random by half a unit in the last place of their type."""
+        half = torch.finfo(self.dtype).eps / (1 if dtype == self.dtype else 2)
+        return {
+            name: _jiggle(tensor.to(dtype), half, source) if tensor.is_floating_point() else tensor
+            for name, tensor in state.items()
+        }
+
+
+def _jiggle(tensor: Tensor, half: float, source: torch.Generator) -> Tensor:
+    ups = torch.rand(tensor.shape, generator=source).to(tensor.device) < 0.5
+    return tensor * torch.where(ups, 1 + half, 1 - half).to(tensor.dtype)
+
+
+def _difference(a: list[Tensor], b: list[Tensor]) -> float:
+    worst = 0.0
+    for one, other in zip(a, b, strict=True):
+        # Masks are infinite in both.
+        same = one == other
+        gap = torch.where(same, 0.0, (one - other).abs())
+        if gap.numel():
+            worst = max(worst, float(gap.max()) if not bool(gap.isnan().any()) else float("inf"))
+    return worst
+
+
+def require_same(check: Check, what: str) -> None:
+    """Refuse to go on with weights that give another function.
+
+    Raises:
+        LandscapeError: If rounding does not explain the difference.
+    """
+    if not check.passed:
+        raise LandscapeError(
+            f"the {what} changes the output by more than {check.dtype} explains",
+            got=f"{check.max_difference:.3g}",
+            expected=f"at most {check.explained:.3g}",
+            mend="choose factors nearer to 1, or weights in float64",
+        )

@@ -1,0 +1,250 @@
+"""Rescalings and sign flips: which factor every element may take, as whole-number exponents of free scales.
+
+An element of an activation or a weight is multiplied by exp<a, mu>; a, its exponents, are whole numbers. A linear map
+lets its outputs take new scales, a sum asks for equal ones, a product adds them, and what commutes with no scale fixes
+them. What is left are linear equations, and the solutions are the symmetries. Signs follow the same equations modulo 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, pairs
+from landscape.symmetry.shadows import Walk
+from landscape.symmetry.trace import Trace
+
+Expression = Mapping[int, int]
+
+
+class Scales:
+    """Whole-number combinations of scales, and the equations between them.
+
+    Args:
+        modulus: 0 for factors, 2 for signs.
+    """
+
+    def __init__(self, modulus: int) -> None:
+        self.modulus = modulus
+        self.origins: list[tuple[Origin, int]] = []
+        self._expressions: list[Expression] = [{}]
+        self._known: dict[frozenset[tuple[int, int]], int] = {frozenset(): 0}
+        self._solved: dict[int, Expression] = {}
+
+    def new(self, origin: Origin, place: int) -> int:
+        """The label of a scale that nothing is known about yet."""
+        self.origins.append((origin, place))
+        return self.label({len(self.origins) - 1: 1})
+
+    def label(self, expression: Expression) -> int:
+        """The label that stands for an expression."""
+        key = frozenset(expression.items())
+        if key not in self._known:
+            self._known[key] = len(self._expressions)
+            self._expressions.append(expression)
+        return self._known[key]
+
+    def expression(self, label: int) -> Expression:
+        """What a label stands for, in scales that are free."""
+        return self._reduced(self._expressions[label])
+
+    def combined(self, terms: Sequence[tuple[int, int]]) -> Expression:
+        """The sum of (factor, label)."""
+        total: dict[int, int] = {}
+        for factor, label in terms:
+            for scale, power in self.expression(label).items():
+                total[scale] = total.get(scale, 0) + factor * power
+        return self._tidy(total)
+
+    def _tidy(self, expression: Mapping[int, int]) -> Expression:
+        if self.modulus:
+            return {scale: 1 for scale, power in expression.items() if power % self.modulus}
+        return {scale: power for scale, power in expression.items() if power}
+
+    def _reduced(self, expression: Expression) -> Expression:
+        while any(scale in self._solved for scale in expression):
+            total: dict[int, int] = {}
+            for scale, power in expression.items():
+                for other, factor in self._solved.get(scale, {scale: 1}).items():
+                    total[other] = total.get(other, 0) + power * factor
+            expression = self._tidy(total)
+        return expression
+
+    def solve(self, expression: Expression) -> list[int]:
+        """Make an expression 0; the scales that are 0 from now on."""
+        expression = self._reduced(expression)
+        if not expression:
+            return []
+        common = math.gcd(*expression.values())
+        expression = {scale: power // common for scale, power in expression.items()}
+        # The newest gives way, so that what is left bears the name of where it came up first.
+        units = [scale for scale, power in expression.items() if abs(power) == 1]
+        if not units:
+            for scale in expression:
+                self._solved[scale] = {}
+            return list(expression)
+        chosen = max(units)
+        rest = {scale: -power * expression[chosen] for scale, power in expression.items() if scale != chosen}
+        self._solved[chosen] = self._tidy(rest)
+        return [] if rest else [chosen]
+
+
+class Exponents(Walk):
+    """The walk that finds rescalings (modulus 0) or sign flips (modulus 2).
+
+    Attributes:
+        scales: The equations.
+        blocked: (layer, operation) -> where the scales that it fixed came from.
+    """
+
+    def __init__(self, trace: Trace, modulus: int = 0) -> None:
+        super().__init__(trace)
+        self.scales = Scales(modulus)
+        self.blocked: dict[tuple[str, str], set[tuple[Origin, int]]] = {}
+        self._attended: list[int] = []
+        self._signs = modulus == 2
+        self._why = ""
+
+    @property
+    def attended(self) -> set[int]:
+        """The scales that cancel between two activations."""
+        return {scale for label in self._attended for scale in self.scales.expression(label)}
+
+    def fresh(self, count: int, origin: Origin) -> Tensor:
+        return torch.tensor([self.scales.new(origin, place) for place in range(count)], dtype=torch.int64)
+
+    def equate(self, a: Tensor, b: Tensor) -> None:
+        self._why = self.call.op
+        for first, second in pairs(a, b)[0]:
+            if first != second and ANY not in (first, second):
+                self._solve([(1, first), (-1, second)])
+
+    def zero(self, labels: Tensor, why: str) -> None:
+        self._why = why
+        for first, _ in pairs(labels, labels)[0]:
+            if first not in (FIXED, ANY):
+                # One by one: a sum that is 0 would leave freedom.
+                self._solve([(1, first)])
+
+    def _solve(self, terms: Sequence[tuple[int, int]]) -> None:
+        for scale in self.scales.solve(self.scales.combined(terms)):
+            self.blocked.setdefault((self.call.layer, self._why), set()).add(self.scales.origins[scale])
+
+    def _sum(self, a: Tensor, b: Tensor, factor: int = 1) -> Tensor:
+        """Labels of products (or, with factor -1, quotients)."""
+        found, inverse, shape = pairs(a, b)
+        labels = [
+            ANY if ANY in pair else self.scales.label(self.scales.combined([(1, pair[0]), (factor, pair[1])]))
+            for pair in found
+        ]
+        return torch.tensor(labels, dtype=torch.int64)[inverse].expand(shape)
+
+    def _times(self, labels: Tensor, factor: int) -> Tensor:
+        found, inverse, shape = pairs(labels, labels)
+        made = [ANY if a == ANY else self.scales.label(self.scales.combined([(factor, a)])) for a, _ in found]
+        return torch.tensor(made, dtype=torch.int64)[inverse].expand(shape)
+
+    def combine(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._sum(a, b)
+
+    def pointwise(self, labels: Tensor, tags: frozenset[str], why: str) -> Tensor:
+        if "power" in tags:
+            if self._signs:
+                return labels if "odd" in tags else self.fixed(labels.shape)
+            return self._times(labels, int(why.partition("(")[2].rstrip(")")))
+        if "linear" in tags or ("odd" if self._signs else "positive") in tags:
+            return labels
+        if not (self._signs and "even" in tags):
+            self.zero(labels, why)
+        return self.fixed(labels.shape)
+
+    def binary(self, kind: str, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
+        if kind in ("mul", "div"):
+            return self._sum(a, b, 1 if kind == "mul" else -1)
+        if kind in ("mask", "slope"):
+            self.zero(b, self.call.op)
+            if kind == "slope" and self._signs:
+                self.zero(a, self.call.op)
+            return a
+        if kind == "other" or (kind == "max" and self._signs):
+            self.zero(a, self.call.op)
+            self.zero(b, self.call.op)
+            return self.fixed(torch.broadcast_shapes(a.shape, b.shape))
+        self.equate(a, b)
+        # Where one is 0 in any case, the other says.
+        found, inverse, shape = pairs(a, b)
+        return torch.tensor([min(pair) for pair in found], dtype=torch.int64)[inverse].expand(shape)
+
+    def reduce(self, kind: str, labels: Tensor, dims: Sequence[int]) -> Tensor:
+        if kind == "max" and self._signs:
+            self.zero(labels, self.call.op)
+        return self.uniform(labels, dims)
+
+    def softmax(self, labels: Tensor, dims: Sequence[int], why: str) -> Tensor:
+        self.zero(labels, why)
+        return self.fixed(labels.shape)
+
+    def apply_weight(
+        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]]
+    ) -> Tensor:
+        (into, rows), (out, columns) = ways
+        sizes = self.trace_sizes[part.name]
+        if part.name not in self.states and len(rows) == sizes[into]:
+            state: list[Tensor | None] = [None] * len(sizes)
+            own = torch.empty(sizes[into], dtype=torch.int64)
+            own[rows] = self._times(torch.where(inputs == ANY, FIXED, inputs), -1).clone()
+            state[into] = own
+            state[out] = self.fresh(sizes[out], self.origin(part.name, out))
+            self.states[part.name] = state
+        state = self.state(part.name)
+        for dim, labels in enumerate(state):
+            if dim not in (into, out) and labels is not None:
+                self.zero(labels, f"{self.call.op} of a weight used otherwise")
+        if state[into] is None:
+            cancelled = self.uniform(inputs, [0])
+        else:
+            cancelled = self.uniform(self._sum(inputs, state[into][rows]), [0])
+        cancelled = torch.where(cancelled == ANY, FIXED, cancelled)
+        outputs = state[out]
+        if outputs is None:
+            return cancelled.expand(len(columns))
+        return self._sum(outputs[columns], cancelled)
+
+    def apply_grouped(
+        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]], groups: int
+    ) -> Tensor:
+        """A convolution in groups; (in,) -> (out,)."""
+        (into, rows), (out, columns) = ways
+        by_group = inputs.reshape(groups, -1)
+        if by_group.shape[1] > 1:
+            return self.apply_weight(self.uniform(by_group, [0]).reshape(-1), part, ways)
+        # One channel in each group: whatever its scale is, it can be undone there.
+        state = self.begun(part.name, out)
+        spread = by_group.repeat_interleave(len(columns) // groups)
+        made = self.fixed((len(columns),)) if state[out] is None else state[out][columns]
+        for dim, labels in enumerate(state):
+            if dim != out and labels is not None:
+                self.zero(labels, self.call.op)
+        return self._sum(made, torch.where(spread == ANY, FIXED, spread))
+
+    def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
+        first = self._sum(a, b.narrow(-1, 0, 1).transpose(-2, -1))
+        second = self._sum(a.narrow(-2, 0, 1).transpose(-2, -1), b)
+        self._attended += [label for label in a.unique().tolist() if label not in (FIXED, ANY)]
+        by_row, by_column = self.uniform(first, [first.ndim - 1]), self.uniform(second, [second.ndim - 2])
+        return self._sum(self._sum(by_row, by_column), by_row.narrow(-2, 0, 1), -1)
+
+    def batch_norm(self, labels: Tensor, norm: Norm, gain: Part | None, bias: Part | None) -> Tensor:
+        if not self.owned_by(norm):
+            self.zero(labels, f"{self.call.op} with shared statistics")
+        self.equate(self.whole(norm.mean), labels)
+        self.equate(self.whole(norm.variance), self._times(labels, 2))
+        out = self.fixed(labels.shape) if gain is None else self.labels_of(gain)
+        if self._signs:
+            out = self._sum(out, labels)
+        if bias is not None:
+            self.equate(out, self.labels_of(bias))
+        return out

@@ -1,0 +1,100 @@
+"""Finding the symmetries of a model, and trying each before it is believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import LandscapeError
+from landscape.params import Tensors, resolve
+from landscape.symmetry import building
+from landscape.symmetry.checking import Runner
+from landscape.symmetry.elements import Element, Generator
+from landscape.symmetry.symmetries import Symmetries
+from landscape.symmetry.trace import private_copy, trace_of
+
+# Factors of e^0.5 or so move every output of a wrong symmetry, and keep a right one far from overflow.
+_SPREAD = 0.5
+
+
+def find(model: nn.Module, x: Any) -> Symmetries:
+    """Find what leaves the function of a model unchanged, whatever its weights are.
+
+    One forward pass in evaluation mode is recorded as elementary operations; labels are sent through them that say
+    which factors, signs, permutations and changes of basis each operation passes on. What comes out holds for all
+    inputs and all weights by construction, and is tried all the same, on the example input at other weights in
+    float64: a family that does not pass is left out, with a note.
+
+    Args:
+        model: Any module; it is not changed.
+        x: An example input: a tensor, a tuple of positional or a dictionary of named arguments. A few examples are
+            enough.
+
+    Returns:
+        The symmetries.
+
+    Raises:
+        LandscapeError: If the model cannot be run on the input, or cannot be followed.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> [generator.name for generator in find(model, torch.ones(3, 2)).generators]
+        ['rescale:0.weight', 'permutation:0.weight']
+    """
+    trace = trace_of(model, x)
+    if not trace.calls:
+        raise LandscapeError("the output depends on no weight and no input", where=type(model).__name__)
+    scalings, blocked = building.scalings(trace)
+    found = [*scalings, *building.flippings(trace), *building.exchanges(trace), *building.bases(trace)]
+    runner = Runner(private_copy(model), x)
+    kept, notes = _tried(building.numbered(found), runner, resolve(model)[1])
+    return Symmetries(kept, tuple(blocked), tuple(notes), runner)
+
+
+def _tried(
+    generators: tuple[Generator, ...], runner: Runner, state: Tensors
+) -> tuple[tuple[Generator, ...], list[str]]:
+    """The generators whose random elements keep the function, and a note for each of the others."""
+    source = torch.Generator().manual_seed(0)
+    trial = {name: _elsewhere(name, tensor, source) for name, tensor in state.items()}
+    precise = _in_double(runner, trial)
+    if precise is not None:
+        runner, trial = precise
+    if _keeps(generators, runner, trial, source):
+        return generators, []
+    kept = tuple(one for one in generators if _keeps((one,), runner, trial, source))
+    lost = [one for one in generators if one not in kept]
+    return kept, [f"{one.name} was left out: a trial changed the output" for one in lost]
+
+
+def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
+    """The trial in float64, if the model can be run so."""
+    state = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in trial.items()}
+    doubled = Runner(runner.model, runner.x, torch.float64)
+    try:
+        doubled.outputs(state)
+    except RuntimeError:
+        return None
+    return doubled, state
+
+
+def _keeps(generators: tuple[Generator, ...], runner: Runner, state: Tensors, source: torch.Generator) -> bool:
+    element = Element(tuple((one, one.draw(source, _SPREAD)) for one in generators))
+    try:
+        return runner.compare(state, element.apply(state)).passed
+    except LandscapeError:
+        return False
+
+
+def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
+    """Weights near by, none of them 0 or equal to another: fresh biases and statistics would hide faults."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return tensor
+    noise = torch.randn(tensor.shape, generator=source)
+    if name.rsplit(".", 1)[-1] == "running_var":
+        # Large enough for the factors drawn where no gain makes up for eps.
+        return (tensor.float().abs() + 1.0) * torch.exp(0.3 * noise).to(tensor.dtype)
+    spread = 0.1 * float(tensor.abs().max()) + 0.1 * (tensor.ndim < 2)
+    return tensor + (spread * noise).to(tensor.dtype)

@@ -1,0 +1,124 @@
+"""Labels of elements: which of them belong together, and of which part of a parameter they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+# The label of what no symmetry moves, and of an element that is 0 whatever the weights are.
+FIXED = 0
+ANY = 2**30
+
+
+@dataclass(frozen=True)
+class Part:
+    """A parameter, or a view of it.
+
+    Attributes:
+        name: The parameter.
+        indices: For each of its dimensions: shape of the view, the place along that dimension of each element.
+    """
+
+    name: str
+    indices: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the view."""
+        return self.indices[0].shape
+
+    def dim_along(self, axis: int) -> tuple[int, Tensor] | None:
+        """The one dimension whose place changes along an axis of the view, and the places; None if not so."""
+        varying = [dim for dim, index in enumerate(self.indices) if varies(index)[axis]]
+        if len(varying) != 1:
+            return _whole(self, axis) if not varying else None
+        index = self.indices[varying[0]]
+        if [place for place, moves in enumerate(varies(index)) if moves] != [axis]:
+            return None
+        return varying[0], line(index, axis)
+
+
+Shadow: TypeAlias = "Tensor | Part"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a label comes from: a dimension of a parameter, and the layer that used it first."""
+
+    tensor: str
+    dim: int
+    layer: str
+
+
+def varies(labels: Tensor) -> list[bool]:
+    """For each axis, whether labels change along it."""
+    still = [length < 2 or stride == 0 for length, stride in zip(labels.shape, labels.stride(), strict=True)]
+    for axis, stays in enumerate(still):
+        if stays:
+            labels = labels.narrow(axis, 0, min(1, labels.shape[axis]))
+    return [
+        not stays and not bool((labels == labels.narrow(axis, 0, 1)).all()) for axis, stays in enumerate(still)
+    ]
+
+
+def line(labels: Tensor, axis: int) -> Tensor:
+    for other in range(labels.ndim):
+        if other != axis % labels.ndim:
+            labels = labels.narrow(other, 0, 1)
+    return labels.reshape(-1)
+
+
+def _whole(part: Part, axis: int) -> tuple[int, Tensor] | None:
+    """An axis of one element: the dimension of size 1 that is nobody else's."""
+    if part.shape[axis] != 1:
+        return None
+    moving = {dim for dim, index in enumerate(part.indices) if any(varies(index))}
+    still = [dim for dim in range(len(part.indices)) if dim not in moving]
+    return (still[0], part.indices[still[0]].reshape(-1)[:1]) if still else None
+
+
+def compact(*tensors: Tensor) -> tuple[tuple[Tensor, ...], torch.Size]:
+    """Tensors broadcast together, each axis along which none of them moves in memory cut to one element."""
+    wide = torch.broadcast_tensors(*tensors)
+    shape = wide[0].shape
+    small = list(wide)
+    for axis in range(len(shape)):
+        if shape[axis] > 1 and all(tensor.stride(axis) == 0 for tensor in wide):
+            small = [tensor.narrow(axis, 0, 1) for tensor in small]
+    return tuple(small), shape
+
+
+def pairs(a: Tensor, b: Tensor) -> tuple[list[tuple[int, int]], Tensor, torch.Size]:
+    """The different pairs of labels at the same place, which of them is where, and the shape that it stands for."""
+    (a, b), shape = compact(a, b)
+    keys, inverse = torch.unique(a * 2**32 + (b + 2**31), return_inverse=True)
+    first, second = keys >> 32, (keys & (2**32 - 1)) - 2**31
+    return list(zip(first.tolist(), second.tolist(), strict=True)), inverse, shape
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A normalisation by stored statistics.
+
+    Attributes:
+        gain: The parameter that multiplies, or None.
+        mean: The buffer of means.
+        variance: The buffer of variances.
+        eps: What is added to the variance.
+    """
+
+    gain: str | None
+    mean: str
+    variance: str
+    eps: float
+
+
+def places_of(shape: torch.Size) -> tuple[Tensor, ...]:
+    """For each dimension, the place of each element along it."""
+    return tuple(
+        torch.arange(length).reshape(-1, *(1,) * (len(shape) - dim - 1)).expand(shape)
+        for dim, length in enumerate(shape)
+    )

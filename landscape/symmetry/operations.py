@@ -1,0 +1,443 @@
+"""What torch's elementary operations do to labels: each rule reads the arguments and asks the walk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from landscape.symmetry.labels import ANY, FIXED, Norm, Part
+from landscape.symmetry.trace import Call, Ref
+
+if TYPE_CHECKING:
+    from landscape.symmetry.shadows import Walk
+
+
+Rule: TypeAlias = "Callable[[Walk, Call], bool | None]"
+
+# Elements are moved, repeated or left out, and none is computed.
+_MOVING = (
+    *("alias", "detach", "clone", "contiguous", "_to_copy", "lift_fresh", "t", "transpose", "permute", "expand"),
+    *("view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze", "slice", "select", "split"),
+    *(
+        "split_with_sizes",
+        "unbind",
+        "cat",
+        "stack",
+        "repeat",
+        "flip",
+        "roll",
+        "narrow",
+        "constant_pad_nd",
+        "unfold",
+    ),
+    *("_unsafe_split", "unsafe_split", "as_strided", "index", "index_select", "diagonal", "movedim", "chunk"),
+    *("split_copy", "repeat_interleave", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "im2col"),
+)
+_RESHAPING = ("view", "_unsafe_view", "reshape", "_reshape_alias")
+# Name -> what the function commutes with: positive factors, signs, all of them ("linear"), or takes signs away.
+_FUNCTIONS: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("relu", "leaky_relu"), frozenset({"positive"})),
+    "abs": frozenset({"positive", "even"}),
+    "neg": frozenset({"linear"}),
+    **dict.fromkeys(
+        ("tanh", "sin", "asin", "atan", "erf", "sinh", "asinh", "atanh", "tan", "erfinv"), frozenset({"odd"})
+    ),
+    **dict.fromkeys(("cos", "cosh"), frozenset({"even"})),
+    **dict.fromkeys(
+        (
+            *("gelu", "sigmoid", "silu", "softplus", "exp", "expm1", "log", "log1p", "elu", "mish", "celu"),
+            *("hardswish", "hardsigmoid", "rsqrt", "sqrt", "reciprocal", "erfc", "log_sigmoid_forward", "selu"),
+            *("floor", "ceil", "round", "sign", "exp2", "log2", "hardshrink", "softshrink", "logical_not"),
+        ),
+        frozenset[str](),
+    ),
+}
+
+
+def args(call: Call, *names: str) -> list[Any]:
+    """The arguments of a call by their names in the operator's schema, defaults included."""
+    values: dict[str, Any] = dict(call.kwargs)
+    for place, argument in enumerate(call.overload._schema.arguments):
+        if place < len(call.args):
+            values[argument.name] = call.args[place]
+        elif argument.name not in values:
+            values[argument.name] = argument.default_value if argument.has_default_value() else None
+    return [values.get(name) for name in names]
+
+
+def _move(walk: Walk, call: Call) -> bool | None:
+    first = call.args[0]
+    given = [ref for ref in tree_leaves(first, is_leaf=_is_ref) if isinstance(ref, Ref)]
+    others = [Ref(number) for number in call.refs if number not in {ref.number for ref in given}]
+    if not given or any(walk.trace.kinds[ref.number] == "value" for ref in others):
+        return False
+    part = walk.as_part(given[0]) if len(given) == 1 else None
+    if part is not None and call.op != "constant_pad_nd":
+        moved = [_replayed(walk, call, {given[0].number: index}) for index in part.indices]
+        for place, number in enumerate(call.outs):
+            walk.env[number] = Part(part.name, tuple(results[place] for results in moved))
+        return None
+    results = _replayed(walk, call, {ref.number: walk.read(ref) for ref in given})
+    for number, result in zip(call.outs, results, strict=True):
+        walk.env[number] = result
+    return None
+
+
+def _is_ref(leaf: Any) -> bool:
+    return isinstance(leaf, Ref)
+
+
+def _replayed(walk: Walk, call: Call, labels: Mapping[int, Tensor]) -> list[Tensor]:
+    """The results of an operation with labels in place of the tensors moved."""
+    if call.op in _RESHAPING:
+        (own,) = labels.values()
+        return [own.reshape(walk.trace.tensors[call.outs[0]].shape)]
+
+    def back(leaf: Any) -> Any:
+        return labels.get(leaf.number, walk.trace.tensors[leaf.number]) if isinstance(leaf, Ref) else leaf
+
+    given, named = tree_map(back, (call.args, call.kwargs), is_leaf=_is_ref)
+    if call.op == "constant_pad_nd":
+        given = (*given[:2], ANY if len(given) < 3 or given[2] == 0 else FIXED)
+    if call.op in ("_to_copy", "clone"):
+        return [labels[call.refs[0]]]
+    with torch.no_grad():
+        result = call.overload(*given, **named)
+    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+
+
+def _unary(walk: Walk, call: Call) -> None:
+    labels = walk.read(call.args[0])
+    walk.give(call, walk.pointwise(labels, _FUNCTIONS[call.op], call.op))
+
+
+def _clamped(walk: Walk, call: Call) -> bool | None:
+    """Clamps: a ReLU, an odd function, or neither."""
+    low, high = {
+        "clamp_min": lambda: (args(call, "min")[0], None),
+        "threshold": lambda: (0.0 if args(call, "threshold", "value") == [0, 0] else 1.0, None),
+        "hardtanh": lambda: tuple(args(call, "min_val", "max_val")),
+        "clamp": lambda: tuple(args(call, "min", "max")),
+    }[call.op]()
+    if isinstance(low, Ref) or isinstance(high, Ref):
+        return False
+    tags = set()
+    if low == 0 and high is None:
+        tags.add("positive")
+    if low is not None and high is not None and low == -high:
+        tags.add("odd")
+    walk.give(call, walk.pointwise(walk.read(call.args[0]), frozenset(tags), call.op))
+    return None
+
+
+def _power(walk: Walk, call: Call) -> bool | None:
+    exponent = call.args[1]
+    if not isinstance(exponent, int | float):
+        return False
+    tags = set()
+    if exponent == 1:
+        tags = {"linear"}
+    elif exponent > 1 and exponent == int(exponent):
+        tags = {"power", "even" if exponent % 2 == 0 else "odd"}
+    walk.give(call, walk.pointwise(walk.read(call.args[0]), frozenset(tags), f"pow({exponent:g})"))
+    return None
+
+
+def _binary(kind: str) -> Rule:
+    def rule(walk: Walk, call: Call) -> bool | None:
+        first, second = call.args[:2]
+        if isinstance(first, Ref) and isinstance(second, Ref):
+            a, b = walk.read(first), walk.read(second)
+            tensors = walk.trace.tensors[first.number], walk.trace.tensors[second.number]
+            walk.give(call, walk.binary(kind, a, b, tensors))
+            return None
+        one, number = (first, second) if isinstance(first, Ref) else (second, first)
+        if not isinstance(one, Ref) or (kind == "div" and one is second):
+            return False
+        linear = kind in ("mul", "div") or (kind == "add" and number == 0)
+        walk.give(call, walk.pointwise(walk.read(one), frozenset({"linear"} if linear else ()), call.op))
+        return None
+
+    return rule
+
+
+def _where(walk: Walk, call: Call) -> bool | None:
+    condition, a, b = call.args[:3]
+    if not (isinstance(a, Ref) and isinstance(b, Ref)):
+        return False
+    tensors = [walk.trace.tensors[ref.number] for ref in (condition, a, b)]
+    joined = walk.binary("add", walk.read(a), walk.read(b), (tensors[1], tensors[2]))
+    walk.give(
+        call, walk.binary("mask", joined, walk.read(condition), (torch.broadcast_tensors(*tensors)[1], tensors[0]))
+    )
+    return None
+
+
+def _masked(walk: Walk, call: Call) -> bool | None:
+    x, mask, value = call.args[:3]
+    if isinstance(value, Ref):
+        if walk.trace.kinds[value.number] != "constant" or walk.trace.tensors[value.number].numel() != 1:
+            return False
+        value = float(walk.trace.tensors[value.number])
+    tags = frozenset({"linear"} if value == 0 else {"positive"} if math.isinf(value) else ())
+    labels = walk.pointwise(walk.read(x), tags, call.op)
+    tensors = walk.trace.tensors[x.number], walk.trace.tensors[mask.number]
+    walk.give(call, walk.binary("mask", labels, walk.read(mask), tensors))
+    return None
+
+
+def _copied(walk: Walk, call: Call) -> None:
+    walk.give(call, walk.read(call.args[1]).expand(walk.trace.tensors[call.outs[0]].shape))
+
+
+def _prelu(walk: Walk, call: Call) -> None:
+    labels, slope = walk.read(call.args[0]), walk.read(call.args[1])
+    tensors = walk.trace.tensors[call.args[0].number], walk.trace.tensors[call.args[1].number]
+    walk.give(call, walk.binary("slope", labels, slope, tensors))
+
+
+def _addition_of(call: Call) -> tuple[Any, Any, Any]:
+    first, second, third = call.args[:3]
+    return first, second, third
+
+
+def _added(walk: Walk, call: Call, product: Tensor, bias: Any) -> None:
+    """A product plus a bias, if there is one."""
+    if isinstance(bias, Ref):
+        shape = walk.trace.tensors[call.outs[0]]
+        product = walk.binary(
+            "add", product.expand(shape.shape), walk.read(bias), (shape, walk.trace.tensors[bias.number])
+        )
+    walk.give(call, product)
+
+
+def _matrix(walk: Walk, call: Call) -> None:
+    """mm, bmm and their forms with an addend."""
+    bias, a, b = (None, *call.args[:2]) if call.op in ("mm", "bmm") else _addition_of(call)
+    _added(walk, call, _product(walk, a, b), bias)
+
+
+def _product(walk: Walk, a: Ref, b: Ref) -> Tensor:
+    for one, other, flipped in ((b, a, False), (a, b, True)):
+        part = walk.as_part(one)
+        if part is None or len(part.shape) != 2 or walk.as_part(other) is not None:
+            continue
+        into, out = part.dim_along(1 if flipped else 0), part.dim_along(0 if flipped else 1)
+        if into is None or out is None or into[0] == out[0]:
+            continue
+        labels = walk.read(other)
+        inputs = walk.uniform(labels, [1 if flipped else 0]).reshape(-1)
+        made = walk.apply_weight(inputs, part, (into, out))
+        return made[:, None] if flipped else made[None]
+    tensors = walk.trace.tensors[a.number], walk.trace.tensors[b.number]
+    return walk.contract(walk.read(a), walk.read(b), tensors)
+
+
+def _linear(walk: Walk, call: Call) -> bool | None:
+    x, weight, bias = args(call, "input", "weight", "bias")
+    part = walk.as_part(weight)
+    if part is None or len(part.shape) != 2:
+        return False
+    into, out = part.dim_along(1), part.dim_along(0)
+    if into is None or out is None:
+        return False
+    labels = walk.read(x)
+    inputs = walk.uniform(labels, range(labels.ndim - 1)).reshape(-1)
+    _added(walk, call, walk.apply_weight(inputs, part, (into, out)), bias)
+    return None
+
+
+def _convolution(walk: Walk, call: Call) -> bool | None:
+    x, weight, bias, transposed, groups = args(call, "input", "weight", "bias", "transposed", "groups")
+    part = walk.as_part(weight)
+    if part is None:
+        return False
+    labels = walk.read(x)
+    vector = walk.uniform(labels, [0, *range(2, labels.ndim)]).reshape(-1)
+    into, out = part.dim_along(1), part.dim_along(0)
+    if transposed:
+        into, out = out, into
+    if into is None or out is None or (groups > 1 and transposed):
+        return False
+    if groups == 1:
+        made = walk.apply_weight(vector, part, (into, out))
+    else:
+        made = walk.apply_grouped(vector, part, (into, out), groups)
+    shape = (1, -1, *(1,) * (labels.ndim - 2))
+    made = made.reshape(shape)
+    if isinstance(bias, Ref):
+        beside = walk.read(bias).reshape(shape)
+        whole = walk.trace.tensors[call.outs[0]]
+        own = walk.trace.tensors[bias.number].reshape(shape)
+        made = walk.binary("add", made.expand(whole.shape), beside, (whole, own))
+    walk.give(call, made)
+    return None
+
+
+def _embedding(walk: Walk, call: Call) -> bool | None:
+    table, tokens = call.args[:2]
+    part = walk.as_part(table)
+    if part is None or len(part.shape) != 2:
+        return False
+    labels = walk.labels_of(part)
+    if labels.stride(0) and walk.trace.kinds[tokens.number] == "value":
+        return False
+    picked = labels[walk.trace.tensors[tokens.number].long()] if labels.stride(0) else labels[0]
+    walk.give(call, picked)
+    return None
+
+
+def _reduction(kind: str) -> Rule:
+    def rule(walk: Walk, call: Call) -> bool | None:
+        labels = walk.read(call.args[0])
+        if kind == "max" and len(call.args) > 1 and isinstance(call.args[1], Ref):
+            return _binary("max")(walk, call)
+        dim, keep = args(call, "dim", "keepdim")
+        dims = range(labels.ndim) if dim in (None, []) else [dim] if isinstance(dim, int) else dim
+        reduced = walk.reduce(kind, labels, [place % labels.ndim for place in dims] if labels.ndim else [])
+        if not keep:
+            for place in sorted({place % labels.ndim for place in dims}, reverse=True) if labels.ndim else []:
+                reduced = reduced.squeeze(place)
+        walk.give(call, reduced)
+        return None
+
+    return rule
+
+
+def _pooling(kind: str) -> Rule:
+    def rule(walk: Walk, call: Call) -> None:
+        labels = walk.read(call.args[0])
+        spatial = {"1": 1, "2": 2, "3": 3}[
+            next(letter for letter in reversed(call.op.replace("_with_indices", "")) if letter in "123")
+        ]
+        walk.give(call, walk.reduce(kind, labels, range(labels.ndim - spatial, labels.ndim)))
+
+    return rule
+
+
+def _softmax(walk: Walk, call: Call) -> None:
+    labels = walk.read(call.args[0])
+    walk.give(call, walk.softmax(labels, [args(call, "dim")[0] % labels.ndim], call.op))
+
+
+def _layer_norm(walk: Walk, call: Call) -> bool | None:
+    x, shape, gain, bias = args(call, "input", "normalized_shape", "weight", "bias")
+    labels = walk.read(x)
+    out = walk.softmax(labels, range(labels.ndim - len(shape), labels.ndim), call.op)
+    _affine(walk, call, out, gain, bias, lambda own: own)
+    return None
+
+
+def _group_norm(walk: Walk, call: Call) -> bool | None:
+    x, gain, bias = args(call, "input", "weight", "bias")
+    labels = walk.read(x)
+    walk.zero(labels, call.op)
+    beside = (1, -1, *(1,) * (labels.ndim - 2))
+    _affine(walk, call, walk.fixed(labels.shape), gain, bias, lambda own: own.reshape(beside))
+    return None
+
+
+def _affine(walk: Walk, call: Call, out: Tensor, gain: Any, bias: Any, spread: Callable[[Tensor], Tensor]) -> None:
+    whole = walk.trace.tensors[call.outs[0]]
+    for kind, ref in (("mul", gain), ("add", bias)):
+        if isinstance(ref, Ref):
+            out = walk.binary(kind, out, spread(walk.read(ref)), (whole, spread(walk.trace.tensors[ref.number])))
+    walk.give(call, out)
+
+
+def _batch_norm(walk: Walk, call: Call) -> bool | None:
+    names = ("input", "weight", "bias", "running_mean", "running_var", "training", "eps")
+    x, gain, bias, mean, variance, training, eps = args(call, *names)
+    if not (isinstance(mean, Ref) and isinstance(variance, Ref)) or training:
+        return _group_norm(walk, call)
+    parts = [walk.as_part(ref) if isinstance(ref, Ref) else None for ref in (gain, bias)]
+    if any(part is None and isinstance(ref, Ref) for part, ref in zip(parts, (gain, bias), strict=True)):
+        return False
+    if not all(walk.trace.kinds[ref.number] == "buffer" for ref in (mean, variance)):
+        return False
+    labels = walk.read(x)
+    vector = walk.uniform(labels, [0, *range(2, labels.ndim)]).reshape(-1)
+    stored = [walk.trace.names[ref.number] for ref in (mean, variance)]
+    norm = Norm(None if parts[0] is None else parts[0].name, stored[0], stored[1], float(eps))
+    made = walk.batch_norm(vector, norm, parts[0], parts[1])
+    walk.give(call, made.reshape(1, -1, *(1,) * (labels.ndim - 2)))
+    return None
+
+
+def _attention(walk: Walk, call: Call) -> bool | None:
+    query, key, value, mask = args(call, "query", "key", "value", "attn_mask")
+    mask = args(call, "attn_bias")[0] if mask is None else mask
+    tensors = [walk.trace.tensors[ref.number] for ref in (query, key, value)]
+    q, k, v = (walk.read(ref) for ref in (query, key, value))
+    heads = q.shape[-3] if q.ndim > 2 else 1
+    if k.ndim > 2 and k.shape[-3] != heads:
+        # Several queries share a key and a value.
+        k, v = (labels.repeat_interleave(heads // labels.shape[-3], -3) for labels in (k, v))
+        tensors[1:] = [tensor.repeat_interleave(heads // tensor.shape[-3], -3) for tensor in tensors[1:]]
+    if len({tensor.shape[:-2] for tensor in tensors}) > 1:
+        return False
+    scores = walk.contract(q, k.transpose(-2, -1), (tensors[0], tensors[1].transpose(-2, -1)))
+    like = torch.zeros(tensors[0].shape[:-1] + tensors[1].shape[-2:-1])
+    scores = scores.expand(like.shape)
+    if isinstance(mask, Ref):
+        scores = walk.binary("add", scores, walk.read(mask), (like, walk.trace.tensors[mask.number]))
+    shares = walk.softmax(scores, [scores.ndim - 1], "attention")
+    walk.give(call, walk.contract(shares, v, (like, tensors[2])))
+    return None
+
+
+def _nothing(walk: Walk, call: Call) -> None:
+    """The results do not depend on values."""
+    for number in call.outs:
+        walk.env[number] = walk.fixed(walk.trace.tensors[number].shape)
+
+
+def _upsample(walk: Walk, call: Call) -> None:
+    labels = walk.read(call.args[0])
+    walk.give(call, walk.reduce("mean", labels, range(2, labels.ndim)))
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_MOVING, _move),
+    **dict.fromkeys(_FUNCTIONS, _unary),
+    **dict.fromkeys(("clamp", "clamp_min", "hardtanh", "threshold"), _clamped),
+    "pow": _power,
+    **dict.fromkeys(("add", "sub", "rsub"), _binary("add")),
+    "mul": _binary("mul"),
+    "div": _binary("div"),
+    **dict.fromkeys(("maximum", "minimum"), _binary("max")),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "atan2", "logical_and", "logical_or"), _binary("other")),
+    "where": _where,
+    "masked_fill": _masked,
+    "copy": _copied,
+    "_prelu_kernel": _prelu,
+    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), _matrix),
+    "linear": _linear,
+    "convolution": _convolution,
+    "embedding": _embedding,
+    **dict.fromkeys(("mean", "sum"), _reduction("mean")),
+    **dict.fromkeys(("amax", "amin", "max", "min"), _reduction("max")),
+    **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices"), _pooling("max")),
+    **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), _pooling("max")),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _pooling("mean")),
+    **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pooling("mean")),
+    **dict.fromkeys(("_softmax", "_log_softmax"), _softmax),
+    **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), _layer_norm),
+    "native_group_norm": _group_norm,
+    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training"), _batch_norm),
+    **dict.fromkeys(
+        (
+            "_scaled_dot_product_flash_attention_for_cpu",
+            "_scaled_dot_product_efficient_attention",
+            "_scaled_dot_product_flash_attention",
+        ),
+        _attention,
+    ),
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_full"), _nothing),
+    **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"), _upsample),
+}

@@ -1,0 +1,266 @@
+"""What a model computes, as a list of elementary operations on its weights, recorded from one forward pass."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from landscape.errors import LandscapeError
+from landscape.objective.evaluator import forward
+
+# Names under which language models hand out what they remember: no part of the function.
+_CACHES = ("past_key_values", "mems")
+# Operations that only allocate: what they return holds nothing yet.
+_EMPTY = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor among the arguments of a call: its number in the trace."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One elementary operation.
+
+    Attributes:
+        op: Its name in torch's operator library, without overload and without the underscore of in-place forms.
+        args: Positional arguments; tensors are `Ref`.
+        kwargs: Named ones.
+        outs: The numbers of the tensors it gives.
+        layer: The module that called it, by its dotted name; empty for the model itself.
+        overload: The operator, to be run on other tensors.
+    """
+
+    op: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outs: tuple[int, ...]
+    layer: str
+    overload: Any
+
+    @property
+    def refs(self) -> list[int]:
+        """The numbers of all tensors among the arguments, in order."""
+        leaves = tree_leaves((self.args, self.kwargs), is_leaf=lambda leaf: isinstance(leaf, Ref))
+        return [leaf.number for leaf in leaves if isinstance(leaf, Ref)]
+
+
+@dataclass
+class Trace:
+    """The operations of a forward pass, in order.
+
+    Attributes:
+        calls: The operations that depend on weights or inputs.
+        tensors: Number -> what it was (views and values as they were when it was made).
+        names: Number -> the name of the parameter or buffer that it is.
+        kinds: Number -> ``"parameter"``, ``"buffer"``, ``"input"``, ``"constant"`` or ``"value"``.
+        outputs: The numbers of the model's outputs.
+        modules: Dotted name -> class name of every module.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    kinds: list[str] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)
+
+
+class _Recording(TorchDispatchMode):
+    """Records every operation below automatic differentiation, where all of torch is some 200 of them."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.trace = trace
+        self.stack = [""]
+        self._number: dict[int, int] = {}
+        # Storage -> the tensor that wrote into it last, and how many tensors there were then.
+        self._written: dict[int, tuple[int, int]] = {}
+        self._keep: list[Tensor] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
+        return False
+
+    def add(self, tensor: Tensor, kind: str, name: str | None = None) -> int:
+        """Number a tensor; a second name of the same one is left aside."""
+        if id(tensor) in self._number and kind in ("parameter", "buffer"):
+            return self._number[id(tensor)]
+        number = len(self.trace.tensors)
+        self._number[id(tensor)] = number
+        # Addresses of what is freed are given out again.
+        self._keep.append(tensor)
+        self.trace.tensors.append(tensor)
+        self.trace.kinds.append(kind)
+        if name is not None:
+            self.trace.names[number] = name
+        return number
+
+    def number_of(self, tensor: Tensor) -> int:
+        """The number of a tensor; one that nobody made here is a constant."""
+        found = self._number.get(id(tensor))
+        if found is None:
+            return self.add(tensor, "constant")
+        writer = self._written.get(tensor.untyped_storage()._cdata)
+        if writer is not None and writer[0] != id(tensor) and writer[1] > found:
+            raise LandscapeError(
+                "the model writes into a part of a tensor and reads the whole, which cannot be followed",
+                where=self.stack[-1] or "model",
+                mend="use torch.cat or torch.where in its forward pass instead",
+            )
+        return found
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+
+        def as_ref(leaf: Any) -> Any:
+            return Ref(self.number_of(leaf)) if isinstance(leaf, Tensor) else leaf
+
+        seen_args, seen_kwargs = tree_map(as_ref, (tuple(args), dict(kwargs)))
+        name = func._schema.name.split("::")[-1]
+        changed = func._schema.is_mutable and name.endswith("_")
+        if func._schema.is_mutable and not changed and name not in _EMPTY and not name.startswith("native_"):
+            name = f"{name} (writes into its arguments)"
+        result = func(*args, **kwargs)
+        refs = Call(name, seen_args, seen_kwargs, (), "", func).refs
+        live = any(self.trace.kinds[number] != "constant" for number in refs)
+        if changed:
+            outs = (self._rewritten(args[0], live),)
+        else:
+            kind = "value" if live else "constant"
+            outs = tuple(self.add(leaf, kind) for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        if live:
+            plain = name.removesuffix("_") if changed else name
+            self.trace.calls.append(Call(plain, seen_args, seen_kwargs, outs, self.stack[-1], func))
+        return result
+
+    def _rewritten(self, tensor: Tensor, live: bool) -> int:
+        """The number of a tensor after a write in place: a new one, under which it is known from now on."""
+        was = self._number.get(id(tensor))
+        if was is not None and self.trace.kinds[was] in ("parameter", "buffer"):
+            raise LandscapeError(
+                f"a forward pass in evaluation mode changes '{self.trace.names[was]}'",
+                where=self.stack[-1] or "model",
+            )
+        number = self.add(tensor, "value" if live else "constant")
+        self._written[tensor.untyped_storage()._cdata] = (id(tensor), number)
+        return number
+
+
+@contextmanager
+def _layer_names(model: nn.Module, recording: _Recording) -> Iterator[None]:
+    """Keep on the stack the name of the module that is at work."""
+    handles = []
+    for name, module in model.named_modules():
+        recording.trace.modules[name] = type(module).__name__
+
+        def enter(_module: nn.Module, _args: Any, name: str = name) -> None:
+            recording.stack.append(name)
+
+        def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+            recording.stack.pop()
+
+        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A copy of a model in evaluation mode, which may be changed."""
+    try:
+        return copy.deepcopy(model).eval()
+    except (RuntimeError, TypeError) as error:
+        raise LandscapeError(
+            "the model cannot be copied", got=error, mend="copy.deepcopy(model) must work"
+        ) from error
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """No gradients, and attention in its elementary operations; the random state is put back."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def outputs_of(output: Any) -> list[Tensor]:
+    """All tensors of a model's output but the keys and values that a language model keeps for the next token.
+
+    Raises:
+        LandscapeError: If there is none.
+    """
+    found = list(_tensors_in(output))
+    if not found:
+        raise LandscapeError("the model's output holds no tensor", got=type(output).__name__)
+    return found
+
+
+def _tensors_in(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for name, part in output.items():
+            if name not in _CACHES:
+                yield from _tensors_in(part)
+    elif dataclasses.is_dataclass(output):
+        for entry in dataclasses.fields(output):
+            if entry.name not in _CACHES:
+                yield from _tensors_in(getattr(output, entry.name))
+    elif isinstance(output, tuple | list):
+        for part in output:
+            yield from _tensors_in(part)
+
+
+def trace_of(model: nn.Module, x: Any) -> Trace:
+    """Record what a model computes of an example input, in evaluation mode.
+
+    Args:
+        model: Any module; a copy of it is run.
+        x: A tensor of inputs, a tuple of positional or a dictionary of named arguments.
+
+    Returns:
+        The operations and the tensors between them.
+
+    Raises:
+        LandscapeError: If the pass fails, or writes into a part of a tensor that is read as a whole later.
+    """
+    model = private_copy(model)
+    trace = Trace()
+    recording = _Recording(trace)
+    for name, parameter in model.named_parameters():
+        recording.add(parameter, "parameter", name)
+    for name, buffer in model.named_buffers():
+        recording.add(buffer, "buffer", name)
+    for leaf in tree_leaves(x):
+        if isinstance(leaf, Tensor):
+            recording.add(leaf, "input")
+    with plain_kernels(), _layer_names(model, recording), recording:
+        try:
+            output = forward(model, x)
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise LandscapeError(
+                "the model cannot be run on the example input", where=type(model).__name__, got=error
+            ) from error
+        tensors = outputs_of(output)
+        trace.outputs = [recording.number_of(tensor) for tensor in tensors]
+    return trace

@@ -1,0 +1,271 @@
+"""Permutations and changes of basis: which units can take each other's places, and which can be mixed.
+
+Every element of an activation or a weight bears the label of the unit that it belongs to. A linear map makes new
+units, sums and products join those at the same place, and what treats two units differently tells them apart.
+Units that occur alike everywhere can be exchanged; where only linear operations meet them, any invertible matrix
+can mix them, and what multiplies them takes its inverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, compact, pairs, varies
+from landscape.symmetry.shadows import Walk
+from landscape.symmetry.trace import Trace
+
+
+class Units(Walk):
+    """The walk that finds exchangeable units, or (``linear``) units that can be mixed.
+
+    A negative label is that of the dual: where units are mixed by a matrix, it is by its inverse, transposed.
+
+    Attributes:
+        linear: Whether changes of basis are looked for instead of permutations.
+        origins: For every label from 1 where it comes from, and its place there.
+    """
+
+    def __init__(self, trace: Trace, linear: bool = False) -> None:
+        super().__init__(trace)
+        self.linear = linear
+        self.origins: list[tuple[Origin, int]] = []
+        self._parents = [0]
+        self._flips = [1]
+        # Each a tensor of labels, of which those in different rows are told apart.
+        self._apart: list[Tensor] = []
+
+    def find(self, label: int) -> int:
+        """The label that stands for all that were joined with one."""
+        if label == ANY:
+            return label
+        sign, place = (1, label) if label >= 0 else (-1, -label)
+        while self._parents[place] != place:
+            sign *= self._flips[place]
+            place = self._parents[place]
+        return sign * place
+
+    def _join(self, a: int, b: int) -> None:
+        a, b = self.find(a), self.find(b)
+        if a == b:
+            return
+        if a == -b:
+            # A unit that is its own dual can be mixed by few matrices only.
+            self._parents[abs(a)] = FIXED
+            return
+        older, newer = sorted((a, b), key=abs)
+        self._parents[abs(newer)] = abs(older)
+        self._flips[abs(newer)] = 1 if (older > 0) == (newer > 0) else -1
+
+    def resolved(self, labels: Tensor) -> Tensor:
+        """Labels, each replaced by the one that stands for it."""
+        found, inverse, shape = pairs(labels, labels)
+        return torch.tensor([self.find(a) for a, _ in found], dtype=torch.int64)[inverse].expand(shape)
+
+    def fresh(self, count: int, origin: Origin) -> Tensor:
+        start = len(self._parents)
+        self._parents += range(start, start + count)
+        self._flips += [1] * count
+        self.origins += [(origin, place) for place in range(count)]
+        return torch.arange(start, start + count)
+
+    def equate(self, a: Tensor, b: Tensor) -> None:
+        for first, second in pairs(a, b)[0]:
+            if ANY not in (first, second):
+                self._join(first, second)
+
+    def zero(self, labels: Tensor, why: str) -> None:
+        self.equate(labels, self.fixed(labels.shape))
+
+    def combine(self, a: Tensor, b: Tensor) -> Tensor:
+        # An element that belongs to two units cannot be told by one label.
+        self.zero(a, "two labels")
+        self.zero(b, "two labels")
+        return self.fixed(torch.broadcast_shapes(a.shape, b.shape))
+
+    def _is_still(self, labels: Tensor) -> bool:
+        (small,), _ = compact(labels)
+        return bool(((small == FIXED) | (small == ANY)).all())
+
+    def pointwise(self, labels: Tensor, tags: frozenset[str], why: str) -> Tensor:
+        if not self.linear or "linear" in tags:
+            return labels
+        self.zero(labels, why)
+        return self.fixed(labels.shape)
+
+    def binary(self, kind: str, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
+        shape = torch.broadcast_shapes(a.shape, b.shape)
+        a, b = self.resolved(a), self.resolved(b)
+        stills = self._is_still(a), self._is_still(b)
+        if all(stills):
+            return torch.minimum(*torch.broadcast_tensors(a, b))
+        if any(stills):
+            still, moving = (0, 1) if stills[0] else (1, 0)
+            labels = ((a, b)[moving]).expand(shape)
+            if kind == "add" and bool(((a, b)[still] == ANY).all()):
+                return labels
+            if self.linear and (kind not in ("mul", "div", "mask") or (kind == "div" and moving == 1)):
+                self.zero(labels, self.call.op)
+                return self.fixed(shape)
+            return self._beside(labels, broadcast[still].expand(shape))
+        if self.linear and kind != "add":
+            self.zero(a, self.call.op)
+            self.zero(b, self.call.op)
+            return self.fixed(shape)
+        self.equate(a, b)
+        return torch.minimum(*torch.broadcast_tensors(a.where(a != ANY, b), b.where(b != ANY, a)))
+
+    def _beside(self, labels: Tensor, still: Tensor) -> Tensor:
+        """Labels of elements that meet others which no symmetry moves: alike wherever those may differ."""
+        axes = [
+            axis
+            for axis, moves in enumerate(varies(labels))
+            if moves and still.shape[axis] > 1 and still.stride(axis) != 0
+        ]
+        if axes and self.linear:
+            self.zero(labels, self.call.op)
+            return self.fixed(labels.shape)
+        return self.uniform(labels, axes).expand(labels.shape)
+
+    def reduce(self, kind: str, labels: Tensor, dims: Sequence[int]) -> Tensor:
+        labels = self.resolved(labels)
+        moving = [axis for axis, moves in enumerate(varies(labels)) if moves]
+        if self.linear and (kind == "max" or set(moving) & set(dims)):
+            self.zero(labels, self.call.op)
+            labels = self.fixed(labels.shape)
+        elif set(moving) & set(dims) and set(moving) <= set(dims):
+            labels = self.fixed(labels.shape)
+        return self.uniform(labels, dims)
+
+    def softmax(self, labels: Tensor, dims: Sequence[int], why: str) -> Tensor:
+        labels = self.resolved(labels)
+        if self.linear:
+            self.zero(labels, why)
+            return self.fixed(labels.shape)
+        moving = {axis for axis, moves in enumerate(varies(labels)) if moves}
+        if moving & set(dims) and not moving <= set(dims):
+            return self.uniform(labels, dims).expand(labels.shape)
+        return labels
+
+    def apply_weight(
+        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]]
+    ) -> Tensor:
+        (into, rows), (out, columns) = ways
+        inputs = torch.where(inputs == ANY, FIXED, inputs) * (-1 if self.linear else 1)
+        if part.name not in self.states:
+            self.begun(part.name, out)
+            self.states[part.name][into] = torch.zeros(self.trace_sizes[part.name][into], dtype=torch.int64)
+            self.states[part.name][into][rows] = inputs
+        state = self.states[part.name]
+        for dim, labels in enumerate(state):
+            if dim not in (into, out) and labels is not None:
+                self.zero(labels, self.call.op)
+        self.equate(inputs, self.fixed(inputs.shape) if state[into] is None else state[into][rows])
+        return self.fixed((len(columns),)) if state[out] is None else state[out][columns]
+
+    def apply_grouped(
+        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]], groups: int
+    ) -> Tensor:
+        out, columns = ways[1]
+        state = self.begun(part.name, out)
+        by_group = torch.where(inputs == ANY, FIXED, inputs).reshape(groups, -1)
+        alone = by_group.shape[1] == 1 and not self.linear
+        for dim, labels in enumerate(state):
+            if labels is not None and not (alone and dim == out):
+                self.zero(labels, self.call.op)
+        if not alone or state[out] is None:
+            self.zero(inputs, self.call.op)
+            return self.fixed((len(columns),))
+        self.equate(state[out][columns], by_group.reshape(-1).repeat_interleave(len(columns) // groups))
+        return state[out][columns]
+
+    def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
+        a, b = self._contracted(self.resolved(a), self.resolved(b))
+        stills = self._is_still(a), self._is_still(b)
+        if all(stills):
+            return self.fixed(torch.broadcast_shapes(a.shape, b.shape))
+        if any(stills):
+            labels, other = (b, broadcast[0].narrow(-1, 0, 1)) if stills[0] else (a, broadcast[1].narrow(-2, 0, 1))
+            return self._mixed_beside(labels, other)
+        if self.linear:
+            self.zero(a, self.call.op)
+            self.zero(b, self.call.op)
+            return self.fixed(torch.broadcast_shapes(a.shape, b.shape))
+        a, b = self.uniform(a, [a.ndim - 2]), self.uniform(b, [b.ndim - 1])
+        self.equate(a, b)
+        return a
+
+    def _contracted(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of the labels (..., m, 1) and (..., 1, n) when the middle dimension is summed over."""
+        inner, outer = a.ndim - 1, a.ndim - 2
+        moving = varies(a)[inner], varies(b)[outer]
+        if not any(moving):
+            return self.uniform(a, [inner]), self.uniform(b, [outer])
+        a_elsewhere, b_elsewhere = varies(a)[:outer], varies(b)[:outer]
+        if self.linear:
+            return self._dual(a, b, any(a_elsewhere) or any(b_elsewhere))
+        rows, columns = varies(a)[outer], varies(b)[inner]
+        if any(a_elsewhere) or any(b_elsewhere) or rows or columns:
+            a, b = self.uniform(a, [inner]), self.uniform(b, [outer])
+            return a, b
+        self.equate(a.transpose(-2, -1).narrow(-1, 0, 1), b.narrow(-1, 0, 1))
+        return self.fixed((*a.shape[:-1], 1)), self.fixed((*b.shape[:-2], 1, b.shape[-1]))
+
+    def _dual(self, a: Tensor, b: Tensor, by_place: bool) -> tuple[Tensor, Tensor]:
+        """Two activations multiplied along units of theirs: where one is mixed, the other takes the inverse."""
+        a_vector, b_vector = self.uniform(a, [a.ndim - 2]), self.uniform(b, [b.ndim - 1])
+        a_vector = a_vector.transpose(-2, -1)
+        negative = torch.where(b_vector == ANY, ANY, -b_vector)
+        self.equate(a_vector, negative)
+        if by_place:
+            self._tell_apart(a_vector)
+        return self.fixed((*a.shape[:-1], 1)), self.fixed((*b.shape[:-2], 1, b.shape[-1]))
+
+    def _tell_apart(self, labels: Tensor) -> None:
+        """Units at different places of the leading dimensions are not mixed with each other."""
+        (small,), _ = compact(labels)
+        self._apart.append(small.reshape(-1, small.shape[-2] * small.shape[-1]))
+
+    def _mixed_beside(self, labels: Tensor, still: Tensor) -> Tensor:
+        """Labels of one factor of a product whose other factor has none."""
+        if not self.linear:
+            shape = torch.broadcast_shapes(labels.shape, still.shape)
+            return self._beside(labels.expand(shape), still.expand(shape))
+        self._tell_apart(labels)
+        return labels
+
+    def batch_norm(self, labels: Tensor, norm: Norm, gain: Part | None, bias: Part | None) -> Tensor:
+        self.owned_by(norm)
+        if self.linear:
+            self.zero(labels, self.call.op)
+            return self.fixed(labels.shape)
+        for name in (norm.mean, norm.variance):
+            self.equate(self.whole(name), labels)
+        for part in (gain, bias):
+            if part is not None:
+                self.equate(self.labels_of(part), labels)
+        return labels
+
+    def cells(self) -> list[list[int]]:
+        """Units that occur alike everywhere, as lists of their labels; none of fewer than two."""
+        keys: dict[int, list[tuple[int, int, int]]] = {}
+        for number, labels in enumerate(self._everywhere()):
+            found, counts = torch.unique(labels, return_counts=True)
+            for label, count in zip(found.tolist(), counts.tolist(), strict=True):
+                keys.setdefault(abs(label), []).append((number, 1 if label > 0 else -1, count))
+        cells: dict[tuple[tuple[int, int, int], ...], list[int]] = {}
+        for unit, key in sorted(keys.items()):
+            if unit not in (FIXED, ANY):
+                cells.setdefault(tuple(key), []).append(unit)
+        return [units for units in cells.values() if len(units) > 1]
+
+    def _everywhere(self) -> list[Tensor]:
+        """The labels of all tensors, and of the rows that must not be mixed."""
+        held = [labels for labels in self.env.values() if isinstance(labels, Tensor)]
+        for state in self.states.values():
+            held += [labels for labels in state if labels is not None]
+        for rows in self._apart:
+            held += list(rows)
+        return [self.resolved(compact(labels)[0][0]) for labels in held]

@@ -1,0 +1,177 @@
+"""From a trajectory to another one of the same functions: every snapshot moved by one symmetry of the model."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.objective.losses import takes_model
+from landscape.params import Weights
+from landscape.symmetry import Element, Symmetries, find
+from landscape.symmetry.checking import require_same
+from landscape.trajectory import Recorder, Trajectory
+
+# Examples that the model is traced and the outputs are compared on.
+_EXAMPLES = 8
+
+# Name of a transformation -> (symmetries, objective, weights, its value) -> the element.
+Maker = Callable[[Symmetries, Objective, Weights, Any], Element]
+MAKERS: dict[str, Maker] = {
+    "alpha": lambda symmetries, objective, weights, value: symmetries.scaling(value),
+    "balance": lambda symmetries, objective, weights, value: symmetries.balancing(weights),
+    "unit_norm": lambda symmetries, objective, weights, value: symmetries.normalising(weights),
+    "permute": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=["permutation"]),
+    "rescale": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=_scalings(symmetries)),
+}
+
+
+def _scalings(symmetries: Symmetries) -> list[str]:
+    """The kinds of rescalings that the model has; or, for the message, the one that most have."""
+    return sorted({generator.kind for generator in symmetries.scalings}) or ["rescale"]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What is to be done to the weights; one of these.
+
+    Attributes:
+        alpha: The scale that all hidden units take; see `Symmetries.rescale`.
+        balance: Equal norms of layers.
+        unit_norm: Incoming weights of norm 1.
+        permute: The seed of a random order of units.
+        rescale: The seed of random factors, one per unit.
+    """
+
+    alpha: float | None = None
+    balance: bool = False
+    unit_norm: bool = False
+    permute: int | None = None
+    rescale: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name, value in asdict(self).items() if value is not None and value is not False]
+        if len(given) != 1:
+            choice = ", ".join(name.replace("_", "-") for name in MAKERS)
+            raise LandscapeError(
+                f"a transformation is one of {choice}", got=" and ".join(given).replace("_", "-") or "none"
+            )
+        if self.alpha is not None and not (self.alpha > 0 and math.isfinite(self.alpha)):
+            raise LandscapeError("alpha must be positive and finite", got=self.alpha)
+        for name in ("permute", "rescale"):
+            if (getattr(self, name) or 0) < 0:
+                raise LandscapeError(f"the seed of {name} must not be negative", got=getattr(self, name))
+
+    @property
+    def name(self) -> str:
+        """Which one it is."""
+        return next(name for name, value in asdict(self).items() if value is not None and value is not False)
+
+    @property
+    def value(self) -> Any:
+        """Its number or seed; True where it has none."""
+        return getattr(self, self.name)
+
+
+def symmetries_of(objective: Objective) -> Symmetries:
+    """The symmetries of an objective's model, found on its first training examples.
+
+    Raises:
+        LandscapeError: If its loss takes (model, batch), so that nobody but the loss knows what the model takes.
+    """
+    if takes_model(objective.loss):
+        raise LandscapeError(
+            "the loss calls the model by itself, so what the model takes is not known",
+            where="loss",
+            mend="call landscape.symmetry.find(model, x) with inputs of your own",
+        )
+    split = objective.data["train"]
+    return find(objective.model, split.part(0, min(_EXAMPLES, split.count)).inputs)
+
+
+def transform(
+    run: Trajectory,
+    objective: Objective,
+    wanted: Transform,
+    path: str | os.PathLike[str],
+    *,
+    at: int | str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write a trajectory whose snapshots are those of a run, moved along their orbits by the same element.
+
+    Args:
+        run: The trajectory.
+        objective: Its objective.
+        wanted: What is done; what depends on the weights (``balance``, ``unit_norm``) is chosen for the last
+            snapshot, or for the one that `at` names.
+        path: The file to write: the steps, metrics and settings of the run, and where it came from.
+        at: A step, ``"first"`` or ``"last"``: only this snapshot; None is all.
+        overwrite: Replace a file that exists.
+        progress: Called with (snapshots done, snapshots in all).
+
+    Returns:
+        Plain values: ``output``, ``run_id``, ``parent_run_id``, ``transform``, ``snapshots``, ``step``,
+        ``max_output_change`` (the largest of all snapshots) and ``explained`` by rounding, ``generators``,
+        ``blocked``, ``notes``.
+
+    Raises:
+        LandscapeError: If the model has no such symmetry, or outputs change by more than rounding explains.
+    """
+    if not len(run):
+        raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
+    index = run.index_of("last" if at is None else at)
+    symmetries = symmetries_of(objective)
+    element = MAKERS[wanted.name](symmetries, objective, run[index], wanted.value)
+    rows = range(len(run)) if at is None else [index]
+    moved = {"transform": {wanted.name: wanted.value}}
+    worst = explained = 0.0
+    with Recorder(
+        path,
+        run[index],
+        problem=run.problem,
+        problem_args=run.problem_args,
+        seed=run.seed,
+        training=run.training,
+        overwrite=overwrite,
+        parent_run_id=run.run_id,
+        parent_step=run[index].step,
+        perturbation=moved,
+    ) as recorder:
+        for done, row in enumerate(rows):
+            snapshot = run[row]
+            weights = element.apply(symmetries.complete(snapshot))
+            check = symmetries.check(snapshot, weights)
+            require_same(check, f"transformation of step {snapshot.step}")
+            if check.max_difference >= worst:
+                worst, explained = check.max_difference, check.explained
+            recorder.snapshot(snapshot.step, weights=weights, **_moment(snapshot))
+            if progress is not None:
+                progress(done + 1, len(rows))
+        run_id = recorder.run_id
+    return {
+        "output": os.fspath(path),
+        "problem": run.problem,
+        "run_id": run_id,
+        "parent_run_id": run.run_id,
+        **moved,
+        "snapshots": len(rows),
+        "step": int(run[index].step),
+        "max_output_change": worst,
+        "explained": explained,
+        "generators": [generator.name for generator, _ in element.factors],
+        "blocked": [str(block) for block in symmetries.blocked],
+        "notes": list(symmetries.notes),
+    }
+
+
+def _moment(snapshot: Any) -> Mapping[str, Any]:
+    """When a snapshot was taken and what was measured there, which a symmetry leaves as it was."""
+    times = {name: getattr(snapshot, name) for name in ("epoch", "seconds")}
+    known = {name: value for name, value in times.items() if not math.isnan(value)}
+    return known | {name: value for name, value in snapshot.metrics.items() if not math.isnan(value)}
