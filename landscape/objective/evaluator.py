@@ -161,13 +161,13 @@ class Evaluator:
             few = split.part(0, trial)
             with torch.random.fork_rng(devices=[]), torch.inference_mode():
                 self.moved()
-                given = self._arguments(few.inputs, few.targets)
+                given = self.arguments(few.inputs, few.targets)
                 loss = losses.take_apart(self._loss, *given, split.targets, few.count)
                 classifies = losses.classifies(*given)
                 scoring[name] = (loss, losses.wrong(self._loss, split.targets) if classifies else None)
         return scoring
 
-    def _arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
+    def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
         """The two arguments of the loss for a micro-batch."""
         return (self._call, inputs) if self.takes_model else (self._output(inputs), targets)
 
@@ -270,7 +270,7 @@ class Evaluator:
 
     def _mean_loss(self, inputs: Tree, targets: Tree) -> float:
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            return float(losses.mean_of(self._loss, *self._arguments(inputs, targets)))
+            return float(losses.mean_of(self._loss, *self.arguments(inputs, targets)))
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -302,7 +302,7 @@ class Evaluator:
     def _run_split(self, name: str, error: bool, penalty: Tensor | None, batches: int | None) -> Raw:
         scores = []
         for inputs, targets in itertools.islice(self.each_batch(name), batches):
-            scores.append(self.score(name, *self._arguments(inputs, targets), error))
+            scores.append(self.score(name, *self.arguments(inputs, targets), error))
         loss, missed, weights = (join(parts) for parts in zip(*scores, strict=True))
         return Raw(loss, missed, penalty, self.tuning.batch_size, weights)  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ _SCATTER = 3.0
 _DEFAULT_BYTES = 2**30
 
 
-class _LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):
     """Counts the bytes of the tensors that operations make, for as long as they live."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str]) -> int:
     peaks = []
     for examples in (few, more):
         evaluator.cut(examples)
-        with torch.random.fork_rng(devices=[]), _LiveBytes() as counted:
+        with torch.random.fork_rng(devices=[]), LiveBytes() as counted:
             evaluator.run([split], metrics, batches=1)
         peaks.append(counted.peak)
     evaluator.cut(size)

@@ -154,7 +154,9 @@ def _unreduced(loss: Callable[..., Tensor]) -> Callable[..., Tensor] | None:
     if isinstance(loss, nn.Module):
         if getattr(loss, "reduction", None) != "mean":
             return None
-        apart = copy.deepcopy(loss)
+        # A copy made in inference mode could not be differentiated through.
+        with torch.inference_mode(False):
+            apart = copy.deepcopy(loss)
         apart.reduction = "none"  # type: ignore[assignment]
         return apart
     try:

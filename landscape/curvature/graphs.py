@@ -1,0 +1,105 @@
+"""Matrices of second derivatives over one micro-batch, held as graphs that are differentiated once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+Parts: TypeAlias = Sequence[Tensor | None]
+
+
+class Graph(Protocol):
+    """A symmetric matrix that belongs to one micro-batch."""
+
+    def apply(self, directions: Sequence[Tensor], batched: bool) -> Parts:
+        """The product with a vector that is cut into tensors; with several along axis 0 where it is batched."""
+
+
+class HessianGraph:
+    """The Hessian of a number: one backward pass is kept, and each product is the gradient of (gradient . v).
+
+    Args:
+        total: 0-dimensional, a function of the variables.
+        variables: Leaves of its graph.
+
+    Attributes:
+        gradient: With respect to each variable; None where the number does not depend on it.
+        linear: Whether the gradient is constant as far as its graph tells, so that the Hessian is zero.
+
+    Source:
+        Pearlmutter 1994, "Fast exact multiplication by the Hessian", section 3.
+    """
+
+    def __init__(self, total: Tensor, variables: Sequence[Tensor]) -> None:
+        self._variables = variables
+        self.gradient: Parts = gradient(total, variables)
+        moving = {
+            place: part for place, part in enumerate(self.gradient) if part is not None and part.requires_grad
+        }
+        self._moving, self._slopes = list(moving), list(moving.values())
+        self.linear = not moving
+
+    def apply(self, directions: Sequence[Tensor], batched: bool) -> Parts:
+        """The Hessian times a vector."""
+        return pulled(self._slopes, self._variables, [directions[place] for place in self._moving], batched)
+
+
+class OuterGraph:
+    """J^T A J, with J the Jacobian of outputs with respect to variables and A a matrix between outputs.
+
+    J^T u is linear in u, so that the gradient of (J^T u . v) with respect to u is J v.
+
+    Args:
+        outputs: Functions of the variables.
+        variables: Leaves of their graph.
+        between: Tensors like the outputs -> A times them; with vectors along axis 0 where the flag says so.
+
+    Source:
+        Schraudolph 2002, "Fast curvature matrix-vector products for second-order gradient descent", section 4;
+        the gradient of a linear map as its transpose after Townsend 2017, "A new trick for calculating Jacobian
+        vector products".
+    """
+
+    def __init__(
+        self,
+        outputs: Sequence[Tensor],
+        variables: Sequence[Tensor],
+        between: Callable[[Sequence[Tensor], bool], Parts],
+    ) -> None:
+        self._outputs, self._variables, self._between = outputs, variables, between
+        self._covectors = [torch.zeros_like(output, requires_grad=True) for output in outputs]
+        found = torch.autograd.grad(outputs, variables, self._covectors, create_graph=True, allow_unused=True)
+        moving = {place: part for place, part in enumerate(found) if part is not None and part.requires_grad}
+        self._moving, self._pulled = list(moving), list(moving.values())
+
+    def apply(self, directions: Sequence[Tensor], batched: bool) -> Parts:
+        """J^T A J times a vector."""
+        pushed = pulled(self._pulled, self._covectors, [directions[place] for place in self._moving], batched)
+        lead = directions[0].shape[:1] if batched else ()
+        filled = [
+            output.new_zeros(*lead, *output.shape) if part is None else part
+            for output, part in zip(self._outputs, pushed, strict=True)
+        ]
+        bent = self._between(filled, batched)
+        kept = [place for place, part in enumerate(bent) if part is not None]
+        outputs = [self._outputs[place] for place in kept]
+        return pulled(outputs, self._variables, [bent[place] for place in kept], batched)
+
+
+def gradient(total: Tensor, variables: Sequence[Tensor]) -> Parts:
+    """The gradient of a number, with its graph; None where the number does not depend on a variable."""
+    if not total.requires_grad:
+        return [None] * len(variables)
+    return torch.autograd.grad(total, variables, create_graph=True, allow_unused=True)
+
+
+def pulled(outputs: Sequence[Tensor], variables: Sequence[Tensor], covectors: Parts, batched: bool) -> Parts:
+    """Vector-Jacobian products; the graph is kept."""
+    if not outputs:
+        return [None] * len(variables)
+    return torch.autograd.grad(
+        outputs, variables, covectors, retain_graph=True, allow_unused=True, is_grads_batched=batched
+    )

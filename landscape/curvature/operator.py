@@ -1,0 +1,298 @@
+"""Matrices of second derivatives of the mean loss, as operators that multiply vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.columns import Columns
+from landscape.curvature.graphs import Graph, HessianGraph, OuterGraph
+from landscape.curvature.passes import Batch, Passes, live_bytes
+from landscape.curvature.separation import loss_curvature
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective import Objective
+from landscape.params import Tensors, Weights
+
+KINDS = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
+# What graphs may take: of all data they are kept from one product to the next within this, of one micro-batch
+# (which is made smaller, if the loss allows it) in any case.
+_GRAPH_BYTES = 2**30
+# A dense matrix of float64 takes 0.5 GiB at this size.
+_DENSE_LIMIT = 8192
+# Columns of a dense matrix that are worked on at once.
+_DENSE_COLUMNS = 256
+
+
+class SymmetricOperator(Protocol):
+    """Anything that multiplies vectors by a symmetric matrix of `size` rows; every algorithm here takes it."""
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    def __matmul__(self, other: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The matrix of one micro-batch, and what its loss counts."""
+
+    graph: Graph
+    count: float
+
+
+class Curvature:
+    """A curvature matrix of the mean loss per example, as an operator.
+
+    With the mean L = sum of shares / sum of counts over all examples (`Objective` says what they are):
+
+    - ``"hessian"``: the matrix of second derivatives of L;
+    - ``"gauss-newton"``: J^T A J / counts, J the Jacobian of the outputs, A the Hessian of the loss by them;
+    - ``"fisher"``: the same with A the Fisher information of the distribution that the model predicts, in closed
+      form: for cross-entropy the Gauss-Newton matrix itself, for a squared error that of a normal distribution
+      with the variance that makes the loss minus its log-likelihood;
+    - ``"empirical-fisher"``: sum of g g^T / counts, g the gradient of one example's share.
+
+    All data go through in micro-batches whose sums are divided once at the end, so that their size does not
+    matter. The model is in evaluation mode, its buffers are held. A product is differentiated from a graph that
+    holds one backward pass already; as long as the graphs of all data take less than a gigabyte they are kept,
+    which halves the time of the next product.
+
+    Args:
+        objective: Model, data and loss.
+        weights: Where: a snapshot, a model, or a name -> tensor dictionary; copied.
+        kind: Which matrix.
+        split: Which data.
+        parameters: Globs that choose some parameters, see `Layout.select`: a principal block of the matrix.
+        dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
+        batch_size: Examples per micro-batch; None chooses.
+        penalty: Add lambda times the identity, the Hessian of the objective's weight decay.
+
+    Attributes:
+        kind: Which matrix.
+        size: P, the numbers of the selected parameters, in the order of the layout: tied ones count once, those
+            that training does not move not at all.
+        products: Products with one vector so far.
+
+    Raises:
+        LandscapeError: If a name is unknown, nothing is selected, the weights do not fit, a gradient is not
+            finite, or the matrix does not exist for this loss.
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> x, y = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2, 1)
+        >>> objective = Objective(model, loss=torch.nn.functional.mse_loss, train=(x, y))
+        >>> Curvature(objective, model) @ torch.ones(2)  # 2 x^T x / n
+        tensor([1., 4.])
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        weights: Weights,
+        kind: str = "hessian",
+        split: str = "train",
+        parameters: str | Sequence[str] | None = None,
+        dtype: torch.dtype | None = None,
+        batch_size: int | None = None,
+        *,
+        penalty: bool = False,
+    ) -> None:
+        if kind not in KINDS:
+            raise LandscapeError(f"unknown kind '{kind}'", where="curvature", mend=did_you_mean(kind, KINDS))
+        self.kind = kind
+        self._passes = Passes(objective, weights, split, parameters, dtype, batch_size)
+        if kind == "empirical-fisher" and not self._passes.by_examples:
+            raise LandscapeError(
+                "the loss gives means of batches only, but gradients of single examples are wanted",
+                where=kind,
+                mend="let it give one number per example, or sums and counts per example",
+            )
+        self.size = self._passes.vectors.size
+        self.products = 0
+        self._decay = objective.weight_decay if penalty else 0.0
+        self._kept: list[_Held] | None = None
+        self._example_bytes = self._measure()
+        if batch_size is None and objective.fixed_batch is None:
+            self._passes.evaluator.cut(min(self.batch_size, max(1, _GRAPH_BYTES // self._example_bytes)))
+        examples = self._passes.evaluator.data(split).count
+        self._keeps = examples * self._example_bytes <= _GRAPH_BYTES
+        self._columns = Columns(self._example_bytes * min(examples, self.batch_size))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of real numbers in which it is computed."""
+        return self._passes.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self._passes.evaluator.device
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per micro-batch."""
+        return self._passes.evaluator.batch_size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The selected parameters, in the order in which a vector holds them."""
+        return tuple(self._passes.vectors.names)
+
+    def _measure(self) -> int:
+        with self._passes.kernels():
+            few = self._passes.trial()
+            return max(1, live_bytes(lambda: self._hold(few)) // few.examples)
+
+    def _hold(self, batch: Batch) -> _Held:
+        variables = self._passes.variables
+        if self.kind == "hessian":
+            loss = self._passes.loss_of(batch)
+            return _Held(HessianGraph(loss.shares.sum(), variables), loss.count)
+        if self.kind == "empirical-fisher":
+            loss = self._passes.loss_of(batch)
+            return _Held(OuterGraph([loss.shares], variables, lambda vectors, _batched: vectors), loss.count)
+        parts, count = self._passes.separated(batch)
+        between = loss_curvature(parts, self._passes.loss, self.kind)
+        return _Held(OuterGraph(parts.outputs, variables, between), count)
+
+    def _graphs(self) -> Iterator[_Held]:
+        """The graphs of all micro-batches, kept ones if there are."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        for batch in self._passes.batches():
+            held = self._hold(batch)
+            if self._keeps:
+                kept.append(held)
+            yield held
+        self._kept = kept if self._keeps else None
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        """The matrix times a vector or several.
+
+        Args:
+            other: Shape (P,) or (P, K).
+
+        Returns:
+            Of the same shape, element type and device.
+
+        Raises:
+            LandscapeError: If the shape is another, or the product is not finite.
+        """
+        if other.ndim not in (1, 2) or other.shape[0] != self.size:
+            raise LandscapeError(
+                "cannot be multiplied by this matrix", got=tuple(other.shape), expected=f"({self.size},) or (P, K)"
+            )
+        rows = other.detach().to(self.device).reshape(self.size, -1).T
+        product = self._mean(rows)
+        if self._decay:
+            product += self._decay * rows
+        self.products += len(rows)
+        return product.T.reshape(other.shape).to(other)
+
+    def _mean(self, rows: Tensor) -> Tensor:
+        """Products with vectors, shape (K, P), summed over all micro-batches and divided by what they count."""
+        total, count = torch.zeros_like(rows, dtype=self._wide), 0.0
+        with self._passes.kernels():
+            for held in self._graphs():
+                self._columns.add(total, held.graph, rows, self._passes)
+                count += held.count
+        self._passes.vectors.require_finite(total, "a product with the curvature matrix")
+        return total / count
+
+    @property
+    def _wide(self) -> torch.dtype:
+        # Apple's devices know no float64.
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    def load(self, weights: Weights) -> None:
+        """Move to other weights of the same model; they are copied.
+
+        Args:
+            weights: A snapshot, a model, or a name -> tensor dictionary; buffers that it lacks are the model's.
+        """
+        self._kept = None
+        self._passes.load(weights)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """A name -> tensor dictionary as a vector, shape (P,); names that are not selected are left aside."""
+        return self._passes.vectors.flatten(tensors)
+
+    def unflatten(self, vector: Tensor) -> Tensors:
+        """A vector, shape (P,), as a name -> tensor dictionary."""
+        return self._passes.vectors.unflatten(vector)
+
+    def gradient(self) -> Tensor:
+        """The gradient of the mean loss (and of the penalty, if it is asked for), shape (P,), float64.
+
+        Raises:
+            LandscapeError: If it is not finite.
+        """
+        vectors = self._passes.vectors
+        total, count = torch.zeros(self.size, dtype=self._wide, device=self.device), 0.0
+        with self._passes.kernels():
+            for batch in self._passes.batches():
+                loss = self._passes.loss_of(batch)
+                found = torch.autograd.grad(loss.shares.sum(), self._passes.variables, allow_unused=True)
+                total += vectors.join(found, total)
+                count += loss.count
+        vectors.require_finite(total, "the gradient")
+        mean = total / count
+        if self._decay:
+            mean += self._decay * vectors.join(self._passes.variables, total)
+        return mean
+
+    def value(self) -> float:
+        """The mean loss (with the penalty of the selected parameters, if it is asked for)."""
+        evaluator, split = self._passes.evaluator, self._passes.split
+        with self._passes.kernels():
+            mean = evaluator.measure([split], ["loss"])[f"{split}_loss"].mean
+        squares = sum(float((variable.detach().double() ** 2).sum()) for variable in self._passes.variables)
+        return mean + self._decay / 2 * squares
+
+    def dense(self) -> Tensor:
+        """The matrix itself, made symmetric, shape (P, P), float64.
+
+        Raises:
+            LandscapeError: If it is larger than half a gigabyte.
+        """
+        return dense(self)
+
+
+def dense(operator: SymmetricOperator, progress: Callable[[int], None] | None = None) -> Tensor:
+    """The matrix of an operator, made symmetric, shape (P, P), float64.
+
+    Args:
+        operator: Multiplies vectors.
+        progress: Called with the number of columns done.
+
+    Raises:
+        LandscapeError: If it has more than 8,192 rows.
+    """
+    if operator.size > _DENSE_LIMIT:
+        raise LandscapeError(
+            "the matrix is too large to be written out",
+            where="dense",
+            got=f"{operator.size:,} rows",
+            expected=f"{_DENSE_LIMIT:,} at most",
+            mend="select fewer parameters, or use products with it",
+        )
+    blocks = []
+    for start in range(0, operator.size, _DENSE_COLUMNS):
+        stop = min(start + _DENSE_COLUMNS, operator.size)
+        blocks.append(operator @ identity_columns(operator, start, stop))
+        if progress is not None:
+            progress(stop)
+    matrix = torch.cat(blocks, 1).double()
+    return (matrix + matrix.T) / 2
+
+
+def identity_columns(operator: SymmetricOperator, start: int, stop: int) -> Tensor:
+    """Columns of the identity, shape (P, stop - start), float64, on the CPU."""
+    columns = torch.zeros(operator.size, stop - start, dtype=torch.float64)
+    columns[torch.arange(start, stop), torch.arange(stop - start)] = 1.0
+    return columns

@@ -1,0 +1,214 @@
+"""The passes over the data that curvature is made of, on a private copy of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.kernels import twice_differentiable
+from landscape.curvature.separation import Cutter, Separated, separate
+from landscape.curvature.vectors import Vectors
+from landscape.errors import LandscapeError
+from landscape.layout import Layout
+from landscape.objective import Evaluator, Objective
+from landscape.objective.data import Tree, leaves
+from landscape.objective.footprint import LiveBytes
+from landscape.params import Weights, resolve
+
+# Second derivatives in half precision are noise.
+_SHORTEST = torch.float32
+# How much a graph takes is measured on so many examples.
+_TRIAL = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A micro-batch.
+
+    Attributes:
+        inputs: As the model, or a loss of (model, batch), takes them.
+        targets: As the loss takes them.
+        examples: How many.
+    """
+
+    inputs: Tree
+    targets: Tree
+    examples: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a micro-batch, with its graph.
+
+    Attributes:
+        shares: Shape (examples,), or (1,) where the loss cannot be taken apart; their sum over all micro-batches,
+            divided by that of the counts, is the mean.
+        count: What they count.
+    """
+
+    shares: Tensor
+    count: float
+
+
+class Passes:
+    """A private copy of an objective's model whose selected parameters have gradients.
+
+    Args:
+        objective: Model, data and loss.
+        weights: Where; parameters and buffers are copied.
+        split: Which data.
+        parameters: Globs that choose some parameters; None takes all that training moves.
+        dtype: The type of real numbers; None is the model's own, float32 at least.
+        batch_size: Examples per micro-batch; None chooses.
+
+    Attributes:
+        vectors: How a vector is cut into the selected parameters.
+        variables: The selected parameters, leaves of every graph.
+        evaluator: Holds the copy.
+        split: Which data.
+        loss: The loss function.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        weights: Weights,
+        split: str,
+        parameters: str | Sequence[str] | None,
+        dtype: torch.dtype | None,
+        batch_size: int | None,
+    ) -> None:
+        objective.require([split], ())
+        layout, tensors = resolve(weights)
+        chosen = parameters if parameters is not None else layout.selected or None
+        selected = objective.layout if chosen is None else objective.layout.select(chosen)
+        self.vectors = Vectors(_require_moving(selected))
+        size = _batch_size(objective, batch_size)
+        tuning = replace(objective.default_tuning(), batch_size=size)
+        self.evaluator: Evaluator = objective.evaluator(_at_least_single(objective, dtype), tuning)
+        self.split, self.loss = split, objective.loss
+        self.by_examples = self.evaluator.scoring[split][0] is not None
+        self.load(tensors)
+        self.variables = [self.evaluator.storage[name].requires_grad_() for name in self.vectors.names]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of real numbers."""
+        kinds = [variable.dtype for variable in self.variables]
+        return max(kinds, key=lambda kind: kind.itemsize)
+
+    def load(self, weights: Weights) -> None:
+        """Copy weights in; buffers that are not given are the model's own."""
+        self.evaluator.load(resolve(weights)[1])
+
+    def kernels(self) -> AbstractContextManager[None]:
+        """Kernels that can be differentiated twice."""
+        return twice_differentiable(self.evaluator.device, self.evaluator.model)
+
+    def batches(self) -> Iterator[Batch]:
+        """All micro-batches in order."""
+        start, data = 0, self.evaluator.data(self.split)
+        for inputs, targets in self.evaluator.each_batch(self.split):
+            examples = _examples(inputs)
+            yield Batch(inputs, targets, examples)
+            start += examples
+        if start != data.count:
+            raise LandscapeError("the data changed in number", where=self.split, got=start, expected=data.count)
+
+    def loss_of(self, batch: Batch) -> Loss:
+        """The loss of a micro-batch, with its graph."""
+        return self._scored(*self.evaluator.arguments(batch.inputs, batch.targets), batch)
+
+    def _scored(self, first: Any, second: Any, batch: Batch) -> Loss:
+        how = self.evaluator.scoring[self.split][0]
+        shares, _, counts = self.evaluator.score(self.split, first, second, False)
+        if how is None:
+            return Loss(shares * batch.examples, float(batch.examples))
+        if counts is not None:
+            if counts.requires_grad:
+                raise LandscapeError("what a loss counts must not depend on the weights", where="loss")
+            return Loss(shares, float(counts.sum()))
+        # Weights of examples come in the order of the data, and only their sum counts.
+        return Loss(
+            shares, float(batch.examples) if how.weights is None else self._weight_per_example * batch.examples
+        )
+
+    @property
+    def _weight_per_example(self) -> float:
+        """The mean weight: added up over all micro-batches it gives the sum of weights."""
+        how = self.evaluator.scoring[self.split][0]
+        weights = None if how is None else how.weights
+        return 1.0 if weights is None else float(weights.double().mean())
+
+    def separated(self, batch: Batch) -> tuple[Separated, float]:
+        """The loss of a micro-batch as a function of the model's outputs, and what it counts.
+
+        Raises:
+            LandscapeError: If output and loss cannot be told apart.
+        """
+        cutter = Cutter()
+        if self.evaluator.takes_model:
+            hook = self.evaluator.model.register_forward_hook(lambda _module, _given, output: cutter(output))
+            try:
+                loss = self.loss_of(batch)
+            finally:
+                hook.remove()
+        else:
+            output, target = self.evaluator.arguments(batch.inputs, batch.targets)
+            loss = self._scored(cutter(output), target, batch)
+        parts = separate(cutter, loss.shares.sum(), self.variables, self.evaluator.takes_model)
+        return parts, loss.count
+
+    def trial(self) -> Batch:
+        """A few examples, to try out what a graph takes."""
+        part = self.evaluator.data(self.split).part(0, _TRIAL)
+        return Batch(part.inputs, part.targets, part.count)
+
+
+def live_bytes(make: Any) -> int:
+    """Bytes of the tensors that what is made keeps alive."""
+    with torch.random.fork_rng(devices=[]), LiveBytes() as counted:
+        made = make()
+        live = counted.live
+    del made
+    return live
+
+
+def _examples(inputs: Tree) -> int:
+    return int(leaves(inputs)[0].shape[0])
+
+
+def _require_moving(layout: Layout) -> Layout:
+    if not layout.moving():
+        raise LandscapeError("the model has no parameter that training moves", where="parameters")
+    return layout
+
+
+def _batch_size(objective: Objective, asked: int | None) -> int:
+    fixed = objective.fixed_batch
+    if asked is None:
+        return fixed or objective.batch_size
+    if asked < 1:
+        raise LandscapeError("must be at least 1", where="batch_size", got=asked)
+    if fixed is not None and asked != fixed:
+        raise LandscapeError(
+            "the loss depends on how the data are cut into batches, which the objective fixes",
+            where="batch_size",
+            got=asked,
+            expected=fixed,
+        )
+    return asked
+
+
+def _at_least_single(objective: Objective, dtype: torch.dtype | None) -> torch.dtype | None:
+    if dtype is not None:
+        if not dtype.is_floating_point or dtype.itemsize < _SHORTEST.itemsize:
+            raise LandscapeError("must be torch.float32 or torch.float64", where="dtype", got=dtype)
+        return dtype
+    own = [getattr(torch, info.dtype) for info in objective.layout.moving()]
+    return _SHORTEST if any(kind.itemsize < _SHORTEST.itemsize for kind in own) else None
