@@ -11,7 +11,7 @@ from .shared import json_option, preview_line, print_json
 
 @click.command(
     epilog="Example: landscape inspect checkpoints/digits-mlp.h5",
-    help="Say what is in a trajectory or a surface FILE: problem, snapshots, tensors, metrics.",
+    help="Say what is in FILE, a trajectory, a surface or measures: problem, snapshots, tensors, metrics.",
 )
 @click.argument("file")
 @json_option
@@ -19,7 +19,8 @@ def command(file: str, as_json: bool) -> None:
     """Print a summary."""
     from landscape.storage import kind_of
 
-    document = _surface(file) if kind_of(file) == "landscape/surface" else _trajectory(file)
+    describe = {"landscape/surface": _surface, "landscape/measures": _measures}.get(kind_of(file), _trajectory)
+    document = describe(file)
     if as_json:
         print_json(document)
     else:
@@ -38,9 +39,17 @@ def _surface(file: str) -> dict[str, Any]:
     return describe_surface(file)
 
 
+def _measures(file: str) -> dict[str, Any]:
+    from landscape.sharpness.table_summary import describe_table
+
+    return describe_table(file)
+
+
 def _lines(file: str, document: dict[str, Any]) -> list[str]:
     if document["format"] == "landscape/surface":
         return _surface_lines(file, document)
+    if document["format"] == "landscape/measures":
+        return _measure_lines(file, document)
     state = "finished" if document["finished"] else "not finished (go on with: landscape train ... --resume)"
     options = " ".join(f"{key}={value}" for key, value in document["problem_args"].items())
     steps = document["steps"]
@@ -107,6 +116,23 @@ def _surface_lines(file: str, document: dict[str, Any]) -> list[str]:
     for name, numbers in document["fields"].items():
         low, high = _number(numbers["min"]), _number(numbers["max"])
         lines.append(f"    {name:<14} {low:>10} {high:>10} {numbers['nan']:>5} {numbers['inf']:>5}")
+    return lines
+
+
+def _measure_lines(file: str, document: dict[str, Any]) -> list[str]:
+    steps, meta = document["steps"], document["meta"]
+    span = f" from {steps['first']} to {steps['last']}" if steps else ""
+    state = "complete" if document["complete"] else "not complete (go on with the command that began it)"
+    lines = [
+        f"{file}: measures, schema {document['schema']}",
+        f"  problem     {document['problem'] or '(own code)'}, {meta.get('split')} data",
+        f"  steps       {steps.get('count', 0)}{span}",
+        f"  state       {document['taken']} of {document['size']} values taken, {state}",
+        "  measures" + " " * 23 + "min        max       last",
+    ]
+    for name, one in document["measures"].items():
+        shown = " ".join(f"{_number(one[key]):>10}" for key in ("min", "max", "last"))
+        lines.append(f"    {name:<27} {shown}  {one['unit']}")
     return lines
 
 

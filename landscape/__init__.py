@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from landscape import projection as projection
     from landscape import recipe as recipe
     from landscape import render as render
+    from landscape import sharpness as sharpness
     from landscape import symmetry as symmetry
     from landscape import training as training
     from landscape.errors import LandscapeError as LandscapeError
@@ -60,7 +61,7 @@ _HOME = {
     "random_plane": ("landscape.projection", "random_plane"),
     "random_planes": ("landscape.projection", "random_planes"),
 }
-_ROOMS = ("pipeline", "problems", "projection", "recipe", "render", "symmetry", "training")
+_ROOMS = ("pipeline", "problems", "projection", "recipe", "render", "sharpness", "symmetry", "training")
 __all__ = [
     "LandscapeError",
     "Objective",
@@ -82,6 +83,7 @@ __all__ = [
     "random_plane",
     "recipe",
     "render",
+    "sharpness",
     "symmetry",
     "training",
 ]

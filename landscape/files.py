@@ -5,26 +5,32 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from landscape.sharpness.table_store import FORMAT as TABLE_FORMAT
+from landscape.sharpness.table_store import read_table
 from landscape.storage import kind_of
 from landscape.surface.store import FORMAT as SURFACE_FORMAT
 from landscape.surface.store import read_surface
 from landscape.trajectory import open_trajectory
 
 if TYPE_CHECKING:
+    from landscape.sharpness.table import Table
     from landscape.surface.values import Surface
     from landscape.trajectory import Trajectory
 
 
-def open_file(path: str | os.PathLike[str]) -> Trajectory | Surface:
-    """Open a trajectory or a surface, without importing torch and without running any code of the file.
+def open_file(path: str | os.PathLike[str]) -> Trajectory | Surface | Table:
+    """Open a trajectory, a surface or a table of measures: no torch is imported, no code of the file is run.
 
     Args:
         path: An HDF5 file.
 
     Returns:
-        A `Trajectory`, read lazily, or a `Surface`.
+        A `Trajectory`, read lazily, a `Surface`, or a `Table`.
 
     Raises:
         LandscapeError: If the file is missing, damaged, foreign, or of a newer version.
     """
-    return read_surface(path) if kind_of(path) == SURFACE_FORMAT else open_trajectory(path)
+    kind = kind_of(path)
+    if kind == TABLE_FORMAT:
+        return read_table(path)
+    return read_surface(path) if kind == SURFACE_FORMAT else open_trajectory(path)

@@ -25,7 +25,7 @@ from landscape.journal import lock
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
-_FORMATS = ("landscape/trajectory", "landscape/surface")
+_FORMATS = ("landscape/trajectory", "landscape/surface", "landscape/measures")
 # What h5py, NumPy and json raise at bytes that are not what they should be.
 FAULTS = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError, OSError),
@@ -94,10 +94,10 @@ def kind_of(path: PathLike) -> str:
         path: The file.
 
     Returns:
-        ``"landscape/trajectory"`` or ``"landscape/surface"``.
+        ``"landscape/trajectory"``, ``"landscape/surface"`` or ``"landscape/measures"``.
 
     Raises:
-        LandscapeError: If it cannot be opened, or is neither.
+        LandscapeError: If it cannot be opened, or is none of these.
     """
     path = Path(path)
     with _open_any(path) as file:

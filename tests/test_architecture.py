@@ -15,6 +15,7 @@ ALLOWED = {
     "errors": set(),
     "layout": {"errors"},
     "params": {"errors", "layout"},
+    "checked": {"storage"},
     "journal": {"errors"},
     "storage": {"errors", "journal"},
     "objective": {"errors", "layout", "params"},
@@ -24,17 +25,21 @@ ALLOWED = {
     "training": {"errors", "params", "objective", "trajectory"},
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params"},
-    "surface": {"errors", "params", "storage", "objective", "curvature", "projection"},
     "symmetry": {"errors", "layout", "params", "objective", "curvature"},
-    "render": {"errors", "surface", "storage"},
-    "files": {"storage", "trajectory", "surface"},
-    "pipeline": {"errors", "objective", "curvature", "problems", "projection", "surface", "trajectory"},
-    "transforming": {"errors", "params", "objective", "symmetry", "trajectory"},
-    "recipe": {
-        *("errors", "journal", "storage", "problems", "training", "trajectory"),
-        *("surface", "render", "pipeline", "transforming"),
+    "sharpness": {"errors", "layout", "params", "checked", "storage", "objective", "curvature", "projection"},
+    "surface": {"errors", "params", "checked", "storage", "objective", "curvature", "projection"},
+    "render": {"errors", "storage", "sharpness", "surface"},
+    "files": {"storage", "trajectory", "sharpness", "surface"},
+    "pipeline": {
+        *("errors", "params", "objective", "curvature", "trajectory", "problems"),
+        *("projection", "sharpness", "surface"),
     },
-    "demo": {"problems", "render", "training", "pipeline", "storage", "surface", "trajectory"},
+    "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
+    "recipe": {
+        *("errors", "journal", "storage", "trajectory", "problems", "training"),
+        *("sharpness", "surface", "render", "pipeline", "transforming"),
+    },
+    "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "pipeline"},
 }
 
 
@@ -75,6 +80,8 @@ def test_render_computes_no_loss_and_draws_values_only():
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.surface"):
                 # Values, and statistics of values: both NumPy only.
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
+                assert node.module in ("landscape.sharpness.table", "landscape.sharpness.spectrum"), path.name
 
 
 def test_modules_stay_small():
@@ -97,6 +104,8 @@ def test_modules_stay_small():
         "landscape.files",
         "landscape.integrations",
         "landscape.render",
+        "landscape.sharpness.table_store",
+        "landscape.sharpness.table_summary",
         "landscape.surface.store",
         "landscape.trajectory.schema",
     ],

@@ -63,7 +63,10 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_not_hdf5(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s.h5"
     path.write_bytes(content)
-    assert refused(path) == f"{path}: not an HDF5 file; expected landscape/trajectory or landscape/surface"
+    assert (
+        refused(path)
+        == f"{path}: not an HDF5 file; expected landscape/trajectory or landscape/surface or landscape/measures"
+    )
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
@@ -77,7 +80,7 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
 
 def test_a_foreign_hdf5_file(tmp_path: Path) -> None:
     path = make(tmp_path / "s.h5", format="nexus")
-    expected = "expected landscape/trajectory or landscape/surface"
+    expected = "expected landscape/trajectory or landscape/surface or landscape/measures"
     assert refused(path) == f"{path}: not a landscape file; got format 'nexus'; {expected}"
     with h5py.File(path, "a") as file:
         del file.attrs["format"]

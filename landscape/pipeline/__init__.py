@@ -1,7 +1,17 @@
 """The one place where the stages meet: from trajectories to the values that a picture shows."""
 
+from landscape.pipeline.measuring import Along, measures_along
 from landscape.pipeline.rebuilding import objective_of
 from landscape.pipeline.slices import KINDS, THROUGH_RUNS, Slice
 from landscape.pipeline.slicing import slice_of, slice_through
 
-__all__ = ["KINDS", "THROUGH_RUNS", "Slice", "objective_of", "slice_of", "slice_through"]
+__all__ = [
+    "KINDS",
+    "THROUGH_RUNS",
+    "Along",
+    "Slice",
+    "measures_along",
+    "objective_of",
+    "slice_of",
+    "slice_through",
+]

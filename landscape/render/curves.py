@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ from landscape.render.labels import (
     fit_label,
     inches,
     is_share,
+    metric_name,
     name_axes,
     page,
     parts,
@@ -31,7 +33,7 @@ from landscape.render.labels import (
 from landscape.render.legend import legend_above
 from landscape.render.repeats import STATISTICS, caption_of
 from landscape.render.scale import LINE_DECADES, Array, wants_log
-from landscape.render.strokes import draw_centre, draw_field, mark_gaps, side_handles
+from landscape.render.strokes import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
@@ -140,7 +142,8 @@ def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> Non
     """One metric: its curves, bands, gaps, axis, and a legend of what no panel above has said."""
     names = {field: split_name(parts(field)[0]) for field in fields}
     handles = [draw_field(ax, surface, f, f"C{rank}", name) for rank, (f, name) in enumerate(names.items())]
-    handles += [*draw_centre(ax, surface), *side_handles(surface, fields)]
+    edge = draw_threshold(ax, surface, mpl.rcParams["axes.labelcolor"])
+    handles += [*draw_centre(ax, surface), *edge.values(), *side_handles(surface, fields)]
     for rank, (field, name) in enumerate(names.items()):
         handles += mark_gaps(ax, surface, field, f"C{rank}", rank, name if len(names) > 1 else "")
     ax.set_xlim(surface.x[0], surface.x[-1])
@@ -172,4 +175,4 @@ def y_label(fields: Sequence[str], meta: Mapping[str, Any], log: bool) -> str:
     if len(fields) == 1:
         return field_label(fields[0], meta, log=log)
     metric = parts(fields[0])[1]
-    return with_notes(metric.replace("_", " "), unit(meta, metric), "log scale" if log else "")
+    return with_notes(metric_name(metric, meta), unit(meta, metric), "log scale" if log else "")

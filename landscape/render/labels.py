@@ -107,8 +107,17 @@ def field_label(field: str, meta: Mapping[str, Any], *, log: bool = False) -> st
         >>> field_label("test_error", {})
         'test error (%)'
     """
-    name = f"{meta.get('statistic') or ''} {field_name(field)}".strip()
+    split, metric = parts(field)
+    name = f"{meta.get('statistic') or ''} {split_name(split)} {metric_name(metric, meta)}".strip()
+    if metric in (meta.get("titles") or {}):
+        # A measure has a name of its own; on which data it is taken stands in the caption.
+        name = metric_name(metric, meta)
     return with_notes(name, unit(meta, parts(field)[1]), "log scale" if log else "")
+
+
+def metric_name(metric: str, meta: Mapping[str, Any]) -> str:
+    """A metric in words: as the file has it, or by its name."""
+    return str((meta.get("titles") or {}).get(metric, metric.replace("_", " ")))
 
 
 def field_name(field: str) -> str:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from landscape.render.curves import set_scale, y_label
 from landscape.render.labels import axis_label, centre_label, fit_label, inches, parts, points, split_name
-from landscape.render.strokes import draw_centre, draw_field, mark_gaps, side_handles
+from landscape.render.strokes import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
 
 if TYPE_CHECKING:
     from landscape.render.panels import Cell
@@ -67,6 +67,7 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
             gaps += mark_gaps(ax, surface, field, colours[run], len(gaps), name)
         label = run if surface.repeat is None else f"{run} median"
         runs.append(Line2D([], [], color=colours[run], label=label))
+        sides |= draw_threshold(ax, surface, colours[run])
         sides |= {str(handle.get_label()): handle for handle in side_handles(surface, list(cell.fields[run]))}
     ax.set_xlim(min(s.x[0] for s in cell.surfaces.values()), max(s.x[-1] for s in cell.surfaces.values()))
     set_scale(ax, cell.field, log)

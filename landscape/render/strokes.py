@@ -91,10 +91,31 @@ def draw_centre(ax: Axes, surface: Surface, label: str | None = None, dash: Any 
     Returns:
         The line, or nothing.
     """
-    if not surface.x[0] <= 0 <= surface.x[-1]:
+    # Along training, 0 is where it began.
+    if surface.meta.get("along") or not surface.x[0] <= 0 <= surface.x[-1]:
         return []
     look: dict[str, Any] = {"color": mpl.rcParams["axes.labelcolor"], "lw": 0.7, "ls": dash, "zorder": 1}
     return [ax.axvline(0.0, label=label or centre_label(surface.meta), **look)]
+
+
+def draw_threshold(ax: Axes, surface: Surface, colour: str) -> dict[str, Artist]:
+    """Draw the threshold of a curve along training as a dashed line, if it has one.
+
+    Args:
+        ax: Where to draw.
+        surface: A 1-D slice; see `training_curves.curve_of`.
+        colour: Of the line.
+
+    Returns:
+        Words -> a handle for a legend.
+    """
+    threshold = surface.meta.get("threshold")
+    if not threshold:
+        return {}
+    look: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 0.8}
+    ax.axhline(threshold["value"], color=colour, zorder=1.2, **look)
+    words = str(threshold["words"])
+    return {words: Line2D([], [], color=mpl.rcParams["axes.labelcolor"], label=words, **look)}
 
 
 def side_handles(surface: Surface, fields: list[str]) -> list[Artist]:

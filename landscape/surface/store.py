@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.checked import as_read, differences, digest_of, mapping, numbers, plain
 from landscape.errors import LandscapeError
 from landscape.storage import change, create, damage, open_read, read_attr, read_json_attr, versions
 from landscape.surface.axes import REPEAT, axis_names, named_axes
@@ -65,7 +64,7 @@ def read_identity(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         LandscapeError: If it is no surface file, or is damaged.
     """
     with open_read(path, format=FORMAT, schema=SCHEMA) as file, damage(path, "the surface file is damaged"):
-        return _mapping(file, "identity")
+        return mapping(file, "identity")
 
 
 def save_surface(
@@ -115,15 +114,15 @@ def _read(file: h5py.File) -> _Stored:
     names = read_json_attr(file, "fields")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise TypeError("attribute 'fields' is not a list of names")
-    x, *others = (_numbers(file, name, "f", (None,)) for name in _axes_of(file))
+    x, *others = (numbers(file, name, "f", (None,)) for name in _axes_of(file))
     axes: dict[str, Any] = {
         "x": x,
         "y": others[0] if others else None,
         "more": tuple(others[1:]),
-        "repeat": _numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
+        "repeat": numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
     }
     shape = tuple(len(values) for values in named_axes(**axes).values())
-    done = _numbers(file, "done", "b", shape)
+    done = numbers(file, "done", "b", shape)
     complete = read_attr(file, "complete")
     if not isinstance(complete, np.bool_) or (complete and not done.all()):
         raise ValueError("attribute 'complete' is not what 'done' says")
@@ -134,18 +133,18 @@ def _read(file: h5py.File) -> _Stored:
 
     def computed(name: str) -> Array:
         # A writer that was killed may have left values that it had not yet marked as done.
-        return np.where(done, _numbers(file, name, "f", shape), np.nan)
+        return np.where(done, numbers(file, name, "f", shape), np.nan)
 
     surface = Surface(
         **axes,
         fields={name: computed(name) for name in names},
         standard_errors={name: computed(f"standard_error/{name}") for name in names},
         done=done,
-        meta=_mapping(file, "meta"),
+        meta=mapping(file, "meta"),
         path=_read_path(file) if "path" in file else None,
-        computed=_numbers(file, "computed", "b", shape) if "computed" in file else None,
+        computed=numbers(file, "computed", "b", shape) if "computed" in file else None,
     )
-    return _Stored(surface, bool(complete), _mapping(file, "identity"))
+    return _Stored(surface, bool(complete), mapping(file, "identity"))
 
 
 def _axes_of(file: h5py.File) -> list[str]:
@@ -155,26 +154,9 @@ def _axes_of(file: h5py.File) -> list[str]:
 
 
 def _read_path(file: h5py.File) -> Path:
-    steps = _numbers(file, "path/step", "i", (None,))
-    rest = {name: _numbers(file, f"path/{name}", "f", steps.shape) for name in _PATH_FIELDS if name != "step"}
+    steps = numbers(file, "path/step", "i", (None,))
+    rest = {name: numbers(file, f"path/{name}", "f", steps.shape) for name in _PATH_FIELDS if name != "step"}
     return Path(step=steps, **rest)
-
-
-def _numbers(file: h5py.File, name: str, kind: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """A dataset that must have this kind of element and this shape, where None stands for any length."""
-    dataset = file[name]
-    if dataset.dtype.kind != kind or len(dataset.shape) != len(shape):
-        raise TypeError(f"dataset '{name}' is of another type")
-    if any(wanted not in (None, found) for wanted, found in zip(shape, dataset.shape, strict=True)):
-        raise ValueError(f"dataset '{name}' is of another shape")
-    return dataset[...]
-
-
-def _mapping(file: h5py.File, name: str) -> dict[str, Any]:
-    value = read_json_attr(file, name)
-    if not isinstance(value, dict):
-        raise TypeError(f"attribute '{name}' is not a JSON object")
-    return value
 
 
 def _digest(file: h5py.File) -> str:
@@ -189,12 +171,7 @@ def _digest(file: h5py.File) -> str:
     ]
     held += [f"path/{name}" for name in _PATH_FIELDS] if "path" in file else []
     held += ["computed"] if "computed" in file else []
-    found = hashlib.sha256()
-    for name in held:
-        values = file[name][...]
-        found.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
-        found.update(values.tobytes())
-    return found.hexdigest()
+    return digest_of(file, held)
 
 
 def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], directions: Directions) -> None:
@@ -204,7 +181,7 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
     file.attrs["complete"] = bool(done.all())
     file.attrs["fields"] = json.dumps(list(surface.fields))
     file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
-    file.attrs["meta"] = json.dumps(_plain(dict(surface.meta)), sort_keys=True)
+    file.attrs["meta"] = json.dumps(plain(dict(surface.meta)), sort_keys=True)
     file.attrs["versions"] = json.dumps(versions(), sort_keys=True)
     axes = surface.axes
     for name, values in axes.items():
@@ -232,17 +209,6 @@ def _gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[st
     for dimension, axis in zip(dataset.dims, axes, strict=True):
         dimension.label = axis.rsplit("/", 1)[-1]
         dimension.attach_scale(file[axis])
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: a number that is not finite becomes its name."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 @dataclass
@@ -319,7 +285,7 @@ class PartialSurface:
         with change(self.path, wait_for_readers=False) as under_way:
             file = under_way.file
             with damage(self.path, "the surface file is damaged"):
-                ours = not read_attr(file, "complete") and _mapping(file, "identity") == _as_read(self.identity)
+                ours = not read_attr(file, "complete") and mapping(file, "identity") == as_read(self.identity)
             if not ours:
                 raise LandscapeError(
                     "the file was changed by someone else while it was computed",
@@ -352,30 +318,21 @@ class PartialSurface:
         return whole
 
 
-def _as_read(identity: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(dict(identity))))
-
-
 def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> tuple[Surface, bool]:
     """The slice in a file and whether it is complete, if it is the one that is wanted."""
     stored = _stored(file)
-    held, held_identity, identity = stored.surface, stored.identity, _as_read(identity)
-    differences = [
-        f"{key} ({_short(held_identity.get(key))} in the file, {_short(identity.get(key))} now)"
-        # Also what only the file has: a preview is not the slice that was asked for without one.
-        for key in {**identity, **held_identity}
-        if held_identity.get(key) != identity.get(key)
-    ]
-    differences += [
+    held, held_identity, identity = stored.surface, stored.identity, as_read(identity)
+    differing = differences(held_identity, identity)
+    differing += [
         name
         for name in dict.fromkeys((*reversed(held.axes), *reversed(blank.axes)))
         if not _same(held.axes.get(name), blank.axes.get(name))
     ]
     if list(held.fields) != list(blank.fields):
-        differences.append(f"fields ({', '.join(held.fields)} in the file, {', '.join(blank.fields)} now)")
-    if differences:
+        differing.append(f"fields ({', '.join(held.fields)} in the file, {', '.join(blank.fields)} now)")
+    if differing:
         raise LandscapeError(
-            "the file holds another slice; it differs in " + ", ".join(differences),
+            "the file holds another slice; it differs in " + ", ".join(differing),
             where=file,
             mend="give another name to --save-surface, or remove the file",
         )
@@ -384,8 +341,3 @@ def _resumed(file: FilePath, blank: Surface, identity: Mapping[str, Any]) -> tup
 
 def _same(a: Array | None, b: Array | None) -> bool:
     return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 20 else text[:8] + "..."

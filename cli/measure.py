@@ -1,0 +1,271 @@
+"""`landscape measure`: sharpness measures at a snapshot or along training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+from .shared import (
+    Interrupted,
+    data_option,
+    json_option,
+    parse_settings,
+    print_json,
+    problem_option,
+    progress_bar,
+    set_option,
+)
+from .tables import listing_lines, measured_lines, table_document, table_lines
+
+# Quick on any network, and one of each kind: what rescalings change, and what they do not.
+_DEFAULT = ("hessian_top", "hessian_trace", "gauss_newton_trace", "filter_normalized_curvature", "fisher_rao_norm")
+_SUFFIXES = [".png", ".pdf", ".svg"]
+_TABLE_SUFFIXES = [".h5", ".hdf5"]
+
+
+@click.command(
+    epilog="Example: landscape measure run.h5 --at all --measures hessian_top,hessian_trace -o sharpness.png",
+    help="Say how sharp the minimum in a trajectory FILE is, or print and draw a FILE of measures (without torch).",
+)
+@click.argument("file", required=False)
+@click.option(
+    "--at", metavar="STEP|all", help="Snapshots: a step, several with commas, last, or all. [default: last]"
+)
+@click.option("--measures", metavar="A,B,...", help=f"Which measures. [default: {','.join(_DEFAULT)}]")
+@click.option("--split", help="train or test. [default: train]")
+@click.option("--seed", type=int, help="Of all draws; the same at all snapshots. [default: 0]")
+@click.option("--parameters", metavar="GLOBS", help="Which parameters count, e.g. 'fc.*,!*.bias'. [default: all]")
+@click.option("--dtype", help="float32 or float64. [default: the model's own]")
+@click.option(
+    "--setting",
+    "conventions",
+    multiple=True,
+    metavar="MEASURE.NAME=VALUE",
+    help="A setting of a measure, such as hessian_top.k=5; repeatable.",
+)
+@click.option("-o", "--output", metavar="PICTURE", help="Draw the measures along training: png, pdf or svg.")
+@click.option(
+    "--save",
+    metavar="TABLE.h5",
+    help="Keep the values; resumes if TABLE.h5 holds a part of them. [default: FILE-measures.h5 with --at all]",
+)
+@click.option("--list", "listing", is_flag=True, help="Say which measures there are.")
+@click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
+@problem_option
+@set_option
+@data_option
+@click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
+@json_option
+def command(file: str | None, listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
+    """Measure, and say what each number is."""
+    from landscape.sharpness.table_store import FORMAT
+    from landscape.storage import kind_of, require_writable
+
+    if listing:
+        _list(as_json)
+        return
+    if file is None:
+        raise click.UsageError("Missing argument 'FILE'.", click.get_current_context())
+    if output is not None:
+        require_writable(output, _SUFFIXES)
+    options = {name: value for name, value in given.items() if value not in (None, (), False)}
+    if kind_of(file) == FORMAT:
+        _stored(file, options, output, as_json)
+    else:
+        _measured(file, options, output, as_json)
+
+
+def _list(as_json: bool) -> None:
+    from landscape.sharpness import SYMMETRIES, measures
+
+    entries = {
+        one.name: {
+            "title": one.title,
+            "formula": one.formula,
+            "unit": one.unit.format(loss="the unit of the loss"),
+            "source": one.source,
+            "invariant_claimed": list(one.invariant),
+            "settings": dict(one.settings),
+            "misleads": one.misleads,
+        }
+        for one in measures().values()
+    }
+    if as_json:
+        print_json({"measures": entries, "symmetries": dict(SYMMETRIES)})
+    else:
+        click.echo("\n".join(listing_lines(entries, SYMMETRIES)))
+
+
+def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
+    """Print and draw what a file of measures holds."""
+    from landscape.sharpness.table_store import read_table
+
+    if options:
+        refused = ", ".join(
+            f"--{'setting' if name == 'conventions' else name.replace('_', '-')}" for name in options
+        )
+        raise LandscapeError(
+            f"{refused} cannot change measures that are taken", where=file, mend="give the trajectory instead"
+        )
+    _tell(file, read_table(file), None, output, as_json, {})
+
+
+def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
+    from landscape.pipeline import Along, measures_along, objective_of
+    from landscape.storage import require_writable
+    from landscape.trajectory import open_trajectory
+
+    at = _steps(options.get("at", "last"))
+    names = _names(options.get("measures"))
+    conventions = _conventions(options.get("conventions", ()))
+    chosen = {name: options[name] for name in ("split", "seed", "parameters", "dtype") if name in options}
+    wanted = Along(names, settings=conventions, at=at, **chosen)
+    single = len(at) == 1
+    if single and output is not None:
+        mend = "take several with --at all, or draw the spectrum with: landscape plot FILE --kind spectrum"
+        raise LandscapeError(
+            "a picture shows measures along training, and this is one snapshot", where="-o", mend=mend
+        )
+    save = options.get("save") or (None if single else f"{Path(file).stem}-measures.h5")
+    if save is not None:
+        require_writable(save, _TABLE_SUFFIXES)
+    run = open_trajectory(file)
+    for step in at:
+        run.index_of(step)
+    objective = objective_of(
+        run,
+        problem=options.get("problem"),
+        settings=parse_settings(options.get("settings", ())),
+        data=options.get("data"),
+        other_data=options.get("other_data", False),
+        device=options.get("device", "auto"),
+    )
+    taken: dict[str, Any] = {}
+    began = time.monotonic()
+    try:
+        with progress_bar(f"measures of {run.problem}", "value") as update:
+            table = measures_along(
+                run,
+                objective,
+                wanted,
+                save=save,
+                progress=update,
+                keep=lambda step, found: taken.update({found.name: found}),
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            _kept(file, save, single, taken, as_json, run.steps[run.index_of(at[0])] if single else None)
+        ) from None
+    more = {"table": save, "seconds": time.monotonic() - began}
+    _tell(file, table, taken if single else None, output, as_json, more)
+
+
+def _kept(save: str | None, taken: Mapping[str, Any]) -> str:
+    """What is kept of work that was interrupted, and how to go on."""
+    if save is not None:
+        return f"the measures taken are kept in {save}; run the same command to go on"
+    if taken:
+        return f"{', '.join(taken)}: taken and printed; run again with --measures for the others, or with --save"
+    return "nothing was taken yet; with --save what is taken is kept"
+
+
+def _single_document(file: str, step: int, taken: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: found if isinstance(found, Mapping) else found.to_json() for name, found in taken.items()}
+    return {"file": file, "step": step, "measures": plain}
+
+
+def _print_single(document: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n".join(measured_lines(document)))
+
+
+def _tell(
+    file: str,
+    table: Any,
+    taken: Mapping[str, Any] | None,
+    output: str | None,
+    as_json: bool,
+    more: Mapping[str, Any],
+) -> None:
+    """Print a table, or the measures of one snapshot, and draw."""
+    if len(table) == 1:
+        document = _single_document(file, int(table.steps[0]), _completed(table, taken or {}))
+        _print_single(document | {"problem": table.meta.get("problem"), **more}, as_json)
+        return
+    if output is not None:
+        from landscape import render
+
+        name = str(table.meta.get("problem") or Path(file).stem)
+        render.save(render.measures({name: table}), output)
+    document = {"file": file, **table_document(table), **more, "picture": output}
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n".join(table_lines(document)))
+
+
+def _completed(table: Any, taken: Mapping[str, Any]) -> dict[str, Any]:
+    """The measures of one snapshot in the order asked for; those that a file held have no seconds and details."""
+    found: dict[str, Any] = {}
+    for name, column in table.columns.items():
+        if name in taken:
+            found[name] = taken[name]
+            continue
+        error = float(column.standard_errors[0])
+        found[name] = {
+            "name": name,
+            "value": float(column.values[0]),
+            "standard_error": error if error == error else None,
+            "converged": bool(column.converged[0]),
+            **{key: value for key, value in column.about.items() if key != "title"},
+            "seconds": None,
+            "details": {},
+        }
+    return found
+
+
+def _steps(text: str) -> tuple[int | str, ...]:
+    """``"all"`` is no step in particular."""
+    if text == "all":
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return _DEFAULT
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise LandscapeError(
+            "names no measure", where="--measures", mend="landscape measure --list says which there are"
+        )
+    return names
+
+
+def _conventions(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
+    """``("hessian_top.k=5", ...)`` as measure -> setting -> text.
+
+    Raises:
+        LandscapeError: If one is not of this form, or comes twice.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        measure, dot, setting = name.strip().partition(".")
+        if not equals or not dot or not setting:
+            raise LandscapeError(
+                "not a setting", where="--setting", got=f"'{pair}'", expected="MEASURE.NAME=VALUE"
+            )
+        if setting in found.setdefault(measure, {}):
+            raise LandscapeError(f"'{name.strip()}' is set twice", where="--setting")
+        found[measure][setting] = value.strip()
+    return found

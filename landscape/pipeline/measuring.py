@@ -1,0 +1,201 @@
+"""From a trajectory to measures along training."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective import Objective
+from landscape.params import Held
+from landscape.sharpness.measuring import Measured, described, globs_of, measure_at, settled_settings
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import measure_named
+from landscape.sharpness.stability import stability_threshold, threshold_words
+from landscape.sharpness.table import Column, Table
+from landscape.sharpness.table_store import PartialTable
+from landscape.trajectory import Snapshot, Trajectory
+
+DTYPES = ("float32", "float64")
+# Of these, a run without momentum hovers where the threshold says.
+_THRESHOLD_OF = "hessian_top"
+
+
+@dataclass(frozen=True)
+class Along:
+    """Which measures are to be taken along training.
+
+    Attributes:
+        measures: Their names; may be empty, where only what the run recorded is drawn.
+        split: ``"train"`` or ``"test"``.
+        parameters: Globs that choose which parameters count; None is all that are trained.
+        seed: Of all draws; every snapshot has the same, so that differences are differences.
+        dtype: ``"float32"``, ``"float64"``; None is the model's own.
+        settings: Name of a measure -> its settings that differ from the published defaults.
+        at: Steps; empty is all snapshots.
+
+    Raises:
+        LandscapeError: If a name or a setting does not exist.
+    """
+
+    measures: tuple[str, ...]
+    split: str = "train"
+    parameters: str | None = None
+    seed: int = 0
+    dtype: str | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    at: tuple[int | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (None, *DTYPES):
+            raise LandscapeError(f"unknown dtype '{self.dtype}'", mend=did_you_mean(str(self.dtype), DTYPES))
+        if self.seed < 0:
+            raise LandscapeError("the seed must not be negative", got=self.seed)
+        if len(set(self.measures)) < len(self.measures):
+            raise LandscapeError("a measure is named twice", got=", ".join(self.measures))
+        settled_settings(self.measures, self.settings)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, with all settings."""
+        return {**asdict(self), "settings": settled_settings(self.measures, self.settings)}
+
+
+def measures_along(
+    run: Trajectory,
+    objective: Objective,
+    wanted: Along,
+    *,
+    save: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[int, Measured], None] | None = None,
+) -> Table:
+    """Take measures at the snapshots of a run.
+
+    Args:
+        run: The trajectory.
+        objective: Its objective.
+        wanted: What to measure.
+        save: A file of measures to write and to resume from; each value is in it as soon as it is taken.
+        progress: Called with (values taken, values in all).
+        keep: Called with (step, what is measured) as soon as a value is taken; not for those that the file held.
+
+    Returns:
+        The table.
+
+    Raises:
+        LandscapeError: If a step does not exist, or a measure cannot be taken.
+
+    Example:
+        >>> measures_along(run, objective, Along(("hessian_top",)))["hessian_top"].values  # doctest: +SKIP
+        array([ 0.72,  9.81, 20.3 ])
+    """
+    rows = sorted({run.index_of(step) for step in wanted.at}) if wanted.at else list(range(len(run)))
+    objective.require((wanted.split,), ())
+    if not rows:
+        raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
+    settled = settled_settings(wanted.measures, wanted.settings)
+    blank = _blank(run, rows, objective, wanted, settled)
+    partial = PartialTable.open(save, blank, _identity(run, rows, objective, wanted, settled))
+    if not partial.table.complete:
+        _fill(partial, [run[row] for row in rows], objective, wanted, settled, progress, keep)
+    return partial.finish()
+
+
+def _fill(
+    partial: PartialTable,
+    snapshots: Sequence[Snapshot],
+    objective: Objective,
+    wanted: Along,
+    settled: Mapping[str, Mapping[str, Any]],
+    progress: Callable[[int, int], None] | None,
+    keep: Callable[[int, Measured], None] | None,
+) -> None:
+    table = partial.table
+    tell = progress or (lambda done, total: None)
+    place: Place | None = None
+    for row, snapshot in enumerate(snapshots):
+        missing = {name: own for name, own in settled.items() if not table[name].done[row]}
+        if not missing:
+            continue
+        place = _place_at(place, snapshot, objective, wanted)
+        for name, own in missing.items():
+            tell(table.taken, table.size)
+            found = measure_at(place, {name: own})[name]
+            partial.put(row, name, found.value, found.standard_error, found.converged)
+            if keep is not None:
+                keep(snapshot.step, found)
+    tell(table.size, table.size)
+
+
+def _place_at(before: Place | None, snapshot: Snapshot, objective: Objective, wanted: Along) -> Place:
+    held = Held.of(snapshot, wanted.parameters)
+    if before is not None:
+        return before.moved(held)
+    dtype = getattr(torch, wanted.dtype) if wanted.dtype else None
+    return Place(objective, held, wanted.split, globs_of(snapshot, wanted.parameters), wanted.seed, dtype)
+
+
+def _blank(
+    run: Trajectory,
+    rows: Sequence[int],
+    objective: Objective,
+    wanted: Along,
+    settled: Mapping[str, Mapping[str, Any]],
+) -> Table:
+    columns = {
+        name: Column.blank(len(rows), {**described(measure_named(name), objective.unit), "settings": settings})
+        for name, settings in settled.items()
+    }
+    threshold = stability_threshold(run.training)
+    edge: dict[str, Any] = {}
+    if threshold is not None:
+        edge = {"measure": _THRESHOLD_OF, "value": threshold, "words": threshold_words(run.training)}
+    known = ("optimizer", "lr", "momentum", "nesterov", "batch_size", "weight_decay", "schedule")
+    meta = {
+        "problem": objective.problem,
+        "problem_args": objective.problem_args,
+        "run_id": run.run_id,
+        "run_seed": run.seed,
+        "split": wanted.split,
+        "seed": wanted.seed,
+        "parameters": wanted.parameters,
+        "dtype": wanted.dtype,
+        "unit": objective.unit,
+        "training": {name: run.training[name] for name in known if name in run.training},
+        "threshold": edge,
+        "finished": bool(run.finished),
+    }
+    metrics = {name: values[rows] for name, values in run.metrics.items()}
+    return Table(run.steps[rows], run.epochs[rows], columns, metrics, meta)
+
+
+def _identity(
+    run: Trajectory,
+    rows: Sequence[int],
+    objective: Objective,
+    wanted: Along,
+    settled: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Everything that decides the numbers: a file with another identity holds other measures."""
+    last = run[rows[-1]]
+    return {
+        **objective.fingerprint(last),
+        "run": run.run_id,
+        "weights": last.digest,
+        "steps": " ".join(map(str, run.steps[rows].tolist())),
+        f"{wanted.split} data": objective.data_digest(wanted.split),
+        "split": wanted.split,
+        "seed": wanted.seed,
+        "parameters": wanted.parameters,
+        "dtype": wanted.dtype,
+        "weight_decay": objective.weight_decay,
+        **{f"{name} settings": dict(settings) for name, settings in settled.items()},
+        "measures": " ".join(settled),
+        "torch": importlib.metadata.version("torch"),
+        "device": objective.device.type,
+    }

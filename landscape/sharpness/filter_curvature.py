@@ -1,0 +1,67 @@
+"""Filter-normalised curvature: the mean curvature of the plots of Li et al."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+from landscape.layout import TensorInfo
+from landscape.params import Tensors, filter_rows, spread_over_filters
+from landscape.projection import ONE_D_POLICIES
+from landscape.sharpness.congruent import scaled
+from landscape.sharpness.hessian import TRACE_SETTINGS, traced
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+
+def filter_scales(place: Place, one_d: str = "ignore") -> Tensors:
+    """|θ_f| / sqrt(n_f) at every element of every filter f: the root mean square of a filter-normalised direction.
+
+    Args:
+        place: Says which parameters count.
+        one_d: What parameters of at most one dimension are: ``"ignore"`` (0) or ``"norm"`` (each one filter).
+
+    Returns:
+        Name -> scales, shaped like the parameter, float64.
+
+    Raises:
+        LandscapeError: If the policy does not exist, or nothing is left.
+    """
+    if one_d not in ONE_D_POLICIES:
+        raise LandscapeError(f"unknown value '{one_d}'", where="one_d", expected=" or ".join(ONE_D_POLICIES))
+    moving = place.weights.layout.moving()
+    if one_d == "ignore" and all(len(info.shape) <= 1 for info in moving):
+        raise LandscapeError("no parameter has filters", where="parameters", mend='set one_d to "norm"')
+    return {info.name: _scales(place.weights.weights[info.name].double(), info, one_d) for info in moving}
+
+
+def _scales(weight: Tensor, info: TensorInfo, one_d: str) -> Tensor:
+    if weight.ndim <= 1:
+        return torch.full_like(weight, 0.0 if one_d == "ignore" else float(weight.square().mean().sqrt()))
+    rows = filter_rows(weight, info)
+    return spread_over_filters(rows.square().mean(dim=1).sqrt(), info).expand_as(weight)
+
+
+def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
+    operator = place.operator("hessian")
+    return traced(place, scaled(operator, operator.flatten(filter_scales(place, settings["one_d"]))), settings)
+
+
+register(
+    Measure(
+        name="filter_normalized_curvature",
+        title="filter-normalised curvature",
+        formula="sum over filters f of |θ_f|² tr(H_ff) / n_f = E[dᵀ H d] over filter-normalised directions d",
+        unit="{loss}",
+        source="Li et al. 2018, section 4 (the directions); the mean curvature along them",
+        invariant=("layer-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
+        compute=_compute,
+        settings={"one_d": "ignore", **TRACE_SETTINGS},
+        misleads="Scales of single hidden units change it: what a unit's filter gains the next layer loses per "
+        "input channel, and a filter's norm does not see its channels apart. Curvatures of both signs cancel.",
+    )
+)

@@ -1,0 +1,36 @@
+"""The Fisher-Rao norm: how much the loss moves when all weights grow in proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from landscape.sharpness.gauss_newton import fisher_kind
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import SYMMETRIES, Found, Measure, register
+
+
+def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
+    operator = place.operator(fisher_kind(settings))
+    weights = operator.flatten(place.weights.weights).double()
+    value = float(torch.dot(weights, operator @ weights))
+    return Found(value if settings["squared"] else max(value, 0.0) ** 0.5)
+
+
+register(
+    Measure(
+        name="fisher_rao_norm",
+        title="Fisher-Rao norm, squared",
+        formula="|θ|²_fr = θᵀ F θ, F = mean over examples of g gᵀ, g = dl/dθ at its label (labels = model: labels "
+        "drawn from the model)",
+        unit="{loss}²",
+        source="Liang, Poggio, Rakhlin & Stokes 2019, definition 2",
+        invariant=tuple(SYMMETRIES),
+        compute=_compute,
+        settings={"labels": "data", "squared": True},
+        misleads="It is no curvature: without biases it is (L + 1)² times the mean of (f · dl/df)² for L hidden "
+        "layers, so it sees outputs and residuals only and vanishes at an interpolator.",
+    )
+)

@@ -1,0 +1,83 @@
+"""Measures of the Gauss-Newton and Fisher matrices: the part of the curvature that is never negative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.sharpness.hessian import EIGENVALUE_SETTINGS, ORTHOGONAL, TRACE_SETTINGS, extreme, traced
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+# Where the labels of the Fisher matrix come from -> kind of operator.
+LABELS: Mapping[str, str] = {"model": "fisher", "data": "empirical-fisher"}
+
+
+def fisher_kind(settings: Mapping[str, Any]) -> str:
+    """The kind of operator that ``labels`` asks for.
+
+    Raises:
+        LandscapeError: If there is no such kind of labels.
+    """
+    labels = settings["labels"]
+    if labels not in LABELS:
+        raise LandscapeError(f"unknown labels '{labels}'", where="fisher", mend=did_you_mean(str(labels), LABELS))
+    return LABELS[labels]
+
+
+def _trace(place: Place, settings: Mapping[str, Any]) -> Found:
+    return traced(place, place.operator("gauss-newton"), settings)
+
+
+def _top(place: Place, settings: Mapping[str, Any]) -> Found:
+    return extreme(place, place.operator("gauss-newton"), "largest", settings)
+
+
+def _fisher_trace(place: Place, settings: Mapping[str, Any]) -> Found:
+    return traced(place, place.operator(fisher_kind(settings)), settings)
+
+
+register(
+    Measure(
+        name="gauss_newton_trace",
+        title="Gauss-Newton trace",
+        formula="tr G, G = mean over examples of Jᵀ (d²l/df²) J, J = df/dθ",
+        unit="{loss}",
+        source="Schraudolph 2002, section 4; Martens 2020, section 8",
+        invariant=ORTHOGONAL,
+        compute=_trace,
+        settings=TRACE_SETTINGS,
+        misleads="It leaves out the curvature of the network itself, which matters away from an interpolator, and "
+        "rescalings change it like the Hessian trace.",
+    )
+)
+register(
+    Measure(
+        name="gauss_newton_top",
+        title="largest Gauss-Newton eigenvalue",
+        formula="max eigenvalue of G = mean over examples of Jᵀ (d²l/df²) J, J = df/dθ",
+        unit="{loss}",
+        source="Schraudolph 2002, section 4; Martens 2020, section 8",
+        invariant=ORTHOGONAL,
+        compute=_top,
+        settings=EIGENVALUE_SETTINGS,
+        misleads="It follows the largest Hessian eigenvalue only where the residuals are small, and rescalings "
+        "make it as large as one likes.",
+    )
+)
+register(
+    Measure(
+        name="fisher_trace",
+        title="Fisher trace",
+        formula="tr F, F = mean over inputs of E_y[g gᵀ], g = d log p(y|x,θ)/dθ, y drawn from the model "
+        "(labels = data: g the gradient of the loss at the label of the example)",
+        unit="{loss}",
+        source="Martens 2020, sections 5 and 11; Jastrzebski et al. 2021 (early in training)",
+        invariant=ORTHOGONAL,
+        compute=_fisher_trace,
+        settings={"labels": "model", **TRACE_SETTINGS},
+        misleads="With the labels of the data it is the mean squared norm of the gradients, which vanishes at an "
+        "interpolator whatever its shape; for cross-entropy with the model's labels it is the Gauss-Newton trace.",
+    )
+)

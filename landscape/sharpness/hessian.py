@@ -1,0 +1,151 @@
+"""Measures of the Hessian of the mean loss: its ends, its trace and its Frobenius norm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from landscape.curvature import Estimate, Frobenius, SymmetricOperator, eigenpairs, frobenius, trace
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+# Orthogonal maps of the weights leave eigenvalues as they are; rescalings do not.
+ORTHOGONAL = ("permutation", "sign-flip")
+EIGENVALUE_SETTINGS: Mapping[str, Any] = {"k": 1, "tol": 1e-6, "max_products": 500}
+TRACE_SETTINGS: Mapping[str, Any] = {"method": "auto", "samples": 100}
+
+
+def extreme(place: Place, operator: SymmetricOperator, which: str, settings: Mapping[str, Any]) -> Found:
+    """An end of the spectrum of an operator.
+
+    Args:
+        place: Says the seed of the start vector.
+        operator: A symmetric matrix.
+        which: ``"largest"`` or ``"smallest"``.
+        settings: ``k`` eigenvalues are found, the outermost is the value; ``tol`` is the residual |A v - l v| at
+            which one counts, relative to the largest absolute eigenvalue; ``max_products`` is the most work.
+    """
+    most = settings["max_products"]
+    found = eigenpairs(
+        operator,
+        k=settings["k"],
+        which=which,
+        tol=settings["tol"],
+        max_products=most,
+        seed=place.seed,
+        progress=None if place.progress is None else partial(_tell, place.progress, most),
+    )
+    values, residuals = found.values.tolist(), found.residuals.tolist()
+    details = {
+        "eigenvalues": values,
+        "residuals": residuals,
+        "tolerance": found.tolerance,
+        "products": found.products,
+    }
+    if bool(found.converged[0]):
+        return Found(values[0], details=details)
+    note = (
+        f"not converged after {found.products} products: the best value is {values[0]:.6g}, the residual "
+        f"{residuals[0]:.2g} (allowed {found.tolerance:.2g}); raise max_products or tol"
+    )
+    return Found(float("nan"), converged=False, details={**details, "note": note})
+
+
+def _tell(progress: Callable[[int, int], None], most: int, products: int) -> None:
+    progress(products, most)
+
+
+def traced(place: Place, operator: SymmetricOperator, settings: Mapping[str, Any]) -> Found:
+    """The trace of an operator: exact where that is cheap, otherwise estimated with its standard error.
+
+    Args:
+        place: Says the seed of the probes.
+        operator: A symmetric matrix.
+        settings: ``method`` and ``samples``, see `landscape.curvature.trace`.
+    """
+    found = trace(operator, method=settings["method"], samples=settings["samples"], seed=place.seed)
+    return estimated(found)
+
+
+def estimated(found: Estimate | Frobenius) -> Found:
+    """What an estimate of curvature found; an exact one has no standard error."""
+    error = None if found.method == "exact" else found.standard_error
+    return Found(found.value, error, details={"method": found.method, "products": found.products})
+
+
+def _top(place: Place, settings: Mapping[str, Any]) -> Found:
+    return extreme(place, place.operator("hessian"), "largest", settings)
+
+
+def _bottom(place: Place, settings: Mapping[str, Any]) -> Found:
+    return extreme(place, place.operator("hessian"), "smallest", settings)
+
+
+def _trace(place: Place, settings: Mapping[str, Any]) -> Found:
+    return traced(place, place.operator("hessian"), settings)
+
+
+def _frobenius(place: Place, settings: Mapping[str, Any]) -> Found:
+    found = frobenius(
+        place.operator("hessian"), method=settings["method"], samples=settings["samples"], seed=place.seed
+    )
+    return estimated(found)
+
+
+register(
+    Measure(
+        name="hessian_top",
+        title="largest Hessian eigenvalue",
+        formula="max eigenvalue of H = d²L/dθ², L the mean loss per example",
+        unit="{loss}",
+        source="Dinh et al. 2017, section 2 (spectral norm); Lanczos 1950 with full reorthogonalisation",
+        invariant=ORTHOGONAL,
+        compute=_top,
+        settings=EIGENVALUE_SETTINGS,
+        misleads="A rescaling of layers that leaves the function as it is makes it as large as one likes "
+        "(Dinh et al. 2017, theorem 4); compare it along one training, not between models or parametrisations.",
+    )
+)
+register(
+    Measure(
+        name="hessian_bottom",
+        title="smallest Hessian eigenvalue",
+        formula="min eigenvalue of H = d²L/dθ², L the mean loss per example",
+        unit="{loss}",
+        source="Li et al. 2018, section 6 (the most negative curvature); Lanczos 1950",
+        invariant=ORTHOGONAL,
+        compute=_bottom,
+        settings=EIGENVALUE_SETTINGS,
+        misleads="Away from a minimum it is nearly always negative, and rescalings change it like the largest; a "
+        "small negative value beside a large positive one says little about non-convexity.",
+    )
+)
+register(
+    Measure(
+        name="hessian_trace",
+        title="Hessian trace",
+        formula="tr H = sum of all eigenvalues of H = d²L/dθ²",
+        unit="{loss}",
+        source="Dinh et al. 2017, section 2 (trace); Meyer et al. 2021, Hutch++ (where it is estimated)",
+        invariant=ORTHOGONAL,
+        compute=_trace,
+        settings=TRACE_SETTINGS,
+        misleads="Rescalings make it as large as one likes, though not as small: it has a minimum on the orbit. "
+        "Where a cross-entropy is near zero it vanishes with the loss, whatever the shape of the valley.",
+    )
+)
+register(
+    Measure(
+        name="hessian_frobenius",
+        title="Frobenius norm of the Hessian",
+        formula="|H|_F = sqrt(sum of the squares of all eigenvalues of H = d²L/dθ²)",
+        unit="{loss}",
+        source="Dinh et al. 2017, theorem 4 (proof)",
+        invariant=ORTHOGONAL,
+        compute=_frobenius,
+        settings=TRACE_SETTINGS,
+        misleads="A few large eigenvalues decide it, negative ones count like positive ones, and rescalings "
+        "change it like the largest eigenvalue.",
+    )
+)

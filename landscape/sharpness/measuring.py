@@ -1,0 +1,171 @@
+"""Taking measures: from names to values, with all that a reader must know of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.params import Held, Weights
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Measure, measure_named
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number that claims to say how sharp a minimum is, with what it is.
+
+    Attributes:
+        name: Of the measure.
+        value: The number; NaN where it did not converge.
+        standard_error: Of an estimate, otherwise None.
+        converged: Whether the computation reached its tolerance.
+        unit: Of value and standard error.
+        formula: In plain text.
+        source: Author, year, section.
+        invariant_claimed: The symmetries that it claims not to change under.
+        settings: All conventions and numbers that it was taken with.
+        seconds: How long it took.
+        details: More numbers, as plain JSON values.
+    """
+
+    name: str
+    value: float
+    standard_error: float | None
+    converged: bool
+    unit: str
+    formula: str
+    source: str
+    invariant_claimed: tuple[str, ...]
+    settings: Mapping[str, Any]
+    seconds: float
+    details: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def measure(
+    objective: Objective,
+    weights: Weights,
+    names: Sequence[str],
+    *,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    keep: Callable[[Measured], None] | None = None,
+) -> dict[str, Measured]:
+    """Take measures of some weights.
+
+    Args:
+        objective: The objective.
+        weights: A snapshot, a model, or a name -> tensor dictionary.
+        names: Names of measures; `measures` lists them.
+        split: ``"train"`` or ``"test"``.
+        parameters: Globs that choose which parameters count; see `Layout.select`.
+        seed: Of all draws; equal seeds draw equal numbers at every place.
+        dtype: The type of real numbers; None is the model's own.
+        settings: Name of a measure -> its settings that differ from the published defaults.
+        progress: Called with (name of the measure, done, in all).
+        keep: Called with each measure as soon as it is taken.
+
+    Returns:
+        Name -> measured, in the order asked for.
+
+    Raises:
+        LandscapeError: If a name or a setting does not exist, or a measure cannot be taken here.
+
+    Example:
+        >>> measure(objective, run[-1], ["hessian_top"])["hessian_top"].value  # doctest: +SKIP
+        3.0537
+    """
+    settled = settled_settings(names, settings)
+    objective.require((split,), ())
+    place = Place(objective, Held.of(weights, parameters), split, globs_of(weights, parameters), seed, dtype)
+    return measure_at(place, settled, progress=progress, keep=keep)
+
+
+def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The globs that choose parameters, one by one; None where all are taken."""
+    return None if parameters is None else Held.of(weights, parameters).layout.selected
+
+
+def settled_settings(
+    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Name of a measure -> all its settings, in the order asked for.
+
+    Raises:
+        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken.
+    """
+    chosen = [measure_named(name) for name in names]
+    given = given or {}
+    if stray := [name for name in given if name not in names]:
+        measure_named(stray[0])
+        raise LandscapeError(f"settings of '{stray[0]}', which is not taken", mend="take it too")
+    return {one.name: one.settled(given.get(one.name)) for one in chosen}
+
+
+def measure_at(
+    place: Place,
+    settled: Mapping[str, Mapping[str, Any]],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    keep: Callable[[Measured], None] | None = None,
+) -> dict[str, Measured]:
+    """Take measures at a place.
+
+    Args:
+        place: Where.
+        settled: Name of a measure -> all its settings.
+        progress: Called with (name of the measure, done, in all).
+        keep: Called with each measure as soon as it is taken.
+
+    Returns:
+        Name -> measured, in the order given.
+    """
+    found = {}
+    for name, settings in settled.items():
+        here = place if progress is None else place.telling(partial(progress, name))
+        found[name] = _taken(measure_named(name), here, settings)
+        if keep is not None:
+            keep(found[name])
+    return found
+
+
+def described(one: Measure, loss_unit: str) -> dict[str, Any]:
+    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed."""
+    return {
+        "title": one.title,
+        "unit": one.unit.format(loss=loss_unit or "loss"),
+        "formula": one.formula,
+        "source": one.source,
+        "invariant_claimed": one.invariant,
+    }
+
+
+def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
+    began = time.monotonic()
+    found = one.compute(place, settings)
+    about = described(one, place.objective.unit)
+    about.pop("title")
+    return Measured(
+        name=one.name,
+        value=found.value,
+        standard_error=found.standard_error,
+        converged=found.converged,
+        settings={**settings, **place.settings},
+        seconds=time.monotonic() - began,
+        details=found.details,
+        **about,
+    )

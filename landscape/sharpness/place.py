@@ -1,0 +1,89 @@
+"""Where measures are taken: an objective, weights, and what all measures of one call share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from landscape.curvature import Curvature
+from landscape.objective import Estimate, Objective
+from landscape.params import Held
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where measures are taken.
+
+    Attributes:
+        objective: What is measured.
+        weights: Where.
+        split: On which data.
+        parameters: Globs that choose which parameters count; None is all that are trained.
+        seed: Of all draws. Equal seeds draw equal numbers at every place, so that differences are differences.
+        dtype: The type of real numbers; None is the model's own.
+        progress: Called with (done, in all) within a measure.
+    """
+
+    objective: Objective
+    weights: Held
+    split: str = "train"
+    parameters: tuple[str, ...] | None = None
+    seed: int = 0
+    dtype: torch.dtype | None = None
+    progress: Callable[[int, int], None] | None = None
+    _operators: dict[str, Curvature] = field(default_factory=dict, repr=False)
+
+    def telling(self, progress: Callable[[int, int], None]) -> Place:
+        """The same place, which tells its progress to somebody; operators are shared."""
+        return replace(self, progress=progress)
+
+    def moved(self, weights: Held) -> Place:
+        """The same at other weights of the same model; operators move along, so that this place must not be used
+        any more.
+        """
+        for operator in self._operators.values():
+            operator.load(weights)
+        return replace(self, weights=weights)
+
+    def operator(self, kind: str = "hessian") -> Curvature:
+        """The curvature here, of the kind asked for; measures of one call share it and its memory."""
+        if kind not in self._operators:
+            self._operators[kind] = Curvature(
+                self.objective,
+                self.weights,
+                kind=kind,
+                split=self.split,
+                parameters=self.parameters,
+                dtype=self.dtype,
+            )
+        return self._operators[kind]
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers that depend on the seed and the purpose alone."""
+        key = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()[:8]
+        return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all measures here are taken with, as plain values."""
+        return {
+            "split": self.split,
+            "seed": self.seed,
+            "parameters": list(self.parameters or []),
+            "dtype": None if self.dtype is None else str(self.dtype).removeprefix("torch."),
+        }
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The mean loss here, with its standard error over examples."""
+        return self.objective.estimates(self.weights, [self.split], ["loss"])[f"{self.split}_loss"]
+
+    @property
+    def loss(self) -> float:
+        """The mean loss here."""
+        return self.estimate.mean

@@ -1,0 +1,140 @@
+"""The registry of measures: what each number is, where it comes from, and what cannot change it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import LandscapeError, did_you_mean
+
+if TYPE_CHECKING:
+    from landscape.sharpness.place import Place
+
+# The modules that register measures when they are imported, in the order in which these are listed.
+FAMILIES = ("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao")
+
+# What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
+SYMMETRIES = MappingProxyType(
+    {
+        "layer-rescaling": "whole layers times positive factors whose product is 1 (Dinh et al. 2017, def. 5)",
+        "unit-rescaling": "every hidden unit or channel times a positive factor, what reads it divided by it",
+        "permutation": "hidden units or channels in another order",
+        "batchnorm-scale": "filters in front of evaluation-mode batch normalisation times any factor",
+        "sign-flip": "hidden units through odd activations times -1",
+        "basis-change": "another basis of an attention head's queries and keys, or of its values",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a measure found.
+
+    Attributes:
+        value: The number; NaN where it did not converge.
+        standard_error: Of an estimate; None where the value is exact to rounding, or a bound.
+        converged: Whether the computation reached its tolerance; where not, `details` says how far it came.
+        details: More numbers: residuals, restarts, profiles, diagnostics. Plain JSON values.
+    """
+
+    value: float
+    standard_error: float | None = None
+    converged: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An entry of the registry.
+
+    Attributes:
+        name: The name by which it is asked for.
+        title: A few words for tables and axes.
+        formula: The formula in plain text, with its normalisation.
+        unit: The unit, in which ``{loss}`` stands for that of the loss.
+        source: Author, year, section.
+        invariant: Names out of `SYMMETRIES` that it claims not to change under.
+        compute: From a place and complete settings to what is found.
+        settings: Name -> published default of every convention.
+        misleads: When it misleads, in a sentence.
+    """
+
+    name: str
+    title: str
+    formula: str
+    unit: str
+    source: str
+    invariant: tuple[str, ...]
+    compute: Callable[[Place, Mapping[str, Any]], Found]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    misleads: str = ""
+
+    def settled(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The defaults with some settings as they are given.
+
+        Raises:
+            LandscapeError: If there is no such setting, or a value is of another kind than its default.
+        """
+        for name in given or {}:
+            if name not in self.settings:
+                known = did_you_mean(name, self.settings) if self.settings else "it has none"
+                raise LandscapeError(f"'{self.name}' has no setting '{name}'", mend=known)
+        return {**self.settings, **{name: self._value(name, value) for name, value in (given or {}).items()}}
+
+    def _value(self, name: str, given: Any) -> Any:
+        """A setting of the kind of its default; text is read as a command line gives it."""
+        default = self.settings[name]
+        if isinstance(given, str) and not isinstance(default, str):
+            with suppress(ValueError):
+                given = json.loads(given)
+        if not isinstance(default, int | float):
+            return given
+        if not isinstance(given, int | float) or isinstance(given, bool) != isinstance(default, bool):
+            words = "true or false" if isinstance(default, bool) else "a number"
+            raise LandscapeError(f"setting '{name}' of '{self.name}' must be {words}", got=repr(given))
+        if type(default) is int and given != int(given):
+            raise LandscapeError(f"setting '{name}' of '{self.name}' must be a whole number", got=given)
+        return int(given) if type(default) is int else given
+
+
+_REGISTRY: dict[str, Measure] = {}
+
+
+def register(measure: Measure) -> Measure:
+    """Add a measure; modules of the room call this when they are imported.
+
+    Raises:
+        LandscapeError: If the name is taken, or a claim names no symmetry.
+    """
+    if measure.name in _REGISTRY:
+        raise LandscapeError(f"there is a measure '{measure.name}' already")
+    if unknown := [name for name in measure.invariant if name not in SYMMETRIES]:
+        raise LandscapeError(f"'{unknown[0]}' is no symmetry", where=measure.name, expected=", ".join(SYMMETRIES))
+    _REGISTRY[measure.name] = measure
+    return measure
+
+
+def measures() -> Mapping[str, Measure]:
+    """Name -> measure: family by family, then those that others registered."""
+    for family in FAMILIES:
+        importlib.import_module(f"landscape.sharpness.{family}")
+    rank = {f"landscape.sharpness.{family}": place for place, family in enumerate(FAMILIES)}
+    own = sorted(_REGISTRY.values(), key=lambda one: rank.get(getattr(one.compute, "__module__", ""), len(rank)))
+    return MappingProxyType({one.name: one for one in own})
+
+
+def measure_named(name: str) -> Measure:
+    """The measure of a name.
+
+    Raises:
+        LandscapeError: With the nearest name, if there is none.
+    """
+    known = measures()
+    if name not in known:
+        raise LandscapeError(f"there is no measure '{name}'", mend=did_you_mean(name, known))
+    return known[name]

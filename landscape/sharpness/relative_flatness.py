@@ -1,0 +1,109 @@
+"""Relative flatness: the curvature of a layer, weighted by the inner products of its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.curvature import Curvature, trace
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.layout import TensorInfo
+from landscape.params import filter_rows
+from landscape.sharpness.congruent import Congruent
+from landscape.sharpness.hessian import TRACE_SETTINGS
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+# What becomes of the layers -> the layers that count, out of all in the order of the model.
+_CONVENTIONS = ("sum", "max", "last", "first")
+
+
+def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
+    convention = settings["layers"]
+    if convention not in _CONVENTIONS:
+        mend = did_you_mean(str(convention), _CONVENTIONS)
+        raise LandscapeError(f"unknown layers '{convention}'", where="relative_flatness", mend=mend)
+    layers = [info for info in place.weights.layout.moving() if len(info.shape) >= 2]
+    if not layers:
+        raise LandscapeError("no parameter has rows", where="parameters", mend="choose weights of layers")
+    chosen = {"last": layers[-1:], "first": layers[:1]}.get(convention, layers)
+    found = {}
+    for done, info in enumerate(chosen):
+        found[info.name] = _of_layer(place, info, settings)
+        if place.progress is not None:
+            place.progress(done + 1, len(chosen))
+    values = {name: value for name, (value, _) in found.items()}
+    details: dict[str, Any] = {"layers": values}
+    if convention == "max":
+        name = max(values, key=values.__getitem__)
+        return Found(*found[name], details={**details, "layer": name})
+    error = math.sqrt(sum((error or 0.0) ** 2 for _, error in found.values()))
+    return Found(math.fsum(values.values()), error or None, details=details)
+
+
+def _of_layer(place: Place, info: TensorInfo, settings: Mapping[str, Any]) -> tuple[float, float | None]:
+    """tr((Wᵀ ⊗ 1) H (W ⊗ 1)) with H the block of the layer, which is the double sum over rows."""
+    operator = place.operator("hessian")
+    rows = filter_rows(place.weights.weights[info.name].double(), info)
+    found = trace(
+        rows_seen(operator, info, rows),
+        method=settings["method"],
+        samples=settings["samples"],
+        seed=place.seed,
+    )
+    return found.value, found.standard_error or None
+
+
+def rows_seen(operator: Curvature, info: TensorInfo, rows: Tensor) -> Congruent:
+    """Bᵀ H B with B the map V -> S V of (d, m) matrices, S² = W Wᵀ; its trace is that of (W Wᵀ ⊗ 1) H.
+
+    Args:
+        operator: H over all selected parameters.
+        info: The layer.
+        rows: W, shape (d, m), one row per unit or filter.
+    """
+    units, inputs = rows.shape
+    values, vectors = torch.linalg.eigh(rows @ rows.T)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    places = torch.arange(info.numel, dtype=torch.float64).reshape(info.shape)
+    # Where each element of the matrix of rows lies in the flattened tensor.
+    order = filter_rows(places, info).long().flatten()
+    start = _start(operator, info)
+
+    def into(columns: Tensor) -> Tensor:
+        mixed = (root.to(columns) @ columns.reshape(units, -1)).reshape(units * inputs, -1)
+        whole = columns.new_zeros(operator.size, mixed.shape[1])
+        whole[start + order] = mixed
+        return whole
+
+    def back(columns: Tensor) -> Tensor:
+        own = columns[start + order]
+        return (root.to(own) @ own.reshape(units, -1)).reshape(units * inputs, -1)
+
+    return Congruent(operator, units * inputs, into, back)
+
+
+def _start(operator: Curvature, info: TensorInfo) -> int:
+    """Where a parameter begins in a vector."""
+    parts = operator.unflatten(torch.arange(operator.size))
+    return int(parts[info.name].flatten()[0])
+
+
+register(
+    Measure(
+        name="relative_flatness",
+        title="relative flatness",
+        formula="κ = sum over layers of sum_{s,s'} <w_s, w_s'> tr(H_{s,s'}), w_s the rows of a layer",
+        unit="{loss}",
+        source="Petzka, Kamp, Adilova, Sminchisescu & Boley 2021, definition 3",
+        invariant=("layer-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
+        compute=_compute,
+        settings={"layers": "sum", **TRACE_SETTINGS},
+        misleads="The theorem behind it is about one layer and a classifier on its features; to add layers up is "
+        "a convention. Scales of single hidden units change it through the columns of the next layer.",
+    )
+)
