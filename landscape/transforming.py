@@ -10,14 +10,11 @@ from typing import Any
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.losses import takes_model
 from landscape.params import Weights
-from landscape.symmetry import Element, Symmetries, find
+from landscape.symmetry import Element, Symmetries, symmetries_of
 from landscape.symmetry.checking import require_same
 from landscape.trajectory import Recorder, Trajectory
 
-# Examples that the model is traced and the outputs are compared on.
-_EXAMPLES = 8
 
 # Name of a transformation -> (symmetries, objective, weights, its value) -> the element.
 Maker = Callable[[Symmetries, Objective, Weights, Any], Element]
@@ -75,22 +72,6 @@ class Transform:
     def value(self) -> Any:
         """Its number or seed; True where it has none."""
         return getattr(self, self.name)
-
-
-def symmetries_of(objective: Objective) -> Symmetries:
-    """The symmetries of an objective's model, found on its first training examples.
-
-    Raises:
-        LandscapeError: If its loss takes (model, batch), so that nobody but the loss knows what the model takes.
-    """
-    if takes_model(objective.loss):
-        raise LandscapeError(
-            "the loss calls the model by itself, so what the model takes is not known",
-            where="loss",
-            mend="call landscape.symmetry.find(model, x) with inputs of your own",
-        )
-    split = objective.data["train"]
-    return find(objective.model, split.part(0, min(_EXAMPLES, split.count)).inputs)
 
 
 def transform(

@@ -26,7 +26,10 @@ ALLOWED = {
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params"},
     "symmetry": {"errors", "layout", "params", "objective", "curvature"},
-    "sharpness": {"errors", "layout", "params", "checked", "storage", "objective", "curvature", "projection"},
+    "sharpness": {
+        *("errors", "layout", "params", "checked", "storage", "objective"),
+        *("curvature", "projection", "symmetry"),
+    },
     "surface": {"errors", "params", "checked", "storage", "objective", "curvature", "projection"},
     "render": {"errors", "storage", "sharpness", "surface"},
     "files": {"storage", "trajectory", "sharpness", "surface"},

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from landscape.sharpness.place import Place
 
 # The modules that register measures when they are imported, in the order in which these are listed.
-FAMILIES = ("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao")
+FAMILIES = ("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit")
 
 # What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
 SYMMETRIES = MappingProxyType(
