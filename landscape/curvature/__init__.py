@@ -1,5 +1,28 @@
 """Curvature of the mean loss: Hessian, Gauss-Newton and Fisher matrices as operators, and what to ask them."""
 
-from landscape.curvature.operator import Curvature, SymmetricOperator
+from landscape.curvature.density import SpectralDensity, spectral_density
+from landscape.curvature.diagonal import Diagonal, gauss_newton_blocks, gauss_newton_diagonal
+from landscape.curvature.eigenpairs import BothEnds, EigenPairs, both_ends, eigenpairs
+from landscape.curvature.frobenius import Frobenius, frobenius
+from landscape.curvature.operator import Curvature, SymmetricOperator, dense
+from landscape.curvature.probing import Estimate
+from landscape.curvature.trace import trace
 
-__all__ = ["Curvature", "SymmetricOperator"]
+__all__ = [
+    "BothEnds",
+    "Curvature",
+    "Diagonal",
+    "EigenPairs",
+    "Estimate",
+    "Frobenius",
+    "SpectralDensity",
+    "SymmetricOperator",
+    "both_ends",
+    "dense",
+    "eigenpairs",
+    "frobenius",
+    "gauss_newton_blocks",
+    "gauss_newton_diagonal",
+    "spectral_density",
+    "trace",
+]

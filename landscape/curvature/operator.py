@@ -21,6 +21,8 @@ KINDS = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 # What graphs may take: of all data they are kept from one product to the next within this, of one micro-batch
 # (which is made smaller, if the loss allows it) in any case.
 _GRAPH_BYTES = 2**30
+# How much a graph takes is measured on so many examples.
+_TRIAL = 4
 # A dense matrix of float64 takes 0.5 GiB at this size.
 _DENSE_LIMIT = 8192
 # Columns of a dense matrix that are worked on at once.
@@ -143,7 +145,7 @@ class Curvature:
 
     def _measure(self) -> int:
         with self._passes.kernels():
-            few = self._passes.trial()
+            few = self._passes.trial(_TRIAL)
             return max(1, live_bytes(lambda: self._hold(few)) // few.examples)
 
     def _hold(self, batch: Batch) -> _Held:

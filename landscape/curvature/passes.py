@@ -22,8 +22,6 @@ from landscape.params import Weights, resolve
 
 # Second derivatives in half precision are noise.
 _SHORTEST = torch.float32
-# How much a graph takes is measured on so many examples.
-_TRIAL = 4
 
 
 @dataclass(frozen=True)
@@ -164,9 +162,9 @@ class Passes:
         parts = separate(cutter, loss.shares.sum(), self.variables, self.evaluator.takes_model)
         return parts, loss.count
 
-    def trial(self) -> Batch:
-        """A few examples, to try out what a graph takes."""
-        part = self.evaluator.data(self.split).part(0, _TRIAL)
+    def trial(self, examples: int) -> Batch:
+        """The first examples, to try something out."""
+        part = self.evaluator.data(self.split).part(0, examples)
         return Batch(part.inputs, part.targets, part.count)
 
 

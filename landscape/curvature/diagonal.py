@@ -1,0 +1,240 @@
+"""The diagonal of the Gauss-Newton matrix: exact from Jacobians of single examples, or sampled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.factors import Factor, factor_of
+from landscape.curvature.graphs import pulled
+from landscape.curvature.jacobians import PerExample
+from landscape.curvature.passes import Batch, Passes
+from landscape.curvature.probing import Estimate, generator_of
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.params import Tensors, Weights
+
+# Up to so many numbers (examples x outputs x parameters) Jacobians are made in seconds.
+_EXACT_NUMBERS = 10**9
+_SAMPLES = 8
+# Every micro-batch is a sample of its own, so that small ones give the smaller error for the same work; smaller
+# than this they take longer.
+_SAMPLED_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Diagonal(Mapping[str, Tensor]):
+    """The diagonal of a matrix, by parameter: a mapping name -> tensor of the parameter's shape, float64.
+
+    Attributes:
+        entries: Name -> the diagonal.
+        standard_errors: Name -> its standard error over the random signs; zeros where it is exact.
+        traces: Name -> the sum over a parameter, with a standard error of its own (entries are not independent).
+        exact: Whether nothing was drawn.
+        samples: Draws of random signs; 0 where it is exact.
+    """
+
+    entries: Tensors
+    standard_errors: Tensors
+    traces: dict[str, Estimate] = field(repr=False)
+    exact: bool
+    samples: int
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+def gauss_newton_diagonal(
+    objective: Objective,
+    weights: Weights,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    *,
+    exact: bool | None = None,
+    dtype: torch.dtype | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Diagonal:
+    """The diagonal of the Gauss-Newton matrix of the mean loss, G = sum over examples of J^T A J / counts.
+
+    With A = S S^T for every example, the diagonal is the sum of squares of the entries of J^T S. Exactly: each
+    column of S is pulled back through each example. Sampled: one backward pass takes S times random signs of all
+    examples of a micro-batch at once; products of different signs vanish in the mean, so that the square has no
+    bias, and its variance is that over draws within every micro-batch.
+
+    Args:
+        objective: Model, data and loss, which must be convex in the model's outputs.
+        weights: Where: a snapshot, a model, or a name -> tensor dictionary.
+        split: Which data.
+        parameters: Globs that choose some parameters, see `Layout.select`.
+        samples: Draws of signs, 2 at least; given, the diagonal is sampled. None takes 8 where it is sampled.
+        seed: Draws the signs.
+        exact: Whether it is exact; None decides by examples x outputs x parameters, up to 10^9.
+        dtype: ``torch.float32`` or ``torch.float64``; None is the model's own. Sums are in float64 in any case.
+        batch_size: Examples per micro-batch; None chooses.
+        progress: Called with (examples done, examples in all).
+
+    Returns:
+        Name -> tensor, with standard errors.
+
+    Raises:
+        LandscapeError: If output and loss cannot be told apart, or the loss gives means of batches only, or is
+            not convex in the outputs.
+
+    Source:
+        Schraudolph 2002, section 4, for G; the sampled diagonal after Martens, Sutskever and Swersky 2012,
+        "Estimating the Hessian by back-propagating curvature".
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> x, y = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2, 1)
+        >>> objective = Objective(model, loss=torch.nn.functional.mse_loss, train=(x, y))
+        >>> gauss_newton_diagonal(objective, model)["weight"].round(decimals=6)  # 2 x^2 / n
+        tensor([[1., 4.]], dtype=torch.float64)
+    """
+    if samples is not None and (exact or samples < 2):
+        raise LandscapeError("must be 2 at least, and not given where exact", where="samples", got=samples)
+    passes = Passes(objective, weights, split, parameters, dtype, batch_size)
+    if not passes.by_examples:
+        raise LandscapeError(
+            "the loss gives means of batches only, but Jacobians of single examples are wanted",
+            where="Gauss-Newton diagonal",
+            mend="let it give one number per example, or sums and counts per example",
+        )
+    with passes.kernels():
+        if exact is None:
+            exact = samples is None and _numbers(passes) <= _EXACT_NUMBERS
+        if exact:
+            return _exact(passes, progress)
+        if batch_size is None:
+            passes.evaluator.cut(min(_SAMPLED_BATCH, passes.evaluator.batch_size))
+        return _sampled(passes, samples or _SAMPLES, seed, progress)
+
+
+def gauss_newton_blocks(
+    objective: Objective,
+    weights: Weights,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    *,
+    exact: bool | None = None,
+    dtype: torch.dtype | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Estimate]:
+    """The trace of the Gauss-Newton matrix over each parameter; see `gauss_newton_diagonal` for the arguments."""
+    diagonal = gauss_newton_diagonal(
+        objective,
+        weights,
+        split,
+        parameters,
+        samples,
+        seed,
+        exact=exact,
+        dtype=dtype,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return diagonal.traces
+
+
+def _numbers(passes: Passes) -> int:
+    trial, _ = passes.separated(passes.trial(1))
+    outputs = sum(leaf.numel() for leaf in trial.leaves)
+    return passes.evaluator.data(passes.split).count * outputs * passes.vectors.size
+
+
+def _exact(passes: Passes, progress: Callable[[int, int], None] | None) -> Diagonal:
+    total, count, done = torch.zeros(passes.vectors.size, dtype=torch.float64), 0.0, 0
+    examples = passes.evaluator.data(passes.split).count
+    squares = PerExample(passes)
+    for batch in passes.batches():
+        parts, counted = passes.separated(batch)
+        factor = factor_of(parts)
+        for start in range(0, batch.examples, squares.group(factor.width)):
+            total += squares.of(batch, factor, start)
+        count, done = count + counted, done + batch.examples
+        if progress is not None:
+            progress(done, examples)
+    passes.vectors.require_finite(total, "the Gauss-Newton diagonal")
+    return _diagonal(passes, total / count, torch.zeros_like(total), {}, 0, passes.vectors.size)
+
+
+@dataclass
+class _Sum:
+    """Adds up means over samples, one micro-batch after the other, and their variances."""
+
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, size: int) -> _Sum:
+        return cls(torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64))
+
+    def add(self, first: Tensor, second: Tensor, samples: int) -> None:
+        """Sums over the samples of a micro-batch and of their squares."""
+        self.mean += first / samples
+        self.variance += (second - first**2 / samples).clamp(min=0) / (samples * (samples - 1))
+
+
+def _sampled(passes: Passes, samples: int, seed: int, progress: Callable[[int, int], None] | None) -> Diagonal:
+    generator, vectors = generator_of(seed), passes.vectors
+    entries, tensors = _Sum.of(vectors.size), _Sum.of(len(vectors.names))
+    count, done, examples = 0.0, 0, passes.evaluator.data(passes.split).count
+    for batch in passes.batches():
+        parts, counted = passes.separated(batch)
+        factor = factor_of(parts)
+        moments = [torch.zeros(size, dtype=torch.float64) for size in (vectors.size, vectors.size)]
+        sums = []
+        for _ in range(samples):
+            square = _backward(passes, parts.outputs, factor, batch, generator) ** 2
+            moments[0] += square
+            moments[1] += square**2
+            sums.append(torch.stack([part.sum() for part in vectors.cut(square)]))
+        entries.add(moments[0], moments[1], samples)
+        tensors.add(sum(sums, torch.zeros(1)), sum((one**2 for one in sums), torch.zeros(1)), samples)
+        count, done = count + counted, done + batch.examples
+        if progress is not None:
+            progress(done, examples)
+    vectors.require_finite(entries.mean, "the Gauss-Newton diagonal")
+    errors = {
+        name: float(variance) ** 0.5 / count
+        for name, variance in zip(vectors.names, tensors.variance, strict=True)
+    }
+    return _diagonal(passes, entries.mean / count, entries.variance.sqrt() / count, errors, samples, samples)
+
+
+def _backward(
+    passes: Passes, outputs: Sequence[Tensor], factor: Factor, batch: Batch, generator: torch.Generator
+) -> Tensor:
+    """J^T S times random signs, shape (P,), float64, on the CPU."""
+    drawn = torch.randint(0, 2, (batch.examples, factor.width), generator=generator, dtype=torch.int8)
+    covectors = factor.multiply((2 * drawn - 1).to(outputs[0].device, outputs[0].dtype))
+    found = pulled(outputs, passes.variables, covectors, False)
+    return passes.vectors.join(found, torch.zeros(passes.vectors.size, dtype=torch.float64))
+
+
+def _diagonal(
+    passes: Passes, entries: Tensor, errors: Tensor, of_traces: Mapping[str, float], samples: int, products: int
+) -> Diagonal:
+    parts = passes.vectors.unflatten(entries)
+    how = "sampled" if samples else "exact"
+    traces = {
+        name: Estimate(math.fsum(part.flatten().tolist()), of_traces.get(name, 0.0), products, how)
+        for name, part in parts.items()
+    }
+    return Diagonal(parts, passes.vectors.unflatten(errors), traces, not samples, samples)

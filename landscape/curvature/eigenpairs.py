@@ -1,0 +1,229 @@
+"""Eigenvalues at the ends of a spectrum, each checked by a product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.krylov import Budget, Choice, Krylov, attainable
+from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.probing import generator_of
+from landscape.errors import LandscapeError, did_you_mean
+
+WHICH = ("largest", "smallest", "magnitude")
+# Whether an eigenvalue was missed shows long before it is known to many digits.
+_GLANCE = 1e-2
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class EigenPairs:
+    """Eigenvalues and eigenvectors.
+
+    Attributes:
+        values: Shape (k,), float64, in the order asked for.
+        vectors: Shape (P, k), orthonormal.
+        residuals: Shape (k,), |H v - lambda v| from a product of its own: the matrix has an eigenvalue no farther
+            from the value, and most often one far nearer (by the square of the residual over the gap).
+        converged: Shape (k,), whether the residual is within the tolerance.
+        tolerance: The residual allowed.
+        products: Products with one vector that it took.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
+    converged: Tensor
+    tolerance: float
+    products: int
+
+
+@dataclass(frozen=True)
+class BothEnds:
+    """The largest and the smallest eigenvalue.
+
+    Attributes:
+        largest: With one pair.
+        smallest: With one pair.
+        products: Products with one vector that both took.
+    """
+
+    largest: EigenPairs
+    smallest: EigenPairs
+    products: int
+
+    @property
+    def ratio(self) -> float:
+        """|smallest / largest|, what Li et al. 2018 map; NaN where the largest is 0."""
+        largest = float(self.largest.values[0])
+        return abs(float(self.smallest.values[0]) / largest) if largest else float("nan")
+
+
+def eigenpairs(
+    operator: SymmetricOperator,
+    k: int = 1,
+    which: str = "largest",
+    tol: float = 1e-6,
+    max_products: int = 1000,
+    seed: int = 0,
+    *,
+    copies: bool | None = None,
+    progress: Progress | None = None,
+) -> EigenPairs:
+    """Eigenvalues at an end of the spectrum.
+
+    Lanczos's method with every new vector made orthogonal to all before, twice, so that no eigenvalue shows up as
+    a ghost of another; when the basis is full it is started anew from the best vectors in it. Nothing is taken to
+    have converged: the residual of every pair comes from a product made for it, and where `max_products` ends the
+    work the pairs say so.
+
+    A start sees one vector of each eigenspace. With `copies` the method starts again orthogonally to the pairs
+    found, until nothing better comes, which brings out equal eigenvalues. What a start is orthogonal to, by chance
+    or by a symmetry, is seen through rounding only.
+
+    Args:
+        operator: Multiplies vectors by a symmetric matrix.
+        k: How many pairs.
+        which: ``"largest"``, ``"smallest"``, or ``"magnitude"``, the largest absolute values.
+        tol: The residual allowed, relative to the largest absolute eigenvalue; 64 units in the last place of the
+            operator's element type at least.
+        max_products: Where to give up.
+        seed: Draws the starts.
+        copies: Look for equal eigenvalues; None does where k > 1.
+        progress: Called with the number of products so far.
+
+    Returns:
+        The pairs, the first wanted first.
+
+    Raises:
+        LandscapeError: If k or which is out of range.
+
+    Source:
+        Golub and Van Loan 2013, "Matrix Computations", sections 10.1 to 10.3; the new starts after Wu and Simon
+        2000, "Thick-restart Lanczos method for large symmetric eigenvalue problems".
+
+    Example:
+        >>> class Ramp:
+        ...     size = 100
+        ...     def __matmul__(self, v):
+        ...         return torch.diag(torch.arange(100, dtype=v.dtype)) @ v
+        >>> found = eigenpairs(Ramp(), k=2)
+        >>> [round(value, 6) for value in found.values.tolist()], found.converged.tolist()
+        ([99.0, 98.0], [True, True])
+    """
+    if which not in WHICH:
+        raise LandscapeError(f"unknown end '{which}'", where="which", mend=did_you_mean(which, WHICH))
+    if not 1 <= k <= operator.size:
+        raise LandscapeError(
+            "must be the number of some eigenvalues", where="k", got=k, expected=f"1 to {operator.size}"
+        )
+
+    def keys(values: Tensor) -> Tensor:
+        return {"largest": values, "smallest": -values, "magnitude": values.abs()}[which]
+
+    def best(count: int) -> Choice:
+        return lambda values: keys(values).argsort(descending=True)[:count]
+
+    # What is kept back is for the residuals.
+    budget, generator = Budget(operator, max(k, max_products - k), progress), generator_of(seed)
+    relative = attainable(operator, tol)
+    space = Krylov(budget, k, generator)
+    space.search(best(k), relative)
+    rows = space.rows(best(k)(space.values))
+    values = space.values[best(k)(space.values)]
+    tolerance = relative * float(space.values.abs().max())
+    if k > 1 if copies is None else copies:
+        values, rows = _with_copies(budget, generator, values, rows, keys, relative, tolerance)
+    return _checked(budget, rows[:k], keys, tolerance)
+
+
+def _with_copies(
+    budget: Budget,
+    generator: torch.Generator,
+    values: Tensor,
+    rows: Tensor,
+    keys: Callable[[Tensor], Tensor],
+    relative: float,
+    tolerance: float,
+) -> tuple[Tensor, Tensor]:
+    """Pairs that were found, and those that one start cannot see; the best first, as many as were found."""
+    count = len(values)
+
+    def top(found: Tensor) -> Tensor:
+        return keys(found).argsort(descending=True)[:1]
+
+    while budget.left and len(rows) < rows.shape[1]:
+        space = Krylov(budget, 1, generator, locked=rows)
+        space.search(top, _GLANCE)
+        worst = float(keys(values)[:count].min())
+        place = top(space.values)
+        if float(keys(space.values)[place] + space.errors[place]) <= worst:
+            break
+        space.search(top, relative)
+        place = top(space.values)
+        better = float(keys(space.values)[place]) > worst + tolerance
+        values = torch.cat([values, space.values[place]])
+        order = keys(values).argsort(descending=True, stable=True)
+        values, rows = values[order], torch.cat([rows, space.rows(place)])[order]
+        if not better:
+            break
+    return values[:count], rows[:count]
+
+
+def both_ends(
+    operator: SymmetricOperator,
+    tol: float = 1e-6,
+    max_products: int = 1000,
+    seed: int = 0,
+    *,
+    progress: Progress | None = None,
+) -> BothEnds:
+    """The largest and the smallest eigenvalue from one Krylov space; see `eigenpairs`.
+
+    Args:
+        operator: Multiplies vectors by a symmetric matrix.
+        tol: The residual allowed, relative to the larger absolute value of the two.
+        max_products: Where to give up.
+        seed: Draws the start.
+        progress: Called with the number of products so far.
+
+    Example:
+        >>> class Saddle:
+        ...     size = 2
+        ...     def __matmul__(self, v):
+        ...         return torch.diag(torch.tensor([3.0, -1.0], dtype=v.dtype)) @ v
+        >>> round(both_ends(Saddle()).ratio, 9)
+        0.333333333
+    """
+
+    def ends(values: Tensor) -> Tensor:
+        return torch.tensor([len(values) - 1, 0]).unique()
+
+    budget = Budget(operator, max(2, max_products - 2), progress)
+    relative = attainable(operator, tol)
+    space = Krylov(budget, 2, generator_of(seed))
+    space.search(ends, relative)
+    tolerance = relative * float(space.values.abs().max())
+    largest, smallest = (
+        _checked(budget, space.rows(torch.tensor([place])), torch.Tensor.clone, tolerance)
+        for place in (len(space.values) - 1, 0)
+    )
+    return BothEnds(largest, smallest, budget.spent)
+
+
+def _checked(budget: Budget, rows: Tensor, keys: Callable[[Tensor], Tensor], tolerance: float) -> EigenPairs:
+    """Pairs with the residuals of products made for them, the best first."""
+    vectors = rows.T
+    products = budget.multiply(vectors)
+    # Of all numbers the Rayleigh quotient leaves the smallest residual.
+    values = (vectors * products).sum(0).double().cpu()
+    residuals = (products - vectors * values.to(vectors)).norm(dim=0).double().cpu()
+    order = keys(values).argsort(descending=True)
+    values, residuals = values[order], residuals[order]
+    return EigenPairs(
+        values, vectors[:, order.to(vectors.device)], residuals, residuals <= tolerance, tolerance, budget.spent
+    )

@@ -1,0 +1,161 @@
+"""Lanczos's method with full reorthogonalisation and new starts, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.probing import device_of, vector_type
+
+# What a basis may take; with more parameters it is shorter, and started anew more often.
+_BASIS_BYTES = 2**31
+# So many vectors reach the ends of most spectra without a new start.
+_BASIS = 128
+# Beyond, orthogonality to all of them costs more than the products of a small model.
+_WHOLE = 1024
+# Products carry a rounding error of some units in the last place, and no residual is smaller.
+_UNITS = 64
+
+Choice = Callable[[Tensor], Tensor]
+
+
+class Budget:
+    """Multiplies by an operator, and counts.
+
+    Args:
+        operator: Multiplies vectors.
+        most: Products with one vector to spend.
+        progress: Called with the number so far.
+    """
+
+    def __init__(
+        self, operator: SymmetricOperator, most: int, progress: Callable[[int], None] | None = None
+    ) -> None:
+        self.operator, self.spent = operator, 0
+        self._most, self._progress = most, progress
+
+    @property
+    def left(self) -> bool:
+        """Whether there is one more."""
+        return self.spent < self._most
+
+    def multiply(self, vectors: Tensor) -> Tensor:
+        """The product with a vector, shape (P,), or several, shape (P, K)."""
+        self.spent += 1 if vectors.ndim == 1 else vectors.shape[1]
+        if self._progress is not None:
+            self._progress(self.spent)
+        return (self.operator @ vectors).to(vectors)
+
+
+def attainable(operator: SymmetricOperator, tol: float) -> float:
+    """A relative tolerance that rounding lets residuals reach: 64 units in the last place at least."""
+    own: torch.dtype = getattr(operator, "dtype", torch.float64)
+    return max(tol, _UNITS * torch.finfo(own).eps)
+
+
+class Krylov:
+    """An orthonormal basis V that grows by products, and the matrix T = V^T H V.
+
+    Args:
+        budget: Multiplies vectors.
+        k: Pairs wanted, which a new start must keep.
+        generator: Draws starts.
+        locked: Shape (n, P), orthonormal vectors to which the basis stays orthogonal.
+
+    Attributes:
+        values: Ritz values, the eigenvalues of T, rising.
+        errors: The residual of each pair, as far as exact arithmetic goes.
+    """
+
+    def __init__(self, budget: Budget, k: int, generator: torch.Generator, locked: Tensor | None = None) -> None:
+        operator = budget.operator
+        self._budget, self._generator, self._k = budget, generator, k
+        self._dtype = vector_type(operator, _BASIS + 2 * k)
+        device = device_of(operator)
+        self._locked = (
+            torch.zeros(0, operator.size, dtype=self._dtype, device=device) if locked is None else locked
+        )
+        self._free = operator.size - len(self._locked)
+        most = _BASIS_BYTES // (operator.size * self._dtype.itemsize)
+        wanted = operator.size if operator.size <= _WHOLE else min(_BASIS + 2 * k, most)
+        # A new start keeps the pairs and some more, and must leave room to go on.
+        self._room = min(self._free, max(wanted, 2 * k + 4))
+        # One vector per row, so that each is contiguous.
+        self._basis = torch.zeros(self._room, operator.size, dtype=self._dtype, device=device)
+        self._matrix = torch.zeros(self._room, self._room, dtype=torch.float64)
+        self._used = 0
+        self._next = self._fresh()
+        self.values = self.errors = torch.zeros(0, dtype=torch.float64)
+        self._shapes = torch.zeros(0, 0, dtype=torch.float64)
+
+    def _fresh(self) -> Tensor:
+        """A random unit vector orthogonal to the basis."""
+        drawn = torch.randn(self._basis.shape[1], generator=self._generator, dtype=self._dtype)
+        rest = self._orthogonal(drawn.to(self._basis.device))[0]
+        return rest / rest.norm()
+
+    def _orthogonal(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of a vector outside the basis, and its coordinates inside.
+
+        Done twice, which is enough (Parlett 1998, section 6.9, after Kahan).
+        """
+        basis = self._basis[: self._used]
+        inside = torch.zeros(self._used, dtype=self._dtype, device=vector.device)
+        for _ in range(2):
+            vector = vector - (self._locked @ vector) @ self._locked
+            found = basis @ vector
+            inside += found
+            vector = vector - found @ basis
+        return vector, inside.double().cpu()
+
+    def search(self, choose: Choice, relative: float) -> None:
+        """Grow the basis until the chosen pairs have residuals within a tolerance, or there is no more to find.
+
+        Args:
+            choose: Ritz values -> the places of those wanted.
+            relative: The residual allowed, relative to the largest absolute Ritz value.
+        """
+        while self._used < self._free and self._budget.left:
+            if self._used == self._room:
+                self._restart(choose)
+            coupling = self._grow()
+            self.values, self._shapes = torch.linalg.eigh(self._matrix[: self._used, : self._used])
+            self.errors = coupling * self._shapes[-1].abs()
+            wanted = choose(self.values)
+            enough = self._used >= min(self._k, self._free)
+            if enough and bool((self.errors[wanted] <= relative * self.values.abs().max()).all()):
+                return
+
+    def _grow(self) -> float:
+        """One product; gives the length of what it has outside the basis."""
+        vector = self._next
+        self._basis[self._used] = vector
+        self._used += 1
+        rest, inside = self._orthogonal(self._budget.multiply(vector))
+        self._matrix[: self._used, self._used - 1] = inside
+        self._matrix[self._used - 1, : self._used] = inside
+        length = float(rest.norm())
+        # What rounding leaves of a space that is closed under the matrix is no direction to go on in.
+        if length > 10 * torch.finfo(self._dtype).eps * float(inside.norm()):
+            self._next = rest / length
+            return length
+        if self._used < self._free:
+            self._next = self._fresh()
+        return 0.0
+
+    def _restart(self, choose: Choice) -> None:
+        """Keep the wanted vectors and their neighbours, half of the room in all."""
+        wanted, places = choose(self.values), torch.arange(len(self.values))
+        distance = (places[:, None] - wanted[None, :]).abs().min(1).values
+        kept = distance.argsort(stable=True)[: max(len(wanted), self._room // 2)]
+        self._basis[: len(kept)] = self.rows(kept)
+        self._used = len(kept)
+        self._matrix.zero_()
+        self._matrix[range(self._used), range(self._used)] = self.values[kept]
+
+    def rows(self, wanted: Tensor) -> Tensor:
+        """The Ritz vectors at some places, one per row."""
+        return self._shapes[:, wanted].T.to(self._basis) @ self._basis[: self._used]

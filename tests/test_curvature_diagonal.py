@@ -1,0 +1,154 @@
+"""The Gauss-Newton diagonal against Jacobians that torch.func made."""
+
+import copy
+
+import pytest
+import torch
+from curvature_cases import NAMES, case
+from test_curvature_operators import close, contrast, language_model, tokens
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from landscape.curvature import Curvature, gauss_newton_blocks, gauss_newton_diagonal
+from landscape.curvature.factors import factor_of
+from landscape.curvature.passes import Passes
+from landscape.errors import LandscapeError
+from landscape.objective import Objective, next_token_loss
+
+
+def flat(tensors: dict[str, Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors.values()])
+
+
+@pytest.mark.parametrize("batch_size", [None, 4, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_exact_diagonals(name, batch_size):
+    wanted = case(name).gauss_newton.diagonal()
+    found = gauss_newton_diagonal(case(name).objective, case(name).model, batch_size=batch_size)
+    assert found.exact
+    assert close(flat(found), wanted)
+    assert [tuple(tensor.shape) for tensor in found.values()] == [
+        tuple(p.shape) for p in case(name).model.parameters()
+    ]
+    assert sum(trace.value for trace in found.traces.values()) == pytest.approx(float(wanted.sum()), rel=1e-10)
+    assert float(flat(found.standard_errors).abs().max()) == 0
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+def test_examples_one_by_one_give_the_same(name, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("no rule for batches")
+
+    monkeypatch.setattr("landscape.curvature.jacobians.vmap", broken)
+    found = gauss_newton_diagonal(case(name).objective, case(name).model, batch_size=4)
+    assert close(flat(found), case(name).gauss_newton.diagonal())
+
+
+def test_a_batched_kernel_that_is_wrong_is_not_trusted(monkeypatch):
+    # With this one in the place of the right, squares of Jacobians come out twice as large.
+    right = torch.func.vjp
+
+    def wrong(function, *primals):
+        output, pull = right(function, *primals)
+        return output, lambda given: ({name: 2**0.5 * part for name, part in pull(given)[0].items()},)
+
+    monkeypatch.setattr("landscape.curvature.jacobians.vjp", wrong)
+    found = gauss_newton_diagonal(case("tanh").objective, case("tanh").model)
+    assert close(flat(found), case("tanh").gauss_newton.diagonal())
+
+
+def test_sampled_diagonals_have_honest_errors():
+    tanh = case("tanh")
+    wanted = tanh.gauss_newton.diagonal()
+    traces = [part.sum() for part in wanted.split([p.numel() for p in tanh.model.parameters()])]
+    within, of_traces, draws = 0.0, 0, 20
+    for seed in range(draws):
+        found = gauss_newton_diagonal(tanh.objective, tanh.model, samples=24, seed=seed, batch_size=3)
+        assert (found.exact, found.samples) == (False, 24)
+        within += float(((flat(found) - wanted).abs() <= 3 * flat(found.standard_errors)).double().mean()) / draws
+        of_traces += sum(
+            abs(estimate.value - float(trace)) <= 3 * estimate.standard_error
+            for estimate, trace in zip(found.traces.values(), traces, strict=True)
+        )
+    assert within >= 0.95
+    assert of_traces >= 0.95 * draws * len(traces)
+
+
+def test_samples_have_no_bias():
+    cnn = case("cnn")
+    found = gauss_newton_diagonal(cnn.objective, cnn.model, samples=400, batch_size=4)
+    wanted = cnn.gauss_newton.diagonal()
+    scaled = (flat(found) - wanted)[wanted > 0] / flat(found.standard_errors)[wanted > 0]
+    assert float(scaled.abs().max()) < 5
+    assert 0.7 < float(scaled.pow(2).mean()) < 1.4
+
+
+def test_tokens_and_tied_weights():
+    model, _ = language_model()
+    objective = Objective(model, loss=next_token_loss, train=tokens())
+    wanted = Curvature(objective, model, "gauss-newton").dense().diagonal()
+    assert close(flat(gauss_newton_diagonal(objective, model, batch_size=3)), wanted)
+    sampled = gauss_newton_diagonal(objective, model, samples=40, batch_size=1)
+    assert abs(float(flat(sampled).sum()) / float(wanted.sum()) - 1) < 0.15
+
+
+def hinge(output: Tensor, target: Tensor) -> Tensor:
+    """Convex, smooth, and neither a softmax nor a sum over outputs."""
+    return (output.pow(2).sum(1) + 1).sqrt() + F.mse_loss(
+        output, F.one_hot(target, 3).double(), reduction="none"
+    ).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        (hinge, case("tanh").y),
+        (nn.CrossEntropyLoss(weight=torch.tensor([0.2, 1.0, 3.0]).double(), label_smoothing=0.1), case("tanh").y),
+        (nn.CrossEntropyLoss(), torch.where(torch.arange(11) < 3, -100, case("tanh").y)),
+        (F.binary_cross_entropy_with_logits, F.one_hot(case("tanh").y, 3).double()),
+        (F.huber_loss, F.one_hot(case("tanh").y, 3).double()),
+    ],
+)
+def test_other_losses(loss, target):
+    tanh = case("tanh")
+    objective = Objective(tanh.model, loss=loss, train=(tanh.x, target))
+    wanted = Curvature(objective, tanh.model, "gauss-newton").dense().diagonal()
+    assert close(flat(gauss_newton_diagonal(objective, tanh.model, batch_size=4)), wanted)
+
+
+def test_roots_of_confident_predictions_keep_their_digits():
+    model = copy.deepcopy(case("tanh").model)
+    with torch.no_grad():
+        model[-1].weight.mul_(12)
+    objective = Objective(model, loss=F.cross_entropy, train=(case("tanh").x, case("tanh").y))
+    passes = Passes(objective, model, "train", None, None, None)
+    parts, _ = passes.separated(passes.trial(11))
+    p = parts.leaves[0].detach().softmax(1)
+    assert float(p.max()) > 1 - 1e-7
+    (root,) = factor_of(parts).multiply(torch.eye(3).double()[:, None, :].expand(-1, 11, -1))
+    squared = torch.einsum("enc,end->ncd", root, root)
+    wanted = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    assert float((squared - wanted).abs().max()) < 1e-14
+
+
+def test_selected_parameters_and_blocks():
+    cnn = case("cnn")
+    blocks = gauss_newton_blocks(cnn.objective, cnn.model, parameters="0.*")
+    assert list(blocks) == ["0.weight", "0.bias"]
+    assert blocks["0.weight"].value == pytest.approx(float(cnn.gauss_newton.diagonal()[:36].sum()), rel=1e-10)
+
+
+def test_what_has_no_diagonal_is_refused():
+    tanh = case("tanh")
+
+    def concave(output: Tensor, target: Tensor) -> Tensor:
+        return output.sigmoid().pow(2).sum(1)
+
+    objective = Objective(tanh.model, loss=concave, train=(tanh.x, tanh.y))
+    with pytest.raises(LandscapeError, match="the loss is not convex in the model's outputs"):
+        gauss_newton_diagonal(objective, tanh.model)
+    objective = Objective(tanh.model, loss=contrast, train=(tanh.x, tanh.y), batch_size=4)
+    with pytest.raises(LandscapeError, match="gives means of batches only"):
+        gauss_newton_diagonal(objective, tanh.model)
+    with pytest.raises(LandscapeError, match="samples: must be 2 at least"):
+        gauss_newton_diagonal(tanh.objective, tanh.model, samples=1)
