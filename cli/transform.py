@@ -58,7 +58,12 @@ def command(
     if Path(output).resolve() == Path(file).resolve():
         raise LandscapeError("the file cannot replace the one it is made from", where=output)
     run = open_trajectory(file)
-    told = {"problem": problem, "settings": parse_settings(settings), "data": data, "other_data": other_data}
+    told: dict[str, Any] = {
+        "problem": problem,
+        "settings": parse_settings(settings),
+        "data": data,
+        "other_data": other_data,
+    }
     objective = objective_of(run, **told)
     with progress_bar(f"transform {run.problem}", "snapshot") as update:
         document = transform(run, objective, wanted, output, at=at, overwrite=overwrite, progress=update)

@@ -94,8 +94,22 @@ BROKEN = {
         ["line 4, run.base.import: a run has either 'file' or 'import'"],
     ),
     "kind of run of the future": (
-        "# A caption.\n" + RUN + "[run.scaled]\ntransform = { of = 'base', alpha = 10 }\n" + PANEL,
-        ["line 5, run.scaled.transform: runs by 'transform' are not there yet; a run has a problem, file, import"],
+        "# A caption.\n" + RUN + "[run.other]\nbranch = { of = 'base' }\n" + PANEL,
+        ["line 5, run.other.branch: runs by 'branch' are not there yet; a run has a problem, file, import, transform"],
+    ),
+    "wrong transformations": (
+        "# A caption.\n"
+        + RUN
+        + "[run.scaled]\ntransform = { of = 'bse', alpha = 10 }\n"
+        + "[run.both]\ntransform = { of = 'base', alpha = 10, balance = true }\n"
+        + "[run.other]\ntransform = { of = 'base', alhpa = 10 }\n"
+        + PANEL,
+        [
+            "line 5, run.scaled.transform: there is no run 'bse' above; did you mean 'base'?",
+            "line 7, run.both.transform: a transformation is one of alpha, balance, unit-norm, permute, rescale; got "
+            "alpha and balance",
+            "line 9, run.other.transform.alhpa: there is no such key; did you mean 'alpha'?",
+        ],
     ),
     "wrong import": (
         "# A caption.\n[run.base]\nimport = { steps = ['one'], mising = 'initial' }\n" + PANEL,

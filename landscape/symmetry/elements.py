@@ -40,7 +40,7 @@ class Slices:
     def factors(self, scales: Tensor, length: int) -> Tensor:
         """The factor of each slice along the dimension: shape (length,), float64."""
         along = torch.ones(length, dtype=torch.float64)
-        return along.scatter_reduce(0, self.places, scales[self.units] ** self.powers, "prod")
+        return along.scatter_reduce(0, self.places, scales.double()[self.units] ** self.powers, "prod")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,9 @@
 """Rescalings and sign flips: which factor every element may take, as whole-number exponents of free scales.
 
-An element of an activation or a weight is multiplied by exp<a, mu>; a, its exponents, are whole numbers. A linear map
-lets its outputs take new scales, a sum asks for equal ones, a product adds them, and what commutes with no scale fixes
-them. What is left are linear equations, and the solutions are the symmetries. Signs follow the same equations modulo 2.
+An element of an activation or a weight is multiplied by exp<a, mu>; a, its exponents, are whole numbers. A linear
+map lets its outputs take new scales, a sum asks for equal ones, a product adds them, and what commutes with no
+scale fixes them. What is left are linear equations, and the solutions are the symmetries. Signs follow the same
+equations modulo 2.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, pairs
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, pairs
 from landscape.symmetry.shadows import Walk
 from landscape.symmetry.trace import Trace
 
@@ -187,9 +188,7 @@ class Exponents(Walk):
         self.zero(labels, why)
         return self.fixed(labels.shape)
 
-    def apply_weight(
-        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]]
-    ) -> Tensor:
+    def apply_weight(self, inputs: Tensor, part: Part, ways: Ways) -> Tensor:
         (into, rows), (out, columns) = ways
         sizes = self.trace_sizes[part.name]
         if part.name not in self.states and len(rows) == sizes[into]:
@@ -203,28 +202,25 @@ class Exponents(Walk):
         for dim, labels in enumerate(state):
             if dim not in (into, out) and labels is not None:
                 self.zero(labels, f"{self.call.op} of a weight used otherwise")
-        if state[into] is None:
-            cancelled = self.uniform(inputs, [0])
-        else:
-            cancelled = self.uniform(self._sum(inputs, state[into][rows]), [0])
+        held = state[into]
+        cancelled = self.uniform(inputs if held is None else self._sum(inputs, held[rows]), [0])
         cancelled = torch.where(cancelled == ANY, FIXED, cancelled)
         outputs = state[out]
         if outputs is None:
             return cancelled.expand(len(columns))
         return self._sum(outputs[columns], cancelled)
 
-    def apply_grouped(
-        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]], groups: int
-    ) -> Tensor:
+    def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
         """A convolution in groups; (in,) -> (out,)."""
-        (into, rows), (out, columns) = ways
+        out, columns = ways[1]
         by_group = inputs.reshape(groups, -1)
         if by_group.shape[1] > 1:
             return self.apply_weight(self.uniform(by_group, [0]).reshape(-1), part, ways)
         # One channel in each group: whatever its scale is, it can be undone there.
         state = self.begun(part.name, out)
         spread = by_group.repeat_interleave(len(columns) // groups)
-        made = self.fixed((len(columns),)) if state[out] is None else state[out][columns]
+        own = state[out]
+        made = self.fixed((len(columns),)) if own is None else own[columns]
         for dim, labels in enumerate(state):
             if dim != out and labels is not None:
                 self.zero(labels, self.call.op)

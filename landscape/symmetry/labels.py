@@ -40,7 +40,22 @@ class Part:
             return None
         return varying[0], line(index, axis)
 
+    def ways(self, into: int, out: int) -> Ways | None:
+        """The dimensions along two axes of the view, and the places; None if they are not two dimensions."""
+        first, second = self.dim_along(into), self.dim_along(out)
+        if first is None or second is None:
+            return None
+        if first[0] == second[0]:
+            # Of two dimensions of length 1 either may be either.
+            single = [dim for dim, index in enumerate(self.indices) if not any(varies(index)) and dim != first[0]]
+            if self.shape[into] != 1 or self.shape[out] != 1 or not single:
+                return None
+            first = (single[0], first[1])
+        return first, second
 
+
+Way: TypeAlias = "tuple[int, Tensor]"
+Ways: TypeAlias = "tuple[Way, Way]"
 Shadow: TypeAlias = "Tensor | Part"
 
 

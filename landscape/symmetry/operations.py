@@ -227,12 +227,12 @@ def _product(walk: Walk, a: Ref, b: Ref) -> Tensor:
         part = walk.as_part(one)
         if part is None or len(part.shape) != 2 or walk.as_part(other) is not None:
             continue
-        into, out = part.dim_along(1 if flipped else 0), part.dim_along(0 if flipped else 1)
-        if into is None or out is None or into[0] == out[0]:
+        ways = part.ways(1, 0) if flipped else part.ways(0, 1)
+        if ways is None:
             continue
         labels = walk.read(other)
         inputs = walk.uniform(labels, [1 if flipped else 0]).reshape(-1)
-        made = walk.apply_weight(inputs, part, (into, out))
+        made = walk.apply_weight(inputs, part, ways)
         return made[:, None] if flipped else made[None]
     tensors = walk.trace.tensors[a.number], walk.trace.tensors[b.number]
     return walk.contract(walk.read(a), walk.read(b), tensors)
@@ -243,12 +243,12 @@ def _linear(walk: Walk, call: Call) -> bool | None:
     part = walk.as_part(weight)
     if part is None or len(part.shape) != 2:
         return False
-    into, out = part.dim_along(1), part.dim_along(0)
-    if into is None or out is None:
+    ways = part.ways(1, 0)
+    if ways is None:
         return False
     labels = walk.read(x)
     inputs = walk.uniform(labels, range(labels.ndim - 1)).reshape(-1)
-    _added(walk, call, walk.apply_weight(inputs, part, (into, out)), bias)
+    _added(walk, call, walk.apply_weight(inputs, part, ways), bias)
     return None
 
 
@@ -259,15 +259,10 @@ def _convolution(walk: Walk, call: Call) -> bool | None:
         return False
     labels = walk.read(x)
     vector = walk.uniform(labels, [0, *range(2, labels.ndim)]).reshape(-1)
-    into, out = part.dim_along(1), part.dim_along(0)
-    if transposed:
-        into, out = out, into
-    if into is None or out is None or (groups > 1 and transposed):
+    ways = part.ways(0, 1) if transposed else part.ways(1, 0)
+    if ways is None or (groups > 1 and transposed):
         return False
-    if groups == 1:
-        made = walk.apply_weight(vector, part, (into, out))
-    else:
-        made = walk.apply_grouped(vector, part, (into, out), groups)
+    made = walk.apply_weight(vector, part, ways) if groups == 1 else walk.apply_grouped(vector, part, ways, groups)
     shape = (1, -1, *(1,) * (labels.ndim - 2))
     made = made.reshape(shape)
     if isinstance(bias, Ref):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry import operations
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, compact, places_of
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, Shadow, compact, places_of
 from landscape.symmetry.trace import Call, Ref, Trace
 
 
@@ -177,9 +177,7 @@ class Walk(ABC):
         """Shares along dimensions, or standardised values."""
 
     @abstractmethod
-    def apply_weight(
-        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]]
-    ) -> Tensor:
+    def apply_weight(self, inputs: Tensor, part: Part, ways: Ways) -> Tensor:
         """Labels of outputs of a linear map: (in,) -> (out,); `ways` are the (dim, places) of in and out."""
 
     @abstractmethod
@@ -187,9 +185,7 @@ class Walk(ABC):
         """A matrix product of two activations: (..., m, k), (..., k, n) -> (..., m, n)."""
 
     @abstractmethod
-    def apply_grouped(
-        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]], groups: int
-    ) -> Tensor:
+    def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
         """A convolution in groups: (in,) -> (out,)."""
 
     @abstractmethod

@@ -137,6 +137,7 @@ class _Recording(TorchDispatchMode):
         result = func(*args, **kwargs)
         refs = Call(name, seen_args, seen_kwargs, (), "", func).refs
         live = any(self.trace.kinds[number] != "constant" for number in refs)
+        outs: tuple[int, ...]
         if changed:
             outs = (self._rewritten(args[0], live),)
         else:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, compact, pairs, varies
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, compact, pairs, varies
 from landscape.symmetry.shadows import Walk
 from landscape.symmetry.trace import Trace
 
@@ -149,25 +149,23 @@ class Units(Walk):
             return self.uniform(labels, dims).expand(labels.shape)
         return labels
 
-    def apply_weight(
-        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]]
-    ) -> Tensor:
+    def apply_weight(self, inputs: Tensor, part: Part, ways: Ways) -> Tensor:
         (into, rows), (out, columns) = ways
         inputs = torch.where(inputs == ANY, FIXED, inputs) * (-1 if self.linear else 1)
         if part.name not in self.states:
             self.begun(part.name, out)
-            self.states[part.name][into] = torch.zeros(self.trace_sizes[part.name][into], dtype=torch.int64)
-            self.states[part.name][into][rows] = inputs
+            taken = torch.zeros(self.trace_sizes[part.name][into], dtype=torch.int64)
+            taken[rows] = inputs
+            self.states[part.name][into] = taken
         state = self.states[part.name]
         for dim, labels in enumerate(state):
             if dim not in (into, out) and labels is not None:
                 self.zero(labels, self.call.op)
-        self.equate(inputs, self.fixed(inputs.shape) if state[into] is None else state[into][rows])
-        return self.fixed((len(columns),)) if state[out] is None else state[out][columns]
+        held, made = state[into], state[out]
+        self.equate(inputs, self.fixed(inputs.shape) if held is None else held[rows])
+        return self.fixed((len(columns),)) if made is None else made[columns]
 
-    def apply_grouped(
-        self, inputs: Tensor, part: Part, ways: tuple[tuple[int, Tensor], tuple[int, Tensor]], groups: int
-    ) -> Tensor:
+    def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
         out, columns = ways[1]
         state = self.begun(part.name, out)
         by_group = torch.where(inputs == ANY, FIXED, inputs).reshape(groups, -1)
@@ -175,11 +173,12 @@ class Units(Walk):
         for dim, labels in enumerate(state):
             if labels is not None and not (alone and dim == out):
                 self.zero(labels, self.call.op)
-        if not alone or state[out] is None:
+        made = state[out]
+        if not alone or made is None:
             self.zero(inputs, self.call.op)
             return self.fixed((len(columns),))
-        self.equate(state[out][columns], by_group.reshape(-1).repeat_interleave(len(columns) // groups))
-        return state[out][columns]
+        self.equate(made[columns], by_group.reshape(-1).repeat_interleave(len(columns) // groups))
+        return made[columns]
 
     def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
         a, b = self._contracted(self.resolved(a), self.resolved(b))
