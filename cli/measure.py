@@ -31,7 +31,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 
 @click.command(
     epilog="Example: landscape measure run.h5 --at all --measures hessian_top,hessian_trace -o sharpness.png",
-    help="Say how sharp the minimum in a trajectory FILE is, or print and draw a FILE of measures (without torch).",
+    help="Say how sharp the minimum in a trajectory FILE is, or print and draw a FILE of measures.",
 )
 @click.argument("file", required=False)
 @click.option(
@@ -107,13 +107,12 @@ def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: 
     from landscape.sharpness.table_store import read_table
 
     if options:
-        refused = ", ".join(
-            f"--{'setting' if name == 'conventions' else name.replace('_', '-')}" for name in options
-        )
+        named = {"conventions": "setting", "settings": "set", "other_data": "other-data"}
+        refused = ", ".join(f"--{named.get(name, name)}" for name in options)
         raise LandscapeError(
             f"{refused} cannot change measures that are taken", where=file, mend="give the trajectory instead"
         )
-    _tell(file, read_table(file), None, output, as_json, {})
+    _tell(file, read_table(file), {}, output, as_json, {})
 
 
 def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
@@ -122,17 +121,16 @@ def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json
     from landscape.trajectory import open_trajectory
 
     at = _steps(options.get("at", "last"))
-    names = _names(options.get("measures"))
-    conventions = _conventions(options.get("conventions", ()))
     chosen = {name: options[name] for name in ("split", "seed", "parameters", "dtype") if name in options}
-    wanted = Along(names, settings=conventions, at=at, **chosen)
-    single = len(at) == 1
-    if single and output is not None:
-        mend = "take several with --at all, or draw the spectrum with: landscape plot FILE --kind spectrum"
+    conventions = _conventions(options.get("conventions", ()))
+    wanted = Along(_names(options.get("measures")), settings=conventions, at=at, **chosen)
+    if len(at) == 1 and output is not None:
         raise LandscapeError(
-            "a picture shows measures along training, and this is one snapshot", where="-o", mend=mend
+            "a picture shows measures along training, and this is one snapshot",
+            where="-o",
+            mend="add --at all, or draw a spectrum with: landscape plot FILE --kind spectrum",
         )
-    save = options.get("save") or (None if single else f"{Path(file).stem}-measures.h5")
+    save = options.get("save") or (None if len(at) == 1 else f"{Path(file).stem}-measures.h5")
     if save is not None:
         require_writable(save, _TABLE_SUFFIXES)
     run = open_trajectory(file)
@@ -146,32 +144,30 @@ def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json
         other_data=options.get("other_data", False),
         device=options.get("device", "auto"),
     )
-    taken: dict[str, Any] = {}
+    taken: dict[int, dict[str, Any]] = {}
+
+    def keep(step: int, found: Any) -> None:
+        taken.setdefault(step, {})[found.name] = found
+
     began = time.monotonic()
     try:
         with progress_bar(f"measures of {run.problem}", "value") as update:
-            table = measures_along(
-                run,
-                objective,
-                wanted,
-                save=save,
-                progress=update,
-                keep=lambda step, found: taken.update({found.name: found}),
-            )
+            table = measures_along(run, objective, wanted, save=save, progress=update, keep=keep)
     except KeyboardInterrupt:
-        raise Interrupted(
-            _kept(file, save, single, taken, as_json, run.steps[run.index_of(at[0])] if single else None)
-        ) from None
+        raise Interrupted(_interrupted(file, save, taken if len(at) == 1 else {}, as_json)) from None
     more = {"table": save, "seconds": time.monotonic() - began}
-    _tell(file, table, taken if single else None, output, as_json, more)
+    _tell(file, table, taken, output, as_json, more)
 
 
-def _kept(save: str | None, taken: Mapping[str, Any]) -> str:
-    """What is kept of work that was interrupted, and how to go on."""
+def _interrupted(file: str, save: str | None, taken: Mapping[int, Mapping[str, Any]], as_json: bool) -> str:
+    """Print what was taken of a single snapshot, and say what is kept and how to go on."""
+    for step, found in taken.items():
+        _print_single(_single_document(file, step, found) | {"interrupted": True}, as_json)
     if save is not None:
         return f"the measures taken are kept in {save}; run the same command to go on"
-    if taken:
-        return f"{', '.join(taken)}: taken and printed; run again with --measures for the others, or with --save"
+    names = ", ".join(name for found in taken.values() for name in found)
+    if names:
+        return f"{names}: taken and printed; run again with --measures for the others, or with --save"
     return "nothing was taken yet; with --save what is taken is kept"
 
 
@@ -190,14 +186,14 @@ def _print_single(document: Mapping[str, Any], as_json: bool) -> None:
 def _tell(
     file: str,
     table: Any,
-    taken: Mapping[str, Any] | None,
+    taken: Mapping[int, Mapping[str, Any]],
     output: str | None,
     as_json: bool,
     more: Mapping[str, Any],
 ) -> None:
     """Print a table, or the measures of one snapshot, and draw."""
     if len(table) == 1:
-        document = _single_document(file, int(table.steps[0]), _completed(table, taken or {}))
+        document = _single_document(file, int(table.steps[0]), _completed(table, taken))
         _print_single(document | {"problem": table.meta.get("problem"), **more}, as_json)
         return
     if output is not None:
@@ -212,12 +208,13 @@ def _tell(
         click.echo("\n".join(table_lines(document)))
 
 
-def _completed(table: Any, taken: Mapping[str, Any]) -> dict[str, Any]:
+def _completed(table: Any, taken: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """The measures of one snapshot in the order asked for; those that a file held have no seconds and details."""
+    own = taken.get(int(table.steps[0]), {})
     found: dict[str, Any] = {}
     for name, column in table.columns.items():
-        if name in taken:
-            found[name] = taken[name]
+        if name in own:
+            found[name] = own[name]
             continue
         error = float(column.standard_errors[0])
         found[name] = {

@@ -10,13 +10,16 @@ import click
 
 from landscape import LandscapeError
 
-from . import plot_slices
+from . import plot_slices, plot_spectrum
 from .plotting import Asked, SectionedCommand
 from .shared import data_option, json_option, print_json, problem_option, set_option
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Kind of picture -> the module that makes it.
-_KINDS = {"curve": "plot_slices", "surface": "plot_slices", "trajectory": "plot_slices"}
+_KINDS = {
+    **dict.fromkeys(("curve", "surface", "trajectory"), "plot_slices"),
+    "spectrum": "plot_spectrum",
+}
 
 
 @click.command(
@@ -27,7 +30,9 @@ _KINDS = {"curve": "plot_slices", "surface": "plot_slices", "trajectory": "plot_
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
 @click.option(
-    "--kind", help="curve (1-D), surface (2-D) or trajectory (path in its PCA plane). [default: surface]"
+    "--kind",
+    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane) or spectrum (eigenvalues). "
+    "[default: surface]",
 )
 @problem_option
 @set_option
@@ -36,6 +41,7 @@ _KINDS = {"curve": "plot_slices", "surface": "plot_slices", "trajectory": "plot_
 @json_option
 @plot_slices.options
 @plot_slices.evaluation_options
+@plot_spectrum.options
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
     from landscape.errors import did_you_mean
@@ -47,7 +53,14 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     wanted = kind or "surface"
     picture = Path(output or f"{Path(files[0]).stem}-{kind or ('picture' if stored else 'surface')}.png")
     require_writable(picture, _SUFFIXES)
-    options = {name: value for name, value in {**given, "kind": kind}.items() if value not in (None, ())}
+    options = {
+        name: value
+        for name, value in {**given, "kind": kind}.items()
+        if value not in (None, ()) and value is not False
+    }
+    if wanted != "spectrum" and (misplaced := [name for name in plot_spectrum.NAMES if name in options]):
+        shown = ", ".join(f"--{name}" for name in misplaced)
+        raise LandscapeError(f"{shown} cannot change a {wanted}", mend="pass --kind spectrum")
     maker = importlib.import_module(f".{_KINDS[wanted]}", __package__)
     document, lines = maker.plot(Asked(files, wanted, picture, options))
     if as_json:

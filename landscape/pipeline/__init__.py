@@ -4,14 +4,17 @@ from landscape.pipeline.measuring import Along, measures_along
 from landscape.pipeline.rebuilding import objective_of
 from landscape.pipeline.slices import KINDS, THROUGH_RUNS, Slice
 from landscape.pipeline.slicing import slice_of, slice_through
+from landscape.pipeline.spectra import Spectral, spectrum_of
 
 __all__ = [
     "KINDS",
     "THROUGH_RUNS",
     "Along",
     "Slice",
+    "Spectral",
     "measures_along",
     "objective_of",
     "slice_of",
     "slice_through",
+    "spectrum_of",
 ]

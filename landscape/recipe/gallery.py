@@ -29,19 +29,20 @@ FOLDER = "gallery"
 _SMALLER = (1.0, 0.75, 0.5)
 
 
-def save_png(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path, most: int = MOST_BYTES) -> None:
     """Write a picture; one that is too large gets 256 colours, and fewer dots where that is not enough.
 
     Args:
         figure: The figure.
         path: Ends in ``.png``.
+        most: Bytes that it may have.
     """
     from PIL import Image
 
     from landscape.render import save
 
     save(figure, path)
-    if path.stat().st_size <= MOST_BYTES:
+    if path.stat().st_size <= most:
         return
     with Image.open(path) as opened:
         whole = opened.convert("RGB")
@@ -49,7 +50,7 @@ def save_png(figure: Figure, path: Path) -> None:
     content = b""
     for share in _SMALLER:
         content = _reduced(whole, share, dots)
-        if len(content) <= MOST_BYTES:
+        if len(content) <= most:
             break
     with atomic_path(path) as draft:
         draft.write_bytes(content)

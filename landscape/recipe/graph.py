@@ -66,7 +66,9 @@ class Graph:
         )
 
     def add_panel(self, panel: Panel) -> dict[str, str]:
-        """Take in a panel: name -> key of its slices."""
+        """Take in a panel: name -> key of its slices, or of its measures."""
+        if panel.along is not None:
+            return {name: self._add_measures(panel, run) for name, run in panel.runs.items()}
         if panel.slice.plane == THROUGH_RUNS:
             return {" – ".join(panel.runs): self._add_slice(panel, panel.runs)}
         return {name: self._add_slice(panel, {name: run}) for name, run in panel.runs.items()}
@@ -120,6 +122,36 @@ class Graph:
                 places,
                 "slice " + digest(_plain([model, work])),
                 _points(panel.slice),
+            )
+        )
+
+    def _add_measures(self, panel: Panel, run: Run) -> str:
+        how, found = self._add_run(run)
+        along = {} if panel.along is None else panel.along.to_json()
+        settings: dict[str, Any] = {"along": along}
+        inputs: dict[str, str] = {}
+        if run.kind != "train":
+            settings |= {"problem": _problem_name(run), "options": dict(run.options)}
+            inputs |= self._outside(run)
+        if how == "file":
+            inputs["run"] = digest_of_file(Path(found))
+        places = {
+            "run": (how, found),
+            "problem": run.problem,
+            "options": dict(run.options),
+            "data": self._data_of(run),
+            "device": self.where.device,
+        }
+        return self._put(
+            Step(
+                "measures",
+                f"{panel.measure} along {run.name}",
+                _plain(settings),
+                inputs,
+                () if how == "file" else (found,),
+                places,
+                "measures " + digest(_plain([run.problem, dict(run.options), along])),
+                1.0 if run.training is None else float(run.training.epochs),
             )
         )
 
@@ -212,6 +244,7 @@ def _drawing(panel: Panel) -> dict[str, Any]:
         "metric": panel.metric,
         "split": panel.split,
         "view": panel.view,
+        "measure": panel.measure,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError
 from landscape.recipe.cache import Cache
+from landscape.recipe.measuring import make_measures, measure_at
 from landscape.recipe.steps import Step
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _picture(step: Step, cache: Cache, progress: Progress) -> list[str]:
     from landscape.render import save
 
     panels = [
-        {**panel, "surfaces": {name: surface_at(cache, key) for name, key in panel["surfaces"]}}
+        {**panel, "surfaces": {name: surface_at(cache, key, panel["measure"]) for name, key in panel["surfaces"]}}
         for panel in step.settings["panels"]
     ]
     figure = draw(panels, step.settings["figure"], step.settings["caption"])
@@ -172,14 +173,17 @@ _MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
     "import": _import,
     "transform": _transform,
     "slice": _slice,
+    "measures": make_measures,
     "picture": _picture,
 }
 
 
-def surface_at(cache: Cache, key: str) -> Surface:
-    """The slice of a step that is done."""
+def surface_at(cache: Cache, key: str, measure: str | None = None) -> Surface:
+    """The slice of a step that is done; with the name of a measure, that measure along training."""
     from landscape.surface import read_surface
 
+    if measure is not None:
+        return measure_at(cache, key, measure)
     return read_surface(cache.path("slice", key))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from landscape.errors import did_you_mean
 from landscape.pipeline import KINDS, Slice
+from landscape.recipe.measuring import FORMS, KIND, read_along
 from landscape.recipe.reader import (
     COUNT,
     NUMBER,
@@ -47,7 +48,10 @@ _DRAWN: dict[str, Form] = {
     "split": one_of("train", "test"),
     "view": one_of(*VIEWS),
 }
-_PANEL: dict[str, Form] = {"kind": one_of(*KINDS), "runs": TEXTS, "title": TEXT, **_DRAWN, **_SLICE, **_AXES}
+_KINDS = (*KINDS, KIND)
+_ANY: dict[str, Form] = {"kind": one_of(*_KINDS), "runs": TEXTS, "title": TEXT}
+_PANEL: dict[str, Form] = {**_ANY, **_DRAWN, **_SLICE, **_AXES}
+_MEASURE: dict[str, Form] = {**_ANY, **FORMS}
 _FORMATS = ("png", "pdf", "svg")
 _STYLES = ("paper", "talk", "dark")
 
@@ -64,7 +68,8 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
         The panels without faults.
     """
     document = reader.source.document
-    shared = reader.sound(("panels",), document.get("panels", {}), _PANEL)
+    common = document.get("panels", {})
+    shared = reader.sound(("panels",), common, _forms({}, common) | ({} if "kind" in common else _MEASURE))
     tables = document.get("panel", [])
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         reader.fault(("panel",), "every panel has a table of its own", mend="write [[panel]] with two brackets")
@@ -89,14 +94,15 @@ def _read(
     named: Mapping[str, Any],
 ) -> Panel | None:
     before = len(reader.faults)
-    own = reader.sound(key, table, _PANEL)
-    entries = {**shared, **own}
+    forms = _forms(table, shared)
+    own = reader.sound(key, table, forms)
+    entries = {name: value for name, value in shared.items() if name in forms} | own
 
     def where(name: str) -> KeyPath:
         return (*key, name) if name in own else ("panels", name)
 
     if "kind" not in {**shared, **table}:
-        reader.fault(key, "a panel needs a kind", mend="choose from " + ", ".join(KINDS))
+        reader.fault(key, "a panel needs a kind", mend="choose from " + ", ".join(_KINDS))
     chosen = entries.get("runs", list(named))
     for name in chosen:
         if name not in named:
@@ -104,6 +110,8 @@ def _read(
             reader.fault(where("runs"), f"there is no run '{name}'", mend=mend)
     if len(set(chosen)) < len(chosen):
         reader.fault(where("runs"), "a run is named twice", got=", ".join(chosen))
+    if entries.get("kind") == KIND:
+        return _measure(reader, key, where, entries, {name: runs[name] for name in chosen if name in runs}, before)
     wanted = _slice(reader, key, where, entries)
     if wanted is None:
         return None
@@ -118,6 +126,24 @@ def _read(
         split=entries.get("split"),
         view=entries.get("view", "contour"),
     )
+
+
+def _forms(table: Any, shared: Any) -> dict[str, Form]:
+    """The keys that a panel of this kind may have."""
+    tables = [given for given in (shared, table) if isinstance(given, Mapping)]
+    kinds = [given["kind"] for given in tables if "kind" in given]
+    return _MEASURE if kinds[-1:] == [KIND] else _PANEL
+
+
+def _measure(
+    reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any], runs: Mapping[str, Run], before: int
+) -> Panel | None:
+    found = read_along(reader, key, where, entries)
+    if found is None or len(reader.faults) > before:
+        return None
+    measure, along = found
+    # A measure has no plane; the slice is there for those who ask every panel for one.
+    return Panel(Slice(), runs, title=entries.get("title"), measure=measure, along=along)
 
 
 def _slice(reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any]) -> Slice | None:

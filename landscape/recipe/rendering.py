@@ -109,7 +109,7 @@ def surfaces_of(
     for step in graph.steps.values():
         if kept.record(step) is None:
             make(step, kept, lambda done, total: None)
-    return {name: surface_at(kept, key) for name, key in slices.items()}
+    return {name: surface_at(kept, key, panel.measure) for name, key in slices.items()}
 
 
 def _find(targets: Sequence[Target | Recipe], only: str | None) -> tuple[dict[Path, Recipe | None], list[Path]]:

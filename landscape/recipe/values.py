@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.pipeline import Slice
+from landscape.pipeline import Along, Slice
 from landscape.training import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Panel:
         metric: What is drawn; None is the loss.
         split: On which data; None is both for a curve and train otherwise.
         view: Of a surface: ``"contour"``, ``"3d"`` or ``"both"``.
+        measure: Of a measure along training: its name, or a metric that runs record; its `slice` means nothing.
+        along: How that is taken.
     """
 
     slice: Slice
@@ -62,11 +64,13 @@ class Panel:
     metric: str | None = None
     split: str | None = None
     view: str = "contour"
+    measure: str | None = None
+    along: Along | None = None
 
     @property
     def kind(self) -> str:
-        """``"curve"``, ``"surface"`` or ``"trajectory"``."""
-        return self.slice.kind
+        """``"curve"``, ``"surface"``, ``"trajectory"`` or ``"measure"``."""
+        return self.slice.kind if self.along is None else "measure"
 
     def surfaces(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Surface]:
         """The slices of this panel, made now as far as the cache does not hold them.

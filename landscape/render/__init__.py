@@ -11,6 +11,7 @@ from landscape.render.panels import Panel
 from landscape.render.panorama import overview
 from landscape.render.pictures import picture, save
 from landscape.render.relief import surface3d
+from landscape.render.spectra import spectrum
 from landscape.render.training_curves import measures
 from landscape.render.trajectories import trajectory
 from landscape.render.truth import verdict
@@ -25,6 +26,7 @@ __all__ = [
     "overview",
     "picture",
     "save",
+    "spectrum",
     "style",
     "surface3d",
     "trajectory",

@@ -26,7 +26,7 @@ register(
         formula="|θ|²_fr = θᵀ F θ, F = mean over examples of g gᵀ, g = dl/dθ at its label (labels = model: labels "
         "drawn from the model)",
         unit="{loss}²",
-        source="Liang, Poggio, Rakhlin & Stokes 2019, definition 2",
+        source="Liang, Poggio, Rakhlin & Stokes 2019, Fisher-Rao metric, geometry and complexity of networks",
         invariant=tuple(SYMMETRIES),
         compute=_compute,
         settings={"labels": "data", "squared": True},

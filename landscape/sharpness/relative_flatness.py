@@ -99,7 +99,7 @@ register(
         title="relative flatness",
         formula="κ = sum over layers of sum_{s,s'} <w_s, w_s'> tr(H_{s,s'}), w_s the rows of a layer",
         unit="{loss}",
-        source="Petzka, Kamp, Adilova, Sminchisescu & Boley 2021, definition 3",
+        source="Petzka, Kamp, Adilova, Sminchisescu & Boley 2021, Relative flatness and generalization",
         invariant=("layer-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_compute,
         settings={"layers": "sum", **TRACE_SETTINGS},

@@ -21,7 +21,7 @@ def stability_threshold(training: Mapping[str, Any]) -> float | None:
 
     Source:
         Cohen, Kaur, Li, Kolter & Talwalkar 2021, "Gradient descent on neural networks typically occurs at the edge
-        of stability", section 2 and appendix B.
+        of stability"; the momenta follow from the roots of the recursion on a parabola.
 
     Example:
         >>> stability_threshold({"optimizer": "gd", "lr": 0.1, "momentum": 0.0})

@@ -1,0 +1,191 @@
+"""Measures of curvature matrices against dense ones, and how honest their estimates are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import Untouched, make_data, make_mlp
+from curvature_cases import NAMES, case
+from torch.nn import functional as F
+
+import landscape as ls
+from landscape import LandscapeError
+from landscape.objective import Objective
+from landscape.params import Held
+from landscape.sharpness import measure, measure_named, measures
+from landscape.sharpness.place import Place
+
+DENSE = {
+    "hessian_top": lambda c: torch.linalg.eigvalsh(c.hessian)[-1],
+    "hessian_bottom": lambda c: torch.linalg.eigvalsh(c.hessian)[0],
+    "gauss_newton_top": lambda c: torch.linalg.eigvalsh(c.gauss_newton)[-1],
+    "hessian_trace": lambda c: c.hessian.trace(),
+    "hessian_frobenius": lambda c: c.hessian.norm(),
+    "gauss_newton_trace": lambda c: c.gauss_newton.trace(),
+}
+EXACT = ("hessian_trace", "hessian_frobenius", "gauss_newton_trace", "fisher_trace")
+
+
+def taken(name: str, **options):
+    held = case(name)
+    return measure(held.objective, held.model, [*DENSE, "fisher_trace"], **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_measures_are_those_of_the_dense_matrices(name):
+    found = taken(name)
+    held = case(name)
+    scale = float(torch.linalg.eigvalsh(held.hessian).abs().max())
+    for measured, dense in DENSE.items():
+        one, wanted = found[measured], float(dense(held))
+        if measured in EXACT:
+            assert one.value == pytest.approx(wanted, rel=1e-10, abs=1e-10 * scale), measured
+        else:
+            assert one.value == pytest.approx(wanted, rel=1e-6), measured
+            assert one.details["residuals"][0] <= one.details["tolerance"]
+        assert one.standard_error is None
+        assert one.converged
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "transformer"])
+def test_the_fisher_trace_is_that_of_the_labels_asked_for(name):
+    held = case(name)
+    by_data = {"fisher_trace": {"labels": "data"}}
+    found = measure(held.objective, held.model, ["fisher_trace"], settings=by_data)["fisher_trace"]
+    assert found.value == pytest.approx(float(held.empirical_fisher.trace()), rel=1e-10)
+    # For cross-entropy the Fisher matrix of the model's own labels is the Gauss-Newton matrix.
+    assert taken(name)["fisher_trace"].value == pytest.approx(float(held.gauss_newton.trace()), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "transformer", "regression"])
+def test_the_size_of_the_batches_does_not_matter(name):
+    held = case(name)
+    names = ["hessian_trace", "gauss_newton_top", "fisher_rao_norm"]
+    whole = measure(held.objective, held.model, names)
+    cut = Objective(held.model, loss=held.loss, train=(held.x, held.y), batch_size=3)
+    for one in measure(cut, held.model, names).values():
+        assert one.value == pytest.approx(whole[one.name].value, rel=1e-10), one.name
+
+
+@pytest.mark.parametrize("measured", ["hessian_trace", "hessian_frobenius", "filter_normalized_curvature"])
+def test_standard_errors_are_honest(measured):
+    held = case("tanh")
+    place = Place(held.objective, Held.of(held.model))
+    one = measure_named(measured)
+    exact = one.compute(place, one.settled({"method": "exact"})).value
+    settings = one.settled({"method": "hutch++", "samples": 24})
+    near = 0
+    for seed in range(100):
+        found = one.compute(replace(place, seed=seed), settings)
+        assert found.standard_error > 0
+        near += abs(found.value - exact) <= 3 * found.standard_error
+    assert near >= 95
+
+
+def test_what_does_not_converge_is_no_number():
+    held = case("tanh")
+    found = measure(held.objective, held.model, ["hessian_top"], settings={"hessian_top": {"max_products": 4}})
+    one = found["hessian_top"]
+    assert math.isnan(one.value)
+    assert not one.converged
+    assert one.details["note"].startswith("not converged after 4 products: the best value is ")
+    assert one.details["residuals"][0] > one.details["tolerance"]
+
+
+def test_parameters_choose_a_block():
+    held = case("mlp")
+    names = ["hessian_trace", "hessian_top"]
+    found = measure(held.objective, held.model, names, parameters="2.*")
+    block = held.hessian[30:65, 30:65]
+    assert found["hessian_trace"].value == pytest.approx(float(block.trace()), rel=1e-10)
+    assert found["hessian_top"].value == pytest.approx(float(torch.linalg.eigvalsh(block)[-1]), rel=1e-6)
+    assert found["hessian_trace"].settings["parameters"] == ["2.*"]
+
+
+def test_several_eigenvalues_on_request():
+    held = case("mlp")
+    found = measure(held.objective, held.model, ["hessian_top"], settings={"hessian_top": {"k": 3}})["hessian_top"]
+    wanted = torch.linalg.eigvalsh(held.hessian).flip(0)[:3]
+    assert found.details["eigenvalues"] == pytest.approx(wanted.tolist(), rel=1e-6)
+    assert found.value == found.details["eigenvalues"][0]
+
+
+def test_a_measure_says_what_it_is_and_leaves_the_model_alone():
+    model = make_mlp()
+    objective = ls.Objective(model, loss=F.cross_entropy, train=make_data())
+    untouched = Untouched(model)
+    told, kept = [], []
+    found = ls.sharpness.measure(
+        objective,
+        model,
+        ["hessian_top"],
+        seed=3,
+        dtype=torch.float64,
+        progress=lambda name, done, total: told.append((name, done, total)),
+        keep=kept.append,
+    )["hessian_top"]
+    untouched.check()
+    assert found.value > 0
+    assert found.standard_error is None
+    assert (found.unit, found.invariant_claimed) == ("nats", ("permutation", "sign-flip"))
+    assert found.settings == {
+        **measure_named("hessian_top").settings,
+        "split": "train",
+        "seed": 3,
+        "parameters": [],
+        "dtype": "float64",
+    }
+    assert told[0] == ("hessian_top", 1, 500)
+    assert kept == [found]
+    assert set(found.to_json()) >= {"value", "standard_error", "unit", "formula", "source", "settings", "seconds"}
+
+
+def test_equal_seeds_give_equal_numbers():
+    held = case("mlp")
+    how = {"hessian_trace": {"method": "hutchinson", "samples": 5}}
+    first, again, other = (
+        measure(held.objective, held.model, ["hessian_trace"], seed=seed, settings=how)["hessian_trace"].value
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "message"),
+    [
+        (["hessian_topp"], None, "there is no measure 'hessian_topp'; did you mean 'hessian_top'?"),
+        (["hessian_top"], {"hessian_top": {"kk": 1}}, "'hessian_top' has no setting 'kk'; did you mean 'k'?"),
+        (["hessian_top"], {"hessian_trace": {}}, "settings of 'hessian_trace', which is not taken"),
+        (
+            ["hessian_top"],
+            {"hessian_top": {"k": "many"}},
+            "setting 'k' of 'hessian_top' must be a number; got 'many'",
+        ),
+        (["hessian_top"], {"hessian_top": {"k": 1.5}}, "setting 'k' of 'hessian_top' must be a whole number"),
+        (
+            ["fisher_rao_norm"],
+            {"fisher_rao_norm": {"squared": "maybe"}},
+            "setting 'squared' of 'fisher_rao_norm' must be true or false; got 'maybe'",
+        ),
+    ],
+)
+def test_wrong_names_and_settings_are_told(names, settings, message):
+    held = case("mlp")
+    with pytest.raises(LandscapeError) as refused:
+        measure(held.objective, held.model, names, settings=settings)
+    assert str(refused.value).startswith(message)
+
+
+def test_text_becomes_the_kind_of_the_default():
+    settled = measure_named("hessian_top").settled({"k": "3", "tol": "1e-3"})
+    assert (settled["k"], settled["tol"]) == (3, 1e-3)
+    assert measure_named("fisher_rao_norm").settled({"squared": "false"})["squared"] is False
+
+
+def test_every_measure_is_told_in_full():
+    for one in measures().values():
+        for words in (one.title, one.formula, one.unit, one.source, one.misleads):
+            assert words.strip(), one.name
