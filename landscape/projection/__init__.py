@@ -4,7 +4,9 @@ from landscape.projection.directions import (
     NORMALIZATIONS,
     ONE_D_POLICIES,
     DirectionReport,
+    gaussian,
     random_direction,
+    stream_of,
 )
 from landscape.projection.pca import pca_plane, random_walk_null
 from landscape.projection.plane import (
@@ -26,6 +28,7 @@ __all__ = [
     "Plane",
     "Projected",
     "Repeats",
+    "gaussian",
     "line_through",
     "pca_plane",
     "plane_through",
@@ -37,4 +40,5 @@ __all__ = [
     "random_planes",
     "random_walk_null",
     "require_repeats",
+    "stream_of",
 ]

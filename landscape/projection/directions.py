@@ -89,7 +89,7 @@ def random_direction(
         if len(info.shape) <= 1 and one_d == "ignore":
             direction[info.name] = torch.zeros_like(weight)
         else:
-            drawn = _gaussian(info, seed, index)
+            drawn = gaussian(info, seed, index)
             direction[info.name] = _rescale(drawn, weight.double().cpu(), info, normalize).to(weight)
     report = _report(layout, tensors, one_d)
     if not report.normalized:
@@ -105,11 +105,16 @@ def _require_option(where: str, given: str, known: Iterable[str]) -> None:
         raise LandscapeError(f"unknown value '{given}'", where=where, mend=did_you_mean(given, known))
 
 
-def _gaussian(info: TensorInfo, seed: int, index: int) -> Tensor:
-    """Standard normal numbers, float64 from a float32 stream, that depend on seed, index and name alone."""
-    key = hashlib.sha256(f"{seed}/{index}/{info.name}".encode()).digest()[:16]
-    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-    return torch.from_numpy(stream.standard_normal(info.shape, dtype=np.float32)).double()
+def stream_of(name: str, seed: int, index: int | str) -> np.random.Generator:
+    """The random numbers of a tensor: they depend on seed, index and its name alone."""
+    key = hashlib.sha256(f"{seed}/{index}/{name}".encode()).digest()[:16]
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+
+def gaussian(info: TensorInfo, seed: int, index: int | str) -> Tensor:
+    """Standard normal numbers for a tensor, float64 from a float32 stream; see `stream_of`."""
+    drawn = stream_of(info.name, seed, index).standard_normal(info.shape, dtype=np.float32)
+    return torch.from_numpy(np.asarray(drawn)).double()
 
 
 def _rescale(drawn: Tensor, weight: Tensor, info: TensorInfo, normalize: str) -> Tensor:

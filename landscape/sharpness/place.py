@@ -44,6 +44,11 @@ class Place:
         """The same place, which tells its progress to somebody; operators are shared."""
         return replace(self, progress=progress)
 
+    def tell(self, done: int, total: int) -> None:
+        """Tell how far a measure has come."""
+        if self.progress is not None:
+            self.progress(done, total)
+
     def moved(self, weights: Held) -> Place:
         """The same at other weights of the same model; operators move along, so that this place must not be used
         any more.

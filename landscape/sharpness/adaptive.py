@@ -1,0 +1,154 @@
+"""Adaptive sharpness: neighbourhoods measured in units of the weights (Kwon et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.params import filter_rows, spread_over_filters
+from landscape.sharpness.ascent import NORMS, Ball, Climb, Slope, auto_climb
+from landscape.sharpness.batchwise import mean_rise
+from landscape.sharpness.draws import mean_and_error
+from landscape.sharpness.field import Field
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+UNITS = ("element", "filter", "none")
+
+
+def units_of(field: Field, kind: str, eta: float = 0.0) -> Tensor:
+    """What a step of each parameter is measured in, shape (P,).
+
+    Args:
+        field: Its origin says the weights.
+        kind: ``"element"`` the weight itself (its sign is kept, which changes no law), ``"filter"`` the norm of
+            its filter (elements where a tensor has at most one dimension), ``"none"`` 1.
+        eta: Added to the size of each.
+
+    Raises:
+        LandscapeError: If there is no such kind.
+    """
+    if kind not in UNITS:
+        raise LandscapeError(f"unknown units '{kind}'", where="units", mend=did_you_mean(kind, UNITS))
+    if kind == "none":
+        return torch.ones_like(field.origin)
+    parts = []
+    for info, part in zip(field.infos, field.cut(field.origin), strict=True):
+        if kind == "filter" and part.ndim > 1:
+            norms = filter_rows(part, info).norm(dim=1)
+            part = spread_over_filters(norms, info).expand(part.shape)
+        parts.append(part + eta * torch.where(part < 0, -1.0, 1.0))
+    return field.join(parts)
+
+
+def normalised_logits(output: Any) -> Any:
+    """Scores (examples, classes, ...) minus their mean over classes, divided by their root mean square then.
+
+    Andriushchenko et al. 2023, section 2.
+
+    Raises:
+        LandscapeError: If the output is no tensor of scores.
+    """
+    if not isinstance(output, Tensor) or output.ndim < 2:
+        raise LandscapeError("only scores of classes can be normalised", where="logits", got=type(output).__name__)
+    centred = output - output.mean(1, keepdim=True)
+    return centred / centred.square().mean(1, keepdim=True).sqrt().clamp_min(torch.finfo(output.dtype).tiny)
+
+
+def _field(place: Place, settings: Mapping[str, Any]) -> Field:
+    return Field(place, outputs=normalised_logits if settings["normalise_logits"] else None)
+
+
+def _in_units(slope: Slope, units: Tensor) -> Slope:
+    """A function of steps as one of steps in units."""
+
+    def inner(u: Tensor) -> tuple[float, Tensor]:
+        value, gradient = slope(units * u)
+        return value, units * gradient
+
+    return inner
+
+
+def _worst(place: Place, settings: Mapping[str, Any]) -> Found:
+    field = _field(place, settings)
+    units = units_of(field, settings["units"], float(settings["eta"]))
+    ball = Ball(settings["norm"], float(settings["rho"]))
+
+    def ascend(part: Field) -> list[Climb]:
+        slope = _in_units(part.slope, units)
+        starts = [part.zero()] + [
+            ball.onto(part.normal(f"start/{at}")) for at in range(int(settings["restarts"]) - 1)
+        ]
+        return [auto_climb(slope, ball, start, int(settings["iterations"])) for start in starts]
+
+    return mean_rise(place, field, ascend, settings["batch"], settings["batches"])
+
+
+def _average(place: Place, settings: Mapping[str, Any]) -> Found:
+    if settings["norm"] not in NORMS:
+        raise LandscapeError(f"unknown norm '{settings['norm']}'", mend=did_you_mean(settings["norm"], NORMS))
+    field = _field(place, settings)
+    sizes = float(settings["rho"]) * units_of(field, settings["units"], float(settings["eta"]))
+    base, draws, rises = field.loss(field.zero()), int(settings["draws"]), []
+    for index in range(draws):
+        z = field.normal(index) if settings["norm"] == "l2" else field.uniform(index)
+        rises.append(field.loss(sizes * z) - base)
+        place.tell(index + 1, draws)
+    mean, error = mean_and_error(rises)
+    return Found(mean, error, details={"loss": base, "highest": max(rises), "lowest": min(rises)})
+
+
+_MISLEADS = (
+    "With units of elements no rescaling of single weights that keeps the function changes it; with units "
+    "of filters only those of whole layers do not, and other symmetries, such as another basis of "
+    "attention heads, change both. It has been found to go along with the learning rate rather than with "
+    "generalisation (Andriushchenko et al. 2023)."
+)
+
+register(
+    Measure(
+        name="adaptive_sharpness_worst",
+        title="adaptive sharpness, worst case",
+        formula="mean over batches B of max over |d / c|_p <= rho of L_B(w + d) - L_B(w), c = |w| or filter norms",
+        unit="{loss}",
+        source="Kwon et al. 2021, definition 2; Andriushchenko et al. 2023, section 2; ascent: Croce & Hein 2020",
+        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
+        compute=_worst,
+        settings={
+            "rho": 0.1,
+            "norm": "l2",
+            "units": "element",
+            "eta": 0.0,
+            "batch": 128,
+            "batches": 8,
+            "iterations": 20,
+            "restarts": 2,
+            "normalise_logits": False,
+        },
+        misleads=_MISLEADS,
+    )
+)
+register(
+    Measure(
+        name="adaptive_sharpness_average",
+        title="adaptive sharpness, average",
+        formula="E L(w + d) - L(w), d_i = rho c_i z_i, z_i ~ N(0, 1) (p = 2) or uniform in [-1, 1] (p = infinity)",
+        unit="{loss}",
+        source="Andriushchenko et al. 2023, section 2",
+        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
+        compute=_average,
+        settings={
+            "rho": 0.1,
+            "norm": "l2",
+            "units": "element",
+            "eta": 0.0,
+            "draws": 100,
+            "normalise_logits": False,
+        },
+        misleads=_MISLEADS,
+    )
+)

@@ -1,0 +1,67 @@
+"""Sharpness on batches of m examples: the mean over batches of the highest rise of each batch's own loss."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from landscape.errors import LandscapeError
+from landscape.sharpness.ascent import Climb, best_of
+from landscape.sharpness.field import Field
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found
+
+
+def mean_rise(
+    place: Place,
+    field: Field,
+    climbs: Callable[[Field], list[Climb]],
+    size: int,
+    most: int = 0,
+) -> Found:
+    """The mean over batches of how far the best of several ascents rises above the batch's loss at the weights.
+
+    Args:
+        place: Told the progress.
+        field: All data.
+        climbs: The ascents of one batch.
+        size: Examples per batch, in the order of the data; 0 takes all at once.
+        most: How many batches at most, from the first on; 0 takes all.
+
+    Returns:
+        The mean weighted by examples, with its standard error over batches (None for a single one), and how far
+        restarts disagree.
+    """
+    if size < 0 or most < 0:
+        raise LandscapeError("must not be negative", where="batch", got=min(size, most))
+    parts = field.batches(size or field.count)
+    total = min(-(-field.count // (size or field.count)), most or math.inf)
+    rises, counts, reports = [], [], []
+    for part in itertools.islice(parts, most or None):
+        base = part.loss(part.zero())
+        best, report = best_of(climbs(part), base)
+        rises.append(best.value - base)
+        counts.append(part.count)
+        reports.append(report | {"arrived": best.arrived})
+        place.tell(len(rises), int(total))
+    mean, error = _weighted(rises, counts)
+    details: dict[str, Any] = {
+        "batches": len(rises),
+        "examples": sum(counts),
+        "disagreement": max(report["disagreement"] for report in reports),
+        "gradients": sum(sum(report["gradients"]) for report in reports),
+    }
+    if len(rises) == 1:
+        details["restarts"] = reports[0]["restarts"]
+    return Found(mean, error, all(report["arrived"] for report in reports), details)
+
+
+def _weighted(values: list[float], counts: list[int]) -> tuple[float, float | None]:
+    whole, number = sum(counts), len(values)
+    mean = sum(value * count for value, count in zip(values, counts, strict=True)) / whole
+    if number < 2:
+        return mean, None
+    scatter = sum((count * (value - mean)) ** 2 for value, count in zip(values, counts, strict=True))
+    return mean, math.sqrt(scatter * number / (number - 1)) / whole

@@ -1,0 +1,236 @@
+"""Markov chains around a place: Hamiltonian and Langevin sampling of exp(-a (L(w + d) - L(w)) - b |d|^2 / 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+
+Array = NDArray[np.float64]
+Potential: TypeAlias = Callable[[Tensor], tuple[float, Tensor]]
+
+# Acceptance rates at which proposals move fastest: for a single step Roberts & Rosenthal 1998; for longer paths at
+# least 0.65 (Beskos et al. 2013), and more where a step that is too long costs a whole path (Hoffman & Gelman
+# 2014). A step is adapted to them by stochastic approximation with these gains.
+_BEST_LANGEVIN, _BEST_HAMILTONIAN = 0.574, 0.8
+_GAIN, _DECAY = 1.0, 0.6
+# Steps are shortened by a random factor down to exp(-2): valleys that narrow are not entered by long ones.
+_SHORTENING = 2.0
+# A path whose energy rises by so much (Hoffman & Gelman 2014, section 3.1) is never accepted, and goes nowhere.
+_DIVERGED = 1000.0
+
+
+class Noise(Protocol):
+    """Standard normal vectors and uniform numbers of a chain, one after another."""
+
+    def normal(self) -> Tensor: ...  # noqa: D102
+    def uniform(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Target:
+    """The density exp(-a (L(w + d) - L(w)) - b |d|^2 / 2) of steps d.
+
+    Attributes:
+        slope: d -> loss at w + d and its gradient.
+        base: L(w).
+        a: What the loss counts.
+        b: What the squared distance counts.
+    """
+
+    slope: Potential
+    base: float
+    a: float
+    b: float
+
+    def energy(self, step: Tensor) -> tuple[float, float, Tensor]:
+        """Minus the logarithm of the density, the rise of the loss, and the gradient of the first."""
+        loss, gradient = self.slope(step)
+        rise = loss - self.base
+        return self.a * rise + self.b / 2 * float(step @ step), rise, self.a * gradient + self.b * step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a chain runs.
+
+    Attributes:
+        draws: Kept ones.
+        burn_in: Draws before these that are not kept.
+        step: The length of a leapfrog step at the start; None finds one.
+        leapfrog: The mean number of leapfrog steps per draw; 1 is Langevin.
+        adjusted: Whether draws are accepted or refused (Metropolis), which makes the density exact; otherwise the
+            step stays as it is, and its error with it.
+        acceptance: The share of proposals that adapted steps get accepted; None chooses. The nearer to 1, the
+            shorter the steps.
+    """
+
+    draws: int
+    burn_in: int
+    step: float | None
+    leapfrog: int = 8
+    adjusted: bool = True
+    acceptance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.draws < 8 or self.burn_in < 0 or self.leapfrog < 1:
+            raise LandscapeError(
+                "a chain needs 8 draws and a leapfrog step at least",
+                got=f"{self.draws} draws after {self.burn_in}, {self.leapfrog} leapfrog steps",
+            )
+        if not self.adjusted and self.step is None:
+            raise LandscapeError("without acceptance nothing tells how long a step may be", mend="give its length")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a chain met.
+
+    Attributes:
+        rises: Shape (draws,), L(w + d) - L(w).
+        squares: Shape (draws,), |d|^2.
+        virials: Shape (draws,), d . g - P with g the gradient of minus the logarithm of the density; its mean
+            under the density is 0, whatever that is.
+        acceptance: The mean probability of acceptance, whether or not anything is refused.
+        step: The length of the longest leapfrog step that was used.
+        last: Where it ended.
+    """
+
+    rises: Array
+    squares: Array
+    virials: Array
+    acceptance: float
+    step: float
+    last: Tensor
+
+
+def run_chain(
+    target: Target, plan: Plan, start: Tensor, noise: Noise, told: Callable[[], None] | None = None
+) -> Chain:
+    """One chain.
+
+    A draw is a leapfrog path of momenta N(0, I); the number of its steps is spread evenly between 1 and
+    2 `leapfrog` - 1, so that no period is met, and their length is shortened at random likewise. A path of one
+    step is a Langevin step of length step^2 (Neal 2011, sections 3 and 5.2). In burn-in the step is adapted
+    to the acceptance; then it stays.
+
+    Args:
+        target: The density.
+        plan: How.
+        start: Where, shape (P,).
+        noise: Random numbers.
+        told: Called at every draw.
+    """
+    here = (start, *target.energy(start))
+    size = plan.step if plan.step is not None else _first_step(target, start, noise)
+    best = plan.acceptance or (_BEST_LANGEVIN if plan.leapfrog == 1 else _BEST_HAMILTONIAN)
+    log_size = math.log(size)
+    rises: list[float] = []
+    squares: list[float] = []
+    virials: list[float] = []
+    chances: list[float] = []
+    for draw in range(plan.burn_in + plan.draws):
+        paces = 1 + int(noise.uniform() * (2 * plan.leapfrog - 1))
+        momentum, threshold = noise.normal(), noise.uniform()
+        shorter = _SHORTENING * noise.uniform() if plan.adjusted else 0.0
+        there, chance = _path(target, here, momentum, math.exp(log_size - shorter), paces)
+        if not plan.adjusted or threshold < chance:
+            here = there
+        if draw >= plan.burn_in:
+            rises.append(here[2])
+            squares.append(float(here[0] @ here[0]))
+            virials.append(float(here[0] @ here[3]) - len(start))
+            chances.append(chance)
+        elif plan.adjusted:
+            log_size += _GAIN * (draw + 1) ** -_DECAY * (chance - best)
+        if told is not None:
+            told()
+    of_draws = {"rises": rises, "squares": squares, "virials": virials}
+    return Chain(
+        **{name: np.array(row) for name, row in of_draws.items()},
+        acceptance=float(np.mean(chances)),
+        step=math.exp(log_size),
+        last=here[0],
+    )
+
+
+State: TypeAlias = tuple[Tensor, float, float, Tensor]
+
+
+def _path(target: Target, here: State, momentum: Tensor, size: float, paces: int) -> tuple[State, float]:
+    """The end of a leapfrog path and the probability that it is accepted; 0 where it leads nowhere."""
+    position, energy, _, gradient = here
+    before = energy + float(momentum @ momentum) / 2
+    state = here
+    for _ in range(paces):
+        momentum = momentum - size / 2 * gradient
+        position = position + size * momentum
+        energy, rise, gradient = target.energy(position)
+        if not energy - before < _DIVERGED:
+            return state, 0.0
+        momentum = momentum - size / 2 * gradient
+        state = (position, energy, rise, gradient)
+    return state, math.exp(min(0.0, before - energy - float(momentum @ momentum) / 2))
+
+
+def _first_step(target: Target, start: Tensor, noise: Noise) -> float:
+    """A step whose acceptance is about a half (Hoffman & Gelman 2014, algorithm 4)."""
+    here = (start, *target.energy(start))
+    momentum = noise.normal()
+    # Nothing wider than the localisation is ever useful.
+    size = 1 / math.sqrt(target.b) if target.b > 0 else 1.0
+    while _path(target, here, momentum, size, 1)[1] < 0.5 and size > 1e-30:
+        size /= 2
+    return size
+
+
+def split_r_hat(chains: Sequence[Array]) -> float:
+    """The scale reduction of halves of chains (Gelman et al. 2013, section 11.4): 1 where all agree.
+
+    Example:
+        >>> split_r_hat([np.array([0.0, 1.0] * 8), np.array([1.0, 0.0] * 8)]) < 1.01
+        True
+        >>> split_r_hat([np.array([0.0, 1.0] * 8), np.array([9.0, 8.0] * 8)]) > 2
+        True
+    """
+    half = len(chains[0]) // 2
+    halves = np.stack([part for chain in chains for part in (chain[:half], chain[-half:])])
+    within = float(halves.var(axis=1, ddof=1).mean())
+    between = float(halves.mean(axis=1).var(ddof=1))
+    if within == 0:
+        return 1.0 if between == 0 else math.inf
+    return math.sqrt((half - 1) / half + between / within)
+
+
+def effective_draws(chains: Sequence[Array]) -> float:
+    """How many independent draws the chains are worth (Geyer 1992, initial positive sequence).
+
+    Example:
+        >>> still = np.repeat(np.arange(8.0), 50)
+        >>> effective_draws([still, still]) < 20
+        True
+    """
+    rows = np.stack(chains)
+    number, length = rows.shape
+    within = float(rows.var(axis=1, ddof=1).mean())
+    pooled = within * (length - 1) / length + (float(rows.mean(axis=1).var(ddof=1)) if number > 1 else 0.0)
+    if pooled == 0:
+        return math.nan
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    padded = np.fft.rfft(centred, 2 * length, axis=1)
+    covariance = np.fft.irfft(np.abs(padded) ** 2, axis=1)[:, :length].mean(axis=0) / length
+    correlation = 1 - (within - covariance) / pooled
+    correlation[0] = 1.0
+    pairs = correlation[: length // 2 * 2].reshape(-1, 2).sum(axis=1)
+    stop = int(np.argmax(pairs <= 0)) if bool((pairs <= 0).any()) else len(pairs)
+    # Sums of pairs fall; where they seem to rise it is noise.
+    time = -1 + 2 * float(np.minimum.accumulate(pairs[:stop]).sum()) if stop else 1.0
+    # Draws that alternate could be worth more than as many independent ones; that is not relied upon.
+    return number * length / max(time, 1.0)

@@ -1,0 +1,96 @@
+"""Epsilon-sharpness: the highest loss in a ball around the weights (Dinh et al. 2017, definition 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+from landscape.sharpness.ascent import Ball, Climb, Slope, best_of, climb
+from landscape.sharpness.field import Field
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+# A tensor whose norm is that of the ball to rounding fits into it.
+_FITS = 1 + 1e-5
+# More starts of one kind would cost more than they find.
+_TENSORS = 3
+
+
+def subspace(field: Field, dimensions: int) -> Tensor:
+    """Orthonormal columns that span a random subspace, shape (P, dimensions); the span of normal vectors.
+
+    Raises:
+        LandscapeError: If it has more dimensions than the whole, or less than one.
+    """
+    if not 1 <= dimensions <= field.size:
+        raise LandscapeError("not a subspace", where="subspace", got=dimensions, expected=f"1 to {field.size}")
+    columns = torch.stack([field.normal(f"subspace/{column}") for column in range(dimensions)], 1)
+    return torch.linalg.qr(columns).Q
+
+
+def within(slope: Slope, basis: Tensor | None) -> Slope:
+    """A function of all parameters as one of coordinates in a subspace; None leaves it."""
+    if basis is None:
+        return slope
+
+    def inner(u: Tensor) -> tuple[float, Tensor]:
+        value, gradient = slope(basis @ u)
+        return value, basis.T @ gradient
+
+    return inner
+
+
+def _starts(field: Field, ball: Ball, restarts: int, basis: Tensor | None) -> list[Tensor]:
+    """Along the gradient, along random directions, and where a tensor that fits into the ball is 0."""
+    _, gradient = within(field.slope, basis)(field.zero() if basis is None else field.zero() @ basis)
+    drawn = [field.normal(f"start/{index}") for index in range(restarts - 1)]
+    starts = [ball.steepest(gradient)] + [ball.onto(z if basis is None else z @ basis) for z in drawn]
+    if basis is None:
+        parts = field.cut(field.origin)
+        fitting = [at for at, part in enumerate(parts) if 0 < float(part.norm()) <= ball.radius * _FITS]
+        for at in sorted(fitting, key=lambda at: -float(parts[at].norm()))[:_TENSORS]:
+            starts.append(field.join(-part if k == at else torch.zeros_like(part) for k, part in enumerate(parts)))
+    return starts
+
+
+def _epsilon_sharpness(place: Place, settings: Mapping[str, Any]) -> Found:
+    field = Field(place)
+    basis = None if settings["subspace"] is None else subspace(field, settings["subspace"])
+    ball = Ball("l2", float(settings["epsilon"]))
+    base, slope = field.loss(field.zero()), within(field.slope, basis)
+    starts = _starts(field, ball, int(settings["restarts"]), basis)
+    climbs: list[Climb] = []
+    for start in starts:
+        climbs.append(climb(slope, ball, start, int(settings["iterations"]), float(settings["tolerance"])))
+        place.tell(len(climbs), len(starts))
+    # The ball holds its centre.
+    best, details = best_of(climbs, base, 1 / (1 + base))
+    step = best.at if basis is None else basis @ best.at
+    return Found(
+        value=max(0.0, (best.value - base) / (1 + base)),
+        converged=best.arrived,
+        details={**details, "loss": base, "highest": max(best.value, base), "distance": float(step.norm())},
+    )
+
+
+register(
+    Measure(
+        name="epsilon_sharpness",
+        title="epsilon-sharpness",
+        formula="max over |d|_2 <= epsilon of (L(w + d) - L(w)) / (1 + L(w))",
+        unit="1",
+        source="Dinh et al. 2017, definition 2; after Keskar et al. 2017",
+        invariant=("permutation", "sign-flip"),
+        compute=_epsilon_sharpness,
+        settings={"epsilon": 1e-3, "restarts": 4, "iterations": 100, "tolerance": 1e-4, "subspace": None},
+        misleads=(
+            "Rescaling moves weights of any size into the ball: with a layer of norm epsilon it is at "
+            "least that of the function without this layer, however flat the minimum. What ascent finds "
+            "is a lower bound."
+        ),
+    )
+)

@@ -1,0 +1,179 @@
+"""The loss around a place as a function of the step away from it, for measures that walk about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.curvature.passes import Batch, Passes
+from landscape.errors import LandscapeError
+from landscape.objective.data import Source, Split, leaves
+from landscape.projection import gaussian, stream_of
+from landscape.sharpness.place import Place
+
+
+class Stream:
+    """One random step after another; every tensor's numbers depend on seed, index and its name alone.
+
+    Args:
+        field: Says which tensors there are, and the seed.
+        index: Tells streams apart.
+    """
+
+    def __init__(self, field: Field, index: int | str) -> None:
+        self._like = field.origin
+        self._streams = [(stream_of(info.name, field.seed, index), info.numel) for info in field.infos]
+        self._plain = stream_of("", field.seed, index)
+
+    def normal(self) -> Tensor:
+        """Standard normal numbers, shape (P,)."""
+        drawn = [stream.standard_normal(count, dtype=np.float32) for stream, count in self._streams]
+        return torch.from_numpy(np.concatenate(drawn)).to(self._like)
+
+    def uniform(self) -> float:
+        """A number in [0, 1)."""
+        return float(self._plain.random())
+
+    def choice(self, count: int, size: int) -> Tensor:
+        """Numbers of examples, drawn without replacement, shape (size,)."""
+        return torch.from_numpy(self._plain.choice(count, min(size, count), replace=False))
+
+
+class Field:
+    """The mean loss at weights + step, with its gradient.
+
+    Steps are vectors of all parameters that count, shape (P,), float64 (float32 on Apple's devices). They are
+    added to the weights in that precision and rounded once to the type in which the model computes.
+
+    Args:
+        place: Where; its weights are copied.
+        outputs: Applied to the model's outputs before the loss; None leaves them.
+
+    Attributes:
+        origin: The weights of the place, shape (P,).
+        size: P.
+        infos: What the tensors are of which a step is made, in its order.
+        seed: Of all draws.
+    """
+
+    def __init__(self, place: Place, *, outputs: Callable[[Any], Any] | None = None) -> None:
+        self._passes = Passes(
+            place.objective, place.weights, place.split, place.parameters, place.dtype, batch_size=None
+        )
+        self.seed = place.seed
+        self._part: Split | None = None
+        evaluator = self._passes.evaluator
+        if outputs is not None:
+            if evaluator.takes_model:
+                raise LandscapeError("a loss that takes the model hides its outputs", where="outputs")
+            change = outputs
+            evaluator.model.register_forward_hook(lambda _model, _inputs, output: change(output))
+        # Apple's devices know no float64.
+        self._wide = torch.float32 if evaluator.device.type == "mps" else torch.float64
+        vectors = self._passes.vectors
+        self.size = vectors.size
+        self.infos = [place.objective.layout[name] for name in vectors.names]
+        self.origin = torch.cat([held.detach().flatten().to(self._wide) for held in self._passes.variables])
+
+    @property
+    def count(self) -> int:
+        """The number of examples."""
+        return self._source.count
+
+    @property
+    def _source(self) -> Source:
+        return self._passes.evaluator.data(self._passes.split) if self._part is None else self._part
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """``"loss"``, and ``"error"`` where targets are classes."""
+        return tuple(metric for metric in self._passes.evaluator.metrics if metric in ("loss", "error"))
+
+    def zero(self) -> Tensor:
+        """The step that stays."""
+        return torch.zeros_like(self.origin)
+
+    def cut(self, step: Tensor) -> list[Tensor]:
+        """A step as one tensor per entry of `infos`."""
+        return self._passes.vectors.cut(step)
+
+    def join(self, tensors: Iterable[Tensor]) -> Tensor:
+        """One tensor per entry of `infos` as a step."""
+        return torch.cat([tensor.detach().flatten() for tensor in tensors]).to(self.origin)
+
+    def normal(self, index: int | str) -> Tensor:
+        """Standard normal numbers; a tensor's depend on the seed of the place, the index and its name alone."""
+        return self.join(gaussian(info, self.seed, index) for info in self.infos)
+
+    def uniform(self, index: int | str) -> Tensor:
+        """Numbers spread evenly over [-1, 1], drawn as `normal` draws."""
+        return self.join(
+            torch.as_tensor(stream_of(info.name, self.seed, index).uniform(-1, 1, info.shape))
+            for info in self.infos
+        )
+
+    def noise(self, index: int | str) -> Stream:
+        """Random numbers for a walk, drawn as `normal` draws."""
+        return Stream(self, index)
+
+    def _move(self, step: Tensor) -> None:
+        with torch.no_grad():
+            point = self.origin + step
+            for held, part in zip(self._passes.variables, self.cut(point), strict=True):
+                held.copy_(part)
+        self._passes.evaluator.moved()
+
+    def means(self, step: Tensor) -> dict[str, float]:
+        """The mean of every metric: name -> mean."""
+        self._move(step)
+        split = self._passes.split
+        with self._passes.kernels():
+            found = self._passes.evaluator.measure([split], self.metrics)
+        return {metric: found[f"{split}_{metric}"].mean for metric in self.metrics}
+
+    def loss(self, step: Tensor) -> float:
+        """The mean loss."""
+        self._move(step)
+        with self._passes.kernels(), torch.no_grad():
+            sums = [(float(share), count) for share, count in self._shares()]
+        return sum(share for share, _ in sums) / sum(count for _, count in sums)
+
+    def slope(self, step: Tensor) -> tuple[float, Tensor]:
+        """The mean loss and its gradient, shape (P,); neither need be finite."""
+        self._move(step)
+        total, loss, count = self.zero(), 0.0, 0.0
+        with self._passes.kernels():
+            for share, counted in self._shares():
+                found = torch.autograd.grad(share, self._passes.variables, allow_unused=True)
+                total += self._passes.vectors.join(found, total)
+                loss, count = loss + float(share.detach()), count + counted
+        return loss / count, total / count
+
+    def _shares(self) -> Iterator[tuple[Tensor, float]]:
+        """The summed loss of each micro-batch, and what it counts."""
+        for inputs, targets in self._source.batches(self._passes.evaluator.batch_size):
+            loss = self._passes.loss_of(Batch(inputs, targets, len(leaves(inputs)[0])))
+            yield loss.shares.sum(dtype=self._wide), loss.count
+
+    def batches(self, size: int) -> Iterator[Field]:
+        """The same on `size` examples at a time, in the order of the data.
+
+        One model serves all: use one at a time.
+        """
+        whole = self._source
+        for start in range(0, whole.count, size):
+            yield self._on(whole.part(start, min(start + size, whole.count)))
+
+    def sample(self, index: Tensor) -> Field:
+        """The same on some examples, given by their numbers, shape (n,)."""
+        return self._on(self._source.take(index))
+
+    def _on(self, part: Split) -> Field:
+        other = object.__new__(Field)
+        other.__dict__.update(self.__dict__)
+        other._part = part
+        return other

@@ -1,0 +1,128 @@
+"""The local learning coefficient by Markov chains (Lau et al. 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+from landscape.sharpness.chains import Chain, Plan, Potential, Target, run_chain
+from landscape.sharpness.field import Field, Stream
+from landscape.sharpness.mixing import mixed
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+# An estimate that is below 0 by more standard errors than that says that the loss falls around the weights.
+_BELOW = 2.0
+
+
+def _temperature(count: int, settings: Mapping[str, Any]) -> tuple[float, float]:
+    """n and beta."""
+    n = float(count if settings["n"] is None else settings["n"])
+    if n <= 1:
+        raise LandscapeError("the learning coefficient needs more examples than one", where="n", got=n)
+    return n, 1 / math.log(n) if settings["beta"] is None else float(settings["beta"])
+
+
+def _plan(settings: Mapping[str, Any]) -> Plan:
+    if settings["batch"] and settings["adjusted"]:
+        raise LandscapeError(
+            "losses of batches cannot decide about acceptance",
+            where="batch",
+            mend="set adjusted=False and give a step, or leave batch out",
+        )
+    return Plan(
+        draws=int(settings["draws"]),
+        burn_in=int(settings["burn_in"]),
+        step=None if settings["step"] is None else float(settings["step"]),
+        leapfrog=int(settings["leapfrog"]),
+        adjusted=bool(settings["adjusted"]),
+        acceptance=settings["acceptance"],
+    )
+
+
+def _on_batches(field: Field, noise: Stream, size: int) -> Potential:
+    """The loss of another batch at every step."""
+
+    def slope(step: Tensor) -> tuple[float, Tensor]:
+        return field.sample(noise.choice(field.count, size)).slope(step)
+
+    return slope
+
+
+def _local_learning_coefficient(place: Place, settings: Mapping[str, Any]) -> Found:
+    field, plan = Field(place), _plan(settings)
+    n, beta = _temperature(field.count, settings)
+    number, base = int(settings["chains"]), field.loss(field.zero())
+    total, done = number * (plan.burn_in + plan.draws), 0
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        place.tell(done, total)
+
+    chains: list[Chain] = []
+    for index in range(number):
+        noise = field.noise(f"chain/{index}")
+        slope = _on_batches(field, noise, settings["batch"]) if settings["batch"] else field.slope
+        target = Target(slope, base, n * beta, float(settings["gamma"]))
+        chains.append(run_chain(target, plan, field.zero(), noise, told))
+    met = mixed(chains, n * beta, plan.adjusted, checked=not settings["batch"])
+    doubts = met.doubts
+    if met.mean < -_BELOW * met.standard_error:
+        doubts = [*doubts, "the loss is lower around the weights than at them: they are no local minimum"]
+    return Found(
+        value=math.nan if doubts else met.mean,
+        standard_error=None if doubts else met.standard_error,
+        converged=not doubts,
+        details={
+            "estimate": met.mean if math.isfinite(met.mean) else None,
+            "interval_95": None if met.interval is None else list(met.interval),
+            "not_converged": doubts,
+            "n": n,
+            "beta": beta,
+            "loss": base,
+            **met.diagnostics,
+        },
+    )
+
+
+register(
+    Measure(
+        name="local_learning_coefficient",
+        title="local learning coefficient",
+        formula=(
+            "n beta (E L(w') - L(w)), beta = 1 / log n, w' ~ exp(-n beta L(w') - gamma/2 |w' - w|^2); d/2 "
+            "at a regular minimum of d parameters"
+        ),
+        unit="1",
+        source="Lau et al. 2023, definition 1 and algorithm 1; beta: Watanabe 2013",
+        invariant=(
+            *("layer-rescaling", "unit-rescaling", "permutation"),
+            *("batchnorm-scale", "sign-flip", "basis-change"),
+        ),
+        compute=_local_learning_coefficient,
+        settings={
+            "gamma": 1.0,
+            "n": None,
+            "beta": None,
+            "chains": 4,
+            "draws": 250,
+            "burn_in": 150,
+            "leapfrog": 4,
+            "adjusted": True,
+            "acceptance": None,
+            "step": None,
+            "batch": 0,
+        },
+        misleads=(
+            "The quantity that is estimated does not change under any reparametrisation, but gamma, which "
+            "keeps chains near, does: where n beta times a curvature is not far above gamma the estimate "
+            "is too low, and rescaling moves it. Chains that have not converged give NaN and say why. At "
+            "weights that are no local minimum it can be negative."
+        ),
+    )
+)

@@ -1,0 +1,106 @@
+"""Local energy: how much the mean loss or error rises under noise (Pittorino et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.projection import ONE_D_POLICIES
+from landscape.sharpness.draws import mean_and_error
+from landscape.sharpness.field import Field
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+NOISES = ("multiplicative", "additive")
+
+
+def _require(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise LandscapeError(f"unknown value '{given}'", where=name, mend=did_you_mean(given, known))
+
+
+def _noise(field: Field, index: int, kind: str, one_d: str) -> Tensor:
+    """z or z * w, shape (P,), with 0 where biases and gains are to stay."""
+    parts = zip(field.infos, field.cut(field.normal(index)), strict=True)
+    z = field.join(
+        torch.zeros_like(part) if len(info.shape) <= 1 and one_d == "ignore" else part for info, part in parts
+    )
+    return z * field.origin if kind == "multiplicative" else z
+
+
+def _grid(settings: Mapping[str, Any]) -> list[float]:
+    """The sizes of the noise: those given, or evenly spaced up to sigma, which is always among them."""
+    sigma, given = float(settings["sigma"]), settings["sigmas"]
+    wanted = np.linspace(0, sigma, int(settings["points"]) + 1)[1:].tolist() if given is None else list(given)
+    grid = sorted({float(value) for value in wanted} | {sigma})
+    if grid[0] <= 0:
+        raise LandscapeError("the size of noise must be positive", where="sigma", got=grid[0])
+    return grid
+
+
+def _local_energy(place: Place, settings: Mapping[str, Any]) -> Found:
+    field = Field(place)
+    metric, grid = settings["metric"], _grid(settings)
+    _require("metric", metric, field.metrics)
+    _require("noise", settings["noise"], NOISES)
+    _require("one_d", settings["one_d"], ONE_D_POLICIES)
+    base, draws = field.means(field.zero()), int(settings["draws"])
+    signs = (1.0, -1.0) if settings["antithetic"] else (1.0,)
+    rises: dict[str, list[list[float]]] = {name: [[] for _ in grid] for name in field.metrics}
+    for index in range(draws):
+        noise = _noise(field, index, settings["noise"], settings["one_d"])
+        for at, sigma in enumerate(grid):
+            met = [field.means(sign * sigma * noise) for sign in signs]
+            for name in field.metrics:
+                rises[name][at].append(sum(means[name] for means in met) / len(met) - base[name])
+            place.tell(index * len(grid) + at + 1, draws * len(grid))
+    profiles = {name: [mean_and_error(values) for values in rises[name]] for name in field.metrics}
+    value, error = profiles[metric][grid.index(float(settings["sigma"]))]
+    return Found(
+        value,
+        error,
+        details={
+            "sigmas": grid,
+            **{f"{name}_rise": [mean for mean, _ in profile] for name, profile in profiles.items()},
+            **{f"{name}_standard_error": [error for _, error in profile] for name, profile in profiles.items()},
+            **{f"{name}_at_weights": mean for name, mean in base.items()},
+        },
+    )
+
+
+register(
+    Measure(
+        name="local_energy",
+        title="local energy",
+        formula=(
+            "E L(w + sigma z * w) - L(w), z ~ N(0, I) (multiplicative), or E L(w + sigma z) - L(w) (additive); "
+            "L the loss, or the error as a share of 1"
+        ),
+        unit="{loss}",
+        source="Pittorino et al. 2021; number of draws and largest sigma: the authors' code",
+        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
+        compute=_local_energy,
+        settings={
+            "sigma": 0.1,
+            "sigmas": None,
+            "points": 5,
+            "draws": 100,
+            "noise": "multiplicative",
+            "metric": "loss",
+            "one_d": "norm",
+            "antithetic": False,
+        },
+        misleads=(
+            "Additive noise is not invariant to any rescaling. The order of two networks can change with "
+            "sigma: read the profile, not one value. Errors move in steps of one example, so small rises "
+            "of the error need many draws. Noise on the gains and biases of batch normalisation is "
+            "included unless one_d='ignore'; its running statistics are frozen, which makes networks with "
+            "batch normalisation look sharper."
+        ),
+    )
+)

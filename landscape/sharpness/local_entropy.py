@@ -1,0 +1,164 @@
+"""Local entropy: how much volume of low loss there is around the weights (Pittorino et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.sharpness.chains import Array, Chain, Plan, Target, run_chain
+from landscape.sharpness.draws import log_mean_exp
+from landscape.sharpness.field import Field
+from landscape.sharpness.mixing import mixed
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+METHODS = ("gaussian", "chains")
+# With fewer draws that count, the mean of exponentials is decided by a few of them.
+_COUNTING = 20.0
+# Intervals between the strengths at which chains run; every other of them gives the error of the rule.
+_INTERVALS = 8
+
+
+def by_gaussian(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
+    """Local entropy from draws of the Gaussian alone: log of the mean of exp(-beta (L(w + d) - L(w)))."""
+    beta, gamma, base = float(settings["beta"]), float(settings["gamma"]), field.loss(field.zero())
+    given = settings["gammas"]
+    gammas = sorted({gamma, *(float(value) for value in given or [])})
+    draws, rises = int(settings["draws"]), np.empty((int(settings["draws"]), len(gammas)))
+    for index in range(draws):
+        z = field.normal(index)
+        for at, value in enumerate(gammas):
+            rises[index, at] = field.loss(z / math.sqrt(beta * value)) - base
+            place.tell(index * len(gammas) + at + 1, draws * len(gammas))
+    profile = [log_mean_exp(-beta * rises[:, at]) for at in range(len(gammas))]
+    value, error, counting = profile[gammas.index(gamma)]
+    enough = counting >= min(_COUNTING, draws)
+    return Found(
+        value if enough else math.nan,
+        error if enough else None,
+        enough,
+        {
+            "gammas": gammas,
+            "local_entropy": [value for value, _, _ in profile],
+            "local_entropy_standard_error": [error for _, error, _ in profile],
+            "counting_draws": [counting for _, _, counting in profile],
+            "loss": base,
+            "log_integral": value + _log_gaussian(field.size, beta * gamma) - beta * base,
+        },
+    )
+
+
+def _log_gaussian(size: int, precision: float) -> float:
+    """The logarithm of the integral of exp(-precision |d|^2 / 2)."""
+    return size / 2 * math.log(2 * math.pi / precision)
+
+
+def clenshaw_curtis(intervals: int) -> tuple[Array, Array]:
+    """Points in [0, 1] and weights of the rule of Clenshaw & Curtis 1960; `intervals` is even.
+
+    Example:
+        >>> points, weights = clenshaw_curtis(4)
+        >>> round(float(weights @ points**4), 12)
+        0.2
+    """
+    at, even = np.arange(intervals + 1), np.arange(1, intervals // 2 + 1)
+    waves = np.cos(2 * np.pi * np.outer(at, even) / intervals)
+    counts = np.where(2 * even == intervals, 1.0, 2.0) / (4 * even**2 - 1)
+    weights = (1 - waves @ counts) / intervals
+    weights[[0, -1]] /= 2
+    return (1 - np.cos(np.pi * at / intervals)) / 2, weights
+
+
+def by_chains(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
+    """Local entropy by chains with the loss at strengths s from 0 to 1.
+
+    It is minus the integral over s of the mean of beta (L - L(w)) at strength s (Kirkwood 1935). With s = t^4
+    the integrand is smooth for curvatures far above gamma too.
+    """
+    beta, gamma = float(settings["beta"]), float(settings["gamma"])
+    plan = Plan(int(settings["chain_draws"]), int(settings["burn_in"]), None, int(settings["leapfrog"]))
+    number, base = int(settings["chains"]), field.loss(field.zero())
+    points, weights = clenshaw_curtis(_INTERVALS)
+    ends: list[Tensor] = [field.zero() for _ in range(number)]
+    means, errors, doubts = [0.0], [0.0], []
+    noises = [field.noise(f"chain/{index}") for index in range(number)]
+    for at, t in enumerate(points[1:]):
+        target = Target(field.slope, base, beta * t**4, beta * gamma)
+        chains: list[Chain] = []
+        for index in range(number):
+            chains.append(run_chain(target, plan, ends[index], noises[index]))
+            place.tell(at * number + index + 1, _INTERVALS * number)
+        ends = [chain.last for chain in chains]
+        met = mixed(chains, beta * 4 * t**3, adjusted=True)
+        means.append(met.mean)
+        errors.append(met.standard_error)
+        doubts += [f"at strength {t**4:.2g}: {doubt}" for doubt in met.doubts]
+    value = -float(weights @ means)
+    coarse = -float(clenshaw_curtis(_INTERVALS // 2)[1] @ means[::2])
+    sampling = float(np.linalg.norm(weights * errors))
+    return Found(
+        math.nan if doubts else value,
+        None if doubts else sampling,
+        not doubts,
+        {
+            "estimate": value,
+            "coarse_rule": coarse,
+            "strengths": (points**4).tolist(),
+            "integrand": means,
+            "integrand_standard_error": errors,
+            "not_converged": doubts,
+            "loss": base,
+            "log_integral": value + _log_gaussian(field.size, beta * gamma) - beta * base,
+        },
+    )
+
+
+def _local_entropy(place: Place, settings: Mapping[str, Any]) -> Found:
+    if settings["method"] not in METHODS:
+        raise LandscapeError(
+            f"unknown method '{settings['method']}'", mend=did_you_mean(settings["method"], METHODS)
+        )
+    smallest = min([float(settings["beta"]), float(settings["gamma"]), *(settings["gammas"] or [])])
+    if smallest <= 0:
+        raise LandscapeError("beta and gamma must be positive", where="local_entropy", got=smallest)
+    way = by_gaussian if settings["method"] == "gaussian" else by_chains
+    return way(place, Field(place), settings)
+
+
+register(
+    Measure(
+        name="local_entropy",
+        title="local entropy",
+        formula=(
+            "log E exp(-beta (L(w + d) - L(w))), d ~ N(0, I / (beta gamma)); plus (P/2) log(2 pi / (beta "
+            "gamma)) - beta L(w) it is log of the integral of exp(-beta L(w') - beta gamma/2 |w' - w|^2) "
+            "over w'"
+        ),
+        unit="nats",
+        source="Pittorino et al. 2021; Chaudhari et al. 2017, equation 3",
+        invariant=("permutation", "sign-flip"),
+        compute=_local_entropy,
+        settings={
+            "gamma": 1000.0,
+            "beta": 1.0,
+            "gammas": None,
+            "method": "gaussian",
+            "draws": 1000,
+            "chains": 4,
+            "chain_draws": 200,
+            "burn_in": 100,
+            "leapfrog": 4,
+        },
+        misleads=(
+            "It depends on gamma and beta: only values with the same of both, and the same number of "
+            "parameters, can be compared. Rescaling changes it, since the Gaussian has one width for all "
+            "weights. In many dimensions a few draws of the Gaussian decide: where too few of them count "
+            "the value is NaN, and chains are needed."
+        ),
+    )
+)
