@@ -9,11 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # Raised when the results of a kind of step change although its settings do not; of pictures, when their look does.
-<<<<<<< HEAD
-VERSIONS = {"train": 1, "import": 1, "transform": 1, "slice": 1, "picture": 1}
-=======
-VERSIONS = {"train": 1, "import": 1, "slice": 1, "measures": 1, "picture": 1}
->>>>>>> sharpness
+VERSIONS = {"train": 1, "import": 1, "transform": 1, "slice": 1, "measures": 1, "picture": 1}
 
 # Of 64 digits: enough that no two steps on earth share them.
 _KEY_DIGITS = 32
@@ -24,11 +20,7 @@ class Step:
     """Something that is made once: a run, a slice, or a picture.
 
     Attributes:
-<<<<<<< HEAD
-        kind: ``"train"``, ``"import"``, ``"transform"``, ``"slice"`` or ``"picture"``.
-=======
         kind: One of `VERSIONS`, such as ``"train"``, ``"slice"`` or ``"picture"``.
->>>>>>> sharpness
         title: For people: ``"train base"``.
         settings: All that decides the result besides `needs` and `inputs`, as plain values.
         inputs: Name -> digest of what comes from outside: files, data, code of the user's.

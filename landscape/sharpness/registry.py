@@ -16,14 +16,10 @@ if TYPE_CHECKING:
     from landscape.sharpness.place import Place
 
 # The modules that register measures when they are imported, in the order in which these are listed.
-<<<<<<< HEAD
-FAMILIES = ("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit")
-=======
 FAMILIES = (
-    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao"),
+    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit"),
     *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
 )
->>>>>>> measures2
 
 # What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
 SYMMETRIES = MappingProxyType(
