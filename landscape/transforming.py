@@ -21,6 +21,7 @@ Maker = Callable[[Symmetries, Objective, Weights, Any], Element]
 MAKERS: dict[str, Maker] = {
     "alpha": lambda symmetries, objective, weights, value: symmetries.scaling(value),
     "balance": lambda symmetries, objective, weights, value: symmetries.balancing(weights),
+    "flattest": lambda symmetries, objective, weights, value: symmetries.flattening(objective, weights).element,
     "unit_norm": lambda symmetries, objective, weights, value: symmetries.normalising(weights),
     "permute": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=["permutation"]),
     "rescale": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=_scalings(symmetries)),
@@ -39,6 +40,7 @@ class Transform:
     Attributes:
         alpha: The scale that all hidden units take; see `Symmetries.rescale`.
         balance: Equal norms of layers.
+        flattest: The smallest Gauss-Newton trace on the training data; see `Symmetries.flattest`.
         unit_norm: Incoming weights of norm 1.
         permute: The seed of a random order of units.
         rescale: The seed of random factors, one per unit.
@@ -46,6 +48,7 @@ class Transform:
 
     alpha: float | None = None
     balance: bool = False
+    flattest: bool = False
     unit_norm: bool = False
     permute: int | None = None
     rescale: int | None = None
@@ -89,8 +92,8 @@ def transform(
     Args:
         run: The trajectory.
         objective: Its objective.
-        wanted: What is done; what depends on the weights (``balance``, ``unit_norm``) is chosen for the last
-            snapshot, or for the one that `at` names.
+        wanted: What is done; what depends on the weights (``balance``, ``flattest``, ``unit_norm``) is chosen
+            for the last snapshot, or for the one that `at` names.
         path: The file to write: the steps, metrics and settings of the run, and where it came from.
         at: A step, ``"first"`` or ``"last"``: only this snapshot; None is all.
         overwrite: Replace a file that exists.

@@ -87,7 +87,7 @@ BROKEN = {
     ),
     "no source": (
         "# A caption.\n[run.base]\nepochs = 3\n" + PANEL,
-        ["line 2, run.base: a run needs one of problem, file, import"],
+        ["line 2, run.base: a run needs one of problem, file, import, transform"],
     ),
     "two sources": (
         "# A caption.\n[run.base]\nfile = 'mine.py'\nimport = { files = 'a.pt' }\n" + PANEL,
@@ -106,8 +106,8 @@ BROKEN = {
         + PANEL,
         [
             "line 5, run.scaled.transform: there is no run 'bse' above; did you mean 'base'?",
-            "line 7, run.both.transform: a transformation is one of alpha, balance, unit-norm, permute, rescale; got "
-            "alpha and balance",
+            "line 7, run.both.transform: a transformation is one of alpha, balance, flattest, unit-norm, permute, "
+            "rescale; got alpha and balance",
             "line 9, run.other.transform.alhpa: there is no such key; did you mean 'alpha'?",
         ],
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
 
@@ -17,6 +19,7 @@ def _orbit_min_trace(place: Place, settings: Mapping[str, Any]) -> Found:
         parameters=place.parameters,
         seed=place.seed,
         samples=settings["samples"],
+        dtype=place.dtype or torch.float64,
         progress=place.progress,
     )
     return Found(found.value, found.standard_error, details=found.to_json())
