@@ -37,7 +37,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 @click.option(
     "--at", metavar="STEP|all", help="Snapshots: a step, several with commas, last, or all. [default: last]"
 )
-@click.option("--measures", metavar="A,B,...", help=f"Which measures. [default: {','.join(_DEFAULT)}]")
+@click.option("--measures", metavar="A,B,...", help=f"Which measures. [default: {', '.join(_DEFAULT)}]")
 @click.option("--split", help="train or test. [default: train]")
 @click.option("--seed", type=int, help="Of all draws; the same at all snapshots. [default: 0]")
 @click.option("--parameters", metavar="GLOBS", help="Which parameters count, e.g. 'fc.*,!*.bias'. [default: all]")

@@ -175,11 +175,11 @@ def test_filter_normalised_curvature_is_the_mean_along_the_directions_of_the_plo
     value = measure(objective_of(model), model, ["filter_normalized_curvature"])[
         "filter_normalized_curvature"
     ].value
-    drawn = [operator.flatten(random_direction(model, seed=seed)[0]) for seed in range(1500)]
+    drawn = [operator.flatten(random_direction(model, seed=seed)[0]) for seed in range(800)]
     along = np.array([float(d @ dense @ d) for d in drawn])
     error = along.std(ddof=1) / math.sqrt(len(along))
     assert value == pytest.approx(along.mean(), abs=3 * error)
-    assert error < 0.05 * value
+    assert error < 0.08 * value
 
 
 @pytest.mark.parametrize("one_d", ["ignore", "norm"])

@@ -128,7 +128,10 @@ BROKEN = {
     ),
     "unknown kind": (
         "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
-        ["line 5, panel 1, kind: must be curve or surface or trajectory; got 'curv'; did you mean 'curve'?"],
+        [
+            "line 5, panel 1, kind: must be curve or surface or trajectory or measure; got 'curv'; "
+            "did you mean 'curve'?"
+        ],
     ),
     "unknown run": (
         "# A caption.\n" + RUN + PANEL + "runs = ['bose']\n",

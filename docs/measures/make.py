@@ -25,6 +25,8 @@ BEGIN, END = "<!-- from the registry -->", "<!-- text -->"
 # What a picture may weigh.
 MOST_BYTES = 25_000
 _ALPHAS = 2.0 ** np.arange(-3, 4)
+# What differs by less is drawn on an axis that begins at 0.
+_SAME = 0.2
 _WIDTH, _HEIGHT = 5.6, 2.1
 
 
@@ -102,10 +104,9 @@ def draw(one: Measure, run: Any, objective: Any, path: Path) -> None:
         right.set_xscale("log", base=2)
         if (scaled[:, 0] > 0).all() and scaled[:, 0].max() > 3 * scaled[:, 0].min():
             right.set_yscale("log")
-        elif np.isfinite(scaled).any():
+        elif np.nanmax(np.abs(scaled[:, 0] / np.nanmedian(scaled[:, 0]) - 1)) < _SAME:
             # A number that stays the same is not to look as if it shook.
-            middle = float(np.nanmedian(scaled[:, 0]))
-            right.set_ylim(*sorted((0.0, 2 * middle)))
+            right.set_ylim(*sorted((0.0, 2 * float(np.nanmedian(scaled[:, 0])))))
         right.set_xlabel("α")
     save_png(sheet, path, MOST_BYTES)
 

@@ -163,7 +163,7 @@ def settings_of(recipe: Recipe) -> list[str]:
                 f"{t.optimizer}",
                 f"{t.epochs} epochs",
                 f"rate {t.rate:g} ({t.schedule})",
-                f"batches of {t.batch_size}",
+                "full batches" if t.optimizer == "gd" else f"batches of {t.batch_size}",
             ]
             words += [f"momentum {t.momentum:g}"] if t.optimizer != "adam" else []
             words += [f"weight decay {t.weight_decay:g}", f"seed {t.seed}"]

@@ -53,7 +53,8 @@ def _of_layer(place: Place, info: TensorInfo, settings: Mapping[str, Any]) -> tu
         rows_seen(operator, info, rows),
         method=settings["method"],
         samples=settings["samples"],
-        seed=place.seed,
+        # Layers have probes of their own, so that their errors are independent.
+        seed=place.generator(info.name).initial_seed(),
     )
     return found.value, found.standard_error or None
 

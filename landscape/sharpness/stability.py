@@ -26,8 +26,8 @@ def stability_threshold(training: Mapping[str, Any]) -> float | None:
     Example:
         >>> stability_threshold({"optimizer": "gd", "lr": 0.1, "momentum": 0.0})
         20.0
-        >>> stability_threshold({"optimizer": "gd", "lr": 0.1, "momentum": 0.9})
-        38.0
+        >>> stability_threshold({"optimizer": "gd", "lr": 0.1, "momentum": 0.5})
+        30.0
         >>> stability_threshold({"optimizer": "adam", "lr": 0.1}) is None
         True
     """
