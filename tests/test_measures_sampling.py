@@ -1,5 +1,6 @@
 """Measures that average over draws: closed forms, honest errors, and symmetries with a control that fails."""
 
+import json
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from landscape.objective import Objective
 from landscape.params import Held
 from landscape.sharpness.draws import log_mean_exp
 from landscape.sharpness.local_entropy import by_chains, clenshaw_curtis
+from landscape.sharpness.measuring import measure
 from landscape.sharpness.place import Place
 from landscape.sharpness.volume import first_crossing, log_unit_ball
 
@@ -387,3 +389,39 @@ def test_a_direction_without_end_gives_no_volume():
     found = take(objective, model, "epsilon_volume", parameters="0.*", epsilon=1e9, largest=10.0, directions=2)
     assert math.isnan(found.value)
     assert found.details["unbounded"] == 2
+
+
+# All of them
+
+SMALL = {
+    "epsilon_sharpness": {"iterations": 3, "restarts": 2},
+    "keskar_sharpness": {"iterations": 2, "restarts": 2},
+    "sam_sharpness": {"batch": 20},
+    "adaptive_sharpness_worst": {"iterations": 3, "batch": 20},
+    "adaptive_sharpness_average": {"draws": 4},
+    "local_energy": {"draws": 3},
+    "local_entropy": {"draws": 4, "gammas": [10.0]},
+    "local_learning_coefficient": {"chains": 2, "draws": 8, "burn_in": 2, "leapfrog": 1},
+    "epsilon_volume": {"directions": 3},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_progress_comes_to_its_end_and_results_are_plain_and_models_stay(name, objective, mlp):
+    before = {key: tensor.clone() for key, tensor in mlp.state_dict().items()}
+    told = []
+    found = measure(
+        objective,
+        mlp,
+        [name],
+        settings={name: SMALL[name]},
+        progress=lambda what, done, total: told.append((what, done, total)),
+    )[name]
+    again = measure(objective, mlp, [name], settings={name: SMALL[name]})[name]
+    assert told[-1][:1] == (name,)
+    assert told[-1][1] == told[-1][2]
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert json.loads(json.dumps(found.to_json()))["details"].keys() == found.details.keys()
+    assert repr(again.details) == repr(found.details)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in mlp.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in mlp.parameters())

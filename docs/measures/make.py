@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 
 import landscape as ls
+from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.recipe.gallery import save_png
 from landscape.render.style import Sheet
 from landscape.sharpness import SYMMETRIES, Measure, measures
@@ -25,6 +27,21 @@ BEGIN, END = "<!-- from the registry -->", "<!-- text -->"
 # What a picture may weigh.
 MOST_BYTES = 25_000
 _ALPHAS = 2.0 ** np.arange(-3, 4)
+_CAPTION = (
+    "Left: along full-batch gradient descent on the digits. Right: at its end, with the first layer times α "
+    "and the last divided by it, which leaves the function as it is."
+)
+_COEFFICIENT = "local_learning_coefficient"
+# Where the value itself is not to be had on that network: another number of its details, or another picture.
+_SHOWN = {"epsilon_volume": ("mean_log_radius", "mean of log r")}
+_CAPTIONS = {
+    "epsilon_volume": f"{_CAPTION} Shown is the mean of log r: the volume itself is not to be had there.",
+    _COEFFICIENT: (
+        "Left: at the minimum of quadratic functions of d weights, with their d/2 (`n` = 1e6). Right: on "
+        "the curve of minima θ₁θ₂ = 1 of (θ₁θ₂ - 1)², at θ₁ = α, with its 1/2 (`n` = 300, `gamma` = 20). Bars are "
+        "95 % intervals."
+    ),
+}
 # What differs by less is drawn on an axis that begins at 0.
 _SAME = 0.2
 _WIDTH, _HEIGHT = 5.6, 2.1
@@ -51,8 +68,7 @@ def head_of(one: Measure) -> str:
     return (
         f"{table_of(one)}\n\n"
         f"![{one.title} along training and under a rescaling of layers]({one.name}.png)\n\n"
-        "Left: along full-batch gradient descent on the digits. Right: at its end, with the first layer times α "
-        f"and the last divided by it, which leaves the function as it is.\n\n{END}\n"
+        f"{_CAPTIONS.get(one.name, _CAPTION)}\n\n{END}\n"
     )
 
 
@@ -89,8 +105,12 @@ def alpha_scaled(weights: Mapping[str, Any], alpha: float) -> dict[str, Any]:
 def draw(one: Measure, run: Any, objective: Any, path: Path) -> None:
     """The picture of a measure: along training, and at the end under rescalings of layers."""
 
+    shown, label = _SHOWN.get(one.name, ("", one.title))
+
     def at(weights: Any) -> tuple[float, float]:
         found = ls.sharpness.measure(objective, weights, [one.name])[one.name]
+        if shown:
+            return found.details[shown], found.details[f"{shown}_standard_error"]
         return found.value, found.standard_error or 0.0
 
     along = np.array([at(snapshot) for snapshot in run])
@@ -99,7 +119,7 @@ def draw(one: Measure, run: Any, objective: Any, path: Path) -> None:
     with sheet.styled():
         left, right = sheet.subplots(1, 2)
         _curve(left, run.steps, along)
-        left.set(xlabel="step", ylabel=f"{one.title}\n({one.unit.format(loss='nats')})")
+        left.set(xlabel="step", ylabel=f"{label}\n({one.unit.format(loss='nats')})")
         _curve(right, _ALPHAS, scaled)
         right.set_xscale("log", base=2)
         if (scaled[:, 0] > 0).all() and scaled[:, 0].max() > 3 * scaled[:, 0].min():
@@ -109,6 +129,38 @@ def draw(one: Measure, run: Any, objective: Any, path: Path) -> None:
             right.set_ylim(*sorted((0.0, 2 * float(np.nanmedian(scaled[:, 0])))))
         right.set_xlabel("α")
     save_png(sheet, path, MOST_BYTES)
+
+
+def draw_learning_coefficient(path: Path) -> None:
+    """The picture of the local learning coefficient, on functions of which it is known."""
+    sizes, alphas = (2, 4, 8), (0.5, 1.0, 2.0)
+    regular, valley = [], []
+    for size in sizes:
+        objective = ls.problems.build("toy-quadratic", {"dim": size, "dtype": "float64"})
+        lowest = quadratic(QuadraticOptions(dim=size, dtype="float64")).minimiser
+        regular.append(_interval(objective, {"weight": torch.from_numpy(lowest)[None]}, {"n": 1e6}))
+    for alpha in alphas:
+        objective = ls.problems.build("toy-hyperbola", {"start1": alpha, "start2": 1 / alpha})
+        valley.append(_interval(objective, objective.model, {"n": 300, "gamma": 20.0}))
+    sheet = Sheet(_WIDTH, _HEIGHT)
+    with sheet.styled():
+        left, right = sheet.subplots(1, 2)
+        left.axline((2, 1), (8, 4), lw=0.6, color="0.6")
+        right.axhline(0.5, lw=0.6, color="0.6")
+        for ax, x, found in ((left, sizes, regular), (right, alphas, valley)):
+            middle, low, high = np.array(found).T
+            ax.errorbar(x, middle, [middle - low, high - middle], fmt="o", ms=2.5, capsize=2, lw=0.8)
+            ax.spines[["top", "right"]].set_visible(False)
+        left.set(xlabel="d", ylabel="local learning\ncoefficient", xticks=sizes)
+        right.set(ylim=(0, 1))
+        right.set_xscale("log", base=2)
+        right.set_xlabel("α")
+    save_png(sheet, path, MOST_BYTES)
+
+
+def _interval(objective: Any, weights: Any, settings: Mapping[str, Any]) -> tuple[float, float, float]:
+    found = ls.sharpness.measure(objective, weights, [_COEFFICIENT], settings={_COEFFICIENT: settings})
+    return found[_COEFFICIENT].value, *found[_COEFFICIENT].details["interval_95"]
 
 
 def _curve(ax: Axes, x: Any, found: Any) -> None:
@@ -150,7 +202,10 @@ def main(names: list[str]) -> None:
         one, page = known[name], HERE / f"{name}.md"
         text = text_of(page.read_text(encoding="utf-8")) if page.exists() else "What it is, in a paragraph."
         page.write_text(f"{head_of(one)}\n{text}\n", encoding="utf-8")
-        draw(one, run, objective, HERE / f"{name}.png")
+        if name == _COEFFICIENT:
+            draw_learning_coefficient(HERE / f"{name}.png")
+        else:
+            draw(one, run, objective, HERE / f"{name}.png")
     (HERE / "README.md").write_text(index_of(known.values()), encoding="utf-8")
 
 

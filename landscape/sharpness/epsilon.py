@@ -16,6 +16,8 @@ from landscape.sharpness.registry import Found, Measure, register
 
 # A tensor whose norm is that of the ball to rounding fits into it.
 _FITS = 1 + 1e-5
+# What the columns of a subspace may take, in bytes.
+_BASIS_BYTES = 2**31
 # More starts of one kind would cost more than they find.
 _TENSORS = 3
 
@@ -24,10 +26,18 @@ def subspace(field: Field, dimensions: int) -> Tensor:
     """Orthonormal columns that span a random subspace, shape (P, dimensions); the span of normal vectors.
 
     Raises:
-        LandscapeError: If it has more dimensions than the whole, or less than one.
+        LandscapeError: If it has more dimensions than the whole, or less than one, or takes more than 2 GiB.
     """
     if not 1 <= dimensions <= field.size:
         raise LandscapeError("not a subspace", where="subspace", got=dimensions, expected=f"1 to {field.size}")
+    if (taken := dimensions * field.size * field.origin.element_size()) > _BASIS_BYTES:
+        raise LandscapeError(
+            "the columns of the subspace take too much memory",
+            where="subspace",
+            got=f"{taken / 2**30:.1f} GiB",
+            expected=f"{_BASIS_BYTES / 2**30:.0f} GiB at most",
+            mend="take fewer dimensions, or select parameters",
+        )
     columns = torch.stack([field.normal(f"subspace/{column}") for column in range(dimensions)], 1)
     return torch.linalg.qr(columns).Q
 
