@@ -222,3 +222,15 @@ def test_objectives_of_ones_own():
         run("own-models.md", index, names)
         objective = names["objective"]
         assert np.isfinite(objective.value(objective.model)), block
+
+
+def test_symmetries_are_found_and_used(capsys):
+    names: dict[str, Any] = {}
+    for index in range(len(blocks("symmetries.md"))):
+        run("symmetries.md", index, names)
+    said = capsys.readouterr().out
+    assert "rescale:0.weight positive factors of 8 units made by 0.weight" in said
+    assert "1 (GELU): gelu refuses positive factors of 8 units of 0.weight" in said
+    for name, tensor in names["model"].state_dict().items():
+        torch.testing.assert_close(names["back"][name], tensor)
+        torch.testing.assert_close(names["same"].apply(names["model"])[name], names["moved"][name])

@@ -113,7 +113,7 @@ def test_any_factor_keeps_the_function_in_either_precision(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_elements_are_a_group(name):
-    runner, weights, symmetries = precise(name)
+    _, weights, symmetries = precise(name)
     for generator in symmetries.generators:
         source = torch.Generator().manual_seed(0)
         one, other = (Element(((generator, generator.draw(source, 0.5)),)) for _ in range(2))
@@ -256,8 +256,8 @@ def test_gradient_and_hessian_transform_as_theorem_3_says():
 
 
 def test_exponents_say_what_every_factor_does():
-    """The transform is the product of factor ** power over the slices: what a minimum over all rescalings needs."""
-    runner, weights, symmetries = precise("digits-mlp")
+    """The product of factor ** power over the slices: what a minimum over all rescalings needs."""
+    _, weights, symmetries = precise("digits-mlp")
     element = symmetries.draw(seed=4, kinds=["rescale"])
     logs = {generator.name: value.log() for generator, value in element.factors}
     moved = element.apply(weights)
@@ -278,7 +278,7 @@ def test_kinds_and_names_that_do_not_exist_are_refused():
     assert set(KINDS) >= {generator.kind for generator in symmetries.generators}
     with pytest.raises(LandscapeError, match="there is no kind of symmetry 'permutations'; did you mean"):
         symmetries.of_kind("permutations")
-    with pytest.raises(LandscapeError, match="no symmetry is named 'rescale:1.weight'; did you mean"):
+    with pytest.raises(LandscapeError, match=r"no symmetry is named 'rescale:1.weight'; did you mean"):
         symmetries.rescale(model, scales={"rescale:1.weight": 2.0})
     with pytest.raises(LandscapeError, match="give one of alpha, alphas, scales; got none"):
         symmetries.rescale(model)

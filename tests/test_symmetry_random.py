@@ -68,7 +68,10 @@ class Trap(nn.Module):
 
 TRAPS = {
     "a constant is added": (lambda h, net: F.relu(h + 0.5), {"rescale": [], "permutation": [6]}),
-    "a vector is multiplied": (lambda h, net: F.relu(h * torch.arange(1.0, 7.0)), {"rescale": [6], "permutation": []}),
+    "a vector is multiplied": (
+        lambda h, net: F.relu(h * torch.arange(1.0, 7.0)),
+        {"rescale": [6], "permutation": []},
+    ),
     "a vector is added": (lambda h, net: F.relu(h) + torch.arange(1.0, 7.0), {"rescale": [], "permutation": []}),
     "halves are swapped": (lambda h, net: F.relu(h).roll(3, -1) + F.relu(h), {"rescale": [3], "permutation": [3]}),
     # One more is not used at all, and may have any scale.

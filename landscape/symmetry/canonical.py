@@ -69,8 +69,8 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
 def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
     """One factor per generator, such that the sum of squared norms of all weights is least.
 
-    sum_k N_k exp(2 <c_k, mu>) is convex in the logarithms mu of the factors; N_k is the squared norm of a part of a
-    weight and c_k how often each factor enters it. In a chain of layers without biases all norms become equal.
+    sum_k N_k exp(2 <c_k, mu>) is convex in the logarithms mu of the factors; N_k is the squared norm of a part of
+    a weight and c_k how often each factor enters it. In a chain of layers without biases all norms become equal.
     Biases follow and do not count.
 
     Raises:
@@ -97,7 +97,7 @@ def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
 def _norm_terms(
     generators: Sequence[Scaling], state: Mapping[str, Tensor]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shapes (parts, generators) and (parts,): how often each factor enters a part of a weight, its squared norm."""
+    """Shapes (parts, generators), (parts,): how often each factor enters a part of a weight, its squared norm."""
     incoming = {generator.incoming[0] for generator in generators}
     tensors = {one.tensor for generator in generators for one in generator.slices}
     buffers = {norm.variance for generator in generators for norm in generator.norms}

@@ -1,3 +1,5 @@
+# The methods of a walk are explained where `Walk` declares them.
+# ruff: noqa: D102
 """Rescalings and sign flips: which factor every element may take, as whole-number exponents of free scales.
 
 An element of an activation or a weight is multiplied by exp<a, mu>; a, its exponents, are whole numbers. A linear

@@ -80,6 +80,7 @@ def varies(labels: Tensor) -> list[bool]:
 
 
 def line(labels: Tensor, axis: int) -> Tensor:
+    """Labels along one axis, at the beginning of all others."""
     for other in range(labels.ndim):
         if other != axis % labels.ndim:
             labels = labels.narrow(other, 0, 1)
@@ -107,7 +108,7 @@ def compact(*tensors: Tensor) -> tuple[tuple[Tensor, ...], torch.Size]:
 
 
 def pairs(a: Tensor, b: Tensor) -> tuple[list[tuple[int, int]], Tensor, torch.Size]:
-    """The different pairs of labels at the same place, which of them is where, and the shape that it stands for."""
+    """The different pairs of labels at the same place, which is where, and the shape that this stands for."""
     (a, b), shape = compact(a, b)
     keys, inverse = torch.unique(a * 2**32 + (b + 2**31), return_inverse=True)
     first, second = keys >> 32, (keys & (2**32 - 1)) - 2**31

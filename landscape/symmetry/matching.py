@@ -18,8 +18,9 @@ _SWEEPS = 100
 def matching_element(generators: Sequence[Generator], a: Tensors, b: Tensors, seed: int = 0) -> Element:
     """Permutations of b's units that make the inner product <a, b> large.
 
-    Coordinate descent over the groups of units: with all others held, the best permutation of one group is a linear
-    assignment. It begins with one sweep in the order of the forward pass that compares only what comes into the
+    Coordinate descent over the groups of units: with all others held, the best permutation of one group is a
+    linear assignment. It begins with one sweep in the order of the forward pass that compares only what
+    comes into the
     units, so that a permuted copy is recovered exactly.
 
     Args:

@@ -1,4 +1,4 @@
-"""Walking a trace with labels in place of numbers: every operation moves, joins or fixes the labels of elements."""
+"""Walking a trace with labels in place of numbers: every operation moves, joins or fixes labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry import operations
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, Shadow, compact, places_of
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, Ways, compact, places_of
 from landscape.symmetry.trace import Call, Ref, Trace
 
 
@@ -110,7 +110,7 @@ class Walk(ABC):
         return self.fixed(part.shape) if total is None else total
 
     def state(self, name: str) -> list[Tensor | None]:
-        """The labels of a parameter; one that is used for the first time gets them along its last long dimension."""
+        """The labels of a parameter; at its first use it gets them along its last long dimension."""
         size = self.trace_sizes[name]
         long = [dim for dim, length in enumerate(size) if length > 1] or [len(size) - 1]
         return self.begun(name, long[-1])

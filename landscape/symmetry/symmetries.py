@@ -159,7 +159,7 @@ class Symmetries:
         return Element(tuple(factors))
 
     def _layers(self, kinds: Sequence[str] | None) -> tuple[Generator, ...]:
-        """The rescalings that a factor per layer means: by default all but those in front of batch normalisation."""
+        """What a factor per layer means: by default all rescalings but those in front of batch normalisation."""
         chosen = self.of_kind(*kinds) if kinds is not None else self.of_kind("rescale", "gain", "query-key")
         if kinds is None and not chosen:
             chosen = self.of_kind("batchnorm")
@@ -190,7 +190,8 @@ class Symmetries:
             weights: The weights.
             alpha: The scale that all hidden units take: of a chain, the first layer is multiplied by it, the last
                 one divided, and the biases between are multiplied.
-            **choice: Instead of `alpha`, ``alphas``: a factor for each layer of a chain, their product 1 (T_alpha in
+            **choice: Instead of `alpha`, ``alphas``: a factor for each layer of a chain, their product 1
+            (T_alpha in
                 its deep form); or ``scales``: the name of a generator -> a factor, or one for each of its units.
                 ``kinds`` chooses the rescalings; by default all, but those in front of batch normalisation only
                 where there are no others.
@@ -309,7 +310,8 @@ class Symmetries:
     def align(self, a: Weights, b: Weights, seed: int = 0) -> Tensors:
         """Weights b, of the same function as before, with units ordered, signed and scaled like those of a.
 
-        Both are brought to their `canonical` representatives, b's units are matched to a's, and the result takes the
+        Both are brought to their `canonical` representatives, b's units are matched to a's, and the result
+        takes the
         scales of a. A permuted, rescaled and flipped copy of a comes back as a, up to rounding.
 
         Args:

@@ -1,3 +1,5 @@
+# The methods of a walk are explained where `Walk` declares them.
+# ruff: noqa: D102
 """Permutations and changes of basis: which units can take each other's places, and which can be mixed.
 
 Every element of an activation or a weight bears the label of the unit that it belongs to. A linear map makes new

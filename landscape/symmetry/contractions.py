@@ -1,0 +1,136 @@
+"""What matrix products, convolutions, embeddings and attention do to labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from landscape.symmetry.trace import Call, Ref
+
+if TYPE_CHECKING:
+    from landscape.symmetry.shadows import Walk
+
+
+def args(call: Call, *names: str) -> list[Any]:
+    """The arguments of a call by their names in the operator's schema, defaults included."""
+    values: dict[str, Any] = dict(call.kwargs)
+    for place, argument in enumerate(call.overload._schema.arguments):
+        if place < len(call.args):
+            values[argument.name] = call.args[place]
+        elif argument.name not in values:
+            values[argument.name] = argument.default_value if argument.has_default_value() else None
+    return [values.get(name) for name in names]
+
+
+def _addition_of(call: Call) -> tuple[Any, Any, Any]:
+    first, second, third = call.args[:3]
+    return first, second, third
+
+
+def _added(walk: Walk, call: Call, product: Tensor, bias: Any) -> None:
+    """A product plus a bias, if there is one."""
+    if isinstance(bias, Ref):
+        shape = walk.trace.tensors[call.outs[0]]
+        product = walk.binary(
+            "add", product.expand(shape.shape), walk.read(bias), (shape, walk.trace.tensors[bias.number])
+        )
+    walk.give(call, product)
+
+
+def matrix(walk: Walk, call: Call) -> None:
+    """mm, bmm and their forms with an addend."""
+    bias, a, b = (None, *call.args[:2]) if call.op in ("mm", "bmm") else _addition_of(call)
+    _added(walk, call, _product(walk, a, b), bias)
+
+
+def _product(walk: Walk, a: Ref, b: Ref) -> Tensor:
+    for one, other, flipped in ((b, a, False), (a, b, True)):
+        part = walk.as_part(one)
+        if part is None or len(part.shape) != 2 or walk.as_part(other) is not None:
+            continue
+        ways = part.ways(1, 0) if flipped else part.ways(0, 1)
+        if ways is None:
+            continue
+        labels = walk.read(other)
+        inputs = walk.uniform(labels, [1 if flipped else 0]).reshape(-1)
+        made = walk.apply_weight(inputs, part, ways)
+        return made[:, None] if flipped else made[None]
+    tensors = walk.trace.tensors[a.number], walk.trace.tensors[b.number]
+    return walk.contract(walk.read(a), walk.read(b), tensors)
+
+
+def linear(walk: Walk, call: Call) -> bool | None:
+    """A linear map, where torch keeps it whole."""
+    x, weight, bias = args(call, "input", "weight", "bias")
+    part = walk.as_part(weight)
+    if part is None or len(part.shape) != 2:
+        return False
+    ways = part.ways(1, 0)
+    if ways is None:
+        return False
+    labels = walk.read(x)
+    inputs = walk.uniform(labels, range(labels.ndim - 1)).reshape(-1)
+    _added(walk, call, walk.apply_weight(inputs, part, ways), bias)
+    return None
+
+
+def convolution(walk: Walk, call: Call) -> bool | None:
+    """A convolution, in groups or not, transposed or not."""
+    x, weight, bias, transposed, groups = args(call, "input", "weight", "bias", "transposed", "groups")
+    part = walk.as_part(weight)
+    if part is None:
+        return False
+    labels = walk.read(x)
+    vector = walk.uniform(labels, [0, *range(2, labels.ndim)]).reshape(-1)
+    ways = part.ways(0, 1) if transposed else part.ways(1, 0)
+    if ways is None or (groups > 1 and transposed):
+        return False
+    made = walk.apply_weight(vector, part, ways) if groups == 1 else walk.apply_grouped(vector, part, ways, groups)
+    shape = (1, -1, *(1,) * (labels.ndim - 2))
+    made = made.reshape(shape)
+    if isinstance(bias, Ref):
+        beside = walk.read(bias).reshape(shape)
+        whole = walk.trace.tensors[call.outs[0]]
+        own = walk.trace.tensors[bias.number].reshape(shape)
+        made = walk.binary("add", made.expand(whole.shape), beside, (whole, own))
+    walk.give(call, made)
+    return None
+
+
+def embedding(walk: Walk, call: Call) -> bool | None:
+    """Rows of a table."""
+    table, tokens = call.args[:2]
+    part = walk.as_part(table)
+    if part is None or len(part.shape) != 2:
+        return False
+    labels = walk.labels_of(part)
+    if labels.stride(0) and walk.trace.kinds[tokens.number] == "value":
+        return False
+    picked = labels[walk.trace.tensors[tokens.number].long()] if labels.stride(0) else labels[0]
+    walk.give(call, picked)
+    return None
+
+
+def attention(walk: Walk, call: Call) -> bool | None:
+    """Attention as two products with a softmax between."""
+    query, key, value, mask = args(call, "query", "key", "value", "attn_mask")
+    mask = args(call, "attn_bias")[0] if mask is None else mask
+    tensors = [walk.trace.tensors[ref.number] for ref in (query, key, value)]
+    q, k, v = (walk.read(ref) for ref in (query, key, value))
+    heads = q.shape[-3] if q.ndim > 2 else 1
+    if k.ndim > 2 and k.shape[-3] != heads:
+        # Several queries share a key and a value.
+        k, v = (labels.repeat_interleave(heads // labels.shape[-3], -3) for labels in (k, v))
+        tensors[1:] = [tensor.repeat_interleave(heads // tensor.shape[-3], -3) for tensor in tensors[1:]]
+    if len({tensor.shape[:-2] for tensor in tensors}) > 1:
+        return False
+    scores = walk.contract(q, k.transpose(-2, -1), (tensors[0], tensors[1].transpose(-2, -1)))
+    like = torch.zeros(tensors[0].shape[:-1] + tensors[1].shape[-2:-1])
+    scores = scores.expand(like.shape)
+    if isinstance(mask, Ref):
+        scores = walk.binary("add", scores, walk.read(mask), (like, walk.trace.tensors[mask.number]))
+    shares = walk.softmax(scores, [scores.ndim - 1], "attention")
+    walk.give(call, walk.contract(shares, v, (like, tensors[2])))
+    return None
