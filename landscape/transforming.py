@@ -15,7 +15,6 @@ from landscape.symmetry import Element, Symmetries, symmetries_of
 from landscape.symmetry.checking import require_same
 from landscape.trajectory import Recorder, Trajectory
 
-
 # Name of a transformation -> (symmetries, objective, weights, its value) -> the element.
 Maker = Callable[[Symmetries, Objective, Weights, Any], Element]
 MAKERS: dict[str, Maker] = {

@@ -95,7 +95,10 @@ BROKEN = {
     ),
     "kind of run of the future": (
         "# A caption.\n" + RUN + "[run.other]\nbranch = { of = 'base' }\n" + PANEL,
-        ["line 5, run.other.branch: runs by 'branch' are not there yet; a run has a problem, file, import, transform"],
+        [
+            "line 5, run.other.branch: runs by 'branch' are not there yet; "
+            "a run has a problem, file, import, transform"
+        ],
     ),
     "wrong transformations": (
         "# A caption.\n"

@@ -136,7 +136,15 @@ def test_a_transformed_trajectory_is_an_ordinary_one(run_file, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    "option", [("--balance",), ("--flattest",), ("--unit-norm",), ("--permute", "3"), ("--rescale", "3"), ("--alpha", "0.3")]
+    "option",
+    [
+        ("--balance",),
+        ("--flattest",),
+        ("--unit-norm",),
+        ("--permute", "3"),
+        ("--rescale", "3"),
+        ("--alpha", "0.3"),
+    ],
 )
 def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, capsys):
     out = tmp_path / "moved.h5"
@@ -152,7 +160,10 @@ def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, capsys)
 def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, capsys):
     out = tmp_path / "x.h5"
     cases = {
-        (): "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; got none\n",
+        (): (
+            "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; "
+            "got none\n"
+        ),
         ("--alpha", "2", "--balance"): (
             "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; "
             "got alpha and balance\n"
@@ -177,6 +188,4 @@ def test_a_recipe_can_transform_a_run(tmp_path):
     render([recipe])
     (moved,) = (tmp_path / ".landscape-cache").glob("transform/*.h5")
     (base,) = (tmp_path / ".landscape-cache").glob("train/*.h5")
-    assert torch.equal(
-        ls.open(moved)[-1].weights["0.weight"], 4 * ls.open(base)[-1].weights["0.weight"]
-    )
+    assert torch.equal(ls.open(moved)[-1].weights["0.weight"], 4 * ls.open(base)[-1].weights["0.weight"])

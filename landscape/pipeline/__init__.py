@@ -1,5 +1,6 @@
 """The one place where the stages meet: from trajectories to the values that a picture shows."""
 
+from landscape.pipeline.auditing import Audited, audit_of, comparison_of, slices_before_and_after
 from landscape.pipeline.measuring import Along, measures_along
 from landscape.pipeline.rebuilding import objective_of
 from landscape.pipeline.slices import KINDS, THROUGH_RUNS, Slice
@@ -10,11 +11,15 @@ __all__ = [
     "KINDS",
     "THROUGH_RUNS",
     "Along",
+    "Audited",
     "Slice",
     "Spectral",
+    "audit_of",
+    "comparison_of",
     "measures_along",
     "objective_of",
     "slice_of",
     "slice_through",
+    "slices_before_and_after",
     "spectrum_of",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from landscape.render import style
+from landscape.render.audit_page import audit_page
+from landscape.render.audits import audit
 from landscape.render.composition import compose
 from landscape.render.contours import contour
 from landscape.render.curves import curve
@@ -18,6 +20,8 @@ from landscape.render.truth import verdict
 
 __all__ = [
     "Panel",
+    "audit",
+    "audit_page",
     "caption",
     "compose",
     "contour",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from landscape.sharpness.registry import SYMMETRIES, Found, Measure, measure_named, measures, register
 
 if TYPE_CHECKING:
-    from landscape.sharpness.auditing import audit as audit
     from landscape.sharpness.audited import Audit as Audit
+    from landscape.sharpness.auditing import audit as audit
     from landscape.sharpness.comparing import Compared as Compared
     from landscape.sharpness.comparing import compare as compare
     from landscape.sharpness.measuring import Measured as Measured

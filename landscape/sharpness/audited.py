@@ -55,7 +55,7 @@ class Row:
         value: Before.
         standard_error: Of an estimate, otherwise None.
         invariant_claimed: Symmetries that the registry says do not change it.
-        verdict: ``"invariant"``, ``"changes x-fold"`` with the largest factor, ``"unbounded"``, or ``"undefined"``.
+        verdict: ``"invariant"``, ``"changes x-fold"`` with the largest factor, ``"unbounded"`` or ``"undefined"``.
         kind: The first word of the verdict.
         factor: The largest factor, up or down, over the columns.
         within: By what the cells of an invariant measure are the same; see `Cell`.
@@ -125,9 +125,7 @@ class Audit:
         }
 
 
-def same_by(
-    before: float, after: float, errors: tuple[float | None, float | None], tolerance: float
-) -> str:
+def same_by(before: float, after: float, errors: tuple[float | None, float | None], tolerance: float) -> str:
     """By what two numbers count as the same: ``"tolerance"``, ``"standard error"``, or an empty text.
 
     Args:
@@ -144,9 +142,7 @@ def same_by(
     return ""
 
 
-def judged(
-    name: str, cells: Sequence[Cell], symmetries: Sequence[Sequence[str]]
-) -> tuple[str, float, str]:
+def judged(name: str, cells: Sequence[Cell], symmetries: Sequence[Sequence[str]]) -> tuple[str, float, str]:
     """The verdict on a measure, the largest factor by which it changed, up or down, and by what it is the same.
 
     Args:

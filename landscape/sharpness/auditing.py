@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -32,20 +31,22 @@ DEFAULT = (
     *("adaptive_sharpness_worst", "adaptive_sharpness_average", "local_energy", "filter_normalized_curvature"),
     *("relative_flatness", "fisher_rao_norm", "orbit_min_trace"),
 )
+_SAMPLED = (
+    *("hessian_trace", "gauss_newton_trace", "fisher_trace", "hessian_frobenius"),
+    *("filter_normalized_curvature", "relative_flatness"),
+)
 # What differs from the published settings: an audit takes every measure at half a dozen places and asks whether it
 # changes, by factors rather than by per cents.
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    **dict.fromkeys(("hessian_trace", "gauss_newton_trace", "fisher_trace", "hessian_frobenius"), {"samples": 30}),
-    **dict.fromkeys(("filter_normalized_curvature", "relative_flatness"), {"samples": 30}),
+    **{name: {"samples": 30} for name in _SAMPLED},
     "epsilon_sharpness": {"restarts": 2},
     "adaptive_sharpness_average": {"draws": 30},
     "local_energy": {"draws": 30},
 }
 LARGE: Mapping[str, Mapping[str, Any]] = {
     # The error of an eigenvalue is the square of that of its residual.
-    **dict.fromkeys(("hessian_top", "hessian_bottom", "gauss_newton_top"), {"tol": 1e-2, "max_products": 60}),
-    **dict.fromkeys(("hessian_trace", "gauss_newton_trace", "fisher_trace", "hessian_frobenius"), {"samples": 6}),
-    **dict.fromkeys(("filter_normalized_curvature", "relative_flatness"), {"samples": 6}),
+    **{name: {"tol": 1e-2, "max_products": 60} for name in ("hessian_top", "hessian_bottom", "gauss_newton_top")},
+    **{name: {"samples": 6} for name in _SAMPLED},
     "epsilon_sharpness": {"restarts": 1, "iterations": 10},
     "keskar_sharpness": {"restarts": 1},
     "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 4},

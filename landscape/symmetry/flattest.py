@@ -229,7 +229,8 @@ def _along(name: str, dim: int, length: int, scalings: Sequence[Scaling], starts
 def _distinct(rows: sparse.csr_matrix) -> tuple[sparse.csr_matrix, NDArray[np.int64]]:
     """The different rows of a matrix, and which of them each row is."""
     known: dict[bytes, int] = {}
-    firsts, places = [], np.empty(rows.shape[0], np.int64)
+    firsts: list[int] = []
+    places = np.empty(rows.shape[0], np.int64)
     for place in range(rows.shape[0]):
         part = slice(rows.indptr[place], rows.indptr[place + 1])
         key = rows.indices[part].tobytes() + rows.data[part].tobytes()
