@@ -83,7 +83,10 @@ def caption_words(found: Audit, with_slices: bool) -> str:
     told = [str(meta[key]) for key in ("problem",) if meta.get(key)]
     told += [f"step {meta['step']}"] if meta.get("step") is not None else []
     told += [f"{meta.get('split')} data, {meta.get('examples')} examples", str(meta.get("dtype"))]
-    words = ", ".join(told) + ". Numbers: the measure after to before the symmetry; below, what theory foresees."
+    words = ", ".join(told) + ". Numbers: the measure after to before the symmetry; in italics, what theory "
+    words += "foresees."
+    if any(row.within == "standard error" for row in found.rows):
+        words += " * within three standard errors."
     if found.orbit_min_trace is not None:
         words += f" Smallest trace on the orbit {found.orbit_min_trace:.4g}."
     words += f" Outputs changed by at most {found.max_output_change:.1g}."
@@ -163,7 +166,7 @@ def _verdict(row: Row) -> str:
 
 
 def _folded(name: str) -> str:
-    return name.replace(" = ", "\n= ") if " = " in name else name.replace(" ", "\n", 1)
+    return name.replace("alpha", "α") if " = " in name else name.replace(" ", "\n", 1)
 
 
 def _slices(found: Audit, slices: Mapping[str, Mapping[str, Surface]], page: Any) -> None:
