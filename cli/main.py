@@ -25,6 +25,7 @@ _COMMANDS = {
     "import": "make a trajectory of checkpoints that exist already",
     "inspect": "say what is in a trajectory, a surface or a file of measures",
     "measure": "say how sharp a minimum is: measures at a snapshot, or along training",
+    "audit": "say which measures mean anything: the same function elsewhere on its orbit",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
     "transform": "move a trajectory along its orbit: other weights, the same function",
     "probe": "experiments on basins: perturb and retrain, interpolate, connect",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from landscape import LandscapeError
 
 from .shared import (
     Interrupted,
+    conventions_in,
     data_option,
     json_option,
+    names_in,
     parse_settings,
     print_json,
     problem_option,
@@ -122,8 +124,10 @@ def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json
 
     at = _steps(options.get("at", "last"))
     chosen = {name: options[name] for name in ("split", "seed", "parameters", "dtype") if name in options}
-    conventions = _conventions(options.get("conventions", ()))
-    wanted = Along(_names(options.get("measures")), settings=conventions, at=at, **chosen)
+    conventions = conventions_in(options.get("conventions", ()))
+    wanted = Along(
+        names_in(options["measures"]) if "measures" in options else _DEFAULT, settings=conventions, at=at, **chosen
+    )
     if len(at) == 1 and output is not None:
         raise LandscapeError(
             "a picture shows measures along training, and this is one snapshot",
@@ -235,34 +239,3 @@ def _steps(text: str) -> tuple[int | str, ...]:
         return ()
     parts = [part.strip() for part in text.split(",")]
     return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts)
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return _DEFAULT
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise LandscapeError(
-            "names no measure", where="--measures", mend="landscape measure --list says which there are"
-        )
-    return names
-
-
-def _conventions(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
-    """``("hessian_top.k=5", ...)`` as measure -> setting -> text.
-
-    Raises:
-        LandscapeError: If one is not of this form, or comes twice.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        measure, dot, setting = name.strip().partition(".")
-        if not equals or not dot or not setting:
-            raise LandscapeError(
-                "not a setting", where="--setting", got=f"'{pair}'", expected="MEASURE.NAME=VALUE"
-            )
-        if setting in found.setdefault(measure, {}):
-            raise LandscapeError(f"'{name.strip()}' is set twice", where="--setting")
-        found[measure][setting] = value.strip()
-    return found

@@ -78,6 +78,40 @@ def parse_settings(pairs: Sequence[str], where: str = "--set") -> dict[str, str]
     return settings
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """``"a,b"`` as names of measures.
+
+    Raises:
+        LandscapeError: If there is none.
+    """
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise LandscapeError(
+            "names no measure", where="--measures", mend="landscape measure --list says which there are"
+        )
+    return names
+
+
+def conventions_in(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
+    """``("hessian_top.k=5", ...)`` as measure -> setting -> text.
+
+    Raises:
+        LandscapeError: If one is not of this form, or comes twice.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        measure, dot, setting = name.strip().partition(".")
+        if not equals or not dot or not setting:
+            raise LandscapeError(
+                "not a setting", where="--setting", got=f"'{pair}'", expected="MEASURE.NAME=VALUE"
+            )
+        if setting in found.setdefault(measure, {}):
+            raise LandscapeError(f"'{name.strip()}' is set twice", where="--setting")
+        found[measure][setting] = value.strip()
+    return found
+
+
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
     """A bar on stderr, silent when that is not a terminal.

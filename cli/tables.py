@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Relative difference from which a measurement is not what theory foresees.
+_MARKED = 5e-3
+# Reasons why layers refuse rescaling that one line holds.
+_SHOWN = 3
 # Where explanations of a list are broken.
 _WIDTH = 100
 
@@ -115,3 +119,95 @@ def _edge(document: Mapping[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.5g}"
+
+
+def audit_lines(document: Mapping[str, Any]) -> list[str]:
+    """An audit as a table: ratios to the value before, and what is to be made of them."""
+    step, problem = document.get("step"), document.get("problem") or "(own code)"
+    lines = [
+        f"{document['file']}: audit of {problem} at step {step}, {document['split']} data, "
+        f"{document['examples']} examples, {document['dtype']}"
+    ]
+    names = [element["name"] for element in document["elements"]]
+    if not names:
+        lines.append("  no symmetry was found in this model: nothing says which of its measures mean anything")
+    rows = [["measure", "value", *names, "verdict"]]
+    rows += [
+        [one["name"], _number(one["value"]), *map(_ratio, one["cells"]), _verdict(one)]
+        for one in document["measures"]
+    ]
+    lines += _columns(rows)
+    if names:
+        lines.append(
+            "  numbers: the measure after to before; in brackets what theory foresees where it is another; "
+            "* within 3 standard errors"
+        )
+    lines += _orbit(document)
+    lines += _blocked(document["blocked"])
+    if document.get("picture"):
+        lines.append(f"  drawn in {document['picture']}")
+    return lines
+
+
+def comparison_lines(document: Mapping[str, Any]) -> list[str]:
+    """What the orderings of two minima are worth."""
+    first, second = document["files"]
+    lines = [f"A = {first}, B = {second}: does the ordering hold wherever symmetries take them?"]
+    rows = [["measure", "A", "B", "", "verdict"]]
+    for one in document["comparison"]:
+        a, b = one["a"], one["b"]
+        order = "" if one["verdict"] in ("tied", "undefined") else "A < B" if a < b else "A > B"
+        verdict = one["verdict"]
+        if verdict == "reversed":
+            verdict += f" by {one['element']} on {one['on'].upper()}: {_number(one['value'])}"
+        rows.append([one["name"], _number(a), _number(b), order, verdict])
+    lines += _columns(rows)
+    lowest = [audit["orbit_min_trace"] for audit in document["audits"]]
+    if None not in lowest:
+        lines.append(f"  the order of the smallest traces on both orbits: A {lowest[0]:.6g}, B {lowest[1]:.6g}")
+    return lines
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows under each other: the first and the last column to the left, the others to the right."""
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        middle = [text.rjust(width) for text, width in zip(row[1:-1], wide[1:-1], strict=True)]
+        lines.append("  " + "  ".join([row[0].ljust(wide[0]), *middle, row[-1]]))
+    return lines
+
+
+def _ratio(cell: Mapping[str, Any]) -> str:
+    if cell["same"]:
+        return "1" + ("*" if cell["same"] == "standard error" else "")
+    ratio, foreseen = cell["ratio"], cell["predicted"]
+    text = "-" if ratio is None or ratio != ratio else f"{ratio:.3g}"
+    # A prediction is of the same number; what differs by more than a picture shows is marked.
+    if foreseen is not None and ratio and abs(cell["value"] - foreseen) > _MARKED * abs(foreseen):
+        text += f" ({foreseen * ratio / cell['value']:.3g})"
+    return text
+
+
+def _verdict(one: Mapping[str, Any]) -> str:
+    note = f" ({one['source']})" if one["source"] else ""
+    return one["verdict"] + note + ("*" if one["within"] == "standard error" else "")
+
+
+def _orbit(document: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if document["orbit_min_trace"] is not None:
+        lines.append(f"  smallest Gauss-Newton trace on the orbit: {document['orbit_min_trace']:.6g}")
+    if document["elements"]:
+        lines.append(
+            f"  outputs changed by at most {document['max_output_change']:.2g}; rounding explains up to "
+            f"{document['explained']:.2g}"
+        )
+    return lines
+
+
+def _blocked(reasons: Sequence[str]) -> list[str]:
+    if not reasons:
+        return []
+    more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return [f"  blocked: {'; '.join(reasons[:_SHOWN])}{more}"]

@@ -15,12 +15,13 @@ from .shared import data_option, json_option, parse_settings, print_json, proble
 @click.command(
     epilog="Example: landscape transform run.h5 --alpha 10 -o scaled.h5",
     help="Move the snapshots of a trajectory FILE by a symmetry found in its model: other weights, the same "
-    "function. Choose one of --alpha, --balance, --unit-norm, --permute, --rescale.",
+    "function. Choose one of --alpha, --balance, --flattest, --unit-norm, --permute, --rescale.",
 )
 @click.argument("file")
 @click.option("-o", "--output", required=True, metavar="OUT.h5", help="The trajectory file to write.")
 @click.option("--alpha", type=float, metavar="A", help="Hidden units times A, undone by what takes them.")
 @click.option("--balance", is_flag=True, help="Equal norms of layers.")
+@click.option("--flattest", is_flag=True, help="The smallest curvature that rescalings reach.")
 @click.option("--unit-norm", is_flag=True, help="Incoming weights of norm 1, the scale pushed forward.")
 @click.option("--permute", type=int, metavar="SEED", help="Hidden units, channels and heads in a random order.")
 @click.option("--rescale", type=int, metavar="SEED", help="A random factor for each unit.")

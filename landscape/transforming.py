@@ -10,20 +10,17 @@ from typing import Any
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.losses import takes_model
 from landscape.params import Weights
-from landscape.symmetry import Element, Symmetries, find
+from landscape.symmetry import Element, Symmetries, symmetries_of
 from landscape.symmetry.checking import require_same
 from landscape.trajectory import Recorder, Trajectory
-
-# Examples that the model is traced and the outputs are compared on.
-_EXAMPLES = 8
 
 # Name of a transformation -> (symmetries, objective, weights, its value) -> the element.
 Maker = Callable[[Symmetries, Objective, Weights, Any], Element]
 MAKERS: dict[str, Maker] = {
     "alpha": lambda symmetries, objective, weights, value: symmetries.scaling(value),
     "balance": lambda symmetries, objective, weights, value: symmetries.balancing(weights),
+    "flattest": lambda symmetries, objective, weights, value: symmetries.flattening(objective, weights).element,
     "unit_norm": lambda symmetries, objective, weights, value: symmetries.normalising(weights),
     "permute": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=["permutation"]),
     "rescale": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=_scalings(symmetries)),
@@ -42,6 +39,7 @@ class Transform:
     Attributes:
         alpha: The scale that all hidden units take; see `Symmetries.rescale`.
         balance: Equal norms of layers.
+        flattest: The smallest Gauss-Newton trace on the training data; see `Symmetries.flattest`.
         unit_norm: Incoming weights of norm 1.
         permute: The seed of a random order of units.
         rescale: The seed of random factors, one per unit.
@@ -49,6 +47,7 @@ class Transform:
 
     alpha: float | None = None
     balance: bool = False
+    flattest: bool = False
     unit_norm: bool = False
     permute: int | None = None
     rescale: int | None = None
@@ -77,22 +76,6 @@ class Transform:
         return getattr(self, self.name)
 
 
-def symmetries_of(objective: Objective) -> Symmetries:
-    """The symmetries of an objective's model, found on its first training examples.
-
-    Raises:
-        LandscapeError: If its loss takes (model, batch), so that nobody but the loss knows what the model takes.
-    """
-    if takes_model(objective.loss):
-        raise LandscapeError(
-            "the loss calls the model by itself, so what the model takes is not known",
-            where="loss",
-            mend="call landscape.symmetry.find(model, x) with inputs of your own",
-        )
-    split = objective.data["train"]
-    return find(objective.model, split.part(0, min(_EXAMPLES, split.count)).inputs)
-
-
 def transform(
     run: Trajectory,
     objective: Objective,
@@ -108,8 +91,8 @@ def transform(
     Args:
         run: The trajectory.
         objective: Its objective.
-        wanted: What is done; what depends on the weights (``balance``, ``unit_norm``) is chosen for the last
-            snapshot, or for the one that `at` names.
+        wanted: What is done; what depends on the weights (``balance``, ``flattest``, ``unit_norm``) is chosen
+            for the last snapshot, or for the one that `at` names.
         path: The file to write: the steps, metrics and settings of the run, and where it came from.
         at: A step, ``"first"`` or ``"last"``: only this snapshot; None is all.
         overwrite: Replace a file that exists.

@@ -30,8 +30,11 @@ ALLOWED = {
     },
     "integrations": {"errors", "params", "storage", "trajectory"},
     "projection": {"errors", "layout", "params", "storage"},
-    "symmetry": {"errors", "layout", "params", "objective"},
-    "sharpness": {"errors", "layout", "params", "checked", "storage", "objective", "curvature", "projection"},
+    "symmetry": {"errors", "layout", "params", "objective", "curvature"},
+    "sharpness": {
+        *("errors", "layout", "params", "checked", "storage", "objective", "curvature"),
+        *("projection", "symmetry"),
+    },
     "surface": {"errors", "params", "checked", "storage", "objective", "curvature", "projection"},
     "render": {"errors", "storage", "probes", "projection", "sharpness", "surface"},
     "files": {"storage", "trajectory", "sharpness", "surface"},
@@ -87,10 +90,9 @@ def test_render_computes_no_loss_and_draws_values_only():
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.surface"):
                 # Values, and statistics of values: both NumPy only.
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.probes"):
-                assert node.module == "landscape.probes.values", path.name
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.projection"):
-                assert node.module == "landscape.projection.embedding", path.name
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
+                values = ("audited", "spectrum", "table")
+                assert node.module in [f"landscape.sharpness.{value}" for value in values], path.name
 
 
 def test_modules_stay_small():
@@ -108,16 +110,13 @@ def test_modules_stay_small():
         "landscape.cli.main",
         "landscape.cli.inspect",
         "landscape.cli.plot",
-        "landscape.cli.plot_mds",
         "landscape.cli.plot_slices",
         "landscape.cli.render",
         "landscape.files",
-        "landscape.pipeline.embeddings",
-        "landscape.projection.mds",
         "landscape.integrations",
-        "landscape.probes.values",
-        "landscape.cli.probe",
         "landscape.render",
+        "landscape.sharpness.table_store",
+        "landscape.sharpness.table_summary",
         "landscape.surface.store",
         "landscape.trajectory.schema",
     ],

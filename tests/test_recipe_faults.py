@@ -102,8 +102,8 @@ BROKEN = {
         + PANEL,
         [
             "line 5, run.scaled.transform: there is no run 'bse' above; did you mean 'base'?",
-            "line 7, run.both.transform: a transformation is one of alpha, balance, unit-norm, permute, rescale; got "  # noqa: E501
-            "alpha and balance",
+            "line 7, run.both.transform: a transformation is one of alpha, balance, flattest, unit-norm, permute, "
+            "rescale; got alpha and balance",
             "line 9, run.other.transform.alhpa: there is no such key; did you mean 'alpha'?",
         ],
     ),

@@ -136,7 +136,15 @@ def test_a_transformed_trajectory_is_an_ordinary_one(run_file, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    "option", [("--balance",), ("--unit-norm",), ("--permute", "3"), ("--rescale", "3"), ("--alpha", "0.3")]
+    "option",
+    [
+        ("--balance",),
+        ("--flattest",),
+        ("--unit-norm",),
+        ("--permute", "3"),
+        ("--rescale", "3"),
+        ("--alpha", "0.3"),
+    ],
 )
 def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, capsys):
     out = tmp_path / "moved.h5"
@@ -152,9 +160,13 @@ def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, capsys)
 def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, capsys):
     out = tmp_path / "x.h5"
     cases = {
-        (): "landscape: a transformation is one of alpha, balance, unit-norm, permute, rescale; got none\n",
+        (): (
+            "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; "
+            "got none\n"
+        ),
         ("--alpha", "2", "--balance"): (
-            "landscape: a transformation is one of alpha, balance, unit-norm, permute, rescale; got alpha and balance\n"  # noqa: E501
+            "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; "
+            "got alpha and balance\n"
         ),
         ("--alpha", "-2"): "landscape: alpha must be positive and finite; got -2.0\n",
         ("--permute", "-2"): "landscape: the seed of permute must not be negative; got -2\n",

@@ -10,9 +10,12 @@ _HOME = {
     "KINDS": "slices",
     "THROUGH_RUNS": "slices",
     "Along": "measuring",
+    "Audited": "auditing",
     "Embed": "embeddings",
     "Slice": "slices",
     "Spectral": "spectra",
+    "audit_of": "auditing",
+    "comparison_of": "auditing",
     "embeddings_of": "embeddings",
     "hessian_slice_of": "slicing",
     "measures_along": "measuring",
@@ -20,11 +23,16 @@ _HOME = {
     "slice_common": "slicing",
     "slice_of": "slicing",
     "slice_through": "slicing",
+    "slices_before_and_after": "auditing",
     "spectrum_of": "spectra",
 }
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
+    from landscape.pipeline.auditing import Audited as Audited
+    from landscape.pipeline.auditing import audit_of as audit_of
+    from landscape.pipeline.auditing import comparison_of as comparison_of
+    from landscape.pipeline.auditing import slices_before_and_after as slices_before_and_after
     from landscape.pipeline.embeddings import Embed as Embed
     from landscape.pipeline.embeddings import embeddings_of as embeddings_of
     from landscape.pipeline.measuring import Along as Along

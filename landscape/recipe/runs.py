@@ -80,7 +80,7 @@ DERIVATIONS: dict[str, Derivation | None] = {
         {
             "of": TEXT,
             "alpha": NUMBER,
-            **dict.fromkeys(("balance", "unit_norm"), TRUTH),
+            **dict.fromkeys(("balance", "flattest", "unit_norm"), TRUTH),
             **dict.fromkeys(("permute", "rescale"), WHOLE),
             "at": either(TEXT, WHOLE),
         },

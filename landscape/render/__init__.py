@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from landscape.render import style
+from landscape.render.audit_page import audit_page
+from landscape.render.audits import audit
 from landscape.render.basins import perturbation, retraining
 from landscape.render.components import component_verdict, components
 from landscape.render.composition import compose
@@ -22,6 +24,8 @@ from landscape.render.truth import verdict
 
 __all__ = [
     "Panel",
+    "audit",
+    "audit_page",
     "barriers",
     "caption",
     "component_verdict",

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 from landscape.sharpness.registry import SYMMETRIES, Found, Measure, measure_named, measures, register
 
 if TYPE_CHECKING:
+    from landscape.sharpness.audited import Audit as Audit
+    from landscape.sharpness.auditing import audit as audit
+    from landscape.sharpness.comparing import Compared as Compared
+    from landscape.sharpness.comparing import compare as compare
     from landscape.sharpness.measuring import Measured as Measured
     from landscape.sharpness.measuring import measure as measure
     from landscape.sharpness.stability import stability_threshold as stability_threshold
@@ -18,18 +22,26 @@ if TYPE_CHECKING:
     from landscape.sharpness.table_store import read_table as read_table
 
 _HOME = {
+    "Audit": "audited",
+    "Compared": "comparing",
     "Measured": "measuring",
     "Table": "table",
+    "audit": "auditing",
+    "compare": "comparing",
     "measure": "measuring",
     "read_table": "table_store",
     "stability_threshold": "stability",
 }
 __all__ = [
     "SYMMETRIES",
+    "Audit",
+    "Compared",
     "Found",
     "Measure",
     "Measured",
     "Table",
+    "audit",
+    "compare",
     "measure",
     "measure_named",
     "measures",

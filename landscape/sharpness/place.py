@@ -13,6 +13,7 @@ import torch
 from landscape.curvature import Curvature
 from landscape.objective import Estimate, Objective
 from landscape.params import Held
+from landscape.symmetry import Symmetries, symmetries_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class Place:
     dtype: torch.dtype | None = None
     progress: Callable[[int, int], None] | None = None
     _operators: dict[str, Curvature] = field(default_factory=dict, repr=False)
+    _found: list[Symmetries] = field(default_factory=list, repr=False)
 
     def telling(self, progress: Callable[[int, int], None]) -> Place:
         """The same place, which tells its progress to somebody; operators are shared."""
@@ -67,6 +69,13 @@ class Place:
                 dtype=self.dtype,
             )
         return self._operators[kind]
+
+    @property
+    def symmetries(self) -> Symmetries:
+        """What leaves the function of the model unchanged; found once for all places of an objective."""
+        if not self._found:
+            self._found.append(symmetries_of(self.objective))
+        return self._found[0]
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers that depend on the seed and the purpose alone."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # The modules that register measures when they are imported, in the order in which these are listed.
 FAMILIES = (
-    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao"),
+    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit"),
     *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
 )
 

@@ -1,9 +1,10 @@
-"""Symmetries found in a model itself and applied exactly: factors, signs, permutations, changes of basis."""
+"""Symmetries found in a model itself and applied exactly: rescalings, flips, permutations, changes of basis."""
 
 from landscape.symmetry.building import Blocked
 from landscape.symmetry.checking import Check
 from landscape.symmetry.elements import KINDS, Basis, Element, Exchange, Flipping, Generator, Scaling, Slices
-from landscape.symmetry.finding import find
+from landscape.symmetry.finding import find, symmetries_of
+from landscape.symmetry.flattest import Flattest
 from landscape.symmetry.labels import Norm
 from landscape.symmetry.symmetries import Symmetries
 
@@ -14,6 +15,7 @@ __all__ = [
     "Check",
     "Element",
     "Exchange",
+    "Flattest",
     "Flipping",
     "Generator",
     "Norm",
@@ -21,4 +23,5 @@ __all__ = [
     "Slices",
     "Symmetries",
     "find",
+    "symmetries_of",
 ]

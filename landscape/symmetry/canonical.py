@@ -11,10 +11,8 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors
+from landscape.symmetry.balancing import balance
 from landscape.symmetry.elements import Element, Flipping, Generator, Scaling
-
-# Newton's method doubles the digits in each step; it starts far off only where norms differ by many orders.
-_STEPS = 200
 
 
 def incoming_norms(generator: Scaling | Flipping, state: Mapping[str, Tensor]) -> Tensor:
@@ -80,26 +78,18 @@ def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
     """
     generators = [generator for generator in generators if float(incoming_norms(generator, state).max()) > 0]
     coefficients, norms = _norm_terms(generators, state)
-    mu = np.zeros(len(generators))
-    for _ in range(_STEPS):
-        terms = norms * np.exp(2 * coefficients @ mu)
-        gradient = 2 * coefficients.T @ terms
-        if np.abs(gradient).max(initial=0.0) <= np.finfo(float).eps * len(norms) * terms.sum():
-            break
-        hessian = 4 * (coefficients.T * terms) @ coefficients
-        step = np.linalg.lstsq(hessian, -gradient, rcond=None)[0]
-        # Beyond a factor of e in one step the quadratic model of an exponential says little.
-        mu = mu + step / max(1.0, float(np.abs(step).max()))
-    else:
+    # A weight is multiplied where its curvature is divided, so the exponents change sign.
+    found = balance(-coefficients, norms)
+    if not found.attained:
         raise LandscapeError(
             "the weights cannot be balanced: no rescaling makes the sum of their squared norms least",
-            got=f"factors of e^{np.abs(mu).max():.3g}",
+            where=", ".join(generators[place].name for place in found.unattained),
             mend="look for layers whose outgoing weights are all 0",
         )
     return Element(
         tuple(
             (generator, torch.full((generator.units,), float(np.exp(value)), dtype=torch.float64))
-            for generator, value in zip(generators, mu, strict=True)
+            for generator, value in zip(generators, found.mu, strict=True)
         )
     )
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.objective.losses import takes_model
 from landscape.params import Tensors, resolve
 from landscape.symmetry import building
 from landscape.symmetry.checking import Runner
@@ -17,6 +19,8 @@ from landscape.symmetry.trace import private_copy, trace_of
 
 # Factors of e^0.5 or so move every output of a wrong symmetry, and keep a right one far from overflow.
 _SPREAD = 0.5
+# Examples that the model is traced and the outputs are compared on.
+_EXAMPLES = 8
 
 
 def find(model: nn.Module, x: Any) -> Symmetries:
@@ -98,3 +102,19 @@ def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
         return (tensor.float().abs() + 1.0) * torch.exp(0.3 * noise).to(tensor.dtype)
     spread = 0.1 * float(tensor.abs().max()) + 0.1 * (tensor.ndim < 2)
     return tensor + (spread * noise).to(tensor.dtype)
+
+
+def symmetries_of(objective: Objective) -> Symmetries:
+    """The symmetries of an objective's model, found on its first training examples.
+
+    Raises:
+        LandscapeError: If its loss takes (model, batch), so that nobody but the loss knows what the model takes.
+    """
+    if takes_model(objective.loss):
+        raise LandscapeError(
+            "the loss calls the model by itself, so what the model takes is not known",
+            where="loss",
+            mend="call landscape.symmetry.find(model, x) with inputs of your own",
+        )
+    split = objective.data["train"]
+    return find(objective.model, split.part(0, min(_EXAMPLES, split.count)).inputs)

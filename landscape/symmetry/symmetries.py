@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective import Objective
 from landscape.params import Tensors, Weights, resolve
 from landscape.symmetry.building import Blocked
 from landscape.symmetry.canonical import balance_element, sign_element, unit_norm_element
 from landscape.symmetry.checking import Check, Runner, require_same
 from landscape.symmetry.elements import KINDS, Element, Generator, Scaling, element_from_json
+from landscape.symmetry.flattest import Flattest, flattest
 from landscape.symmetry.matching import matching_element
 
 
@@ -246,6 +248,27 @@ class Symmetries:
             LandscapeError: If the model has no rescaling, or no sum is the least.
         """
         return self.apply(weights, self.balancing(weights), "balancing")
+
+    def flattening(self, objective: Objective, weights: Weights, **settings: Any) -> Flattest:
+        """The smallest Gauss-Newton trace on the orbit, and the element that leads there; see `flattest.flattest`.
+
+        Args:
+            objective: Model, data and loss.
+            weights: The weights.
+            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype`` and ``progress``.
+        """
+        return flattest(self, objective, self.complete(weights), **settings)
+
+    def flattest(self, objective: Objective, weights: Weights, **settings: Any) -> Tensors:
+        """The weights of the orbit whose Gauss-Newton trace is smallest; see `flattening`.
+
+        Raises:
+            LandscapeError: If the model has no rescaling, or the outputs change.
+
+        Source:
+            Vardhan, Taheri & Mazumdar 2026.
+        """
+        return self.apply(weights, self.flattening(objective, weights, **settings).element, "flattening")
 
     def normalising(self, weights: Weights) -> Element:
         """The element that gives incoming weights norm 1; see `unit_norm`."""

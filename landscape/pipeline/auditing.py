@@ -1,0 +1,156 @@
+"""From a trajectory to an audit, and to the slices that show what it found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective import Objective
+from landscape.params import Weights
+from landscape.projection import random_line
+from landscape.sharpness.audited import Audit
+from landscape.sharpness.auditing import audit, place_of
+from landscape.sharpness.columns import columns, led_to
+from landscape.sharpness.comparing import Compared, compare
+from landscape.surface import Surface, evaluate, grid
+from landscape.trajectory import Trajectory
+
+_DTYPES = ("float32", "float64")
+# The element that pictures show.
+_SHOWN = "alpha = 10"
+_POINTS = 41
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Which audit is wanted.
+
+    Attributes:
+        measures: Their names; None is the default of `landscape.sharpness.audit`.
+        at: The step, or ``"last"``.
+        split: ``"train"`` or ``"test"``.
+        parameters: Globs that choose which parameters count; None is all that are trained.
+        seed: Of all draws.
+        dtype: ``"float32"``, ``"float64"``; None is float64 where that is quick.
+        subset: So many examples of every split instead of all.
+        settings: Name of a measure -> its settings that differ from those of audits.
+    """
+
+    measures: tuple[str, ...] | None = None
+    at: int | str = "last"
+    split: str = "train"
+    parameters: str | None = None
+    seed: int = 0
+    dtype: str | None = None
+    subset: int | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (None, *_DTYPES):
+            raise LandscapeError(f"unknown dtype '{self.dtype}'", mend=did_you_mean(str(self.dtype), _DTYPES))
+        if self.seed < 0:
+            raise LandscapeError("the seed must not be negative", got=self.seed)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The arguments of `landscape.sharpness.audit` that it fixes."""
+        dtype = None if self.dtype is None else getattr(torch, self.dtype)
+        return {"split": self.split, "parameters": self.parameters, "seed": self.seed, "dtype": dtype}
+
+
+def audit_of(
+    run: Trajectory,
+    objective: Objective,
+    wanted: Audited,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Audit:
+    """Audit a snapshot of a run.
+
+    Args:
+        run: The trajectory.
+        objective: Its objective.
+        wanted: What is audited.
+        progress: Called with (what is done, values taken, values in all).
+
+    Returns:
+        The audit; its `meta` says which step of which problem it is of.
+
+    Raises:
+        LandscapeError: If the step does not exist, or an audit is not possible.
+    """
+    snapshot = run[run.index_of(wanted.at)]
+    return audit(
+        _subset(objective, wanted),
+        snapshot,
+        wanted.measures,
+        settings=wanted.settings,
+        meta={"problem": run.problem, "step": int(snapshot.step), "run_id": run.run_id},
+        progress=progress,
+        **wanted.choices,
+    )
+
+
+def comparison_of(
+    runs: Sequence[Trajectory], objectives: Sequence[Objective], audits: Sequence[Audit], wanted: Audited
+) -> tuple[Compared, ...]:
+    """Say which orderings of two audited snapshots survive on their orbits; see `landscape.sharpness.compare`."""
+    a, b = (_subset(objective, wanted) for objective in objectives)
+    first, second = (run[run.index_of(wanted.at)] for run in runs)
+    return compare(audits[0], audits[1], (a, b), (first, second))
+
+
+def slices_before_and_after(
+    run: Trajectory, objective: Objective, wanted: Audited
+) -> dict[str, dict[str, Surface]]:
+    """The same minimum before and after a rescaling by 10, on lines in the same random direction.
+
+    Args:
+        run: The trajectory.
+        objective: Its objective.
+        wanted: Which snapshot, which data, which seed.
+
+    Returns:
+        ``"none"`` and ``"filter"``, the normalisations, -> ``"before"`` and ``"after"`` -> the curve; empty where
+        the model has no rescaling. A direction that is not normalised is as long as the other is before.
+    """
+    objective = _subset(objective, wanted)
+    place = place_of(objective, run[run.index_of(wanted.at)], **wanted.choices)
+    state = {**place.weights.weights, **place.weights.buffers}
+    shown = [column for column in columns(place.symmetries, state, wanted.seed) if column.name == _SHOWN]
+    if not shown:
+        return {}
+    there = led_to(place, shown[0]).weights
+    found: dict[str, dict[str, Surface]] = {}
+    for normalize in ("none", "filter"):
+        radius = _length(place.weights, wanted.seed) if normalize == "none" else 1.0
+        found[normalize] = {}
+        for name, weights in (("before", place.weights), ("after", there)):
+            line = random_line(weights, normalize=normalize, seed=wanted.seed)
+            found[normalize][name] = evaluate(
+                objective,
+                line,
+                grid(_POINTS, radius=radius, dims=1),
+                metrics="loss",
+                splits=wanted.split,
+                dtype=place.dtype,
+            )
+    return found
+
+
+def _length(weights: Weights, seed: int) -> float:
+    """The norm of the filter-normalised direction, as a share of the one that is not normalised."""
+    norms = []
+    for normalize in ("filter", "none"):
+        line = random_line(weights, normalize=normalize, seed=seed)
+        norms.append(math.sqrt(sum(float(part.double().square().sum()) for part in line.directions[0].values())))
+    return norms[0] / norms[1]
+
+
+def _subset(objective: Objective, wanted: Audited) -> Objective:
+    return objective if wanted.subset is None else objective.subset(wanted.subset, splits=[wanted.split])

@@ -1,0 +1,45 @@
+"""The smallest Gauss-Newton trace on the orbit: the one curvature that rescalings cannot change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from landscape.sharpness.place import Place
+from landscape.sharpness.registry import Found, Measure, register
+
+
+def _orbit_min_trace(place: Place, settings: Mapping[str, Any]) -> Found:
+    found = place.symmetries.flattening(
+        place.objective,
+        place.weights,
+        split=place.split,
+        parameters=place.parameters,
+        seed=place.seed,
+        samples=settings["samples"],
+        dtype=place.dtype or torch.float64,
+        progress=place.progress,
+    )
+    return Found(found.value, found.standard_error, details=found.to_json())
+
+
+register(
+    Measure(
+        name="orbit_min_trace",
+        title="smallest Gauss-Newton trace on the orbit",
+        formula="min over rescalings mu of sum_e G_e exp(-2 <a_e, mu>), G the Gauss-Newton diagonal, a_e how "
+        "often each unit's scale enters parameter e; filters before batch normalisation in the gauge "
+        "running_var + eps = 1",
+        unit="{loss}",
+        source="Vardhan, Taheri & Mazumdar 2026 (flatness over all interpolators and their symmetries); for two "
+        "layers 2 sum_j sqrt(A_j B_j)",
+        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
+        compute=_orbit_min_trace,
+        settings={"samples": None},
+        misleads="It is blind to everything but the trace: a network with one very sharp direction and one with "
+        "many mild ones can have the same. Away from interpolation it leaves out the part of the Hessian that "
+        "comes from the residuals. Changes of basis within attention heads still change it.",
+    )
+)

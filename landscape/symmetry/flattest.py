@@ -1,0 +1,256 @@
+"""The flattest point of an orbit: the smallest Gauss-Newton trace that rescalings reach, and where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sparse
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.curvature import gauss_newton_diagonal
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+from landscape.params import Tensors
+from landscape.symmetry.balancing import Balanced, balance
+from landscape.symmetry.elements import Element, Scaling
+
+if TYPE_CHECKING:
+    from landscape.symmetry.symmetries import Symmetries
+
+Array: TypeAlias = NDArray[np.float64]
+Progress: TypeAlias = Callable[[int, int], None]
+
+GAUGE = "running_var + eps = 1"
+# A sampled diagonal is drawn so many times, independently, which tells the standard error of what is made of it.
+_DRAWS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Flattest:
+    """The flattest point of the orbit of some weights under rescalings.
+
+    Attributes:
+        value: The smallest trace of the Gauss-Newton matrix; at interpolation that of the Hessian too.
+        standard_error: Of the value, where the diagonal was sampled; otherwise None. A minimum follows noise, so a
+            sampled value is too small rather than too large.
+        trace: The trace at the weights, after the gauge where there is batch normalisation.
+        element: From the weights to the flattest point, the gauge first.
+        gauge: What fixes the scale of filters in front of batch normalisation; an empty text where there is none.
+        dead: Names of units without curvature, left alone.
+        unattained: Names of units that have a part which falls towards 0 for ever: the value is an infimum.
+        balanced: The report of the convex problem.
+    """
+
+    value: float
+    standard_error: float | None
+    trace: float
+    element: Element
+    gauge: str
+    dead: tuple[str, ...]
+    unattained: tuple[str, ...]
+    balanced: Balanced
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as plain values."""
+        return {
+            "value": self.value,
+            "standard_error": self.standard_error,
+            "trace": self.trace,
+            "gauge": self.gauge,
+            "dead": list(self.dead),
+            "unattained": list(self.unattained),
+            "relative_gradient": self.balanced.gradient,
+            "iterations": self.balanced.iterations,
+        }
+
+
+def flattest(
+    symmetries: Symmetries,
+    objective: Objective,
+    weights: Tensors,
+    *,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    seed: int = 0,
+    samples: int | None = None,
+    dtype: torch.dtype | None = torch.float64,
+    progress: Progress | None = None,
+) -> Flattest:
+    """Minimise the Gauss-Newton trace over all rescalings of some weights.
+
+    A rescaling multiplies parameter e by exp(<a_e, mu>), and the trace is sum_e G_e exp(-2 <a_e, mu>), convex in
+    mu (see `balance`). Filters in front of batch normalisation are free: their part of the trace falls towards 0
+    as they grow. Their scale is fixed first by the gauge running_var + eps = 1, which no other rescaling changes,
+    so that the value is the same from everywhere on the orbit.
+
+    Args:
+        symmetries: Those of the objective's model.
+        objective: The objective.
+        weights: Name -> tensor, buffers included.
+        split: Which data.
+        parameters: Globs that choose whose curvature counts; see `Layout.select`.
+        seed: Draws the signs of a sampled diagonal. Equal seeds give equal signs everywhere on the orbit, so that
+            a sampled value is as invariant as an exact one.
+        samples: Draws of signs, each time; None decides between exact and sampled.
+        dtype: The type of real numbers of the passes; None is the model's own.
+        progress: Called with (done, in all).
+
+    Returns:
+        The flattest point.
+
+    Raises:
+        LandscapeError: If the model has no rescaling, output and loss cannot be told apart, or the curvature is
+            not finite.
+
+    Source:
+        Vardhan, Taheri & Mazumdar 2026 for two layers; Dinh et al. 2017, section 5.1, for what batch normalisation
+        leaves free.
+    """
+    movable = [one for one in symmetries.scalings if not one.norms]
+    gauge = gauge_element(symmetries.scalings, weights)
+    if not movable and not gauge.factors:
+        reasons = "; ".join(map(str, symmetries.blocked[:3])) or "it has no hidden units"
+        raise LandscapeError("this model has no rescaling symmetry", got=reasons)
+    start = gauge.apply({name: _widened(tensor) for name, tensor in weights.items()})
+    settings = {"split": split, "parameters": parameters, "dtype": dtype, "samples": samples}
+    draws = _diagonals(objective, start, settings, seed, progress)
+    exponents, masses = _problem(movable, draws)
+    found = balance(exponents, masses.mean(axis=0))
+    each = masses @ found.shares
+    names = [f"{one.name}[{unit}]" for one in movable for unit in range(one.units)]
+    return Flattest(
+        value=found.value,
+        standard_error=float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else None,
+        trace=found.before,
+        element=gauge.then(Element(tuple(_factors(movable, found.mu)))),
+        gauge=GAUGE if gauge.factors else "",
+        dead=tuple(names[place] for place in found.free),
+        unattained=tuple(names[place] for place in found.unattained),
+        balanced=found,
+    )
+
+
+def gauge_element(scalings: Sequence[Scaling], weights: Mapping[str, Tensor]) -> Element:
+    """The element after which every variance of batch normalisation, with its eps, is 1.
+
+    Where several normalisations share a scale, it is the mean of their variances. A channel of variance 0 keeps
+    its scale.
+    """
+    return Element(tuple((one, _gauge(one, weights)) for one in scalings if one.norms))
+
+
+def _gauge(scaling: Scaling, weights: Mapping[str, Tensor]) -> Tensor:
+    """With c^2 v + eps = 1, or c^2 (v + eps) = 1 where no gain makes up for eps: shape (units,), float64."""
+    total, count, rest = (torch.zeros(scaling.units, dtype=torch.float64) for _ in range(3))
+    norms = {norm.variance: norm for norm in scaling.norms}
+    for one in scaling.slices:
+        if one.tensor in norms:
+            norm = norms[one.tensor]
+            variance = weights[one.tensor].double()[one.places]
+            kept = norm.eps if norm.gain is not None else 0.0
+            total = total.index_add(0, one.units, variance + (norm.eps - kept))
+            rest = rest.index_add(0, one.units, torch.full_like(variance, 1 - kept))
+            count = count.index_add(0, one.units, torch.ones_like(variance))
+    usable = (total > 0) & (count > 0)
+    return torch.where(usable, (rest / torch.where(usable, total, 1.0)).sqrt(), torch.ones_like(total))
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _diagonals(
+    objective: Objective, weights: Tensors, settings: Mapping[str, Any], seed: int, progress: Progress | None
+) -> list[Mapping[str, Tensor]]:
+    """The exact diagonal, or several that were sampled independently."""
+    first = gauss_newton_diagonal(objective, weights, seed=_DRAWS * seed, progress=progress, **settings)
+    if first.exact:
+        return [first]
+    others = range(_DRAWS * seed + 1, _DRAWS * (seed + 1))
+    return [
+        first,
+        *(gauss_newton_diagonal(objective, weights, seed=s, progress=progress, **settings) for s in others),
+    ]
+
+
+def _problem(
+    scalings: Sequence[Scaling], draws: Sequence[Mapping[str, Tensor]]
+) -> tuple[sparse.csr_matrix, Array]:
+    """The convex problem: exponents of shape (E, M), and masses of shape (draws, E).
+
+    Elements of a tensor that no scale tells apart make one row.
+    """
+    starts = np.cumsum([0, *(one.units for one in scalings)])
+    blocks, masses = [], []
+    for name in draws[0]:
+        values = np.stack([draw[name].cpu().numpy() for draw in draws])
+        rows, sums = _cells(name, values, scalings, starts)
+        blocks.append(rows)
+        masses.append(sums)
+    return sparse.vstack(blocks, format="csr"), np.concatenate(masses, axis=1)
+
+
+def _cells(
+    name: str, values: Array, scalings: Sequence[Scaling], starts: Array
+) -> tuple[sparse.csr_matrix, Array]:
+    """Of one tensor, with `values` of shape (draws, *its shape)."""
+    rows = sparse.csr_matrix((1, int(starts[-1])))
+    for dim in range(values.ndim - 1):
+        different, places = _distinct(_along(name, dim, values.shape[dim + 1], scalings, starts))
+        values = _summed(values, dim + 1, places, different.shape[0])
+        ones_before = np.ones((rows.shape[0], 1))
+        ones_after = np.ones((different.shape[0], 1))
+        rows = sparse.kron(rows, ones_after, format="csr") + sparse.kron(ones_before, different, format="csr")
+    return sparse.csr_matrix(rows), values.reshape(len(values), -1)
+
+
+def _along(name: str, dim: int, length: int, scalings: Sequence[Scaling], starts: Array) -> sparse.csr_matrix:
+    """How often each scale enters each slice of a tensor along a dimension: shape (length, M)."""
+    rows, columns, powers = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)]
+    for scaling, start in zip(scalings, starts[:-1], strict=True):
+        for one in scaling.slices:
+            if (one.tensor, one.dim) == (name, dim):
+                rows.append(one.places.numpy())
+                columns.append(one.units.numpy() + int(start))
+                powers.append(one.powers.numpy().astype(float))
+    cut = (np.concatenate(powers), (np.concatenate(rows), np.concatenate(columns)))
+    whole = sparse.csr_matrix(cut, shape=(length, int(starts[-1])))
+    whole.eliminate_zeros()
+    whole.sort_indices()
+    return whole
+
+
+def _distinct(rows: sparse.csr_matrix) -> tuple[sparse.csr_matrix, NDArray[np.int64]]:
+    """The different rows of a matrix, and which of them each row is."""
+    known: dict[bytes, int] = {}
+    firsts: list[int] = []
+    places = np.empty(rows.shape[0], np.int64)
+    for place in range(rows.shape[0]):
+        part = slice(rows.indptr[place], rows.indptr[place + 1])
+        key = rows.indices[part].tobytes() + rows.data[part].tobytes()
+        if key not in known:
+            known[key] = len(firsts)
+            firsts.append(place)
+        places[place] = known[key]
+    return rows[firsts], places
+
+
+def _summed(values: Array, axis: int, places: NDArray[np.int64], count: int) -> Array:
+    """Slices along an axis summed by the place that each goes to."""
+    moved = np.moveaxis(values, axis, 0)
+    total = np.zeros((count, *moved.shape[1:]))
+    np.add.at(total, places, moved)
+    return np.moveaxis(total, 0, axis)
+
+
+def _factors(scalings: Sequence[Scaling], mu: Array) -> Iterator[tuple[Scaling, Tensor]]:
+    start = 0
+    for one in scalings:
+        yield one, torch.from_numpy(np.exp(mu[start : start + one.units]))
+        start += one.units
