@@ -38,6 +38,8 @@ from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
     from landscape.surface.values import Surface
+# Of the height: a curve that lies on 0 would be hidden by the axis.
+_BELOW_ZERO = 0.03
 
 
 def curve(
@@ -162,11 +164,11 @@ def wants_log_axis(field: str, values: Sequence[Array]) -> bool:
 
 
 def set_scale(ax: Axes, field: str, log: bool) -> bool:
-    """Make the y axis logarithmic, or for shares begin at 0; returns `log`."""
+    """Make the y axis logarithmic, or for shares begin just below 0, which stays in sight; returns `log`."""
     if log:
         ax.set_yscale("log")
     elif is_share(field):
-        ax.set_ylim(bottom=0.0)
+        ax.set_ylim(bottom=-_BELOW_ZERO * ax.get_ylim()[1])
     return log
 
 
