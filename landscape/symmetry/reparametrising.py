@@ -1,8 +1,8 @@
 """Other coordinates for the same functions: they change geometry, and no function.
 
 A reparametrisation theta = g(eta) makes of a loss L the loss L o g, with the gradient g'ᵀ grad L and the Hessian
-g'ᵀ H g' + grad L . g''. At a minimum the second term vanishes, and the curvature is whatever g' makes of it: Dinh et
-al. 2017, section 5.
+g'ᵀ H g' + grad L . g''. At a minimum the second term vanishes, and the curvature is whatever g' makes of it: Dinh
+et al. 2017, section 5.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Reparametrisation:
             weights: A point of the old coordinates; buffers stay as they are there.
 
         Returns:
-            The objective, and its model, whose parameters are g⁻¹(weights) and whose outputs are those of `weights`.
+            The objective, and its model: its parameters are g⁻¹(weights), its outputs those of `weights`.
 
         Raises:
             LandscapeError: If the weights are not in the image of g, so that the inverse does not lead back.
