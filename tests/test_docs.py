@@ -234,3 +234,13 @@ def test_symmetries_are_found_and_used(capsys):
     for name, tensor in names["model"].state_dict().items():
         torch.testing.assert_close(names["back"][name], tensor)
         torch.testing.assert_close(names["same"].apply(names["model"])[name], names["moved"][name])
+
+
+def test_an_audit_and_other_coordinates(capsys):
+    names: dict[str, Any] = {}
+    for index in range(len(blocks("audit.md"))):
+        run("audit.md", index, names)
+    assert capsys.readouterr().out.startswith("unbounded [")
+    assert names["after"] / names["before"] == pytest.approx(36, rel=1e-4)
+    assert names["report"]["orbit_min_trace"].verdict == "invariant"
+    assert names["flat"].value == pytest.approx(names["report"].orbit_min_trace, rel=1e-6)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.data import Split
 from landscape.params import Tensors, Weights, resolve
 
 Map = Callable[[Tensors], Tensors]
@@ -42,7 +43,7 @@ class Reparametrisation:
 
     def push(self, coordinates: Tensors, direction: Tensors) -> Tensors:
         """g'(eta) v: where the weights go when the coordinates go along v."""
-        _, back = torch.func.vjp(self.forward, dict(coordinates))
+        back = torch.func.vjp(self.forward, dict(coordinates))[1]
 
         def along(covector: Tensors) -> Tensor:
             (pulled,) = back(covector)
@@ -54,7 +55,7 @@ class Reparametrisation:
 
     def pull(self, coordinates: Tensors, covector: Tensors) -> Tensors:
         """g'(eta)ᵀ u: what a gradient with respect to the weights is with respect to the coordinates."""
-        _, back = torch.func.vjp(self.forward, dict(coordinates))
+        back = torch.func.vjp(self.forward, dict(coordinates))[1]
         (found,) = back(dict(covector))
         return dict(found)
 
@@ -71,7 +72,7 @@ class Reparametrisation:
             The objective, and its model: its parameters are g⁻¹(weights), its outputs those of `weights`.
 
         Raises:
-            LandscapeError: If the weights are not in the image of g, so that the inverse does not lead back.
+            LandscapeError: If the inverse does not lead back, or data are streamed.
         """
         state = resolve(weights)[1]
         names = [name for name, _ in objective.model.named_parameters()]
@@ -84,7 +85,11 @@ class Reparametrisation:
             raise LandscapeError("the coordinates do not lead back to the weights", where=self.name, got=worst)
         buffers = {name: state[name] for name, _ in objective.model.named_buffers() if name in state}
         model = Reparametrised(objective.model, self, coordinates, buffers)
-        data = {split: (part.inputs, part.targets) for split, part in objective.data.items()}
+        data: dict[str, Any] = {}
+        for split, part in objective.data.items():
+            if not isinstance(part, Split):
+                raise LandscapeError("other coordinates need data that are resident", where=f"{split} data")
+            data[split] = (part.inputs, part.targets)
         return Objective(model, loss=objective.loss, **data), model
 
 
