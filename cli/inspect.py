@@ -8,6 +8,9 @@ import click
 
 from .shared import json_option, preview_line, print_json
 
+# More names than these would not fit into a line.
+_BRANCHES = 6
+
 
 @click.command(
     epilog="Example: landscape inspect checkpoints/digits-mlp.h5",
@@ -65,11 +68,14 @@ def _lines(file: str, document: dict[str, Any]) -> list[str]:
         f"  state       {state}",
     ]
     if document["branches"]:
-        lines.append(f"  branches    {len(document['branches'])}")
-    lines.append("  metrics" + " " * 14 + "first       best       last")
+        names = [branch["name"] for branch in document["branches"]]
+        shown = ", ".join(names[:_BRANCHES]) + (", ..." if len(names) > _BRANCHES else "")
+        lines.append(f"  branches    {len(names)}: {shown}")
+    width = max([14, *map(len, document["metrics"])])
+    lines.append("  metrics" + " " * width + "first       best       last")
     for name, numbers in document["metrics"].items():
         shown = " ".join(f"{_number(numbers[key]):>10}" for key in ("first", "best", "last"))
-        lines.append(f"    {name:<14} {shown}")
+        lines.append(f"    {name:<{width}} {shown}")
     lines.append("  tensors")
     width = max((len(tensor["name"]) for tensor in document["tensors"]), default=0)
     for tensor in document["tensors"]:

@@ -57,8 +57,12 @@ def preview_line(report: Mapping[str, Any]) -> str:
     )
 
 
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+def parse_settings(pairs: Sequence[str], where: str = "--set") -> dict[str, str]:
     """``("width=32", ...)`` as a dictionary.
+
+    Args:
+        pairs: What the user gave.
+        where: The option it was given with.
 
     Raises:
         LandscapeError: If one has no equals sign, or a name comes twice.
@@ -67,9 +71,9 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            raise LandscapeError("not a setting", where="--set", got=f"'{pair}'", expected="NAME=VALUE")
+            raise LandscapeError("not a setting", where=where, got=f"'{pair}'", expected="NAME=VALUE")
         if name.strip() in settings:
-            raise LandscapeError(f"'{name.strip()}' is set twice", where="--set")
+            raise LandscapeError(f"'{name.strip()}' is set twice", where=where)
         settings[name.strip()] = value.strip()
     return settings
 

@@ -32,11 +32,24 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
 )
 @click.argument("problem")
 @click.option("-o", "--output", required=True, metavar="RUN.h5", help="The trajectory file to write.")
-@click.option("--optimizer", help="sgd, gd (all examples in one step) or adam. [default: sgd]")
-@click.option("--epochs", type=int, help="Passes over the training data. [default: 10]")
+@click.option(
+    "--optimizer",
+    help="sgd, gd (all examples in one step), adam, sam, entropy-sgd or replicated-sgd. [default: sgd]",
+)
+@click.option(
+    "--optimizer-option",
+    "optimizer_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, "
+    "gamma, ...); repeatable; see docs/optimizers.md.",
+)
+@click.option(
+    "--epochs", type=int, help="Passes over the training data; of entropy-sgd, L passes each. [default: 10]"
+)
 @click.option("--lr", type=float, help="Learning rate. [default: 0.1; adam 0.001]")
 @click.option("--batch-size", type=int, help="Examples per update. [default: 128]")
-@click.option("--momentum", type=float, help="Momentum of sgd and gd. [default: 0.9]")
+@click.option("--momentum", type=float, help="Momentum of all but adam. [default: 0.9]")
 @click.option("--nesterov/--no-nesterov", default=None, help="Nesterov's momentum. [default: no]")
 @click.option("--weight-decay", type=float, help="Penalty lambda/2 |weights|^2. [default: 0]")
 @click.option("--schedule", help="constant, step, cosine or linear. [default: constant]")
@@ -53,6 +66,7 @@ def command(
     problem: str,
     output: str,
     settings: tuple[str, ...],
+    optimizer_options: tuple[str, ...],
     data: str | None,
     download: bool,
     resume: bool,
@@ -67,6 +81,7 @@ def command(
 
     if resume and overwrite:
         raise LandscapeError("--resume and --overwrite exclude each other", mend="choose one")
+    own = parse_settings(optimizer_options, "--optimizer-option")
     if not problems.is_file_problem(problem):
         problems.get(problem)
     require_writable(output, [".h5", ".hdf5"])
@@ -77,7 +92,7 @@ def command(
                 "the file exists", where=output, mend="pass --resume, --overwrite or another name"
             )
         held = open_trajectory(output)
-    chosen = _settings(given, held)
+    chosen = _settings(given | ({"optimizer_options": own} if own else {}), held)
     options: dict[str, Any] = {
         **(held.problem_args if held and held.problem == problems.short_name(problem) else {}),
         **parse_settings(settings),
@@ -105,6 +120,10 @@ def _settings(given: dict[str, Any], held: Any) -> Any:
     if held is None:
         return Settings(**asked)
     stored = {name: value for name, value in held.training.items() if name != "data"}
+    if asked.get("optimizer", stored.get("optimizer")) != stored.get("optimizer"):
+        stored.pop("optimizer_options", None)
+    elif "optimizer_options" in asked:
+        asked["optimizer_options"] = {**stored.get("optimizer_options", {}), **asked["optimizer_options"]}
     return replace(Settings.from_json(stored), **asked)
 
 

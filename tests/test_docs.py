@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import landscape as ls
+from landscape import laboratory
 
 with warnings.catch_warnings():
     # Both libraries warn while they are imported; their warnings are theirs to mend.
@@ -244,3 +245,34 @@ def test_an_audit_and_other_coordinates(capsys):
     assert names["after"] / names["before"] == pytest.approx(36, rel=1e-4)
     assert names["report"]["orbit_min_trace"].verdict == "invariant"
     assert names["flat"].value == pytest.approx(names["report"].orbit_min_trace, rel=1e-6)
+
+
+def test_optimizers_in_a_loop_of_ones_own(names, capsys):
+    x, y = names["x"], names["y"]
+    more = {"F": F, "batches": iter([(x, y)] * 200), "replicas": [make_mlp(seed) for seed in range(3)]}
+    run("optimizers.md", 0, names | more)
+    assert capsys.readouterr().out.startswith("1.01")
+    middle = run("optimizers.md", 1, names | more)["middle"]
+    assert set(middle) == set(make_mlp().state_dict())
+    objective = ls.Objective(make_mlp(), loss=F.cross_entropy, train=(x, y))
+    ls.training.train(objective, "run.h5", ls.training.Settings(epochs=1, optimizer="replicated-sgd"))
+    run("optimizers.md", 2, names)
+    assert capsys.readouterr().out.startswith("['replica-0', 'replica-1', 'replica-2'] 1 ")
+
+
+def test_every_option_of_an_optimizer_is_told_of():
+    page = (DOCS / "optimizers.md").read_text()
+    for choices in ls.training.CHOICES.values():
+        for name in choices.__dataclass_fields__:
+            assert re.search(rf"\b{name}\b", page), name
+
+
+def test_laboratories(names, capsys):
+    run("laboratories.md", 0, names)
+    assert capsys.readouterr().out.startswith("0.666")
+    found = run("laboratories.md", 1, names | {"laboratory": laboratory})["found"]
+    assert (found.train_loss < 1e-20).all()
+    teacher, line, bumps, elsewhere = found.least_trace
+    assert elsewhere == pytest.approx(teacher)
+    assert min(line, bumps) > 100 * teacher
+    assert found.trace[3] > 30 * found.trace[0]

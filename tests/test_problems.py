@@ -41,6 +41,8 @@ def test_names():
         "cifar10-resnet20",
         "cifar10-resnet20-noskip",
         "text-transformer",
+        "gaussian-mixture",
+        "multi-index",
         "toy-hyperbola",
         "toy-quadratic",
     ]
@@ -74,8 +76,9 @@ def test_each_seed_draws_only_its_own_part(name):
 def test_metrics_and_units(name):
     objective = problems.build(name, SMALL.get(name))
     toy = name.startswith("toy-")
-    assert objective.units["loss"] == ("" if toy else "nats")
-    assert ("error" in objective.metrics) != toy
+    numbers = toy or name == "multi-index"
+    assert objective.units["loss"] == ("" if numbers else "nats")
+    assert ("error" in objective.metrics) != numbers
     assert objective.splits == (("train",) if toy else ("train", "test"))
 
 

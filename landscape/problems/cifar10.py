@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn import functional
 
+from landscape.options import option
 from landscape.problems.activations import ACTIVATIONS
 from landscape.problems.cifar_data import TEST_SIZE, TRAIN_SIZE, cifar10
 from landscape.problems.convnets import cnn6, vgg9
 from landscape.problems.initial import construct
-from landscape.problems.options import option
 from landscape.problems.problem import Parts, Problem, Source
 from landscape.problems.resnet import DEPTHS, ResNet
 

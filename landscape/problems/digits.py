@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch.nn import functional
 
+from landscape.options import option
 from landscape.problems.activations import ACTIVATIONS
 from landscape.problems.convnets import digits_cnn
 from landscape.problems.data import DIGITS, DIGITS_TRAIN, digits
 from landscape.problems.initial import construct
 from landscape.problems.mlp import mlp
-from landscape.problems.options import option
 from landscape.problems.problem import Parts, Problem, Source
 
 _DATA = "data: UCI handwritten digits (Alpaydin & Kaynak 1998), as in scikit-learn"

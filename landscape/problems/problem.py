@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.problems.options import describe_options, read_options
+from landscape.options import describe_options, read_options
 
 Pair: TypeAlias = tuple[Tensor, Tensor]
 

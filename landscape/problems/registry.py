@@ -8,12 +8,14 @@ from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.problems import cifar10, digits, text, toys
+from landscape.problems import cifar10, digits, mixture, multi_index, text, toys
 from landscape.problems.problem import Problem
 from landscape.problems.userfile import build_from_file, is_file_problem
 
 _PROBLEMS: dict[str, Problem] = {
-    problem.name: problem for problem in (*digits.PROBLEMS, *cifar10.PROBLEMS, *text.PROBLEMS, *toys.PROBLEMS)
+    problem.name: problem
+    for room in (digits, cifar10, text, mixture, multi_index, toys)
+    for problem in room.PROBLEMS
 }
 
 

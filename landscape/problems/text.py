@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from torch.nn import functional
 
 from landscape.errors import LandscapeError
+from landscape.options import option
 from landscape.problems.activations import ACTIVATIONS
 from landscape.problems.data import text
 from landscape.problems.initial import construct
-from landscape.problems.options import option
 from landscape.problems.problem import Parts, Problem, Source
 from landscape.problems.transformer import Transformer
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landscape.options import option
 from landscape.problems.initial import construct
-from landscape.problems.options import option
 from landscape.problems.problem import Parts, Problem, Source
 
 

@@ -21,7 +21,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.objective.data import own_random_state
 from landscape.objective.devices import pick_device
-from landscape.problems.options import convert
+from landscape.options import convert
 
 # What `Objective` takes besides the model, of what a function may give.
 _PARTS = ("loss", "train", "test", "weight_decay", "unit", "batch_size", "stream")

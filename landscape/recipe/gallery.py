@@ -167,6 +167,7 @@ def settings_of(recipe: Recipe) -> list[str]:
             ]
             words += [f"momentum {t.momentum:g}"] if t.optimizer != "adam" else []
             words += [f"weight decay {t.weight_decay:g}", f"seed {t.seed}"]
+            words += [f"{key} {value}" for key, value in t.optimizer_options.items()]
             options = ", ".join(f"{key} {value}" for key, value in run.options.items())
             problem = short_name(run.problem or "") + (f" ({options})" if options else "")
             lines.append(f"`{run.name}`: {problem}, {', '.join(words)}.")

@@ -35,7 +35,9 @@ _TRAINING: dict[str, Form] = {
     **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup_epochs"), NUMBER),
     "nesterov": TRUTH,
     "every": either(TEXT, COUNT),
+    "optimizer_options": TABLE,
 }
+_TABLES = ("options", "optimizer_options")
 _PROBLEM: dict[str, Form] = {"problem": TEXT, "options": TABLE, "data": TEXT}
 
 
@@ -105,7 +107,7 @@ def read_runs(reader: Reader) -> dict[str, Run]:
     document = reader.source.document
     common = document.get("runs", {})
     if misplaced := [
-        name for name, value in dict(common).items() if isinstance(value, Mapping) and name != "options"
+        name for name, value in dict(common).items() if isinstance(value, Mapping) and name not in _TABLES
     ]:
         for name in misplaced:
             reader.fault(("runs", name), "[runs] holds what all runs have in common", mend=f"write [run.{name}]")
@@ -143,8 +145,9 @@ def _read(
 def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Mapping[str, Any]) -> Run | None:
     forms = {**_PROBLEM, **_TRAINING, "file": TEXT, **dict.fromkeys(DERIVATIONS, TABLE)}
     own = reader.sound(key, table, forms)
-    options = {**shared.get("options", {}), **own.get("options", {})}
-    entries: dict[str, Any] = {**shared, **own, "options": options}
+    merged = {name: {**shared.get(name, {}), **own.get(name, {})} for name in _TABLES if name in {**shared, **own}}
+    options = merged.setdefault("options", {})
+    entries: dict[str, Any] = {**shared, **own, **merged}
 
     def where(name: str) -> KeyPath:
         return (*key, name) if name in own else ("runs", name)
@@ -153,10 +156,12 @@ def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Map
         reader.fault(key, "a run needs one of " + ", ".join(name for name in _MAIN if _is_there(name)))
         return None
     training: dict[str, Any] = {}
-    for name in (name for name in entries if name in _TRAINING):
+    for name in sorted((name for name in entries if name in _TRAINING), key=_TABLES.__contains__):
         with reader.noting(where(name), "training: "):
             value: Any = Every.parse(str(entries[name])) if name == "every" else entries[name]
-            Settings(**{name: value})
+            # Options of an optimizer mean nothing without it.
+            with_it = {"optimizer": entries["optimizer"]} if name in _TABLES and "optimizer" in training else {}
+            Settings(**with_it, **{name: value})
             training[name] = value
     settings = None
     with reader.noting(key, "training: "):

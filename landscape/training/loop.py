@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape.errors import LandscapeError
-from landscape.objective import Objective, Split
-from landscape.objective.data import Source
+from landscape.objective import Objective
+from landscape.training.plan import Plan
 from landscape.training.settings import Settings
+from landscape.training.updating import Way, way_of
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -65,41 +62,60 @@ def train(
         if held.finished:
             return held
     model = copy.deepcopy(objective.model).train()
-    optimizer = _make_optimizer(model, chosen)
-    plan = _Plan.of(objective.data["train"], chosen)
-    if min(plan.batch_size, plan.examples) < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
+    plan = Plan.of(objective.data["train"], chosen)
+    if plan.batch_size < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LandscapeError(
             "BatchNorm cannot be trained on single examples",
             where="training",
-            got=f"{plan.examples} examples in batches of {plan.batch_size}",
+            got=f"{plan.source.count} examples in batches of {plan.batch_size}",
             expected="batches of at least 2",
         )
-    recorder = Recorder(
-        file,
-        model,
-        problem=objective.problem,
-        problem_args=objective.problem_args,
-        seed=chosen.seed,
-        training={**chosen.to_json(), "data": objective.data_digest("train")},
-        overwrite=overwrite,
-        resume=resumed,
-    )
-    with recorder, _own_random_state(chosen.seed):
-        _run(objective, model, optimizer, recorder, chosen, plan, progress)
+    way = way_of(objective, model, chosen, plan)
+    about: dict[str, Any] = {
+        "problem": objective.problem,
+        "problem_args": objective.problem_args,
+        "seed": chosen.seed,
+        "training": {**chosen.to_json(), "data": objective.data_digest("train")},
+        "resume": resumed,
+    }
+    recorder = Recorder(file, model, overwrite=overwrite, **about)
+    with recorder, ExitStack() as stack, _own_random_state(chosen.seed):
+        branches = {
+            name: stack.enter_context(
+                Recorder(
+                    file,
+                    replica,
+                    branch=name,
+                    parent_run_id=recorder.run_id,
+                    parent_step=0,
+                    perturbation={"kind": "replica", "number": number},
+                    **{**about, "resume": True},
+                )
+            )
+            for number, (name, replica) in enumerate(way.replicas.items())
+            if not _is_complete(file, name)
+        }
+        _run(objective, way, recorder, branches, chosen, plan, progress)
     return open_trajectory(file)
+
+
+def _is_complete(file: Path, branch: str) -> bool:
+    """Whether a branch was finished, and the process then killed before the run was."""
+    held = open_trajectory(file).branches
+    return branch in held and held[branch].finished
 
 
 def _require_same_run(held: Trajectory, objective: Objective, settings: Settings) -> None:
     wanted = {
         "problem": objective.problem,
         **{f"option {key}": value for key, value in objective.problem_args.items()},
-        **settings.to_json(),
+        **_flat(settings.to_json()),
         "data": objective.data_digest("train"),
     }
     stored = {
         "problem": held.problem,
         **{f"option {key}": value for key, value in held.problem_args.items()},
-        **held.training,
+        **_flat(held.training),
     }
     differing = [key for key in wanted if wanted[key] != stored.get(key)]
     if differing:
@@ -109,41 +125,18 @@ def _require_same_run(held: Trajectory, objective: Objective, settings: Settings
         raise LandscapeError(f"the run in the file was made with other settings: {shown}", where=held.path)
 
 
+def _flat(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the options of the optimizer beside the others."""
+    own = training.get("optimizer_options", {})
+    others = {key: value for key, value in training.items() if key != "optimizer_options"}
+    return {**others, **{f"optimizer option {key}": value for key, value in own.items()}}
+
+
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         value = " ".join(str(item) for item in value.values())
     text = str(value)
     return text if len(text) <= 20 else text[:8] + "..."
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Which examples make which update."""
-
-    examples: int
-    batch_size: int
-    steps_per_epoch: int
-    total: int
-    seed: int
-
-    @classmethod
-    def of(cls, split: Source, settings: Settings) -> _Plan:
-        size = split.count if settings.optimizer == "gd" else min(settings.batch_size, split.count)
-        steps = -(-split.count // size)
-        if steps > 1 and split.count % size == 1:
-            steps -= 1
-        return cls(split.count, size, steps, steps * settings.epochs, settings.seed)
-
-    def batch(self, step: int) -> Tensor:
-        """The examples of update number `step`, in an order that depends on (seed, epoch) alone."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        if self.steps_per_epoch == 1:
-            return torch.arange(self.examples)
-        key = hashlib.sha256(f"order/{self.seed}/{epoch}".encode()).digest()[:16]
-        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-        order = torch.from_numpy(generator.permutation(self.examples))
-        stop = None if within == self.steps_per_epoch - 1 else (within + 1) * self.batch_size
-        return order[within * self.batch_size : stop]
 
 
 @contextmanager
@@ -154,86 +147,59 @@ def _own_random_state(seed: int) -> Iterator[None]:
         yield
 
 
-def _make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(
-        trained,
-        lr=settings.rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-    )
-
-
 def _run(
     objective: Objective,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    way: Way,
     recorder: Recorder,
+    branches: Mapping[str, Recorder],
     settings: Settings,
-    plan: _Plan,
+    plan: Plan,
     progress: Progress | None,
 ) -> None:
     every = settings.every.steps(plan.steps_per_epoch)
-    start, earlier = _restore(recorder, model, optimizer)
+    start, earlier = _restore(recorder, branches, way)
     began = time.monotonic()
     metrics: dict[str, float] = {}
 
     def take_snapshot(step: int) -> None:
         nonlocal metrics
-        metrics = objective.values(model)
-        recorder.snapshot(
-            step,
-            epoch=step / plan.steps_per_epoch,
-            seconds=earlier + time.monotonic() - began,
-            weights=model,
-            resume_state=None if step == plan.total else _state(optimizer, earlier + time.monotonic() - began),
-            hold=False,
-            **metrics,
-        )
+        way.ready()
+        seconds = earlier + time.monotonic() - began
+        metrics = {**objective.values(way.model), **way.metrics(step)}
+        state = {**way.state(), "random": torch.get_rng_state(), "seconds": seconds}
+        about: dict[str, Any] = {"epoch": step / plan.steps_per_epoch, "seconds": seconds, "hold": False}
+        # The run comes last: what it has, its branches have.
+        for name, branch in branches.items():
+            replica = way.replicas[name]
+            found: dict[str, Any] = {**objective.values(replica), **way.metrics_of(name)}
+            branch.snapshot(step, weights=replica, **about, **found)
+        about["resume_state"] = None if step == plan.total else state
+        recorder.snapshot(step, weights=way.model, **{**about, **metrics})
 
     if start is None:
         take_snapshot(0)
     for step in range(start or 0, plan.total):
-        _update(
-            objective, model, optimizer, plan.batch(step), settings.rate_at(step, plan.total, plan.steps_per_epoch)
-        )
+        way.update(step, settings.rate_at(step, plan.total, plan.steps_per_epoch))
         if (step + 1) % every == 0 or step + 1 == plan.total:
             take_snapshot(step + 1)
         if progress is not None:
             progress(step + 1, plan.total, metrics)
 
 
-def _update(
-    objective: Objective, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, rate: float
-) -> None:
-    split = objective.data["train"]
-    chosen = split if isinstance(split, Split) and len(batch) == split.count else split.take(batch)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad()
-    objective.mean_loss(model, chosen).backward()
-    optimizer.step()
-
-
-def _state(optimizer: torch.optim.Optimizer, seconds: float) -> dict[str, Any]:
-    moments = {str(index): dict(state) for index, state in optimizer.state_dict()["state"].items()}
-    return {"optimizer": moments, "random": torch.get_rng_state(), "seconds": seconds}
-
-
-def _restore(recorder: Recorder, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int | None, float]:
-    """Put model, optimizer and random state back to the newest snapshot; its step, and the seconds before it."""
+def _restore(recorder: Recorder, branches: Mapping[str, Recorder], way: Way) -> tuple[int | None, float]:
+    """Put all back to the snapshot that has a state to go on from; its step, and the seconds before it."""
     if len(recorder) == 0:
+        for branch in branches.values():
+            branch.rewind(-1)
         return None, 0.0
-    run = open_trajectory(recorder.path)
-    run.load_into(model, -1)
     state = recorder.load_resume_state()
     if state is None:
         raise LandscapeError("the run holds no state to resume from", where=recorder.path, mend="train anew")
-    held = optimizer.state_dict()
-    held["state"] = {int(index): moments for index, moments in state["optimizer"].items()}
-    optimizer.load_state_dict(held)
+    step = recorder.last_step or 0
+    for branch in branches.values():
+        branch.rewind(step)
+    run = open_trajectory(recorder.path)
+    run.load_into(way.model, run.index_of(step))
+    way.restore(state)
     torch.set_rng_state(state["random"])
-    return run[-1].step, state["seconds"]
+    return step, state["seconds"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.options import read_options
+from landscape.training.choices import CHOICES
 
-OPTIMIZERS = ("sgd", "gd", "adam")
+OPTIMIZERS = tuple(CHOICES)
 SCHEDULES = ("constant", "step", "cosine", "linear")
 
 _DEFAULT_RATE = {"sgd": 0.1, "gd": 0.1, "adam": 1e-3}
@@ -63,11 +65,13 @@ class Settings:
     """What decides a training run besides its objective.
 
     Attributes:
-        optimizer: ``"sgd"``, ``"gd"`` (all examples in one step) or ``"adam"``.
-        epochs: Passes over the training data.
+        optimizer: ``"sgd"``, ``"gd"`` (all examples in one step), ``"adam"``, ``"sam"``, ``"entropy-sgd"`` or
+            ``"replicated-sgd"``.
+        epochs: Each has as many updates as minibatches make a pass over the training data. An update of ``sam``
+            takes two gradients, of ``entropy-sgd`` L, of ``replicated-sgd`` one per replica.
         lr: Initial learning rate; None takes the optimizer's usual one (0.1; Adam 0.001).
-        batch_size: Examples per update; ``gd`` takes all.
-        momentum: Of SGD and GD.
+        batch_size: Examples of a minibatch; ``gd`` takes all.
+        momentum: Of all but Adam; of Entropy-SGD that of the outer updates.
         nesterov: Whether the momentum is Nesterov's.
         weight_decay: lambda of the penalty (lambda / 2) |theta|^2, over all trained parameters.
         schedule: ``"constant"``, ``"step"`` (a tenth at 50, 75 and 92 % of training, as in Li et al. 2018),
@@ -75,6 +79,7 @@ class Settings:
         warmup_epochs: Epochs over which the rate rises linearly from zero first.
         seed: Draws the initial weights (in the problem) and the order of the examples.
         every: How often a snapshot is taken; the first and the last always are.
+        optimizer_options: Options of the optimizer, name -> value, as text or as stored; see `choices`.
 
     Raises:
         LandscapeError: Naming every setting that is wrong.
@@ -91,6 +96,7 @@ class Settings:
     warmup_epochs: float = 0.0
     seed: int = 0
     every: Every = Every()
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         faults = [
@@ -106,8 +112,18 @@ class Settings:
         ]
         if self.nesterov and self.momentum == 0:
             faults.append("nesterov needs a momentum above 0")
+        if self.optimizer in OPTIMIZERS:
+            try:
+                self.choices  # noqa: B018
+            except LandscapeError as fault:
+                faults.append(str(fault))
         if faults:
             raise LandscapeError("; ".join(faults), where="training")
+
+    @property
+    def choices(self) -> Any:
+        """The options of the optimizer with their defaults: one of the classes in `CHOICES`."""
+        return read_options(CHOICES[self.optimizer], self.optimizer_options, self.optimizer)
 
     @property
     def rate(self) -> float:
@@ -122,8 +138,11 @@ class Settings:
         return self.rate * _schedule_factor(self.schedule, (step - warmup) / max(1, total - warmup))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {**asdict(self), "lr": self.rate, "every": asdict(self.every)}
+        """As plain values; options of the optimizer only where it has some."""
+        entries = {**asdict(self), "lr": self.rate, "every": asdict(self.every)}
+        chosen = asdict(self.choices)
+        del entries["optimizer_options"]
+        return {**entries, **({"optimizer_options": chosen} if chosen else {})}
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""Options of a problem: declared once as dataclass fields, read from text or from stored values."""
+"""Options by name: declared once as dataclass fields, read from text or from stored values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from landscape.errors import LandscapeError, did_you_mean
 T = TypeVar("T", int, float, str, bool)
 OptionsT = TypeVar("OptionsT")
 
+_AUTOMATIC = "auto"
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -25,7 +26,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
 ) -> T:
-    """A dataclass field that is an option of a problem; its type is the type of its default.
+    """A dataclass field that is an option of a problem or an optimizer; its type is the type of its default.
 
     Args:
         default: The value where nothing is given.
@@ -41,6 +42,20 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def automatic(help: str, *, low: float | None = None) -> float | None:
+    """A dataclass field that is a number, or ``auto`` (None) if it is to be found on the way.
+
+    Args:
+        help: One line that says what it does, with its unit.
+        low: The least value allowed.
+
+    Returns:
+        The field; typed as its value, as `dataclasses.field` is.
+    """
+    metadata = {"help": help, "choices": None, "low": low, "high": None}
+    return dataclasses.field(default=None, metadata=metadata)
+
+
 def describe_options(options: type[Any]) -> list[dict[str, Any]]:
     """What can be set, one dictionary per option: name, type, default, choices, low, high, help.
 
@@ -53,7 +68,7 @@ def describe_options(options: type[Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": field.name,
-            "type": type(field.default).__name__,
+            "type": _kind(field).__name__,
             "default": field.default,
             "choices": list(field.metadata["choices"]) if field.metadata["choices"] else None,
             "low": field.metadata["low"],
@@ -97,12 +112,19 @@ def _suggestion(name: str, known: list[str]) -> str:
     return did_you_mean(name, known) if known else "it has no options"
 
 
+def _kind(field: dataclasses.Field[Any]) -> type[Any]:
+    """The type of an option's values; one that may be automatic is a number otherwise."""
+    return float if field.default is None else type(field.default)
+
+
 def _read(field: dataclasses.Field[Any], given: Any) -> Any:
-    kind = type(field.default)
+    kind = _kind(field)
+    if field.default is None and (given is None or str(given).strip() == _AUTOMATIC):
+        return None
     try:
         value = convert(kind, given)
     except (TypeError, ValueError, OverflowError):
-        expected = _choice_words(field) or _WORDS[kind]
+        expected = _choice_words(field) or _WORDS[kind] + (" or auto" if field.default is None else "")
         raise LandscapeError(
             f"option '{field.name}' has the wrong type", got=repr(given), expected=expected
         ) from None
