@@ -45,3 +45,16 @@ def test_another_seed_gives_other_numbers(tmp_path):
     with np.load(FIGURES / "gallery" / "digits-overview.npz") as held:
         made = panel.surfaces(tmp_path)["sgd"]
         assert made["train_loss"] != pytest.approx(held["0/sgd/train_loss"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("rate", [0.045, 0.06, 0.1])
+def test_the_largest_eigenvalue_rises_to_the_edge_of_stability(rate):
+    with np.load(FIGURES / "gallery" / "cohen2021-edge-of-stability.npz") as held:
+        steps, values = (held[f"0/rate {rate:g}/{entry}"] for entry in ("x", "train_hessian_top"))
+        loss = held[f"1/rate {rate:g}/train_loss"]
+    edge = 2 / rate
+    assert values[0] < 0.7 * edge
+    assert 1.0 < values.max() / edge < 2.5
+    assert np.median(values[(steps >= 100) & (steps <= 300)]) == pytest.approx(edge, rel=0.25)
+    assert loss[-1] < 0.1 * loss[0]
+    assert (np.diff(loss) > 0).any()
