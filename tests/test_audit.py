@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import landscape as ls
+from landscape import laboratory
 from landscape.curvature import dense
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held
+from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
 from landscape.sharpness import audit, compare, measures
 from landscape.sharpness.audited import Cell, judged, same_by
 from landscape.sharpness.auditing import place_of
@@ -368,3 +370,23 @@ def test_symmetries_reverse_the_order_of_eigenvalues_and_not_that_of_the_smalles
     changed = replace(audits[0].rows[0], kind="undefined")
     lost = compare(replace(audits[0], rows=(changed,)), audits[1])
     assert [one.verdict for one in lost] == ["undefined"]
+
+
+def test_balancing_finds_the_closed_form_of_memorisers_and_teachers():
+    ratios = []
+    for examples in (10, 40):
+        options = MultiIndexOptions(dim=6, train_size=examples, test_size=2)
+        drawn = draw_multi_index(options)
+        direction = laboratory.random_direction(6, drawn.directions, seed=0)
+        least = {}
+        for student in (laboratory.memoriser(*drawn.train, direction), laboratory.teacher(options)):
+            width = len(student.a)
+            choices = {"dim": 6, "train_size": examples, "test_size": 2, "width": width}
+            objective = ls.problems.build("multi-index", choices)
+            weights = student.weights(torch.float64)
+            found = ls.sharpness.measure(objective, weights, ["orbit_min_trace"], dtype=torch.float64)
+            least[width] = found["orbit_min_trace"].value
+            # The problem keeps its examples in float32.
+            assert least[width] == pytest.approx(laboratory.flattest_trace(student, drawn.train[0]), rel=1e-5)
+        ratios.append(least[examples] / least[1])
+    assert ratios[1] > 4 * ratios[0] > 40

@@ -59,6 +59,8 @@ LARGE: Mapping[str, Mapping[str, Any]] = {
 _SAME = {torch.float64: 1e-5, torch.float32: 1e-2}
 # Up to so many numbers x examples a whole audit in float64 takes a minute or so.
 _SMALL = 10**8
+# And so many numbers alone: networks that have more are mostly convolutional, and use each of them many times.
+_FEW = 50_000
 
 
 def audit(
@@ -162,7 +164,7 @@ def is_small(objective: Objective, weights: Weights, split: str) -> bool:
     """Whether all measures of all examples in float64, and what theory foresees of them, take a minute or so."""
     held = Held.of(weights)
     size = sum(info.numel for info in held.layout.moving())
-    return size * objective.examples([split])[split]["used"] <= _SMALL
+    return size <= _FEW and size * objective.examples([split])[split]["used"] <= _SMALL
 
 
 def _settings(
