@@ -66,7 +66,7 @@ def main(path: str) -> None:
         axes.minorticks_off()
         axes.set_xlabel("training examples n (log scale)")
         axes.set_ylabel("smallest trace on the orbit (log scale)")
-        axes.legend(frameon=False, loc="center right")
+        axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.38))
     ls.render.save(sheet, path)
 
 
