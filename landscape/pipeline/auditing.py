@@ -24,7 +24,7 @@ _DTYPES = ("float32", "float64")
 # The element that pictures show.
 _SHOWN = "alpha = 10"
 _POINTS, _FEWER_POINTS = 41, 21
-EXAMPLES = 256
+EXAMPLES = 128
 """Of a large network so many examples are audited, unless told otherwise: whether a measure changes does not
 depend on how many there are, and a Hessian product of a ResNet-20 takes 20 s of one core per thousand images."""
 
