@@ -38,7 +38,7 @@ _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
 @click.option("--measures", metavar="A,B,...", help="Which measures. [default: a dozen; landscape measure --list]")
 @click.option("--split", help="train or test. [default: train]")
 @click.option("--seed", type=int, help="Of all draws, the same everywhere on the orbit. [default: 0]")
-@click.option("--subset", type=int, metavar="N", help="So many examples instead of all.")
+@click.option("--subset", type=int, metavar="N", help="So many examples. [default: all, 128 if large]")
 @click.option("--parameters", metavar="GLOBS", help="Which parameters count, e.g. 'fc.*,!*.bias'. [default: all]")
 @click.option("--dtype", help="float32 or float64. [default: float64 where that is quick]")
 @click.option(

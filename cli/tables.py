@@ -126,7 +126,7 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
     step, problem = document.get("step"), document.get("problem") or "(own code)"
     lines = [
         f"{document['file']}: audit of {problem} at step {step}, {document['split']} data, "
-        f"{document['examples']} examples, {document['dtype']}"
+        f"{_examples(document)}, {document['dtype']}"
     ]
     names = [element["name"] for element in document["elements"]]
     if not names:
@@ -176,6 +176,11 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         middle = [text.rjust(width) for text, width in zip(row[1:-1], wide[1:-1], strict=True)]
         lines.append("  " + "  ".join([row[0].ljust(wide[0]), *middle, row[-1]]))
     return lines
+
+
+def _examples(document: Mapping[str, Any]) -> str:
+    used, available = document["examples"], document["examples_available"]
+    return f"{used} examples" if used == available else f"{used} of {available} examples"
 
 
 def _ratio(cell: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ def test_every_way_gives_the_surface(landscape, run_file, tmp_path, arguments): 
 
 
 def test_the_choice_is_said_before_long_work_on_stderr(landscape, run_file, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("landscape.cli.plot_slices._SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("landscape.cli.slice_evaluation._SHORT_SECONDS", 0.0)
     done = landscape("plot", run_file, "--points", 5, "-o", tmp_path / "p.png", "--json")
     assert done.err.startswith("sequential engine on cpu: micro-batches of ")
     assert "; 25 points in about " in done.err

@@ -225,6 +225,28 @@ def test_objectives_of_ones_own():
         assert np.isfinite(objective.value(objective.model)), block
 
 
+def test_symmetries_are_found_and_used(capsys):
+    names: dict[str, Any] = {}
+    for index in range(len(blocks("symmetries.md"))):
+        run("symmetries.md", index, names)
+    said = capsys.readouterr().out
+    assert "rescale:0.weight positive factors of 8 units made by 0.weight" in said
+    assert "1 (GELU): gelu refuses positive factors of 8 units of 0.weight" in said
+    for name, tensor in names["model"].state_dict().items():
+        torch.testing.assert_close(names["back"][name], tensor)
+        torch.testing.assert_close(names["same"].apply(names["model"])[name], names["moved"][name])
+
+
+def test_an_audit_and_other_coordinates(capsys):
+    names: dict[str, Any] = {}
+    for index in range(len(blocks("audit.md"))):
+        run("audit.md", index, names)
+    assert capsys.readouterr().out.startswith("unbounded [")
+    assert names["after"] / names["before"] == pytest.approx(36, rel=1e-4)
+    assert names["report"]["orbit_min_trace"].verdict == "invariant"
+    assert names["flat"].value == pytest.approx(names["report"].orbit_min_trace, rel=1e-6)
+
+
 def test_optimizers_in_a_loop_of_ones_own(names, capsys):
     x, y = names["x"], names["y"]
     more = {"F": F, "batches": iter([(x, y)] * 200), "replicas": [make_mlp(seed) for seed in range(3)]}
@@ -272,18 +294,6 @@ def test_the_page_about_embeddings(tmp_path, monkeypatch):
     assert Path("mds.png").stat().st_size > 0
     assert list(names["by_layer"]) == ["0", "2", "4", "all layers"]
     assert Path("distances.h5").is_file()
-
-
-def test_symmetries_are_found_and_used(capsys):
-    names: dict[str, Any] = {}
-    for index in range(len(blocks("symmetries.md"))):
-        run("symmetries.md", index, names)
-    said = capsys.readouterr().out
-    assert "rescale:0.weight positive factors of 8 units made by 0.weight" in said
-    assert "1 (GELU): gelu refuses positive factors of 8 units of 0.weight" in said
-    for name, tensor in names["model"].state_dict().items():
-        torch.testing.assert_close(names["back"][name], tensor)
-        torch.testing.assert_close(names["same"].apply(names["model"])[name], names["moved"][name])
 
 
 def test_probes_of_basins(names, capsys):

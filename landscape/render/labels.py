@@ -123,13 +123,13 @@ def field_label(field: str, meta: Mapping[str, Any], *, log: bool = False) -> st
 
 def metric_name(metric: str, meta: Mapping[str, Any]) -> str:
     """A metric in words: as the file has it, or by its name."""
-    return str((meta.get("titles") or {}).get(metric, metric.replace("_", " ")))
+    return str((meta.get("titles") or {}).get(metric) or _METRICS.get(metric, metric.replace("_", " ")))
 
 
 def field_name(field: str) -> str:
     """A field in words: ``"training loss"``."""
     split, metric = parts(field)
-    return f"{split_name(split)} {_METRICS.get(metric, metric)}".strip().replace("_", " ")
+    return f"{split_name(split)} {metric_name(metric, {})}".strip()
 
 
 def with_notes(name: str, *notes: str) -> str:

@@ -46,19 +46,21 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 LARGE: Mapping[str, Mapping[str, Any]] = {
     # The error of an eigenvalue is the square of that of its residual.
     **{name: {"tol": 1e-2, "max_products": 60} for name in ("hessian_top", "hessian_bottom", "gauss_newton_top")},
-    **{name: {"samples": 6} for name in _SAMPLED},
+    **{name: {"samples": 9} for name in _SAMPLED},
     "epsilon_sharpness": {"restarts": 1, "iterations": 10},
     "keskar_sharpness": {"restarts": 1},
     "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 4},
     "adaptive_sharpness_average": {"draws": 10},
     "local_energy": {"draws": 5, "points": 2},
-    "orbit_min_trace": {"samples": 4},
+    "orbit_min_trace": {"samples": 2},
 }
 # What counts as the same number: measures are smooth functions of weights that were rounded once, by 6e-8 in
 # float32 and 1e-16 in float64, and eigenvalues are sought to 1e-6.
 _SAME = {torch.float64: 1e-5, torch.float32: 1e-2}
 # Up to so many numbers x examples a whole audit in float64 takes a minute or so.
 _SMALL = 10**8
+# And so many numbers alone: networks that have more are mostly convolutional, and use each of them many times.
+_FEW = 50_000
 
 
 def audit(
@@ -136,7 +138,7 @@ def audit(
         max_output_change=max((check.max_difference for check in checks), default=0.0),
         explained=max((check.explained for check in checks), default=0.0),
         orbit_min_trace=None if lowest is None else lowest.value,
-        meta={**place.settings, "examples": objective.examples([split])[split]["used"], **(meta or {})},
+        meta={**place.settings, **_examples(objective, split), **(meta or {})},
         seconds=time.monotonic() - began,
     )
 
@@ -152,22 +154,24 @@ def place_of(
 ) -> Place:
     """Where an audit begins: weights in its element type, so that symmetries round once at most; see `audit`."""
     held = Held.of(weights, parameters)
-    small = _is_small(objective, held, split)
+    small = is_small(objective, held, split)
     own = next(iter(held.weights.values())).dtype
     chosen = dtype or (torch.float64 if small and objective.device.type == "cpu" else own)
     return Place(objective, _widened(held, chosen), split, globs_of(weights, parameters), seed, chosen)
 
 
-def _is_small(objective: Objective, held: Held, split: str) -> bool:
+def is_small(objective: Objective, weights: Weights, split: str) -> bool:
+    """Whether all measures of all examples in float64, and what theory foresees of them, take a minute or so."""
+    held = Held.of(weights)
     size = sum(info.numel for info in held.layout.moving())
-    return size * objective.examples([split])[split]["used"] <= _SMALL
+    return size <= _FEW and size * objective.examples([split])[split]["used"] <= _SMALL
 
 
 def _settings(
     place: Place, names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
     """The settings of audits, and over them those that are given."""
-    usual = SMALL if _is_small(place.objective, place.weights, place.split) else LARGE
+    usual = SMALL if is_small(place.objective, place.weights, place.split) else LARGE
     return {name: {**usual.get(name, {}), **(given or {}).get(name, {})} for name in names}
 
 
@@ -201,6 +205,11 @@ class _Teller:
     def _tell(self) -> None:
         if self._progress is not None:
             self._progress(self._what, self._done, self._total)
+
+
+def _examples(objective: Objective, split: str) -> dict[str, int]:
+    counts = objective.examples([split])[split]
+    return {"examples": counts["used"], "examples_available": counts["available"]}
 
 
 def _state(place: Place) -> dict[str, torch.Tensor]:
@@ -268,7 +277,8 @@ def _predicted(column: Column, before: Measured, place: Place, settings: Mapping
     """What theory says: no change where that is claimed, otherwise D^-1 H D^-1 from products at the start."""
     if set(column.symmetries) <= set(before.invariant_claimed):
         return before.value
-    if before.name not in _FORESEEN:
+    # A prediction costs as many products as a measurement.
+    if before.name not in _FORESEEN or not is_small(place.objective, place.weights, place.split):
         return None
     seen = foreseen(place, column)
     return None if seen is None else measure_named(before.name).compute(seen, settings).value

@@ -28,7 +28,7 @@ def _orbit_min_trace(place: Place, settings: Mapping[str, Any]) -> Found:
 register(
     Measure(
         name="orbit_min_trace",
-        title="smallest Gauss-Newton trace on the orbit",
+        title="smallest trace on the orbit",
         formula="min over rescalings mu of sum_e G_e exp(-2 <a_e, mu>), G the Gauss-Newton diagonal, a_e how "
         "often each unit's scale enters parameter e; filters before batch normalisation in the gauge "
         "running_var + eps = 1",

@@ -1,8 +1,8 @@
 """Other coordinates for the same functions: they change geometry, and no function.
 
 A reparametrisation theta = g(eta) makes of a loss L the loss L o g, with the gradient g'ᵀ grad L and the Hessian
-g'ᵀ H g' + grad L . g''. At a minimum the second term vanishes, and the curvature is whatever g' makes of it: Dinh et
-al. 2017, section 5.
+g'ᵀ H g' + grad L . g''. At a minimum the second term vanishes, and the curvature is whatever g' makes of it: Dinh
+et al. 2017, section 5.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.data import Split
 from landscape.params import Tensors, Weights, resolve
 
 Map = Callable[[Tensors], Tensors]
@@ -42,7 +43,7 @@ class Reparametrisation:
 
     def push(self, coordinates: Tensors, direction: Tensors) -> Tensors:
         """g'(eta) v: where the weights go when the coordinates go along v."""
-        _, back = torch.func.vjp(self.forward, dict(coordinates))
+        back = torch.func.vjp(self.forward, dict(coordinates))[1]
 
         def along(covector: Tensors) -> Tensor:
             (pulled,) = back(covector)
@@ -54,7 +55,7 @@ class Reparametrisation:
 
     def pull(self, coordinates: Tensors, covector: Tensors) -> Tensors:
         """g'(eta)ᵀ u: what a gradient with respect to the weights is with respect to the coordinates."""
-        _, back = torch.func.vjp(self.forward, dict(coordinates))
+        back = torch.func.vjp(self.forward, dict(coordinates))[1]
         (found,) = back(dict(covector))
         return dict(found)
 
@@ -68,10 +69,10 @@ class Reparametrisation:
             weights: A point of the old coordinates; buffers stay as they are there.
 
         Returns:
-            The objective, and its model, whose parameters are g⁻¹(weights) and whose outputs are those of `weights`.
+            The objective, and its model: its parameters are g⁻¹(weights), its outputs those of `weights`.
 
         Raises:
-            LandscapeError: If the weights are not in the image of g, so that the inverse does not lead back.
+            LandscapeError: If the inverse does not lead back, or data are streamed.
         """
         state = resolve(weights)[1]
         names = [name for name, _ in objective.model.named_parameters()]
@@ -84,7 +85,11 @@ class Reparametrisation:
             raise LandscapeError("the coordinates do not lead back to the weights", where=self.name, got=worst)
         buffers = {name: state[name] for name, _ in objective.model.named_buffers() if name in state}
         model = Reparametrised(objective.model, self, coordinates, buffers)
-        data = {split: (part.inputs, part.targets) for split, part in objective.data.items()}
+        data: dict[str, Any] = {}
+        for split, part in objective.data.items():
+            if not isinstance(part, Split):
+                raise LandscapeError("other coordinates need data that are resident", where=f"{split} data")
+            data[split] = (part.inputs, part.targets)
         return Objective(model, loss=objective.loss, **data), model
 
 

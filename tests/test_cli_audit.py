@@ -1,0 +1,157 @@
+"""`landscape audit` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import landscape as ls
+from landscape.cli.main import main
+from landscape.pipeline import auditing
+
+MEASURES = ("--measures", "hessian_top,fisher_rao_norm,orbit_min_trace")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    paths = {}
+    for name, options in {"a": {}, "b": {"seed": 1}, "gelu": {"activation": "gelu"}}.items():
+        seed = options.pop("seed", 0)
+        objective = ls.problems.build(
+            "digits-mlp", {"width": 4, "depth": 1, "train_size": 60, **options}, seed=seed
+        )
+        paths[name] = folder / f"{name}.h5"
+        ls.training.train(objective, paths[name], ls.training.Settings(epochs=2, seed=seed))
+    return paths
+
+
+def call(capsys, *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return int(stopped.value.code or 0), said.out, said.err
+
+
+def test_an_audit_is_a_table(runs, capsys):
+    code, said, error = call(capsys, "audit", runs["a"], *MEASURES)
+    assert (code, error) == (0, "")
+    lines = said.splitlines()
+    assert "audit of digits-mlp at step" in lines[0]
+    assert lines[1].split()[:2] == ["measure", "value"]
+    assert "alpha = 10" in lines[1]
+    assert "unbounded (Dinh et al. 2017, theorem 4)" in lines[2]
+    assert lines[4].split()[0] == "orbit_min_trace"
+    assert lines[4].endswith("invariant")
+    assert "smallest Gauss-Newton trace on the orbit" in said
+
+
+def test_an_audit_in_json_is_one_document(runs, capsys):
+    code, said, error = call(capsys, "audit", runs["a"], *MEASURES, "--at", "first", "--subset", "40", "--json")
+    document = json.loads(said)
+    assert (code, error, document["step"], document["examples"]) == (0, "", 0, 40)
+    assert {"symmetries", "measures", "max_output_change", "orbit_min_trace"} <= document.keys()
+    assert [one["name"] for one in document["measures"]] == MEASURES[1].split(",")
+
+
+class Page(HTMLParser):
+    """Tags in order, the texts of cells, and what is loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.cells, self.loaded, self.seen = [], [], [], set()
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.add(tag)
+        self.loaded += [value[:22] for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells.append(data)
+
+
+def test_an_audit_becomes_a_picture_and_a_page_of_its_own(runs, tmp_path, capsys):
+    for suffix in (".png", ".html"):
+        out = tmp_path / f"audit{suffix}"
+        code, said, error = call(capsys, "audit", runs["a"], *MEASURES, "-o", out)
+        assert (code, error) == (0, "")
+        assert f"drawn in {out}" in said
+    page = Page()
+    page.feed((tmp_path / "audit.html").read_text())
+    assert page.open == []
+    assert page.loaded == ["data:image/png;base64,"]
+    assert "script" not in page.seen
+    assert {"orbit_min_trace", "invariant", "unbounded"} <= set(page.cells)
+    assert (tmp_path / "audit.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_blocks_rescaling_is_said(runs, capsys):
+    code, said, error = call(capsys, "audit", runs["gelu"], "--measures", "hessian_top")
+    assert (code, error) == (0, "")
+    assert "blocked: " in said
+    assert "permutation" in said
+    assert "alpha = 10" not in said
+    code, said, error = call(capsys, "audit", runs["gelu"], "--measures", "orbit_min_trace")
+    assert (code, said) == (2, "")
+    assert error.startswith("landscape: this model has no rescaling symmetry")
+
+
+def test_two_minima_are_compared(runs, capsys):
+    code, said, error = call(capsys, "audit", runs["a"], runs["b"], *MEASURES, "--json")
+    document = json.loads(said)
+    assert (code, error) == (0, "")
+    found = {one["name"]: one for one in document["comparison"]}
+    assert found["hessian_top"]["verdict"] == "reversed"
+    assert found["hessian_top"]["on"] in ("a", "b")
+    assert found["hessian_top"]["element"]
+    assert found["orbit_min_trace"]["verdict"] == "survives"
+    assert {"name", "a", "b", "verdict", "element", "on"} <= found["hessian_top"].keys()
+    code, said, error = call(capsys, "audit", runs["a"], runs["b"], *MEASURES)
+    assert (code, error) == (0, "")
+    assert "reversed by" in said
+    assert "survives" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--measures", "hessian_topp"), "there is no measure 'hessian_topp'"),
+        (("--dtype", "float16"), "unknown dtype 'float16'"),
+        (("--at", "7777"), "7777"),
+        (("-o", "audit.gif"), "audit.gif"),
+        (("--seed", "-1"), "the seed must not be negative"),
+        (("--setting", "hessian_top.nothing=1"), "settings of 'hessian_top', which is not taken"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(options, message, runs, capsys):
+    given = options if options[0] == "--measures" else ("--measures", "fisher_rao_norm", *options)
+    code, said, error = call(capsys, "audit", runs["a"], *given)
+    assert (code, said) == (2, "")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_too_many_files_and_pictures_of_comparisons_are_refused(runs, capsys):
+    assert call(capsys, "audit", *[runs["a"]] * 3)[0] == 2
+    code, _, error = call(capsys, "audit", runs["a"], runs["b"], "-o", "x.png")
+    assert code == 2
+    assert "a comparison is a table" in error
+
+
+def test_control_c_ends_it_with_130(runs, capsys, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(auditing, "audit", interrupted)
+    code, said, error = call(capsys, "audit", runs["a"])
+    assert (code, said) == (130, "")
+    assert error.startswith("landscape: interrupted; an audit is one table")
