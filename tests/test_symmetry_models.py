@@ -111,7 +111,11 @@ def test_any_factor_keeps_the_function_in_either_precision(name):
     assert runner.compare(weights, element.apply(weights)).relative <= 1e-12
 
 
-@pytest.mark.parametrize("name", SMALL)
+# The network without skip connections has two generators for every layer, each of a kind that others have too.
+FEW = [name for name in SMALL if name != "cifar10-resnet20-noskip"]
+
+
+@pytest.mark.parametrize("name", FEW)
 def test_elements_are_a_group(name):
     _, weights, symmetries = precise(name)
     for generator in symmetries.generators:
@@ -127,11 +131,11 @@ def test_elements_are_a_group(name):
     assert gap(symmetries, weights, Element().apply(weights)) == 0
 
 
-# The network without skip connections has two generators for every layer, each of a kind that others have too.
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "cifar10-resnet20-noskip"])
+@pytest.mark.parametrize("name", FEW)
 def test_each_generator_keeps_the_function_and_a_spoilt_one_does_not(name):
     runner, weights, symmetries = precise(name)
-    for generator in symmetries.generators:
+    # Of the many blocks of a ResNet-20 every third, of each stage some.
+    for generator in symmetries.generators[:: 3 if name == "cifar10-resnet20" else 1]:
         value = generator.draw(torch.Generator().manual_seed(2), 0.5)
         if generator.kind == "sign":
             value = -torch.ones_like(value)
