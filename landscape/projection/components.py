@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.projection.nulls import centred, random_walk_null, random_walks_null, require_center
-from landscape.projection.walks import Globs, SnapshotMatrix, Snapshots, stacked
+from landscape.projection.side_by_side import stacked
+from landscape.projection.walks import Globs, Snapshots
 
 Array = NDArray[np.float64]
 
@@ -81,7 +82,7 @@ def as_runs(runs: Snapshots | Sequence[Snapshots], parameters: Globs | None = No
     return several if parameters is None else [run.select(parameters) for run in several]
 
 
-def decompose(runs: Sequence[SnapshotMatrix], dims: int, center: str) -> Components:
+def decompose(runs: Sequence[Snapshots], dims: int, center: str) -> Components:
     """The components, whose signs are not settled yet."""
     counts = [len(run) for run in runs]
     about_last = _gram(runs)
@@ -111,7 +112,7 @@ def decompose(runs: Sequence[SnapshotMatrix], dims: int, center: str) -> Compone
     )
 
 
-def _gram(runs: Sequence[SnapshotMatrix]) -> Array:
+def _gram(runs: Sequence[Snapshots]) -> Array:
     """Inner products about the last snapshot of the first run, so that far from 0 no digits are lost."""
     origin, count = len(runs[0]) - 1, sum(len(run) for run in runs)
     total = np.zeros((count, count))
@@ -131,7 +132,7 @@ def _uncentred(weights: Array, counts: Sequence[int], center: str) -> Array:
     return about
 
 
-def _signed(found: Components, runs: Sequence[SnapshotMatrix]) -> Components:
+def _signed(found: Components, runs: Sequence[Snapshots]) -> Components:
     """The largest coefficient of each component is positive."""
     peaks = np.zeros(found.mixing.shape[1])
     origin = len(runs[0]) - 1

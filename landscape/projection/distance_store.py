@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 
 from landscape.errors import LandscapeError
-from landscape.projection.side_by_side import Representative, Rows
+from landscape.projection.side_by_side import Representative
+from landscape.projection.walks import Snapshots
 from landscape.storage import (
     PathLike,
     create,
@@ -67,7 +68,7 @@ class Store:
     def open(
         cls,
         path: PathLike,
-        runs: Sequence[Rows],
+        runs: Sequence[Snapshots],
         groups: Mapping[str, Sequence[str]],
         representative: Representative | None,
     ) -> Store:
@@ -133,7 +134,7 @@ def _groups(file: h5py.File, room: str) -> dict[str, dict[str, Any]]:
 
 
 def identity_of(
-    runs: Sequence[Rows], groups: Mapping[str, Sequence[str]], representative: Representative | None
+    runs: Sequence[Snapshots], groups: Mapping[str, Sequence[str]], representative: Representative | None
 ) -> str:
     """The digest of everything that decides the numbers.
 

@@ -13,13 +13,13 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.projection.distance_store import Kept, Store
 from landscape.projection.side_by_side import (
     Representative,
-    Rows,
     Stretch,
     exactly,
     represented,
     require_same_model,
     stretches,
 )
+from landscape.projection.walks import Snapshots
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -125,7 +125,7 @@ def layers_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def separations(
-    runs: Sequence[Rows],
+    runs: Sequence[Snapshots],
     groups: Mapping[str, Sequence[str]] | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -209,7 +209,7 @@ class _Sums:
 
 
 def _sum_up(
-    runs: Sequence[Rows],
+    runs: Sequence[Snapshots],
     wanted: Mapping[str, Sequence[str]],
     kept: Kept | None,
     store: Store | None,
@@ -254,7 +254,7 @@ def _panels(stretch: Stretch, count: int) -> Iterator[Array]:
         yield np.concatenate(parts, axis=0, dtype=np.float64)
 
 
-def _require_finite(sums: Mapping[str, _Sums], runs: Sequence[Rows], names: Sequence[str]) -> None:
+def _require_finite(sums: Mapping[str, _Sums], runs: Sequence[Snapshots], names: Sequence[str]) -> None:
     for group, total in sums.items():
         broken = np.flatnonzero(~np.isfinite(np.diag(total.gram)))
         if not len(broken):
@@ -274,7 +274,7 @@ def _require_finite(sums: Mapping[str, _Sums], runs: Sequence[Rows], names: Sequ
 
 
 def _subtract_directly(
-    runs: Sequence[Rows],
+    runs: Sequence[Snapshots],
     wanted: Mapping[str, Sequence[str]],
     sums: Mapping[str, _Sums],
     squared: dict[str, Array],

@@ -21,7 +21,7 @@ from landscape.projection.distances import (
     separations,
 )
 from landscape.projection.embedding import Array, Embedding, stress_1
-from landscape.projection.side_by_side import Rows
+from landscape.projection.walks import Snapshots
 
 METHODS = ("classical", "metric")
 ALL = "all layers"
@@ -31,7 +31,7 @@ ALL = "all layers"
 _ITERATIONS, _EPS = 1000, 1e-9
 
 
-class Run(Rows, Protocol):
+class Run(Snapshots, Protocol):
     """What an embedding needs to know of a trajectory."""
 
     @property

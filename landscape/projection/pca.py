@@ -14,7 +14,8 @@ from landscape.params import Tensors
 from landscape.projection.components import as_runs, decompose
 from landscape.projection.nulls import require_center
 from landscape.projection.plane import Plane
-from landscape.projection.walks import Globs, SnapshotMatrix, Snapshots, stacked
+from landscape.projection.side_by_side import stacked
+from landscape.projection.walks import Globs, Snapshots
 
 Array = NDArray[np.float64]
 
@@ -70,7 +71,7 @@ def pca_plane(
     return Plane(chosen[0][-1], _directions(chosen, found.mixing), kind="pca", meta=meta)
 
 
-def _directions(runs: Sequence[SnapshotMatrix], mixing: Array) -> list[Tensors]:
+def _directions(runs: Sequence[Snapshots], mixing: Array) -> list[Tensors]:
     """Rows of mixing^T @ snapshots, as dictionaries; the largest coefficient of each is positive."""
     infos = {info.name: info for info in runs[0].layout}
     origin = len(runs[0]) - 1

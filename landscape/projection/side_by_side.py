@@ -7,40 +7,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
+from landscape.projection.walks import ColumnBlock, SnapshotMatrix, Snapshots
 
 Representative = Callable[[Any], Mapping[str, Any]]
 """A snapshot -> the weights to be compared in its place, parameter name -> tensor or array."""
 
 
-class Block(Protocol):
-    """Some elements of one parameter in all snapshots; `values` has a row for each."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def start(self) -> int: ...  # noqa: D102
-    @property
-    def stop(self) -> int: ...  # noqa: D102
-    @property
-    def values(self) -> NDArray[Any]: ...  # noqa: D102
-
-
-class Rows(Protocol):
-    """The snapshots of a run as the rows of a matrix that is read in blocks of columns, as `Trajectory` is."""
-
-    @property
-    def layout(self) -> Layout: ...  # noqa: D102
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Any: ...
-    def column_blocks(self, max_bytes: int = ...) -> Iterator[Block]: ...  # noqa: D102
-    def select(self, parameters: str | Sequence[str]) -> Self: ...  # noqa: D102
+# What may be held while runs are stacked: all blocks together, and the numbers of one stretch of them.
+_BYTES = 2**28
+_NUMBERS = 2**25
 
 
 @dataclass(frozen=True)
@@ -60,30 +42,36 @@ class Stretch:
     parts: list[NDArray[Any]]
 
 
-def require_same_model(runs: Sequence[Rows], names: Sequence[str]) -> None:
+def require_same_model(runs: Sequence[SnapshotMatrix], names: Sequence[str] | None = None) -> None:
     """Check that runs can be compared element by element.
 
     Args:
         runs: The runs.
-        names: What each is called.
+        names: What each is called; None counts them.
 
     Raises:
-        LandscapeError: Naming the first tensor in which a run differs from the first run.
+        LandscapeError: Naming the first tensor in which a run differs from the first run, and both shapes.
     """
+    if not runs:
+        raise LandscapeError("at least one run is needed")
     first = _shapes(runs[0])
-    for run, name in zip(runs[1:], names[1:], strict=True):
+    for place, run in enumerate(runs[1:], 1):
         own = _shapes(run)
         for tensor in (*first, *own):
             if first.get(tensor) != own.get(tensor):
+                counted = f"the first run and in run {place + 1}"
+                where = counted if names is None else f"'{names[place]}' and in '{names[0]}'"
                 raise LandscapeError(
-                    f"tensor '{tensor}' is not the same in '{name}' and in '{names[0]}'",
+                    f"tensor '{tensor}' is not the same in {where}",
                     got=own.get(tensor, "none"),
                     expected=first.get(tensor, "none"),
-                    mend="embed runs of one model together, or choose layers that they share",
+                    mend="embed runs of one model together, or choose layers that they share"
+                    if names is not None
+                    else "take runs of one model",
                 )
 
 
-def _shapes(run: Rows) -> dict[str, tuple[int, ...]]:
+def _shapes(run: SnapshotMatrix) -> dict[str, tuple[int, ...]]:
     return {info.name: info.shape for info in run.layout.moving()}
 
 
@@ -92,7 +80,7 @@ def exactly(names: Sequence[str]) -> list[str]:
     return [f".{glob.escape(name)}" for name in names]
 
 
-def stretches(runs: Sequence[Rows], max_bytes: int) -> Iterator[Stretch]:
+def stretches(runs: Sequence[Snapshots], max_bytes: int) -> Iterator[Stretch]:
     """Everything that training moves, in stretches that are the same in all runs.
 
     Each run is read once, in the order of its file; runs that are stored differently are read tensor by tensor.
@@ -112,11 +100,11 @@ def stretches(runs: Sequence[Rows], max_bytes: int) -> Iterator[Stretch]:
         yield from _together([run.select(exactly([info.name])) for run in runs], max_bytes)
 
 
-def _together(runs: Sequence[Rows], max_bytes: int) -> Iterator[Stretch]:
+def _together(runs: Sequence[Snapshots], max_bytes: int) -> Iterator[Stretch]:
     """Blocks of all runs, cut wherever one of them ends."""
     total = sum(map(len, runs))
     streams = [run.column_blocks(max(1, max_bytes * len(run) // total)) for run in runs]
-    held: list[Block | None] = [None] * len(runs)
+    held: list[ColumnBlock | None] = [None] * len(runs)
     at = 0
     while True:
         for i, stream in enumerate(streams):
@@ -126,6 +114,10 @@ def _together(runs: Sequence[Rows], max_bytes: int) -> Iterator[Stretch]:
         if not blocks:
             return
         start, stop = max(at, blocks[0].start), min(block.stop for block in blocks)
+        if len(blocks) < len(runs) or any(b.name != blocks[0].name or b.start > start for b in blocks):
+            raise LandscapeError(
+                "the runs store their parameters in another order", got=f"a difference at '{blocks[0].name}'"
+            )
         yield Stretch(
             blocks[0].name,
             start,
@@ -137,8 +129,29 @@ def _together(runs: Sequence[Rows], max_bytes: int) -> Iterator[Stretch]:
         at = stop if any(block is not None for block in held) else 0
 
 
+def stacked(runs: Sequence[Snapshots]) -> Iterator[tuple[str, int, int, NDArray[np.float64]]]:
+    """The snapshots of several runs of one model as one matrix, some columns at a time.
+
+    Args:
+        runs: Trajectories of the same parameters.
+
+    Yields:
+        Name of a parameter, first element and one behind the last, and shape (snapshots of all runs, elements).
+
+    Raises:
+        LandscapeError: If the runs are of different models.
+    """
+    require_same_model(runs)
+    width = max(1, _NUMBERS // max(1, sum(len(run) for run in runs)))
+    for stretch in stretches(runs, _BYTES):
+        for low in range(stretch.start, stretch.stop, width):
+            high = min(stretch.stop, low + width)
+            cut = [part[:, low - stretch.start : high - stretch.start] for part in stretch.parts]
+            yield stretch.name, low, high, np.concatenate(cut, dtype=np.float64)
+
+
 @contextmanager
-def represented(runs: Sequence[Rows], representative: Representative | None) -> Iterator[Sequence[Rows]]:
+def represented(runs: Sequence[Snapshots], representative: Representative | None) -> Iterator[Sequence[Snapshots]]:
     """Runs of which every snapshot is replaced by another one of the same layout, if that is wanted.
 
     The replacements are kept in temporary files, in float64: one snapshot at a time is in memory.
@@ -164,12 +177,12 @@ def represented(runs: Sequence[Rows], representative: Representative | None) -> 
 class _Replaced:
     """A run whose rows lie in a file of float64, the moving tensors side by side."""
 
-    run: Rows
+    run: Snapshots
     offsets: Mapping[str, int]
     rows: NDArray[np.float64]
 
     @classmethod
-    def of(cls, run: Rows, representative: Representative, path: str) -> _Replaced:
+    def of(cls, run: Snapshots, representative: Representative, path: str) -> _Replaced:
         infos = run.layout.moving()
         ends = np.cumsum([info.numel for info in infos])
         offsets = {info.name: int(end) - info.numel for info, end in zip(infos, ends, strict=True)}
