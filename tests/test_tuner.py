@@ -16,11 +16,11 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective, Tuning
 from landscape.objective.devices import pick_device
 from landscape.objective.footprint import bytes_per_example
+from landscape.objective.memory import KERNELS, free_memory, parse_memory
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid, read_surface, tuner
 from landscape.surface.engine import Choice, choice_from, plain_choice
 from landscape.surface.filling import grid_points
-from landscape.surface.memory import KERNELS, free_memory, parse_memory
 from landscape.surface.plan import Plan
 from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner
