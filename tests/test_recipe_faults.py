@@ -246,3 +246,18 @@ def test_lines_of_keys_however_they_are_written():
     assert len(marked) == 13
     assert {path: found.get(path) for path in marked} == marked
     assert ("fake",) not in found
+
+
+def test_panels_of_paths_take_common_and_nearest_planes_and_gradients(tmp_path):
+    panels = (
+        "[[panel]]\nkind = 'trajectory'\nplane = 'common'\n"
+        "[[panel]]\nkind = 'trajectory'\nruns = ['base']\nnearest = 'first'\ngradient = true\n"
+    )
+    path = tmp_path / "figure.toml"
+    path.write_text("# A caption.\n" + RUN + RUN.replace("base", "other") + panels)
+    common, nearest = (panel.slice for panel in load(path).panels)
+    assert (common.plane, common.nearest, common.gradient) == ("common", None, False)
+    assert (nearest.plane, nearest.nearest, nearest.gradient) == (None, "first", True)
+    path.write_text("# A caption.\n" + RUN + panels)
+    with pytest.raises(RecipeError, match=r"line 6, panel 1, plane: a common plane is of two runs or more, got 1"):
+        load(path)
