@@ -55,7 +55,7 @@ class Measured:
 def measure(
     objective: Objective,
     weights: Weights,
-    names: Sequence[str],
+    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
     *,
     split: str = "train",
     parameters: str | Sequence[str] | None = None,
@@ -70,7 +70,7 @@ def measure(
     Args:
         objective: The objective.
         weights: A snapshot, a model, or a name -> tensor dictionary.
-        names: Names of measures; `measures` lists them.
+        names: Names of measures, which `measures` lists; as keys of a dictionary, with their `settings` as values.
         split: ``"train"`` or ``"test"``.
         parameters: Globs that choose which parameters count; see `Layout.select`.
         seed: Of all draws; equal seeds draw equal numbers at every place.
@@ -101,13 +101,23 @@ def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[
 
 
 def settled_settings(
-    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Name of a measure -> all its settings, in the order asked for.
 
     Raises:
-        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken.
+        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken,
+            or twice.
     """
+    if isinstance(names, str):
+        names = [names]
+    if isinstance(names, Mapping):
+        if given is not None:
+            raise LandscapeError(
+                "settings of measures are given twice", where="settings", mend="leave one of the dictionaries out"
+            )
+        given = names
     chosen = [measure_named(name) for name in names]
     given = given or {}
     if stray := [name for name in given if name not in names]:
