@@ -153,11 +153,13 @@ def measure_at(
     return found
 
 
-def described(one: Measure, loss_unit: str) -> dict[str, Any]:
+def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a measure is, as plain values: title, unit, formula, source, invariant_claimed."""
+    # An error is a share of 1.
+    unit = "1" if settings.get("metric") == "error" else loss_unit or "loss"
     return {
         "title": one.title,
-        "unit": one.unit.format(loss=loss_unit or "loss"),
+        "unit": one.unit.format(loss=unit),
         "formula": one.formula,
         "source": one.source,
         "invariant_claimed": one.invariant,
@@ -167,7 +169,7 @@ def described(one: Measure, loss_unit: str) -> dict[str, Any]:
 def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
     began = time.monotonic()
     found = one.compute(place, settings)
-    about = described(one, place.objective.unit)
+    about = described(one, place.objective.unit, settings)
     about.pop("title")
     return Measured(
         name=one.name,
