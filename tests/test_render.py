@@ -689,16 +689,16 @@ def test_messages(act: Callable[[], object], message: str) -> None:
 # --- files -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
 @pytest.mark.parametrize("name", ["contour", "trajectory"])
-def test_the_same_figure_has_the_same_bytes(tmp_path: File, name: str, suffix: str) -> None:
+def test_the_same_figure_has_the_same_bytes(tmp_path: File, name: str) -> None:
     draw = everything()[name]
-    first = render.save(draw(), tmp_path / f"one{suffix}").read_bytes()
-    fig = draw()
-    second = render.save(fig, tmp_path / "deep" / "er" / f"two{suffix}").read_bytes()
-    again = render.save(fig, tmp_path / f"three{suffix}").read_bytes()
-    assert first == second
-    assert first == again
+    one, other = draw(), draw()
+    for suffix in (".png", ".pdf", ".svg"):
+        first = render.save(one, tmp_path / f"one{suffix}").read_bytes()
+        second = render.save(other, tmp_path / "deep" / "er" / f"two{suffix}").read_bytes()
+        again = render.save(other, tmp_path / f"three{suffix}").read_bytes()
+        assert first == second, suffix
+        assert first == again, suffix
     assert [file.name for file in sorted(tmp_path.iterdir()) if file.name.startswith(".")] == []
 
 
