@@ -51,7 +51,7 @@ def started(work: Callable[[str], None], path: Path) -> tuple[multiprocessing.pr
     begun = FORKS.Event()
     child = FORKS.Process(target=_work, args=(begun, work, str(path)))
     child.start()
-    assert begun.wait(120)
+    assert begun.wait(300)
     return child, time.monotonic()
 
 

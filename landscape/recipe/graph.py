@@ -167,7 +167,7 @@ class Graph:
     def _add_pair(self, grown: Grown, a: Run, b: Run) -> str:
         sources = [self._add_run(run) for run in (trunk_of({a.name: a, b.name: b}), a, b)]
         branch = b if a.kind != "branch" else a
-        settings = {"pair": {"split": grown.split, "bn": grown.bn}}
+        settings: dict[str, Any] = {"pair": {"split": grown.split, "bn": grown.bn}}
         settings |= {"problem": _problem_name(branch), "options": dict(branch.options)}
         inputs = self._outside(branch)
         for place, (how, found) in enumerate(sources):
