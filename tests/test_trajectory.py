@@ -811,7 +811,18 @@ class Logged(io.BytesIO):
 
 
 def killed(before: bytes, log: list[tuple[int, bytes | None]], torn: bool) -> Iterator[bytes]:
-    """The file after every prefix of what was done to it, and in the midst of each write if `torn`."""
+    """The file after every prefix of what was done to it, and in the midst of each write if `torn`.
+
+    Many a write leaves the bytes that were there; the same file is not given twice in a row.
+    """
+    last = None
+    for content in _contents(before, log, torn):
+        if content != last:
+            yield content
+        last = content
+
+
+def _contents(before: bytes, log: list[tuple[int, bytes | None]], torn: bool) -> Iterator[bytes]:
     content = bytearray(before)
     yield bytes(content)
     for offset, data in log:
