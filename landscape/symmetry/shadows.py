@@ -53,6 +53,9 @@ class Walk(ABC):
         for number in call.outs:
             self.env[number] = self.fixed(self.trace.tensors[number].shape)
 
+    def moved(self, ref: Ref, call: Call) -> None:
+        """Told of every operation that moves elements of one tensor about."""
+
     def give(self, call: Call, labels: Shadow, place: int = 0) -> None:
         """Label one result of an operation; its other results are fixed."""
         for other in call.outs:

@@ -10,14 +10,15 @@ can mix them, and what multiplies them takes its inverse.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from landscape.symmetry import operations
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, compact, pairs, varies
 from landscape.symmetry.shadows import Walk
-from landscape.symmetry.trace import Trace
+from landscape.symmetry.trace import Call, Ref, Trace
 
 
 class Units(Walk):
@@ -38,6 +39,8 @@ class Units(Walk):
         self._flips = [1]
         # Each a tensor of labels, of which those in different rows are told apart.
         self._apart: list[Tensor] = []
+        # Elements that are moved, and for each new place the one that comes there.
+        self._moves: list[tuple[Tensor, Callable[[], list[Tensor]]]] = []
 
     def find(self, label: int) -> int:
         """The label that stands for all that were joined with one."""
@@ -86,6 +89,20 @@ class Units(Walk):
         self.zero(a, "two labels")
         self.zero(b, "two labels")
         return self.fixed(torch.broadcast_shapes(a.shape, b.shape))
+
+    def moved(self, ref: Ref, call: Call) -> None:
+        labels = self.read(ref)
+
+        def sources() -> list[Tensor]:
+            places = torch.arange(labels.numel()).reshape(labels.shape)
+            return operations.replayed(self, call, {ref.number: places})
+
+        self._moves.append((labels, sources))
+
+    def _listed(self, labels: Tensor, places: Tensor) -> None:
+        """Labels in the order of other places."""
+        if not bool((places.diff() > 0).all()):
+            self._moves.append((labels, lambda: [places]))
 
     def _is_still(self, labels: Tensor) -> bool:
         (small,), _ = compact(labels)
@@ -165,6 +182,9 @@ class Units(Walk):
                 self.zero(labels, self.call.op)
         held, made = state[into], state[out]
         self.equate(inputs, self.fixed(inputs.shape) if held is None else held[rows])
+        self._listed(inputs, rows.argsort())
+        if made is not None:
+            self._listed(made, columns)
         return self.fixed((len(columns),)) if made is None else made[columns]
 
     def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
@@ -250,17 +270,40 @@ class Units(Walk):
         return labels
 
     def cells(self) -> list[list[int]]:
-        """Units that occur alike everywhere, as lists of their labels; none of fewer than two."""
+        """Units that occur alike everywhere, as lists of their labels; none of fewer than two.
+
+        Where a unit has several elements of a tensor, these are taken for those of another unit in the order in
+        which they lie there. So what moves elements must move those of all units alike, too.
+        """
         keys: dict[int, list[tuple[int, int, int]]] = {}
         for number, labels in enumerate(self._everywhere()):
             found, counts = torch.unique(labels, return_counts=True)
             for label, count in zip(found.tolist(), counts.tolist(), strict=True):
                 keys.setdefault(abs(label), []).append((number, 1 if label > 0 else -1, count))
+        for number, (labels, sources) in enumerate(self._moves):
+            for label, order in self._orders(labels, sources):
+                keys.setdefault(label, []).append((-1 - number, 1, order))
         cells: dict[tuple[tuple[int, int, int], ...], list[int]] = {}
         for unit, key in sorted(keys.items()):
             if unit not in (FIXED, ANY):
                 cells.setdefault(tuple(key), []).append(unit)
         return [units for units in cells.values() if len(units) > 1]
+
+    def _orders(self, labels: Tensor, sources: Callable[[], list[Tensor]]) -> Iterator[tuple[int, int]]:
+        """For every unit with several elements, a number that says in which order these come out."""
+        if (
+            labels.numel() == 0
+            or int(self.resolved(compact(labels)[0][0]).unique(return_counts=True)[1].max()) < 2
+        ):
+            return
+        units = self.resolved(labels).reshape(-1).abs()
+        ranks = _ranks(units)
+        for source in sources():
+            coming = source.reshape(-1)
+            found, counts = units[coming].unique(return_counts=True)
+            ordered = ranks[coming][units[coming].argsort(stable=True)]
+            for unit, own in zip(found.tolist(), ordered.split(counts.tolist()), strict=True):
+                yield unit, hash(own.numpy().tobytes())
 
     def _everywhere(self) -> list[Tensor]:
         """The labels of all tensors, and of the rows that must not be mixed."""
@@ -270,3 +313,13 @@ class Units(Walk):
         for rows in self._apart:
             held += list(rows)
         return [self.resolved(compact(labels)[0][0]) for labels in held]
+
+
+def _ranks(units: Tensor) -> Tensor:
+    """The place of each element among those of the same unit, shape (n,)."""
+    order = units.argsort(stable=True)
+    counts = units.unique(return_counts=True)[1]
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(units)) - starts.repeat_interleave(counts)
+    return ranks
