@@ -50,13 +50,13 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 }
 LARGE: Mapping[str, Mapping[str, Any]] = {
     # The error of an eigenvalue is the square of that of its residual.
-    **{name: {"tol": 1e-2, "max_products": 60} for name in _ENDS},
+    **{name: {"tol": 2e-2, "max_products": 60} for name in _ENDS},
     **{name: {"samples": 9} for name in _SAMPLED},
     # One pass over the data takes a sample for every 16 examples, and all of these share it.
     **{name: {"method": SCATTERED, "samples": 1} for name in _TOGETHER},
-    "epsilon_sharpness": {"restarts": 1, "iterations": 10},
+    "epsilon_sharpness": {"restarts": 1, "iterations": 6, "tolerance": 3e-2},
     "keskar_sharpness": {"restarts": 1},
-    "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 4},
+    "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 2},
     # With as many draws and one size of noise both take the same steps, once.
     "adaptive_sharpness_average": {"draws": 5},
     "local_energy": {"draws": 5, "points": 1},

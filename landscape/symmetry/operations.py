@@ -74,7 +74,7 @@ def _move(walk: Walk, call: Call) -> bool | None:
         return None
     results = replayed(walk, call, {ref.number: walk.read(ref) for ref in given})
     if len(given) == 1 and call.op != "constant_pad_nd":
-        walk.moved(given[0], call)
+        walk.moves.append((given[0].number, call))
     for number, result in zip(call.outs, results, strict=True):
         walk.env[number] = result
     return None

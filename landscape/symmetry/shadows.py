@@ -21,6 +21,7 @@ class Walk(ABC):
         states: Name of a parameter -> a label for each place along each dimension, None where it has none.
         call: The operation at work.
         norms: Variance buffer -> the normalisation that it is used in.
+        moves: Operations that moved elements of one tensor about, and the number of that tensor.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -28,6 +29,7 @@ class Walk(ABC):
         self.env: dict[int, Shadow] = {}
         self.states: dict[str, list[Tensor | None]] = {}
         self.norms: dict[str, Norm] = {}
+        self.moves: list[tuple[int, Call]] = []
         self.call: Call = trace.calls[0]
         self._used: dict[str, set[str]] = {}
         for call in trace.calls:
@@ -52,9 +54,6 @@ class Walk(ABC):
             self.zero(self.read(Ref(number)), f"{call.op} is not known to commute with anything")
         for number in call.outs:
             self.env[number] = self.fixed(self.trace.tensors[number].shape)
-
-    def moved(self, ref: Ref, call: Call) -> None:
-        """Told of every operation that moves elements of one tensor about."""
 
     def give(self, call: Call, labels: Shadow, place: int = 0) -> None:
         """Label one result of an operation; its other results are fixed."""

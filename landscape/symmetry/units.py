@@ -10,7 +10,7 @@ can mix them, and what multiplies them takes its inverse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from landscape.symmetry import operations
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, compact, pairs, varies
 from landscape.symmetry.shadows import Walk
-from landscape.symmetry.trace import Call, Ref, Trace
+from landscape.symmetry.trace import Trace
 
 
 class Units(Walk):
@@ -39,8 +39,8 @@ class Units(Walk):
         self._flips = [1]
         # Each a tensor of labels, of which those in different rows are told apart.
         self._apart: list[Tensor] = []
-        # Elements that are moved, and for each new place the one that comes there.
-        self._moves: list[tuple[Tensor, Callable[[], list[Tensor]]]] = []
+        # Labels that are listed in another order, and for each new place the one that comes there.
+        self._lists: list[tuple[Tensor, Tensor]] = []
 
     def find(self, label: int) -> int:
         """The label that stands for all that were joined with one."""
@@ -90,19 +90,10 @@ class Units(Walk):
         self.zero(b, "two labels")
         return self.fixed(torch.broadcast_shapes(a.shape, b.shape))
 
-    def moved(self, ref: Ref, call: Call) -> None:
-        labels = self.read(ref)
-
-        def sources() -> list[Tensor]:
-            places = torch.arange(labels.numel()).reshape(labels.shape)
-            return operations.replayed(self, call, {ref.number: places})
-
-        self._moves.append((labels, sources))
-
     def _listed(self, labels: Tensor, places: Tensor) -> None:
         """Labels in the order of other places."""
         if not bool((places.diff() > 0).all()):
-            self._moves.append((labels, lambda: [places]))
+            self._lists.append((labels, places))
 
     def _is_still(self, labels: Tensor) -> bool:
         (small,), _ = compact(labels)
@@ -280,8 +271,8 @@ class Units(Walk):
             found, counts = torch.unique(labels, return_counts=True)
             for label, count in zip(found.tolist(), counts.tolist(), strict=True):
                 keys.setdefault(abs(label), []).append((number, 1 if label > 0 else -1, count))
-        for number, (labels, sources) in enumerate(self._moves):
-            for label, order in self._orders(labels, sources):
+        for number, orders in enumerate(self._reordered()):
+            for label, order in orders:
                 keys.setdefault(label, []).append((-1 - number, 1, order))
         cells: dict[tuple[tuple[int, int, int], ...], list[int]] = {}
         for unit, key in sorted(keys.items()):
@@ -289,21 +280,31 @@ class Units(Walk):
                 cells.setdefault(tuple(key), []).append(unit)
         return [units for units in cells.values() if len(units) > 1]
 
-    def _orders(self, labels: Tensor, sources: Callable[[], list[Tensor]]) -> Iterator[tuple[int, int]]:
-        """For every unit with several elements, a number that says in which order these come out."""
-        if (
-            labels.numel() == 0
-            or int(self.resolved(compact(labels)[0][0]).unique(return_counts=True)[1].max()) < 2
-        ):
-            return
-        units = self.resolved(labels).reshape(-1).abs()
-        ranks = _ranks(units)
-        for source in sources():
-            coming = source.reshape(-1)
-            found, counts = units[coming].unique(return_counts=True)
-            ordered = ranks[coming][units[coming].argsort(stable=True)]
-            for unit, own in zip(found.tolist(), ordered.split(counts.tolist()), strict=True):
-                yield unit, hash(own.numpy().tobytes())
+    def _reordered(self) -> Iterator[Iterator[tuple[int, int]]]:
+        """What each operation that moves elements makes of their order; see `_orders`."""
+        for number, call in self.moves:
+            labels = self.env[number]
+            if isinstance(labels, Tensor) and self._has_several(labels):
+                places = torch.arange(labels.numel()).reshape(labels.shape)
+                for source in operations.replayed(self, call, {number: places}):
+                    yield self._orders(labels, source)
+        for labels, source in self._lists:
+            if self._has_several(labels):
+                yield self._orders(labels, source)
+
+    def _has_several(self, labels: Tensor) -> bool:
+        """Whether a unit has several elements, axes left aside along which all are alike."""
+        found, counts = self.resolved(compact(labels)[0][0]).abs().unique(return_counts=True)
+        return bool((counts[(found != FIXED) & (found != ANY)] > 1).any())
+
+    def _orders(self, labels: Tensor, source: Tensor) -> Iterator[tuple[int, int]]:
+        """For every unit a number that says in which order its elements come out."""
+        units, coming = self.resolved(labels).reshape(-1).abs(), source.reshape(-1)
+        there = units[coming]
+        found, counts = there.unique(return_counts=True)
+        ordered = _ranks(units)[coming][there.argsort(stable=True)]
+        for unit, own in zip(found.tolist(), ordered.split(counts.tolist()), strict=True):
+            yield unit, hash(own.numpy().tobytes())
 
     def _everywhere(self) -> list[Tensor]:
         """The labels of all tensors, and of the rows that must not be mixed."""
