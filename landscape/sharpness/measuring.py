@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -145,6 +145,7 @@ def measure_at(
         Name -> measured, in the order given.
     """
     found = {}
+    place = replace(place, wanted=settled)
     for name, settings in settled.items():
         here = place if progress is None else place.telling(partial(progress, name))
         found[name] = _taken(measure_named(name), here, settings)

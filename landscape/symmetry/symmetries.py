@@ -255,7 +255,7 @@ class Symmetries:
         Args:
             objective: Model, data and loss.
             weights: The weights.
-            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype`` and ``progress``.
+            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype``, ``draws`` and ``progress``.
         """
         return flattest(self, objective, self.complete(weights), **settings)
 
