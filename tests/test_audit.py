@@ -328,7 +328,8 @@ def test_searches_and_chains_move_along_with_units_that_change_places_or_signs(n
         assert taken_with(element, there) == pytest.approx(before, rel=1e-6), seed
     rescaling = element_of(place.symmetries, "unit-rescaling", 0)
     if rescaling is not None:
-        # The control. Chains sample a distribution that gamma makes depend on lengths.
+        # The control. Of the learning coefficient rescalings are claimed where gamma is small beside n beta times
+        # curvatures; the steps of a chain and the gamma of its distribution depend on lengths.
         there = led_to(place, Column("", "", (), rescaling))
         assert abs(taken_with(Element(), there) / before - 1) > 1e-4
 
