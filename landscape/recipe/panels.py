@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.errors import did_you_mean
 from landscape.pipeline import COMMON, KINDS, Slice
-from landscape.recipe import embedding, measuring
+from landscape.recipe import embedding, exhibits, measuring
 from landscape.recipe.reader import (
     COUNT,
     NUMBER,
@@ -50,13 +50,14 @@ _DRAWN: dict[str, Form] = {
     "split": one_of("train", "test"),
     "view": one_of(*VIEWS),
 }
-_KINDS = (*KINDS, measuring.KIND, embedding.KIND)
+_KINDS = (*KINDS, measuring.KIND, embedding.KIND, *exhibits.EXHIBITS)
 _ANY: dict[str, Form] = {"kind": one_of(*_KINDS), "runs": TEXTS, "title": TEXT}
 _PANEL: dict[str, Form] = {**_ANY, **_DRAWN, **_SLICE, **_AXES}
 # What is no slice has keys of its own.
 _OTHERS: dict[str, dict[str, Form]] = {
     measuring.KIND: {**_ANY, **measuring.FORMS},
     embedding.KIND: {**_ANY, **embedding.FORMS},
+    **{kind: {**_ANY, **exhibits.forms_of(kind)} for kind in exhibits.EXHIBITS},
 }
 _FORMATS = ("png", "pdf", "svg")
 _STYLES = ("paper", "talk", "dark")
@@ -89,9 +90,10 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
         for name in [name for name in runs if name not in drawn]:
             reader.fault(("run", name), "no panel draws this run", mend="name it in the runs of a panel")
     kinds = [None if panel is None else panel.kind for panel in found]
-    if embedding.KIND in kinds and any(kind not in (embedding.KIND, None) for kind in kinds):
-        place = kinds.index(embedding.KIND)
-        reader.fault(("panel", place), "embeddings are drawn in a figure of their own", mend="write two recipes")
+    for alone, what in {embedding.KIND: "embeddings are", **exhibits.ALONE}.items():
+        if alone in kinds and any(kind not in (alone, None) for kind in kinds):
+            said = f"{what} drawn in a figure of their own"
+            reader.fault(("panel", kinds.index(alone)), said, mend="write two recipes")
     return tuple(panel for panel in found if panel is not None)
 
 
@@ -122,6 +124,11 @@ def _read(
         reader.fault(where("runs"), "a run is named twice", got=", ".join(chosen))
     if entries.get("kind") == measuring.KIND:
         return _measure(reader, key, where, entries, {name: runs[name] for name in chosen if name in runs}, before)
+    if entries.get("kind") in exhibits.EXHIBITS:
+        of = {name: runs[name] for name in chosen if name in runs}
+        exhibit = exhibits.read_exhibit(reader, key, where, entries, of)
+        sound = len(reader.faults) == before and len(of) == len(chosen)
+        return Panel(Slice(), of, title=entries.get("title"), exhibit=exhibit) if sound else None
     embed = embedding.read_embed(reader, key, where, entries) if entries.get("kind") == embedding.KIND else None
     wanted = Slice() if embed is not None else _slice(reader, key, where, entries)
     if wanted is None:
