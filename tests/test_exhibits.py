@@ -14,7 +14,10 @@ from landscape.recipe import RecipeError, load, render
 from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
 from landscape.recipe.paired import interval, paired
+from landscape.render.labels import field_label
+from landscape.render.training_curves import curve_of
 from landscape.sharpness import measure
+from landscape.sharpness.table import Table
 from landscape.trajectory import open_trajectory
 
 COMPARISON = """# Ways to train.
@@ -205,3 +208,13 @@ def test_a_blend_of_interpolators_interpolates_and_its_least_trace_follows_the_s
     assert laboratory.flattest_trace(mixed, drawn.train[0]) == pytest.approx(wanted, rel=1e-10)
     with pytest.raises(LandscapeError, match="students must have one degree"):
         laboratory.blend(knows, Student(knows.a, knows.w, degree + 1), 0.5)
+
+
+def test_what_optimizers_record_is_drawn_along_training():
+    recorded = {"gamma": np.array([0.0, 2.5]), "train_loss": np.array([1.0, 0.5])}
+    table = Table(np.array([0, 5]), np.array([0.0, 1.0]), {}, recorded, {"split": "train"})
+    curve = curve_of(table, "gamma")
+    np.testing.assert_array_equal(curve["train_gamma"], [0.0, 2.5])
+    assert field_label("train_gamma", curve.meta) == "coupling γ"
+    with pytest.raises(LandscapeError, match="the table has no measure 'gama'; did you mean"):
+        curve_of(table, "gama")

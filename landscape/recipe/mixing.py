@@ -104,7 +104,7 @@ def _flatness(sigma: float, best: float, threshold: float, delta: float, rho: fl
     # Neither depends on the norm there.
     m = np.linspace(1e-3, 1.0, _ALONG)
     b = best_threshold(m, 1.0, delta=delta, rho=rho)
-    at = {"delta": delta, "rho": rho}
+    at: dict[str, Any] = {"delta": delta, "rho": rho}
     return {
         "exact_error": population_error(m, 1.0, b, **at),
         "exact_energy": local_energy(m, 1.0, b, sigma=sigma, **at),

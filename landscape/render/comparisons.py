@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -127,7 +128,7 @@ def _errors(ax: Axes, panel: Comparison) -> None:
     every = np.array([one.test_error for one in panel.entrants])
     ax.plot(np.arange(len(every)), every, color=ink, lw=0.5, alpha=0.35, zorder=1)
     for place, one in enumerate(panel.entrants):
-        look = {"color": _colour(place), "marker": _MARKERS[place % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": _colour(place), "marker": _MARKERS[place % len(_MARKERS)]}
         ax.plot(np.full(len(one.test_error), place), one.test_error, ls="none", ms=3.0, mew=0, alpha=0.6, **look)
         mean, half = one.interval
         ax.errorbar(place + 0.22, mean, half, capsize=2.0, lw=1.0, ms=4.0, **look)
@@ -158,7 +159,7 @@ def _profiles(ax: Axes, panel: Comparison) -> None:
 def _against(ax: Axes, panel: Comparison) -> None:
     for place, one in enumerate(panel.entrants):
         marker = _MARKERS[place % len(_MARKERS)]
-        look = {"color": _colour(place), "marker": marker, "ls": "none"}
+        look: dict[str, Any] = {"color": _colour(place), "marker": marker, "ls": "none"}
         ax.plot(one.rise_at(panel.sigma), one.test_error, ms=4.0, mew=0, alpha=0.8, **look)
     name(ax, _rise_label(panel, short=True), "test error (%)")
 
