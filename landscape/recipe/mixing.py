@@ -64,7 +64,8 @@ def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapp
         )
     names = [one.name for one in fields(Path) if one.name != "name"]
     paths = [
-        Path(name, **{field: values[field] for field in names})
+        # Runs of several losses are told apart behind a comma; an optimizer has one colour.
+        Path(name.split(",")[0], **{field: values[field] for field in names})
         for name, members in held.items()
         for _, values in members.values()
     ]
@@ -85,7 +86,7 @@ def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapp
 
 
 def _map(paths: Sequence[Path], best: float, delta: float, rho: float) -> tuple[Any, Any, Any]:
-    """Population errors at the best threshold over m and q; NaN where no hyperplane is, beyond m^2 = q."""
+    """Population errors at the best threshold over m and q."""
     from landscape.laboratory import best_threshold, population_error
 
     top = _ROOM * max(float(max(path.m.max() for path in paths)), best)
@@ -93,8 +94,7 @@ def _map(paths: Sequence[Path], best: float, delta: float, rho: float) -> tuple[
     m, q = np.linspace(0.0, top, _SIDE + 1)[1:], np.linspace(0.0, high, _SIDE + 1)[1:]
     mesh = np.meshgrid(m, q)
     threshold = best_threshold(*mesh, delta=delta, rho=rho)
-    error = population_error(*mesh, threshold, delta=delta, rho=rho)
-    return m, q, np.where(mesh[0] ** 2 <= mesh[1], error, np.nan)
+    return m, q, population_error(*mesh, threshold, delta=delta, rho=rho)
 
 
 def _flatness(sigma: float, best: float, threshold: float, delta: float, rho: float) -> dict[str, Any]:

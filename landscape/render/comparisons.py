@@ -98,7 +98,7 @@ def comparisons(
     """
     sheet = sheet_of(len(panels), width, height, style, _ROW)
     with sheet.styled():
-        grid = sheet.subplots(len(panels), 3, squeeze=False, width_ratios=[0.8, 1.1, 1.0])
+        grid = sheet.subplots(len(panels), 3, squeeze=False, width_ratios=[0.95, 1.05, 1.0])
         for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
             _errors(row[0], panel)
             _profiles(row[1], panel)
@@ -140,8 +140,7 @@ def _errors(ax: Axes, panel: Comparison) -> None:
 
 def _rise_label(panel: Comparison, short: bool = False) -> str:
     unit = "%" if panel.metric == "error" else "nats"
-    notes = f"{unit}, σ = {panel.sigma:g}" if short else f"{unit}; rise of the training {panel.metric}"
-    return f"local energy ({notes})"
+    return f"local energy ({unit}, σ = {panel.sigma:g})" if short else f"local energy ({unit})"
 
 
 def _profiles(ax: Axes, panel: Comparison) -> None:
@@ -153,6 +152,7 @@ def _profiles(ax: Axes, panel: Comparison) -> None:
     ax.axvline(panel.sigma, color=mpl.rcParams["axes.labelcolor"], lw=0.6, ls=":")
     ax.set_xlim(0.0, None)
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), None)
+    ax.set_title(f"rise of the training {panel.metric}", loc="left")
     name(ax, "σ of the multiplicative noise", _rise_label(panel))
 
 
@@ -171,6 +171,6 @@ def _foot(panels: Sequence[Comparison]) -> str:
         f"{len(first.entrants[0].test_error)} seeds",
         f"{' / '.join(f'{count:,}' for count in sorted(taken))} minibatch gradients each",
         "bars: 95 % intervals of the means; bands: lowest to highest seed",
-        f"{first.draws} draws of the noise, the same for all networks; statistics of normalisation frozen",
+        f"{first.draws} draws of the noise, the same for all networks",
     ]
     return DOT.join(said)

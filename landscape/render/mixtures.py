@@ -20,7 +20,8 @@ from landscape.render.style import Sheet, pale
 Array = NDArray[np.float64]
 
 _ROW = 2.2
-_LEVELS = 9
+# Per cent between two level lines.
+_LEVEL = 5.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Path:
     """A hyperplane while it is trained, one entry per snapshot.
 
     Attributes:
-        name: Of its run.
+        name: Of its run, without what stands behind a comma.
         m: Shape (T,), overlap with the centre.
         q: Shape (T,), squared norm.
         error: Shape (T,), population error, a share of 1.
@@ -57,7 +58,7 @@ class Mixture:
         paths: The hyperplanes.
         m: Shape (nx,), the map's overlaps.
         q: Shape (ny,), its squared norms.
-        error: Shape (ny, nx), population error at the best threshold, NaN where no hyperplane is.
+        error: Shape (ny, nx), population error at the best threshold; hyperplanes are where m^2 <= q.
         best: m, q and error of the Bayes-optimal hyperplane.
         best_energy: Its local energy.
         exact_error: Shape (k,), errors of hyperplanes of all overlaps at the best threshold.
@@ -128,8 +129,8 @@ def _handles(colours: Mapping[str, str]) -> list[Artist]:
 
 
 def _way(ax: Axes, x: Array, y: Array, colour: str) -> None:
-    ax.plot(x, y, color=colour, lw=1.1)
-    ax.plot(x[0], y[0], "o", color=colour, ms=3.0, mew=0)
+    ax.plot(x, y, color=colour, lw=1.1, zorder=3)
+    ax.plot(x[0], y[0], "o", color=colour, ms=3.0, mew=0, zorder=3)
     ax.plot(x[-1], y[-1], "o", color=colour, ms=5.5, mec=mpl.rcParams["axes.facecolor"], mew=0.6, zorder=4)
 
 
@@ -140,11 +141,12 @@ def _star(ax: Axes, x: float, y: float) -> None:
 
 def _plane(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
     error = 100 * panel.error
-    levels = np.round(np.linspace(np.nanmin(error), 50.0, _LEVELS + 1), 0)
-    levels = np.unique(levels)
+    levels = np.arange(_LEVEL * np.ceil(error[panel.m**2 <= panel.q[:, None]].min() / _LEVEL), 50.0, _LEVEL)
     ax.contourf(panel.m, panel.q, error, 40, cmap=pale("viridis", 0.6))
     lines = ax.contour(panel.m, panel.q, error, levels, colors=[mpl.rcParams["axes.labelcolor"]], linewidths=0.4)
     ax.clabel(lines, fmt="%g %%", fontsize=0.7 * float(mpl.rcParams["font.size"]))
+    m = np.append(0.0, panel.m)
+    ax.fill_between(m, 0.0, m**2, color=mpl.rcParams["axes.facecolor"], lw=0, zorder=2.5)
     for path in panel.paths:
         _way(ax, path.m, path.q, colours[path.name])
     _star(ax, panel.best[0], panel.best[1])
@@ -161,7 +163,8 @@ def _population(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
         _way(ax, 100 * path.error, 100 * path.local_energy, colours[path.name])
     _star(ax, 100 * panel.best[2], 100 * panel.best_energy)
     _errors_from(ax, panel)
-    name(ax, "population error (%)", f"local energy (%; rise of the population error, σ = {panel.sigma:g})")
+    ax.set_title("rise of the population error", loc="left")
+    name(ax, "population error (%)", "local energy (%)")
 
 
 def _training(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
@@ -170,7 +173,8 @@ def _training(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
     ink = mpl.rcParams["axes.labelcolor"]
     ax.axvline(100 * panel.best[2], color=ink, lw=0.6, ls=":", zorder=1)
     _errors_from(ax, panel)
-    name(ax, "population error (%)", f"local energy (%; rise of the training error, σ = {panel.sigma:g})")
+    ax.set_title("rise of the training error", loc="left")
+    name(ax, "population error (%)", "local energy (%)")
 
 
 def _errors_from(ax: Axes, panel: Mixture) -> None:
@@ -184,9 +188,10 @@ def _foot(panels: Sequence[Mixture]) -> str:
     about = panels[0].about
     shares = " / ".join(dict.fromkeys(format(panel.about["rho"], "g") for panel in panels))
     said = [f"N = {about['dim']:g}", f"α = {about['alpha']:g}", f"Δ = {about['delta']:g}"]
+    sigmas = " / ".join(dict.fromkeys(format(panel.sigma, "g") for panel in panels))
+    said += [f"ρ = {shares}", "level lines: population error at the best threshold, exact"]
     said += [
-        f"ρ = {shares}",
-        "level lines: population error at the best threshold, exact",
+        f"local energy: rise when all weights are multiplied by 1 + σ z, σ = {sigmas}",
         "dots: first and last snapshot",
     ]
     return DOT.join(said)
