@@ -26,7 +26,7 @@ ENTROPIC = {
     "replicated-sgd": {"replicas": 2},
 }
 # The loop is that of the other optimizers; what is new is the state and the order of writing.
-FEW_KILLS = 4
+FEW_KILLS = 3
 
 
 def train_digits(path: str) -> None:
