@@ -118,7 +118,20 @@ def _line_words(objective: Any, curves: list[Any], output: str | None, table: st
         name = f"barrier, {curve.path}, statistics {curve.bn}d" if len(curves) > 1 else "barrier"
         barriers = ", ".join(f"{field} {_amount(field, curve, objective)}" for field in curve.fields)
         said.append(f"  {name.replace('frozend', 'frozen')}: {barriers}")
+    said += _hint(objective, curves)
     return said + [f"  written  {path}" for path in (output, table) if path is not None]
+
+
+def _hint(objective: Any, curves: list[Any]) -> list[str]:
+    """Where alignment seems to make it worse because statistics were not taken where the weights are."""
+    from landscape.probes.gauge import has_statistics
+
+    found = {(curve.path, curve.bn): curve.barrier for curve in curves}
+    higher = [bn for path, bn in found if path == "aligned line" and found[path, bn] > found["line", bn]]
+    if not higher or "recalibrate" in {curve.bn for curve in curves} or not has_statistics(objective.model):
+        return []
+    why = "between two models activations vary less than statistics of the ends say (Jordan et al. 2023)"
+    return [f"  hint     {why}; compare with --bn recalibrate"]
 
 
 def _amount(field: str, curve: Any, objective: Any) -> str:

@@ -156,8 +156,15 @@ def _basin_words(basins: list[Any], objective: Any) -> list[str]:
             said.append(f"  {field:<12} {before:.4g} -> {after:.4g} ± {error:.2g} {unit}".rstrip())
         for name, radius in basin.radii.items():
             share = f" ({radius.median / basin.norm:.2g} of the norm)" if math.isfinite(radius.median) else ""
-            said.append(f"  radius along {name:<9} {number(radius.median)}{share}")
+            said.append(f"  radius along {name:<9} {number(radius.median)}{share}{_ways(radius)}")
     return said
+
+
+def _ways(radius: Any) -> str:
+    """Both ways of a single direction; of random ones neither way is before the other."""
+    if len(radius.forward) != 1:
+        return ""
+    return f", {number(radius.forward[0])} along it and {number(radius.backward[0])} against it"
 
 
 def _grow(

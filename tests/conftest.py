@@ -4,8 +4,11 @@ import copy
 import os
 from pathlib import Path
 
-# Before torch starts: threads that wait by spinning stall eightfold where other processes share the cores.
+# Before torch starts: threads that wait by spinning stall eightfold where other processes share the cores, and
+# workers beside each other with as many threads as there are cores wait for one another; children inherit both.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 import pytest
 import torch

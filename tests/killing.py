@@ -6,9 +6,12 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import runpy
+import shlex
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -23,6 +26,7 @@ FORKS.set_forkserver_preload(
         *("landscape.problems", "landscape.training", "landscape.surface.evaluation", "landscape.projection"),
         # Imported late by an optimizer and by the digits: two seconds that every child would pay again.
         *("torch._dynamo", "sklearn.datasets", "landscape.trajectory.recorder"),
+        *("landscape.cli.main", "landscape.recipe.rendering", "landscape.render.composition"),
         "killing_ready",
     ]
 )
@@ -47,7 +51,7 @@ def started(work: Callable[[str], None], path: Path) -> tuple[multiprocessing.pr
     begun = FORKS.Event()
     child = FORKS.Process(target=_work, args=(begun, work, str(path)))
     child.start()
-    assert begun.wait(120)
+    assert begun.wait(300)
     return child, time.monotonic()
 
 
@@ -73,3 +77,33 @@ def run_and_kill(work: Callable[[str], None], path: Path, after: float) -> bool:
         os.kill(child.pid, signal.SIGKILL)
     child.join()
     return child.exitcode == -signal.SIGKILL
+
+
+def command(folder: Path, line: str, name: str = "said") -> multiprocessing.process.BaseProcess:
+    """A command begun in a folder: ``landscape`` or ``python`` with its arguments, without the seconds of a start.
+
+    What it prints is in ``<name>.out`` and ``<name>.err`` of that folder.
+    """
+    work = functools.partial(_command, program=shlex.split(line), name=name)
+    return started(work, folder)[0]
+
+
+def run_command(folder: Path, line: str) -> None:
+    """Run a command in a folder; it must succeed."""
+    child = command(folder, line)
+    child.join()
+    assert child.exitcode == 0, (line, (folder / "said.err").read_text())
+
+
+def _command(folder: str, program: Sequence[str], name: str) -> None:
+    from landscape.cli.main import main
+
+    os.chdir(folder)
+    with open(f"{name}.out", "w") as out, open(f"{name}.err", "w") as err:  # noqa: PTH123
+        sys.stdout, sys.stderr = out, err
+        if program[0] == "landscape":
+            main(list(program[1:]))
+        else:
+            sys.argv = list(program[1:])
+            sys.path.insert(0, folder)
+            runpy.run_path(program[1], run_name="__main__")

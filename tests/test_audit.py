@@ -25,6 +25,7 @@ from landscape.sharpness import audit, compare, measures
 from landscape.sharpness.audited import Cell, judged, same_by
 from landscape.sharpness.auditing import place_of
 from landscape.sharpness.columns import Column, factors_of, foreseen, led_to
+from landscape.sharpness.field import Field, Stream
 from landscape.sharpness.measuring import measure_at, settled_settings
 from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Symmetries, find
@@ -276,6 +277,60 @@ def test_every_claim_of_the_registry_holds_and_what_is_not_claimed_changes(name,
         if claim not in claims and element is not None:
             after = taken(led_to(place, Column("", "", (), element)), name)
             assert abs(after.value / before.value - 1) > 1e-4, claim
+
+
+def carried_draws(element: Element, state: dict[str, Tensor], field: Field, step: Tensor) -> Tensor:
+    """A step whose units moved along with those of the weights."""
+    parts = {info.name: part for info, part in zip(field.infos, field.cut(step), strict=True)}
+    there = element.apply({**state, **parts})
+    return field.join([there[info.name] for info in field.infos])
+
+
+# Searches and chains of a few steps, at fixed seeds: a step is a function of the draws and the loss alone, so that
+# draws that move along with the units lead to the same numbers, converged or not.
+FEW = {
+    "keskar_sharpness": ({"restarts": 1, "iterations": 3}, "value"),
+    "local_learning_coefficient": (
+        {"chains": 1, "draws": 8, "burn_in": 0, "leapfrog": 1, "step": 0.01},
+        "plain_mean",
+    ),
+    "epsilon_volume": ({"directions": 2, "tolerance": 1e-6}, "mean_log_radius"),
+}
+
+
+@pytest.mark.parametrize("model", SWEPT)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_searches_and_chains_move_along_with_units_that_change_places_or_signs(name, model, swept, monkeypatch):
+    place, (settings, told) = swept[model], FEW[name]
+    state = {**place.weights.weights, **place.weights.buffers}
+
+    shapes = Field(place)
+
+    def taken_with(element: Element, at: Place) -> float:
+        with monkeypatch.context() as patch:
+            for drawn in ("normal", "uniform"):
+                plain = getattr(Field, drawn)
+                patch.setattr(
+                    Field,
+                    drawn,
+                    lambda field, index, plain=plain: carried_draws(element, state, field, plain(field, index)),
+                )
+            streams = Stream.normal
+            patch.setattr(Stream, "normal", lambda stream: carried_draws(element, state, shapes, streams(stream)))
+            found = measure_at(at, settled_settings([name], {name: settings}))[name]
+        return float(found.value if told == "value" else found.details[told])
+
+    before = taken_with(Element(), place)
+    for seed in range(ELEMENTS):
+        moves = [element_of(place.symmetries, claim, seed) for claim in ("permutation", "sign-flip")]
+        element = Element(tuple(itertools.chain.from_iterable(one.factors for one in moves if one is not None)))
+        there = led_to(place, Column("", "", (), element))
+        assert taken_with(element, there) == pytest.approx(before, rel=1e-6), seed
+    rescaling = element_of(place.symmetries, "unit-rescaling", 0)
+    if rescaling is not None:
+        # The control. Chains sample a distribution that gamma makes depend on lengths.
+        there = led_to(place, Column("", "", (), rescaling))
+        assert abs(taken_with(Element(), there) / before - 1) > 1e-4
 
 
 # --- the audit itself -------------------------------------------------------------------------------------------

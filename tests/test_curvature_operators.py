@@ -298,6 +298,7 @@ def test_the_penalty_adds_its_multiple_of_the_identity():
 def test_graphs_that_take_too_much_are_made_anew(monkeypatch):
     tanh = case("tanh")
     monkeypatch.setattr("landscape.curvature.operator._GRAPH_BYTES", 2000)
+    monkeypatch.setattr("landscape.curvature.operator.free_memory", lambda device: 8000)
     operator = Curvature(tanh.objective, tanh.model)
     assert operator.batch_size < 11
     assert close(operator.dense(), tanh.hessian)

@@ -306,9 +306,11 @@ def test_probes_of_basins(names, capsys):
     other = ls.problems.build("digits-mlp", {"width": 8, "train_size": 100}, seed=1).model
     own = {"objective": objective, "run": run_held, "model": objective.model, "other": other}
     page = blocks("probes.md")
-    assert len(page) == 5
+    assert len(page) == 6
     for index in range(len(page)):
         run("probes.md", index, own)
+    assert own["side"].distance.tolist() == own["grown"].between[-1].tolist()
+    assert own["side"].midpoints["train_loss"].tolist() == own["grown"].midpoints["train_loss"][-1].tolist()
     assert own["flat"].zero >= own["flat"].bound
     assert own["line"].barrier == own["line"].barrier_of("train_loss")
     assert Path("curve.h5").exists()

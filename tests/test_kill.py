@@ -19,7 +19,7 @@ from landscape.trajectory import Recorder, open_trajectory
 # Only those count that leave a file with something done and something missing.
 KILLS = 25
 MOST_TRIES = 250
-SETTINGS = Settings(epochs=3, batch_size=32, every=Every(1, "steps"))
+SETTINGS = Settings(epochs=2, batch_size=32, every=Every(1, "steps"))
 # Optimizers with more to go on from than weights and momentum: gamma that is found, replicas, noise.
 ENTROPIC = {
     "entropy-sgd": {"L": 2, "noise": 1e-3, "inner_momentum": 0.5},
@@ -81,8 +81,7 @@ def record_steps(path: str) -> None:
 
 
 def test_training_killed_25_times(tmp_path):
-    run_to_the_end(train_digits, tmp_path / "whole.h5")
-    duration = run_to_the_end(train_digits, tmp_path / "timed.h5")
+    duration = run_to_the_end(train_digits, tmp_path / "whole.h5")
     whole = {
         snapshot.step: digest({**snapshot.weights, **snapshot.buffers})
         for snapshot in open_trajectory(tmp_path / "whole.h5")
@@ -136,8 +135,7 @@ def test_entropic_training_killed_a_few_times(tmp_path, optimizer):
 
 
 def test_a_surface_killed_25_times(tmp_path):
-    run_to_the_end(draw_digits, tmp_path / "whole.h5")
-    duration = run_to_the_end(draw_digits, tmp_path / "timed.h5")
+    duration = run_to_the_end(draw_digits, tmp_path / "whole.h5")
     whole = read_surface(tmp_path / "whole.h5")
     bytes_of: dict[Path, str] = {}
     chance = random.Random(1)
@@ -174,7 +172,7 @@ def test_a_recording_loop_killed_25_times(tmp_path):
     while kills < KILLS:
         tries += 1
         assert tries < MOST_TRIES, f"only {kills} kills fell into the work"
-        assert run_and_kill(record_steps, file, chance.uniform(0.05, 1.0))
+        assert run_and_kill(record_steps, file, chance.uniform(0.05, 0.6))
         if not file.exists():
             continue
         run = open_trajectory(file)

@@ -16,6 +16,7 @@ from landscape import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held
 from landscape.sharpness import measure, measure_named, measures
+from landscape.sharpness.measuring import settled_settings
 from landscape.sharpness.place import Place
 
 DENSE = {
@@ -171,6 +172,8 @@ def test_equal_seeds_give_equal_numbers():
             {"fisher_rao_norm": {"squared": "maybe"}},
             "setting 'squared' of 'fisher_rao_norm' must be true or false; got 'maybe'",
         ),
+        ({"hessian_top": {"kk": 1}}, None, "'hessian_top' has no setting 'kk'; did you mean 'k'?"),
+        ({"hessian_top": {}}, {"hessian_top": {}}, "settings: settings of measures are given twice"),
     ],
 )
 def test_wrong_names_and_settings_are_told(names, settings, message):
@@ -178,6 +181,12 @@ def test_wrong_names_and_settings_are_told(names, settings, message):
     with pytest.raises(LandscapeError) as refused:
         measure(held.objective, held.model, names, settings=settings)
     assert str(refused.value).startswith(message)
+
+
+def test_names_may_bring_their_settings():
+    plain = settled_settings(["hessian_top"], {"hessian_top": {"k": 2}})
+    assert settled_settings({"hessian_top": {"k": 2}}) == plain
+    assert settled_settings("hessian_top") == settled_settings(["hessian_top"]) != plain
 
 
 def test_text_becomes_the_kind_of_the_default():

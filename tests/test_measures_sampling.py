@@ -276,6 +276,7 @@ def test_chains_that_have_not_converged_give_no_number():
     assert found.standard_error is None
     assert not found.converged
     assert found.details["not_converged"]
+    assert found.details["note"].startswith(found.details["not_converged"][0])
     assert isinstance(found.details["estimate"], float)
 
 

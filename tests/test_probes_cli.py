@@ -8,10 +8,12 @@ import warnings
 import h5py
 import numpy as np
 import pytest
+from conftest import make_convnet, make_mlp
 
 import landscape as ls
 from landscape import render
 from landscape.cli.main import main
+from landscape.cli.probe_interpolate import _hint
 from landscape.probes.table import interpolation_columns, save_table
 from landscape.probes.values import Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 from landscape.training import Every, Settings, train
@@ -227,3 +229,16 @@ def test_pictures_show_what_was_found(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         render.save(one, tmp_path / "one.png")
+
+
+def test_a_barrier_that_alignment_raised_is_explained_where_there_are_statistics():
+    def line(path, bn, top):
+        return Interpolation(np.array([0.0, 0.5, 1.0]), {"train_loss": np.array([0.0, top, 0.0])}, bn, path)
+
+    plain, normalised = (type("Stub", (), {"model": model}) for model in (make_mlp(), make_convnet()))
+    raised = [line("line", "interpolate", 1.0), line("aligned line", "interpolate", 2.0)]
+    (said,) = _hint(normalised, raised)
+    assert said.endswith("compare with --bn recalibrate")
+    assert _hint(plain, raised) == []
+    assert _hint(normalised, [raised[0], line("aligned line", "interpolate", 0.5)]) == []
+    assert _hint(normalised, [*raised, line("line", "recalibrate", 1.0)]) == []

@@ -14,6 +14,7 @@ import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import norm, resolve
+from landscape.probes.table import perturbation_columns
 from landscape.probes.values import Profile
 from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.training import Noise
@@ -139,9 +140,27 @@ def test_the_radius_uphill_from_a_slope_is_its_closed_form():
     g = FORM.hessian @ shift
     d = g / np.linalg.norm(g)
     a, b, c = 0.5 * d @ FORM.hessian @ d, g @ d, -0.2
-    expected = (-b + math.sqrt(b * b - 4 * a * c)) / (2 * a)
-    found = ls.probes.radii(objective, weights, rise=0.2, draws=1, directions=["gradient"])
-    assert found["gradient"].radii == pytest.approx([expected], rel=2e-3)
+    uphill, downhill = ((sign * b + math.sqrt(b * b - 4 * a * c)) / (2 * a) for sign in (-1, 1))
+    found = ls.probes.radii(objective, weights, rise=0.2, draws=1, directions=["gradient"])["gradient"]
+    assert found.radii == pytest.approx([uphill], rel=2e-3)
+    assert (*found.forward, *found.backward) == pytest.approx((uphill, downhill), rel=2e-3)
+    # At the minimum both ways are alike.
+    level = ls.probes.radii(*at_minimum(), rise=0.2, draws=1, directions=["random"])["random"]
+    assert level.forward == pytest.approx(level.backward, rel=2e-3)
+    assert downhill > 2 * uphill
+
+
+def test_the_radius_of_a_direction_is_the_smaller_of_both_ways():
+    # Off the minimum along a fixed random direction; the table has both beside it, under keys of their own.
+    objective, weights = at_minimum(shift=0.5)
+    found = ls.probes.perturb(objective, weights, "absolute:0.1", draws=2, scales=2, directions=["random"])
+    radius = found.radii["random"]
+    assert np.array_equal(radius.radii, np.minimum(radius.forward, radius.backward))
+    assert (radius.forward != radius.backward).all()
+    columns = perturbation_columns([found])
+    for name, values in (("", radius.radii), ("_forward", radius.forward), ("_backward", radius.backward)):
+        assert columns[f"radius_random{name}_low"] == [values.min()]
+        assert columns[f"radius_random{name}_high"] == [values.max()]
 
 
 def test_a_flat_direction_has_an_infinite_radius_and_no_gradient_has_none():

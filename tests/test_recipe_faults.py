@@ -125,8 +125,8 @@ BROKEN = {
     "unknown kind": (
         "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
         [
-            "line 5, panel 1, kind: must be curve or surface or trajectory or measure or mds; got 'curv'; "
-            "did you mean 'curve'?"
+            "line 5, panel 1, kind: must be curve or surface or trajectory or measure or mds or branches; "
+            "got 'curv'; did you mean 'curve'?"
         ],
     ),
     "unknown run": (
@@ -176,6 +176,21 @@ BROKEN = {
             "line 8, figure.width: there is no width 'nurips'; did you mean 'neurips'? (or give inches)",
             "line 9, figure.columns: must be a whole number of at least 1; got 0",
             "line 10, figure.formats: must be a list out of png, pdf, svg; got ['jpg']",
+        ],
+    ),
+    "branches that are none": (
+        "# A caption.\n" + RUN + "[run.twig]\nbranch = { of = 'base' }\n"
+        "[[panel]]\nkind = 'branches'\nruns = ['twig', 'base']\nshow = 'distanc'\nmetric = 'accuracy'\n"
+        "[[panel]]\nkind = 'branches'\nruns = ['base', 'twig']\n"
+        "[[panel]]\nkind = 'branches'\nruns = ['base']\n"
+        "[[panel]]\nkind = 'branches'\nshow = 'distance'\n",
+        [
+            "line 8, panel 1, runs: 'base' is the trunk, no branch; leave it out",
+            "line 9, panel 1, show: unknown show 'distanc'; did you mean 'distance'?",
+            "line 10, panel 1, metric: unknown metric 'accuracy'; choose from loss, error",
+            "line 13, panel 2, runs: 'base' is the trunk, no branch; leave it out",
+            "line 16, panel 3, runs: 'base' is no branch; name runs with the same branch = { of = ..., at = ... }",
+            "line 17, panel 4: two runs have a distance; got 1; name another branch",
         ],
     ),
     "several at once": (
@@ -246,3 +261,18 @@ def test_lines_of_keys_however_they_are_written():
     assert len(marked) == 13
     assert {path: found.get(path) for path in marked} == marked
     assert ("fake",) not in found
+
+
+def test_panels_of_paths_take_common_and_nearest_planes_and_gradients(tmp_path):
+    panels = (
+        "[[panel]]\nkind = 'trajectory'\nplane = 'common'\n"
+        "[[panel]]\nkind = 'trajectory'\nruns = ['base']\nnearest = 'first'\ngradient = true\n"
+    )
+    path = tmp_path / "figure.toml"
+    path.write_text("# A caption.\n" + RUN + RUN.replace("base", "other") + panels)
+    common, nearest = (panel.slice for panel in load(path).panels)
+    assert (common.plane, common.nearest, common.gradient) == ("common", None, False)
+    assert (nearest.plane, nearest.nearest, nearest.gradient) == (None, "first", True)
+    path.write_text("# A caption.\n" + RUN + panels)
+    with pytest.raises(RecipeError, match=r"line 6, panel 1, plane: a common plane is of two runs or more, got 1"):
+        load(path)

@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from killing import command
 from PIL import Image
 
 from landscape import LandscapeError, trajectory
@@ -25,7 +26,6 @@ from landscape.recipe.gallery import MOST_BYTES, duration, save_png
 from landscape.recipe.graph import Graph, Where
 from landscape.trajectory import Recorder, open_trajectory
 
-COMMAND = Path(sys.executable).with_name("landscape")
 ROOT = Path(__file__).parent.parent
 
 RECIPE = """# Two runs on a quadratic.
@@ -448,19 +448,19 @@ def runs_in(cache):
 def test_killed_in_the_middle_only_the_rest_is_made(tmp_path, made):
     (tmp_path / "long.toml").write_text(LONG.replace("EPOCHS", "60"))
     cache = tmp_path / ".landscape-cache"
-    child = start(tmp_path)
+    child = command(tmp_path, "landscape render .")
 
     def partial():
         return [path for path in cache.glob("train/*.h5") if not path.with_suffix(".json").exists()]
 
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and child.poll() is None:
+    while time.monotonic() < deadline and child.is_alive():
         begun = partial() if runs_in(cache) == {"train one"} else []
         if begun and len(open_trajectory(begun[0])) > 3:
             break
         time.sleep(0.02)
     child.kill()
-    child.communicate()
+    child.join()
     assert runs_in(cache) == {"train one"}
     (file,) = partial()
     begun = open_trajectory(file)
@@ -474,12 +474,17 @@ def test_killed_in_the_middle_only_the_rest_is_made(tmp_path, made):
 def test_two_recipes_with_two_jobs_and_two_commands_train_once(tmp_path):
     for name, points in (("a", 5), ("b", 7)):
         text = LONG.replace("EPOCHS", "5").replace("points = 5", f"points = {points}")
+        text = text.replace('"digits-mlp"\noptions = { width = 8 }', '"toy-quadratic"')
         (tmp_path / f"{name}.toml").write_text(text)
     killed = "import os, signal\n\n\ndef make():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     (tmp_path / "deadly.py").write_text(killed)
     (tmp_path / "c.toml").write_text("# Dies.\n[run.x]\nproblem = 'deadly.py:make'\n[[panel]]\nkind = 'curve'\n")
-    children = [start(tmp_path, "--jobs", 2, "--json", "--only", only) for only in ("[abc]", "[ab]")]
-    documents = [json.loads(child.communicate(timeout=240)[0]) for child in children]
+    # One with workers, which pay for their imports, and one that makes its steps itself.
+    lines = {"first": "--jobs 2 --only [abc]", "second": "--only [ab]"}
+    children = [command(tmp_path, f"landscape render . --json {line}", name) for name, line in lines.items()]
+    for child in children:
+        child.join(240)
+    documents = [json.loads((tmp_path / f"{name}.out").read_text()) for name in lines]
     trained = Counter(
         step["title"] for document in documents for step in document["steps"] if step["state"] == "made"
     )
@@ -492,7 +497,7 @@ def test_two_recipes_with_two_jobs_and_two_commands_train_once(tmp_path):
     assert documents[0]["recipes"][2]["errors"] == [
         "train x: its process died (signal 9, perhaps for want of memory)"
     ]
-    assert [child.returncode for child in children] == [1, 0]
+    assert [child.exitcode for child in children] == [1, 0]
 
 
 def test_interrupted_workers_leave_in_peace(tmp_path):

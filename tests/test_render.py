@@ -689,16 +689,16 @@ def test_messages(act: Callable[[], object], message: str) -> None:
 # --- files -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
 @pytest.mark.parametrize("name", ["contour", "trajectory"])
-def test_the_same_figure_has_the_same_bytes(tmp_path: File, name: str, suffix: str) -> None:
+def test_the_same_figure_has_the_same_bytes(tmp_path: File, name: str) -> None:
     draw = everything()[name]
-    first = render.save(draw(), tmp_path / f"one{suffix}").read_bytes()
-    fig = draw()
-    second = render.save(fig, tmp_path / "deep" / "er" / f"two{suffix}").read_bytes()
-    again = render.save(fig, tmp_path / f"three{suffix}").read_bytes()
-    assert first == second
-    assert first == again
+    one, other = draw(), draw()
+    for suffix in (".png", ".pdf", ".svg"):
+        first = render.save(one, tmp_path / f"one{suffix}").read_bytes()
+        second = render.save(other, tmp_path / "deep" / "er" / f"two{suffix}").read_bytes()
+        again = render.save(other, tmp_path / f"three{suffix}").read_bytes()
+        assert first == second, suffix
+        assert first == again, suffix
     assert [file.name for file in sorted(tmp_path.iterdir()) if file.name.startswith(".")] == []
 
 
@@ -747,11 +747,35 @@ def settings() -> dict[str, object]:
     return dict(dict.items(mpl.rcParams))
 
 
+# Labels of 3-D axes are tilted: their boxes are too large.
+TILTED = ("surface3d", "overview", "picture", "repeated planes")
+
+
+def assert_words_are_whole(fig: Figure, name: str) -> None:
+    """Nothing is cut off, and no names of axes overlap."""
+    fig.draw_without_rendering()
+    renderer = fig.canvas.get_renderer() if hasattr(fig.canvas, "get_renderer") else fig._get_renderer()
+    labels = [t for ax in fig.axes for t in (ax.xaxis.label, ax.yaxis.label) if t.get_text()]
+    labels += [t for t in (fig._suptitle, fig._supxlabel) if t is not None and t.get_text()]
+    boxes = [label.get_window_extent(renderer) for label in labels if label.get_visible()]
+    for i, box in enumerate(boxes):
+        assert box.x0 > -1, name
+        assert box.x1 < fig.bbox.x1 + 1, name
+        assert box.y0 > -1, name
+        assert box.y1 < fig.bbox.y1 + 1, name
+        if name not in TILTED:
+            assert not any(box.overlaps(other) for other in boxes[:i]), name
+
+
 @pytest.mark.parametrize("name", sorted(everything()))
-def test_the_style_of_the_session_is_left_alone_and_leaves_the_picture_alone(name: str, tmp_path: File) -> None:
+def test_pictures_are_whole_leave_the_style_of_the_session_alone_and_are_left_alone(
+    name: str, tmp_path: File
+) -> None:
     draw = everything()[name]
     before = settings()
-    plain = render.save(draw(), tmp_path / "a.png").read_bytes()
+    fig = draw()
+    assert_words_are_whole(fig, name)
+    plain = render.save(fig, tmp_path / "a.png").read_bytes()
     assert settings() == before
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "xtick.labelsize": 3, "lines.linewidth": 9}):
         assert render.save(draw(), tmp_path / "b.png").read_bytes() == plain
@@ -764,28 +788,6 @@ def test_other_looks_reach_the_figure(look: Callable[[], dict[str, object]]) -> 
     fig.draw_without_rendering()
     assert fig.axes[0].xaxis.label.get_fontsize() == rc["axes.labelsize"]
     assert mpl.colors.same_color(fig.get_facecolor(), rc.get("figure.facecolor", "white"))
-
-
-def test_nothing_is_cut_off_and_no_axis_names_overlap() -> None:
-    for name, draw in everything().items():
-        fig = draw()
-        fig.draw_without_rendering()
-        renderer = fig.canvas.get_renderer() if hasattr(fig.canvas, "get_renderer") else fig._get_renderer()
-        labels = [t for ax in fig.axes for t in (ax.xaxis.label, ax.yaxis.label) if t.get_text()]
-        labels += [t for t in (fig._suptitle, fig._supxlabel) if t is not None and t.get_text()]
-        boxes = [label.get_window_extent(renderer) for label in labels if label.get_visible()]
-        for i, box in enumerate(boxes):
-            assert box.x0 > -1, name
-            assert box.x1 < fig.bbox.x1 + 1, name
-            assert box.y0 > -1, name
-            assert box.y1 < fig.bbox.y1 + 1, name
-            if name not in (
-                "surface3d",
-                "overview",
-                "picture",
-                "repeated planes",
-            ):  # 3-D labels are tilted: their boxes are too large
-                assert not any(box.overlaps(other) for other in boxes[:i]), name
 
 
 def test_neither_torch_nor_pyplot_is_imported(tmp_path: File) -> None:

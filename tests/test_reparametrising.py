@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.symmetry.batch_normalising import batch_normalised
 from landscape.symmetry.reparametrising import Reparametrisation, power, radial, weight_normalised
 
 SIZE = 4
@@ -124,6 +125,69 @@ def test_the_length_of_a_normalised_direction_means_nothing_and_sets_the_curvatu
     sharper = of_direction(seen, there)
     torch.testing.assert_close(sharper[0], gradient / 3, rtol=1e-10, atol=1e-15)
     torch.testing.assert_close(sharper[1], hessian / 9, rtol=1e-10, atol=1e-15)
+
+
+def test_batch_normalisation_is_that_of_torch_in_training_mode():
+    """An independent computation: torch's own layers, with the whole data as one batch."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(9, 4), nn.Tanh(), nn.Linear(4, 2))
+    model = model.double()
+    x, y = torch.randn(20, 2, 4, dtype=torch.float64), torch.randint(0, 2, (20,))
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y))
+    made = batch_normalised(model, ["0", "3"], x, eps=1e-3)
+    seen, there = made.seen(objective, model)
+    assert seen.value(there) == pytest.approx(objective.value(model), rel=1e-14)
+    names = {"0.v": "0.weight", "0.s": "1.weight", "0.b": "1.bias", "3.v": "4.weight", "3.s": "5.weight"}
+    names |= {"3.b": "5.bias", "5.weight": "7.weight", "5.bias": "7.bias"}
+    norms = [nn.BatchNorm1d(units, eps=1e-3, track_running_stats=False).double() for units in (3, 4)]
+    twin = nn.Sequential(
+        *(model[0], norms[0], nn.Tanh(), nn.Flatten(), model[3], norms[1], nn.Tanh(), model[5])
+    ).train()
+    own = dict(there.named_parameters())
+    # A point that is the image of nothing in particular.
+    flat = torch.cat([own[name.replace(".", "/")].detach().flatten() for name in names])
+    flat = flat + 0.3 * torch.randn(len(flat), dtype=torch.float64)
+    sizes = [own[name.replace(".", "/")].numel() for name in names]
+
+    def loss(point: Tensor, of: nn.Module, called: list[str], more: dict[str, Tensor]) -> Tensor:
+        shapes = [own[name.replace(".", "/")].shape for name in names]
+        parts = [part.view(shape) for part, shape in zip(point.split(sizes), shapes, strict=True)]
+        return F.cross_entropy(
+            torch.func.functional_call(of, {**dict(zip(called, parts, strict=True)), **more}, (x,)), y
+        )
+
+    # What biases of normalised layers are means nothing.
+    zero = {"0.bias": torch.zeros(3).double(), "4.bias": torch.zeros(4).double()}
+    ours = [name.replace(".", "/") for name in names]
+    for derivative in (torch.autograd.functional.jacobian, torch.autograd.functional.hessian):
+        torch.testing.assert_close(
+            derivative(lambda point: loss(point, there, ours, {}), flat),
+            derivative(lambda point: loss(point, twin, list(names.values()), zero), flat),
+            rtol=1e-9,
+            atol=1e-12,
+        )
+
+
+def test_the_length_of_a_batch_normalised_direction_means_nothing():
+    objective, model, *_ = normalised()
+    x = objective.data["train"].inputs
+    for eps, same in ((0.0, True), (0.1, False)):
+        seen, there = batch_normalised(model, ["0"], x, eps=eps).seen(objective, model)
+        before = seen.value(there)
+        gradient = torch.autograd.grad(
+            F.cross_entropy(there(x), objective.data["train"].targets), there.parameters()
+        )
+        v = there.get_parameter("0/v")
+        along = float(sum(g.mul(p).sum() for g, p in zip(gradient, there.parameters(), strict=True) if p is v))
+        with torch.no_grad():
+            v.mul_(3.0)
+        # The control: eps gives lengths a meaning.
+        assert (abs(seen.value(there) / before - 1) <= 1e-13) is same
+        assert (abs(along) <= 1e-15) is same
+    with pytest.raises(LandscapeError, match="'1' is no linear or convolutional layer"):
+        batch_normalised(model, ["1"], x)
+    with pytest.raises(LandscapeError, match="constant over the data"):
+        batch_normalised(model, ["0"], torch.ones(3, 3).double()).inverse(dict(model.named_parameters()))
 
 
 def test_products_with_the_jacobian_are_those_of_differences():

@@ -196,13 +196,8 @@ def draw(path: str) -> None:
 
 
 def test_repeats_killed_8_times_end_with_the_same_bytes(tmp_path: Path) -> None:
-    run_to_the_end(draw, tmp_path / "whole.h5")
-    duration, cut, chance, kept = (
-        run_to_the_end(draw, tmp_path / "timed.h5"),
-        tmp_path / "cut.h5",
-        random.Random(0),
-        0,
-    )
+    duration = run_to_the_end(draw, tmp_path / "whole.h5")
+    cut, chance, kept = tmp_path / "cut.h5", random.Random(0), 0
     for _ in range(8):
         run_and_kill(draw, cut, chance.uniform(0.0, 0.5) * duration)
         if cut.exists():

@@ -85,6 +85,20 @@ def test_alignment_recovers_a_permuted_and_rescaled_copy(name):
     assert largest_gap(state, symmetries.align(model, copy)) <= 1e-10
 
 
+def test_alignment_gives_gains_of_one_sign():
+    # Half way between a gain and its opposite a unit would be dead.
+    ours, x = build("digits-cnn", seed=0)
+    theirs, _ = build("digits-cnn", seed=1)
+    symmetries = symmetry.find(ours, x)
+    state, aligned = symmetries.complete(ours), symmetries.align(ours, theirs)
+    gains = [f"{n}.weight" for n, layer in ours.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert len(gains) == 3
+    assert all((aligned[name] * state[name] > 0).all() for name in gains)
+    flipped = symmetries.random(theirs, seed=1, kinds=["sign"])
+    assert any((flipped[name] < 0).any() for name in gains)
+    assert largest_gap(symmetries.align(ours, flipped), aligned) <= 1e-6
+
+
 def test_alignment_brings_other_weights_nearer():
     model, symmetries = chain()
     other = chain()[0]

@@ -18,7 +18,8 @@ def random_net(seed: int):
         return shake(RandomNet(seed).double(), seed), torch.randn(5, WIDTH, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("seed", range(20))
+# In 198 heads of attention are exchanged whose outputs an index puts into another order each.
+@pytest.mark.parametrize("seed", [*range(20), 198])
 def test_no_symmetry_of_a_random_architecture_is_invented(seed):
     net, x = random_net(seed)
     symmetries = symmetry.find(net, x)

@@ -16,11 +16,11 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective, Tuning
 from landscape.objective.devices import pick_device
 from landscape.objective.footprint import bytes_per_example
+from landscape.objective.memory import KERNELS, free_memory, parse_memory
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid, read_surface, tuner
 from landscape.surface.engine import Choice, choice_from, plain_choice
 from landscape.surface.filling import grid_points
-from landscape.surface.memory import KERNELS, free_memory, parse_memory
 from landscape.surface.plan import Plan
 from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner
@@ -205,16 +205,19 @@ def test_some_memory_is_free():
 
 # The growth of a fresh process while it evaluates, in MB, with few points and with many.
 GROWTH = """
-import sys, json
+import os, sys, json
 import torch
 from torch.nn import functional as F
 import landscape as ls
 from landscape.problems.resnet import ResNet
+if sys.argv[1] == "resnet18":
+    import torchvision
+# A process for each count, apart from here on: what is imported is shared, and no threads have begun.
+points = next((count for count in sys.argv[3:-1] if os.fork() == 0), sys.argv[-1])
 torch.manual_seed(0)
 if sys.argv[1] == "resnet20":
     model, x = ResNet(20), torch.randn(400, 3, 32, 32)
 else:
-    import torchvision
     model, x = torchvision.models.resnet18(num_classes=10), torch.randn(48, 3, 32, 32)
 # What is loaded at first use (tracing, kernels) is no matter of size.
 small = ResNet(20, 4)
@@ -228,22 +231,25 @@ def status(key):
 # The peak so far does not count.
 open("/proc/self/clear_refs", "w").write("5")
 before = status("VmRSS")
-ls.evaluate(objective, plane, ls.grid(int(sys.argv[3])), memory=sys.argv[2], tune=tune)
-print(json.dumps(status("VmHWM") - before))
+ls.evaluate(objective, plane, ls.grid(int(points)), memory=sys.argv[2], tune=tune)
+print(json.dumps([int(points), status("VmHWM") - before]), flush=True)
+if points == sys.argv[-1]:
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
-def growth(model: str, memory: str, points: int) -> float:
-    code = textwrap.dedent(GROWTH)
-    done = subprocess.run([sys.executable, "-c", code, model, memory, str(points)], capture_output=True, text=True)
+def growth(model: str, memory: str, *points: int) -> list[float]:
+    code = [sys.executable, "-c", textwrap.dedent(GROWTH)]
+    done = subprocess.run([*code, model, memory, *map(str, points)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return float(done.stdout)
+    found = dict(json.loads(line) for line in done.stdout.splitlines())
+    return [found[count] for count in points]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("model", "megabytes"), [("resnet20", 100), ("resnet18", 600)])
 def test_the_process_grows_no_more_than_it_may_however_many_points(model, megabytes):
-    few, many = (growth(model, f"{megabytes}MB", points) for points in (2, 3))
+    few, many = growth(model, f"{megabytes}MB", 2, 3)
     assert max(few, many) <= megabytes
     # One set of weights of ResNet-18 (45 MB) left behind at each of the five points more would be 225 MB.
     assert many <= few + 60

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from killing import run_command
 from torch import nn
 from torch.nn import functional as F
 
@@ -226,10 +227,12 @@ def test_init_writes_a_template_that_runs(tmp_path, capsys, monkeypatch):
     assert "my_problem.py" in out
     text = (tmp_path / "my_problem.py").read_text()
     assert "FILE.py" not in text
-    # What it says of itself is run literally, in a folder of its own, by the installed command.
-    subprocess.run([sys.executable, "my_problem.py"], cwd=tmp_path, check=True)
-    for line in re.findall(r"^    landscape (plot .*)$", text, flags=re.MULTILINE):
-        subprocess.run([COMMAND, *line.split(), "--points", "5"], cwd=tmp_path, check=True, capture_output=True)
+    # What it says of itself is run literally, in a folder of its own, one of the lines by the installed command.
+    run_command(tmp_path, "python my_problem.py")
+    first, *others = re.findall(r"^    landscape (plot .*)$", text, flags=re.MULTILINE)
+    subprocess.run([COMMAND, *first.split(), "--points", "5"], cwd=tmp_path, check=True, capture_output=True)
+    for line in others:
+        run_command(tmp_path, f"landscape {line} --points 5")
     assert (tmp_path / "surface.png").stat().st_size > 10_000
     assert (tmp_path / "path.png").stat().st_size > 10_000
     code, _, err = run(capsys, "init", "problem", "my_problem.py")

@@ -1,11 +1,17 @@
 """Curvature of the mean loss: Hessian, Gauss-Newton and Fisher matrices as operators, and what to ask them."""
 
 from landscape.curvature.density import SpectralDensity, spectral_density
-from landscape.curvature.diagonal import Diagonal, gauss_newton_blocks, gauss_newton_diagonal
+from landscape.curvature.diagonal import (
+    Diagonal,
+    gauss_newton_blocks,
+    gauss_newton_diagonal,
+    gauss_newton_draws,
+)
 from landscape.curvature.eigenpairs import BothEnds, EigenPairs, both_ends, eigenpairs
 from landscape.curvature.frobenius import Frobenius, frobenius
 from landscape.curvature.operator import Curvature, SymmetricOperator, dense
 from landscape.curvature.probing import Estimate
+from landscape.curvature.scattered import Scattered, scattered_traces
 from landscape.curvature.trace import trace
 
 __all__ = [
@@ -15,6 +21,7 @@ __all__ = [
     "EigenPairs",
     "Estimate",
     "Frobenius",
+    "Scattered",
     "SpectralDensity",
     "SymmetricOperator",
     "both_ends",
@@ -23,6 +30,8 @@ __all__ = [
     "frobenius",
     "gauss_newton_blocks",
     "gauss_newton_diagonal",
+    "gauss_newton_draws",
+    "scattered_traces",
     "spectral_density",
     "trace",
 ]

@@ -106,21 +106,69 @@ def gauss_newton_diagonal(
     """
     if samples is not None and (exact or samples < 2):
         raise LandscapeError("must be 2 at least, and not given where exact", where="samples", got=samples)
-    passes = Passes(objective, weights, split, parameters, dtype, batch_size)
-    if not passes.by_examples:
-        raise LandscapeError(
-            "the loss gives means of batches only, but Jacobians of single examples are wanted",
-            where="Gauss-Newton diagonal",
-            mend="let it give one number per example, or sums and counts per example",
-        )
+    passes = _passes(objective, weights, split, parameters, dtype, batch_size)
     with passes.kernels():
         if exact is None:
             exact = samples is None and _numbers(passes) <= _EXACT_NUMBERS
         if exact:
             return _exact(passes, progress)
-        if batch_size is None:
-            passes.evaluator.cut(min(_SAMPLED_BATCH, passes.evaluator.batch_size))
+        _cut(passes, batch_size)
         return _sampled(passes, samples or _SAMPLES, seed, progress)
+
+
+def gauss_newton_draws(
+    objective: Objective,
+    weights: Weights,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    samples: int = 1,
+    seeds: Sequence[int] = (0, 1, 2, 3),
+    *,
+    dtype: torch.dtype | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Tensors]:
+    """Independent sampled diagonals of the Gauss-Newton matrix, from one forward pass.
+
+    Each is what `gauss_newton_diagonal` samples with its seed. What is made of each scatters as it would for a
+    diagonal of so many samples, whatever is made of it.
+
+    Args:
+        objective: Model, data and loss, which must be convex in the model's outputs.
+        weights: Where: a snapshot, a model, or a name -> tensor dictionary.
+        split: Which data.
+        parameters: Globs that choose some parameters, see `Layout.select`.
+        samples: Draws of signs for each.
+        seeds: One for each.
+        dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
+        batch_size: Examples per micro-batch; None chooses.
+        progress: Called with (examples done, examples in all).
+
+    Returns:
+        A name -> tensor dictionary for each, float64.
+
+    Raises:
+        LandscapeError: As `gauss_newton_diagonal`.
+    """
+    if samples < 1:
+        raise LandscapeError("must be positive", where="samples", got=samples)
+    passes = _passes(objective, weights, split, parameters, dtype, batch_size)
+    generators = [generator_of(seed) for seed in seeds]
+    totals = torch.zeros(len(seeds), passes.vectors.size, dtype=torch.float64)
+    count, done, examples = 0.0, 0, passes.evaluator.data(passes.split).count
+    with passes.kernels():
+        _cut(passes, batch_size)
+        for batch in passes.batches():
+            parts, counted = passes.separated(batch)
+            factor = factor_of(parts)
+            for total, generator in zip(totals, generators, strict=True):
+                for _ in range(samples):
+                    total += _backward(passes, parts.outputs, factor, batch, generator) ** 2
+            count, done = count + counted, done + batch.examples
+            if progress is not None:
+                progress(done, examples)
+    passes.vectors.require_finite(totals, "the Gauss-Newton diagonal")
+    return [passes.vectors.unflatten(total / (samples * count)) for total in totals]
 
 
 def gauss_newton_blocks(
@@ -150,6 +198,29 @@ def gauss_newton_blocks(
         progress=progress,
     )
     return diagonal.traces
+
+
+def _passes(
+    objective: Objective,
+    weights: Weights,
+    split: str,
+    parameters: str | Sequence[str] | None,
+    dtype: torch.dtype | None,
+    batch_size: int | None,
+) -> Passes:
+    passes = Passes(objective, weights, split, parameters, dtype, batch_size)
+    if not passes.by_examples:
+        raise LandscapeError(
+            "the loss gives means of batches only, but Jacobians of single examples are wanted",
+            where="Gauss-Newton diagonal",
+            mend="let it give one number per example, or sums and counts per example",
+        )
+    return passes
+
+
+def _cut(passes: Passes, batch_size: int | None) -> None:
+    if batch_size is None:
+        passes.evaluator.cut(min(_SAMPLED_BATCH, passes.evaluator.batch_size))
 
 
 def _numbers(passes: Passes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class EigenPairs:
         converged: Shape (k,), whether the residual is within the tolerance.
         tolerance: The residual allowed.
         products: Products with one vector that it took.
+        ritz: All Ritz values and vectors of the last space, shapes (m,) and (P, m); None unless they are kept.
     """
 
     values: Tensor
@@ -40,6 +41,7 @@ class EigenPairs:
     converged: Tensor
     tolerance: float
     products: int
+    ritz: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def eigenpairs(
     seed: int = 0,
     *,
     copies: bool | None = None,
+    start: Tensor | None = None,
+    keep: bool = False,
     progress: Progress | None = None,
 ) -> EigenPairs:
     """Eigenvalues at an end of the spectrum.
@@ -94,6 +98,9 @@ def eigenpairs(
         max_products: Where to give up.
         seed: Draws the starts.
         copies: Look for equal eigenvalues; None does where k > 1.
+        start: Shape (P,), a guess of the first vector: saves products where it is good, and changes nothing in
+            what counts as converged.
+        keep: Give the Ritz pairs too, which may serve as a guess elsewhere.
         progress: Called with the number of products so far.
 
     Returns:
@@ -131,14 +138,15 @@ def eigenpairs(
     # What is kept back is for the residuals.
     budget, generator = Budget(operator, max(k, max_products - k), progress), generator_of(seed)
     relative = attainable(operator, tol)
-    space = Krylov(budget, k, generator)
+    space = Krylov(budget, k, generator, start=start)
     space.search(best(k), relative)
     rows = space.rows(best(k)(space.values))
     values = space.values[best(k)(space.values)]
     tolerance = relative * float(space.values.abs().max())
     if k > 1 if copies is None else copies:
         values, rows = _with_copies(budget, generator, values, rows, keys, relative, tolerance)
-    return _checked(budget, rows[:k], keys, tolerance)
+    found = _checked(budget, rows[:k], keys, tolerance)
+    return replace(found, ritz=space.ritz) if keep else found
 
 
 def _with_copies(

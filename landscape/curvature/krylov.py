@@ -18,6 +18,8 @@ _BASIS = 128
 _WHOLE = 1024
 # Products carry a rounding error of some units in the last place, and no residual is smaller.
 _UNITS = 64
+# The random share of a start that is given, so that nothing is missed only because the start is orthogonal to it.
+_RANDOM = 0.1
 
 Choice = Callable[[Tensor], Tensor]
 
@@ -64,13 +66,21 @@ class Krylov:
         k: Pairs wanted, which a new start must keep.
         generator: Draws starts.
         locked: Shape (n, P), orthonormal vectors to which the basis stays orthogonal.
+        start: Shape (P,), where to begin, give or take a random tenth; None begins anywhere.
 
     Attributes:
         values: Ritz values, the eigenvalues of T, rising.
         errors: The residual of each pair, as far as exact arithmetic goes.
     """
 
-    def __init__(self, budget: Budget, k: int, generator: torch.Generator, locked: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        k: int,
+        generator: torch.Generator,
+        locked: Tensor | None = None,
+        start: Tensor | None = None,
+    ) -> None:
         operator = budget.operator
         self._budget, self._generator, self._k = budget, generator, k
         self._dtype = vector_type(operator, _BASIS + 2 * k)
@@ -87,7 +97,7 @@ class Krylov:
         self._basis = torch.zeros(self._room, operator.size, dtype=self._dtype, device=device)
         self._matrix = torch.zeros(self._room, self._room, dtype=torch.float64)
         self._used = 0
-        self._next = self._fresh()
+        self._next = self._fresh() if start is None else self._near(start)
         self.values = self.errors = torch.zeros(0, dtype=torch.float64)
         self._shapes = torch.zeros(0, 0, dtype=torch.float64)
 
@@ -96,6 +106,15 @@ class Krylov:
         drawn = torch.randn(self._basis.shape[1], generator=self._generator, dtype=self._dtype)
         rest = self._orthogonal(drawn.to(self._basis.device))[0]
         return rest / rest.norm()
+
+    def _near(self, start: Tensor) -> Tensor:
+        """A unit vector near a given one; a random one where that is 0 or not finite."""
+        given = self._orthogonal(start.to(self._basis))[0]
+        length = float(given.norm())
+        if not 0 < length < float("inf"):
+            return self._fresh()
+        mixed = given / length + _RANDOM * self._fresh()
+        return mixed / mixed.norm()
 
     def _orthogonal(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """What is left of a vector outside the basis, and its coordinates inside.
@@ -159,3 +178,8 @@ class Krylov:
     def rows(self, wanted: Tensor) -> Tensor:
         """The Ritz vectors at some places, one per row."""
         return self._shapes[:, wanted].T.to(self._basis) @ self._basis[: self._used]
+
+    @property
+    def ritz(self) -> tuple[Tensor, Tensor]:
+        """All Ritz values, shape (m,), and their vectors, shape (P, m)."""
+        return self.values, self.rows(torch.arange(len(self.values))).T

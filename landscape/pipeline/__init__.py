@@ -12,6 +12,7 @@ _HOME = {
     "Along": "measuring",
     "Audited": "auditing",
     "Embed": "embeddings",
+    "Grown": "branches",
     "Slice": "slices",
     "Spectral": "spectra",
     "audit_of": "auditing",
@@ -20,6 +21,8 @@ _HOME = {
     "hessian_slice_of": "slicing",
     "measures_along": "measuring",
     "objective_of": "rebuilding",
+    "pair_over_epochs": "branches",
+    "seen_of": "branches",
     "slice_common": "slicing",
     "slice_of": "slicing",
     "slice_through": "slicing",
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from landscape.pipeline.auditing import audit_of as audit_of
     from landscape.pipeline.auditing import comparison_of as comparison_of
     from landscape.pipeline.auditing import slices_before_and_after as slices_before_and_after
+    from landscape.pipeline.branches import Grown as Grown
+    from landscape.pipeline.branches import pair_over_epochs as pair_over_epochs
+    from landscape.pipeline.branches import seen_of as seen_of
     from landscape.pipeline.embeddings import Embed as Embed
     from landscape.pipeline.embeddings import embeddings_of as embeddings_of
     from landscape.pipeline.measuring import Along as Along

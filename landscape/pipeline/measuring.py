@@ -148,7 +148,9 @@ def _blank(
     settled: Mapping[str, Mapping[str, Any]],
 ) -> Table:
     columns = {
-        name: Column.blank(len(rows), {**described(measure_named(name), objective.unit), "settings": settings})
+        name: Column.blank(
+            len(rows), {**described(measure_named(name), objective.unit, settings), "settings": settings}
+        )
         for name, settings in settled.items()
     }
     threshold = stability_threshold(run.training)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from landscape import projection
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective.memory import parse_memory
 from landscape.surface import grid
 from landscape.surface.axes import Coordinates
 from landscape.surface.engine import ENGINES, parse_settings
-from landscape.surface.memory import parse_memory
 from landscape.surface.preview import require_tolerance
 
 KINDS = ("curve", "surface", "trajectory")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from landscape.probes.aligning import align as align
     from landscape.probes.branching import Design as Design
     from landscape.probes.branching import retrain as retrain
+    from landscape.probes.comparing import apart as apart
     from landscape.probes.connecting import Connection as Connection
     from landscape.probes.connecting import connect as connect
     from landscape.probes.connecting import save_path as save_path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from landscape.probes.perturbing import perturb as perturb
     from landscape.probes.perturbing import profile as profile
     from landscape.probes.radius import radii as radii
+    from landscape.probes.values import Apart as Apart
     from landscape.probes.values import Barriers as Barriers
     from landscape.probes.values import Interpolation as Interpolation
     from landscape.probes.values import Perturbation as Perturbation
@@ -28,13 +30,16 @@ if TYPE_CHECKING:
     from landscape.probes.values import Retraining as Retraining
 
 _HOME = {
-    **dict.fromkeys(("Barriers", "Interpolation", "Perturbation", "Profile", "Radius", "Retraining"), "values"),
+    **dict.fromkeys(
+        ("Apart", "Barriers", "Interpolation", "Perturbation", "Profile", "Radius", "Retraining"), "values"
+    ),
     **dict.fromkeys(("Design", "retrain"), "branching"),
     **dict.fromkeys(("Connection", "connect", "save_path"), "connecting"),
     **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),
     **dict.fromkeys(("barriers", "interpolate"), "lines"),
     **dict.fromkeys(("perturb", "profile"), "perturbing"),
     "align": "aligning",
+    "apart": "comparing",
     "examine": "examining",
     "radii": "radius",
 }

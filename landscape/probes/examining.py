@@ -10,8 +10,8 @@ import numpy as np
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors, norm, subtract
+from landscape.probes.comparing import half_way
 from landscape.probes.gauge import Gauge, about, require_bn
-from landscape.probes.lines import Line
 from landscape.probes.values import Array, Retraining
 from landscape.trajectory import Snapshot, Trajectory
 
@@ -63,9 +63,8 @@ def examine(
         for index, snapshot in enumerate(snapshots):
             moved[index, place] = _distance(snapshot, origins[int(starts[index])])
         for index, (i, j) in enumerate(pairs):
-            line = Line(snapshots[i], snapshots[j], bn)
-            between[index, place] = line.distance
-            for name, value in gauge.at(line.point(0.5)).items():
+            between[index, place], means = half_way(gauge, snapshots[i], snapshots[j], bn)
+            for name, value in means.items():
                 midpoints[name][index, place] = value
         if progress is not None:
             progress(place + 1, len(rows))

@@ -45,9 +45,10 @@ def radii(
 
     Along each direction d of length 1, steps r double from 1e-4 |w| until L(w + r d) - L(w) is at least the
     rise; bisection then finds where it is, to a thousandth. A rise between two steps that has fallen again is
-    not seen. Up to 1,000 |w| without a rise, the radius is infinite. Random directions are Gaussian over all
-    parameters; filter-normalised ones leave parameters of one dimension where they are; along the top
-    eigenvector the smaller radius of both ways counts; the gradient goes uphill only.
+    not seen. Up to 1,000 |w| without a rise, the radius is infinite. Every direction is gone both ways, along d
+    and along -d; the radius is the smaller of the two, which on a quadratic around its minimum are alike. Random
+    directions are Gaussian over all parameters; filter-normalised ones leave parameters of one dimension where
+    they are; the gradient points uphill.
 
     Args:
         objective: Its training loss is looked at, without the penalty.
@@ -70,20 +71,25 @@ def radii(
     if not rise > 0:
         raise LandscapeError("must be above 0", where="rise", got=f"{rise:g}")
     search = _Search(objective, weights, rise)
-    found: dict[str, list[float]] = {name: [] for name in directions}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in directions}
     for index in range(draws):
         for name in (name for name in directions if name in ("random", "filter")):
-            found[name].append(search.radius(_drawn(weights, name, seed, index)))
+            found[name].append(search.both(_drawn(weights, name, seed, index)))
         if progress is not None:
             progress(index + 1, draws)
     if {"gradient", "top"} & set(found):
         curvature = Curvature(objective, weights)
     if "gradient" in found:
-        found["gradient"].append(search.radius(curvature.unflatten(curvature.gradient())))
+        found["gradient"].append(search.both(curvature.unflatten(curvature.gradient())))
     if "top" in found:
         top = curvature.unflatten(eigenpairs(curvature, 1, "largest", _TOLERANCE, seed=seed).vectors[:, 0])
-        found["top"].append(min(search.radius(top), search.radius(scale(top, -1.0))))
-    return {name: Radius(name, np.array(values)) for name, values in found.items()}
+        found["top"].append(search.both(top))
+    return {name: _radius(name, ways) for name, ways in found.items()}
+
+
+def _radius(name: str, ways: Sequence[tuple[float, float]]) -> Radius:
+    forward, backward = np.array(ways, dtype=float).reshape(-1, 2).T
+    return Radius(name, np.minimum(forward, backward), forward, backward)
 
 
 def _drawn(weights: Weights, kind: str, seed: int, index: int) -> Tensors:
@@ -106,6 +112,10 @@ class _Search:
 
     def _loss(self, weights: Mapping[str, Tensor]) -> float:
         return self._gauge.at(weights)["train_loss"]
+
+    def both(self, direction: Mapping[str, Tensor]) -> tuple[float, float]:
+        """The distances along a direction and against it."""
+        return self.radius(direction), self.radius(scale(direction, -1.0))
 
     def radius(self, direction: Mapping[str, Tensor]) -> float:
         """The distance along a direction; NaN where it is zero."""

@@ -83,6 +83,9 @@ def perturbation_columns(basins: Sequence[Perturbation]) -> Columns:
             row |= _quantiles(f"{field}_noise", profile[field][:, -1])
         for name, radius in basin.radii.items():
             row |= _quantiles(f"radius_{name}", radius.radii)
+            for way in ("forward", "backward"):
+                if len(ways := getattr(radius, way)):
+                    row |= _quantiles(f"radius_{name}_{way}", ways)
         rows.append({name: math.nan if value is None else value for name, value in row.items()})
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 

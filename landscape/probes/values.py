@@ -64,12 +64,16 @@ class Radius:
 
     Attributes:
         direction: ``"random"``, ``"filter"``, ``"gradient"`` or ``"top"``.
-        radii: Shape (directions,), the Euclidean distance at which the loss first has risen so much; infinite
-            where it never does, NaN where there is no such direction (a gradient of zero).
+        radii: Shape (directions,), the Euclidean distance at which the loss first has risen so much, the smaller
+            of both ways; infinite where it never does, NaN where there is no such direction (a gradient of zero).
+        forward: Shape (directions,), the distance along each direction; uphill for the gradient.
+        backward: Shape (directions,), the distance the other way.
     """
 
     direction: str
     radii: Array
+    forward: Array = field(default_factory=lambda: np.empty(0))
+    backward: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def median(self) -> float:
@@ -161,6 +165,21 @@ def barrier(t: Array, values: Array) -> float:
     inside = values[(t >= -_INSIDE) & (t <= 1 + _INSIDE)]
     ends = (inside[0] + inside[-1]) / 2
     return float(inside.max() - ends) if np.isfinite(ends) else math.nan
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Two runs at equal moments.
+
+    Attributes:
+        distance: Shape (T,), Euclidean, between the parameters of the two.
+        midpoints: ``"<split>_<metric>"`` -> shape (T,), means per example at the mean of the two.
+        bn: The policy for normalisation statistics there.
+    """
+
+    distance: Array
+    midpoints: Mapping[str, Array]
+    bn: str
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from landscape import problems
-from landscape.pipeline import COMMON, THROUGH_RUNS, Slice
+from landscape.pipeline import COMMON, THROUGH_RUNS, Along, Grown, Slice
 from landscape.problems.cifar_data import VARIABLE
+from landscape.recipe.branches import pairs_of, trunk_of
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.exhibits import taking
 from landscape.recipe.steps import Step, digest
@@ -79,6 +80,8 @@ class Graph:
 
     def add_panel(self, panel: Panel) -> dict[str, str]:
         """Take in a panel: name -> key of its slices, or of its measures."""
+        if panel.grown is not None:
+            return self._add_branches(panel, panel.grown)
         if panel.along is not None:
             return {name: self._add_measures(panel, run) for name, run in panel.runs.items()}
         if panel.slice.plane in (THROUGH_RUNS, COMMON):
@@ -179,6 +182,41 @@ class Graph:
                 places,
                 "slice " + digest(_plain([model, work])),
                 _points(panel.slice),
+            )
+        )
+
+    def _add_branches(self, panel: Panel, grown: Grown) -> dict[str, str]:
+        if grown.show == "branch":
+            recorded = replace(panel, measure=grown.metric, along=Along((), split=grown.split))
+            return {name: self._add_measures(recorded, run) for name, run in panel.runs.items()}
+        return {f"{a.name} – {b.name}": self._add_pair(grown, a, b) for a, b in pairs_of(panel.runs)}
+
+    def _add_pair(self, grown: Grown, a: Run, b: Run) -> str:
+        sources = [self._add_run(run) for run in (trunk_of({a.name: a, b.name: b}), a, b)]
+        branch = b if a.kind != "branch" else a
+        settings: dict[str, Any] = {"pair": {"split": grown.split, "bn": grown.bn}}
+        settings |= {"problem": _problem_name(branch), "options": dict(branch.options)}
+        inputs = self._outside(branch)
+        for place, (how, found) in enumerate(sources):
+            if how == "file":
+                inputs[f"run {place}"] = digest_of_file(Path(found))
+        places = {
+            "runs": sources,
+            "problem": branch.problem,
+            "options": dict(branch.options),
+            "data": self._data_of(branch),
+            "device": self.where.device,
+        }
+        return self._put(
+            Step(
+                "pair",
+                f"{a.name} and {b.name} side by side",
+                _plain(settings),
+                inputs,
+                tuple(found for how, found in sources if how != "file"),
+                places,
+                "pair " + digest(_plain([branch.problem, dict(branch.options)])),
+                1.0 if branch.training is None else float(branch.training.epochs),
             )
         )
 
@@ -304,7 +342,9 @@ def _options(run: Run) -> dict[str, Any]:
 
 
 def _drawing(panel: Panel) -> dict[str, Any]:
-    return {
+    # Only where it is said, so that older pictures keep their keys.
+    grown = {} if panel.grown is None else {"grown": asdict(panel.grown)}
+    return grown | {
         "kind": panel.kind,
         "title": panel.title,
         "metric": panel.metric,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError
+from landscape.pipeline import Grown
+from landscape.recipe.branches import branches_at, make_pair
 from landscape.recipe.cache import Cache
 from landscape.recipe.exhibits import make_exhibit, save_words, scene_of
 from landscape.recipe.measuring import make_measures, measure_at
@@ -202,7 +204,8 @@ def _loaded(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
         return {**panel, "scene": scene_of(panel, cache)}
     if "embed" in panel:
         return {**panel, "embeddings": embeddings_of_panel(panel, cache)}
-    found = {name: surface_at(cache, key, panel["measure"]) for name, key in panel["surfaces"]}
+    grown = Grown(**panel["grown"]) if "grown" in panel else None
+    found = {name: surface_at(cache, key, panel["measure"], grown) for name, key in panel["surfaces"]}
     return {**panel, "surfaces": found}
 
 
@@ -235,6 +238,7 @@ _MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
     "measures": make_measures,
     "distances": _distances,
     "exhibit": make_exhibit,
+    "pair": make_pair,
     "picture": _picture,
 }
 
@@ -246,10 +250,12 @@ def run_at(cache: Cache, how: str, where: str) -> Trajectory:
     return open_trajectory(where if how == "file" else cache.path(how, where))
 
 
-def surface_at(cache: Cache, key: str, measure: str | None = None) -> Surface:
-    """The slice of a step that is done; with the name of a measure, that measure along training."""
+def surface_at(cache: Cache, key: str, measure: str | None = None, grown: Grown | None = None) -> Surface:
+    """The slice of a step that is done; with the name of a measure, that measure along training; or branches."""
     from landscape.surface import read_surface
 
+    if grown is not None:
+        return branches_at(cache, key, grown)
     if measure is not None:
         return measure_at(cache, key, measure)
     return read_surface(cache.path("slice", key))

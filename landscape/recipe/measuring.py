@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.pipeline import Along
@@ -90,3 +91,13 @@ def measure_at(cache: Cache, key: str, name: str) -> Surface:
     from landscape.sharpness.table_store import read_table
 
     return curve_of(read_table(cache.path("measures", key)), name)
+
+
+def over_epochs(cache: Cache, key: str, name: str) -> Surface:
+    """A metric that a branch recorded, as a curve over the epochs since the branching."""
+    from landscape.render.training_curves import curve_of
+    from landscape.sharpness.table_store import read_table
+
+    table = read_table(cache.path("measures", key))
+    curve = curve_of(table, name)
+    return replace(curve, x=table.epochs, meta={**curve.meta, "axes": [{"label": "epochs since branching"}]})

@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.errors import did_you_mean
 from landscape.pipeline import COMMON, KINDS, Slice
-from landscape.recipe import embedding, exhibits, measuring
+from landscape.recipe import branches, embedding, exhibits, measuring
 from landscape.recipe.reader import (
     COUNT,
     NUMBER,
@@ -50,13 +50,14 @@ _DRAWN: dict[str, Form] = {
     "split": one_of("train", "test"),
     "view": one_of(*VIEWS),
 }
-_KINDS = (*KINDS, measuring.KIND, embedding.KIND, *exhibits.EXHIBITS)
+_KINDS = (*KINDS, measuring.KIND, embedding.KIND, branches.KIND, *exhibits.EXHIBITS)
 _ANY: dict[str, Form] = {"kind": one_of(*_KINDS), "runs": TEXTS, "title": TEXT}
 _PANEL: dict[str, Form] = {**_ANY, **_DRAWN, **_SLICE, **_AXES}
 # What is no slice has keys of its own.
 _OTHERS: dict[str, dict[str, Form]] = {
     measuring.KIND: {**_ANY, **measuring.FORMS},
     embedding.KIND: {**_ANY, **embedding.FORMS},
+    branches.KIND: {**_ANY, **branches.FORMS},
     **{kind: {**_ANY, **exhibits.forms_of(kind)} for kind in exhibits.EXHIBITS},
 }
 _FORMATS = ("png", "pdf", "svg")
@@ -115,20 +116,25 @@ def _read(
 
     if "kind" not in {**shared, **table}:
         reader.fault(key, "a panel needs a kind", mend="choose from " + ", ".join(_KINDS))
-    chosen = entries.get("runs", list(named))
+    chosen = entries.get("runs", _all_of(entries.get("kind"), runs, named))
     for name in chosen:
         if name not in named:
             mend = did_you_mean(name, named) if named else "there are no runs"
             reader.fault(where("runs"), f"there is no run '{name}'", mend=mend)
     if len(set(chosen)) < len(chosen):
         reader.fault(where("runs"), "a run is named twice", got=", ".join(chosen))
+    there = {name: runs[name] for name in chosen if name in runs}
     if entries.get("kind") == measuring.KIND:
-        return _measure(reader, key, where, entries, {name: runs[name] for name in chosen if name in runs}, before)
+        return _measure(reader, key, where, entries, there, before)
+    if entries.get("kind") == branches.KIND:
+        # A run with faults is no branch yet, and says so itself.
+        grown = None if len(there) < len(chosen) else branches.read_grown(reader, key, where, entries, there)
+        sound = grown is not None and len(reader.faults) == before
+        return Panel(Slice(), there, title=entries.get("title"), grown=grown) if sound else None
     if entries.get("kind") in exhibits.EXHIBITS:
-        of = {name: runs[name] for name in chosen if name in runs}
-        exhibit = exhibits.read_exhibit(reader, key, where, entries, of)
-        sound = len(reader.faults) == before and len(of) == len(chosen)
-        return Panel(Slice(), of, title=entries.get("title"), exhibit=exhibit) if sound else None
+        exhibit = exhibits.read_exhibit(reader, key, where, entries, there)
+        sound = len(reader.faults) == before and len(there) == len(chosen)
+        return Panel(Slice(), there, title=entries.get("title"), exhibit=exhibit) if sound else None
     embed = embedding.read_embed(reader, key, where, entries) if entries.get("kind") == embedding.KIND else None
     wanted = Slice() if embed is not None else _slice(reader, key, where, entries)
     if wanted is None:
@@ -146,6 +152,11 @@ def _read(
         split=entries.get("split"),
         view=entries.get("view", "contour"),
     )
+
+
+def _all_of(kind: Any, runs: Mapping[str, Run], named: Mapping[str, Any]) -> list[str]:
+    """The runs of a panel that names none."""
+    return [name for name in named if kind != branches.KIND or (name in runs and runs[name].kind == "branch")]
 
 
 def _forms(table: Any, shared: Any) -> dict[str, Form]:

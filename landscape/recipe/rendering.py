@@ -116,7 +116,7 @@ def surfaces_of(
     graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
     slices = graph.add_panel(panel)
     _make_all(graph, kept)
-    return {name: surface_at(kept, key, panel.measure) for name, key in slices.items()}
+    return {name: surface_at(kept, key, panel.measure, panel.grown) for name, key in slices.items()}
 
 
 def embeddings_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.pipeline import Along, Embed, Slice
+from landscape.pipeline import Along, Embed, Grown, Slice
 from landscape.training import Settings
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Panel:
         measure: Of a measure along training: its name, or a metric that runs record; its `slice` means nothing.
         along: How that is taken.
         embed: Of an embedding: how, and how it is shown; its `slice` means nothing.
+        grown: Of branches side by side: what is shown of them; its `slice` means nothing.
         exhibit: Of a figure all of its own: what; its `slice` means nothing.
     """
 
@@ -91,15 +92,18 @@ class Panel:
     measure: str | None = None
     along: Along | None = None
     embed: Embed | None = None
+    grown: Grown | None = None
     exhibit: Exhibited | None = None
 
     @property
     def kind(self) -> str:
-        """``"curve"``, ``"surface"``, ``"trajectory"``, ``"measure"``, ``"mds"``, or the kind of an exhibit."""
+        """``"curve"``, ``"surface"``, ``"trajectory"``, ``"measure"``, ``"mds"``, ``"branches"`` or an exhibit's."""
         if self.exhibit is not None:
             return self.exhibit.kind
         if self.embed is not None:
             return "mds"
+        if self.grown is not None:
+            return "branches"
         return self.slice.kind if self.along is None else "measure"
 
     def embeddings(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Embedding]:
@@ -127,7 +131,8 @@ class Panel:
             **where: ``data`` and ``device``, as in `render`.
 
         Returns:
-            Name of a run -> its slice; of a line or plane through several runs, one slice for all.
+            Name of a run -> its slice; of a line or plane through several runs, one slice for all; of branches
+            side by side a curve for each two.
 
         Raises:
             LandscapeError: If one cannot be made.

@@ -164,10 +164,10 @@ def wants_log_axis(field: str, values: Sequence[Array]) -> bool:
 
 
 def set_scale(ax: Axes, field: str, log: bool) -> bool:
-    """Make the y axis logarithmic, or for shares begin just below 0, which stays in sight; returns `log`."""
+    """Make the y axis logarithmic, or begin shares and distances just below 0, in sight; returns `log`."""
     if log:
         ax.set_yscale("log")
-    elif is_share(field):
+    elif is_share(field) or parts(field)[1] == "distance":
         ax.set_ylim(bottom=-_BELOW_ZERO * ax.get_ylim()[1])
     return log
 

@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from landscape.render.labels import fit
+from landscape.render.labels import fit, fit_lines
 from landscape.render.legend import legend_above
 
 # Height of a line of text, in units of its type size.
@@ -66,7 +66,7 @@ def put_heads(row: Sequence[tuple[Axes, Head]]) -> float:
     offsets = []
     for ax, head in row:
         height = legend_above(ax, head.legend, head.width)
-        offsets.append(height + _write(ax, fit(head.notes, head.width, small), small, height))
+        offsets.append(height + _write(ax, fit_lines(head.notes, head.width, small), small, height))
     titles = [fit(head.title, head.width, middle) for _, head in row]
     level = max(offsets)
     used = [_write(ax, title, middle, level) for (ax, _), title in zip(row, titles, strict=True)]

@@ -92,11 +92,11 @@ def _average(place: Place, settings: Mapping[str, Any]) -> Found:
     if settings["norm"] not in NORMS:
         raise LandscapeError(f"unknown norm '{settings['norm']}'", mend=did_you_mean(settings["norm"], NORMS))
     field = _field(place, settings)
-    sizes = float(settings["rho"]) * units_of(field, settings["units"], float(settings["eta"]))
-    base, draws, rises = field.loss(field.zero()), int(settings["draws"]), []
+    rho, units = float(settings["rho"]), units_of(field, settings["units"], float(settings["eta"]))
+    base, draws, rises = field.means(field.zero())["loss"], int(settings["draws"]), []
     for index in range(draws):
         z = field.normal(index) if settings["norm"] == "l2" else field.uniform(index)
-        rises.append(field.loss(sizes * z) - base)
+        rises.append(field.means(rho * (z * units))["loss"] - base)
         place.tell(index + 1, draws)
     mean, error = mean_and_error(rises)
     return Found(mean, error, details={"loss": base, "highest": max(rises), "lowest": min(rises)})

@@ -77,7 +77,14 @@ class Climb:
     arrived: bool
 
 
-def climb(slope: Slope, ball: Ball, start: Tensor, iterations: int, tolerance: float = 1e-4) -> Climb:
+def climb(
+    slope: Slope,
+    ball: Ball,
+    start: Tensor,
+    iterations: int,
+    tolerance: float = 1e-4,
+    base: float | None = None,
+) -> Climb:
     """Projected gradient ascent with a step length found by trial: no step goes down.
 
     u <- P(u + t g), t doubled after a step that climbs and quartered after one that does not. With t large a step
@@ -91,6 +98,9 @@ def climb(slope: Slope, ball: Ball, start: Tensor, iterations: int, tolerance: f
         iterations: How many gradients at most.
         tolerance: It has arrived when three steps in a row have raised the value by less than this share of all
             that was climbed.
+        base: The value at the centre. Given, it has arrived too where the linear function with the gradient there
+            rises by no more than the squared tolerance, as a share of all that was climbed, anywhere in the ball.
+            The gap falls with the square of the distance from where no step leads higher.
 
     Returns:
         The best point met; a value that is not a number is never best.
@@ -101,7 +111,8 @@ def climb(slope: Slope, ball: Ball, start: Tensor, iterations: int, tolerance: f
     length = 4 * ball.radius / max(_size(gradient, ball), 1e-300)
     while steps < iterations and small < 3 and cuts < _CUTS and bool(gradient.abs().max() > 0):
         there = ball.project(here + length * gradient)
-        if torch.equal(there, here):
+        arrived = base is not None and _gap(gradient, ball, here) <= tolerance**2 * (value - base)
+        if arrived or torch.equal(there, here):
             return Climb(value, here, steps, True)
         found, slope_there = slope(there)
         steps += 1
@@ -115,6 +126,11 @@ def climb(slope: Slope, ball: Ball, start: Tensor, iterations: int, tolerance: f
         else:
             length, cuts = length / 4, cuts + 1
     return Climb(value, here, steps, steps < iterations)
+
+
+def _gap(gradient: Tensor, ball: Ball, here: Tensor) -> float:
+    """How much higher than here the linear function with this gradient is, at most."""
+    return float(((ball.steepest(gradient) - here) * gradient).sum())
 
 
 def _size(gradient: Tensor, ball: Ball) -> float:

@@ -10,13 +10,16 @@ from typing import Any
 
 import torch
 
+from landscape.curvature import eigenpairs
 from landscape.objective import Objective
 from landscape.params import Held, Weights
 from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, same_by
 from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to
+from landscape.sharpness.guessing import Guess
 from landscape.sharpness.measuring import Measured, globs_of, measure_at, settled_settings
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import measure_named
+from landscape.sharpness.scattering import SCATTERED
 from landscape.symmetry import Flattest
 from landscape.symmetry.checking import Check, Runner, require_same
 
@@ -35,6 +38,8 @@ _SAMPLED = (
     *("hessian_trace", "gauss_newton_trace", "fisher_trace", "hessian_frobenius"),
     *("filter_normalized_curvature", "relative_flatness"),
 )
+_TOGETHER = ("hessian_trace", "gauss_newton_trace", "filter_normalized_curvature", "relative_flatness")
+_ENDS = ("hessian_top", "hessian_bottom", "gauss_newton_top")
 # What differs from the published settings: an audit takes every measure at half a dozen places and asks whether it
 # changes, by factors rather than by per cents.
 SMALL: Mapping[str, Mapping[str, Any]] = {
@@ -45,14 +50,17 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 }
 LARGE: Mapping[str, Mapping[str, Any]] = {
     # The error of an eigenvalue is the square of that of its residual.
-    **{name: {"tol": 1e-2, "max_products": 60} for name in ("hessian_top", "hessian_bottom", "gauss_newton_top")},
+    **{name: {"tol": 2e-2, "max_products": 60} for name in _ENDS},
     **{name: {"samples": 9} for name in _SAMPLED},
-    "epsilon_sharpness": {"restarts": 1, "iterations": 10},
+    # One pass over the data takes a sample for every 16 examples, and all of these share it.
+    **{name: {"method": SCATTERED, "samples": 1} for name in _TOGETHER},
+    "epsilon_sharpness": {"restarts": 1, "iterations": 6, "tolerance": 3e-2},
     "keskar_sharpness": {"restarts": 1},
-    "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 4},
-    "adaptive_sharpness_average": {"draws": 10},
-    "local_energy": {"draws": 5, "points": 2},
-    "orbit_min_trace": {"samples": 2},
+    "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 2},
+    # With as many draws and one size of noise both take the same steps, once.
+    "adaptive_sharpness_average": {"draws": 5},
+    "local_energy": {"draws": 5, "points": 1},
+    "orbit_min_trace": {"samples": 1},
 }
 # What counts as the same number: measures are smooth functions of weights that were rounded once, by 6e-8 in
 # float32 and 1e-16 in float64, and eigenvalues are sought to 1e-6.
@@ -61,6 +69,11 @@ _SAME = {torch.float64: 1e-5, torch.float32: 1e-2}
 _SMALL = 10**8
 # And so many numbers alone: networks that have more are mostly convolutional, and use each of them many times.
 _FEW = 50_000
+
+# A search begins at what so many examples tell; not where there are hardly more of them.
+_FEW_EXAMPLES, _MANY = 128, 4
+# How well their eigenvalue is to be known, and for how many products at most.
+_GLANCE, _GLANCES = 1e-1, 30
 
 
 def audit(
@@ -108,6 +121,7 @@ def audit(
     objective.require((split,), ())
     settled_settings(list(names or DEFAULT), settings)
     place = place_of(objective, weights, split=split, parameters=parameters, seed=seed, dtype=dtype)
+    place = replace(place, guesses=guesses_at(place, names or DEFAULT))
     rescalable = bool(place.symmetries.scalings)
     chosen = list(names or (name for name in DEFAULT if rescalable or name != "orbit_min_trace"))
     settled = settled_settings(chosen, _settings(place, chosen, settings))
@@ -176,16 +190,17 @@ def _settings(
 
 
 def _flattest(place: Place, given: Mapping[str, Mapping[str, Any]] | None) -> Flattest:
-    samples = _settings(place, ["orbit_min_trace"], given)["orbit_min_trace"].get("samples")
-    return place.symmetries.flattening(
-        place.objective,
-        place.weights,
-        split=place.split,
-        parameters=place.parameters,
-        seed=place.seed,
-        samples=samples,
-        dtype=place.dtype,
-    )
+    return place.flattening(_settings(place, ["orbit_min_trace"], given)["orbit_min_trace"].get("samples"))
+
+
+def guesses_at(place: Place, names: Sequence[str]) -> dict[str, Guess]:
+    """What a few of many examples tell about the ends of the spectrum: where searches may begin."""
+    examples = place.objective.examples([place.split])[place.split]["used"]
+    if "hessian_top" not in names or examples < _MANY * _FEW_EXAMPLES:
+        return {}
+    few = replace(place, objective=place.objective.subset(_FEW_EXAMPLES, splits=[place.split]), _operators={})
+    found = eigenpairs(few.operator(), tol=_GLANCE, max_products=_GLANCES, seed=place.seed, keep=True)
+    return {} if found.ritz is None else {"hessian": Guess(*found.ritz)}
 
 
 class _Teller:
@@ -277,8 +292,12 @@ def _predicted(column: Column, before: Measured, place: Place, settings: Mapping
     """What theory says: no change where that is claimed, otherwise D^-1 H D^-1 from products at the start."""
     if set(column.symmetries) <= set(before.invariant_claimed):
         return before.value
-    # A prediction costs as many products as a measurement.
-    if before.name not in _FORESEEN or not is_small(place.objective, place.weights, place.split):
+    # A prediction costs as many products as a measurement, and is made of products with operators.
+    if (
+        before.name not in _FORESEEN
+        or settings.get("method") == SCATTERED
+        or not is_small(place.objective, place.weights, place.split)
+    ):
         return None
     seen = foreseen(place, column)
     return None if seen is None else measure_named(before.name).compute(seen, settings).value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from landscape.sharpness.congruent import scaled
 from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Flattest, Symmetries
 from landscape.symmetry.elements import SCALINGS
+from landscape.symmetry.factors import factors_of
 
 # Rescalings that leave the statistics of batch normalisation alone.
 _FREE = tuple(kind for kind in SCALINGS if kind != "batchnorm")
@@ -87,25 +88,6 @@ def _present(symmetries: Symmetries, kinds: Iterable[str]) -> list[str]:
     return [kind for kind in kinds if symmetries.of_kind(kind)]
 
 
-def factors_of(element: Element, weights: Mapping[str, Tensor]) -> Tensors | None:
-    """What an element multiplies every parameter by: name -> float64 tensor; None where it does more than that.
-
-    An element is linear in the parameters, given the buffers; so its factors are what becomes of ones.
-    """
-    if any(generator.kind not in (*SCALINGS, "sign") for generator, _ in element.factors):
-        return None
-    ones = {
-        name: tensor if _is_statistic(name, element) else torch.ones_like(tensor, dtype=torch.float64)
-        for name, tensor in weights.items()
-    }
-    return element.apply(ones)
-
-
-def _is_statistic(name: str, element: Element) -> bool:
-    norms = [norm for generator, _ in element.factors for norm in getattr(generator, "norms", ())]
-    return any(name in (norm.mean, norm.variance) for norm in norms)
-
-
 @dataclass(frozen=True, eq=False)
 class Foreseen(Place):
     """The place that an element leads to, as theory sees it from here: H there is H here between D^-1 and D^-1.
@@ -129,11 +111,12 @@ def foreseen(place: Place, column: Column) -> Foreseen | None:
     if factors is None:
         return None
     own = {name: getattr(place, name) for name in Place.__dataclass_fields__}
-    return Foreseen(**own, factors=factors)
+    # What is measured there is not what is measured here.
+    return Foreseen(**{**own, "_shared": {}, "guesses": {}}, factors=factors)
 
 
 def led_to(place: Place, column: Column) -> Place:
-    """The place that a column really leads to, with operators of its own."""
+    """The place that a column really leads to, with operators of its own; guesses are carried along."""
     state = {**place.weights.weights, **place.weights.buffers}
     moved = column.element.apply(state)
     layout = place.weights.layout
@@ -142,4 +125,33 @@ def led_to(place: Place, column: Column) -> Place:
         {info.name: moved[info.name] for info in layout.stored("parameter")},
         {info.name: moved[info.name] for info in layout.stored("buffer")},
     )
-    return replace(place, weights=held, _operators={})
+    over = _covectors(place, column, state)
+    guesses = {} if over is None else {kind: guess.carried(over) for kind, guess in place.guesses.items()}
+    return place.elsewhere(held, guesses)
+
+
+def _covectors(place: Place, column: Column, state: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor] | None:
+    """How derivatives at the weights become those where a column leads: shape (P, m) to the same.
+
+    With w' = D w they are divided by D; orders and signs of units change alike in both. None for
+    elements that do more.
+    """
+    moving = place.weights.layout.moving()
+    sizes = [info.numel for info in moving]
+    factors = factors_of(column.element, state)
+    if factors is not None:
+        whole = torch.cat([factors[info.name].flatten() for info in moving])
+        return lambda columns: columns / whole.to(columns)[:, None]
+    if any(generator.kind not in ("permutation", "sign") for generator, _ in column.element.factors):
+        return None
+
+    def over(columns: Tensor) -> Tensor:
+        changed = []
+        for vector in columns.T:
+            parts = zip(moving, vector.split(sizes), strict=True)
+            tensors = {info.name: part.reshape(info.shape) for info, part in parts}
+            there = column.element.apply({**state, **tensors})
+            changed.append(torch.cat([there[info.name].flatten() for info in moving]))
+        return torch.stack(changed, 1)
+
+    return over

@@ -75,7 +75,7 @@ def _epsilon_sharpness(place: Place, settings: Mapping[str, Any]) -> Found:
     starts = _starts(field, ball, int(settings["restarts"]), basis)
     climbs: list[Climb] = []
     for start in starts:
-        climbs.append(climb(slope, ball, start, int(settings["iterations"]), float(settings["tolerance"])))
+        climbs.append(climb(slope, ball, start, int(settings["iterations"]), float(settings["tolerance"]), base))
         place.tell(len(climbs), len(starts))
     # The ball holds its centre.
     best, details = best_of(climbs, base, 1 / (1 + base))

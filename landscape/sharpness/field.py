@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -66,6 +67,8 @@ class Field:
         )
         self.seed = place.seed
         self._part: Split | None = None
+        # Digest of a step -> the means there; outputs that are changed make another function.
+        self._met: dict[bytes, dict[str, float]] | None = None if outputs else place.shared("means", dict)
         evaluator = self._passes.evaluator
         if outputs is not None:
             if evaluator.takes_model:
@@ -128,7 +131,15 @@ class Field:
         self._passes.evaluator.moved()
 
     def means(self, step: Tensor) -> dict[str, float]:
-        """The mean of every metric: name -> mean."""
+        """The mean of every metric: name -> mean; measures at one place that take the same step share it."""
+        key = hashlib.sha256(step.cpu().numpy().tobytes()).digest()
+        if self._met is None or self._part is not None:
+            return self._means(step)
+        if key not in self._met:
+            self._met[key] = self._means(step)
+        return self._met[key]
+
+    def _means(self, step: Tensor) -> dict[str, float]:
         self._move(step)
         split = self._passes.split
         with self._passes.kernels():

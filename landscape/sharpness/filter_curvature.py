@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
 from landscape.params import Tensors, filter_rows, spread_over_filters
@@ -16,6 +17,7 @@ from landscape.sharpness.congruent import scaled
 from landscape.sharpness.hessian import TRACE_SETTINGS, traced
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+from landscape.sharpness.scattering import SCATTERED, register_map, scattered
 
 
 def filter_scales(place: Place, one_d: str = "ignore") -> Tensors:
@@ -47,10 +49,19 @@ def _scales(weight: Tensor, info: TensorInfo, one_d: str) -> Tensor:
 
 
 def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
+    if settings["method"] == SCATTERED:
+        return scattered(place, "filter_normalized_curvature", settings)
     operator = place.operator("hessian")
     return traced(place, scaled(operator, operator.flatten(filter_scales(place, settings["one_d"]))), settings)
 
 
+def _map(place: Place, settings: Mapping[str, Any]) -> Map:
+    scales = filter_scales(place, settings["one_d"])
+    flat = torch.cat([scales[info.name].flatten() for info in place.weights.layout.moving()])
+    return lambda rows: flat.to(rows) * rows
+
+
+register_map("filter_normalized_curvature", _map)
 register(
     Measure(
         name="filter_normalized_curvature",

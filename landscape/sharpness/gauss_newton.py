@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.params import Tensors
+from landscape.sharpness.draws import mean_and_error
 from landscape.sharpness.hessian import EIGENVALUE_SETTINGS, ORTHOGONAL, TRACE_SETTINGS, extreme, traced
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+from landscape.sharpness.scattering import SCATTERED
 
 # Where the labels of the Fisher matrix come from -> kind of operator.
 LABELS: Mapping[str, str] = {"model": "fisher", "data": "empirical-fisher"}
@@ -27,7 +32,16 @@ def fisher_kind(settings: Mapping[str, Any]) -> str:
 
 
 def _trace(place: Place, settings: Mapping[str, Any]) -> Found:
+    if settings["method"] == SCATTERED:
+        return _from_draws(place.gauss_newton_draws(int(settings["samples"])))
     return traced(place, place.operator("gauss-newton"), settings)
+
+
+def _from_draws(draws: Sequence[Tensors]) -> Found:
+    """The mean over independent diagonals."""
+    sums = torch.stack([torch.stack([part.sum() for part in draw.values()]).sum() for draw in draws])
+    mean, error = mean_and_error(sums.cpu().numpy())
+    return Found(mean, error, details={"method": SCATTERED, "draws": len(draws)})
 
 
 def _top(place: Place, settings: Mapping[str, Any]) -> Found:

@@ -9,6 +9,7 @@ from typing import Any
 from landscape.curvature import Estimate, Frobenius, SymmetricOperator, eigenpairs, frobenius, trace
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+from landscape.sharpness.scattering import SCATTERED, register_map, scattered
 
 # Orthogonal maps of the weights leave eigenvalues as they are; rescalings do not.
 ORTHOGONAL = ("permutation", "sign-flip")
@@ -26,7 +27,8 @@ def extreme(place: Place, operator: SymmetricOperator, which: str, settings: Map
         settings: ``k`` eigenvalues are found, the outermost is the value; ``tol`` is the residual |A v - l v| at
             which one counts, relative to the largest absolute eigenvalue; ``max_products`` is the most work.
     """
-    most = settings["max_products"]
+    most, kind = settings["max_products"], getattr(operator, "kind", "")
+    guess = place.guesses.get(kind)
     found = eigenpairs(
         operator,
         k=settings["k"],
@@ -34,6 +36,7 @@ def extreme(place: Place, operator: SymmetricOperator, which: str, settings: Map
         tol=settings["tol"],
         max_products=most,
         seed=place.seed,
+        start=None if guess is None else guess.end(which),
         progress=None if place.progress is None else partial(_tell, place.progress, most),
     )
     values, residuals = found.values.tolist(), found.residuals.tolist()
@@ -83,7 +86,12 @@ def _bottom(place: Place, settings: Mapping[str, Any]) -> Found:
 
 
 def _trace(place: Place, settings: Mapping[str, Any]) -> Found:
+    if settings["method"] == SCATTERED:
+        return scattered(place, "hessian_trace", settings)
     return traced(place, place.operator("hessian"), settings)
+
+
+register_map("hessian_trace", lambda _place, _settings: lambda rows: rows)
 
 
 def _frobenius(place: Place, settings: Mapping[str, Any]) -> Found:

@@ -82,6 +82,9 @@ def _local_learning_coefficient(place: Place, settings: Mapping[str, Any]) -> Fo
             "estimate": met.mean if math.isfinite(met.mean) else None,
             "interval_95": None if met.interval is None else list(met.interval),
             "not_converged": doubts,
+            **(
+                {"note": f"{'; '.join(doubts)}; more draws and burn_in, or a larger gamma, help"} if doubts else {}
+            ),
             "n": n,
             "beta": beta,
             "loss": base,

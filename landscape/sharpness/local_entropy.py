@@ -112,6 +112,7 @@ def by_chains(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
             "integrand": means,
             "integrand_standard_error": errors,
             "not_converged": doubts,
+            **({"note": f"{'; '.join(doubts)}; more chain_draws and burn_in help"} if doubts else {}),
             "loss": base,
             "log_integral": value + _log_gaussian(field.size, beta * gamma) - beta * base,
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -55,7 +55,7 @@ class Measured:
 def measure(
     objective: Objective,
     weights: Weights,
-    names: Sequence[str],
+    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
     *,
     split: str = "train",
     parameters: str | Sequence[str] | None = None,
@@ -70,7 +70,7 @@ def measure(
     Args:
         objective: The objective.
         weights: A snapshot, a model, or a name -> tensor dictionary.
-        names: Names of measures; `measures` lists them.
+        names: Names of measures, which `measures` lists; as keys of a dictionary, with their `settings` as values.
         split: ``"train"`` or ``"test"``.
         parameters: Globs that choose which parameters count; see `Layout.select`.
         seed: Of all draws; equal seeds draw equal numbers at every place.
@@ -101,13 +101,23 @@ def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[
 
 
 def settled_settings(
-    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Name of a measure -> all its settings, in the order asked for.
 
     Raises:
-        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken.
+        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken,
+            or twice.
     """
+    if isinstance(names, str):
+        names = [names]
+    if isinstance(names, Mapping):
+        if given is not None:
+            raise LandscapeError(
+                "settings of measures are given twice", where="settings", mend="leave one of the dictionaries out"
+            )
+        given = names
     chosen = [measure_named(name) for name in names]
     given = given or {}
     if stray := [name for name in given if name not in names]:
@@ -135,6 +145,7 @@ def measure_at(
         Name -> measured, in the order given.
     """
     found = {}
+    place = replace(place, wanted=settled)
     for name, settings in settled.items():
         here = place if progress is None else place.telling(partial(progress, name))
         found[name] = _taken(measure_named(name), here, settings)
@@ -143,11 +154,13 @@ def measure_at(
     return found
 
 
-def described(one: Measure, loss_unit: str) -> dict[str, Any]:
+def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a measure is, as plain values: title, unit, formula, source, invariant_claimed."""
+    # An error is a share of 1.
+    unit = "1" if settings.get("metric") == "error" else loss_unit or "loss"
     return {
         "title": one.title,
-        "unit": one.unit.format(loss=loss_unit or "loss"),
+        "unit": one.unit.format(loss=unit),
         "formula": one.formula,
         "source": one.source,
         "invariant_claimed": one.invariant,
@@ -157,7 +170,7 @@ def described(one: Measure, loss_unit: str) -> dict[str, Any]:
 def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
     began = time.monotonic()
     found = one.compute(place, settings)
-    about = described(one, place.objective.unit)
+    about = described(one, place.objective.unit, settings)
     about.pop("title")
     return Measured(
         name=one.name,

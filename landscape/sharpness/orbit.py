@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
 
 
 def _orbit_min_trace(place: Place, settings: Mapping[str, Any]) -> Found:
-    found = place.symmetries.flattening(
-        place.objective,
-        place.weights,
-        split=place.split,
-        parameters=place.parameters,
-        seed=place.seed,
-        samples=settings["samples"],
-        dtype=place.dtype or torch.float64,
-        progress=place.progress,
-    )
+    found = place.flattening(settings["samples"])
     return Found(found.value, found.standard_error, details=found.to_json())
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from landscape.curvature import Curvature
+from landscape.curvature import Curvature, gauss_newton_draws
 from landscape.objective import Estimate, Objective
-from landscape.params import Held
-from landscape.symmetry import Symmetries, symmetries_of
+from landscape.params import Held, Tensors
+from landscape.sharpness.guessing import Guess
+from landscape.symmetry import Flattest, Symmetries, symmetries_of
+from landscape.symmetry.flattest import draw_seeds
+
+Shared = TypeVar("Shared")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,8 @@ class Place:
         seed: Of all draws. Equal seeds draw equal numbers at every place, so that differences are differences.
         dtype: The type of real numbers; None is the model's own.
         progress: Called with (done, in all) within a measure.
+        wanted: Name of a measure -> its settings, of all that are taken here, so that some may be taken together.
+        guesses: Kind of a curvature -> what is known of its ends from elsewhere, where a search may begin.
     """
 
     objective: Objective
@@ -37,6 +43,9 @@ class Place:
     seed: int = 0
     dtype: torch.dtype | None = None
     progress: Callable[[int, int], None] | None = None
+    wanted: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    guesses: Mapping[str, Guess] = field(default_factory=dict)
+    _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
     _operators: dict[str, Curvature] = field(default_factory=dict, repr=False)
     _found: list[Symmetries] = field(default_factory=list, repr=False)
 
@@ -55,7 +64,52 @@ class Place:
         """
         for operator in self._operators.values():
             operator.load(weights)
-        return replace(self, weights=weights)
+        return replace(self, weights=weights, _shared={})
+
+    def elsewhere(self, weights: Held, guesses: Mapping[str, Guess] | None = None) -> Place:
+        """A place of its own at other weights of the same model, which shares the symmetries only."""
+        return replace(self, weights=weights, guesses=guesses or {}, _shared={}, _operators={})
+
+    def shared(self, key: Any, make: Callable[[], Shared]) -> Shared:
+        """What several measures here need, made when the first of them does."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        made: Shared = self._shared[key]
+        return made
+
+    def gauss_newton_draws(self, samples: int) -> list[Tensors]:
+        """Independent sampled diagonals of the Gauss-Newton matrix."""
+
+        def make() -> list[Tensors]:
+            return gauss_newton_draws(
+                self.objective,
+                self.weights,
+                self.split,
+                self.parameters,
+                samples,
+                draw_seeds(self.seed),
+                dtype=self.dtype,
+                progress=self.progress,
+            )
+
+        return self.shared(("gauss-newton draws", samples), make)
+
+    def flattening(self, samples: int | None) -> Flattest:
+        """The flattest point of the orbit, from the exact Gauss-Newton diagonal where samples are not given."""
+
+        def make() -> Flattest:
+            return self.symmetries.flattening(
+                self.objective,
+                self.weights,
+                split=self.split,
+                parameters=self.parameters,
+                seed=self.seed,
+                dtype=self.dtype or torch.float64,
+                draws=None if samples is None else self.gauss_newton_draws(samples),
+                progress=self.progress,
+            )
+
+        return self.shared(("flattest", samples), make)
 
     def operator(self, kind: str = "hessian") -> Curvature:
         """The curvature here, of the kind asked for; measures of one call share it and its memory."""

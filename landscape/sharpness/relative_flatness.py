@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import Curvature, trace
+from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import TensorInfo
 from landscape.params import filter_rows
@@ -17,6 +18,7 @@ from landscape.sharpness.congruent import Congruent
 from landscape.sharpness.hessian import TRACE_SETTINGS
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+from landscape.sharpness.scattering import SCATTERED, register_map, scattered_of
 
 # What becomes of the layers -> the layers that count, out of all in the order of the model.
 _CONVENTIONS = ("sum", "max", "last", "first")
@@ -31,16 +33,22 @@ def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
     if not layers:
         raise LandscapeError("no parameter has rows", where="parameters", mend="choose weights of layers")
     chosen = {"last": layers[-1:], "first": layers[:1]}.get(convention, layers)
+    together = settings["method"] == SCATTERED
+    seen = scattered_of(place, "relative_flatness", settings) if together else None
     found = {}
     for done, info in enumerate(chosen):
-        found[info.name] = _of_layer(place, info, settings)
-        if place.progress is not None:
-            place.progress(done + 1, len(chosen))
+        if seen is None:
+            found[info.name] = _of_layer(place, info, settings)
+            place.tell(done + 1, len(chosen))
+        else:
+            found[info.name] = (seen.parts[info.name].value, seen.parts[info.name].standard_error)
     values = {name: value for name, (value, _) in found.items()}
     details: dict[str, Any] = {"layers": values}
     if convention == "max":
         name = max(values, key=values.__getitem__)
         return Found(*found[name], details={**details, "layer": name})
+    if seen is not None and convention == "sum":
+        return Found(seen.whole.value, seen.whole.standard_error, details=details)
     error = math.sqrt(sum((error or 0.0) ** 2 for _, error in found.values()))
     return Found(math.fsum(values.values()), error or None, details=details)
 
@@ -68,11 +76,7 @@ def rows_seen(operator: Curvature, info: TensorInfo, rows: Tensor) -> Congruent:
         rows: W, shape (d, m), one row per unit or filter.
     """
     units, inputs = rows.shape
-    values, vectors = torch.linalg.eigh(rows @ rows.T)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-    places = torch.arange(info.numel, dtype=torch.float64).reshape(info.shape)
-    # Where each element of the matrix of rows lies in the flattened tensor.
-    order = filter_rows(places, info).long().flatten()
+    root, order = _root(rows), _order(info)
     start = _start(operator, info)
 
     def into(columns: Tensor) -> Tensor:
@@ -88,12 +92,44 @@ def rows_seen(operator: Curvature, info: TensorInfo, rows: Tensor) -> Congruent:
     return Congruent(operator, units * inputs, into, back)
 
 
+def _root(rows: Tensor) -> Tensor:
+    """S with S² = W Wᵀ."""
+    values, vectors = torch.linalg.eigh(rows @ rows.T)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def _order(info: TensorInfo) -> Tensor:
+    """Where each element of the matrix of rows lies in the flattened tensor."""
+    places = torch.arange(info.numel, dtype=torch.float64).reshape(info.shape)
+    return filter_rows(places, info).long().flatten()
+
+
+def _map(place: Place, _settings: Mapping[str, Any]) -> Map:
+    """The map of all layers at once: blocks of different layers have no part in the trace."""
+    layers, start = [], 0
+    for info in place.weights.layout.moving():
+        if len(info.shape) >= 2:
+            rows = filter_rows(place.weights.weights[info.name].double(), info)
+            layers.append((_root(rows), start + _order(info)))
+        start += info.numel
+
+    def over(rows: Tensor) -> Tensor:
+        mixed = torch.zeros_like(rows)
+        for root, order in layers:
+            own = rows[:, order].reshape(len(rows), len(root), -1)
+            mixed[:, order] = (root.to(rows) @ own).reshape(len(rows), -1)
+        return mixed
+
+    return over
+
+
 def _start(operator: Curvature, info: TensorInfo) -> int:
     """Where a parameter begins in a vector."""
     parts = operator.unflatten(torch.arange(operator.size))
     return int(parts[info.name].flatten()[0])
 
 
+register_map("relative_flatness", _map)
 register(
     Measure(
         name="relative_flatness",

@@ -143,6 +143,9 @@ def _epsilon_volume(place: Place, settings: Mapping[str, Any]) -> Found:
         "returning": float(np.mean([crossing.returns for crossing in crossings])),
     }
     if len(logs) < len(radii):
+        details["note"] = (
+            f"the loss does not rise so far along {len(radii) - len(logs)} of {len(radii)} directions"
+        )
         return Found(math.nan, None, False, details)
     log_mean, error, counting = log_mean_exp(moving * logs)
     enough = counting >= min(_COUNTING, len(logs))
@@ -158,6 +161,11 @@ def _epsilon_volume(place: Place, settings: Mapping[str, Any]) -> Found:
         "counting_directions": counting,
         **extrapolated,
     }
+    if not enough:
+        details["note"] = (
+            f"{counting:.3g} of {len(logs)} directions make up the mean of radius^{moving}: it is not known; "
+            f"the mean log radius is {mean:.6g}"
+        )
     return Found(value if enough else math.nan, error if enough else None, enough, details)
 
 

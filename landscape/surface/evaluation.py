@@ -12,13 +12,13 @@ import torch
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.memory import parse_memory
 from landscape.params import HasWeights
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
 from landscape.surface.accuracy import affordable, dtype_error
 from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
 from landscape.surface.filling import Centre, fill, foretell, grid_points
-from landscape.surface.memory import parse_memory
 from landscape.surface.plan import Plan
 from landscape.surface.preview import require_tolerance
 from landscape.surface.provenance import (

@@ -16,9 +16,9 @@ from torch import nn
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.footprint import bytes_per_example
+from landscape.objective.memory import KERNELS, SHARE, free_memory
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, Engine, build, plain_choice
-from landscape.surface.memory import KERNELS, SHARE, free_memory
 from landscape.surface.moving import Mover
 from landscape.surface.plan import Made, Plan
 from landscape.surface.sequential import Point, Sequential

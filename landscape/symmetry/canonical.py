@@ -54,16 +54,36 @@ def unit_norm_element(generators: Sequence[Generator], state: Tensors) -> Elemen
 
 
 def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
-    """The element after which the incoming weights of every unit that may be flipped have a sum of 0 or more."""
+    """The element that settles the sign of every unit that may be flipped.
+
+    Behind a normalisation its gain is made 0 or more, as it begins and mostly stays in training: of two trained
+    networks matched units then have gains of one sign, and half way between them none vanishes. Where there is no
+    gain, or it is 0, the incoming weights get a sum of 0 or more.
+    """
     factors: list[tuple[Generator, Tensor]] = []
     state = {name: tensor.double() for name, tensor in state.items()}
     for generator in generators:
         if isinstance(generator, Flipping):
             sums = _incoming(generator, state, lambda rows: rows.sum(1))
-            value = torch.where(sums < 0, -1.0, 1.0).double()
+            gains = _gains(generator, generators, state)
+            value = torch.where(torch.where(gains != 0, gains, sums) < 0, -1.0, 1.0).double()
             generator.act(state, value)
             factors.append((generator, value))
     return Element(tuple(factors))
+
+
+def _gains(generator: Flipping, generators: Sequence[Generator], state: Mapping[str, Tensor]) -> Tensor:
+    """The gain of the normalisation behind each unit: shape (units,); 0 where there is none.
+
+    A normalisation forgets the scale of what comes in, so a scaling reaches all that a flip does but the gain.
+    """
+    found = torch.zeros(generator.units, dtype=torch.float64)
+    scalings = [one for one in generators if isinstance(one, Scaling) and one.incoming == generator.incoming]
+    reached = {one.tensor for scaling in scalings if scaling.norms for one in scaling.slices}
+    for one in generator.slices if reached else ():
+        if one.tensor not in reached and state[one.tensor].ndim == 1:
+            found = found.index_add(0, one.units, state[one.tensor][one.places])
+    return found
 
 
 def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:

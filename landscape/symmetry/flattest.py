@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.curvature import gauss_newton_diagonal
+from landscape.curvature import gauss_newton_diagonal, gauss_newton_draws
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors
 from landscape.symmetry.balancing import Balanced, balance
 from landscape.symmetry.elements import Element, Scaling
+from landscape.symmetry.factors import factors_of
 
 if TYPE_CHECKING:
     from landscape.symmetry.symmetries import Symmetries
@@ -80,6 +81,7 @@ def flattest(
     seed: int = 0,
     samples: int | None = None,
     dtype: torch.dtype | None = torch.float64,
+    draws: Sequence[Mapping[str, Tensor]] | None = None,
     progress: Progress | None = None,
 ) -> Flattest:
     """Minimise the Gauss-Newton trace over all rescalings of some weights.
@@ -99,6 +101,7 @@ def flattest(
             a sampled value is as invariant as an exact one.
         samples: Draws of signs, each time; None decides between exact and sampled.
         dtype: The type of real numbers of the passes; None is the model's own.
+        draws: Independent diagonals at the weights, where they are known; see `gauss_newton_draws`.
         progress: Called with (done, in all).
 
     Returns:
@@ -118,8 +121,11 @@ def flattest(
         reasons = "; ".join(map(str, symmetries.blocked[:3])) or "it has no hidden units"
         raise LandscapeError("this model has no rescaling symmetry", got=reasons)
     start = gauge.apply({name: _widened(tensor) for name, tensor in weights.items()})
-    settings = {"split": split, "parameters": parameters, "dtype": dtype, "samples": samples}
-    draws = _diagonals(objective, start, settings, seed, progress)
+    if draws is None:
+        settings = {"split": split, "parameters": parameters, "dtype": dtype}
+        draws = _diagonals(objective, start, settings, seed, samples, progress)
+    else:
+        draws = [_gauged(draw, gauge, weights) for draw in draws]
     exponents, masses = _problem(movable, draws)
     found = balance(exponents, masses.mean(axis=0))
     each = masses @ found.shares
@@ -165,18 +171,36 @@ def _widened(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
+def draw_seeds(seed: int) -> range:
+    """The seeds of independent diagonals."""
+    return range(_DRAWS * seed, _DRAWS * (seed + 1))
+
+
 def _diagonals(
-    objective: Objective, weights: Tensors, settings: Mapping[str, Any], seed: int, progress: Progress | None
-) -> list[Mapping[str, Tensor]]:
+    objective: Objective,
+    weights: Tensors,
+    settings: Mapping[str, Any],
+    seed: int,
+    samples: int | None,
+    progress: Progress | None,
+) -> Sequence[Mapping[str, Tensor]]:
     """The exact diagonal, or several that were sampled independently."""
-    first = gauss_newton_diagonal(objective, weights, seed=_DRAWS * seed, progress=progress, **settings)
+    seeds = draw_seeds(seed)
+    if samples is not None:
+        return gauss_newton_draws(objective, weights, samples=samples, seeds=seeds, progress=progress, **settings)
+    first = gauss_newton_diagonal(objective, weights, seed=seeds[0], progress=progress, **settings)
     if first.exact:
         return [first]
-    others = range(_DRAWS * seed + 1, _DRAWS * (seed + 1))
-    return [
-        first,
-        *(gauss_newton_diagonal(objective, weights, seed=s, progress=progress, **settings) for s in others),
-    ]
+    others = gauss_newton_draws(
+        objective, weights, samples=first.samples, seeds=seeds[1:], progress=progress, **settings
+    )
+    return [first, *others]
+
+
+def _gauged(diagonal: Mapping[str, Tensor], gauge: Element, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What a diagonal is after the gauge, which multiplies weights and so divides their derivatives."""
+    factors = factors_of(gauge, weights) or {}
+    return {name: values / factors[name].to(values) ** 2 for name, values in diagonal.items()}
 
 
 def _problem(

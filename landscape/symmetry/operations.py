@@ -68,11 +68,13 @@ def _move(walk: Walk, call: Call) -> bool | None:
         return False
     part = walk.as_part(given[0]) if len(given) == 1 else None
     if part is not None and call.op != "constant_pad_nd":
-        moved = [_replayed(walk, call, {given[0].number: index}) for index in part.indices]
+        moved = [replayed(walk, call, {given[0].number: index}) for index in part.indices]
         for place, number in enumerate(call.outs):
             walk.env[number] = Part(part.name, tuple(results[place] for results in moved))
         return None
-    results = _replayed(walk, call, {ref.number: walk.read(ref) for ref in given})
+    results = replayed(walk, call, {ref.number: walk.read(ref) for ref in given})
+    if len(given) == 1 and call.op != "constant_pad_nd":
+        walk.moves.append((given[0].number, call))
     for number, result in zip(call.outs, results, strict=True):
         walk.env[number] = result
     return None
@@ -82,7 +84,7 @@ def _is_ref(leaf: Any) -> bool:
     return isinstance(leaf, Ref)
 
 
-def _replayed(walk: Walk, call: Call, labels: Mapping[int, Tensor]) -> list[Tensor]:
+def replayed(walk: Walk, call: Call, labels: Mapping[int, Tensor]) -> list[Tensor]:
     """The results of an operation with labels in place of the tensors moved."""
     if call.op in _RESHAPING:
         (own,) = labels.values()

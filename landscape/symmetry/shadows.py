@@ -21,6 +21,7 @@ class Walk(ABC):
         states: Name of a parameter -> a label for each place along each dimension, None where it has none.
         call: The operation at work.
         norms: Variance buffer -> the normalisation that it is used in.
+        moves: Operations that moved elements of one tensor about, and the number of that tensor.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -28,6 +29,7 @@ class Walk(ABC):
         self.env: dict[int, Shadow] = {}
         self.states: dict[str, list[Tensor | None]] = {}
         self.norms: dict[str, Norm] = {}
+        self.moves: list[tuple[int, Call]] = []
         self.call: Call = trace.calls[0]
         self._used: dict[str, set[str]] = {}
         for call in trace.calls:

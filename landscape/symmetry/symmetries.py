@@ -255,7 +255,7 @@ class Symmetries:
         Args:
             objective: Model, data and loss.
             weights: The weights.
-            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype`` and ``progress``.
+            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype``, ``draws`` and ``progress``.
         """
         return flattest(self, objective, self.complete(weights), **settings)
 
@@ -295,8 +295,9 @@ class Symmetries:
     def canonical(self, weights: Weights) -> Tensors:
         """The representative of all rescalings and sign flips of some weights, for distances between orbits.
 
-        What comes into a unit has norm 1, and, where its sign is free, a sum of 0 or more. The order of units and
-        changes of basis are left as they are; see `align`.
+        What comes into a unit has norm 1, and, where its sign is free, a gain of 0 or more behind a normalisation
+        and a sum of 0 or more elsewhere. The order of units and changes of basis are left as they are; see
+        `align`.
         """
         return self.apply(weights, self.canonising(weights), "normalisation")
 

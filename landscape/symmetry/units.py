@@ -10,11 +10,12 @@ can mix them, and what multiplies them takes its inverse.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from landscape.symmetry import operations
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, compact, pairs, varies
 from landscape.symmetry.shadows import Walk
 from landscape.symmetry.trace import Trace
@@ -38,6 +39,8 @@ class Units(Walk):
         self._flips = [1]
         # Each a tensor of labels, of which those in different rows are told apart.
         self._apart: list[Tensor] = []
+        # Labels that are listed in another order, and for each new place the one that comes there.
+        self._lists: list[tuple[Tensor, Tensor]] = []
 
     def find(self, label: int) -> int:
         """The label that stands for all that were joined with one."""
@@ -86,6 +89,11 @@ class Units(Walk):
         self.zero(a, "two labels")
         self.zero(b, "two labels")
         return self.fixed(torch.broadcast_shapes(a.shape, b.shape))
+
+    def _listed(self, labels: Tensor, places: Tensor) -> None:
+        """Labels in the order of other places."""
+        if not bool((places.diff() > 0).all()):
+            self._lists.append((labels, places))
 
     def _is_still(self, labels: Tensor) -> bool:
         (small,), _ = compact(labels)
@@ -165,6 +173,9 @@ class Units(Walk):
                 self.zero(labels, self.call.op)
         held, made = state[into], state[out]
         self.equate(inputs, self.fixed(inputs.shape) if held is None else held[rows])
+        self._listed(inputs, rows.argsort())
+        if made is not None:
+            self._listed(made, columns)
         return self.fixed((len(columns),)) if made is None else made[columns]
 
     def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
@@ -250,17 +261,50 @@ class Units(Walk):
         return labels
 
     def cells(self) -> list[list[int]]:
-        """Units that occur alike everywhere, as lists of their labels; none of fewer than two."""
+        """Units that occur alike everywhere, as lists of their labels; none of fewer than two.
+
+        Where a unit has several elements of a tensor, these are taken for those of another unit in the order in
+        which they lie there. So what moves elements must move those of all units alike, too.
+        """
         keys: dict[int, list[tuple[int, int, int]]] = {}
         for number, labels in enumerate(self._everywhere()):
             found, counts = torch.unique(labels, return_counts=True)
             for label, count in zip(found.tolist(), counts.tolist(), strict=True):
                 keys.setdefault(abs(label), []).append((number, 1 if label > 0 else -1, count))
+        for number, orders in enumerate(self._reordered()):
+            for label, order in orders:
+                keys.setdefault(label, []).append((-1 - number, 1, order))
         cells: dict[tuple[tuple[int, int, int], ...], list[int]] = {}
         for unit, key in sorted(keys.items()):
             if unit not in (FIXED, ANY):
                 cells.setdefault(tuple(key), []).append(unit)
         return [units for units in cells.values() if len(units) > 1]
+
+    def _reordered(self) -> Iterator[Iterator[tuple[int, int]]]:
+        """What each operation that moves elements makes of their order; see `_orders`."""
+        for number, call in self.moves:
+            labels = self.env[number]
+            if isinstance(labels, Tensor) and self._has_several(labels):
+                places = torch.arange(labels.numel()).reshape(labels.shape)
+                for source in operations.replayed(self, call, {number: places}):
+                    yield self._orders(labels, source)
+        for labels, source in self._lists:
+            if self._has_several(labels):
+                yield self._orders(labels, source)
+
+    def _has_several(self, labels: Tensor) -> bool:
+        """Whether a unit has several elements, axes left aside along which all are alike."""
+        found, counts = self.resolved(compact(labels)[0][0]).abs().unique(return_counts=True)
+        return bool((counts[(found != FIXED) & (found != ANY)] > 1).any())
+
+    def _orders(self, labels: Tensor, source: Tensor) -> Iterator[tuple[int, int]]:
+        """For every unit a number that says in which order its elements come out."""
+        units, coming = self.resolved(labels).reshape(-1).abs(), source.reshape(-1)
+        there = units[coming]
+        found, counts = there.unique(return_counts=True)
+        ordered = _ranks(units)[coming][there.argsort(stable=True)]
+        for unit, own in zip(found.tolist(), ordered.split(counts.tolist()), strict=True):
+            yield unit, hash(own.numpy().tobytes())
 
     def _everywhere(self) -> list[Tensor]:
         """The labels of all tensors, and of the rows that must not be mixed."""
@@ -270,3 +314,13 @@ class Units(Walk):
         for rows in self._apart:
             held += list(rows)
         return [self.resolved(compact(labels)[0][0]) for labels in held]
+
+
+def _ranks(units: Tensor) -> Tensor:
+    """The place of each element among those of the same unit, shape (n,)."""
+    order = units.argsort(stable=True)
+    counts = units.unique(return_counts=True)[1]
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(units)) - starts.repeat_interleave(counts)
+    return ranks

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.storage import FAULTS, damage
 from landscape.trajectory.schema import Header
+from landscape.trajectory.straight import Windows, windows
 
 # What one number takes while it is read: a narrow type is held beside its widened copy.
 _BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4}
@@ -58,22 +59,23 @@ def column_blocks(run: h5py.Group, header: Header, rows: range, max_bytes: int) 
         if dtype not in _BYTES:
             raise LandscapeError(f"parameters of type {dtype} cannot be combined", where=header.path)
         with damage_elsewhere(header):
-            chunk = run[group].chunks[1]
-        windows = _Windows(max(1, max_bytes // (_BYTES[dtype] * max(1, len(rows)))), chunk)
-        pieces = _pieces(header, group, windows)
-        for span in _spans(pieces, windows):
-            values = _read(run[group], header, rows, span[0].column, span[-1].end)
-            for piece in span:
-                columns = slice(piece.column - span[0].column, piece.end - span[0].column)
-                yield Block(piece.name, piece.start, piece.stop, values[:, columns])
-            # Or it would stay beside what is read next.
-            del values
+            dataset = run[group]
+            chunk = dataset.chunks[1]
+        cut = _Cut(max(1, max_bytes // (_BYTES[dtype] * max(1, len(rows)))), chunk)
+        with windows(dataset, rows if rows.step > 0 else rows[::-1]) as reader:
+            for span in _spans(_pieces(header, group, cut), cut):
+                values = _read(reader, dataset, header, rows, (span[0].column, span[-1].end))
+                for piece in span:
+                    columns = slice(piece.column - span[0].column, piece.end - span[0].column)
+                    yield Block(piece.name, piece.start, piece.stop, values[:, columns])
+                # Or it would stay beside what is read next.
+                del values
 
 
-class _Windows:
+class _Cut:
     """Equal stretches of columns to be read together, at most so wide, none across a chunk if it need not be.
 
-    A chunk is read whole, so that a cut across it costs a reading more.
+    The first window of a chunk costs a reading of all of it, and so does one across two chunks.
     """
 
     def __init__(self, most: int, chunk: int) -> None:
@@ -86,33 +88,34 @@ class _Windows:
         return min(first + ((column - first) // self._width + 1) * self._width, first + self._period)
 
 
-def _spans(pieces: Iterator[_Piece], windows: _Windows) -> Iterator[list[_Piece]]:
+def _spans(pieces: Iterator[_Piece], cut: _Cut) -> Iterator[list[_Piece]]:
     """Pieces of the same window, which are read together."""
-    for _, together in itertools.groupby(pieces, lambda piece: windows.end(piece.column)):
+    for _, together in itertools.groupby(pieces, lambda piece: cut.end(piece.column)):
         yield list(together)
 
 
-def _pieces(header: Header, group: str, windows: _Windows) -> Iterator[_Piece]:
+def _pieces(header: Header, group: str, cut: _Cut) -> Iterator[_Piece]:
     """The moving tensors of a dataset in order of their columns, cut where windows end."""
     for info in header.layout.moving():
         place = header.places[info.name]
         if place.group == group:
             column, end = place.offset, place.offset + info.numel
             while column < end:
-                cut = min(windows.end(column), end)
-                yield _Piece(info.name, column - place.offset, cut - place.offset, column)
-                column = cut
+                stop = min(cut.end(column), end)
+                yield _Piece(info.name, column - place.offset, stop - place.offset, column)
+                column = stop
 
 
-def _read(dataset: h5py.Dataset, header: Header, rows: range, low: int, high: int) -> NDArray[Any]:
-    """Shape (rows, high - low), of a type that NumPy can compute with."""
-    ascending = rows if rows.step > 0 else rows[::-1]
-    selection = slice(ascending.start, ascending.stop, ascending.step)
+def _read(
+    reader: Windows, dataset: h5py.Dataset, header: Header, rows: range, columns: tuple[int, int]
+) -> NDArray[Any]:
+    """Shape (rows, columns), of a type that NumPy can compute with."""
     try:
         with damage_elsewhere(header):
-            values = dataset[selection, low:high]
+            values = reader.read(*columns)
     except OSError as error:
-        raise damaged(header, _first_damaged(dataset, ascending, low, high)) from error
+        ascending = rows if rows.step > 0 else rows[::-1]
+        raise damaged(header, _first_damaged(dataset, ascending, *columns)) from error
     values = values if rows.step > 0 else values[::-1]
     if dataset.name.endswith("/bfloat16"):
         wide = values.astype(np.uint32)

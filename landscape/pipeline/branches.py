@@ -1,0 +1,142 @@
+"""Branches of one snapshot side by side over the epochs since they parted, as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape import probes
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.surface import Surface
+from landscape.trajectory import Snapshot, Trajectory
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+SHOWS = ("branch", "distance", "midpoint")
+_METRICS = ("loss", "error")
+_SPLITS = ("train", "test")
+_BN = ("frozen", "interpolate", "recalibrate")
+# Words on the axis of a picture for what is measured half way.
+_TITLES = {"loss": "loss at midpoints", "error": "error at midpoints", "distance": "distance between the weights"}
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What is wanted to be seen of branches.
+
+    Attributes:
+        show: ``"branch"``, the metric of each; of each two ``"distance"`` or ``"midpoint"``, the metric half way
+            between them at equal epochs.
+        metric: ``"loss"`` or ``"error"``.
+        split: ``"train"`` or ``"test"``.
+        bn: The policy for normalisation statistics at midpoints.
+
+    Raises:
+        LandscapeError: If an option does not exist.
+    """
+
+    show: str = "branch"
+    metric: str = "error"
+    split: str = "train"
+    bn: str = "recalibrate"
+
+    def __post_init__(self) -> None:
+        for name, known in (("show", SHOWS), ("metric", _METRICS), ("split", _SPLITS), ("bn", _BN)):
+            value = getattr(self, name)
+            if value not in known:
+                raise LandscapeError(f"unknown {name} '{value}'", mend=did_you_mean(str(value), known))
+
+    @property
+    def field(self) -> str:
+        """The field of `pair_over_epochs` that is shown of two branches."""
+        return "weights_distance" if self.show == "distance" else f"{self.split}_{self.metric}"
+
+
+def pair_over_epochs(
+    trunk: Trajectory,
+    pair: Sequence[Trajectory],
+    objective: Objective,
+    *,
+    split: str = "train",
+    bn: str = "recalibrate",
+    progress: Callable[[int, int], None] | None = None,
+) -> Surface:
+    """Two branches at equal epochs since they left a trunk, or a branch and the snapshot that it left.
+
+    Args:
+        trunk: The run that they branched off.
+        pair: Two runs; the trunk itself among them stays at the snapshot that the other left.
+        objective: Theirs.
+        split: On which data.
+        bn: The policy for normalisation statistics half way.
+        progress: Called with (epochs done, epochs in all).
+
+    Returns:
+        A curve over the epochs: ``weights_distance``, and the loss and the error at midpoints; ``meta["noise"]``
+        is the length of the noise that began the longer pushed of the two.
+
+    Raises:
+        LandscapeError: If they left other snapshots, or share fewer than two epochs.
+    """
+    branches = [run for run in pair if run.run_id != trunk.run_id]
+    start = _start_of(trunk, branches)
+    epochs = _shared_epochs(branches)
+    sides = [_at(run, epochs) if run.run_id != trunk.run_id else [start] * len(epochs) for run in pair]
+    from landscape.probes.gauge import has_statistics
+    from landscape.probes.lines import Line
+
+    found = probes.apart(objective, *sides, bn=bn, splits=(split,), progress=progress)
+    pushed = [Line(start, run[0]).distance for run in branches]
+    meta: dict[str, Any] = {
+        "kind": "curve",
+        "along": "branching",
+        "problem": objective.problem,
+        "splits": [split],
+        "axes": [{"label": "epochs since branching"}],
+        "units": dict(objective.units),
+        "titles": _TITLES,
+        "noise": max(pushed),
+    }
+    if has_statistics(objective.model):
+        meta["bn"] = bn
+    return Surface(epochs, None, {"weights_distance": found.distance, **found.midpoints}, meta=meta)
+
+
+def _start_of(trunk: Trajectory, branches: Sequence[Trajectory]) -> Snapshot:
+    """The one snapshot that all branches left."""
+    for run in branches:
+        if run.parent.get("parent_run_id") != trunk.run_id:
+            raise LandscapeError("this is no branch of the trunk", where=run.path, mend=f"it is {trunk.path}")
+    steps = sorted({int(run.parent["parent_step"]) for run in branches})
+    if len(steps) != 1:
+        raise LandscapeError("the branches left other snapshots", where=trunk.path, got=", ".join(map(str, steps)))
+    return trunk[trunk.index_of(steps[0])]
+
+
+def _shared_epochs(branches: Sequence[Trajectory]) -> np.ndarray:
+    epochs = branches[0].epochs
+    for run in branches[1:]:
+        epochs = np.intersect1d(epochs, run.epochs)
+    if len(epochs) < 2:
+        where = ", ".join(str(run.path) for run in branches)
+        raise LandscapeError("the branches share fewer than two epochs", where=where, mend="use the same 'every'")
+    return epochs
+
+
+def _at(run: Trajectory, epochs: np.ndarray) -> list[Snapshot]:
+    places: Mapping[float, int] = {epoch: place for place, epoch in enumerate(run.epochs.tolist())}
+    return [run[places[epoch]] for epoch in epochs.tolist()]
+
+
+def seen_of(pair: Surface, wanted: Grown) -> Surface:
+    """Of two branches, the one curve that is wanted; distances with the length of the noise as a line."""
+    meta = dict(pair.meta)
+    if wanted.show == "distance":
+        # A distance is of no split, and of no policy.
+        meta = {name: value for name, value in meta.items() if name not in ("splits", "bn")}
+        meta["threshold"] = {"value": meta["noise"], "words": "length of the noise"}
+    return Surface(pair.x, None, {wanted.field: pair[wanted.field]}, meta=meta)

@@ -1,0 +1,30 @@
+"""What an element multiplies every parameter by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from landscape.params import Tensors
+from landscape.symmetry.elements import SCALINGS, Element
+
+
+def factors_of(element: Element, weights: Mapping[str, Tensor]) -> Tensors | None:
+    """What an element multiplies every parameter by: name -> float64 tensor; None where it does more than that.
+
+    An element is linear in the parameters, given the buffers; so its factors are what becomes of ones.
+    """
+    if any(generator.kind not in (*SCALINGS, "sign") for generator, _ in element.factors):
+        return None
+    ones = {
+        name: tensor if _is_statistic(name, element) else torch.ones_like(tensor, dtype=torch.float64)
+        for name, tensor in weights.items()
+    }
+    return element.apply(ones)
+
+
+def _is_statistic(name: str, element: Element) -> bool:
+    norms = [norm for generator, _ in element.factors for norm in getattr(generator, "norms", ())]
+    return any(name in (norm.mean, norm.variance) for norm in norms)
