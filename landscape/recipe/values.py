@@ -97,7 +97,7 @@ class Panel:
 
     @property
     def kind(self) -> str:
-        """``"curve"``, ``"surface"``, ``"trajectory"``, ``"measure"``, ``"mds"``, ``"branches"`` or an exhibit's."""
+        """What it shows: ``"curve"``, ``"surface"``, ..., ``"branches"``, or the kind of an exhibit."""
         if self.exhibit is not None:
             return self.exhibit.kind
         if self.embed is not None:
