@@ -46,8 +46,8 @@ ALLOWED = {
     "laboratory": {"errors", "params", "objective", "problems"},
     "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
-        *("errors", "journal", "storage", "trajectory", "problems", "training", "probes"),
-        *("projection", "sharpness", "surface", "render", "pipeline", "transforming"),
+        *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "probes"),
+        *("projection", "sharpness", "surface", "render", "pipeline", "transforming", "laboratory"),
     },
     "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "pipeline"},
 }

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from killing import objective_of, run_and_kill, run_to_the_end
 
@@ -19,11 +20,41 @@ from landscape.trajectory import Recorder, open_trajectory
 KILLS = 25
 MOST_TRIES = 250
 SETTINGS = Settings(epochs=2, batch_size=32, every=Every(1, "steps"))
+# Optimizers with more to go on from than weights and momentum: gamma that is found, replicas, noise.
+ENTROPIC = {
+    "entropy-sgd": {"L": 2, "noise": 1e-3, "inner_momentum": 0.5},
+    "replicated-sgd": {"replicas": 2},
+}
+# The loop is that of the other optimizers; what is new is the state and the order of writing.
+FEW_KILLS = 3
 
 
 def train_digits(path: str) -> None:
     objective = objective_of("digits-cnn", ("width", "4"), ("train_size", "320"))
     train(objective, path, SETTINGS, resume=True)
+
+
+def train_entropic(path: str) -> None:
+    """The name of the file begins with that of the optimizer."""
+    optimizer = Path(path).name.split(".")[0]
+    settings = Settings(
+        optimizer=optimizer,
+        optimizer_options=ENTROPIC[optimizer],
+        epochs=2,
+        batch_size=200,
+        every=Every(1, "steps"),
+    )
+    train(objective_of("digits-mlp", ("width", "8")), path, settings, resume=True)
+
+
+def held_in(path: Path) -> dict[tuple[str, int], str]:
+    """Digests of all snapshots of a run and its branches."""
+    run = open_trajectory(path)
+    return {
+        (name, snapshot.step): digest({**snapshot.weights, **snapshot.buffers})
+        for name, one in {"": run, **run.branches}.items()
+        for snapshot in one
+    }
 
 
 def draw_digits(path: str) -> None:
@@ -76,6 +107,31 @@ def test_training_killed_25_times(tmp_path):
     ended = open_trajectory(file)
     assert ended.finished
     assert {s.step: digest({**s.weights, **s.buffers}) for s in ended} == whole
+
+
+@pytest.mark.parametrize("optimizer", ENTROPIC)
+def test_entropic_training_killed_a_few_times(tmp_path, optimizer):
+    run_to_the_end(train_entropic, tmp_path / f"{optimizer}.whole.h5")
+    duration = run_to_the_end(train_entropic, tmp_path / f"{optimizer}.timed.h5")
+    whole = held_in(tmp_path / f"{optimizer}.whole.h5")
+    chance = random.Random(3)
+    kills = tries = 0
+    file = tmp_path / f"{optimizer}.cut0.h5"
+    while kills < FEW_KILLS:
+        tries += 1
+        assert tries < MOST_TRIES, f"only {kills} kills fell into the work"
+        if not run_and_kill(train_entropic, file, chance.uniform(0.0, duration)):
+            file = tmp_path / f"{optimizer}.cut{tries}.h5"
+            continue
+        if file.exists():
+            kills += len(open_trajectory(file)) > 0 and not open_trajectory(file).finished
+            assert held_in(file).items() <= whole.items()
+    run_to_the_end(train_entropic, file)
+    assert held_in(file) == whole
+    ended = open_trajectory(file)
+    assert all(one.finished for one in (ended, *ended.branches.values()))
+    metrics = open_trajectory(tmp_path / f"{optimizer}.whole.h5").metrics
+    assert all(np.array_equal(values, ended.metrics[name]) for name, values in metrics.items())
 
 
 def test_a_surface_killed_25_times(tmp_path):

@@ -1,17 +1,20 @@
 """Laboratories: problems in which what flatness means can be computed exactly."""
 
-from landscape.laboratory.interpolators import bump_memoriser, memoriser, random_direction, teacher
+from landscape.laboratory.interpolators import blend, bump_memoriser, memoriser, random_direction, teacher
 from landscape.laboratory.mixture import (
     BayesOptimal,
     OrderParameters,
     Sampled,
     bayes_optimal,
     bayes_weights,
+    best_threshold,
     gaussian_tail,
+    hyperplane,
     local_energy,
     order_parameters,
     population_error,
     sampled_local_energy,
+    training_local_energy,
 )
 from landscape.laboratory.students import (
     Comparison,
@@ -34,12 +37,15 @@ __all__ = [
     "Student",
     "bayes_optimal",
     "bayes_weights",
+    "best_threshold",
+    "blend",
     "bump_memoriser",
     "compare",
     "flattest",
     "flattest_factors",
     "flattest_trace",
     "gaussian_tail",
+    "hyperplane",
     "interpolation_trace",
     "least_trace",
     "local_energy",
@@ -51,4 +57,5 @@ __all__ = [
     "sampled_local_energy",
     "student_of",
     "teacher",
+    "training_local_energy",
 ]

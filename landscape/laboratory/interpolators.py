@@ -125,6 +125,34 @@ def bump_memoriser(x: Array, y: Array, direction: Array, degree: int = 1) -> Stu
     return Student(outer.ravel(), inner.reshape(-1, x.shape[1]), degree)
 
 
+def blend(one: Student, other: Student, share: float) -> Student:
+    """The network (1 - share) one + share other, side by side: it fits all examples that both fit.
+
+    Its smallest trace is that of the parts with outer weights so much smaller: for degree 1,
+    (1 - share) T(one) + share T(other).
+
+    Args:
+        one: A student.
+        other: Another, of the same degree and inputs.
+        share: Of the other, from 0 to 1.
+
+    Raises:
+        LandscapeError: If they differ in degree or inputs.
+
+    Example:
+        >>> a, b = Student(np.ones(1), np.ones((1, 2))), Student(np.ones(3), np.ones((3, 2)))
+        >>> blend(a, b, 0.25).a.tolist()
+        [0.75, 0.25, 0.25, 0.25]
+    """
+    if one.degree != other.degree or one.w.shape[1] != other.w.shape[1]:
+        raise LandscapeError(
+            "students must have one degree and the same inputs",
+            where="blend",
+            got=f"degrees {one.degree} and {other.degree}, {one.w.shape[1]} and {other.w.shape[1]} inputs",
+        )
+    return Student(np.concatenate([(1 - share) * one.a, share * other.a]), np.vstack([one.w, other.w]), one.degree)
+
+
 def _places(x: Array, direction: Array) -> tuple[Array, NDArray[np.int64]]:
     if x.shape[1] != len(direction) + 1 or not (x[:, -1] == 1).all():
         raise LandscapeError("the last entry of every input must be 1", where="memoriser", mend="use bias=true")

@@ -62,6 +62,27 @@ def _error(m: ArrayLike, s: ArrayLike, b: ArrayLike, rho: float) -> Array:
         return np.asarray(rho * gaussian_tail((m + b) / s) + (1 - rho) * gaussian_tail((m - b) / s))
 
 
+def best_threshold(m: ArrayLike, q: ArrayLike, *, delta: float = 1.0, rho: float = 0.5) -> Array:
+    """The threshold of least population error at given m and q: b = (delta q / (2 m)) ln(rho / (1 - rho)).
+
+    Args:
+        m: Overlap with the centre, positive.
+        q: Squared norm.
+        delta: Variance of the clusters.
+        rho: Share of the cluster +1.
+
+    Returns:
+        Of the shape that m and q have together; 0 for clusters of equal size.
+
+    Example:
+        >>> round(float(best_threshold(2 / 3, 2 / 3, rho=0.2)), 6)
+        -0.693147
+    """
+    m, q = np.asarray(m, dtype=np.float64), np.asarray(q, dtype=np.float64)
+    odds = math.log(rho / (1 - rho))
+    return np.asarray(delta * q / (2 * m) * odds if odds else np.zeros(np.broadcast(m, q).shape))
+
+
 @dataclass(frozen=True)
 class BayesOptimal:
     """The best that can be done with alpha N examples, as N grows.
@@ -147,6 +168,38 @@ def local_energy(
     q, b, sigma = (np.asarray(value, dtype=np.float64) for value in (q, b, sigma))
     s = np.sqrt(delta * q * (1 + sigma**2) + (b * sigma * perturb_bias) ** 2)
     return _error(m, s, b, rho) - population_error(m, q, b, delta=delta, rho=rho)
+
+
+def training_local_energy(
+    w: ArrayLike, b: float, x: ArrayLike, y: ArrayLike, *, sigma: float, perturb_bias: bool = True
+) -> float:
+    """How much the training error of a hyperplane rises when every weight is multiplied by 1 + sigma z.
+
+    Exact at every N: the margin t_i = y_i (w . x_i + b) becomes a Gaussian of standard deviation sigma s_i with
+    s_i^2 = sum_k (w_k x_ik)^2 + b^2, so that example i is wrong with probability H(t_i / (sigma s_i)).
+
+    Args:
+        w: Shape (N,).
+        b: Threshold.
+        x: Shape (P, N).
+        y: Shape (P,), -1 or 1.
+        sigma: Size of the noise, positive.
+        perturb_bias: Whether the threshold is perturbed too.
+
+    Returns:
+        A difference of shares.
+
+    Source:
+        The measure: Pittorino et al. 2021, section 2. The closed form is derived here.
+
+    Example:
+        >>> round(training_local_energy([1.0], 0.0, [[2.0], [-3.0]], [1.0, -1.0], sigma=1.0), 6)  # H(1)
+        0.158655
+    """
+    w, x, y = (np.asarray(value, dtype=np.float64) for value in (w, x, y))
+    margins = y * (x @ w + b)
+    spread = np.sqrt((x**2) @ (w**2) + (b * perturb_bias) ** 2)
+    return float(gaussian_tail(margins / (sigma * spread)).mean() - (margins <= 0).mean())
 
 
 @dataclass(frozen=True)
@@ -244,7 +297,7 @@ def order_parameters(
         LandscapeError: If the weights are not those of a hyperplane in N dimensions.
     """
     centre = draw_mixture(options).centre
-    rows = [_hyperplane(one, options.dim) for one in weights]
+    rows = [hyperplane(one, options.dim) for one in weights]
     m, q = (np.array(column, dtype=np.float64) for column in zip(*[_m_q(w, centre) for w, _ in rows], strict=True))
     b = np.array([b for _, b in rows])
     delta, rho = options.delta, options.rho
@@ -253,7 +306,16 @@ def order_parameters(
     return OrderParameters(m, q, b, error, rise, sigma)
 
 
-def _hyperplane(weights: Weights, dim: int) -> tuple[Array, float]:
+def hyperplane(weights: Weights, dim: int) -> tuple[Array, float]:
+    """The weights, shape (N,), and the threshold in a snapshot of ``gaussian-mixture``.
+
+    Args:
+        weights: A model or snapshot.
+        dim: N.
+
+    Raises:
+        LandscapeError: If it is no hyperplane in N dimensions.
+    """
     tensors = resolve(weights)[1]
     w = tensors.get("0.weight")
     if w is None or tuple(w.shape) != (1, dim):

@@ -66,7 +66,7 @@ class Cache:
 
     def remove(self, step: Step) -> None:
         """Forget a step: first that it is done, then its files."""
-        for suffix in (".json", ".h5", ".png", ".pdf", ".svg", ".npz"):
+        for suffix in (".json", ".h5", ".png", ".pdf", ".svg", ".npz", ".md"):
             self.path(step.kind, step.key, suffix).unlink(missing_ok=True)
 
     def begun(self, step: Step) -> bool:

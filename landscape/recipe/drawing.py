@@ -31,8 +31,11 @@ def draw(panels: Sequence[Mapping[str, Any]], figure: Mapping[str, Any], caption
         A new figure.
     """
     from landscape.recipe.embedding import draw_embeddings
+    from landscape.recipe.exhibits import draw_exhibits
     from landscape.render.composition import Panel, compose
 
+    if "scene" in panels[0]:
+        return draw_exhibits(panels, figure, caption)
     if "embeddings" in panels[0]:
         return draw_embeddings(panels, figure, caption)
     parts = [
@@ -98,6 +101,8 @@ def draw_panel(
             "there is no such panel", where=recipe.path, got=panel, expected=f"0 to {len(recipe.panels) - 1}"
         )
     chosen = recipe.panels[panel]
+    if chosen.exhibit is not None:
+        raise LandscapeError("this panel takes a figure of its own", where=recipe.path, mend="render the recipe")
     if chosen.embed is not None:
         return _whole(recipe, chosen, recipe.path.parent / CACHE if cache is None else cache, ax, where)
     surfaces = chosen.surfaces(recipe.path.parent / CACHE if cache is None else cache, **where)

@@ -13,6 +13,7 @@ import numpy as np
 from landscape.problems import short_name
 from landscape.recipe.cache import digest_of_file
 from landscape.recipe.embedding import numbers_of_embeddings
+from landscape.recipe.exhibits import numbers_of_exhibit
 from landscape.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -75,12 +76,14 @@ def save_numbers(panels: Sequence[Mapping[str, Any]], path: Path) -> None:
         panels: Each with its surfaces by name of the run.
         path: A ``.npz`` file: ``"<panel>/<run>/x"``, ``"y"``, ``"repeat"`` where there is one, and the fields,
             in float32, which is more than a picture shows. Of embeddings ``"<panel>/<layer>/coordinates"``
-            and what belongs to them.
+            and what belongs to them; of exhibits what they show.
     """
     arrays = {
         f"{place}/{entry}": values
         for place, panel in enumerate(panels)
-        for entry, values in numbers_of_embeddings(panel.get("embeddings", {})).items()
+        for entry, values in (
+            numbers_of_embeddings(panel.get("embeddings", {})) | numbers_of_exhibit(panel)
+        ).items()
     }
     arrays |= {
         f"{place}/{name}/{entry}": values
@@ -150,6 +153,8 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
         picture = f"![{_alt(_first_sentence(recipe.caption))}]({FOLDER}/{recipe.name}.png)"
         parts += ["", f"## {recipe.name}", "", picture, ""]
         parts += [recipe.caption, "", "```toml", *_body(recipe), "```", ""]
+        table = folder / FOLDER / f"{recipe.name}.md"
+        parts += [table.read_text(encoding="utf-8")] if table.is_file() else []
         parts += [f"{line}  " for line in settings_of(recipe)]
         parts += [f"Run time: {duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture."]
     page = folder / "README.md"
@@ -173,7 +178,7 @@ def settings_of(recipe: Recipe) -> list[str]:
                 "full batches" if t.optimizer == "gd" else f"batches of {t.batch_size}",
             ]
             words += [f"momentum {t.momentum:g}"] if t.optimizer != "adam" else []
-            words += [f"weight decay {t.weight_decay:g}", f"seed {t.seed}"]
+            words += [f"weight decay {t.weight_decay:g}", _seeds(recipe, run.name) or f"seed {t.seed}"]
             words += [f"{key} {value}" for key, value in t.optimizer_options.items()]
             options = ", ".join(f"{key} {value}" for key, value in run.options.items())
             problem = short_name(run.problem or "") + (f" ({options})" if options else "")
@@ -184,6 +189,15 @@ def settings_of(recipe: Recipe) -> list[str]:
         else:
             lines.append(f"`{run.name}`: {run.kind} {', '.join(file.name for file in run.files)}.")
     return lines
+
+
+def _seeds(recipe: Recipe, name: str) -> str | None:
+    """The seeds of a run that panels give it several of."""
+    shown = [
+        panel.exhibit for panel in recipe.panels if panel.exhibit is not None and name in panel.exhibit.members
+    ]
+    found = sorted({seed for exhibit in shown for seed in exhibit.seeds})
+    return f"seeds {', '.join(map(str, found))}" if len(found) > 1 else None
 
 
 def duration(seconds: float) -> str:

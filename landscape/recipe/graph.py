@@ -14,8 +14,9 @@ from landscape.pipeline import COMMON, THROUGH_RUNS, Along, Grown, Slice
 from landscape.problems.cifar_data import VARIABLE
 from landscape.recipe.branches import pairs_of, trunk_of
 from landscape.recipe.cache import digest_of_data, digest_of_file
+from landscape.recipe.exhibits import taking
 from landscape.recipe.steps import Step, digest
-from landscape.recipe.values import Panel, Recipe, Run
+from landscape.recipe.values import Exhibited, Panel, Recipe, Run
 from landscape.training import Settings
 
 # What a slice may take does not change its numbers.
@@ -56,6 +57,11 @@ class Graph:
         panels = []
         needs: list[str] = []
         for panel in recipe.panels:
+            if panel.exhibit is not None:
+                shown = self.add_exhibit(panel.exhibit)
+                needs += [key for _, members in shown["members"] for _, key, _ in members]
+                panels.append({**shown, "title": panel.title})
+                continue
             if panel.embed is not None:
                 entry = self.add_embeddings(panel)
                 needs += [entry["distances"], *(found for _, how, found in entry["runs"] if how != "file")]
@@ -103,6 +109,27 @@ class Graph:
             )
         )
         return {"runs": runs, "distances": key}
+
+    def add_exhibit(self, shown: Exhibited) -> dict[str, Any]:
+        """Take in what is taken from the runs of an exhibit: ``members`` as (name, key, options) by run."""
+        found = []
+        for group, members in shown.members.items():
+            own = [(name, self._add_taken(shown, name, run), _options(run)) for name, run in members.items()]
+            found.append((group, own))
+        return {"exhibit": shown.kind, "settings": dict(shown.settings), "members": found}
+
+    def _add_taken(self, shown: Exhibited, name: str, run: Run) -> str:
+        source = self._add_run(run)
+        settings = _plain({"taking": taking(shown)})
+        places = {
+            "run": source,
+            "problem": run.problem,
+            "options": dict(run.options),
+            "data": self._data_of(run),
+            "device": self.where.device,
+        }
+        pace = f"{shown.kind} {digest(_plain([settings, run.problem, dict(run.options)]))}"
+        return self._put(Step("exhibit", f"{shown.kind} of {name}", settings, {}, (source[1],), places, pace))
 
     def needed_by(self, key: str) -> list[str]:
         """The keys of all steps that one needs, in order, and its own."""

@@ -14,6 +14,7 @@ from landscape.errors import LandscapeError
 from landscape.pipeline import Grown
 from landscape.recipe.branches import branches_at, make_pair
 from landscape.recipe.cache import Cache
+from landscape.recipe.exhibits import make_exhibit, save_words, scene_of
 from landscape.recipe.measuring import make_measures, measure_at
 from landscape.recipe.steps import Step
 
@@ -199,6 +200,8 @@ def embeddings_of_panel(panel: Mapping[str, Any], cache: Cache) -> dict[str, Emb
 
 def _loaded(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
     """A panel with its values in place of their keys."""
+    if "exhibit" in panel:
+        return {**panel, "scene": scene_of(panel, cache)}
     if "embed" in panel:
         return {**panel, "embeddings": embeddings_of_panel(panel, cache)}
     grown = Grown(**panel["grown"]) if "grown" in panel else None
@@ -221,8 +224,9 @@ def _picture(step: Step, cache: Cache, progress: Progress) -> list[str]:
         else:
             save(figure, path)
     save_numbers(panels, cache.path(step.kind, step.key, ".npz"))
+    words = save_words(panels, cache.path(step.kind, step.key, ".md"))
     progress(1, 1)
-    return [*suffixes, ".npz"]
+    return [*suffixes, ".npz", *([".md"] if words else [])]
 
 
 _MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
@@ -233,6 +237,7 @@ _MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
     "slice": _slice,
     "measures": make_measures,
     "distances": _distances,
+    "exhibit": make_exhibit,
     "pair": make_pair,
     "picture": _picture,
 }

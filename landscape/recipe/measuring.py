@@ -27,7 +27,7 @@ FORMS: dict[str, Form] = {
 }
 """Keys of a panel of this kind."""
 # What a run records by itself: drawn, not taken.
-_RECORDED = ("loss", "error")
+_RECORDED = ("loss", "error", "gamma", "replica_distance", "gradient_evaluations")
 
 
 def read_along(reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any]) -> tuple[str, Along] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.errors import did_you_mean
 from landscape.pipeline import COMMON, KINDS, Slice
-from landscape.recipe import branches, embedding, measuring
+from landscape.recipe import branches, embedding, exhibits, measuring
 from landscape.recipe.reader import (
     COUNT,
     NUMBER,
@@ -50,7 +50,7 @@ _DRAWN: dict[str, Form] = {
     "split": one_of("train", "test"),
     "view": one_of(*VIEWS),
 }
-_KINDS = (*KINDS, measuring.KIND, embedding.KIND, branches.KIND)
+_KINDS = (*KINDS, measuring.KIND, embedding.KIND, branches.KIND, *exhibits.EXHIBITS)
 _ANY: dict[str, Form] = {"kind": one_of(*_KINDS), "runs": TEXTS, "title": TEXT}
 _PANEL: dict[str, Form] = {**_ANY, **_DRAWN, **_SLICE, **_AXES}
 # What is no slice has keys of its own.
@@ -58,6 +58,7 @@ _OTHERS: dict[str, dict[str, Form]] = {
     measuring.KIND: {**_ANY, **measuring.FORMS},
     embedding.KIND: {**_ANY, **embedding.FORMS},
     branches.KIND: {**_ANY, **branches.FORMS},
+    **{kind: {**_ANY, **exhibits.forms_of(kind)} for kind in exhibits.EXHIBITS},
 }
 _FORMATS = ("png", "pdf", "svg")
 _STYLES = ("paper", "talk", "dark")
@@ -90,9 +91,10 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
         for name in [name for name in runs if name not in drawn]:
             reader.fault(("run", name), "no panel draws this run", mend="name it in the runs of a panel")
     kinds = [None if panel is None else panel.kind for panel in found]
-    if embedding.KIND in kinds and any(kind not in (embedding.KIND, None) for kind in kinds):
-        place = kinds.index(embedding.KIND)
-        reader.fault(("panel", place), "embeddings are drawn in a figure of their own", mend="write two recipes")
+    for alone, what in {embedding.KIND: "embeddings are", **exhibits.ALONE}.items():
+        if alone in kinds and any(kind not in (alone, None) for kind in kinds):
+            said = f"{what} drawn in a figure of their own"
+            reader.fault(("panel", kinds.index(alone)), said, mend="write two recipes")
     return tuple(panel for panel in found if panel is not None)
 
 
@@ -129,6 +131,10 @@ def _read(
         grown = None if len(there) < len(chosen) else branches.read_grown(reader, key, where, entries, there)
         sound = grown is not None and len(reader.faults) == before
         return Panel(Slice(), there, title=entries.get("title"), grown=grown) if sound else None
+    if entries.get("kind") in exhibits.EXHIBITS:
+        exhibit = exhibits.read_exhibit(reader, key, where, entries, there)
+        sound = len(reader.faults) == before and len(there) == len(chosen)
+        return Panel(Slice(), there, title=entries.get("title"), exhibit=exhibit) if sound else None
     embed = embedding.read_embed(reader, key, where, entries) if entries.get("kind") == embedding.KIND else None
     wanted = Slice() if embed is not None else _slice(reader, key, where, entries)
     if wanted is None:

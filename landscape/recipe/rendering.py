@@ -106,6 +106,8 @@ def surfaces_of(
     panel: Panel, cache: Target, *, data: Target | None = None, device: str = "auto"
 ) -> dict[str, Surface]:
     """The slices of a panel; see `Panel.surfaces`."""
+    if panel.exhibit is not None:
+        raise LandscapeError("the panel shows no slices", got=panel.kind, mend="render its recipe")
     if panel.embed is not None:
         raise LandscapeError(
             "the panel shows an embedding, under which no loss is evaluated", mend="ask embeddings()"

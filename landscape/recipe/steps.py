@@ -11,7 +11,7 @@ from typing import Any
 # Raised when the results of a kind of step change although its settings do not; of pictures, when their look does.
 VERSIONS = {
     **dict.fromkeys(("train", "import", "transform", "branch"), 1),
-    **dict.fromkeys(("slice", "measures", "distances", "pair"), 1),
+    **dict.fromkeys(("slice", "measures", "distances", "pair", "exhibit"), 1),
     "picture": 2,
 }
 

@@ -45,6 +45,27 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Exhibited:
+    """What a panel shows whose figure is all its own.
+
+    Attributes:
+        kind: One of `exhibits.EXHIBITS`.
+        settings: What is taken and shown, as plain values.
+        members: Name of a run -> name with its seed -> the run with that seed.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    members: Mapping[str, Mapping[str, Run]]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that runs are trained with."""
+        own = next(iter(self.members.values()), {})
+        return tuple(run.training.seed for run in own.values() if run.training is not None)
+
+
+@dataclass(frozen=True)
 class Panel:
     """One part of the figure.
 
@@ -59,6 +80,7 @@ class Panel:
         along: How that is taken.
         embed: Of an embedding: how, and how it is shown; its `slice` means nothing.
         grown: Of branches side by side: what is shown of them; its `slice` means nothing.
+        exhibit: Of a figure all of its own: what; its `slice` means nothing.
     """
 
     slice: Slice
@@ -71,10 +93,13 @@ class Panel:
     along: Along | None = None
     embed: Embed | None = None
     grown: Grown | None = None
+    exhibit: Exhibited | None = None
 
     @property
     def kind(self) -> str:
-        """``"curve"``, ``"surface"``, ``"trajectory"``, ``"measure"``, ``"mds"`` or ``"branches"``."""
+        """What it shows: ``"curve"``, ``"surface"``, ..., ``"branches"``, or the kind of an exhibit."""
+        if self.exhibit is not None:
+            return self.exhibit.kind
         if self.embed is not None:
             return "mds"
         if self.grown is not None:

@@ -20,13 +20,21 @@ if TYPE_CHECKING:
 _WIDE = 2
 
 
+RECORDED = {
+    "gamma": "coupling γ",
+    "replica_distance": "distance of the replicas from their centre",
+    "gradient_evaluations": "gradient evaluations",
+}
+"""What optimizers record of no split: name -> what it is called in a picture."""
+
+
 def curve_of(table: Table, name: str) -> Surface:
     """A measure along training as a line slice over the steps, which all pictures of lines can draw.
 
     Args:
         table: Measures along training.
         name: A measure of the table, or a metric that the run recorded: ``"loss"`` or ``"error"`` of the table's
-            split.
+            split, or one of `RECORDED`.
 
     Returns:
         Its field is ``"<split>_<name>"``; `meta` says where gradient descent becomes unstable, if the run tells.
@@ -47,6 +55,9 @@ def curve_of(table: Table, name: str) -> Surface:
         )
     if field in table.metrics:
         return Surface(steps, None, {field: np.asarray(table.metrics[field])}, meta=meta)
+    if name in RECORDED and name in table.metrics:
+        own = meta | {"splits": [], "titles": {name: RECORDED[name]}, "units": {}}
+        return Surface(steps, None, {field: np.asarray(table.metrics[name])}, meta=own)
     known = [*table.columns, *(metric.removeprefix(f"{split}_") for metric in table.metrics)]
     raise LandscapeError(f"the table has no measure '{name}'", mend=did_you_mean(name, known))
 

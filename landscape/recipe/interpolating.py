@@ -1,0 +1,154 @@
+"""Panels of networks that fit all examples: the trace of the Hessian against the population loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.recipe.reader import COUNT, NUMBER, POSITIVE, WHOLE, Form, list_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from landscape.laboratory import Student
+    from landscape.objective import Objective
+    from landscape.problems.multi_index import MultiIndexOptions
+    from landscape.recipe.making import Progress
+    from landscape.render.interpolators import Interpolators
+    from landscape.trajectory import Trajectory
+
+_SHARE = Form("a share between 0 and 1", lambda v: NUMBER.fits(v) and 0 < v < 1)
+FORMS: dict[str, Form] = {
+    "memorisers": COUNT,
+    "blends": list_of(_SHARE, "a list of shares between 0 and 1"),
+    "places": COUNT,
+    "spread": POSITIVE,
+    "fits_below": POSITIVE,
+    "draw_seed": WHOLE,
+}
+"""Keys of a panel of this kind."""
+DEFAULTS: dict[str, Any] = {
+    "memorisers": 5,
+    "blends": [0.003, 0.01, 0.03, 0.1, 0.3],
+    "places": 3,
+    "spread": 1.0,
+    "fits_below": 1e-3,
+    "draw_seed": 0,
+}
+TAKEN = ()
+
+
+def take(
+    run: Trajectory, objective: Objective, settings: Mapping[str, Any], progress: Progress
+) -> dict[str, NDArray[Any]]:
+    """The weights of a trained student."""
+    from landscape import problems
+    from landscape.laboratory import student_of
+
+    options = problems.parse_options("multi-index", objective.problem_args)
+    student = student_of(run[-1], options.degree)
+    return {"a": student.a, "w": student.w}
+
+
+def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> Interpolators:
+    """The scene of a panel: networks of all families at random places of their orbits, and at the flattest."""
+    from landscape.problems import parse_options
+    from landscape.problems.multi_index import draw_multi_index
+    from landscape.render.interpolators import Interpolators
+
+    every = [options for members in held.values() for options, _ in members.values()]
+    data = ("dim", "indices", "link", "noise", "train_size", "bias", "data_seed", "degree")
+    if any(options[name] != every[0][name] for options in every for name in data):
+        raise LandscapeError(
+            "students of one panel must have the same examples", where=title, expected=f"equal {', '.join(data)}"
+        )
+    options = parse_options("multi-index", every[0])
+    drawn = draw_multi_index(options)
+    families = _built(settings, options) | _trained(settings, held, options.degree, drawn.train)
+    random = np.random.default_rng(settings["draw_seed"])
+    measured = {
+        name: _measured(students, drawn, settings, random) for name, students in families.items() if students
+    }
+    about = {name: every[0][name] for name in data}
+    return Interpolators(title, about, measured)
+
+
+def _built(settings: Mapping[str, Any], options: MultiIndexOptions) -> dict[str, list[Student]]:
+    """Teacher, memorisers, and what is between them."""
+    from landscape.laboratory import blend, bump_memoriser, memoriser, random_direction, teacher
+    from landscape.problems.multi_index import draw_multi_index
+
+    drawn, knows = draw_multi_index(options), teacher(options)
+    families: dict[str, list[Student]] = {
+        "teacher": [knows],
+        "blend": [],
+        "line memoriser": [],
+        "bump memoriser": [],
+    }
+    for number in range(settings["memorisers"]):
+        direction = random_direction(options.dim, drawn.directions, seed=number)
+        own = [("bump memoriser", bump_memoriser(*drawn.train, direction, options.degree))]
+        if options.degree == 1:
+            own.append(("line memoriser", memoriser(*drawn.train, direction)))
+        for name, student in own:
+            families[name].append(student)
+            families["blend"] += [blend(knows, student, share) for share in settings["blends"]]
+    return families
+
+
+def _trained(
+    settings: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], degree: int, train: tuple[Any, Any]
+) -> dict[str, list[Student]]:
+    """The trained students that fit the examples."""
+    from landscape.laboratory import Student
+
+    found: dict[str, list[Student]] = {}
+    for name, members in held.items():
+        for said, (_, values) in members.items():
+            student = Student(values["a"], values["w"], degree)
+            loss = float(((student.outputs(train[0]) - train[1]) ** 2).mean())
+            if not loss <= settings["fits_below"]:
+                raise LandscapeError(
+                    "a student does not fit its examples",
+                    where=said,
+                    got=f"loss {loss:.3g}",
+                    expected=f"at most {settings['fits_below']:g}",
+                    mend="train it longer, or raise fits_below",
+                )
+            # Runs of several problems are told apart behind a comma; a way to train is one family.
+            found.setdefault(name.split(",")[0], []).append(student)
+    return found
+
+
+def _measured(
+    students: Sequence[Student], drawn: Any, settings: Mapping[str, Any], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Per student a row: population loss, training loss, least trace, and the traces at places of its orbit."""
+    from landscape.laboratory import compare, interpolation_trace
+
+    found = compare({str(place): student for place, student in enumerate(students)}, drawn.train, drawn.test)
+    traces = []
+    for student in students:
+        factors = np.exp(settings["spread"] * random.normal(size=(settings["places"], len(student.a))))
+        # The place that it was built or trained at is the first.
+        places = [student, *(student.rescaled(c) for c in factors[1:])]
+        traces.append([interpolation_trace(one, drawn.train[0]) for one in places])
+    columns = [found.population_loss, found.train_loss, found.least_trace]
+    return np.column_stack([*columns, np.array(traces)])
+
+
+def draw(scenes: Sequence[Any], figure: Mapping[str, Any], caption: str | None) -> Figure:
+    """The figure of all panels."""
+    from landscape.render.interpolators import interpolators
+
+    look = {name: figure[name] for name in ("width", "height", "style")}
+    return interpolators(scenes, caption=caption, **look)
+
+
+def numbers(scene: Interpolators) -> dict[str, NDArray[Any]]:
+    """The numbers of a panel: by family, a row per network."""
+    return dict(scene.families)
