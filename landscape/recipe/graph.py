@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape import problems
-from landscape.pipeline import COMMON, THROUGH_RUNS, Slice
+from landscape.pipeline import COMMON, THROUGH_RUNS, Along, Slice
 from landscape.problems.cifar_data import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
@@ -74,7 +74,10 @@ class Graph:
     def add_panel(self, panel: Panel) -> dict[str, str]:
         """Take in a panel: name -> key of its slices, or of its measures."""
         if panel.along is not None:
-            return {name: self._add_measures(panel, run) for name, run in panel.runs.items()}
+            along, measure = panel.along, panel.measure
+            return {
+                name: self.add_measures(run, along, f"{measure} along {name}") for name, run in panel.runs.items()
+            }
         if panel.slice.plane in (THROUGH_RUNS, COMMON):
             return {" – ".join(panel.runs): self._add_slice(panel, panel.runs)}
         return {name: self._add_slice(panel, {name: run}) for name, run in panel.runs.items()}
@@ -155,9 +158,16 @@ class Graph:
             )
         )
 
-    def _add_measures(self, panel: Panel, run: Run) -> str:
+    def add_measures(self, run: Run, wanted: Along, title: str) -> str:
+        """Take in measures along a run, which is taken in too; their key.
+
+        Args:
+            run: The run.
+            wanted: Which measures, where and how.
+            title: What people are told while they are taken.
+        """
         how, found = self._add_run(run)
-        along = {} if panel.along is None else panel.along.to_json()
+        along = wanted.to_json()
         settings: dict[str, Any] = {"along": along}
         inputs: dict[str, str] = {}
         if run.kind != "train":
@@ -175,7 +185,7 @@ class Graph:
         return self._put(
             Step(
                 "measures",
-                f"{panel.measure} along {run.name}",
+                title,
                 _plain(settings),
                 inputs,
                 () if how == "file" else (found,),
@@ -189,9 +199,10 @@ class Graph:
         """Where a run comes from: the kind and key of a step, or ``"file"`` and a path."""
         if run.kind == "file":
             return "file", str(run.files[0])
-        return run.kind, self._add_training(run) if run.kind == "train" else self._add_derived(run)
+        return run.kind, self.add_training(run) if run.kind == "train" else self._add_derived(run)
 
-    def _add_training(self, run: Run) -> str:
+    def add_training(self, run: Run) -> str:
+        """Take in a run that is trained; its key."""
         training = run.training or Settings()
         options = _options(run)
         settings = {"problem": _problem_name(run), "options": options, "training": training.to_json()}

@@ -32,7 +32,7 @@ from landscape.transforming import Transform
 _TRAINING: dict[str, Form] = {
     **dict.fromkeys(("optimizer", "schedule"), TEXT),
     **dict.fromkeys(("epochs", "batch_size", "seed"), WHOLE),
-    **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup_epochs"), NUMBER),
+    **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup_epochs", "target_loss"), NUMBER),
     "nesterov": TRUTH,
     "every": either(TEXT, COUNT),
     "optimizer_options": TABLE,
