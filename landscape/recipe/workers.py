@@ -112,9 +112,7 @@ class Several:
         threads: Of each process; None shares the cores among them.
     """
 
-    def __init__(
-        self, jobs: int, cache: Cache, force: bool, notify: Notify, threads: int | None = None
-    ) -> None:
+    def __init__(self, jobs: int, cache: Cache, force: bool, notify: Notify, threads: int | None = None) -> None:
         self._jobs, self._cache, self._force, self._notify = jobs, cache, force, notify
         self._threads = threads or max(1, _cores() // jobs)
         self._workers: dict[int, _Worker] = {}

@@ -195,9 +195,7 @@ def pairs_that_differ_in(nets: Nets, axis: str) -> list[tuple[int, int]]:
     for place in np.flatnonzero(nets.counted).tolist():
         groups.setdefault(tuple(values[place] for values in others), []).append(place)
     own = nets.levels[axis]
-    return [
-        (a, b) for group in groups.values() for a, b in itertools.combinations(group, 2) if own[a] != own[b]
-    ]
+    return [(a, b) for group in groups.values() for a, b in itertools.combinations(group, 2) if own[a] != own[b]]
 
 
 def correlate_nets(
