@@ -50,7 +50,7 @@ ALLOWED = {
         *("projection", "sharpness", "surface", "render", "pipeline", "transforming"),
     },
     "study": {
-        *("errors", "storage", "trajectory", "sharpness", "pipeline", "recipe"),
+        *("errors", "storage", "trajectory", "problems", "sharpness", "pipeline", "recipe"),
     },
     "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "pipeline"},
 }

@@ -236,7 +236,7 @@ def _scatter_words(found: Correlated, rows: Sequence[Row]) -> str:
 
 def _points_of(found: Correlated, told: Sequence[str]) -> tuple[list[tuple[str, str]], list[Any]]:
     """For each network its colour and marker, and what stands for them in the legend."""
-    names = [[str(value) for value in found.nets.settings[axis]] for axis in told]
+    names = [["–" if value is None else str(value) for value in found.nets.settings[axis]] for axis in told]
     colours = run_colours(names[0]) if names else {}
     marks = dict(zip(dict.fromkeys(names[1]), _MARKERS * len(names[1]), strict=False)) if len(names) > 1 else {}
     default = run_colours([""])[""]

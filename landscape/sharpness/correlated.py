@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError, did_you_mean
 
 Array = NDArray[np.float64]
 
-# Who never rescales a unit cannot tell such measures from others by the network's function alone.
+# What every network of rectifiers bears without a change of its function.
 _RESCALINGS = ("layer-rescaling", "unit-rescaling")
 
 

@@ -18,9 +18,9 @@ Counts = NDArray[np.float64]
 _FEWEST = 3
 # What training itself leaves: a measure that goes with the test error no better than these tells nothing new.
 CONTROLS = {
-    "train_loss": ("training loss at the end", "nats"),
-    "steps": ("updates of training", ""),
-    "weight_norm": ("norm of the weights", ""),
+    "train_loss": "training loss at the end",
+    "steps": "updates of training",
+    "weight_norm": "norm of the weights",
 }
 OVER = ("nets", "settings")
 
@@ -234,7 +234,7 @@ def correlate_nets(
 
     def row(name: str, values: Array, control: bool) -> Row:
         about = nets.about.get(name, {})
-        title, unit = CONTROLS[name] if control else (str(about.get("title", name)), str(about.get("unit", "")))
+        title = CONTROLS[name] if control else str(about.get("title", name))
         own = np.where(counted, values, np.nan)
         correlations = {
             target: correlate(
@@ -245,7 +245,7 @@ def correlate_nets(
         agreements = {axis: agreement(own, nets.results[targets[0]], found) for axis, found in pairs.items()}
         missing = {net: why for net, why in nets.missing.get(name, {}).items() if net not in nets.faults}
         invariant = not control and is_invariant(about.get("invariant_claimed"))
-        return Row(name, title, unit, invariant, control, correlations, agreements, missing)
+        return Row(name, title, str(about.get("unit", "")), invariant, control, correlations, agreements, missing)
 
     rows = [row(name, values, False) for name, values in nets.measures.items()]
     rows += [row(name, nets.results[name], True) for name in CONTROLS if name in nets.results]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError
+from landscape.problems import short_name
 from landscape.recipe import Event
 from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
@@ -129,6 +130,8 @@ def run(
     with _one_thread(jobs):
         make_planned(steps, kept, jobs, force, notify, threads=1)
     nets = gather(study, keys, steps, kept)
+    if not nets.results:
+        raise LandscapeError("no network could be trained", where=study.path, got=next(iter(nets.faults.values())))
     statistics = study.statistics
     found = correlate_nets(
         nets,
@@ -143,14 +146,15 @@ def run(
 
 
 def _planned(study: Study, where: Where) -> tuple[Graph, Keys]:
-    """All steps, and for each network the key of its training and of each measure."""
-    graph, keys = Graph(where), {}
-    for net in study.nets:
-        taken = {
-            name: graph.add_measures(net.run, along, f"{name} of {net.name}")
-            for name, along in study.measures.items()
-        }
-        keys[net.name] = (graph.add_training(net.run), taken)
+    """All steps, and for each network the key of its training and of each measure.
+
+    Trainings come first, then measure by measure: what an interrupted study leaves is whole columns.
+    """
+    graph = Graph(where)
+    keys: Keys = {net.name: (graph.add_training(net.run), {}) for net in study.nets}
+    for name, along in study.measures.items():
+        for net in study.nets:
+            keys[net.name][1][name] = graph.add_measures(net.run, along, f"{name} of {net.name}")
     return graph, keys
 
 
@@ -177,7 +181,7 @@ def _about(study: Study) -> dict[str, Any]:
     return {
         "name": study.name,
         "caption": study.caption,
-        "problem": run.problem,
+        "problem": ", ".join(dict.fromkeys(short_name(net.run.problem or "") for net in study.nets)),
         "options": {name: value for name, value in run.options.items() if _is_common(study, name)},
         "split": along.split,
         "target_loss": targets.pop() if len(targets) == 1 else None,
