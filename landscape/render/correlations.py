@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from landscape.sharpness.correlated import Correlated, Row
 
 # Inches: of a row of a list; of what stands above it; of a scatter panel with its words.
-_ROW, _HEAD, _FOOT, _PANEL = 0.185, 0.75, 0.45, 1.55
+_ROW, _HEAD, _FOOT, _PANEL = 0.185, 0.75, 0.45, 1.4
 _ACROSS = 4
+# What a legend as wide as the page holds in one line.
+_IN_A_ROW = 7
 # Letters of a name that an axis label has no room for in one line.
 _LONG = 12
 # Inches for the legend above intervals, which begins where the names of measures end.
@@ -135,7 +137,7 @@ def _intervals(ax: Axes, rows: Sequence[Row], target: str, found: Correlated) ->
             continue
         ax.plot(one.kendall_interval, (place, place), color=colour, lw=1.0, solid_capstyle="butt")
         ax.plot([one.spearman], [place], ls="none", marker="|", ms=6, color=mpl.rcParams["axes.labelcolor"])
-        ax.plot([one.kendall], [place], ls="none", marker=marker, ms=4.5, color=colour, mfc=face)
+        ax.plot([one.kendall], [place], ls="none", marker=marker, ms=4.5, color=colour, mfc=face, clip_on=False)
     ax.axvline(0.0, color=mpl.rcParams["axes.labelcolor"], lw=0.6, zorder=1)
     controls = [place for place, row in enumerate(rows) if row.control]
     if controls:
@@ -220,7 +222,9 @@ def scatters(
             panel.set_visible(False)
         name, unit = _TARGETS.get(chosen, (chosen, ""))
         sheet.supylabel(f"{name} ({unit})" if unit else name, size=mpl.rcParams["axes.labelsize"])
-        legend_above(panels[0, 0], handles, TWO_COLUMNS - 0.6)
+        if handles:
+            look = {"frameon": False, "handletextpad": 0.2, "columnspacing": 1.2}
+            sheet.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), _IN_A_ROW), **look)
         put_foot(sheet, _scatter_words(found, rows))
     return sheet
 
@@ -231,7 +235,7 @@ def _scatter_words(found: Correlated, rows: Sequence[Row]) -> str:
     if gone:
         words += f"Networks without a value: {', '.join(gone)}. "
     left = len(found.nets) - int(found.nets.counted.sum())
-    return words + (f"{left} networks that do not count are left out." if left else "")
+    return words + (f"Left out, as not counting: {left} of {len(found.nets)}." if left else "")
 
 
 def _points_of(found: Correlated, told: Sequence[str]) -> tuple[list[tuple[str, str]], list[Any]]:
@@ -263,7 +267,7 @@ def _scatter(ax: Axes, found: Correlated, row: Row, target: str, looks: Sequence
     x = found.nets.values(row.name)
     y = found.nets.results[target] * (100.0 if is_share(target) else 1.0)
     shown = found.nets.counted & np.isfinite(x) & np.isfinite(y)
-    for place in np.flatnonzero(shown):
+    for place in np.flatnonzero(shown).tolist():
         colour, marker = looks[place]
         ax.plot(x[place], y[place], marker, color=colour, ms=2.8, mew=0.4, mec="white", alpha=0.9)
     if _is_wide(x[shown]):
