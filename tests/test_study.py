@@ -179,8 +179,8 @@ def test_pictures_show_every_measure_and_every_network_that_counts(report):
     drawn = sorted(float(line.get_ydata()[0]) for line in shown["planted"].lines)
     counted = report.found.nets.results["test_error"][report.found.nets.counted]
     assert drawn == pytest.approx(sorted(100 * counted))
-    with pytest.raises(LandscapeError, match=r"^no hyperparameter 'rl' varies; did you mean 'lr'\?$"):
-        scatters(report.found, colour="rl")
+    with pytest.raises(LandscapeError, match=r"^no hyperparameter 'famly' varies; did you mean 'family'\?$"):
+        scatters(report.found, colour="famly")
 
 
 def test_the_command_prints_one_document_and_writes_four_files(recipe, report, tmp_path, capsys):

@@ -102,7 +102,7 @@ def load(path: str | os.PathLike[str]) -> Study:
 
 
 def _read_nets(reader: Reader) -> tuple[Net, ...]:
-    document = reader.source.document
+    document, before = reader.source.document, len(reader.faults)
     shared = reader.sound(("study",), document.get("study", {}), _forms())
     _check_lists(reader, ("study",), shared)
     tables = document.get("family", {})
@@ -111,7 +111,6 @@ def _read_nets(reader: Reader) -> tuple[Net, ...]:
         return ()
     if not tables:
         reader.fault((), "there is no family", mend="write [family.NAME] with an optimizer")
-    before = len(reader.faults)
     found = [net for name, table in tables.items() for net in _read_family(reader, name, table, shared)]
     if len(reader.faults) > before:
         return ()
