@@ -31,6 +31,7 @@ _COMMANDS = {
     "probe": "experiments on basins: perturb and retrain, interpolate, connect",
     "export": "write a snapshot as a state dict, or a surface as a table",
     "render": "make the figures of recipes, each thing once",
+    "study": "train a family of networks and say which measures go with the test error",
     "init": "write a problem of your own to begin with",
     "problems": "list the built-in problems and their options",
 }

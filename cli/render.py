@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, print_json
+from .shared import Interrupted, data_option, json_option, print_json, spoken_time, step_bars
 
 _STATES = {
     "made": "made",
@@ -47,7 +45,7 @@ def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, *
     from landscape.recipe import render
 
     try:
-        with _bars(jobs) as notify:
+        with step_bars(jobs) as notify:
             report = render(targets, jobs=jobs, dry_run=dry_run, notify=notify, **given)
     except KeyboardInterrupt:
         raise Interrupted("what was finished is kept; run the same command to go on") from None
@@ -69,7 +67,7 @@ def _plan(report: Any) -> list[str]:
     lines = []
     for step in report.steps.values():
         if step.state == "planned":
-            said = "time unknown" if step.estimate is None else f"about {_time(step.estimate)}"
+            said = "time unknown" if step.estimate is None else f"about {spoken_time(step.estimate)}"
         else:
             said = "up to date"
         lines.append(f"  {step.step.title:<48} {said}")
@@ -93,49 +91,11 @@ def _summary(report: Any, dry_run: bool) -> list[str]:
     if not dry_run:
         failed = report.count("failed")
         steps = f"{report.count('made')} steps made, {report.count('cached', 'shared')} in {report.cache}"
-        return [f"{total}; {steps}{f', {failed} failed' if failed else ''}, {_time(report.seconds)}"]
+        return [f"{total}; {steps}{f', {failed} failed' if failed else ''}, {spoken_time(report.seconds)}"]
     planned = [step.estimate for step in report.steps.values() if step.state == "planned"]
     known = [estimate for estimate in planned if estimate is not None]
-    said = f"about {_time(sum(known))}" if known else "time unknown"
+    said = f"about {spoken_time(sum(known))}" if known else "time unknown"
     if known and len(known) < len(planned):
         said += f" and {len(planned) - len(known)} steps of unknown time"
     steps = f"{len(planned)} steps to make, {report.count('cached')} in {report.cache}"
     return [f"{total}; {steps}{f', {said}' if planned else ''}"]
-
-
-def _time(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-@contextmanager
-def _bars(jobs: int) -> Iterator[Callable[[Any], None]]:
-    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal."""
-    from tqdm import tqdm
-
-    with ExitStack() as stack:
-        whole = stack.enter_context(tqdm(desc="all", unit="step", disable=None, leave=False, position=0))
-        workers = [
-            stack.enter_context(tqdm(desc="free", disable=None, leave=False, position=1 + n)) for n in range(jobs)
-        ]
-
-        def notify(event: Any) -> None:
-            if event.kind == "plan":
-                whole.reset(total=event.total)
-                return
-            bar = workers[event.worker]
-            if event.kind == "begin":
-                bar.reset()
-                bar.set_description(event.step.title)
-            elif event.kind == "progress" and event.total:
-                bar.total = event.total
-                bar.update(event.done - bar.n)
-            elif event.kind == "progress":
-                bar.set_description(f"{event.step.title} (waiting for another process)")
-            else:
-                bar.reset()
-                bar.set_description("free")
-                whole.update(1)
-
-        yield notify

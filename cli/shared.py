@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
@@ -130,3 +130,42 @@ def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
             bar.update(done - bar.n)
 
         yield update
+
+
+def spoken_time(seconds: float) -> str:
+    """Seconds, or minutes where there are many."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+@contextmanager
+def step_bars(jobs: int) -> Iterator[Callable[[Any], None]]:
+    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal."""
+    from tqdm import tqdm
+
+    with ExitStack() as stack:
+        whole = stack.enter_context(tqdm(desc="all", unit="step", disable=None, leave=False, position=0))
+        workers = [
+            stack.enter_context(tqdm(desc="free", disable=None, leave=False, position=1 + n)) for n in range(jobs)
+        ]
+
+        def notify(event: Any) -> None:
+            if event.kind == "plan":
+                whole.reset(total=event.total)
+                return
+            bar = workers[event.worker]
+            if event.kind == "begin":
+                bar.reset()
+                bar.set_description(event.step.title)
+            elif event.kind == "progress" and event.total:
+                bar.total = event.total
+                bar.update(event.done - bar.n)
+            elif event.kind == "progress":
+                bar.set_description(f"{event.step.title} (waiting for another process)")
+            else:
+                bar.reset()
+                bar.set_description("free")
+                whole.update(1)
+
+        yield notify

@@ -52,6 +52,9 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
 @click.option("--momentum", type=float, help="Momentum of all but adam. [default: 0.9]")
 @click.option("--nesterov/--no-nesterov", default=None, help="Nesterov's momentum. [default: no]")
 @click.option("--weight-decay", type=float, help="Penalty lambda/2 |weights|^2. [default: 0]")
+@click.option(
+    "--target-loss", type=float, help="End at the first snapshot with no more training loss. [default: none]"
+)
 @click.option("--schedule", help="constant, step, cosine or linear. [default: constant]")
 @click.option("--warmup-epochs", type=float, help="Epochs of linear warm-up. [default: 0]")
 @click.option("--seed", type=int, help="Draws the initial weights and the order of examples. [default: 0]")

@@ -64,7 +64,10 @@ _HOME = {
     "random_plane": ("landscape.projection", "random_plane"),
     "random_planes": ("landscape.projection", "random_planes"),
 }
-_ROOMS = ("pipeline", "probes", "problems", "projection", "recipe", "render", "sharpness", "symmetry", "training")
+_ROOMS = (
+    *("pipeline", "probes", "problems", "projection", "recipe", "render", "sharpness", "study", "symmetry"),
+    "training",
+)
 __all__ = [
     "LandscapeError",
     "Objective",

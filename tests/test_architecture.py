@@ -49,6 +49,9 @@ ALLOWED = {
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "probes"),
         *("projection", "sharpness", "surface", "render", "pipeline", "transforming", "laboratory"),
     },
+    "study": {
+        *("errors", "storage", "trajectory", "problems", "sharpness", "pipeline", "recipe"),
+    },
     "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "pipeline"},
 }
 
@@ -91,7 +94,7 @@ def test_render_computes_no_loss_and_draws_values_only():
                 # Values, and statistics of values: both NumPy only.
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
-                values = ("audited", "spectrum", "table")
+                values = ("audited", "correlated", "spectrum", "table")
                 assert node.module in [f"landscape.sharpness.{value}" for value in values], path.name
 
 
@@ -112,9 +115,11 @@ def test_modules_stay_small():
         "landscape.cli.plot",
         "landscape.cli.plot_slices",
         "landscape.cli.render",
+        "landscape.cli.study",
         "landscape.files",
         "landscape.integrations",
         "landscape.render",
+        "landscape.sharpness.correlating",
         "landscape.sharpness.table_store",
         "landscape.sharpness.table_summary",
         "landscape.surface.store",

@@ -207,3 +207,25 @@ def test_settings_survive_json():
     assert Settings.from_json(settings.to_json()) == Settings(
         optimizer="adam", epochs=3, lr=1e-3, every=Every(7, "steps")
     )
+
+
+def test_training_ends_at_the_first_snapshot_that_reaches_the_target(objective, tmp_path):
+    whole = train(objective, tmp_path / "whole.h5", Settings(epochs=12, lr=0.02, batch_size=10))
+    losses = whole.metrics["train_loss"]
+    # One that no earlier snapshot has, and that is not the last.
+    place = next(n for n in range(4, 12) if losses[n] < losses[:n].min())
+    target = Settings(epochs=12, lr=0.02, batch_size=10, target_loss=float(losses[place]))
+    ended = train(objective, tmp_path / "ended.h5", target)
+    assert ended.finished
+    assert ended.steps.tolist() == whole.steps[: place + 1].tolist()
+    assert ended[-1].digest == whole[place].digest
+    assert Settings.from_json(target.to_json()) == target
+    assert "target_loss" not in Settings().to_json()
+    assert train(objective, tmp_path / "ended.h5", target, resume=True).steps[-1] == whole.steps[place]
+    with pytest.raises(LandscapeError, match=r"other settings: target_loss \(.* in the file, None now\)$"):
+        train(objective, tmp_path / "ended.h5", Settings(epochs=12, lr=0.02, batch_size=10), resume=True)
+
+
+def test_a_target_must_be_positive():
+    with pytest.raises(LandscapeError, match=r"^training: target_loss must be positive, got 0$"):
+        Settings(target_loss=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sysconfig
 from pathlib import Path
 
@@ -47,15 +48,22 @@ def digits(train_size: int, data_seed: int, *, images: bool = False) -> tuple[Pa
     Source:
         Alpaydin & Kaynak 1998, UCI repository, as in `sklearn.datasets.load_digits`.
     """
-    from sklearn.datasets import load_digits
-
-    values, labels = load_digits(return_X_y=True)
+    values, labels = _all_digits()
     chosen = order(len(labels), data_seed)
     x = torch.from_numpy((values[chosen] / _GREYS).astype(np.float32))
     y = torch.from_numpy(labels[chosen].astype(np.int64))
     if images:
         x = x.reshape(-1, 1, 8, 8)
     return (x[:train_size], y[:train_size]), (x[train_size:].clone(), y[train_size:].clone())
+
+
+@functools.cache
+def _all_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels in their own order: read once, since a study builds its problem thousands of times."""
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    return values, labels
 
 
 def text(path: Path | None, *, context: int, train_size: int, test_size: int, data_seed: int) -> tuple[Pair, Pair]:

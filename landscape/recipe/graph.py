@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,10 @@ class Graph:
         if panel.grown is not None:
             return self._add_branches(panel, panel.grown)
         if panel.along is not None:
-            return {name: self._add_measures(panel, run) for name, run in panel.runs.items()}
+            along, measure = panel.along, panel.measure
+            return {
+                name: self.add_measures(run, along, f"{measure} along {name}") for name, run in panel.runs.items()
+            }
         if panel.slice.plane in (THROUGH_RUNS, COMMON):
             return {" – ".join(panel.runs): self._add_slice(panel, panel.runs)}
         return {name: self._add_slice(panel, {name: run}) for name, run in panel.runs.items()}
@@ -187,8 +190,11 @@ class Graph:
 
     def _add_branches(self, panel: Panel, grown: Grown) -> dict[str, str]:
         if grown.show == "branch":
-            recorded = replace(panel, measure=grown.metric, along=Along((), split=grown.split))
-            return {name: self._add_measures(recorded, run) for name, run in panel.runs.items()}
+            recorded = Along((), split=grown.split)
+            return {
+                name: self.add_measures(run, recorded, f"{grown.metric} along {name}")
+                for name, run in panel.runs.items()
+            }
         return {f"{a.name} – {b.name}": self._add_pair(grown, a, b) for a, b in pairs_of(panel.runs)}
 
     def _add_pair(self, grown: Grown, a: Run, b: Run) -> str:
@@ -220,9 +226,16 @@ class Graph:
             )
         )
 
-    def _add_measures(self, panel: Panel, run: Run) -> str:
+    def add_measures(self, run: Run, wanted: Along, title: str) -> str:
+        """Take in measures along a run, which is taken in too; their key.
+
+        Args:
+            run: The run.
+            wanted: Which measures, where and how.
+            title: What people are told while they are taken.
+        """
         how, found = self._add_run(run)
-        along = {} if panel.along is None else panel.along.to_json()
+        along = wanted.to_json()
         settings: dict[str, Any] = {"along": along}
         inputs: dict[str, str] = {}
         if run.kind != "train":
@@ -240,7 +253,7 @@ class Graph:
         return self._put(
             Step(
                 "measures",
-                f"{panel.measure} along {run.name}",
+                title,
                 _plain(settings),
                 inputs,
                 () if how == "file" else (found,),
@@ -254,9 +267,10 @@ class Graph:
         """Where a run comes from: the kind and key of a step, or ``"file"`` and a path."""
         if run.kind == "file":
             return "file", str(run.files[0])
-        return run.kind, self._add_training(run) if run.kind == "train" else self._add_derived(run)
+        return run.kind, self.add_training(run) if run.kind == "train" else self._add_derived(run)
 
-    def _add_training(self, run: Run) -> str:
+    def add_training(self, run: Run) -> str:
+        """Take in a run that is trained; its key."""
         training = run.training or Settings()
         options = _options(run)
         settings = {"problem": _problem_name(run), "options": options, "training": training.to_json()}

@@ -37,7 +37,9 @@ def load(path: str | os.PathLike[str]) -> Recipe:
     reader = Reader(source)
     reader.faults += faults_of_the_text(source)
     for name in source.document:
-        if name not in _TABLES:
+        if name in ("study", "family"):
+            reader.fault((name,), "this belongs to a study", mend="use landscape study")
+        elif name not in _TABLES:
             reader.fault((name,), "there is no such key", mend=did_you_mean(name, _TABLES))
     runs = read_runs(reader)
     written = source.document.get("run", {})

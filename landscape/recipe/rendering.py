@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError
 from landscape.recipe import gallery
 from landscape.recipe.cache import Cache
 from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.making import Made, embeddings_of_panel, make, surface_at
+from landscape.recipe.making import embeddings_of_panel, make, surface_at
 from landscape.recipe.reading import load
-from landscape.recipe.report import Event, Failure, RecipeReport, Report, StepReport
+from landscape.recipe.report import Event, RecipeReport, Report, StepReport
+from landscape.recipe.scheduling import is_done, make_planned, survey
 from landscape.recipe.steps import Step
 from landscape.recipe.values import Panel, Recipe
-from landscape.recipe.workers import Alone, Crew, Several
 from landscape.surface import Surface
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def render(
     recipes, reports = _load(found, graph)
     goals = {path: key for path, (_, key) in recipes.items()}
     folder_of = {path: path.parent / gallery.FOLDER if output is None else Path(output) for path in goals}
-    steps = _survey(graph, kept, goals.values(), force)
+    steps = survey(graph.steps, kept, goals.values(), force)
 
     def ended(key: str) -> None:
         """Pictures are put in place as they are finished: whoever interrupts has those before."""
@@ -87,12 +87,11 @@ def render(
             _deliver(kept, graph.steps[key], folder_of[path], path.stem, False)
 
     if not dry_run:
-        _make(steps, kept, jobs, force, notify or (lambda event: None), ended)
-        steps |= {key: replace(step, state="skipped") for key, step in steps.items() if step.state == "planned"}
+        make_planned(steps, kept, jobs, force, notify, ended)
     seconds = {key: (kept.record(step) or {"seconds": 0.0})["seconds"] for key, step in graph.steps.items()}
     for path, key in goals.items():
         report = _conclude(path, graph.needed_by(key), steps, seconds)
-        if _is_done(steps[key]):
+        if is_done(steps[key]):
             placed, changed = _deliver(kept, graph.steps[key], folder_of[path], path.stem, dry_run)
             state = "current" if steps[key].state == "cached" and not changed else "planned" if dry_run else "made"
             report = replace(report, state=state, files=tuple(placed))
@@ -178,69 +177,6 @@ def _load(
         except LandscapeError as error:
             reports[path] = RecipeReport(path, "faulty", faults=(Fault(1, "", str(error)),))
     return recipes, reports
-
-
-def _survey(graph: Graph, cache: Cache, goals: Any, force: bool) -> dict[str, StepReport]:
-    """What is done and what is to be made: nothing that only things need which are done themselves."""
-    records = {key: None if force else cache.record(step) for key, step in graph.steps.items()}
-    wanted = set(goals)
-    for key in reversed(graph.steps):
-        if key in wanted and records[key] is None:
-            wanted |= set(graph.steps[key].needs)
-    paces = cache.paces()
-    found = {}
-    for key, step in graph.steps.items():
-        record = records[key]
-        if record is not None or key not in wanted:
-            found[key] = StepReport(step, "cached", None if record is None else record["seconds"])
-        else:
-            estimate = paces[step.pace] * step.units if step.pace in paces else None
-            found[key] = StepReport(step, "planned", estimate=estimate)
-    return found
-
-
-def _make(
-    steps: dict[str, StepReport],
-    cache: Cache,
-    jobs: int,
-    force: bool,
-    notify: Callable[[Event], None],
-    ended: Callable[[str], None],
-) -> None:
-    """Make what is planned as soon as what it needs is there; `steps` is told what became of each."""
-    waiting = [key for key, step in steps.items() if step.state == "planned"]
-    notify(Event("plan", total=len(waiting)))
-    if not waiting:
-        return
-    crew: Crew = Alone(cache, force, notify) if jobs == 1 else Several(jobs, cache, force, notify)
-    running = 0
-    try:
-        while waiting or running:
-            ready = [key for key in waiting if all(_is_done(steps[need]) for need in steps[key].step.needs)]
-            while ready and crew.free():
-                waiting.remove(ready[0])
-                crew.give(steps[ready.pop(0)].step)
-                running += 1
-            if not running:
-                # What is left needs something that failed.
-                return
-            for step, outcome in crew.finished():
-                running -= 1
-                steps[step.key] = _outcome(steps[step.key], outcome)
-                if isinstance(outcome, Made):
-                    ended(step.key)
-    finally:
-        crew.close()
-
-
-def _is_done(step: StepReport) -> bool:
-    return step.state in ("cached", "made", "shared")
-
-
-def _outcome(planned: StepReport, outcome: Made | Failure) -> StepReport:
-    if isinstance(outcome, Failure):
-        return replace(planned, state="failed", failure=outcome)
-    return replace(planned, state=outcome.state, seconds=outcome.seconds)
 
 
 def _conclude(

@@ -29,16 +29,16 @@ from landscape.recipe.values import Run
 from landscape.training import Every, Noise, Settings
 from landscape.transforming import Transform
 
-_TRAINING: dict[str, Form] = {
+TRAINING: dict[str, Form] = {
     **dict.fromkeys(("optimizer", "schedule"), TEXT),
     **dict.fromkeys(("epochs", "batch_size", "seed"), WHOLE),
-    **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup_epochs"), NUMBER),
+    **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup_epochs", "target_loss"), NUMBER),
     "nesterov": TRUTH,
     "every": either(TEXT, COUNT),
     "optimizer_options": TABLE,
 }
-_TABLES = ("options", "optimizer_options")
-_PROBLEM: dict[str, Form] = {"problem": TEXT, "options": TABLE, "data": TEXT}
+TABLES = ("options", "optimizer_options")
+PROBLEM: dict[str, Form] = {"problem": TEXT, "options": TABLE, "data": TEXT}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ DERIVATIONS: dict[str, Derivation | None] = {
         ),
     ),
     "branch": Derivation(
-        {"of": TEXT, "at": either(WHOLE, one_of("first", "last")), "noise": TEXT, **_TRAINING},
+        {"of": TEXT, "at": either(WHOLE, one_of("first", "last")), "noise": TEXT, **TRAINING},
         required=("of",),
         of="of",
     ),
@@ -111,12 +111,12 @@ def read_runs(reader: Reader) -> dict[str, Run]:
     document = reader.source.document
     common = document.get("runs", {})
     if misplaced := [
-        name for name, value in dict(common).items() if isinstance(value, Mapping) and name not in _TABLES
+        name for name, value in dict(common).items() if isinstance(value, Mapping) and name not in TABLES
     ]:
         for name in misplaced:
             reader.fault(("runs", name), "[runs] holds what all runs have in common", mend=f"write [run.{name}]")
         common = {name: value for name, value in common.items() if name not in misplaced}
-    shared = reader.sound(("runs",), common, {**_PROBLEM, **_TRAINING})
+    shared = reader.sound(("runs",), common, {**PROBLEM, **TRAINING})
     tables = document.get("run", {})
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
         reader.fault(("run",), "every run has a table of its own", mend="write [run.NAME]")
@@ -140,28 +140,42 @@ def _read(
         reader.fault((*key, kinds[1]), f"a run has either '{kinds[0]}' or '{kinds[1]}'")
         return None
     if not kinds:
-        return _trained(reader, key, table, shared)
+        return read_trained(reader, key, table, shared)
     if kinds[0] == "file":
         return _stored(reader, key, table)
     return _derived(reader, key, table, kinds[0], earlier)
 
 
-def _trained(reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Mapping[str, Any]) -> Run | None:
-    forms = {**_PROBLEM, **_TRAINING, "file": TEXT, **dict.fromkeys(DERIVATIONS, TABLE)}
+def read_trained(
+    reader: Reader, key: KeyPath, table: Mapping[str, Any], shared: Mapping[str, Any], common: str = "runs"
+) -> Run | None:
+    """A run that is trained; what is wrong with it is noted.
+
+    Args:
+        reader: The recipe.
+        key: The table of the run, whose last part is its name.
+        table: What is there.
+        shared: What it has in common with others, for what is not.
+        common: The table where that is.
+
+    Returns:
+        The run; None if it says nothing that is trained.
+    """
+    forms = {**PROBLEM, **TRAINING, "file": TEXT, **dict.fromkeys(DERIVATIONS, TABLE)}
     own = reader.sound(key, table, forms)
-    merged = {name: {**shared.get(name, {}), **own.get(name, {})} for name in _TABLES if name in {**shared, **own}}
+    merged = {name: {**shared.get(name, {}), **own.get(name, {})} for name in TABLES if name in {**shared, **own}}
     options = merged.setdefault("options", {})
     entries: dict[str, Any] = {**shared, **own, **merged}
 
     def where(name: str) -> KeyPath:
-        return (*key, name) if name in own else ("runs", name)
+        return (*key, name) if name in own else (common, name)
 
     if "problem" not in {**shared, **table}:
         reader.fault(key, "a run needs one of " + ", ".join(name for name in _MAIN if _is_there(name)))
         return None
-    given = {name: value for name, value in entries.items() if name in _TRAINING}
+    given = {name: value for name, value in entries.items() if name in TRAINING}
     settings = _settings(reader, key, given, where, Settings())
-    problem = _problem(reader, where, entries, key)
+    problem = _problem(reader, where, entries, key, common)
     return Run(
         name=str(key[-1]),
         kind="train",
@@ -177,7 +191,7 @@ def _settings(
 ) -> Settings | None:
     """How a run is trained: every key is tried by itself, so that each fault is told with its own line."""
     training: dict[str, Any] = {}
-    for name in sorted(given, key=_TABLES.__contains__):
+    for name in sorted(given, key=TABLES.__contains__):
         with reader.noting(where(name), "training: "):
             value: Any = Every.parse(str(given[name])) if name == "every" else given[name]
             # Options of an optimizer mean nothing without it.
@@ -194,7 +208,7 @@ def _is_there(name: str) -> bool:
 
 
 def _stored(reader: Reader, key: KeyPath, table: Mapping[str, Any]) -> Run:
-    own = reader.sound(key, table, {"file": TEXT, **_PROBLEM})
+    own = reader.sound(key, table, {"file": TEXT, **PROBLEM})
 
     def where(name: str) -> KeyPath:
         return (*key, name)
@@ -216,7 +230,7 @@ def _derived(
         there = [name for name in _MAIN if _is_there(name)]
         reader.fault((*key, kind), f"runs by '{kind}' are not there yet", mend="a run has a " + ", ".join(there))
         return None
-    own = reader.sound(key, table, {kind: TABLE, **_PROBLEM})
+    own = reader.sound(key, table, {kind: TABLE, **PROBLEM})
     arguments = reader.sound((*key, kind), own.get(kind, {}), derivation.forms)
     for name in derivation.required:
         if name not in table[kind]:
@@ -261,13 +275,13 @@ def _derived(
 def _branch(reader: Reader, key: KeyPath, run: Run) -> Run:
     """A branch is trained as the run that it comes from was, but for what its table says."""
     base = run.base
-    given = {name: value for name, value in run.arguments.items() if name in _TRAINING}
+    given = {name: value for name, value in run.arguments.items() if name in TRAINING}
     training = Settings() if base is None or base.training is None else base.training
     training = _settings(reader, key, given, lambda name: (*key, name), training) or training
     if "noise" in run.arguments:
         with reader.noting((*key, "noise"), "noise: "):
             Noise.parse(run.arguments["noise"])
-    how = {name: value for name, value in run.arguments.items() if name not in _TRAINING}
+    how = {name: value for name, value in run.arguments.items() if name not in TRAINING}
     run = replace(run, arguments=how, training=training)
     if base is None:
         return run
@@ -276,7 +290,11 @@ def _branch(reader: Reader, key: KeyPath, run: Run) -> Run:
 
 
 def _problem(
-    reader: Reader, where: Callable[[str], KeyPath], entries: Mapping[str, Any], key: KeyPath
+    reader: Reader,
+    where: Callable[[str], KeyPath],
+    entries: Mapping[str, Any],
+    key: KeyPath,
+    common: str = "runs",
 ) -> str | None:
     """The problem with the folder of its file, if it is the user's own; options of built-in ones are checked."""
     name = entries.get("problem")
@@ -290,7 +308,7 @@ def _problem(
         return None
     for option, value in entries.get("options", {}).items():
         at = (*key, "options", option)
-        with reader.noting(at if at in reader.source.lines else ("runs", "options", option), f"{name}: "):
+        with reader.noting(at if at in reader.source.lines else (common, "options", option), f"{name}: "):
             problems.parse_options(name, {option: value})
     return str(name)
 

@@ -77,14 +77,14 @@ def read_source(path: Path) -> Source:
     return Source(path, text, document, find_lines(text))
 
 
-def faults_of_the_text(source: Source) -> Iterator[Fault]:
+def faults_of_the_text(source: Source, most: int = _MOST_LINES) -> Iterator[Fault]:
     """What is wrong with the text as such: a caption that is missing, too many lines."""
     if not source.caption:
         yield Fault(1, "", "a recipe begins with a comment, which is the caption of the figure")
     count = len(source.text.splitlines())
-    if count > _MOST_LINES:
-        what = f"a recipe has at most {_MOST_LINES} lines, got {count}; settings of all runs go into [runs]"
-        yield Fault(_MOST_LINES + 1, "", what)
+    if count > most:
+        what = f"a recipe has at most {most} lines, got {count}; settings of all runs go into [runs]"
+        yield Fault(most + 1, "", what)
 
 
 def _syntax_fault(message: str, text: str) -> Fault:

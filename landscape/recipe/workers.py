@@ -109,10 +109,12 @@ class Several:
         cache: Where results are kept.
         force: Make what is made already.
         notify: Told what happens.
+        threads: Of each process; None shares the cores among them.
     """
 
-    def __init__(self, jobs: int, cache: Cache, force: bool, notify: Notify) -> None:
+    def __init__(self, jobs: int, cache: Cache, force: bool, notify: Notify, threads: int | None = None) -> None:
         self._jobs, self._cache, self._force, self._notify = jobs, cache, force, notify
+        self._threads = threads or max(1, _cores() // jobs)
         self._workers: dict[int, _Worker] = {}
 
     def free(self) -> bool:  # noqa: D102
@@ -160,7 +162,7 @@ class Several:
     def _hire(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        arguments = (theirs, self._cache, self._force, max(1, _cores() // self._jobs))
+        arguments = (theirs, self._cache, self._force, self._threads)
         process = context.Process(target=_work, args=arguments, daemon=True)
         with _deaf():
             process.start()

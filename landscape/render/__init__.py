@@ -9,6 +9,7 @@ from landscape.render.basins import perturbation, retraining
 from landscape.render.components import component_verdict, components
 from landscape.render.composition import compose
 from landscape.render.contours import contour
+from landscape.render.correlations import correlations, scatters
 from landscape.render.curves import curve
 from landscape.render.embeddings import embedding, embedding_maps, shepard
 from landscape.render.labels import caption
@@ -32,6 +33,7 @@ __all__ = [
     "components",
     "compose",
     "contour",
+    "correlations",
     "curve",
     "embedding",
     "embedding_maps",
@@ -42,6 +44,7 @@ __all__ = [
     "picture",
     "retraining",
     "save",
+    "scatters",
     "shepard",
     "spectrum",
     "style",

@@ -142,7 +142,7 @@ def _flat(training: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with the options of the optimizer beside the others."""
     own = training.get("optimizer_options", {})
     others = {key: value for key, value in training.items() if key != "optimizer_options"}
-    return {**others, **{f"optimizer option {key}": value for key, value in own.items()}}
+    return {"target_loss": None, **others, **{f"optimizer option {key}": value for key, value in own.items()}}
 
 
 def _short(value: Any) -> str:
@@ -175,7 +175,8 @@ def _run(
     began = time.monotonic()
     metrics: dict[str, float] = {}
 
-    def take_snapshot(step: int) -> None:
+    def take_snapshot(step: int) -> bool:
+        """Whether it is the last one."""
         nonlocal metrics
         way.ready()
         seconds = earlier + time.monotonic() - began
@@ -187,17 +188,20 @@ def _run(
             replica = way.replicas[name]
             found: dict[str, Any] = {**objective.values(replica), **way.metrics_of(name)}
             kept.snapshot(step, weights=replica, **about, **found)
-        about["resume_state"] = None if step == plan.total else state
+        last = step == plan.total or settings.reached(metrics["train_loss"])
+        about["resume_state"] = None if last else state
         recorder.snapshot(step, weights=way.model, **{**about, **metrics})
+        return last
 
-    if start is None:
-        take_snapshot(0)
+    if start is None and take_snapshot(0):
+        return
     for step in range(start or 0, plan.total):
         way.update(step, settings.rate_at(step, plan.total, plan.steps_per_epoch))
-        if (step + 1) % every == 0 or step + 1 == plan.total:
-            take_snapshot(step + 1)
+        last = ((step + 1) % every == 0 or step + 1 == plan.total) and take_snapshot(step + 1)
         if progress is not None:
             progress(step + 1, plan.total, metrics)
+        if last:
+            return
 
 
 def _restore(

@@ -79,6 +79,8 @@ class Settings:
         warmup_epochs: Epochs over which the rate rises linearly from zero first.
         seed: Draws the initial weights (in the problem) and the order of the examples.
         every: How often a snapshot is taken; the first and the last always are.
+        target_loss: Training ends early at the first snapshot whose training loss (mean per example, without
+            penalty) is at most this; None trains for all epochs. Schedules do not count with it.
         optimizer_options: Options of the optimizer, name -> value, as text or as stored; see `choices`.
 
     Raises:
@@ -97,6 +99,7 @@ class Settings:
     seed: int = 0
     every: Every = Every()
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    target_loss: float | None = None
 
     def __post_init__(self) -> None:
         faults = [
@@ -110,6 +113,8 @@ class Settings:
             *_number("warmup_epochs", self.warmup_epochs, lambda n: n >= 0, "not negative"),
             *_number("seed", self.seed, lambda n: 0 <= n < 2**63, "in [0, 2^63)"),
         ]
+        if self.target_loss is not None:
+            faults += _number("target_loss", self.target_loss, lambda n: n > 0, "positive")
         if self.nesterov and self.momentum == 0:
             faults.append("nesterov needs a momentum above 0")
         if self.optimizer in OPTIMIZERS:
@@ -137,11 +142,17 @@ class Settings:
             return self.rate * (step + 1) / warmup
         return self.rate * _schedule_factor(self.schedule, (step - warmup) / max(1, total - warmup))
 
+    def reached(self, train_loss: float) -> bool:
+        """Whether training ends at a snapshot with this training loss."""
+        return self.target_loss is not None and train_loss <= self.target_loss
+
     def to_json(self) -> dict[str, Any]:
-        """As plain values; options of the optimizer only where it has some."""
+        """As plain values; options of the optimizer and a target only where there are some."""
         entries = {**asdict(self), "lr": self.rate, "every": asdict(self.every)}
         chosen = asdict(self.choices)
         del entries["optimizer_options"]
+        if self.target_loss is None:
+            del entries["target_loss"]
         return {**entries, **({"optimizer_options": chosen} if chosen else {})}
 
     @classmethod

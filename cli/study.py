@@ -1,0 +1,208 @@
+"""`landscape study`: a family of networks, all measures, and what goes with the test error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from landscape import LandscapeError
+
+from .shared import Interrupted, data_option, json_option, print_json, spoken_time, step_bars
+
+_SUFFIXES = [".png", ".pdf", ".svg"]
+# Reasons for missing values that are told in lines of their own; all are in the tables.
+_SHOWN = 6
+
+
+@click.command(
+    epilog="Example: landscape study figures/studies/digits.toml --jobs 2; docs/study.md says what a recipe is.",
+    help="Train the family of networks that a RECIPE (TOML) describes, take measures of each, and say how they "
+    "correlate with the test error. What is made already is not made again; an interrupted study goes on where it "
+    "was.",
+)
+@click.argument("recipe")
+@click.option("--jobs", type=int, default=1, metavar="N", help="So many processes, one thread each. [default: 1]")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and how long it may take.")
+@click.option("--force", is_flag=True, help="Make again what is made already.")
+@click.option(
+    "--cache",
+    metavar="DIR",
+    help="Where results are kept; may be deleted. [default: .landscape-cache beside the recipe]",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PICTURE",
+    help="png, pdf or svg; scatter pictures and tables go beside it. [default: gallery/NAME.png by the recipe]",
+)
+@click.option("--colour", metavar="NAME", help="The hyperparameter that colours tell. [default: the family]")
+@click.option("--device", default="auto", help="Where measures are taken. [default: auto]")
+@data_option
+@json_option
+def command(
+    recipe: str,
+    output: str | None,
+    colour: str | None,
+    jobs: int,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Make the study, and say what it found."""
+    if jobs < 1:
+        raise LandscapeError("at least one job is needed", where="--jobs", got=jobs)
+    from landscape import study
+    from landscape.storage import require_writable
+
+    if output is not None:
+        require_writable(output, _SUFFIXES)
+    wanted = study.load(recipe)
+    varying = list(wanted.nets[0].levels)
+    if colour is not None and colour not in varying:
+        mend = "there are " + ", ".join(varying)
+        raise LandscapeError(f"no hyperparameter '{colour}' varies", where="--colour", mend=mend)
+    try:
+        with step_bars(jobs) as notify:
+            report = study.run(wanted, jobs=jobs, dry_run=dry_run, notify=notify, **given)
+    except KeyboardInterrupt:
+        raise Interrupted("what was finished is kept; run the same command to go on") from None
+    files = [] if report.found is None else _deliver(report.found, _place(wanted, output), colour)
+    if as_json:
+        print_json({**report.to_json(), "files": files})
+    else:
+        click.echo("\n".join(_plan(report) if report.found is None else _lines(report, files)))
+    for step in report.failures:
+        click.echo(step.failure.trace if step.failure else "", err=True)
+    return 1 if report.failures else 0
+
+
+def _place(wanted: Any, output: str | None) -> Path:
+    return Path(output) if output is not None else wanted.path.parent / "gallery" / f"{wanted.name}.png"
+
+
+def _deliver(found: Any, picture: Path, colour: str | None) -> list[str]:
+    """Draw and write all that came out; where."""
+    from landscape import render, study
+    from landscape.recipe.gallery import save_png
+
+    stem = picture.with_suffix("")
+    pages = {
+        picture: render.correlations(found),
+        stem.with_name(f"{stem.name}-scatter{picture.suffix}"): render.scatters(found, colour=colour),
+    }
+    for path, figure in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            save_png(figure, path)
+        else:
+            render.save(figure, path)
+    return [str(path) for path in [*pages, *study.save_tables(found, stem)]]
+
+
+def _plan(report: Any) -> list[str]:
+    planned = [step for step in report.steps.values() if step.state == "planned"]
+    known = [step.estimate for step in planned if step.estimate is not None]
+    count = len(report.study.nets)
+    lines = [f"{report.study.name}: {count} networks, {len(report.study.measures)} measures of each"]
+    said = f"about {spoken_time(sum(known))} of computing" if known else "time unknown"
+    if known and len(known) < len(planned):
+        said += f" and {len(planned) - len(known)} steps of unknown time"
+    lines.append(f"{len(planned)} steps to make, {report.count('cached')} in {report.cache}")
+    return [*lines[:-1], lines[-1] + (f"; {said}" if planned else "")]
+
+
+def _lines(report: Any, files: Sequence[str]) -> list[str]:
+    found = report.found
+    made = f"{report.count('made')} steps made, {report.count('cached', 'shared')} in {report.cache}"
+    return [
+        *_head(found),
+        "",
+        *_table(found),
+        "",
+        *_alike(found),
+        *_missing(found),
+        f"{made}; {spoken_time(report.work)} of computing in all",
+        *(f"  {file}" for file in files),
+    ]
+
+
+def _head(found: Any) -> list[str]:
+    counted = int(found.nets.counted.sum())
+    lines = [f"{found.meta['name']}: {len(found.nets)} networks of {found.meta['problem']}, {counted} count"]
+    for target in found.targets:
+        values = found.nets.results[target][found.nets.counted]
+        values = values[values == values]
+        if len(values):
+            row = found.rows[0].correlations[target] if found.rows else None
+            tied = f", {100 * row.tied:.1f} % of pairs tied" if row is not None else ""
+            lines.append(f"  {target}  {values.min():.4g} to {values.max():.4g}{tied}")
+    drawn = "networks" if found.over == "nets" else "settings with all their seeds"
+    lines.append(
+        f"Kendall's tau-b and Spearman's rho (ties count for neither side), {100 * found.level:g} % bootstrap "
+        f"intervals over {drawn}"
+    )
+    return lines
+
+
+def _table(found: Any) -> list[str]:
+    """Measures by falling tau with the first target; controls below."""
+    rows = found.ordered()
+    wide = max(len(row.name) for row in rows)
+    over = "".join(f"  {target:<38}" for target in found.targets)
+    head = "".join(f"  {'tau':<6}{'interval':<16}{'rho':<6}{'networks':<10}" for _ in found.targets)
+    lines = [f"{'':<{wide + 2}}{over}".rstrip(), f"  {'measure':<{wide}}{head}  invariant"]
+    for row in rows:
+        told = "".join(f"  {_correlation(row.correlations[target])}" for target in found.targets)
+        kind = "control" if row.control else "yes" if row.invariant else "no"
+        lines.append(f"  {row.name:<{wide}}{told}  {kind}")
+    return lines
+
+
+def _correlation(one: Any) -> str:
+    if one.kendall != one.kendall:
+        return f"{'undefined':<28}{one.count:<10}"
+    low, high = one.kendall_interval
+    return f"{one.kendall:<+6.2f}{f'{low:+.2f} to {high:+.2f}':<16}{one.spearman:<+6.2f}{one.count:<10}"
+
+
+def _alike(found: Any) -> list[str]:
+    """Agreements over pairs that differ in one hyperparameter."""
+    rows = found.ordered()
+    axes = [axis for axis in found.nets.levels if any(row.agreements[axis].pairs for row in rows)]
+    if not axes:
+        return []
+    wide = max(len(row.name) for row in rows)
+    widths = {axis: max(len(axis), 6) for axis in axes}
+    head = "  ".join(f"{axis:<{widths[axis]}}" for axis in axes)
+    lines = [f"(concordant - discordant) / pairs that differ in one hyperparameter alone, with {found.targets[0]}"]
+    lines.append(f"  {'measure':<{wide}}  {head}".rstrip())
+    for row in rows:
+        told = "  ".join(f"{_share(row.agreements[axis].value):<{widths[axis]}}" for axis in axes)
+        lines.append(f"  {row.name:<{wide}}  {told}".rstrip())
+    return [*lines, ""]
+
+
+def _share(value: float) -> str:
+    return "-" if value != value else f"{value:+.2f}"
+
+
+def _missing(found: Any) -> list[str]:
+    """Networks that do not count, and values that are missing: how many of each, and why."""
+    lines = [f"does not count: {net}: {why}" for net, why in list(found.nets.faults.items())[:_SHOWN]]
+    if len(found.nets.faults) > _SHOWN:
+        lines.append(f"  and {len(found.nets.faults) - _SHOWN} more; see the table of networks")
+    for row in found.rows:
+        lines += [f"{row.name}: {count} networks: {why}" for why, count in _counted(row.missing).items()]
+        if rough := found.nets.rough.get(row.name):
+            lines.append(f"{row.name}: {len(rough)} networks: rough, the computation did not reach its tolerance")
+    return [*lines, ""] if lines else []
+
+
+def _counted(reasons: Mapping[str, str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for why in reasons.values():
+        found[why] = found.get(why, 0) + 1
+    return found
