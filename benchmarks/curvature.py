@@ -56,8 +56,11 @@ class Samples:
     failure: str = ""
 
 
-def _ours_top(workload: Workload) -> Answer:
-    return float(eigenpairs(Curvature(workload.objective, workload.model)).values[0]), None
+def _ours_top(tol: float) -> Task:
+    def run(workload: Workload) -> Answer:
+        return float(eigenpairs(Curvature(workload.objective, workload.model), tol=tol).values[0]), None
+
+    return run
 
 
 def _ours_trace(workload: Workload) -> Answer:
@@ -137,7 +140,8 @@ def _eigenthings_trace(workload: Workload) -> Answer:
 
 TASKS: dict[str, dict[str, Task]] = {
     "top eigenvalue": {
-        "landscape, default (residual 1e-6)": _ours_top,
+        "landscape, residual 1e-6 (default)": _ours_top(1e-6),
+        "landscape, residual 1e-3": _ours_top(1e-3),
         "PyHessian, default": _pyhessian_top(100, 1e-3),
         "PyHessian, tol=1e-6": _pyhessian_top(200, 1e-6),
         "curvlinops + eigsh, default": _curvlinops_top(0.0),

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.curvature.graphs import Graph
 from landscape.curvature.passes import Passes
@@ -23,15 +23,18 @@ class Columns:
     """Multiplies several vectors by the matrix of a graph.
 
     Whether vectors side by side (one backward pass for all) are faster than one after the other depends on the
-    model: small ones gain up to tenfold, convolutions lose. The first time that there are enough both ways are
-    timed; kernels that cannot be batched fall back.
+    model: small ones gain up to tenfold, convolutions lose, on a CPU so much that the trial alone would cost half
+    a trace. The first time that there are enough both ways are timed; kernels that cannot be batched fall back.
 
     Args:
         graph_bytes: What the graph of a micro-batch takes.
+        passes: The model, and where it is.
     """
 
-    def __init__(self, graph_bytes: int) -> None:
+    def __init__(self, graph_bytes: int, passes: Passes) -> None:
         self._chunk = max(1, min(_MOST, _BATCHED_BYTES // max(1, graph_bytes)))
+        if passes.evaluator.device.type == "cpu" and any(map(_convolves, passes.evaluator.model.modules())):
+            self._chunk = 1
         self._decided = self._chunk < _FEWEST
 
     def add(self, total: Tensor, graph: Graph, rows: Tensor, passes: Passes) -> None:
@@ -63,6 +66,10 @@ class Columns:
         alone = min(_seconds(lambda: _product(graph, part[:1], passes, False), rows.device) for _ in range(2))
         if together >= alone * len(part):
             self._chunk = 1
+
+
+def _convolves(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d | nn.Conv3d)
 
 
 def _seconds(work: Callable[[], Tensor], device: torch.device) -> float:

@@ -121,7 +121,7 @@ class Curvature:
             self._passes.evaluator.cut(min(self.batch_size, max(1, _GRAPH_BYTES // self._example_bytes)))
         examples = self._passes.evaluator.data(split).count
         self._keeps = examples * self._example_bytes <= self._allowance()
-        self._columns = Columns(self._example_bytes * min(examples, self.batch_size))
+        self._columns = Columns(self._example_bytes * min(examples, self.batch_size), self._passes)
 
     @property
     def dtype(self) -> torch.dtype:
