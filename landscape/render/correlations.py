@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -36,6 +37,8 @@ _LEGEND = 4.6
 _MAP = "RdBu_r"
 # Share of the colour scale above which letters are white.
 _DARK = 0.62
+# Within so many, powers of ten alone would be one tick or none.
+_FEW_DECADES = 2.5
 # A measure that spans more is spread over a logarithmic axis.
 _DECADES = 1.0
 _MARKERS = ("o", "^", "s", "D", "v", "P")
@@ -270,8 +273,11 @@ def _scatter(ax: Axes, found: Correlated, row: Row, target: str, looks: Sequence
     for place in np.flatnonzero(shown).tolist():
         colour, marker = looks[place]
         ax.plot(x[place], y[place], marker, color=colour, ms=2.8, mew=0.4, mec="white", alpha=0.9)
-    if _is_wide(x[shown]):
-        ax.set_xscale("log")
+    if not shown.any():
+        ax.text(0.5, 0.5, "undefined", ha="center", va="center", size=6, color="0.5", transform=ax.transAxes)
+        ax.set_xticks([])
+    elif _is_wide(x[shown]):
+        _set_log(ax, x[shown])
     else:
         ax.locator_params(axis="x", nbins=3)
         ax.ticklabel_format(axis="x", scilimits=(-3, 4), useMathText=True)
@@ -282,6 +288,16 @@ def _scatter(ax: Axes, found: Correlated, row: Row, target: str, looks: Sequence
     ax.set_title(
         f"{row.name.replace('_', ' ')}\nτ = {tau}{star}", size=6.5, weight="bold" if row.invariant else "normal"
     )
+
+
+def _set_log(ax: Axes, values: NDArray[np.float64]) -> None:
+    """A logarithmic axis with few ticks, for there is little room: powers of ten, of few also thrice them."""
+    ax.set_xscale("log")
+    narrow = np.log10(values.max() / values.min()) < _FEW_DECADES
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if narrow else (1.0,), numticks=5))
+    if narrow:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _is_wide(values: NDArray[np.float64]) -> bool:
