@@ -125,8 +125,8 @@ BROKEN = {
     "unknown kind": (
         "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
         [
-            "line 5, panel 1, kind: must be curve or surface or trajectory or measure or mds or branches; "
-            "got 'curv'; did you mean 'curve'?"
+            "line 5, panel 1, kind: must be curve or surface or trajectory or measure or mds or branches "
+            "or comparison or mixture or interpolators; got 'curv'; did you mean 'curve'?"
         ],
     ),
     "unknown run": (
