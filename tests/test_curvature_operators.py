@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from landscape.curvature import Curvature
+from landscape.curvature.convolving import convolutions
+from landscape.curvature.graphs import HessianGraph
 from landscape.curvature.kernels import twice_differentiable
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, next_token_loss
@@ -362,3 +365,45 @@ def test_a_matrix_too_large_is_not_written_out():
     objective = Objective(model, loss=F.mse_loss, train=(torch.ones(2, 100), torch.ones(2, 100)))
     with pytest.raises(LandscapeError, match="too large to be written out; got 10,100 rows; expected 8,192"):
         Curvature(objective, model).dense()
+
+
+class _Convolutions(nn.Module):
+    """All that convolutions in two dimensions may meet: strides, groups, dilation, sharing, changes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3, stride=2, padding=1)
+        self.normal, self.plain = nn.BatchNorm2d(4), nn.BatchNorm2d(4, affine=False)
+        self.shared = nn.Conv2d(4, 4, 3, padding=(1, 2), dilation=(1, 2), groups=2, bias=False)
+        self.same = nn.Conv2d(4, 4, 3, padding="same")
+        self.alone = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 3)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.running_mean)
+                nn.init.uniform_(module.running_var, 0.5, 2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.normal(self.first(x)))
+        x = self.plain(self.shared(x)) + self.shared(x).relu_()
+        changed = self.shared(x)
+        changed.add_(1.0)
+        x = torch.sigmoid(self.normal(changed)) * self.alone(x)
+        return self.head(self.plain(self.same(x)).mean((2, 3)))
+
+
+def test_replaced_convolutions_have_the_derivatives_of_torchs_own() -> None:
+    torch.manual_seed(0)
+    model = _Convolutions().double().eval()
+    x, y = torch.randn(5, 2, 6, 7, dtype=torch.float64), torch.arange(5) % 3
+    variables = list(model.parameters())
+    directions = [torch.randn_like(one) for one in variables]
+
+    def product(quick: bool) -> list[Tensor]:
+        with convolutions(torch.device("cpu"), model) if quick else nullcontext():
+            total = F.cross_entropy(model(x), y, reduction="sum")
+        graph = HessianGraph(total, variables)
+        return [total, *graph.gradient, *graph.apply(directions, False)]
+
+    for got, wanted in zip(product(True), product(False), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)

@@ -153,6 +153,10 @@ class Curvature:
         return max(_GRAPH_BYTES, int(SHARE * free_memory(self.device)))
 
     def _hold(self, batch: Batch) -> _Held:
+        with self._passes.convolutions():
+            return self._graph_of(batch)
+
+    def _graph_of(self, batch: Batch) -> _Held:
         variables = self._passes.variables
         if self.kind == "hessian":
             loss = self._passes.loss_of(batch)

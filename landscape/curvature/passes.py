@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape.curvature.convolving import convolutions
 from landscape.curvature.kernels import twice_differentiable
 from landscape.curvature.separation import Cutter, Separated, separate
 from landscape.curvature.vectors import Vectors
@@ -108,6 +109,10 @@ class Passes:
     def kernels(self) -> AbstractContextManager[None]:
         """Kernels that can be differentiated twice."""
         return twice_differentiable(self.evaluator.device, self.evaluator.model)
+
+    def convolutions(self) -> AbstractContextManager[None]:
+        """For as long as a graph is made of which gradients are differentiated."""
+        return convolutions(self.evaluator.device, self.evaluator.model)
 
     def batches(self) -> Iterator[Batch]:
         """All micro-batches in order."""

@@ -94,7 +94,8 @@ def scattered_traces(
     done = 0
     with passes.kernels():
         for batch in passes.batches():
-            loss = passes.loss_of(batch)
+            with passes.convolutions():
+                loss = passes.loss_of(batch)
             graph = HessianGraph(loss.shares.sum(), passes.variables)
             drawn = torch.randint(0, 2, (samples, passes.vectors.size), generator=generator, dtype=torch.int8)
             rows = (2 * drawn - 1).to(torch.float64)
