@@ -88,8 +88,7 @@ class Passes:
         selected = objective.layout if chosen is None else objective.layout.select(chosen)
         self.vectors = Vectors(_require_moving(selected))
         size = _batch_size(objective, batch_size)
-        # With channels innermost a forward pass is faster, but the derivative of a convolution's gradient is not.
-        tuning = replace(objective.default_tuning(), batch_size=size, channels_last=False)
+        tuning = replace(objective.default_tuning(), batch_size=size)
         self.evaluator: Evaluator = objective.evaluator(_at_least_single(objective, dtype), tuning)
         self.split, self.loss = split, objective.loss
         self.by_examples = self.evaluator.scoring[split][0] is not None
