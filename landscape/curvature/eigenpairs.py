@@ -1,4 +1,4 @@
-"""Eigenvalues at the ends of a spectrum, each checked by a product."""
+"""Eigenvalues at the ends of a spectrum, each with its residual."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class EigenPairs:
     Attributes:
         values: Shape (k,), float64, in the order asked for.
         vectors: Shape (P, k), orthonormal.
-        residuals: Shape (k,), |H v - lambda v| from a product of its own: the matrix has an eigenvalue no farther
-            from the value, and most often one far nearer (by the square of the residual over the gap).
+        residuals: Shape (k,), |H v - lambda v| with H v from products that were made: the matrix has an eigenvalue
+            no farther from the value, and most often one far nearer (by the square of the residual over the gap).
         converged: Shape (k,), whether the residual is within the tolerance.
         tolerance: The residual allowed.
         products: Products with one vector that it took.
@@ -82,8 +82,9 @@ def eigenpairs(
 
     Lanczos's method with every new vector made orthogonal to all before, twice, so that no eigenvalue shows up as
     a ghost of another; when the basis is full it is started anew from the best vectors in it. Nothing is taken to
-    have converged: the residual of every pair comes from a product made for it, and where `max_products` ends the
-    work the pairs say so.
+    have converged: the residual |H v - lambda v| of every pair is computed from H v, the sum of products with the
+    basis (or a product made for it, where they would not fit into memory), and where `max_products` ends the work
+    the pairs say so.
 
     A start sees one vector of each eigenspace. With `copies` the method starts again orthogonally to the pairs
     found, until nothing better comes, which brings out equal eigenvalues. What a start is orthogonal to, by chance
@@ -135,51 +136,68 @@ def eigenpairs(
     def best(count: int) -> Choice:
         return lambda values: keys(values).argsort(descending=True)[:count]
 
-    # What is kept back is for the residuals.
-    budget, generator = Budget(operator, max(k, max_products - k), progress), generator_of(seed)
+    budget, generator = Budget(operator, max(k, max_products), progress), generator_of(seed)
     relative = attainable(operator, tol)
     space = Krylov(budget, k, generator, start=start)
     space.search(best(k), relative)
-    rows = space.rows(best(k)(space.values))
-    values = space.values[best(k)(space.values)]
+    found = _Found.at(space, best(k)(space.values))
     tolerance = relative * float(space.values.abs().max())
     if k > 1 if copies is None else copies:
-        values, rows = _with_copies(budget, generator, values, rows, keys, relative, tolerance)
-    found = _checked(budget, rows[:k], keys, tolerance)
-    return replace(found, ritz=space.ritz) if keep else found
+        found = _with_copies(budget, generator, found, keys, relative, tolerance)
+    checked = _checked(budget, found, keys, tolerance)
+    return replace(checked, ritz=space.ritz) if keep else checked
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Ritz pairs: values, shape (k,), vectors, one per row, and what the matrix makes of them if that is known."""
+
+    values: Tensor
+    rows: Tensor
+    images: Tensor | None
+
+    @classmethod
+    def at(cls, space: Krylov, places: Tensor) -> _Found:
+        return cls(space.values[places], space.rows(places), space.images(places))
+
+    def __getitem__(self, order: Tensor) -> _Found:
+        return _Found(self.values[order], self.rows[order], None if self.images is None else self.images[order])
+
+    def joined(self, other: _Found) -> _Found:
+        known = self.images is not None and other.images is not None
+        images = torch.cat([self.images, other.images]) if known else None  # type: ignore[list-item]
+        return _Found(torch.cat([self.values, other.values]), torch.cat([self.rows, other.rows]), images)
 
 
 def _with_copies(
     budget: Budget,
     generator: torch.Generator,
-    values: Tensor,
-    rows: Tensor,
+    found: _Found,
     keys: Callable[[Tensor], Tensor],
     relative: float,
     tolerance: float,
-) -> tuple[Tensor, Tensor]:
+) -> _Found:
     """Pairs that were found, and those that one start cannot see; the best first, as many as were found."""
-    count = len(values)
+    count = len(found.values)
 
-    def top(found: Tensor) -> Tensor:
-        return keys(found).argsort(descending=True)[:1]
+    def top(values: Tensor) -> Tensor:
+        return keys(values).argsort(descending=True)[:1]
 
-    while budget.left and len(rows) < rows.shape[1]:
-        space = Krylov(budget, 1, generator, locked=rows)
+    while budget.left and len(found.rows) < found.rows.shape[1]:
+        space = Krylov(budget, 1, generator, locked=found.rows)
         space.search(top, _GLANCE)
-        worst = float(keys(values)[:count].min())
+        worst = float(keys(found.values)[:count].min())
         place = top(space.values)
         if float(keys(space.values)[place] + space.errors[place]) <= worst:
             break
         space.search(top, relative)
         place = top(space.values)
         better = float(keys(space.values)[place]) > worst + tolerance
-        values = torch.cat([values, space.values[place]])
-        order = keys(values).argsort(descending=True, stable=True)
-        values, rows = values[order], torch.cat([rows, space.rows(place)])[order]
+        found = found.joined(_Found.at(space, place))
+        found = found[keys(found.values).argsort(descending=True, stable=True)]
         if not better:
             break
-    return values[:count], rows[:count]
+    return found[torch.arange(count)]
 
 
 def both_ends(
@@ -211,22 +229,22 @@ def both_ends(
     def ends(values: Tensor) -> Tensor:
         return torch.tensor([len(values) - 1, 0]).unique()
 
-    budget = Budget(operator, max(2, max_products - 2), progress)
+    budget = Budget(operator, max(2, max_products), progress)
     relative = attainable(operator, tol)
     space = Krylov(budget, 2, generator_of(seed))
     space.search(ends, relative)
     tolerance = relative * float(space.values.abs().max())
     largest, smallest = (
-        _checked(budget, space.rows(torch.tensor([place])), torch.Tensor.clone, tolerance)
+        _checked(budget, _Found.at(space, torch.tensor([place])), torch.Tensor.clone, tolerance)
         for place in (len(space.values) - 1, 0)
     )
     return BothEnds(largest, smallest, budget.spent)
 
 
-def _checked(budget: Budget, rows: Tensor, keys: Callable[[Tensor], Tensor], tolerance: float) -> EigenPairs:
-    """Pairs with the residuals of products made for them, the best first."""
-    vectors = rows.T
-    products = budget.multiply(vectors)
+def _checked(budget: Budget, found: _Found, keys: Callable[[Tensor], Tensor], tolerance: float) -> EigenPairs:
+    """Pairs with their residuals, the best first."""
+    vectors = found.rows.T
+    products = budget.multiply(vectors) if found.images is None else found.images.T
     # Of all numbers the Rayleigh quotient leaves the smallest residual.
     values = (vectors * products).sum(0).double().cpu()
     residuals = (products - vectors * values.to(vectors)).norm(dim=0).double().cpu()

@@ -40,9 +40,9 @@ class Budget:
         self._most, self._progress = most, progress
 
     @property
-    def left(self) -> bool:
-        """Whether there is one more."""
-        return self.spent < self._most
+    def left(self) -> int:
+        """How many there are."""
+        return max(0, self._most - self.spent)
 
     def multiply(self, vectors: Tensor) -> Tensor:
         """The product with a vector, shape (P,), or several, shape (P, K)."""
@@ -71,6 +71,9 @@ class Krylov:
     Attributes:
         values: Ritz values, the eigenvalues of T, rising.
         errors: The residual of each pair, as far as exact arithmetic goes.
+
+    The products with the basis are held as well where memory allows: what the matrix makes of a Ritz vector is
+    then known, as the same sum of them, without another product.
     """
 
     def __init__(
@@ -95,6 +98,9 @@ class Krylov:
         self._room = min(self._free, max(wanted, 2 * k + 4))
         # One vector per row, so that each is contiguous.
         self._basis = torch.zeros(self._room, operator.size, dtype=self._dtype, device=device)
+        self._images = torch.zeros_like(self._basis) if 2 * self._room <= most else None
+        # What residuals need.
+        self._kept_back = k if self._images is None and budget.left > k else 0
         self._matrix = torch.zeros(self._room, self._room, dtype=torch.float64)
         self._used = 0
         self._next = self._fresh() if start is None else self._near(start)
@@ -137,7 +143,7 @@ class Krylov:
             choose: Ritz values -> the places of those wanted.
             relative: The residual allowed, relative to the largest absolute Ritz value.
         """
-        while self._used < self._free and self._budget.left:
+        while self._used < self._free and self._budget.left > self._kept_back:
             if self._used == self._room:
                 self._restart(choose)
             coupling = self._grow()
@@ -153,7 +159,10 @@ class Krylov:
         vector = self._next
         self._basis[self._used] = vector
         self._used += 1
-        rest, inside = self._orthogonal(self._budget.multiply(vector))
+        image = self._budget.multiply(vector)
+        if self._images is not None:
+            self._images[self._used - 1] = image
+        rest, inside = self._orthogonal(image)
         self._matrix[: self._used, self._used - 1] = inside
         self._matrix[self._used - 1, : self._used] = inside
         length = float(rest.norm())
@@ -170,6 +179,8 @@ class Krylov:
         wanted, places = choose(self.values), torch.arange(len(self.values))
         distance = (places[:, None] - wanted[None, :]).abs().min(1).values
         kept = distance.argsort(stable=True)[: max(len(wanted), self._room // 2)]
+        if (images := self.images(kept)) is not None and self._images is not None:
+            self._images[: len(kept)] = images
         self._basis[: len(kept)] = self.rows(kept)
         self._used = len(kept)
         self._matrix.zero_()
@@ -178,6 +189,12 @@ class Krylov:
     def rows(self, wanted: Tensor) -> Tensor:
         """The Ritz vectors at some places, one per row."""
         return self._shapes[:, wanted].T.to(self._basis) @ self._basis[: self._used]
+
+    def images(self, wanted: Tensor) -> Tensor | None:
+        """What the matrix makes of the Ritz vectors at some places, one per row; None where it is not held."""
+        if self._images is None:
+            return None
+        return self._shapes[:, wanted].T.to(self._images) @ self._images[: self._used]
 
     @property
     def ritz(self) -> tuple[Tensor, Tensor]:
