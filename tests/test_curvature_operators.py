@@ -41,7 +41,9 @@ def test_products_equal_the_dense_matrix_at_any_batch_size(name, kind, batch_siz
     vectors = torch.randn(operator.size, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert close(operator @ vectors, wanted @ vectors)
     assert close(operator @ vectors[:, 0], wanted @ vectors[:, 0])
-    assert operator.products == 6
+    v = vectors[:, 0]
+    assert operator.quadratic(v) == pytest.approx(float(v @ wanted @ v), rel=1e-9)
+    assert operator.products == 7
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
@@ -16,6 +17,9 @@ class Graph(Protocol):
 
     def apply(self, directions: Sequence[Tensor], batched: bool) -> Parts:
         """The product with a vector that is cut into tensors; with several along axis 0 where it is batched."""
+
+    def quadratic(self, directions: Sequence[Tensor]) -> float:
+        """The vector times its product, which may take less work than the product."""
 
 
 class HessianGraph:
@@ -45,6 +49,28 @@ class HessianGraph:
     def apply(self, directions: Sequence[Tensor], batched: bool) -> Parts:
         """The Hessian times a vector."""
         return pulled(self._slopes, self._variables, [directions[place] for place in self._moving], batched)
+
+    def quadratic(self, directions: Sequence[Tensor]) -> float:
+        """v . H v."""
+        return math.fsum(self.blocks(directions))
+
+    def blocks(self, directions: Sequence[Tensor]) -> list[float]:
+        """v_i . (H v)_i for each part v_i of a vector; parts that are zero take no part in the work."""
+        places = [place for place, part in enumerate(directions) if bool(part.any())]
+        moving = [
+            (slope, place) for slope, place in zip(self._slopes, self._moving, strict=True) if place in places
+        ]
+        found = pulled(
+            [slope for slope, _ in moving],
+            [self._variables[place] for place in places],
+            [directions[place] for _, place in moving],
+            False,
+        )
+        values = [0.0] * len(directions)
+        for place, part in zip(places, found, strict=True):
+            if part is not None:
+                values[place] = float((directions[place].double() * part.detach().double()).sum())
+        return values
 
 
 class OuterGraph:
@@ -77,16 +103,25 @@ class OuterGraph:
 
     def apply(self, directions: Sequence[Tensor], batched: bool) -> Parts:
         """J^T A J times a vector."""
-        pushed = pulled(self._pulled, self._covectors, [directions[place] for place in self._moving], batched)
-        lead = directions[0].shape[:1] if batched else ()
-        filled = [
-            output.new_zeros(*lead, *output.shape) if part is None else part
-            for output, part in zip(self._outputs, pushed, strict=True)
-        ]
-        bent = self._between(filled, batched)
+        bent = self._between(self._pushed(directions, batched), batched)
         kept = [place for place, part in enumerate(bent) if part is not None]
         outputs = [self._outputs[place] for place in kept]
         return pulled(outputs, self._variables, [bent[place] for place in kept], batched)
+
+    def quadratic(self, directions: Sequence[Tensor]) -> float:
+        """(J v) . A (J v)."""
+        pushed = self._pushed(directions, False)
+        pairs = zip(pushed, self._between(pushed, False), strict=True)
+        return math.fsum(float((a.double() * b.detach().double()).sum()) for a, b in pairs if b is not None)
+
+    def _pushed(self, directions: Sequence[Tensor], batched: bool) -> list[Tensor]:
+        """J v."""
+        pushed = pulled(self._pulled, self._covectors, [directions[place] for place in self._moving], batched)
+        lead = directions[0].shape[:1] if batched else ()
+        return [
+            output.new_zeros(*lead, *output.shape) if part is None else part.detach()
+            for output, part in zip(self._outputs, pushed, strict=True)
+        ]
 
 
 def gradient(total: Tensor, variables: Sequence[Tensor]) -> Parts:

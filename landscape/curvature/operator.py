@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -203,6 +204,33 @@ class Curvature:
             product += self._decay * rows
         self.products += len(rows)
         return product.T.reshape(other.shape).to(other)
+
+    def quadratic(self, vector: Tensor) -> float:
+        """The vector times its product with the matrix; for J^T A J that is half the work of the product.
+
+        Args:
+            vector: Shape (P,).
+
+        Raises:
+            LandscapeError: If the shape is another, or the number is not finite.
+        """
+        if vector.shape != (self.size,):
+            raise LandscapeError(
+                "cannot be multiplied by this matrix", got=tuple(vector.shape), expected=f"({self.size},)"
+            )
+        given = vector.detach().to(self.device, self.dtype)
+        parts = zip(self._passes.vectors.cut(given), self._passes.variables, strict=True)
+        directions = [part.to(leaf) for part, leaf in parts]
+        total, count = 0.0, 0.0
+        with self._passes.kernels():
+            for held in self._graphs():
+                total += held.graph.quadratic(directions)
+                count += held.count
+        if not math.isfinite(total):
+            raise LandscapeError("a product with the curvature matrix is not finite", where=self.kind)
+        own = float((vector.double() ** 2).sum()) if self._decay else 0.0
+        self.products += 1
+        return total / count + self._decay * own
 
     def _mean(self, rows: Tensor) -> Tensor:
         """Products with vectors, shape (K, P), summed over all micro-batches and divided by what they count."""

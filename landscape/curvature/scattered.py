@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from landscape.curvature.graphs import Graph, HessianGraph
+from landscape.curvature.graphs import HessianGraph
 from landscape.curvature.passes import Passes
 from landscape.curvature.probing import Estimate, generator_of
 from landscape.errors import LandscapeError
@@ -99,7 +99,7 @@ def scattered_traces(
             graph = HessianGraph(loss.shares.sum(), passes.variables)
             drawn = torch.randint(0, 2, (samples, passes.vectors.size), generator=generator, dtype=torch.int8)
             rows = (2 * drawn - 1).to(torch.float64)
-            found.append(torch.stack([_pull(graph, passes, one(rows), batch.examples) for one in maps]))
+            found.append(torch.stack([_quadratic(graph, passes, one(rows)) for one in maps]))
             counts.append(loss.count)
             done += batch.examples
             if progress is not None:
@@ -110,19 +110,13 @@ def scattered_traces(
     return [_summed(one, torch.tensor(counts, dtype=torch.float64), passes.vectors.names) for one in sums]
 
 
-def _pull(graph: Graph, passes: Passes, rows: Tensor, examples: int) -> Tensor:
-    """v . H v of each vector and parameter, of `examples` examples: shape (K, parameters), float64, on the CPU."""
-    quadratic = []
+def _quadratic(graph: HessianGraph, passes: Passes, rows: Tensor) -> Tensor:
+    """v . H v of each vector and parameter: shape (K, parameters), float64, on the CPU."""
+    values = []
     for row in rows:
-        directions = [part.to(leaf) for part, leaf in zip(passes.vectors.cut(row), passes.variables, strict=True)]
-        product = graph.apply(directions, False)
-        quadratic.append(
-            [
-                0.0 if found is None else float((direction.double() * found.detach().double()).sum())
-                for direction, found in zip(directions, product, strict=True)
-            ]
-        )
-    return torch.tensor(quadratic, dtype=torch.float64)
+        parts = zip(passes.vectors.cut(row), passes.variables, strict=True)
+        values.append(graph.blocks([part.to(leaf) for part, leaf in parts]))
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _summed(sums: Tensor, counts: Tensor, names: Sequence[str]) -> Scattered:

@@ -54,6 +54,8 @@ LARGE: Mapping[str, Mapping[str, Any]] = {
     **{name: {"samples": 9} for name in _SAMPLED},
     # One pass over the data takes a sample for every 16 examples, and all of these share it.
     **{name: {"method": SCATTERED, "samples": 1} for name in _TOGETHER},
+    # What the theorem behind it is about, and next to no work.
+    "relative_flatness": {"method": SCATTERED, "samples": 1, "layers": "last"},
     "epsilon_sharpness": {"restarts": 1, "iterations": 6, "tolerance": 3e-2},
     "keskar_sharpness": {"restarts": 1},
     "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 2},

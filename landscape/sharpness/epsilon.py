@@ -71,8 +71,10 @@ def _epsilon_sharpness(place: Place, settings: Mapping[str, Any]) -> Found:
     field = Field(place)
     basis = None if settings["subspace"] is None else subspace(field, settings["subspace"])
     ball = Ball("l2", float(settings["epsilon"]))
-    base, slope = field.loss(field.zero()), within(field.slope, basis)
+    slope = within(field.slope, basis)
     starts = _starts(field, ball, int(settings["restarts"]), basis)
+    # Known from the gradient there.
+    base = field.loss(field.zero())
     climbs: list[Climb] = []
     for start in starts:
         climbs.append(climb(slope, ball, start, int(settings["iterations"]), float(settings["tolerance"]), base))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from landscape.errors import LandscapeError
 from landscape.objective.data import Source, Split, leaves
 from landscape.params import gaussian, stream_of
 from landscape.sharpness.place import Place
+
+# Gradients at the weights themselves are held for pieces of the data of so many examples, which is the batch of most
+# measures that take batches, as long as all of them take less than so many bytes.
+_PIECE, _PIECES_BYTES = 128, 2**28
 
 
 class Stream:
@@ -44,6 +49,22 @@ class Stream:
         return torch.from_numpy(self._plain.choice(count, min(size, count), replace=False))
 
 
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums of the loss and its gradient over some examples, and what they count."""
+
+    loss: float
+    gradient: Tensor
+    count: float
+
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(self.loss + other.loss, self.gradient + other.gradient, self.count + other.count)
+
+    @property
+    def mean(self) -> tuple[float, Tensor]:
+        return self.loss / self.count, self.gradient / self.count
+
+
 class Field:
     """The mean loss at weights + step, with its gradient.
 
@@ -67,6 +88,8 @@ class Field:
         )
         self.seed = place.seed
         self._part: Split | None = None
+        # Where the part begins and ends in the data; None where it is no piece of them.
+        self._span: tuple[int, int] | None = (0, self.count)
         # Digest of a step -> the means there; outputs that are changed make another function.
         self._met: dict[bytes, dict[str, float]] | None = None if outputs else place.shared("means", dict)
         evaluator = self._passes.evaluator
@@ -81,6 +104,11 @@ class Field:
         self.size = vectors.size
         self.infos = [place.objective.layout[name] for name in vectors.names]
         self.origin = torch.cat([held.detach().flatten().to(self._wide) for held in self._passes.variables])
+        # Part of the data -> sums of loss and gradient at the weights themselves, and what they count.
+        self._slopes: dict[tuple[int, int], _Sums] | None = None
+        taken = (2 + self.count // _PIECE) * self.size * self.origin.element_size()
+        if outputs is None and place.objective.fixed_batch is None and taken <= _PIECES_BYTES:
+            self._slopes = place.shared("slopes", dict)
 
     @property
     def count(self) -> int:
@@ -148,13 +176,34 @@ class Field:
 
     def loss(self, step: Tensor) -> float:
         """The mean loss."""
+        if self._slopes is not None and self._span in self._slopes and not bool(step.any()):
+            return self._slopes[self._span].mean[0]
         self._move(step)
         with self._passes.kernels(), torch.no_grad():
             sums = [(float(share), count) for share, count in self._shares()]
         return sum(share for share, _ in sums) / sum(count for _, count in sums)
 
     def slope(self, step: Tensor) -> tuple[float, Tensor]:
-        """The mean loss and its gradient, shape (P,); neither need be finite."""
+        """The mean loss and its gradient, shape (P,); neither need be finite.
+
+        Measures at one place that start at the weights themselves share what is found there.
+        """
+        if self._slopes is None or self._span is None or bool(step.any()):
+            return self._sums(step).mean
+        if self._span not in self._slopes:
+            self._slopes[self._span] = self._sums_here() if self.count > _PIECE else self._sums(step)
+        return self._slopes[self._span].mean
+
+    def _sums_here(self) -> _Sums:
+        """At the weights themselves, piece by piece, each of which is held."""
+        assert self._slopes is not None
+        total = _Sums(0.0, self.zero(), 0.0)
+        for piece in self.batches(_PIECE):
+            piece.slope(self.zero())
+            total = total + self._slopes[piece._span]  # type: ignore[index]
+        return total
+
+    def _sums(self, step: Tensor) -> _Sums:
         self._move(step)
         total, loss, count = self.zero(), 0.0, 0.0
         with self._passes.kernels():
@@ -162,7 +211,7 @@ class Field:
                 found = torch.autograd.grad(share, self._passes.variables, allow_unused=True)
                 total += self._passes.vectors.join(found, total)
                 loss, count = loss + float(share.detach()), count + counted
-        return loss / count, total / count
+        return _Sums(loss, total, count)
 
     def _shares(self) -> Iterator[tuple[Tensor, float]]:
         """The summed loss of each micro-batch, and what it counts."""
@@ -175,16 +224,18 @@ class Field:
 
         One model serves all: use one at a time.
         """
-        whole = self._source
+        whole, begin = self._source, None if self._span is None else self._span[0]
         for start in range(0, whole.count, size):
-            yield self._on(whole.part(start, min(start + size, whole.count)))
+            stop = min(start + size, whole.count)
+            span = None if begin is None else (begin + start, begin + stop)
+            yield self._on(whole.part(start, stop), span)
 
     def sample(self, index: Tensor) -> Field:
         """The same on some examples, given by their numbers, shape (n,)."""
-        return self._on(self._source.take(index))
+        return self._on(self._source.take(index), None)
 
-    def _on(self, part: Split) -> Field:
+    def _on(self, part: Split, span: tuple[int, int] | None) -> Field:
         other = object.__new__(Field)
         other.__dict__.update(self.__dict__)
-        other._part = part
+        other._part, other._span = part, span
         return other

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from landscape.sharpness.gauss_newton import fisher_kind
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import SYMMETRIES, Found, Measure, register
@@ -14,8 +12,7 @@ from landscape.sharpness.registry import SYMMETRIES, Found, Measure, register
 
 def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
     operator = place.operator(fisher_kind(settings))
-    weights = operator.flatten(place.weights.weights).double()
-    value = float(torch.dot(weights, operator @ weights))
+    value = operator.quadratic(operator.flatten(place.weights.weights).double())
     return Found(value if settings["squared"] else max(value, 0.0) ** 0.5)
 
 

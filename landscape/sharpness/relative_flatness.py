@@ -29,10 +29,7 @@ def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
     if convention not in _CONVENTIONS:
         mend = did_you_mean(str(convention), _CONVENTIONS)
         raise LandscapeError(f"unknown layers '{convention}'", where="relative_flatness", mend=mend)
-    layers = [info for info in place.weights.layout.moving() if len(info.shape) >= 2]
-    if not layers:
-        raise LandscapeError("no parameter has rows", where="parameters", mend="choose weights of layers")
-    chosen = {"last": layers[-1:], "first": layers[:1]}.get(convention, layers)
+    chosen = _chosen(place, convention)
     together = settings["method"] == SCATTERED
     seen = scattered_of(place, "relative_flatness", settings) if together else None
     found = {}
@@ -51,6 +48,14 @@ def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
         return Found(seen.whole.value, seen.whole.standard_error, details=details)
     error = math.sqrt(sum((error or 0.0) ** 2 for _, error in found.values()))
     return Found(math.fsum(values.values()), error or None, details=details)
+
+
+def _chosen(place: Place, convention: str) -> list[TensorInfo]:
+    """The layers that count."""
+    layers = [info for info in place.weights.layout.moving() if len(info.shape) >= 2]
+    if not layers:
+        raise LandscapeError("no parameter has rows", where="parameters", mend="choose weights of layers")
+    return {"last": layers[-1:], "first": layers[:1]}.get(convention, layers)
 
 
 def _of_layer(place: Place, info: TensorInfo, settings: Mapping[str, Any]) -> tuple[float, float | None]:
@@ -104,11 +109,12 @@ def _order(info: TensorInfo) -> Tensor:
     return filter_rows(places, info).long().flatten()
 
 
-def _map(place: Place, _settings: Mapping[str, Any]) -> Map:
+def _map(place: Place, settings: Mapping[str, Any]) -> Map:
     """The map of all layers at once: blocks of different layers have no part in the trace."""
     layers, start = [], 0
+    chosen = {info.name for info in _chosen(place, settings["layers"])}
     for info in place.weights.layout.moving():
-        if len(info.shape) >= 2:
+        if info.name in chosen:
             rows = filter_rows(place.weights.weights[info.name].double(), info)
             layers.append((_root(rows), start + _order(info)))
         start += info.numel
