@@ -1,6 +1,7 @@
 """The Gauss-Newton diagonal against Jacobians that torch.func made."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from test_curvature_operators import close, contrast, language_model, tokens
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from landscape.curvature import Curvature, gauss_newton_blocks, gauss_newton_diagonal
+from landscape.curvature import Curvature, gauss_newton_blocks, gauss_newton_diagonal, gauss_newton_draws
 from landscape.curvature.factors import factor_of
 from landscape.curvature.passes import Passes
 from landscape.errors import LandscapeError
@@ -152,3 +153,24 @@ def test_what_has_no_diagonal_is_refused():
         gauss_newton_diagonal(objective, tanh.model)
     with pytest.raises(LandscapeError, match="samples: must be 2 at least"):
         gauss_newton_diagonal(tanh.objective, tanh.model, samples=1)
+
+
+def test_replicates_tell_the_error_of_their_mean():
+    held = case("tanh")
+    exact = float(flat(gauss_newton_diagonal(held.objective, held.model)).sum())
+    near, away = 0, []
+    for seed in range(100):
+        draws = gauss_newton_draws(held.objective, held.model, samples=4, seed=seed, batch_size=2)
+        sums = torch.stack([flat(draw).sum() for draw in draws])
+        error = float(sums.std()) / math.sqrt(len(sums))
+        away.append((float(sums.mean()) - exact) / error)
+        near += abs(away[-1]) <= 3
+    assert near >= 95
+    # Neither too small nor too large: with Student's t of seven degrees of freedom, give or take its own scatter.
+    assert 0.7 <= sum(one**2 for one in away) / 100 <= 2.4
+
+
+def test_an_affordable_diagonal_is_exact():
+    held = case("tanh")
+    (found,) = gauss_newton_draws(held.objective, held.model)
+    assert torch.equal(flat(found), flat(gauss_newton_diagonal(held.objective, held.model)))

@@ -121,54 +121,82 @@ def gauss_newton_draws(
     weights: Weights,
     split: str = "train",
     parameters: str | Sequence[str] | None = None,
-    samples: int = 1,
-    seeds: Sequence[int] = (0, 1, 2, 3),
+    samples: int | None = None,
+    seed: int = 0,
     *,
     dtype: torch.dtype | None = None,
     batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Tensors]:
-    """Independent sampled diagonals of the Gauss-Newton matrix, from one forward pass.
+    """The diagonal of the Gauss-Newton matrix as something to be averaged, for the error of what is made of it.
 
-    Each is what `gauss_newton_diagonal` samples with its seed. What is made of each scatters as it would for a
-    diagonal of so many samples, whatever is made of it.
+    Sampled, they are eight, made of pairs of draws of random signs for every micro-batch, a and b: each adds up
+    (a + b) / 2 plus or minus sqrt(7) (a - b) / 2, with plus and minus orthogonal between micro-batches. Their mean
+    is the sampled diagonal of all draws, and the standard error of their mean that of any linear function of it,
+    as if they were independent: but eight of those would take eight draws. Single entries may be negative.
 
     Args:
         objective: Model, data and loss, which must be convex in the model's outputs.
         weights: Where: a snapshot, a model, or a name -> tensor dictionary.
         split: Which data.
         parameters: Globs that choose some parameters, see `Layout.select`.
-        samples: Draws of signs for each.
-        seeds: One for each.
+        samples: Pairs of draws for every micro-batch. None gives the exact diagonal alone where that takes
+            seconds, and otherwise draws 16 pairs.
+        seed: Draws the signs.
         dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
         batch_size: Examples per micro-batch; None chooses.
         progress: Called with (examples done, examples in all).
 
     Returns:
-        A name -> tensor dictionary for each, float64.
+        Name -> tensor dictionaries, float64.
 
     Raises:
         LandscapeError: As `gauss_newton_diagonal`.
+
+    Source:
+        Balanced repeated replication: McCarthy 1969, "Pseudo-replication: half samples".
     """
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise LandscapeError("must be positive", where="samples", got=samples)
     passes = _passes(objective, weights, split, parameters, dtype, batch_size)
-    generators = [generator_of(seed) for seed in seeds]
-    totals = torch.zeros(len(seeds), passes.vectors.size, dtype=torch.float64)
-    count, done, examples = 0.0, 0, passes.evaluator.data(passes.split).count
     with passes.kernels():
+        if samples is None and _numbers(passes) <= _EXACT_NUMBERS:
+            return [_exact(passes, progress).entries]
         _cut(passes, batch_size)
-        for batch in passes.batches():
-            parts, counted = passes.separated(batch)
-            factor = factor_of(parts)
-            for total, generator in zip(totals, generators, strict=True):
-                for _ in range(samples):
-                    total += _backward(passes, parts.outputs, factor, batch, generator) ** 2
-            count, done = count + counted, done + batch.examples
-            if progress is not None:
-                progress(done, examples)
-    passes.vectors.require_finite(totals, "the Gauss-Newton diagonal")
-    return [passes.vectors.unflatten(total / (samples * count)) for total in totals]
+        return _replicated(passes, samples or 2 * _SAMPLES, seed, progress)
+
+
+def _replicated(
+    passes: Passes, pairs: int, seed: int, progress: Callable[[int, int], None] | None
+) -> list[Tensors]:
+    generator, signs = generator_of(seed), _orthogonal_signs()
+    middle = torch.zeros(passes.vectors.size, dtype=torch.float64)
+    away = torch.zeros(len(signs), passes.vectors.size, dtype=torch.float64)
+    count, done, strata, examples = 0.0, 0, 0, passes.evaluator.data(passes.split).count
+    for batch in passes.batches():
+        parts, counted = passes.separated(batch)
+        factor = factor_of(parts)
+        for _ in range(pairs):
+            one, other = (_backward(passes, parts.outputs, factor, batch, generator) ** 2 for _ in range(2))
+            middle += (one + other) / 2
+            half = (one - other) / 2
+            for row, sign in zip(away, signs[:, strata % signs.shape[1]].tolist(), strict=True):
+                row.add_(half, alpha=sign)
+            strata += 1
+        count, done = count + counted, done + batch.examples
+        if progress is not None:
+            progress(done, examples)
+    passes.vectors.require_finite(middle, "the Gauss-Newton diagonal")
+    spread = math.sqrt(len(signs) - 1)
+    return [passes.vectors.unflatten((middle + spread * row) / (pairs * count)) for row in away]
+
+
+def _orthogonal_signs() -> Tensor:
+    """Seven orthogonal columns of eight signs each that sum to zero (Sylvester 1867)."""
+    signs = torch.ones(1, 1)
+    for _ in range(3):
+        signs = torch.cat([torch.cat([signs, signs], 1), torch.cat([signs, -signs], 1)])
+    return signs[:, 1:]
 
 
 def gauss_newton_blocks(

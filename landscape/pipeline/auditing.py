@@ -126,8 +126,7 @@ def slices_before_and_after(
     objective = _subset(objective, wanted, snapshot)
     points = _POINTS if is_small(objective, snapshot, wanted.split) else _FEWER_POINTS
     place = place_of(objective, snapshot, **wanted.choices)
-    state = {**place.weights.weights, **place.weights.buffers}
-    shown = [column for column in columns(place.symmetries, state, wanted.seed) if column.name == _SHOWN]
+    shown = [column for column in columns(place.symmetries, wanted.seed) if column.name == _SHOWN]
     if not shown:
         return {}
     there = led_to(place, shown[0]).weights

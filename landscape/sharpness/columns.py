@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import SymmetricOperator
-from landscape.params import Held, Tensors
+from landscape.params import Held
 from landscape.sharpness.congruent import scaled
 from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Flattest, Symmetries
@@ -48,13 +48,13 @@ class Column:
     element: Element
 
 
-def columns(symmetries: Symmetries, weights: Tensors, seed: int = 0) -> list[Column]:
+def columns(symmetries: Symmetries, seed: int = 0, *, few: bool = False) -> list[Column]:
     """The elements that an audit tries, for what the model has; the flattest point is added by the audit.
 
     Args:
         symmetries: Those of the model.
-        weights: The weights that are audited.
         seed: Draws the random ones.
+        few: Permute and flip signs at once: neither changes what is orthogonal, and each column takes its time.
     """
     made = []
     if symmetries.of_kind(*_FREE):
@@ -71,10 +71,13 @@ def columns(symmetries: Symmetries, weights: Tensors, seed: int = 0) -> list[Col
             Column("BatchNorm x 10", "filters before batch normalisation times 10", ("batchnorm-scale",), tenfold)
         )
     words = {"sign": "sign flips", "permutation": "permutation", "basis": "basis change"}
-    for kind, name in words.items():
-        if symmetries.of_kind(kind):
-            element = symmetries.draw(seed, kinds=[kind])
-            made.append(Column(name, f"a random {name}", (_CLASS_OF[kind],), element))
+    single = [[kind] for kind in words if symmetries.of_kind(kind)]
+    if few and ["sign"] in single and ["permutation"] in single:
+        single[:2] = [["sign", "permutation"]]
+    for kinds in single:
+        name = " and ".join(words[kind] for kind in reversed(kinds))
+        classes = tuple(_CLASS_OF[kind] for kind in kinds)
+        made.append(Column(name, f"a random {name}", classes, symmetries.draw(seed, kinds=kinds)))
     return made
 
 

@@ -17,8 +17,8 @@ from landscape.objective.data import Source, Split, leaves
 from landscape.params import gaussian, stream_of
 from landscape.sharpness.place import Place
 
-# Gradients at the weights themselves are held for pieces of the data of so many examples, which is the batch of most
-# measures that take batches, as long as all of them take less than so many bytes.
+# Gradients at the weights themselves are held for pieces of the data, as long as all of them take less than so
+# many bytes. A piece is what most measures that take batches take.
 _PIECE, _PIECES_BYTES = 128, 2**28
 
 

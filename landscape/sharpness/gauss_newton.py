@@ -38,7 +38,7 @@ def _trace(place: Place, settings: Mapping[str, Any]) -> Found:
 
 
 def _from_draws(draws: Sequence[Tensors]) -> Found:
-    """The mean over independent diagonals."""
+    """The mean over sampled diagonals."""
     sums = torch.stack([torch.stack([part.sum() for part in draw.values()]).sum() for draw in draws])
     mean, error = mean_and_error(sums.cpu().numpy())
     return Found(mean, error, details={"method": SCATTERED, "draws": len(draws)})

@@ -15,7 +15,6 @@ from landscape.objective import Estimate, Objective
 from landscape.params import Held, Tensors
 from landscape.sharpness.guessing import Guess
 from landscape.symmetry import Flattest, Symmetries, symmetries_of
-from landscape.symmetry.flattest import draw_seeds
 
 Shared = TypeVar("Shared")
 
@@ -78,7 +77,7 @@ class Place:
         return made
 
     def gauss_newton_draws(self, samples: int) -> list[Tensors]:
-        """Independent sampled diagonals of the Gauss-Newton matrix."""
+        """Diagonals of the Gauss-Newton matrix, from so many pairs of draws for every micro-batch."""
 
         def make() -> list[Tensors]:
             return gauss_newton_draws(
@@ -87,7 +86,7 @@ class Place:
                 self.split,
                 self.parameters,
                 samples,
-                draw_seeds(self.seed),
+                self.seed,
                 dtype=self.dtype,
                 progress=self.progress,
             )

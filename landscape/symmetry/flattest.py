@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.curvature import gauss_newton_diagonal, gauss_newton_draws
+from landscape.curvature import gauss_newton_draws
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors
@@ -28,8 +28,6 @@ Array: TypeAlias = NDArray[np.float64]
 Progress: TypeAlias = Callable[[int, int], None]
 
 GAUGE = "running_var + eps = 1"
-# A sampled diagonal is drawn so many times, independently, which tells the standard error of what is made of it.
-_DRAWS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +97,9 @@ def flattest(
         parameters: Globs that choose whose curvature counts; see `Layout.select`.
         seed: Draws the signs of a sampled diagonal. Equal seeds give equal signs everywhere on the orbit, so that
             a sampled value is as invariant as an exact one.
-        samples: Draws of signs, each time; None decides between exact and sampled.
+        samples: Pairs of draws of signs; None decides between exact and sampled.
         dtype: The type of real numbers of the passes; None is the model's own.
-        draws: Independent diagonals at the weights, where they are known; see `gauss_newton_draws`.
+        draws: Diagonals at the weights, where they are known; see `gauss_newton_draws`.
         progress: Called with (done, in all).
 
     Returns:
@@ -122,8 +120,9 @@ def flattest(
         raise LandscapeError("this model has no rescaling symmetry", got=reasons)
     start = gauge.apply({name: _widened(tensor) for name, tensor in weights.items()})
     if draws is None:
-        settings = {"split": split, "parameters": parameters, "dtype": dtype}
-        draws = _diagonals(objective, start, settings, seed, samples, progress)
+        draws = gauss_newton_draws(
+            objective, start, split, parameters, samples, seed, dtype=dtype, progress=progress
+        )
     else:
         draws = [_gauged(draw, gauge, weights) for draw in draws]
     exponents, masses = _problem(movable, draws)
@@ -169,32 +168,6 @@ def _gauge(scaling: Scaling, weights: Mapping[str, Tensor]) -> Tensor:
 
 def _widened(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def draw_seeds(seed: int) -> range:
-    """The seeds of independent diagonals."""
-    return range(_DRAWS * seed, _DRAWS * (seed + 1))
-
-
-def _diagonals(
-    objective: Objective,
-    weights: Tensors,
-    settings: Mapping[str, Any],
-    seed: int,
-    samples: int | None,
-    progress: Progress | None,
-) -> Sequence[Mapping[str, Tensor]]:
-    """The exact diagonal, or several that were sampled independently."""
-    seeds = draw_seeds(seed)
-    if samples is not None:
-        return gauss_newton_draws(objective, weights, samples=samples, seeds=seeds, progress=progress, **settings)
-    first = gauss_newton_diagonal(objective, weights, seed=seeds[0], progress=progress, **settings)
-    if first.exact:
-        return [first]
-    others = gauss_newton_draws(
-        objective, weights, samples=first.samples, seeds=seeds[1:], progress=progress, **settings
-    )
-    return [first, *others]
 
 
 def _gauged(diagonal: Mapping[str, Tensor], gauge: Element, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
