@@ -49,6 +49,22 @@ def _pull(gradient: Tensor, x: Tensor, weight: Tensor, how: _How, wanted: list[b
     return found[wanted.index(True)]
 
 
+def _wanted(ctx: Any) -> list[bool]:
+    """Of which inputs the backward pass that is under way wants the gradient: not all that have one."""
+    return [
+        wanted and node is not None and _executes(node)
+        for wanted, (node, _) in zip(ctx.needs_input_grad, ctx.next_functions, strict=False)
+    ]
+
+
+def _always(_node: Any) -> bool:
+    return True
+
+
+# Torch tells its own functions, but not those that are written in Python; this asks it.
+_executes: Callable[[Any], bool] = getattr(torch._C, "_will_engine_execute_node", _always)
+
+
 class _Convolve(torch.autograd.Function):
     """w * x."""
 
@@ -63,7 +79,7 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
-        gradient, wanted = _innermost(given[0]), ctx.needs_input_grad
+        gradient, wanted = _innermost(given[0]), _wanted(ctx)
         return (
             _PullInput.apply(gradient, weight, x, ctx.how) if wanted[0] else None,
             _PullWeight.apply(gradient, x, weight, ctx.how) if wanted[1] else None,
@@ -83,7 +99,7 @@ class _PullInput(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Any, ...]:
         gradient, weight = ctx.saved_tensors
-        along, wanted = _innermost(given[0]), ctx.needs_input_grad
+        along, wanted = _innermost(given[0]), _wanted(ctx)
         return (
             _Convolve.apply(along, weight, ctx.how) if wanted[0] else None,
             _PullWeight.apply(gradient, along, weight, ctx.how) if wanted[1] else None,
@@ -104,7 +120,7 @@ class _PullWeight(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Any, ...]:
         gradient, x = ctx.saved_tensors
-        along, wanted = _innermost(given[0]), ctx.needs_input_grad
+        along, wanted = _innermost(given[0]), _wanted(ctx)
         return (
             _Convolve.apply(x, along, ctx.how) if wanted[0] else None,
             _PullInput.apply(gradient, along, x, ctx.how) if wanted[1] else None,

@@ -169,7 +169,7 @@ class Curvature:
         between = loss_curvature(parts, self._passes.loss, self.kind)
         return _Held(OuterGraph(parts.outputs, variables, between), count)
 
-    def _graphs(self) -> Iterator[_Held]:
+    def _graphs(self, keep: bool = True) -> Iterator[_Held]:
         """The graphs of all micro-batches, kept ones if there are."""
         if self._kept is not None:
             yield from self._kept
@@ -177,10 +177,10 @@ class Curvature:
         kept = []
         for batch in self._passes.batches():
             held = self._hold(batch)
-            if self._keeps:
+            if keep and self._keeps:
                 kept.append(held)
             yield held
-        self._kept = kept if self._keeps else None
+        self._kept = kept or None
 
     def __matmul__(self, other: Tensor) -> Tensor:
         """The matrix times a vector or several.
@@ -223,7 +223,7 @@ class Curvature:
         directions = [part.to(leaf) for part, leaf in parts]
         total, count = 0.0, 0.0
         with self._passes.kernels():
-            for held in self._graphs():
+            for held in self._graphs(keep=False):
                 total += held.graph.quadratic(directions)
                 count += held.count
         if not math.isfinite(total):
