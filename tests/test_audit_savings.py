@@ -9,7 +9,7 @@ from test_flattest import made
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from landscape.curvature import dense, eigenpairs, gauss_newton_draws, scattered_traces
+from landscape.curvature import Curvature, dense, eigenpairs, gauss_newton_draws, scattered_traces
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held
@@ -56,13 +56,13 @@ def test_the_errors_of_several_samples_are_those_within_micro_batches():
     x = torch.diag(torch.arange(1.0, 5.0).double())
     objective = Objective(model, loss=F.mse_loss, train=(x, torch.zeros(4, 1).double()))
     one, several = (
-        scattered_traces(objective, model, [lambda rows: rows], samples=samples, batch_size=1)[0].whole
+        scattered_traces(Curvature(objective, model, batch_size=1), [lambda rows: rows], samples=samples)[0].whole
         for samples in (1, 3)
     )
     assert [one.value, several.value] == pytest.approx([15.0, 15.0], rel=1e-14)
     assert several.standard_error <= 1e-12 < 1.0 < one.standard_error
     with pytest.raises(LandscapeError, match="too few samples"):
-        scattered_traces(objective, model, [lambda rows: rows], batch_size=4)
+        scattered_traces(Curvature(objective, model, batch_size=4), [lambda rows: rows])
 
 
 def test_measures_at_one_place_share_passes(small, monkeypatch):
@@ -70,7 +70,7 @@ def test_measures_at_one_place_share_passes(small, monkeypatch):
     plain = scattering.scattered_traces
 
     def counted(*args, **kwargs):
-        calls.append(len(args[2]))
+        calls.append(len(args[1]))
         return plain(*args, **kwargs)
 
     monkeypatch.setattr(scattering, "scattered_traces", counted)

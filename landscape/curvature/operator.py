@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,11 +40,18 @@ class SymmetricOperator(Protocol):
 
 
 @dataclass(frozen=True)
-class _Held:
-    """The matrix of one micro-batch, and what its loss counts."""
+class Share:
+    """The part of one micro-batch in a matrix.
+
+    Attributes:
+        graph: The matrix of the sum of its shares of the loss.
+        count: What they count.
+        examples: How many there are.
+    """
 
     graph: Graph
     count: float
+    examples: int
 
 
 class Curvature:
@@ -116,11 +124,11 @@ class Curvature:
         self.size = self._passes.vectors.size
         self.products = 0
         self._decay = objective.weight_decay if penalty else 0.0
-        self._kept: list[_Held] | None = None
+        self._kept: list[Share] | None = None
         self._example_bytes = self._measure()
         if batch_size is None and objective.fixed_batch is None:
             self._passes.evaluator.cut(min(self.batch_size, max(1, _GRAPH_BYTES // self._example_bytes)))
-        examples = self._passes.evaluator.data(split).count
+        examples = self.examples
         self._keeps = examples * self._example_bytes <= self._allowance()
         self._columns = Columns(self._example_bytes * min(examples, self.batch_size), self._passes)
 
@@ -140,6 +148,11 @@ class Curvature:
         return self._passes.evaluator.batch_size
 
     @property
+    def examples(self) -> int:
+        """How many there are in all."""
+        return self._passes.evaluator.data(self._passes.split).count
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The selected parameters, in the order in which a vector holds them."""
         return tuple(self._passes.vectors.names)
@@ -153,23 +166,31 @@ class Curvature:
         """Bytes that the graphs of all data may take to be kept from one product to the next."""
         return max(_GRAPH_BYTES, int(SHARE * free_memory(self.device)))
 
-    def _hold(self, batch: Batch) -> _Held:
+    def _hold(self, batch: Batch) -> Share:
         with self._passes.convolutions():
             return self._graph_of(batch)
 
-    def _graph_of(self, batch: Batch) -> _Held:
+    def _graph_of(self, batch: Batch) -> Share:
         variables = self._passes.variables
         if self.kind == "hessian":
             loss = self._passes.loss_of(batch)
-            return _Held(HessianGraph(loss.shares.sum(), variables), loss.count)
+            return Share(HessianGraph(loss.shares.sum(), variables), loss.count, batch.examples)
         if self.kind == "empirical-fisher":
             loss = self._passes.loss_of(batch)
-            return _Held(OuterGraph([loss.shares], variables, lambda vectors, _batched: vectors), loss.count)
+            return Share(
+                OuterGraph([loss.shares], variables, lambda vectors, _batched: vectors), loss.count, batch.examples
+            )
         parts, count = self._passes.separated(batch)
         between = loss_curvature(parts, self._passes.loss, self.kind)
-        return _Held(OuterGraph(parts.outputs, variables, between), count)
+        return Share(OuterGraph(parts.outputs, variables, between), count, batch.examples)
 
-    def _graphs(self, keep: bool = True) -> Iterator[_Held]:
+    @contextmanager
+    def shares(self) -> Iterator[Iterator[Share]]:
+        """The parts of all micro-batches, which add up to the matrix times what all of them count."""
+        with self._passes.kernels():
+            yield self._graphs(keep=False)
+
+    def _graphs(self, keep: bool = True) -> Iterator[Share]:
         """The graphs of all micro-batches, kept ones if there are."""
         if self._kept is not None:
             yield from self._kept
@@ -218,12 +239,10 @@ class Curvature:
             raise LandscapeError(
                 "cannot be multiplied by this matrix", got=tuple(vector.shape), expected=f"({self.size},)"
             )
-        given = vector.detach().to(self.device, self.dtype)
-        parts = zip(self._passes.vectors.cut(given), self._passes.variables, strict=True)
-        directions = [part.to(leaf) for part, leaf in parts]
+        directions = self.parts(vector.detach())
         total, count = 0.0, 0.0
-        with self._passes.kernels():
-            for held in self._graphs(keep=False):
+        with self.shares() as shares:
+            for held in shares:
                 total += held.graph.quadratic(directions)
                 count += held.count
         if not math.isfinite(total):
@@ -255,6 +274,11 @@ class Curvature:
         """
         self._kept = None
         self._passes.load(weights)
+
+    def parts(self, vector: Tensor) -> list[Tensor]:
+        """A vector, shape (P,), cut as the graphs of `shares` take it."""
+        pairs = zip(self._passes.vectors.cut(vector.to(self.device)), self._passes.variables, strict=True)
+        return [part.to(leaf) for part, leaf in pairs]
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """A name -> tensor dictionary as a vector, shape (P,); names that are not selected are left aside."""

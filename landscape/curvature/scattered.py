@@ -10,17 +10,12 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.graphs import HessianGraph
-from landscape.curvature.passes import Passes
+from landscape.curvature.operator import Curvature
 from landscape.curvature.probing import Estimate, generator_of
 from landscape.errors import LandscapeError
-from landscape.objective import Objective
-from landscape.params import Weights
 
 # B: vectors, shape (K, P), -> B times each of them, the same shape.
 Map: TypeAlias = Callable[[Tensor], Tensor]
-
-# Every micro-batch is a sample of its own: small ones give the smaller error for the same work, and take longer.
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -37,16 +32,11 @@ class Scattered:
 
 
 def scattered_traces(
-    objective: Objective,
-    weights: Weights,
+    operator: Curvature,
     maps: Sequence[Map],
-    split: str = "train",
-    parameters: str | Sequence[str] | None = None,
     *,
     samples: int = 1,
     seed: int = 0,
-    dtype: torch.dtype | None = None,
-    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Scattered]:
     """tr(Bᵀ H B) for several maps B at once, by (B z) . H_b (B z) with other signs z for every micro-batch b.
@@ -57,15 +47,10 @@ def scattered_traces(
     over micro-batches, which counts their being different data too: it is then too large rather than too small.
 
     Args:
-        objective: Model, data and loss.
-        weights: Where: a snapshot, a model, or a name -> tensor dictionary.
+        operator: The Hessian, in micro-batches: small ones give the smaller error for the same work.
         maps: Of vectors, shape (K, P), float64.
-        split: Which data.
-        parameters: Globs that choose some parameters, see `Layout.select`.
         samples: Vectors of signs for every micro-batch.
         seed: Draws the signs.
-        dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
-        batch_size: Examples per micro-batch; None chooses small ones.
         progress: Called with (examples done, examples in all).
 
     Returns:
@@ -81,42 +66,35 @@ def scattered_traces(
         >>> model = torch.nn.Linear(2, 1, bias=False)
         >>> x, y = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2, 1)
         >>> objective = Objective(model, loss=torch.nn.functional.mse_loss, train=(x, y))
-        >>> (found,) = scattered_traces(objective, model, [lambda rows: rows], samples=2, batch_size=1)
+        >>> operator = Curvature(objective, model, batch_size=1)
+        >>> (found,) = scattered_traces(operator, [lambda rows: rows], samples=2)
         >>> round(found.whole.value, 6)  # 2 tr(x^T x) / n
         5.0
     """
-    passes = Passes(objective, weights, split, parameters, dtype, batch_size)
-    if batch_size is None and objective.fixed_batch is None:
-        passes.evaluator.cut(min(_BATCH, passes.evaluator.batch_size))
-    examples, generator = passes.evaluator.data(split).count, generator_of(seed)
+    generator = generator_of(seed)
     found: list[Tensor] = []
     counts: list[float] = []
     done = 0
-    with passes.kernels():
-        for batch in passes.batches():
-            with passes.convolutions():
-                loss = passes.loss_of(batch)
-            graph = HessianGraph(loss.shares.sum(), passes.variables)
-            drawn = torch.randint(0, 2, (samples, passes.vectors.size), generator=generator, dtype=torch.int8)
+    with operator.shares() as shares:
+        for share in shares:
+            if not isinstance(share.graph, HessianGraph):
+                raise LandscapeError("only a Hessian has scattered traces", got=operator.kind)
+            drawn = torch.randint(0, 2, (samples, operator.size), generator=generator, dtype=torch.int8)
             rows = (2 * drawn - 1).to(torch.float64)
-            found.append(torch.stack([_quadratic(graph, passes, one(rows)) for one in maps]))
-            counts.append(loss.count)
-            done += batch.examples
+            found.append(torch.stack([_quadratic(share.graph, operator, one(rows)) for one in maps]))
+            counts.append(share.count)
+            done += share.examples
             if progress is not None:
-                progress(done, examples)
+                progress(done, operator.examples)
     sums = torch.stack(found, 1)
     if not bool(sums.isfinite().all()):
         raise LandscapeError("a product with the Hessian is not finite", where="scattered trace")
-    return [_summed(one, torch.tensor(counts, dtype=torch.float64), passes.vectors.names) for one in sums]
+    return [_summed(one, torch.tensor(counts, dtype=torch.float64), operator.names) for one in sums]
 
 
-def _quadratic(graph: HessianGraph, passes: Passes, rows: Tensor) -> Tensor:
+def _quadratic(graph: HessianGraph, operator: Curvature, rows: Tensor) -> Tensor:
     """v . H v of each vector and parameter: shape (K, parameters), float64, on the CPU."""
-    values = []
-    for row in rows:
-        parts = zip(passes.vectors.cut(row), passes.variables, strict=True)
-        values.append(graph.blocks([part.to(leaf) for part, leaf in parts]))
-    return torch.tensor(values, dtype=torch.float64)
+    return torch.tensor([graph.blocks(operator.parts(row)) for row in rows], dtype=torch.float64)
 
 
 def _summed(sums: Tensor, counts: Tensor, names: Sequence[str]) -> Scattered:

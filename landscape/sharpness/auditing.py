@@ -17,9 +17,8 @@ from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, sam
 from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to
 from landscape.sharpness.guessing import Guess
 from landscape.sharpness.measuring import Measured, globs_of, measure_at, settled_settings
-from landscape.sharpness.place import Place
+from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import measure_named
-from landscape.sharpness.scattering import SCATTERED
 from landscape.symmetry import Flattest
 from landscape.symmetry.checking import Check, Runner, require_same
 
@@ -72,6 +71,8 @@ _SMALL = 10**8
 # And so many numbers alone: networks that have more are mostly convolutional, and use each of them many times.
 _FEW = 50_000
 
+# Samples for every micro-batch where there are few of them.
+_SAMPLES_OF_FEW = 4
 # A search begins at what so many examples tell; not where there are hardly more of them.
 _FEW_EXAMPLES, _MANY = 128, 4
 # How well their eigenvalue is to be known, and for how many products at most.
@@ -187,8 +188,14 @@ def _settings(
     place: Place, names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
     """The settings of audits, and over them those that are given."""
-    usual = SMALL if is_small(place.objective, place.weights, place.split) else LARGE
-    return {name: {**usual.get(name, {}), **(given or {}).get(name, {})} for name in names}
+    small = is_small(place.objective, place.weights, place.split)
+    usual = {name: dict((SMALL if small else LARGE).get(name, {})) for name in names}
+    examples = place.objective.examples([place.split])[place.split]["used"]
+    if not small and examples < _MANY * _FEW_EXAMPLES:
+        # Few micro-batches are few samples.
+        for name in {*_TOGETHER, "orbit_min_trace"} & {*names}:
+            usual[name]["samples"] = _SAMPLES_OF_FEW
+    return {name: {**usual[name], **(given or {}).get(name, {})} for name in names}
 
 
 def _flattest(place: Place, given: Mapping[str, Mapping[str, Any]] | None) -> Flattest:

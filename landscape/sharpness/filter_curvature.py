@@ -15,9 +15,9 @@ from landscape.params import Tensors, filter_rows, spread_over_filters
 from landscape.projection import ONE_D_POLICIES
 from landscape.sharpness.congruent import scaled
 from landscape.sharpness.hessian import TRACE_SETTINGS, traced
-from landscape.sharpness.place import Place
+from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
-from landscape.sharpness.scattering import SCATTERED, register_map, scattered
+from landscape.sharpness.scattering import register_map, scattered
 
 
 def filter_scales(place: Place, one_d: str = "ignore") -> Tensors:

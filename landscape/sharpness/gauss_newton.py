@@ -11,9 +11,8 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.params import Tensors
 from landscape.sharpness.draws import mean_and_error
 from landscape.sharpness.hessian import EIGENVALUE_SETTINGS, ORTHOGONAL, TRACE_SETTINGS, extreme, traced
-from landscape.sharpness.place import Place
+from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
-from landscape.sharpness.scattering import SCATTERED
 
 # Where the labels of the Fisher matrix come from -> kind of operator.
 LABELS: Mapping[str, str] = {"model": "fisher", "data": "empirical-fisher"}

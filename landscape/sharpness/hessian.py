@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from landscape.curvature import Estimate, Frobenius, SymmetricOperator, eigenpairs, frobenius, trace
-from landscape.sharpness.place import Place
+from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
-from landscape.sharpness.scattering import SCATTERED, register_map, scattered
+from landscape.sharpness.scattering import register_map, scattered
 
 # Orthogonal maps of the weights leave eigenvalues as they are; rescalings do not.
 ORTHOGONAL = ("permutation", "sign-flip")

@@ -18,6 +18,12 @@ from landscape.symmetry import Flattest, Symmetries, symmetries_of
 
 Shared = TypeVar("Shared")
 
+# The value of the setting ``method`` that takes traces of all micro-batches, each with random signs of its own.
+SCATTERED = "scattered"
+# Every micro-batch is then a sample, and small ones give the smaller error for the same work; but small ones take
+# longer, and more than so many samples are of little use.
+_SMALLEST, _LARGEST, _SAMPLES = 16, 32, 40
+
 
 @dataclass(frozen=True, eq=False)
 class Place:
@@ -120,8 +126,18 @@ class Place:
                 split=self.split,
                 parameters=self.parameters,
                 dtype=self.dtype,
+                batch_size=self._batch if kind == "hessian" else None,
             )
         return self._operators[kind]
+
+    @property
+    def _batch(self) -> int | None:
+        """Examples per micro-batch where traces are taken of each; otherwise None, and the curvature chooses."""
+        scattered = any(settings.get("method") == SCATTERED for settings in self.wanted.values())
+        if not scattered or self.objective.fixed_batch is not None:
+            return None
+        wanted = self.objective.examples([self.split])[self.split]["used"] // _SAMPLES
+        return min(max(_SMALLEST, min(_LARGEST, wanted)), self.objective.batch_size)
 
     @property
     def symmetries(self) -> Symmetries:

@@ -16,9 +16,9 @@ from landscape.layout import TensorInfo
 from landscape.params import filter_rows
 from landscape.sharpness.congruent import Congruent
 from landscape.sharpness.hessian import TRACE_SETTINGS
-from landscape.sharpness.place import Place
+from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
-from landscape.sharpness.scattering import SCATTERED, register_map, scattered_of
+from landscape.sharpness.scattering import register_map, scattered_of
 
 # What becomes of the layers -> the layers that count, out of all in the order of the model.
 _CONVENTIONS = ("sum", "max", "last", "first")

@@ -8,11 +8,8 @@ from typing import Any, TypeAlias
 from landscape.curvature import Estimate, Scattered, scattered_traces
 from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError
-from landscape.sharpness.place import Place
+from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found
-
-# The value of the setting ``method`` that asks for it.
-SCATTERED = "scattered"
 
 # From a place and settings to the map B whose tr(B^T H B) a measure is.
 Maker: TypeAlias = Callable[[Place, Mapping[str, Any]], Map]
@@ -47,16 +44,9 @@ def scattered_of(place: Place, name: str, settings: Mapping[str, Any]) -> Scatte
     )
 
     def make() -> dict[str, Scattered]:
+        maps = [_MAKERS[other](place, wanted[other]) for other in together]
         found = scattered_traces(
-            place.objective,
-            place.weights,
-            [_MAKERS[other](place, wanted[other]) for other in together],
-            place.split,
-            place.parameters,
-            samples=samples,
-            seed=place.seed,
-            dtype=place.dtype,
-            progress=place.progress,
+            place.operator("hessian"), maps, samples=samples, seed=place.seed, progress=place.progress
         )
         return dict(zip(together, found, strict=True))
 
