@@ -334,6 +334,28 @@ def test_searches_and_chains_move_along_with_units_that_change_places_or_signs(n
         assert abs(taken_with(Element(), there) / before - 1) > 1e-4
 
 
+@pytest.mark.parametrize("model", SWEPT)
+def test_chains_in_units_of_the_weights_feel_no_rescaling(model, swept):
+    place = swept[model]
+    if not place.symmetries.scalings:
+        pytest.skip("nothing can be rescaled")
+    name, kinds = "local_learning_coefficient", ("layer-rescaling", "unit-rescaling", "batchnorm-scale")
+    few = {"chains": 1, "draws": 8, "burn_in": 0, "leapfrog": 1}
+
+    def taken_in(units: str, at: Place) -> float:
+        settings = {name: {**few, "units": units, "step": 0.01, "gamma": 3.0}}
+        return float(measure_at(at, settled_settings([name], settings))[name].details["plain_mean"])
+
+    before = {units: taken_in(units, place) for units in ("element", "none")}
+    for seed in range(ELEMENTS):
+        made_of = [element_of(place.symmetries, kind, seed) for kind in kinds]
+        element = Element(tuple(itertools.chain.from_iterable(one.factors for one in made_of if one is not None)))
+        there = led_to(place, Column("", "", (), element))
+        assert taken_in("element", there) == pytest.approx(before["element"], rel=1e-6), seed
+    # The control: isotropic chains take other steps.
+    assert abs(taken_in("none", there) / before["none"] - 1) > 1e-4
+
+
 # --- the audit itself -------------------------------------------------------------------------------------------
 
 

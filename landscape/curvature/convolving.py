@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -22,8 +23,8 @@ _How: TypeAlias = tuple[list[int], list[int], list[int], int]
 _aten = torch.ops.aten
 
 
-def convolutions(device: torch.device, model: nn.Module) -> AbstractContextManager[Any]:
-    """While this is open, forward passes of a model have graphs that are quickly differentiated twice.
+class Convolutions:
+    """Forward passes of a model whose graphs are quickly differentiated twice.
 
     Nothing happens where that is of no use: without convolutions in two dimensions, or not on a CPU.
 
@@ -31,8 +32,57 @@ def convolutions(device: torch.device, model: nn.Module) -> AbstractContextManag
         device: Where the model is.
         model: Its modules say which operations there are.
     """
-    useful = device.type == "cpu" and any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return _Convolving() if useful else nullcontext()
+
+    def __init__(self, device: torch.device, model: nn.Module) -> None:
+        self._useful = device.type == "cpu" and any(isinstance(module, nn.Conv2d) for module in model.modules())
+        # Filters -> the normalisation that came after them the last time.
+        self._next: dict[Any, _Normalisation] = WeakIdKeyDictionary()  # type: ignore[assignment]
+
+    def replaced(self) -> AbstractContextManager[Any]:
+        """For as long as a forward pass takes."""
+        return _Convolving(self._next) if self._useful else nullcontext()
+
+
+@dataclass(frozen=True)
+class _Normalisation:
+    """What a batch normalisation by statistics that are held is made of."""
+
+    mean: Tensor
+    variance: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+    def same(self, other: _Normalisation) -> bool:
+        pairs = ((self.mean, other.mean), (self.variance, other.variance), (self.weight, other.weight))
+        return all(a is b for a, b in (*pairs, (self.bias, other.bias))) and self.eps == other.eps
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift of every channel."""
+        scale = (self.variance + self.eps).rsqrt()
+        scale = scale if self.weight is None else scale * self.weight
+        shift = -self.mean * scale
+        return scale, shift if self.bias is None else shift + self.bias
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the result of a convolution was made of."""
+
+    x: Tensor
+    filters: Tensor
+    bias: Tensor | None
+    how: _How
+    # Counts changes in place.
+    version: int
+
+    def plain(self) -> Tensor:
+        return _convolved(self.x, self.filters, self.bias, self.how)
+
+    def normalised(self, by: _Normalisation) -> Tensor:
+        scale, shift = by.affine()
+        shift = shift if self.bias is None else shift + self.bias * scale
+        return _convolved(self.x, self.filters * scale[:, None, None, None], shift, self.how)
 
 
 def _innermost(tensor: Tensor) -> Tensor:
@@ -50,9 +100,12 @@ def _pull(gradient: Tensor, x: Tensor, weight: Tensor, how: _How, wanted: list[b
 
 
 def _wanted(ctx: Any) -> list[bool]:
-    """Of which inputs the backward pass that is under way wants the gradient: not all that have one."""
+    """Of which inputs the backward pass that is under way wants the gradient: not all that have one.
+
+    Torch does not tell of leaves.
+    """
     return [
-        wanted and node is not None and _executes(node)
+        wanted and node is not None and (node.name().endswith("AccumulateGrad") or _executes(node))
         for wanted, (node, _) in zip(ctx.needs_input_grad, ctx.next_functions, strict=False)
     ]
 
@@ -129,23 +182,60 @@ class _PullWeight(torch.autograd.Function):
         )
 
 
-class _Convolving(TorchFunctionMode):
-    """Replaces convolutions, and batch normalisations by statistics that are held."""
+# What they answer does not depend on what a tensor holds.
+_QUESTIONS = {
+    *(Tensor.dim, Tensor.size, Tensor.numel),
+    *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad")),
+}
 
-    def __init__(self) -> None:
+
+class _Convolving(TorchFunctionMode):
+    """Replaces convolutions, and the batch normalisations that follow them.
+
+    Filters that were followed by a normalisation the last time get it at once. Should anything else but this
+    normalisation then ask for the result of the convolution, it gets that.
+    """
+
+    def __init__(self, following: dict[Any, _Normalisation]) -> None:
         super().__init__()
-        # Result of a convolution -> what it was made of, and its version, which counts changes in place.
-        self._made: Mapping[Tensor, tuple[Tensor, Tensor, Tensor | None, _How, int]] = WeakIdKeyDictionary()
+        self._next = following
+        # Results of convolutions, those with a normalisation in them, and what is given in place of such.
+        self._made: dict[Any, _Made] = WeakIdKeyDictionary()  # type: ignore[assignment]
+        self._early: dict[Any, _Normalisation] = WeakIdKeyDictionary()  # type: ignore[assignment]
+        self._plain: dict[Any, Tensor] = WeakIdKeyDictionary()  # type: ignore[assignment]
 
     def __torch_function__(
         self, function: Any, types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """A call as it is made, or what replaces it."""
-        replaced = _REPLACED.get(function)
-        made = None if replaced is None else replaced(self, *args, **(kwargs or {}))
-        return function(*args, **(kwargs or {})) if made is None else made
+        kwargs = kwargs or {}
+        if function is functional.batch_norm and (made := self._normalise(*args, **kwargs)) is not None:
+            return made
+        if self._early and function not in _QUESTIONS:
+            args, kwargs = self._without(tuple(args)), self._without(dict(kwargs))
+        if function is torch.conv2d and (made := self._convolve(*args, **kwargs)) is not None:
+            return made
+        return function(*args, **kwargs)
 
-    def convolve(
+    def _without(self, given: Any) -> Any:
+        """The same with the plain results of convolutions in place of those with a normalisation in them."""
+        if isinstance(given, Tensor):
+            return self._taken_plain(given) if given in self._early else given
+        if type(given) in (tuple, list):
+            return type(given)(self._without(part) for part in given)
+        if type(given) is dict:
+            return {key: self._without(part) for key, part in given.items()}
+        return given
+
+    def _taken_plain(self, tensor: Tensor) -> Tensor:
+        # Once, so that what is changed in place stays changed.
+        if tensor not in self._plain:
+            made = self._made[tensor]
+            self._plain[tensor] = plain = made.plain()
+            self._made[plain] = replace(made, version=plain._version)
+        return self._plain[tensor]
+
+    def _convolve(
         self,
         input: Tensor,
         weight: Tensor,
@@ -158,12 +248,15 @@ class _Convolving(TorchFunctionMode):
         """`torch.conv2d`; None where it is left to torch."""
         if isinstance(padding, str) or input.ndim != 4 or torch.is_autocast_enabled(input.device.type):
             return None
-        how = (_pair(stride), _pair(padding), _pair(dilation), groups)
-        made = _convolved(input, weight, bias, how)
-        self._made[made] = (input, weight, bias, how, made._version)  # type: ignore[index]
-        return made
+        made = _Made(input, weight, bias, (_pair(stride), _pair(padding), _pair(dilation), groups), 0)
+        early = self._next.get(weight)
+        result = made.plain() if early is None else made.normalised(early)
+        self._made[result] = replace(made, version=result._version)
+        if early is not None:
+            self._early[result] = early
+        return result
 
-    def normalise(
+    def _normalise(
         self,
         input: Tensor,
         running_mean: Tensor | None,
@@ -177,17 +270,18 @@ class _Convolving(TorchFunctionMode):
         """`functional.batch_norm`; None where it is left to torch."""
         if training or running_mean is None or running_var is None or input.ndim != 4:
             return None
-        scale = (running_var + eps).rsqrt()
-        scale = scale if weight is None else scale * weight
-        shift = -running_mean * scale
-        shift = shift if bias is None else shift + bias
-        made = self._made.get(input)
-        if made is None or made[-1] != input._version:
-            return input * scale[:, None, None] + shift[:, None, None]
-        x, filters, own, how, _ = made
-        return _convolved(
-            x, filters * scale[:, None, None, None], shift if own is None else shift + own * scale, how
-        )
+        wanted = _Normalisation(running_mean, running_var, weight, bias, eps)
+        early = self._early.get(input)
+        if early is not None and input not in self._plain and early.same(wanted):
+            # Another tensor than the result of the convolution, which others may ask for.
+            return input.view_as(input)
+        found = input if early is None else self._taken_plain(input)
+        made = self._made.get(found)
+        if made is None or made.version != found._version:
+            scale, shift = wanted.affine()
+            return found * scale[:, None, None] + shift[:, None, None]
+        self._next[made.filters] = wanted
+        return made.normalised(wanted)
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: _How) -> Tensor:
@@ -198,9 +292,3 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, how: _How) -> Ten
 def _pair(size: int | tuple[int, ...]) -> list[int]:
     several = [size] if isinstance(size, int) else list(size)
     return several * 2 if len(several) == 1 else several
-
-
-_REPLACED: Mapping[Any, Callable[..., Tensor | None]] = {
-    torch.conv2d: _Convolving.convolve,
-    functional.batch_norm: _Convolving.normalise,
-}

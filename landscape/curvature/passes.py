@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.curvature.convolving import convolutions
+from landscape.curvature.convolving import Convolutions
 from landscape.curvature.kernels import twice_differentiable
 from landscape.curvature.separation import Cutter, Separated, separate
 from landscape.curvature.vectors import Vectors
@@ -90,6 +90,7 @@ class Passes:
         size = _batch_size(objective, batch_size)
         tuning = replace(objective.default_tuning(), batch_size=size)
         self.evaluator: Evaluator = objective.evaluator(_at_least_single(objective, dtype), tuning)
+        self._convolutions = Convolutions(self.evaluator.device, self.evaluator.model)
         self.split, self.loss = split, objective.loss
         self.by_examples = self.evaluator.scoring[split][0] is not None
         self.load(tensors)
@@ -111,7 +112,7 @@ class Passes:
 
     def convolutions(self) -> AbstractContextManager[None]:
         """For as long as a graph is made of which gradients are differentiated."""
-        return convolutions(self.evaluator.device, self.evaluator.model)
+        return self._convolutions.replaced()
 
     def batches(self) -> Iterator[Batch]:
         """All micro-batches in order."""

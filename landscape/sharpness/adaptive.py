@@ -63,7 +63,7 @@ def _field(place: Place, settings: Mapping[str, Any]) -> Field:
     return Field(place, outputs=normalised_logits if settings["normalise_logits"] else None)
 
 
-def _in_units(slope: Slope, units: Tensor) -> Slope:
+def in_units(slope: Slope, units: Tensor) -> Slope:
     """A function of steps as one of steps in units."""
 
     def inner(u: Tensor) -> tuple[float, Tensor]:
@@ -79,7 +79,7 @@ def _worst(place: Place, settings: Mapping[str, Any]) -> Found:
     ball = Ball(settings["norm"], float(settings["rho"]))
 
     def ascend(part: Field) -> list[Climb]:
-        slope = _in_units(part.slope, units)
+        slope = in_units(part.slope, units)
         starts = [part.zero()] + [
             ball.onto(part.normal(f"start/{at}")) for at in range(int(settings["restarts"]) - 1)
         ]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.sharpness.adaptive import in_units, units_of
 from landscape.sharpness.chains import Chain, Plan, Potential, Target, run_chain
 from landscape.sharpness.field import Field, Stream
 from landscape.sharpness.mixing import mixed
@@ -65,10 +66,11 @@ def _local_learning_coefficient(place: Place, settings: Mapping[str, Any]) -> Fo
         place.tell(done, total)
 
     chains: list[Chain] = []
+    units = units_of(field, settings["units"])
     for index in range(number):
         noise = field.noise(f"chain/{index}")
         slope = _on_batches(field, noise, settings["batch"]) if settings["batch"] else field.slope
-        target = Target(slope, base, n * beta, float(settings["gamma"]))
+        target = Target(in_units(slope, units), base, n * beta, float(settings["gamma"]))
         chains.append(run_chain(target, plan, field.zero(), noise, told))
     met = mixed(chains, n * beta, plan.adjusted, checked=not settings["batch"])
     doubts = met.doubts
@@ -98,8 +100,8 @@ register(
         name="local_learning_coefficient",
         title="local learning coefficient",
         formula=(
-            "n beta (E L(w') - L(w)), beta = 1 / log n, w' ~ exp(-n beta L(w') - gamma/2 |w' - w|^2); d/2 "
-            "at a regular minimum of d parameters"
+            "n beta (E L(w') - L(w)), beta = 1 / log n, w' ~ exp(-n beta L(w') - gamma/2 |w' - w|^2) (units = "
+            "element: |(w' - w) / w|^2, filter: norms of filters); d/2 at a regular minimum of d parameters"
         ),
         unit="1",
         source="Lau et al. 2023, definition 1 and algorithm 1; beta: Watanabe 2013",
@@ -120,11 +122,13 @@ register(
             "acceptance": None,
             "step": None,
             "batch": 0,
+            "units": "none",
         },
         misleads=(
             "The quantity that is estimated does not change under any reparametrisation, but gamma, which "
             "keeps chains near, does: where n beta times a curvature is not far above gamma the estimate "
-            "is too low, and rescaling moves it. Chains that have not converged give NaN and say why. At "
+            "is too low, and rescaling moves it; with units = element distances are measured in units of "
+            "each weight, and it does not. Chains that have not converged give NaN and say why. At "
             "weights that are no local minimum it can be negative."
         ),
     )
