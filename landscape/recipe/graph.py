@@ -157,6 +157,10 @@ class Graph:
         drawn = [name for name in (panel.metric,) if name in ("penalty", "total")]
         settings: dict[str, Any] = {"slice": entries, "metrics": drawn}
         inputs: dict[str, str] = {}
+        if panel.slice.directions is not None:
+            # What is in the file decides, and its name, which stands at the axes; not where it lies.
+            file = Path(panel.slice.directions)
+            entries["directions"], inputs["directions"] = file.name, digest_of_file(file)
         if panel.slice.plane in (THROUGH_RUNS, COMMON):
             settings["names"] = list(runs)
         if first.kind != "train":
@@ -172,6 +176,7 @@ class Graph:
             "data": self._data_of(first),
             "device": self.where.device,
             "memory": panel.slice.memory,
+            "directions": panel.slice.directions,
         }
         model = [first.problem, dict(first.options), inputs.get("run 0")]
         work = [panel.slice.splits, panel.slice.subset, panel.slice.dtype, panel.slice.preview, panel.kind]
