@@ -1,8 +1,11 @@
 """Small models and objectives that several test files share."""
 
 import copy
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 # Before torch starts: threads that wait by spinning stall eightfold where other processes share the cores, and
 # workers beside each other with as many threads as there are cores wait for one another; children inherit both.
@@ -15,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from landscape.cli.main import main
 from landscape.objective import Objective
 from landscape.params import resolve
 
@@ -58,6 +62,32 @@ def mlp() -> nn.Module:
 @pytest.fixture
 def objective(mlp: nn.Module) -> Objective:
     return Objective(mlp, loss=F.cross_entropy, train=make_data(), test=make_data(count=20, seed=2))
+
+
+class Outcome(NamedTuple):
+    """What a command ended with and printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def landscape(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """The command, called in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return Outcome(int(stopped.value.code or 0), *capsys.readouterr())
+
+    return call
 
 
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,6 +1,5 @@
 """The command as a user meets it: what it prints, where, and with which exit code."""
 
-import json
 import re
 import shutil
 import signal
@@ -47,27 +46,6 @@ def run_file(tmp_path_factory) -> Path:
         )
     assert stopped.value.code == 0
     return path
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def landscape(capsys):
-    def call(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return Outcome(stopped.value.code or 0, printed.out, printed.err)
-
-    return call
 
 
 def test_inspect_has_the_keys_of_the_contract_and_says_it_in_words(landscape, run_file):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import landscape as ls
-from landscape.cli.main import main
 from landscape.pipeline import measuring
 from landscape.sharpness import measures, read_table
 
@@ -30,18 +29,9 @@ def run_file(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def landscape(capsys, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 def test_one_snapshot_as_json(landscape, run_file):

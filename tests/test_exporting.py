@@ -18,7 +18,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, load_model
 from test_importing import Headed, Mixed
 
-from landscape.cli.main import main
 from landscape.errors import LandscapeError
 from landscape.params import digest
 from landscape.surface.store import save_surface
@@ -26,18 +25,6 @@ from landscape.surface.table import export_surface
 from landscape.surface.values import Path as SurfacePath
 from landscape.surface.values import Surface
 from landscape.trajectory import Recorder, export_snapshot, import_checkpoints, open_trajectory
-
-
-@pytest.fixture
-def landscape(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def recorded(path: Path, model: torch.nn.Module) -> Path:
