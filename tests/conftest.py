@@ -3,6 +3,8 @@
 import copy
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,6 +90,18 @@ def landscape(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(int(stopped.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+def without_torch(*arguments: object) -> None:
+    """Run the command in a process of its own, and check that it imports no torch."""
+    code = (
+        "import sys; from landscape.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: sys.exit(end.code or 9 * ('torch' in sys.modules))"
+    )
+    line = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(line, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,12 +1,11 @@
 """`landscape plot --kind mds`: what it prints and draws, and that it needs no torch."""
 
 import json
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
 import pytest
+from conftest import without_torch
 from test_distances import net, record
 
 from landscape.cli.main import main
@@ -126,11 +125,4 @@ def test_one_file_twice_is_a_mistake(files, tmp_path, mds):
 
 
 def test_an_embedding_is_drawn_without_torch(files, tmp_path):
-    code = (
-        "import sys; from landscape.cli.main import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit as stopped: sys.exit(stopped.code or 10 * ('torch' in sys.modules))"
-    )
-    arguments = ["plot", str(files / "one.h5"), "--kind", "mds", "-o", str(tmp_path / "m.png"), "--per-layer"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    without_torch("plot", files / "one.h5", "--kind", "mds", "-o", tmp_path / "m.png", "--per-layer")

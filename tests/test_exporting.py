@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import make_convnet, state_of
+from conftest import make_convnet, state_of, without_torch
 from safetensors import safe_open
 from safetensors.torch import load_file, load_model
 from test_importing import Headed, Mixed
@@ -195,13 +193,7 @@ def test_the_command_exports_surfaces_without_torch(tmp_path: Path, landscape: A
     assert "a surface is not written so; got .pt; expected .npz or .csv" in err
     code, _, err = landscape("export", tmp_path / "s.h5", "-o", tmp_path / "s.npz", "--at", 3)
     assert (code, err) == (2, "landscape: --at: a surface has no steps to choose from; leave it out\n")
-    script = (
-        "import sys; from landscape.cli.main import main\n"
-        "try: main(['export', sys.argv[1], '-o', sys.argv[2]])\n"
-        "except SystemExit as end: sys.exit(end.code or (3 if 'torch' in sys.modules else 0))"
-    )
-    arguments = [sys.executable, "-c", script, str(tmp_path / "s.h5"), str(tmp_path / "s.npz")]
-    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+    without_torch("export", tmp_path / "s.h5", "-o", tmp_path / "s.npz")
 
 
 def test_help_shows_an_example_and_only_what_is_there(landscape: Any) -> None:
