@@ -13,14 +13,12 @@ from landscape import LandscapeError
 from .shared import (
     Interrupted,
     conventions_in,
-    data_option,
     json_option,
     names_in,
-    parse_settings,
-    print_json,
-    problem_option,
+    objective_options,
     progress_bar,
-    set_option,
+    say,
+    told_in,
 )
 from .tables import audit_lines, comparison_lines
 
@@ -52,19 +50,12 @@ _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
     "-o", "--output", metavar="PICTURE", help="Draw the table, and slices before and after: png, pdf, svg or html."
 )
 @click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
-@problem_option
-@set_option
-@data_option
-@click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
+@objective_options
 @json_option
 def command(
     files: tuple[str, ...],
     output: str | None,
     as_json: bool,
-    problem: str | None,
-    settings: tuple[str, ...],
-    data: str | None,
-    other_data: bool,
     device: str | None,
     conventions: tuple[str, ...],
     measures: str | None,
@@ -81,7 +72,7 @@ def command(
         raise LandscapeError(
             "a comparison is a table, and has no picture", where="-o", mend="audit each file alone"
         )
-    told = {"problem": problem, "settings": parse_settings(settings), "data": data, "other_data": other_data}
+    told = told_in(given)
     wanted = {name: value for name, value in given.items() if value is not None}
     if measures is not None:
         wanted["measures"] = names_in(measures)
@@ -90,10 +81,7 @@ def command(
         document, lines = _audited(files, told | {"device": device or "auto"}, wanted, output)
     except KeyboardInterrupt:
         raise Interrupted("an audit is one table, and nothing of it is kept; --measures asks for fewer") from None
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(lines))
+    say(document, lines, as_json)
 
 
 def _audited(

@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, parse_settings, print_json, progress_bar
+from .shared import Interrupted, data_option, json_option, parse_settings, progress_bar, say
 
 
 @click.command(
@@ -68,11 +68,8 @@ def command(
             run, report = import_checkpoints(output, checkpoints, model, progress=update, **asked)
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
-    if as_json:
-        document = {"trajectory": output, "snapshots": len(run), "steps": run.steps.tolist(), "run_id": run.run_id}
-        print_json(document | report.to_json())
-    else:
-        click.echo("\n".join(_lines(output, report)))
+    document = {"trajectory": output, "snapshots": len(run), "steps": run.steps.tolist(), "run_id": run.run_id}
+    say(document | report.to_json(), _lines(output, report), as_json)
 
 
 def _steps(text: str) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .shared import json_option, preview_line, print_json
+from .shared import json_option, preview_line, say
 
 # More names than these would not fit into a line.
 _BRANCHES = 6
@@ -24,10 +24,7 @@ def command(file: str, as_json: bool) -> None:
 
     describe = {"landscape/surface": _surface, "landscape/measures": _measures}.get(kind_of(file), _trajectory)
     document = describe(file)
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(_lines(file, document)))
+    say(document, _lines(file, document), as_json)
 
 
 def _trajectory(file: str) -> dict[str, Any]:

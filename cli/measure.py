@@ -14,14 +14,12 @@ from landscape import LandscapeError
 from .shared import (
     Interrupted,
     conventions_in,
-    data_option,
     json_option,
     names_in,
-    parse_settings,
-    print_json,
-    problem_option,
+    objective_options,
     progress_bar,
-    set_option,
+    say,
+    told_in,
 )
 from .tables import listing_lines, measured_lines, table_document, table_lines
 
@@ -59,10 +57,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 )
 @click.option("--list", "listing", is_flag=True, help="Say which measures there are.")
 @click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
-@problem_option
-@set_option
-@data_option
-@click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
+@objective_options
 @json_option
 def command(file: str | None, listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
     """Measure, and say what each number is."""
@@ -98,10 +93,7 @@ def _list(as_json: bool) -> None:
         }
         for one in measures().values()
     }
-    if as_json:
-        print_json({"measures": entries, "symmetries": dict(SYMMETRIES)})
-    else:
-        click.echo("\n".join(listing_lines(entries, SYMMETRIES)))
+    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(entries, SYMMETRIES), as_json)
 
 
 def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
@@ -140,14 +132,7 @@ def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json
     run = open_trajectory(file)
     for step in at:
         run.index_of(step)
-    objective = objective_of(
-        run,
-        problem=options.get("problem"),
-        settings=parse_settings(options.get("settings", ())),
-        data=options.get("data"),
-        other_data=options.get("other_data", False),
-        device=options.get("device", "auto"),
-    )
+    objective = objective_of(run, **told_in(dict(options)), device=options.get("device", "auto"))
     taken: dict[int, dict[str, Any]] = {}
 
     def keep(step: int, found: Any) -> None:
@@ -181,10 +166,7 @@ def _single_document(file: str, step: int, taken: Mapping[str, Any]) -> dict[str
 
 
 def _print_single(document: Mapping[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(measured_lines(document)))
+    say(document, measured_lines(document), as_json)
 
 
 def _tell(
@@ -206,10 +188,7 @@ def _tell(
         name = str(table.meta.get("problem") or Path(file).stem)
         render.save(render.measures({name: table}), output)
     document = {"file": file, **table_document(table), **more, "picture": output}
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(table_lines(document)))
+    say(document, table_lines(document), as_json)
 
 
 def _completed(table: Any, taken: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from landscape import LandscapeError
 
 from . import plot_mds, plot_path, plot_slices, plot_spectrum
 from .plotting import Asked, SectionedCommand
-from .shared import data_option, json_option, print_json, problem_option, set_option
+from .shared import json_option, objective_options, say
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Kind of picture -> the module that makes it.
@@ -38,10 +38,7 @@ _KINDS = {
     "mds (distances between snapshots) or spectrum (Hessian eigenvalues). "
     "[default: surface]",
 )
-@problem_option
-@set_option
-@data_option
-@click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
+@objective_options
 @json_option
 @plot_slices.options
 @plot_slices.evaluation_options
@@ -70,7 +67,4 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
             raise LandscapeError(f"{shown} cannot change a {wanted}", mend=f"pass --kind {kind_of_options}")
     maker = importlib.import_module(f".{_KINDS[wanted]}", __package__)
     document, lines = maker.plot(Asked(files, wanted, picture, options))
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(lines))
+    say(document, lines, as_json)

@@ -9,8 +9,8 @@ from typing import Any
 
 from landscape import LandscapeError
 
-from .plotting import Asked, option, together
-from .shared import Interrupted, progress_bar
+from .plotting import Asked, option
+from .shared import Interrupted, progress_bar, together
 
 _option = option("Embeddings (--kind mds)")
 options = together(

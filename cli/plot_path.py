@@ -8,7 +8,8 @@ from typing import Any
 
 from landscape import LandscapeError
 
-from .plotting import Asked, option, together
+from .plotting import Asked, option
+from .shared import together
 
 _OWN = ("at", "parameters", "center", "components")
 

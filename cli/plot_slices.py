@@ -9,7 +9,8 @@ from typing import Any
 
 from landscape import LandscapeError
 
-from .plotting import Asked, option, together
+from .plotting import Asked, option
+from .shared import together
 from .slice_evaluation import evaluated
 from .slice_report import describe_all, report
 

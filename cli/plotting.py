@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import parse_settings
+from .shared import told_in
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,7 @@ class Asked:
     @property
     def told(self) -> dict[str, Any]:
         """What `landscape.pipeline.objective_of` is told, device left out."""
-        options = self.options
-        return {
-            "problem": options.get("problem"),
-            "settings": parse_settings(options.get("settings", ())),
-            "data": options.get("data"),
-            "other_data": options.get("other_data", False),
-        }
+        return told_in(dict(self.options))
 
 
 class Sectioned(click.Option):
@@ -103,14 +97,3 @@ class SectionedCommand(click.Command):
 def option(section: str) -> Callable[..., Any]:
     """``click.option`` for options of a section."""
     return lambda *names, **settings: click.option(*names, cls=Sectioned, section=section, **settings)
-
-
-def together(decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    """Several options as one decorator; help lists them in the order given."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate

@@ -17,7 +17,7 @@ from .probing import (
     table_option,
     training_options,
 )
-from .shared import print_json, progress_bar
+from .shared import progress_bar, say
 
 _DEFAULTS = {"epochs": "60", "lr": "0.1", "batch_size": "128", "momentum": "0.9", "schedule": "linear"}
 
@@ -88,10 +88,7 @@ def command(
     drawn = _draw(found, output, picture)
     _write_table(found.connection, table)
     document = _document(found.connection, output, drawn, table)
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(_words(document, objective)))
+    say(document, _words(document, objective), as_json)
 
 
 def _draw(found: Any, output: str | None, picture: str | None) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from landscape import LandscapeError
 
 from .probing import number, objective_from, problem_options, put_picture, require_outputs, table_option
-from .shared import print_json, progress_bar
+from .shared import progress_bar, say
 
 _HELP = (
     "Loss and error along (1 - t) A + t B. The barrier is max L(t) over t in [0, 1], minus (L(0) + L(1)) / 2 "
@@ -51,10 +51,7 @@ def command(
     ways |= {} if split is None else {"splits": (split,)}
     make = _matrix if matrix else _line
     document, lines = make(objective, snapshots, ways, output, table)
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(lines))
+    say(document, lines, as_json)
 
 
 def _check(snapshots: tuple[str, ...], matrix: bool, given: dict[str, Any]) -> None:

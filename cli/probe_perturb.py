@@ -22,7 +22,7 @@ from .probing import (
     table_option,
     training_options,
 )
-from .shared import Interrupted, print_json, progress_bar
+from .shared import Interrupted, progress_bar, say
 
 _DEFAULTS = {"epochs": "20", "lr": "0.1", "batch_size": "128", "momentum": "0.9", "schedule": "constant"}
 _of_training = option("Training")
@@ -94,10 +94,7 @@ def command(
         _refuse(given, ("draws", "scales", "rise", "directions"), None)
         require_outputs(picture, table)
         document, lines = _grow(held, steps, noises, retrain, output, picture, table, given)
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(lines))
+    say(document, lines, as_json)
 
 
 def _refuse(given: dict[str, Any], names: tuple[str, ...], needed: str | None) -> None:

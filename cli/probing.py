@@ -10,17 +10,14 @@ import click
 
 from landscape import LandscapeError
 
-from .plotting import option, together
-from .shared import data_option, json_option, parse_settings, problem_option, set_option
+from .plotting import option
+from .shared import json_option, objective_options, together, told_in
 
 PICTURES = [".png", ".pdf", ".svg"]
 
 problem_options = together(
     [
-        problem_option,
-        set_option,
-        data_option,
-        click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training."),
+        objective_options,
         click.option("--device", default="cpu", help="cpu, cuda, mps or auto. [default: cpu]"),
         json_option,
     ]
@@ -65,8 +62,7 @@ def objective_from(run: Any, given: dict[str, Any]) -> Any:
     """The objective of a run; what tells it is taken out of what was given."""
     from landscape.pipeline import objective_of
 
-    told = {name: given.pop(name) for name in ("problem", "data", "other_data", "device")}
-    return objective_of(run, settings=parse_settings(given.pop("settings")), **told)
+    return objective_of(run, **told_in(given), device=given.pop("device"))
 
 
 def require_outputs(picture: str | None, table: str | None) -> None:

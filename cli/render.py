@@ -8,7 +8,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, print_json, spoken_time, step_bars
+from .shared import Interrupted, data_option, json_option, say, spoken_time, step_bars
 
 _STATES = {
     "made": "made",
@@ -49,10 +49,8 @@ def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, *
             report = render(targets, jobs=jobs, dry_run=dry_run, notify=notify, **given)
     except KeyboardInterrupt:
         raise Interrupted("what was finished is kept; run the same command to go on") from None
-    if as_json:
-        print_json(report.to_json())
-    else:
-        click.echo("\n".join([*(_plan(report) if dry_run else []), *_outcome(report), *_summary(report, dry_run)]))
+    lines = [*(_plan(report) if dry_run else []), *_outcome(report), *_summary(report, dry_run)]
+    say(report.to_json(), lines, as_json)
     for recipe in report.recipes:
         for failure in recipe.failures:
             if failure.trace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -15,6 +15,17 @@ from landscape import LandscapeError
 
 class Interrupted(Exception):
     """The user pressed Ctrl-C; the message says what is kept and how to go on."""
+
+
+def together(decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """Several options as one decorator; help lists them in the order given."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
@@ -29,11 +40,23 @@ problem_option = click.option(
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the problem; repeatable."
 )
+_other_data_option = click.option(
+    "--other-data", is_flag=True, help="Go on although the data are not those of the training."
+)
+objective_options = together([problem_option, set_option, data_option, _other_data_option])
 
 
 def print_json(document: Any) -> None:
     """Print a document on stdout; numbers that are not finite become null."""
     click.echo(json.dumps(_finite(document), indent=2, allow_nan=False))
+
+
+def say(document: Any, lines: Iterable[str], as_json: bool) -> None:
+    """Print a document on stdout, or what it says in lines."""
+    if as_json:
+        print_json(document)
+    else:
+        click.echo("\n".join(lines))
 
 
 def _finite(value: Any) -> Any:
@@ -76,6 +99,16 @@ def parse_settings(pairs: Sequence[str], where: str = "--set") -> dict[str, str]
             raise LandscapeError(f"'{name.strip()}' is set twice", where=where)
         settings[name.strip()] = value.strip()
     return settings
+
+
+def told_in(given: dict[str, Any]) -> dict[str, Any]:
+    """What `landscape.pipeline.objective_of` is told, device left out; it is taken out of the options given."""
+    return {
+        "problem": given.pop("problem", None),
+        "settings": parse_settings(given.pop("settings", ())),
+        "data": given.pop("data", None),
+        "other_data": given.pop("other_data", False),
+    }
 
 
 def names_in(text: str) -> tuple[str, ...]:

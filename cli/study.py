@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, print_json, spoken_time, step_bars
+from .shared import Interrupted, data_option, json_option, say, spoken_time, step_bars
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Reasons for missing values that are told in lines of their own; all are in the tables.
@@ -70,10 +70,8 @@ def command(
     except KeyboardInterrupt:
         raise Interrupted("what was finished is kept; run the same command to go on") from None
     files = [] if report.found is None else _deliver(report.found, _place(wanted, output), colour)
-    if as_json:
-        print_json({**report.to_json(), "files": files})
-    else:
-        click.echo("\n".join(_plan(report) if report.found is None else _lines(report, files)))
+    lines = _plan(report) if report.found is None else _lines(report, files)
+    say({**report.to_json(), "files": files}, lines, as_json)
     for step in report.failures:
         click.echo(step.failure.trace if step.failure else "", err=True)
     return 1 if report.failures else 0

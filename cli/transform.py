@@ -9,7 +9,13 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import data_option, json_option, parse_settings, print_json, problem_option, progress_bar, set_option
+from .shared import (
+    json_option,
+    objective_options,
+    progress_bar,
+    say,
+    told_in,
+)
 
 
 @click.command(
@@ -26,20 +32,13 @@ from .shared import data_option, json_option, parse_settings, print_json, proble
 @click.option("--permute", type=int, metavar="SEED", help="Hidden units, channels and heads in a random order.")
 @click.option("--rescale", type=int, metavar="SEED", help="A random factor for each unit.")
 @click.option("--at", metavar="STEP", help="Only this snapshot: a step, first or last. [default: all]")
-@problem_option
-@set_option
-@data_option
-@click.option("--other-data", is_flag=True, help="Go on although the data are not those of the training.")
+@objective_options
 @click.option("--overwrite", is_flag=True, help="Replace OUT.h5 if it is there.")
 @json_option
 def command(
     file: str,
     output: str,
     at: str | None,
-    problem: str | None,
-    settings: tuple[str, ...],
-    data: str | None,
-    other_data: bool,
     overwrite: bool,
     as_json: bool,
     **given: Any,
@@ -50,6 +49,7 @@ def command(
     from landscape.trajectory import open_trajectory
     from landscape.transforming import Transform, transform
 
+    told = told_in(given)
     wanted = Transform(**given)
     require_writable(output, [".h5", ".hdf5"])
     if Path(output).exists() and not overwrite:
@@ -59,19 +59,10 @@ def command(
     if Path(output).resolve() == Path(file).resolve():
         raise LandscapeError("the file cannot replace the one it is made from", where=output)
     run = open_trajectory(file)
-    told: dict[str, Any] = {
-        "problem": problem,
-        "settings": parse_settings(settings),
-        "data": data,
-        "other_data": other_data,
-    }
     objective = objective_of(run, **told)
     with progress_bar(f"transform {run.problem}", "snapshot") as update:
         document = transform(run, objective, wanted, output, at=at, overwrite=overwrite, progress=update)
-    if as_json:
-        print_json(document)
-    else:
-        click.echo("\n".join(report(document)))
+    say(document, report(document), as_json)
 
 
 def report(document: dict[str, Any]) -> list[str]:

@@ -1,8 +1,13 @@
 """Small models and objectives that several test files share."""
 
 import copy
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 # Before torch starts: threads that wait by spinning stall eightfold where other processes share the cores, and
 # workers beside each other with as many threads as there are cores wait for one another; children inherit both.
@@ -15,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from landscape.cli.main import main
 from landscape.objective import Objective
 from landscape.params import resolve
 
@@ -58,6 +64,44 @@ def mlp() -> nn.Module:
 @pytest.fixture
 def objective(mlp: nn.Module) -> Objective:
     return Objective(mlp, loss=F.cross_entropy, train=make_data(), test=make_data(count=20, seed=2))
+
+
+class Outcome(NamedTuple):
+    """What a command ended with and printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def landscape(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """The command, called in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return Outcome(int(stopped.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def without_torch(*arguments: object) -> None:
+    """Run the command in a process of its own, and check that it imports no torch."""
+    code = (
+        "import sys; from landscape.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: sys.exit(end.code or 9 * ('torch' in sys.modules))"
+    )
+    line = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(line, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:

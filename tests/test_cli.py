@@ -1,6 +1,5 @@
 """The command as a user meets it: what it prints, where, and with which exit code."""
 
-import json
 import re
 import shutil
 import signal
@@ -13,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import cifar_folder
+from conftest import cifar_folder, without_torch
 
 from landscape.cli.main import main
 from landscape.surface import read_surface
@@ -47,27 +46,6 @@ def run_file(tmp_path_factory) -> Path:
         )
     assert stopped.value.code == 0
     return path
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def landscape(capsys):
-    def call(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return Outcome(stopped.value.code or 0, printed.out, printed.err)
-
-    return call
 
 
 def test_inspect_has_the_keys_of_the_contract_and_says_it_in_words(landscape, run_file):
@@ -116,15 +94,7 @@ def test_inspect_counts_what_moves_and_says_how_it_was_recorded(landscape, tmp_p
 
 
 def test_inspect_is_quick_and_imports_no_torch(run_file):
-    code = (
-        "import sys; from landscape.cli.main import main\n"
-        "try: main(['inspect', sys.argv[1], '--json'])\n"
-        "finally: sys.exit(3 if 'torch' in sys.modules else 0)"
-    )
-    assert (
-        subprocess.run([sys.executable, "-c", code, str(run_file)], capture_output=True, check=False).returncode
-        == 0
-    )
+    without_torch("inspect", run_file, "--json")
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
@@ -144,14 +114,7 @@ def test_plot_draws_a_surface_and_says_what_it_saw(landscape, run_file, tmp_path
 
 def test_a_stored_surface_is_drawn_without_torch_and_without_the_run(landscape, run_file, tmp_path):
     landscape("plot", run_file, "--points", 5, "-o", tmp_path / "a.png", "--save-surface", tmp_path / "s.h5")
-    code = (
-        "import sys; from landscape.cli.main import main\n"
-        "try: main(['plot', sys.argv[1], '-o', sys.argv[2]])\n"
-        "except SystemExit as end: sys.exit(end.code or (3 if 'torch' in sys.modules else 0))"
-    )
-    arguments = [sys.executable, "-c", code, str(tmp_path / "s.h5"), str(tmp_path / "b.png")]
-    ended = subprocess.run(arguments, capture_output=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    without_torch("plot", tmp_path / "s.h5", "-o", tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
 
 
@@ -468,13 +431,7 @@ def test_repeats_of_a_plane_are_drawn_without_torch(landscape, run_file, tmp_pat
     options = ["--repeats", 2, "--points", 3, "--view", "both", "--json"]
     done = landscape("plot", run_file, *options, "-o", tmp_path / "p.png", "--save-surface", tmp_path / "s.h5")
     assert done.json["repeats"]["fields"]["train_loss"]["directions"] == 4
-    code = (
-        "import sys; from landscape.cli.main import main\n"
-        "try: main(['plot', sys.argv[1], '-o', sys.argv[2]])\n"
-        "except SystemExit as end: sys.exit(end.code or (3 if 'torch' in sys.modules else 0))"
-    )
-    arguments = [sys.executable, "-c", code, str(tmp_path / "s.h5"), str(tmp_path / "b.png")]
-    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+    without_torch("plot", tmp_path / "s.h5", "-o", tmp_path / "b.png")
 
 
 def test_axes_of_their_own(landscape, run_file, tmp_path):

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import landscape as ls
-from landscape.cli.main import main
 from landscape.pipeline import auditing
 
 MEASURES = ("--measures", "hessian_top,fisher_rao_norm,orbit_min_trace")
@@ -29,16 +28,8 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     return paths
 
 
-def call(capsys, *arguments: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return int(stopped.value.code or 0), said.out, said.err
-
-
-def test_an_audit_is_a_table(runs, capsys):
-    code, said, error = call(capsys, "audit", runs["a"], *MEASURES)
+def test_an_audit_is_a_table(runs, landscape):
+    code, said, error = landscape("audit", runs["a"], *MEASURES)
     assert (code, error) == (0, "")
     lines = said.splitlines()
     assert "audit of digits-mlp at step" in lines[0]
@@ -50,8 +41,8 @@ def test_an_audit_is_a_table(runs, capsys):
     assert "smallest Gauss-Newton trace on the orbit" in said
 
 
-def test_an_audit_in_json_is_one_document(runs, capsys):
-    code, said, error = call(capsys, "audit", runs["a"], *MEASURES, "--at", "first", "--subset", "40", "--json")
+def test_an_audit_in_json_is_one_document(runs, landscape):
+    code, said, error = landscape("audit", runs["a"], *MEASURES, "--at", "first", "--subset", "40", "--json")
     document = json.loads(said)
     assert (code, error, document["step"], document["examples"]) == (0, "", 0, 40)
     assert {"symmetries", "measures", "max_output_change", "orbit_min_trace"} <= document.keys()
@@ -79,10 +70,10 @@ class Page(HTMLParser):
             self.cells.append(data)
 
 
-def test_an_audit_becomes_a_picture_and_a_page_of_its_own(runs, tmp_path, capsys):
+def test_an_audit_becomes_a_picture_and_a_page_of_its_own(runs, tmp_path, landscape):
     for suffix in (".png", ".html"):
         out = tmp_path / f"audit{suffix}"
-        code, said, error = call(capsys, "audit", runs["a"], *MEASURES, "-o", out)
+        code, said, error = landscape("audit", runs["a"], *MEASURES, "-o", out)
         assert (code, error) == (0, "")
         assert f"drawn in {out}" in said
     page = Page()
@@ -94,19 +85,19 @@ def test_an_audit_becomes_a_picture_and_a_page_of_its_own(runs, tmp_path, capsys
     assert (tmp_path / "audit.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_blocks_rescaling_is_said(runs, capsys):
-    code, said, error = call(capsys, "audit", runs["gelu"], "--measures", "hessian_top")
+def test_what_blocks_rescaling_is_said(runs, landscape):
+    code, said, error = landscape("audit", runs["gelu"], "--measures", "hessian_top")
     assert (code, error) == (0, "")
     assert "blocked: " in said
     assert "permutation" in said
     assert "alpha = 10" not in said
-    code, said, error = call(capsys, "audit", runs["gelu"], "--measures", "orbit_min_trace")
+    code, said, error = landscape("audit", runs["gelu"], "--measures", "orbit_min_trace")
     assert (code, said) == (2, "")
     assert error.startswith("landscape: this model has no rescaling symmetry")
 
 
-def test_two_minima_are_compared(runs, capsys):
-    code, said, error = call(capsys, "audit", runs["a"], runs["b"], *MEASURES, "--json")
+def test_two_minima_are_compared(runs, landscape):
+    code, said, error = landscape("audit", runs["a"], runs["b"], *MEASURES, "--json")
     document = json.loads(said)
     assert (code, error) == (0, "")
     found = {one["name"]: one for one in document["comparison"]}
@@ -115,7 +106,7 @@ def test_two_minima_are_compared(runs, capsys):
     assert found["hessian_top"]["element"]
     assert found["orbit_min_trace"]["verdict"] == "survives"
     assert {"name", "a", "b", "verdict", "element", "on"} <= found["hessian_top"].keys()
-    code, said, error = call(capsys, "audit", runs["a"], runs["b"], *MEASURES)
+    code, said, error = landscape("audit", runs["a"], runs["b"], *MEASURES)
     assert (code, error) == (0, "")
     assert "reversed by" in said
     assert "survives" in said
@@ -132,26 +123,26 @@ def test_two_minima_are_compared(runs, capsys):
         (("--setting", "hessian_top.nothing=1"), "settings of 'hessian_top', which is not taken"),
     ],
 )
-def test_wrong_input_is_told_in_one_line(options, message, runs, capsys):
+def test_wrong_input_is_told_in_one_line(options, message, runs, landscape):
     given = options if options[0] == "--measures" else ("--measures", "fisher_rao_norm", *options)
-    code, said, error = call(capsys, "audit", runs["a"], *given)
+    code, said, error = landscape("audit", runs["a"], *given)
     assert (code, said) == (2, "")
     assert message in error
     assert error.count("\n") == 1
 
 
-def test_too_many_files_and_pictures_of_comparisons_are_refused(runs, capsys):
-    assert call(capsys, "audit", *[runs["a"]] * 3)[0] == 2
-    code, _, error = call(capsys, "audit", runs["a"], runs["b"], "-o", "x.png")
+def test_too_many_files_and_pictures_of_comparisons_are_refused(runs, landscape):
+    assert landscape("audit", *[runs["a"]] * 3)[0] == 2
+    code, _, error = landscape("audit", runs["a"], runs["b"], "-o", "x.png")
     assert code == 2
     assert "a comparison is a table" in error
 
 
-def test_control_c_ends_it_with_130(runs, capsys, monkeypatch):
+def test_control_c_ends_it_with_130(runs, landscape, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(auditing, "audit", interrupted)
-    code, said, error = call(capsys, "audit", runs["a"])
+    code, said, error = landscape("audit", runs["a"])
     assert (code, said) == (130, "")
     assert error.startswith("landscape: interrupted; an audit is one table")

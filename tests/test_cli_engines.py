@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_cli import landscape, run_file  # noqa: F401 - fixtures
+from test_cli import run_file  # noqa: F401 - a fixture
 
 from landscape.surface import read_surface
 
@@ -72,7 +72,7 @@ def test_a_preview_says_how_much_is_computed(landscape, run_file, tmp_path):  # 
     ],
 )
 def test_wrong_settings_end_with_2_one_line_and_nothing_behind(
-    landscape,  # noqa: F811
+    landscape,
     run_file,  # noqa: F811
     tmp_path,
     arguments,

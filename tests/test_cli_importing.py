@@ -22,18 +22,6 @@ PAGE = (Path(__file__).parent.parent / "docs" / "importing.md").read_text()
 
 
 @pytest.fixture
-def landscape(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return call
-
-
-@pytest.fixture
 def ckpts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three checkpoints of digits-mlp, as a loop in data parallel saves them."""
     monkeypatch.chdir(tmp_path)

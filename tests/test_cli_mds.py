@@ -1,11 +1,11 @@
 """`landscape plot --kind mds`: what it prints and draws, and that it needs no torch."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
+from conftest import without_torch
 from test_distances import net, record
 
 from landscape.cli.main import main
@@ -24,16 +24,15 @@ def files(tmp_path_factory):
     return folder
 
 
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as stopped:
-        main(["plot", "--kind", "mds", *map(str, arguments)])
-    return stopped.value.code, *capsys.readouterr()
+@pytest.fixture
+def mds(landscape):
+    return partial(landscape, "plot", "--kind", "mds")
 
 
-def test_several_files_in_one_picture(files, tmp_path, capsys):
+def test_several_files_in_one_picture(files, tmp_path, mds):
     picture = tmp_path / "mds.png"
     given = (files / "one.h5", files / "two.h5", "-o", picture, "--method", "metric", "--branches", "--json")
-    code, out, _ = run(capsys, *given)
+    code, out, _ = mds(*given)
     told = json.loads(out)
     assert code == 0
     assert picture.stat().st_size > 10_000
@@ -49,9 +48,9 @@ def test_several_files_in_one_picture(files, tmp_path, capsys):
     assert told["without_loss"] == []
 
 
-def test_layer_by_layer_with_kept_distances(files, tmp_path, capsys):
+def test_layer_by_layer_with_kept_distances(files, tmp_path, mds):
     given = (files / "one.h5", "-o", tmp_path / "m.svg", "--per-layer", "--save-distances", tmp_path / "d.h5")
-    code, out, err = run(capsys, *given, "--color", "step")
+    code, out, err = mds(*given, "--color", "step")
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "6 snapshots of 1 run, classical MDS, euclidean"
@@ -60,28 +59,28 @@ def test_layer_by_layer_with_kept_distances(files, tmp_path, capsys):
     assert "axes hold" in lines[3]
     before = (tmp_path / "d.h5").stat().st_mtime_ns
     # Another dissimilarity comes from the same file.
-    code, *_ = run(capsys, *given, "--dissimilarity", "cosine-chord")
+    code, *_ = mds(*given, "--dissimilarity", "cosine-chord")
     assert (code, (tmp_path / "d.h5").stat().st_mtime_ns) == (0, before)
-    code, _, err = run(capsys, files / "two.h5", "-o", tmp_path / "m.svg", "--save-distances", tmp_path / "d.h5")
+    code, _, err = mds(files / "two.h5", "-o", tmp_path / "m.svg", "--save-distances", tmp_path / "d.h5")
     assert code == 2
     assert "the file holds distances of other snapshots or layers" in err
 
 
 @pytest.mark.parametrize("look", [("--dims", "3"), ("--view", "3d", "--color", "loss")])
-def test_every_look_is_drawn(files, tmp_path, capsys, look):
-    code, out, _ = run(capsys, files / "one.h5", files / "two.h5", "-o", tmp_path / "m.png", *look)
+def test_every_look_is_drawn(files, tmp_path, mds, look):
+    code, out, _ = mds(files / "one.h5", files / "two.h5", "-o", tmp_path / "m.png", *look)
     assert code == 0
     assert "stress" in out
 
 
-def test_a_file_without_a_loss_says_so(files, tmp_path, capsys):
-    code, out, _ = run(capsys, files / "one.h5", files / "mute.h5", "-o", tmp_path / "m.png")
+def test_a_file_without_a_loss_says_so(files, tmp_path, mds):
+    code, out, _ = mds(files / "one.h5", files / "mute.h5", "-o", tmp_path / "m.png")
     assert code == 0
     assert "no loss is stored in mute" in out
-    code, out, _ = run(capsys, files / "mute.h5", "-o", tmp_path / "m.png", "--color", "loss")
+    code, out, _ = mds(files / "mute.h5", "-o", tmp_path / "m.png", "--color", "loss")
     assert code == 0
     assert "no loss is stored in mute" in out
-    code, _, err = run(capsys, files / "mute.h5", "-o", tmp_path / "m.png", "--view", "3d")
+    code, _, err = mds(files / "mute.h5", "-o", tmp_path / "m.png", "--view", "3d")
     assert code == 2
     assert err == (
         "landscape: view 3d: the files hold no loss to be drawn as height; draw the map, or record a loss\n"
@@ -102,9 +101,9 @@ def test_a_file_without_a_loss_says_so(files, tmp_path, capsys):
         ),
     ],
 )
-def test_wrong_options_are_told_in_one_line(files, tmp_path, capsys, monkeypatch, options, message):
+def test_wrong_options_are_told_in_one_line(files, tmp_path, mds, monkeypatch, options, message):
     monkeypatch.setattr("landscape.pipeline.embeddings._SYMMETRY", "landscape.no_such_room")
-    code, out, err = run(capsys, files / "one.h5", "-o", tmp_path / "m.png", *options)
+    code, out, err = mds(files / "one.h5", "-o", tmp_path / "m.png", *options)
     assert (code, out) == (2, "")
     assert err.startswith(f"landscape: {message}")
     assert err.count("\n") == 1
@@ -119,18 +118,11 @@ def test_options_of_embeddings_belong_to_them(files, tmp_path, capsys):
     assert capsys.readouterr().err == message
 
 
-def test_one_file_twice_is_a_mistake(files, tmp_path, capsys):
-    code, _, err = run(capsys, files / "one.h5", files / "one.h5", "-o", tmp_path / "m.png")
+def test_one_file_twice_is_a_mistake(files, tmp_path, mds):
+    code, _, err = mds(files / "one.h5", files / "one.h5", "-o", tmp_path / "m.png")
     assert code == 2
     assert "a file is named twice" in err
 
 
 def test_an_embedding_is_drawn_without_torch(files, tmp_path):
-    code = (
-        "import sys; from landscape.cli.main import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit as stopped: sys.exit(stopped.code or 10 * ('torch' in sys.modules))"
-    )
-    arguments = ["plot", str(files / "one.h5"), "--kind", "mds", "-o", str(tmp_path / "m.png"), "--per-layer"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    without_torch("plot", files / "one.h5", "--kind", "mds", "-o", tmp_path / "m.png", "--per-layer")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import without_torch
 
 import landscape as ls
-from landscape.cli.main import main
 from landscape.pipeline import measuring
 from landscape.sharpness import measures, read_table
 
@@ -30,18 +28,9 @@ def run_file(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def landscape(capsys, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 def test_one_snapshot_as_json(landscape, run_file):
@@ -191,14 +180,7 @@ def test_a_file_is_needed_and_measures_that_are_taken_stay(landscape, run_file):
 
 def test_a_file_of_measures_is_told_and_drawn_without_torch(landscape, run_file, tmp_path):
     landscape("measure", run_file, "--at", "all", "--measures", "fisher_rao_norm")
-    code = (
-        "import sys; from landscape.cli.main import main\n"
-        f"try: main(['measure', '{tmp_path}/gd-measures.h5', '-o', '{tmp_path}/m.png'])\n"
-        "except SystemExit as stopped: code = stopped.code\n"
-        "sys.exit(code or 9 * ('torch' in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    without_torch("measure", tmp_path / "gd-measures.h5", "-o", tmp_path / "m.png")
 
 
 def test_a_spectrum(landscape, run_file, tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import make_convnet, state_of
+from conftest import make_convnet, state_of, without_torch
 from safetensors import safe_open
 from safetensors.torch import load_file, load_model
 from test_importing import Headed, Mixed
 
-from landscape.cli.main import main
 from landscape.errors import LandscapeError
 from landscape.params import digest
 from landscape.surface.store import save_surface
@@ -26,18 +23,6 @@ from landscape.surface.table import export_surface
 from landscape.surface.values import Path as SurfacePath
 from landscape.surface.values import Surface
 from landscape.trajectory import Recorder, export_snapshot, import_checkpoints, open_trajectory
-
-
-@pytest.fixture
-def landscape(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def recorded(path: Path, model: torch.nn.Module) -> Path:
@@ -208,13 +193,7 @@ def test_the_command_exports_surfaces_without_torch(tmp_path: Path, landscape: A
     assert "a surface is not written so; got .pt; expected .npz or .csv" in err
     code, _, err = landscape("export", tmp_path / "s.h5", "-o", tmp_path / "s.npz", "--at", 3)
     assert (code, err) == (2, "landscape: --at: a surface has no steps to choose from; leave it out\n")
-    script = (
-        "import sys; from landscape.cli.main import main\n"
-        "try: main(['export', sys.argv[1], '-o', sys.argv[2]])\n"
-        "except SystemExit as end: sys.exit(end.code or (3 if 'torch' in sys.modules else 0))"
-    )
-    arguments = [sys.executable, "-c", script, str(tmp_path / "s.h5"), str(tmp_path / "s.npz")]
-    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+    without_torch("export", tmp_path / "s.h5", "-o", tmp_path / "s.npz")
 
 
 def test_help_shows_an_example_and_only_what_is_there(landscape: Any) -> None:

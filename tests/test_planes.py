@@ -14,7 +14,6 @@ from torch.func import functional_call
 
 import landscape as ls
 from landscape import projection, render
-from landscape.cli.main import main
 from landscape.curvature import Curvature
 from landscape.errors import LandscapeError
 from landscape.params import dot, norm, resolve
@@ -357,28 +356,21 @@ def test_what_cannot_be_mapped_is_refused(runs, quadratic, tmp_path):
         slice_of(runs["r1"], quadratic, Slice(plane="gradient-update", at=0))
 
 
-def landscape(capsys, *arguments):
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return stopped.value.code, said.out, said.err
-
-
-def test_the_command_draws_components_common_planes_and_nearest_planes(folder, tmp_path, capsys):
+def test_the_command_draws_components_common_planes_and_nearest_planes(folder, tmp_path, landscape):
     files = [folder / f"r{seed}.h5" for seed in (1, 2)]
-    code, out, _ = landscape(capsys, "plot", *files, "--kind", "path", "--json", "-o", tmp_path / "a.png")
+    code, out, _ = landscape("plot", *files, "--kind", "path", "--json", "-o", tmp_path / "a.png")
     found = json.loads(out)
     assert code == 0
     assert found["snapshots"] == {"r1": 7, "r2": 7}
     assert sum(found["explained_variance_ratio"]) == pytest.approx(1)
     small = ["--points", 3, "--json", "-o", tmp_path / "b.png", "--kind", "trajectory"]
-    code, out, _ = landscape(capsys, "plot", *files, "--common-plane", *small)
+    code, out, _ = landscape("plot", *files, "--common-plane", *small)
     assert (code, list(json.loads(out)["paths"])) == (0, ["r1", "r2"])
-    code, out, _ = landscape(capsys, "plot", files[0], "--nearest", 6, "--save-surface", tmp_path / "n.h5", *small)
+    code, out, _ = landscape("plot", files[0], "--nearest", 6, "--save-surface", tmp_path / "n.h5", *small)
     assert (code, list(json.loads(out)["panels"])) == (0, ["plane through step 18", "moved to step 6"])
     assert read_surface(tmp_path / "n-step6.h5").path.off_plane[2] == pytest.approx(0, abs=1e-7)
     options = ["--metric", "hessian-ratio", "--points", 3, "--json", "-o", tmp_path / "c.png"]
-    code, out, _ = landscape(capsys, "plot", files[0], *options)
+    code, out, _ = landscape("plot", files[0], *options)
     assert (code, json.loads(out)["hessian"]["unconverged"]) == (0, 0)
 
 
@@ -393,8 +385,8 @@ def test_the_command_draws_components_common_planes_and_nearest_planes(folder, t
         (["--components", "3"], "--components cannot change a picture of kind surface"),
     ],
 )
-def test_the_command_refuses_in_one_line(folder, options, message, capsys):
-    code, _, err = landscape(capsys, "plot", folder / "r1.h5", folder / "r2.h5", *options)
+def test_the_command_refuses_in_one_line(folder, options, message, landscape):
+    code, _, err = landscape("plot", folder / "r1.h5", folder / "r2.h5", *options)
     assert code == 2
     assert message in err
     assert err.count("\n") == 1

@@ -12,18 +12,10 @@ from conftest import make_convnet, make_mlp
 
 import landscape as ls
 from landscape import render
-from landscape.cli.main import main
 from landscape.cli.probe_interpolate import _hint
 from landscape.probes.table import interpolation_columns, save_table
 from landscape.probes.values import Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 from landscape.training import Every, Settings, train
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +31,9 @@ def runs(tmp_path_factory):
     return folder
 
 
-def test_a_line_in_one_document(runs, tmp_path, capsys):
-    code, out, err = run(
-        capsys, "probe", "interpolate", runs / "0.h5", runs / "1.h5:30", "--points", 5, "--json",
+def test_a_line_in_one_document(runs, tmp_path, landscape):
+    code, out, err = landscape(
+        "probe", "interpolate", runs / "0.h5", runs / "1.h5:30", "--points", 5, "--json",
         "-o", tmp_path / "line.png", "--table", tmp_path / "line.csv",
     )  # fmt: skip
     assert (code, err) == (0, "")
@@ -57,9 +49,9 @@ def test_a_line_in_one_document(runs, tmp_path, capsys):
     assert (tmp_path / "line.png").stat().st_size > 10_000
 
 
-def test_all_policies_and_alignment(runs, capsys):
+def test_all_policies_and_alignment(runs, landscape):
     line = ["probe", "interpolate", runs / "0.h5", runs / "1.h5", "--points", 3, "--json"]
-    document = json.loads(run(capsys, *line, "--bn", "all", "--align")[1])
+    document = json.loads(landscape(*line, "--bn", "all", "--align")[1])
     found = [(one["path"], one["bn"]) for one in document["lines"]]
     policies = ["frozen", "interpolate", "recalibrate"]
     assert found == [(path, bn) for path in ("line", "aligned line") for bn in policies]
@@ -84,10 +76,10 @@ def test_matching_a_permuted_and_rescaled_copy_recovers_it(runs):
     assert after.distance < 1e-4 * before.distance
 
 
-def test_a_matrix(runs, tmp_path, capsys):
+def test_a_matrix(runs, tmp_path, landscape):
     files = [runs / "0.h5", runs / "1.h5", runs / "0.h5:first"]
     options = ["--matrix", "--points", 3, "--json", "-o", tmp_path / "m.png"]
-    code, out, _ = run(capsys, "probe", "interpolate", *files, *options)
+    code, out, _ = landscape("probe", "interpolate", *files, *options)
     document = json.loads(out)
     assert code == 0
     assert document["names"] == ["0", "1", "0:first"]
@@ -96,9 +88,9 @@ def test_a_matrix(runs, tmp_path, capsys):
     assert (tmp_path / "m.png").exists()
 
 
-def test_perturbing_and_its_tables(runs, tmp_path, capsys):
-    code, out, _ = run(
-        capsys, "probe", "perturb", runs / "0.h5", "--at", "all", "--noise", "relative:0.3", "--draws", 2,
+def test_perturbing_and_its_tables(runs, tmp_path, landscape):
+    code, out, _ = landscape(
+        "probe", "perturb", runs / "0.h5", "--at", "all", "--noise", "relative:0.3", "--draws", 2,
         "--scales", 3,
         "--directions", "random,gradient", "--json", "--table", tmp_path / "t.h5", "-o", tmp_path / "p.png",
     )  # fmt: skip
@@ -110,36 +102,36 @@ def test_perturbing_and_its_tables(runs, tmp_path, capsys):
         assert file["radius_random_median"].shape == (3,)
         assert file.attrs["format"] == "landscape/table"
     assert (tmp_path / "p.png").exists()
-    code, out, _ = run(
-        capsys, "probe", "perturb", runs / "0.h5:30", "--draws", 2, "--scales", 2, "--directions", "none"
+    code, out, _ = landscape(
+        "probe", "perturb", runs / "0.h5:30", "--draws", 2, "--scales", 2, "--directions", "none"
     )
     assert code == 0
     assert out.startswith("step 30: noise mean-abs:0.01\n  train_loss ")
 
 
-def test_retraining_from_the_command(runs, tmp_path, capsys):
+def test_retraining_from_the_command(runs, tmp_path, landscape):
     command = [
         "probe", "perturb", runs / "0.h5", "--retrain", "gd", "--epochs", 3, "--branches", 2, "--noise",
         "mean-abs:0.1",
         "-o", tmp_path / "b.h5", "--picture", tmp_path / "b.png", "--table", tmp_path / "b.csv", "--json",
     ]  # fmt: skip
-    code, out, _ = run(capsys, *command)
+    code, out, _ = landscape(*command)
     document = json.loads(out)
     assert code == 0
     assert document["names"] == ["60-control", "60-mean-abs-0.1-1", "60-mean-abs-0.1-2"]
     assert document["epochs"] == [0, 1, 2, 3]
     assert len(list(csv.DictReader((tmp_path / "b.csv").read_text().splitlines()))) == (3 + 3) * 4
-    assert run(capsys, *command)[0] == 2
-    assert json.loads(run(capsys, *command, "--resume")[1])["between"] == document["between"]
+    assert landscape(*command)[0] == 2
+    assert json.loads(landscape(*command, "--resume")[1])["between"] == document["between"]
     # A branch is a run like others.
     twig = f"{tmp_path / 'b.h5'}:60-mean-abs-0.1-1:2"
-    code, out, _ = run(capsys, "probe", "interpolate", twig, runs / "0.h5", "--points", 3, "--json")
+    code, out, _ = landscape("probe", "interpolate", twig, runs / "0.h5", "--points", 3, "--json")
     assert json.loads(out)["snapshots"][0] == twig
 
 
-def test_connecting_from_the_command(runs, tmp_path, capsys):
-    code, out, _ = run(
-        capsys, "probe", "connect", runs / "0.h5", runs / "1.h5", "--epochs", 2, "--points", 5, "-o",
+def test_connecting_from_the_command(runs, tmp_path, landscape):
+    code, out, _ = landscape(
+        "probe", "connect", runs / "0.h5", runs / "1.h5", "--epochs", 2, "--points", 5, "-o",
         tmp_path / "c.h5",
         "--picture", tmp_path / "c.png", "--plane", 3, "--json",
     )  # fmt: skip
@@ -171,9 +163,9 @@ def test_connecting_from_the_command(runs, tmp_path, capsys):
         (["conect", "0.h5", "1.h5"], "there is no probe 'conect'; did you mean 'connect'?"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(runs, monkeypatch, capsys, arguments, message):
+def test_what_is_wrong_is_said_in_one_line(runs, monkeypatch, landscape, arguments, message):
     monkeypatch.chdir(runs)
-    code, out, err = run(capsys, "probe", *arguments)
+    code, out, err = landscape("probe", *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1

@@ -150,6 +150,18 @@ BROKEN = {
         "# A caption.\n" + RUN + PANEL + "plane = 'pca'\n",
         ["line 6, panel 1, plane: a curve is drawn along a line: plane random or snapshots:STEP,STEP"],
     ),
+    "directions that are not there, or beside a plane": (
+        "# A caption.\n"
+        + RUN
+        + PANEL
+        + "directions = 'no.npz'\n"
+        + PANEL
+        + "directions = 'mine.py'\nplane = 'random'\n",
+        [
+            "line 6, panel 1, directions: there is no such file; got 'no.npz'; it is looked for beside the recipe",
+            "line 7, panel 2: directions from a file are a plane of their own, leave plane random out",
+        ],
+    ),
     "too few runs for the plane": (
         "# A caption.\n" + RUN + PANEL + "plane = 'runs'\n",
         ["line 6, panel 1, plane: a curve goes through 2 runs, got 1"],

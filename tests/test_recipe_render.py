@@ -20,6 +20,7 @@ from PIL import Image
 
 from landscape import LandscapeError, trajectory
 from landscape.cli.main import main
+from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.recipe import draw_panel, load, making, render
 from landscape.recipe.cache import digest_of_data
 from landscape.recipe.gallery import MOST_BYTES, duration, save_png
@@ -122,6 +123,31 @@ def test_one_changed_option_remakes_only_what_depends_on_it(name, folder, made):
     (folder / "toy.toml").write_text(RECIPE.replace(before, after))
     render(folder)
     assert set(made) == expected
+
+
+def test_directions_of_a_file_beside_the_recipe(tmp_path, made, capsys):
+    form = quadratic(QuadraticOptions())
+    head = RECIPE.partition("[run.two]")[0]
+    panel = "[[panel]]\nkind = 'curve'\npoints = 5\ndtype = 'float64'\ndirections = 'mine.npz'\n"
+    keys = []
+    for name, column in (("flat", 0), ("copy", 0), ("steep", 3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "toy.toml").write_text(head + panel)
+        np.savez(folder / "mine.npz", **{"x/weight": form.eigenvectors[None, :, column]})
+        recipe = load(folder / "toy.toml")
+        keys.append(Graph(Where()).add(recipe))
+        curve = recipe.panels[0].surfaces(tmp_path / "cache")["one"]
+        assert np.diff(curve["train_loss"], 2) / 0.5**2 == pytest.approx(form.eigenvalues[column], rel=1e-5)
+    # What is in the file counts, not where it lies.
+    assert keys[0] == keys[1] != keys[2]
+    assert made == {"train one": 1, "curve of one": 2}
+    np.savez(folder / "mine.npz", **{"x/wieght": form.eigenvectors[None, :, 0]})
+    with pytest.raises(SystemExit) as ended:
+        main(["render", str(folder), "--cache", str(tmp_path / "cache")])
+    assert ended.value.code == 2
+    said = "mine.npz: the directions do not fit the model: direction 1: the origin has no tensor 'wieght'"
+    assert said in capsys.readouterr().out
 
 
 def test_a_key_depends_on_the_version_of_the_code(folder, monkeypatch):

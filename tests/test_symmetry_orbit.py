@@ -10,7 +10,6 @@ from torch import nn
 
 import landscape as ls
 from landscape import LandscapeError, problems, symmetry
-from landscape.cli.main import main
 from landscape.params import resolve
 from landscape.recipe import render
 from landscape.symmetry.canonical import incoming_norms
@@ -121,17 +120,9 @@ def run_file(tmp_path_factory):
     return folder / "run.h5"
 
 
-def call(capsys, *arguments):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    printed = capsys.readouterr()
-    return stopped.value.code or 0, printed.out, printed.err
-
-
-def test_a_transformed_trajectory_is_an_ordinary_one(run_file, tmp_path, capsys):
+def test_a_transformed_trajectory_is_an_ordinary_one(run_file, tmp_path, landscape):
     out = tmp_path / "scaled.h5"
-    code, said, _ = call(capsys, "transform", run_file, "--alpha", 4, "-o", out, "--json")
+    code, said, _ = landscape("transform", run_file, "--alpha", 4, "-o", out, "--json")
     assert code == 0
     document = json.loads(said)
     run, scaled = ls.open(run_file), ls.open(out)
@@ -160,9 +151,9 @@ def test_a_transformed_trajectory_is_an_ordinary_one(run_file, tmp_path, capsys)
         ("--alpha", "0.3"),
     ],
 )
-def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, capsys):
+def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, landscape):
     out = tmp_path / "moved.h5"
-    code, said, error = call(capsys, "transform", run_file, *option, "--at", "last", "-o", out)
+    code, said, error = landscape("transform", run_file, *option, "--at", "last", "-o", out)
     assert (code, error) == (0, "")
     assert "moved.h5: 1 snapshot of digits-mlp, " in said
     objective = problems.build("digits-mlp", {"width": 8})
@@ -171,7 +162,7 @@ def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, capsys)
     assert before.digest != after.digest
 
 
-def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, capsys):
+def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, landscape):
     out = tmp_path / "x.h5"
     cases = {
         (): (
@@ -186,7 +177,7 @@ def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, capsys):
         ("--permute", "-2"): "landscape: the seed of permute must not be negative; got -2\n",
     }
     for options, message in cases.items():
-        assert call(capsys, "transform", run_file, *options, "-o", out) == (2, "", message)
+        assert landscape("transform", run_file, *options, "-o", out) == (2, "", message)
     assert not out.exists()
     with pytest.raises(LandscapeError, match="a transformation is one of"):
         Transform()

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 import landscape as ls
 from landscape import problems
-from landscape.cli.main import main
 from landscape.errors import LandscapeError
 from landscape.pipeline import objective_of
 
@@ -75,13 +74,6 @@ def folder(tmp_path) -> Path:
     (tmp_path / "mine" / "problem.py").write_text(PROBLEM)
     (tmp_path / "mine" / "neighbour.py").write_text(NEIGHBOUR)
     return tmp_path / "mine"
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stopped:
-        main(list(map(str, arguments)))
-    said = capsys.readouterr()
-    return stopped.value.code, said.out, said.err
 
 
 def test_a_function_of_a_file_makes_the_objective(folder):
@@ -163,11 +155,11 @@ def record(path: Path, problem: str, width: int = 8, **more) -> nn.Module:
     return model
 
 
-def test_plot_draws_a_run_of_the_users_own(folder, tmp_path, capsys, monkeypatch):
+def test_plot_draws_a_run_of_the_users_own(folder, tmp_path, landscape, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record(tmp_path / "run.h5", "problem.py:make", width=5, problem_args={"width": 5})
     line = ["plot", "run.h5", "--kind", "surface", "--points", "5", "-o", "s.png", "--json"]
-    code, out, err = run(capsys, *line, "--problem", "mine/problem.py:make")
+    code, out, err = landscape(*line, "--problem", "mine/problem.py:make")
     assert (code, err) == (0, "")
     document = json.loads(out)
     assert document["problem"] == "problem.py:make"
@@ -178,13 +170,13 @@ def test_plot_draws_a_run_of_the_users_own(folder, tmp_path, capsys, monkeypatch
     assert objective.weight_decay == 0.5
 
 
-def test_a_run_that_names_a_users_problem_never_runs_it_by_itself(folder, tmp_path, capsys, monkeypatch):
+def test_a_run_that_names_a_users_problem_never_runs_it_by_itself(folder, tmp_path, landscape, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "evil.py").write_text("import pathlib\npathlib.Path('touched').touch()\n")
     for problem in ("problem.py:make", f"{folder}/evil.py:make", "evil.py:make", ""):
         path = tmp_path / "run.h5"
         record(path, problem, overwrite=True)
-        code, out, err = run(capsys, "plot", path, "-o", tmp_path / "s.png")
+        code, out, err = landscape("plot", path, "-o", tmp_path / "s.png")
         assert (code, out) == (2, "")
         told = f"the problem '{problem}' is not built in" if problem else "the file names no problem"
         assert err == (
@@ -192,37 +184,37 @@ def test_a_run_that_names_a_users_problem_never_runs_it_by_itself(folder, tmp_pa
             "(landscape init problem FILE.py writes one to begin with), or build the Objective in Python and call "
             "landscape.evaluate\n"
         )
-        assert run(capsys, "inspect", path)[0] == 0
+        assert landscape("inspect", path)[0] == 0
     assert not (folder / "touched").exists()
 
 
-def test_a_model_of_other_tensors_is_refused_with_the_way_out(folder, tmp_path, capsys):
+def test_a_model_of_other_tensors_is_refused_with_the_way_out(folder, tmp_path, landscape):
     path = tmp_path / "run.h5"
     record(path, "elsewhere.py:make", width=5, problem_args={"width": 5, "unknown": 1})
     problem = f"{folder}/problem.py:make"
-    code, _, err = run(capsys, "plot", path, "--problem", problem, "-o", tmp_path / "s.png")
+    code, _, err = landscape("plot", path, "--problem", problem, "-o", tmp_path / "s.png")
     assert code == 2
     assert "tensor '0.weight' is not the same in the run and in the model of" in err
     assert "got (5, 4); expected (8, 4); give the options it was trained with by --set NAME=VALUE" in err
     told = ["--problem", problem, "--set", "width=5", "--points", "3", "-o", tmp_path / "s.png"]
-    assert run(capsys, "plot", path, *told)[0] == 0
+    assert landscape("plot", path, *told)[0] == 0
 
 
-def test_a_users_problem_can_be_trained(folder, tmp_path, capsys):
+def test_a_users_problem_can_be_trained(folder, tmp_path, landscape):
     path = tmp_path / "run.h5"
     line = ["train", f"{folder}/problem.py:make", "-o", path, "--epochs", "2", "--set", "width=6"]
-    assert run(capsys, *line)[0] == 0
+    assert landscape(*line)[0] == 0
     trained = ls.open(path)
     assert (trained.problem, trained.problem_args) == ("problem.py:make", {"width": 6})
-    assert run(capsys, *line, "--resume")[0] == 0
-    wrong = run(capsys, "train", "no-such", "-o", tmp_path / "x.h5")
+    assert landscape(*line, "--resume")[0] == 0
+    wrong = landscape("train", "no-such", "-o", tmp_path / "x.h5")
     assert wrong[0] == 2
     assert "one of your own is named FILE.py:function" in wrong[2]
 
 
-def test_init_writes_a_template_that_runs(tmp_path, capsys, monkeypatch):
+def test_init_writes_a_template_that_runs(tmp_path, landscape, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run(capsys, "init", "problem", "my_problem.py")
+    code, out, _ = landscape("init", "problem", "my_problem.py")
     assert code == 0
     assert "my_problem.py" in out
     text = (tmp_path / "my_problem.py").read_text()
@@ -235,9 +227,9 @@ def test_init_writes_a_template_that_runs(tmp_path, capsys, monkeypatch):
         run_command(tmp_path, f"landscape {line} --points 5")
     assert (tmp_path / "surface.png").stat().st_size > 10_000
     assert (tmp_path / "path.png").stat().st_size > 10_000
-    code, _, err = run(capsys, "init", "problem", "my_problem.py")
+    code, _, err = landscape("init", "problem", "my_problem.py")
     assert (code, err) == (2, "landscape: my_problem.py: the file exists; pass --overwrite or another name\n")
-    assert run(capsys, "init", "problem", "my_problem.txt")[0] == 2
+    assert landscape("init", "problem", "my_problem.txt")[0] == 2
 
 
 # Which parameters move
@@ -311,7 +303,7 @@ def test_globs_that_choose_nothing_are_refused(globs, message):
         ls.random_plane(Adapted(), parameters=globs)
 
 
-def test_the_command_reports_what_moves_and_what_stays(tmp_path, capsys, monkeypatch):
+def test_the_command_reports_what_moves_and_what_stays(tmp_path, landscape, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.py").write_text(
         "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
@@ -327,15 +319,15 @@ def test_the_command_reports_what_moves_and_what_stays(tmp_path, capsys, monkeyp
         "    x = torch.ones(6, 4)\n"
         "    return Tied(), F.cross_entropy, (x, torch.zeros(6, dtype=torch.int64))\n"
     )
-    assert run(capsys, "train", "p.py:make", "-o", "run.h5", "--epochs", "3")[0] == 0
+    assert landscape("train", "p.py:make", "-o", "run.h5", "--epochs", "3")[0] == 0
     told = ["--problem", "p.py:make", "--points", "3", "-o", "x.png"]
-    code, out, _ = run(capsys, "plot", "run.h5", *told, "--kind", "curve", "--parameters", "a.*,!*.bias")
+    code, out, _ = landscape("plot", "run.h5", *told, "--kind", "curve", "--parameters", "a.*,!*.bias")
     assert code == 0
     assert (
         "  moved 1 tensors (16 numbers, 4 filters, 0 of norm 0), chosen by a.*, !*.bias, kept 4 frozen; "
         "1 tied names move along\n"
     ) in out
-    code, out, _ = run(capsys, "plot", "run.h5", *told, "--kind", "trajectory")
+    code, out, _ = landscape("plot", "run.h5", *told, "--kind", "trajectory")
     assert "  moved 4 tensors (26 numbers), kept 1 frozen; 1 tied names move along\n" in out
 
 

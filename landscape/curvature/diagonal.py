@@ -106,7 +106,7 @@ def gauss_newton_diagonal(
     """
     if samples is not None and (exact or samples < 2):
         raise LandscapeError("must be 2 at least, and not given where exact", where="samples", got=samples)
-    passes = _passes(objective, weights, split, parameters, dtype, batch_size)
+    passes = _by_examples(Passes(objective, weights, split, parameters, dtype, batch_size))
     with passes.kernels():
         if exact is None:
             exact = samples is None and _numbers(passes) <= _EXACT_NUMBERS
@@ -158,7 +158,7 @@ def gauss_newton_draws(
     """
     if samples is not None and samples < 1:
         raise LandscapeError("must be positive", where="samples", got=samples)
-    passes = _passes(objective, weights, split, parameters, dtype, batch_size)
+    passes = _by_examples(Passes(objective, weights, split, parameters, dtype, batch_size))
     with passes.kernels():
         if samples is None and _numbers(passes) <= _EXACT_NUMBERS:
             return [_exact(passes, progress).entries]
@@ -228,15 +228,8 @@ def gauss_newton_blocks(
     return diagonal.traces
 
 
-def _passes(
-    objective: Objective,
-    weights: Weights,
-    split: str,
-    parameters: str | Sequence[str] | None,
-    dtype: torch.dtype | None,
-    batch_size: int | None,
-) -> Passes:
-    passes = Passes(objective, weights, split, parameters, dtype, batch_size)
+def _by_examples(passes: Passes) -> Passes:
+    """The passes themselves, where the loss tells examples apart."""
     if not passes.by_examples:
         raise LandscapeError(
             "the loss gives means of batches only, but Jacobians of single examples are wanted",

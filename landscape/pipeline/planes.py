@@ -184,7 +184,11 @@ def _held(snapshot: Snapshot, wanted: Slice) -> Held:
 
 
 def plane_from_file(snapshot: Snapshot, wanted: Slice) -> Plane:
-    """Along the directions of a file."""
+    """Along the directions of a file.
+
+    Raises:
+        LandscapeError: If they cannot be read, or are not of this model.
+    """
     file = Path(str(wanted.directions))
     arrays = read_directions(file, _dims(wanted))
     if wanted.parameters is not None:
@@ -193,4 +197,7 @@ def plane_from_file(snapshot: Snapshot, wanted: Slice) -> Plane:
         )
     directions = [{name: torch.from_numpy(values) for name, values in own.items()} for own in arrays]
     axes = [{"label": f"direction {axis} of {file.name}", "unit": ""} for axis in "xy"[: len(arrays)]]
-    return Plane(snapshot, directions, kind="custom", meta={"axes": axes, "file": file.name})
+    try:
+        return Plane(snapshot, directions, kind="custom", meta={"axes": axes, "file": file.name})
+    except LandscapeError as error:
+        raise LandscapeError(f"the directions do not fit the model: {error}", where=file) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -106,39 +106,21 @@ def mds(
         >>> embedding.coordinates.shape, embedding.stress < 0.2
         ((82, 2), True)
     """
-    _check(dissimilarity, dims, method, starts)
-    gathered = _Gathered.of(runs, layers, branches)
-    compared = separations(
-        gathered.runs,
-        {"all": gathered.moving},
-        names=gathered.names,
-        max_bytes=max_bytes,
-        representative=representative,
-        save=save,
-        progress=progress,
+    way = _Way(
+        dissimilarity, dims, layers, method, branches, starts, seed, representative, save, max_bytes, progress
     )
-    way = _Way(dissimilarity, dims, method, starts, seed)
-    return _embedding(gathered, compared["all"], way, gathered.told(layers, representative))
+    gathered = _Gathered.of(runs, way)
+    return _embeddings(gathered, {"all": gathered.moving}, way)["all"]
 
 
-def mds_by_layer(
-    runs: Runs,
-    *,
-    dissimilarity: str = "euclidean",
-    dims: int = 2,
-    layers: str | Sequence[str] = "*",
-    method: str = "classical",
-    branches: bool = False,
-    starts: int = 1,
-    seed: int = 0,
-    representative: Representative | None = None,
-    save: Any = None,
-    max_bytes: int = MAX_BYTES,
-    progress: Progress | None = None,
-) -> dict[str, Embedding]:
+def mds_by_layer(runs: Runs, **options: Any) -> dict[str, Embedding]:
     """Embed snapshots layer by layer, and over all these layers, in one pass over the files.
 
-    A layer is what holds parameters: a convolution with its bias. Options are those of `mds`.
+    A layer is what holds parameters: a convolution with its bias.
+
+    Args:
+        runs: As for `mds`.
+        **options: Those of `mds`, with the same defaults.
 
     Returns:
         Name of a layer -> its embedding, in the order of the model; ``"all layers"`` is the last.
@@ -150,33 +132,36 @@ def mds_by_layer(
         >>> list(mds_by_layer(run, layers="conv*"))
         ['conv1', 'conv2', 'all layers']
     """
-    _check(dissimilarity, dims, method, starts)
-    gathered = _Gathered.of(runs, layers, branches)
-    groups: dict[str, Sequence[str]] = {**layers_of(gathered.moving), ALL: gathered.moving}
-    compared = separations(
-        gathered.runs,
-        groups,
-        names=gathered.names,
-        max_bytes=max_bytes,
-        representative=representative,
-        save=save,
-        progress=progress,
-    )
-    way = _Way(dissimilarity, dims, method, starts, seed)
-    return {
-        layer: _embedding(gathered, compared[layer], way, gathered.told(layers, representative) | {"layer": layer})
-        for layer in groups
-    }
+    way = _Way(**{**(mds.__kwdefaults__ or {}), **options})
+    gathered = _Gathered.of(runs, way)
+    found = _embeddings(gathered, {**layers_of(gathered.moving), ALL: gathered.moving}, way)
+    return {layer: replace(own, meta={**own.meta, "layer": layer}) for layer, own in found.items()}
 
 
-def _check(dissimilarity: str, dims: int, method: str, starts: int) -> None:
-    require_kind(dissimilarity)
-    if method not in METHODS:
-        raise LandscapeError(f"unknown value '{method}'", where="method", mend=did_you_mean(method, METHODS))
-    if dims < 1:
-        raise LandscapeError("must be at least 1", where="dims", got=dims)
-    if starts < 1:
-        raise LandscapeError("must be at least 1", where="starts", got=starts)
+@dataclass(frozen=True)
+class _Way:
+    """The options of `mds`."""
+
+    dissimilarity: str
+    dims: int
+    layers: str | Sequence[str]
+    method: str
+    branches: bool
+    starts: int
+    seed: int
+    representative: Representative | None
+    save: Any
+    max_bytes: int
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        require_kind(self.dissimilarity)
+        if self.method not in METHODS:
+            mend = did_you_mean(self.method, METHODS)
+            raise LandscapeError(f"unknown value '{self.method}'", where="method", mend=mend)
+        for name in ("dims", "starts"):
+            if getattr(self, name) < 1:
+                raise LandscapeError("must be at least 1", where=name, got=getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -187,28 +172,30 @@ class _Gathered:
     names: list[str]
 
     @classmethod
-    def of(cls, runs: Runs, layers: str | Sequence[str], branches: bool) -> _Gathered:
+    def of(cls, runs: Runs, way: _Way) -> _Gathered:
         named = _named(runs)
-        if branches:
+        if way.branches:
             named = [pair for name, run in named for pair in _with_branches(name, run)]
         named = [(name, run) for name, run in named if len(run)]
         count = sum(len(run) for _, run in named)
         if count < 2:
             raise LandscapeError("an embedding needs at least 2 snapshots", got=count, mend="give more runs")
-        return cls([run.select(layers) for _, run in named], [name for name, _ in named])
+        return cls([run.select(way.layers) for _, run in named], [name for name, _ in named])
 
     @property
     def moving(self) -> list[str]:
         return [info.name for info in self.runs[0].layout.moving()]
 
-    def told(self, layers: str | Sequence[str], representative: Representative | None) -> dict[str, Any]:
+    def told(self, way: _Way) -> dict[str, Any]:
         problems = dict.fromkeys(run.problem for run in self.runs)
         return {
+            "dissimilarity": way.dissimilarity,
+            "method": way.method,
             "problem": ", ".join(filter(None, problems)),
-            "layers": layers if isinstance(layers, str) else ",".join(layers),
+            "layers": way.layers if isinstance(way.layers, str) else ",".join(way.layers),
             "numbers": sum(info.numel for info in self.runs[0].layout.moving()),
             "run_ids": [run.run_id for run in self.runs],
-            "representative": getattr(representative, "name", None if representative is None else "own"),
+            "representative": getattr(way.representative, "name", None if way.representative is None else "own"),
         }
 
     def parents(self) -> dict[int, int]:
@@ -245,18 +232,21 @@ def _with_branches(name: str, run: Run) -> list[tuple[str, Run]]:
     return found
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How points are found."""
+def _embeddings(gathered: _Gathered, groups: Mapping[str, Sequence[str]], way: _Way) -> dict[str, Embedding]:
+    """Name of a group of parameters -> the embedding over these."""
+    compared = separations(
+        gathered.runs,
+        groups,
+        names=gathered.names,
+        max_bytes=way.max_bytes,
+        representative=way.representative,
+        save=way.save,
+        progress=way.progress,
+    )
+    return {group: _embedding(gathered, compared[group], way) for group in groups}
 
-    dissimilarity: str
-    dims: int
-    method: str
-    starts: int
-    seed: int
 
-
-def _embedding(gathered: _Gathered, compared: Separations, way: _Way, told: Mapping[str, Any]) -> Embedding:
+def _embedding(gathered: _Gathered, compared: Separations, way: _Way) -> Embedding:
     distances = compared.dissimilarities(way.dissimilarity)
     points, eigenvalues = classical(distances, way.dims)
     if way.method == "metric":
@@ -279,7 +269,7 @@ def _embedding(gathered: _Gathered, compared: Separations, way: _Way, told: Mapp
         distances=distances,
         fitted=fitted,
         metrics={name: np.concatenate([_metric_of(run, name) for run in gathered.runs]) for name in kinds},
-        meta={"dissimilarity": way.dissimilarity, "method": way.method, **told},
+        meta=gathered.told(way),
     )
 
 

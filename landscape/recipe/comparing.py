@@ -91,12 +91,11 @@ def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapp
     return Comparison(title, settings["metric"], settings["sigma"], int(settings["draws"]), entrants)
 
 
-def draw(scenes: Sequence[Any], figure: Mapping[str, Any], caption: str | None) -> Figure:
+def draw(scenes: Sequence[Any], **look: Any) -> Figure:
     """The figure of all comparisons."""
     from landscape.render.comparisons import comparisons
 
-    look = {name: figure[name] for name in ("width", "height", "style")}
-    return comparisons(scenes, caption=caption, **look)
+    return comparisons(scenes, **look)
 
 
 def numbers(scene: Comparison) -> dict[str, NDArray[Any]]:

@@ -38,7 +38,7 @@ class Exhibit:
         taken: Keys that decide what is taken from a run; the others decide what is shown.
         take: What is taken from a run: run, objective and the keys of `taken`, and the progress to be told.
         show: The scene of a panel: title, settings, name of a run -> name with seed -> (options, values).
-        draw: The figure of all scenes: scenes, fields of `values.Figure`, caption.
+        draw: The figure of all scenes, which looks as the arguments say; see `rows.Look`.
         numbers: The numbers of a scene by name.
         table: The scenes in words, in Markdown; None if there is nothing to tell.
         problem: The problem that runs must have; None if any will do.
@@ -49,7 +49,7 @@ class Exhibit:
     taken: tuple[str, ...]
     take: Callable[[Trajectory, Objective, Mapping[str, Any], Progress], Values]
     show: Callable[[str | None, Mapping[str, Any], Mapping[str, Mapping[str, Any]]], Any]
-    draw: Callable[[Sequence[Any], Mapping[str, Any], str | None], Figure]
+    draw: Callable[..., Figure]
     numbers: Callable[[Any], Values]
     table: Callable[[Sequence[Any]], str] | None = None
     problem: str | None = None
@@ -180,7 +180,8 @@ def draw_exhibits(panels: Sequence[Mapping[str, Any]], figure: Mapping[str, Any]
         figure: The fields of `values.Figure`.
         caption: What stands at the foot, if anything does.
     """
-    return EXHIBITS[panels[0]["exhibit"]].draw([panel["scene"] for panel in panels], figure, caption)
+    look = {name: figure[name] for name in ("width", "height", "style")}
+    return EXHIBITS[panels[0]["exhibit"]].draw([panel["scene"] for panel in panels], caption=caption, **look)
 
 
 def numbers_of_exhibit(panel: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,15 +96,12 @@ class Graph:
         runs = [(name, *self._add_run(run)) for name, run in panel.runs.items()]
         embed = {} if panel.embed is None else asdict(panel.embed)
         decisive = ("layers", "per_layer", "branches")
-        files = {
-            f"run {n}": digest_of_file(Path(found)) for n, (_, how, found) in enumerate(runs) if how == "file"
-        }
         key = self._put(
             Step(
                 "distances",
                 f"distances of {', '.join(panel.runs)}",
                 _plain({"embed": {name: embed.get(name) for name in decisive}, "names": list(panel.runs)}),
-                files,
+                _digests([source for _, *source in runs]),
                 tuple(found for _, how, found in runs if how != "file"),
                 {"runs": runs},
                 "distances",
@@ -124,13 +121,7 @@ class Graph:
     def _add_taken(self, shown: Exhibited, name: str, run: Run) -> str:
         source = self._add_run(run)
         settings = _plain({"taking": taking(shown)})
-        places = {
-            "run": source,
-            "problem": run.problem,
-            "options": dict(run.options),
-            "data": self._data_of(run),
-            "device": self.where.device,
-        }
+        places = {"run": source, **self._places_of(run)}
         pace = f"{shown.kind} {digest(_plain([settings, run.problem, dict(run.options)]))}"
         return self._put(Step("exhibit", f"{shown.kind} of {name}", settings, {}, (source[1],), places, pace))
 
@@ -157,21 +148,21 @@ class Graph:
         drawn = [name for name in (panel.metric,) if name in ("penalty", "total")]
         settings: dict[str, Any] = {"slice": entries, "metrics": drawn}
         inputs: dict[str, str] = {}
+        if panel.slice.directions is not None:
+            # What is in the file decides, and its name, which stands at the axes; not where it lies.
+            file = Path(panel.slice.directions)
+            entries["directions"], inputs["directions"] = file.name, digest_of_file(file)
         if panel.slice.plane in (THROUGH_RUNS, COMMON):
             settings["names"] = list(runs)
         if first.kind != "train":
             settings |= {"problem": _problem_name(first), "options": dict(first.options)}
             inputs |= self._outside(first)
-        for place, (how, found) in enumerate(sources):
-            if how == "file":
-                inputs[f"run {place}"] = digest_of_file(Path(found))
+        inputs |= _digests(sources)
         places = {
             "runs": [(name, *source) for name, source in zip(runs, sources, strict=True)],
-            "problem": first.problem,
-            "options": dict(first.options),
-            "data": self._data_of(first),
-            "device": self.where.device,
+            **self._places_of(first),
             "memory": panel.slice.memory,
+            "directions": panel.slice.directions,
         }
         model = [first.problem, dict(first.options), inputs.get("run 0")]
         work = [panel.slice.splits, panel.slice.subset, panel.slice.dtype, panel.slice.preview, panel.kind]
@@ -202,17 +193,8 @@ class Graph:
         branch = b if a.kind != "branch" else a
         settings: dict[str, Any] = {"pair": {"split": grown.split, "bn": grown.bn}}
         settings |= {"problem": _problem_name(branch), "options": dict(branch.options)}
-        inputs = self._outside(branch)
-        for place, (how, found) in enumerate(sources):
-            if how == "file":
-                inputs[f"run {place}"] = digest_of_file(Path(found))
-        places = {
-            "runs": sources,
-            "problem": branch.problem,
-            "options": dict(branch.options),
-            "data": self._data_of(branch),
-            "device": self.where.device,
-        }
+        inputs = self._outside(branch) | _digests(sources)
+        places = {"runs": sources, **self._places_of(branch)}
         return self._put(
             Step(
                 "pair",
@@ -243,13 +225,7 @@ class Graph:
             inputs |= self._outside(run)
         if how == "file":
             inputs["run"] = digest_of_file(Path(found))
-        places = {
-            "run": (how, found),
-            "problem": run.problem,
-            "options": dict(run.options),
-            "data": self._data_of(run),
-            "device": self.where.device,
-        }
+        places = {"run": (how, found), **self._places_of(run)}
         return self._put(
             Step(
                 "measures",
@@ -323,6 +299,11 @@ class Graph:
             )
         )
 
+    def _places_of(self, run: Run) -> dict[str, Any]:
+        """What rebuilds the objective of a run on this machine."""
+        data = self._data_of(run)
+        return {"problem": run.problem, "options": dict(run.options), "data": data, "device": self.where.device}
+
     def _data_of(self, run: Run) -> str | None:
         chosen = run.data or self.where.data
         return None if chosen is None else str(chosen)
@@ -342,6 +323,11 @@ class Graph:
                 self._data[data] = digest_of_data(data)
             found["data"] = self._data[data]
         return found
+
+
+def _digests(sources: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Of the runs that come from files."""
+    return {f"run {n}": digest_of_file(Path(found)) for n, (how, found) in enumerate(sources) if how == "file"}
 
 
 def _problem_name(run: Run) -> str | None:

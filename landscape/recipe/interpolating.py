@@ -141,12 +141,11 @@ def _measured(
     return np.column_stack([*columns, np.array(traces)])
 
 
-def draw(scenes: Sequence[Any], figure: Mapping[str, Any], caption: str | None) -> Figure:
+def draw(scenes: Sequence[Any], **look: Any) -> Figure:
     """The figure of all panels."""
     from landscape.render.interpolators import interpolators
 
-    look = {name: figure[name] for name in ("width", "height", "style")}
-    return interpolators(scenes, caption=caption, **look)
+    return interpolators(scenes, **look)
 
 
 def numbers(scene: Interpolators) -> dict[str, NDArray[Any]]:

@@ -159,7 +159,7 @@ def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
         data=places["data"],
         device=places["device"],
     )
-    entries = {**step.settings["slice"], "memory": places["memory"]}
+    entries = {**step.settings["slice"], "memory": places["memory"], "directions": places["directions"]}
     entries |= {axis: _axis(entries[axis]) for axis in "xy"}
     entries["points"] = tuple(entries["points"]) if isinstance(entries["points"], list) else entries["points"]
     measured = [name for name in ("loss", "error") if name in objective.metrics]

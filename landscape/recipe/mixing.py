@@ -112,12 +112,11 @@ def _flatness(sigma: float, best: float, threshold: float, delta: float, rho: fl
     }
 
 
-def draw(scenes: Sequence[Any], figure: Mapping[str, Any], caption: str | None) -> Figure:
+def draw(scenes: Sequence[Any], **look: Any) -> Figure:
     """The figure of all mixtures."""
     from landscape.render.mixtures import mixtures
 
-    look = {name: figure[name] for name in ("width", "height", "style")}
-    return mixtures(scenes, caption=caption, **look)
+    return mixtures(scenes, **look)
 
 
 def numbers(scene: Mixture) -> dict[str, NDArray[Any]]:

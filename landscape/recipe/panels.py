@@ -37,6 +37,7 @@ _SLICE: dict[str, Form] = {
     **dict.fromkeys(
         ("plane", "normalize", "one_d", "bn", "dtype", "engine", "tune", "memory", "parameters", "center"), TEXT
     ),
+    "directions": TEXT,
     **dict.fromkeys(("seed", "repeats", "subset"), WHOLE),
     **dict.fromkeys(("radius", "preview"), NUMBER),
     "at": either(WHOLE, one_of("last")),
@@ -191,6 +192,11 @@ def _slice(reader: Reader, key: KeyPath, where: Any, entries: Mapping[str, Any])
     for axis in "xy":
         if f"{axis}_range" in entries and f"{axis}_values" in entries:
             reader.fault(where(f"{axis}_values"), f"an axis has either {axis}_range or {axis}_values")
+    if "directions" in entries:
+        file = reader.beside(entries["directions"])
+        if not file.is_file():
+            reader.missing(where("directions"), entries["directions"])
+        entries = {**entries, "directions": str(file)}
     fields: dict[str, Any] = {"kind": entries["kind"]}
     for name in (name for name in entries if name in _SLICE or name in _AXES):
         field, value = _field(name, entries[name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -84,6 +85,14 @@ class Reader:
         """
         said = str(LandscapeError(what, got=got, mend=mend))
         self.faults.append(Fault(self.source.line_of(key), spoken(key), said))
+
+    def beside(self, name: str) -> Path:
+        """The path of what is named relative to the recipe."""
+        return self.source.path.parent / Path(name).expanduser()
+
+    def missing(self, key: KeyPath, name: str) -> None:
+        """Note that a file beside the recipe is not there."""
+        self.fault(key, "there is no such file", got=f"'{name}'", mend="it is looked for beside the recipe")
 
     @contextmanager
     def noting(self, key: KeyPath, prefix: str = "") -> Iterator[None]:

@@ -315,9 +315,9 @@ def _problem(
 
 def _own_problem(reader: Reader, key: KeyPath, name: str) -> str | None:
     file, _, function = name.rpartition(":")
-    path = _beside(reader, file)
+    path = reader.beside(file)
     if not path.is_file():
-        reader.fault(key, "there is no such file", got=f"'{file}'", mend="it is looked for beside the recipe")
+        reader.missing(key, file)
         return None
     try:
         body = ast.parse(path.read_text(encoding="utf-8")).body
@@ -336,7 +336,7 @@ def _own_problem(reader: Reader, key: KeyPath, name: str) -> str | None:
 def _data(reader: Reader, where: Callable[[str], KeyPath], entries: Mapping[str, Any]) -> Path | None:
     if "data" not in entries:
         return None
-    path = _beside(reader, entries["data"])
+    path = reader.beside(entries["data"])
     if not path.exists():
         reader.fault(where("data"), "there is no such file or folder", got=f"'{entries['data']}'")
     return path
@@ -346,15 +346,9 @@ def _files(reader: Reader, key: KeyPath, patterns: str | list[str]) -> tuple[Pat
     """The files that are named, relative to the recipe; patterns give theirs in sorted order."""
     found: list[Path] = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        path = _beside(reader, pattern)
+        path = reader.beside(pattern)
         hits = [path] if path.exists() else sorted(path.parent.glob(path.name))
         if not hits:
-            reader.fault(
-                key, "there is no such file", got=f"'{pattern}'", mend="it is looked for beside the recipe"
-            )
+            reader.missing(key, pattern)
         found += hits
     return tuple(found)
-
-
-def _beside(reader: Reader, name: str) -> Path:
-    return reader.source.path.parent / Path(name).expanduser()

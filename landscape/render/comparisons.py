@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from landscape.render.labels import DOT, put_foot
-from landscape.render.rows import head_row, legend_of_sheet, name, sheet_of
+from landscape.render.labels import DOT
+from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
-
-Array = NDArray[np.float64]
 
 _BAND = 0.2
 _ROW = 2.15
@@ -70,14 +67,7 @@ class Comparison:
     entrants: Sequence[Entrant]
 
 
-def comparisons(
-    panels: Sequence[Comparison],
-    *,
-    width: str | float = "two-columns",
-    height: float | None = None,
-    style: str = "paper",
-    caption: str | None = None,
-) -> Sheet:
+def comparisons(panels: Sequence[Comparison], **look: Unpack[Look]) -> Sheet:
     """Draw comparisons, a row each: test error, local energy over the noise, and one against the other.
 
     A thin line joins the runs of one seed; bars are the intervals of the means; bands reach from the lowest to the
@@ -85,10 +75,7 @@ def comparisons(
 
     Args:
         panels: From the top.
-        width: Inches, or a name; see `widths.WIDTHS`.
-        height: Inches; by default as high as the content.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
-        caption: Words at the foot; ``""`` leaves it empty.
+        **look: See `rows.Look`.
 
     Returns:
         A new figure.
@@ -96,18 +83,15 @@ def comparisons(
     Raises:
         LandscapeError: If there is nothing to draw, or an option is not known.
     """
-    sheet = sheet_of(len(panels), width, height, style, _ROW)
-    with sheet.styled():
-        grid = sheet.subplots(len(panels), 3, squeeze=False, width_ratios=[0.95, 1.05, 1.0])
-        for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
-            _errors(row[0], panel)
-            _profiles(row[1], panel)
-            _against(row[2], panel)
-            head_row(row, panel.title, place, len(panels))
-        legend_of_sheet(sheet, _handles(panels), float(sheet.get_size_inches()[0]))
-        if caption != "":
-            put_foot(sheet, "\n".join(line for line in (caption, _foot(panels)) if line))
-    return sheet
+
+    def draw(row: Sequence[Axes], panel: Comparison) -> str | None:
+        _errors(row[0], panel)
+        _profiles(row[1], panel)
+        _against(row[2], panel)
+        return panel.title
+
+    ratios = (0.95, 1.05, 1.0)
+    return draw_rows(panels, draw, lambda: _handles(panels), _foot, row_height=_ROW, ratios=ratios, **look)
 
 
 def _colour(place: int) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -16,6 +15,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.render import style as looks
 from landscape.render.heads import Head, put_heads
 from landscape.render.labels import DOT, put_foot
+from landscape.render.legend import legend_of_sheet
 from landscape.render.panels import letter
 from landscape.render.scale import tell
 from landscape.render.snapshots import (
@@ -172,7 +172,7 @@ def _figure(
             heads.setdefault(row, []).append((ax, head))
         for together in heads.values():
             put_heads(together)
-        _legend(sheet, legend_of(panels[0].embedding, colouring, panels[0].color), width, k)
+        legend_of_sheet(sheet, legend_of(panels[0].embedding, colouring, panels[0].color))
         put_foot(sheet, _foot(panels, caption))
         if height is None:
             _grow(sheet, rows, side)
@@ -255,21 +255,6 @@ def _notes(points: Embedding) -> str:
 def _heading(panel: Panel, place: int, count: int) -> str:
     title = panel.title or ""
     return title if count == 1 else f"({letter(place)}) {title}".strip()
-
-
-def _legend(sheet: Sheet, handles: Sequence[Artist], width: float, k: float) -> None:
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    # A handle and the space between columns take half an inch, a letter 0.055.
-    columns = max(1, min(len(handles), int(width / (k * (0.5 + 0.055 * longest)))))
-    sheet.legend(
-        handles=list(handles),
-        loc="outside upper left",
-        ncols=columns,
-        frameon=False,
-        handlelength=1.6,
-        columnspacing=1.2,
-        borderpad=0.0,
-    )
 
 
 def _foot(panels: Sequence[Panel], caption: str | None) -> str:

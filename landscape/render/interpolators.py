@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from landscape.render.labels import DOT, put_foot
-from landscape.render.rows import head_row, legend_of_sheet, name, sheet_of
+from landscape.render.labels import DOT
+from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
-
-Array = NDArray[np.float64]
 
 _ROW = 2.5
 # Population losses below count as 0 and stand at the left, a decade from the smallest that does not.
@@ -43,22 +40,12 @@ class Interpolators:
     families: Mapping[str, Array]
 
 
-def interpolators(
-    panels: Sequence[Interpolators],
-    *,
-    width: str | float = "two-columns",
-    height: float | None = None,
-    style: str = "paper",
-    caption: str | None = None,
-) -> Sheet:
+def interpolators(panels: Sequence[Interpolators], **look: Unpack[Look]) -> Sheet:
     """Draw families of networks, a row each: on the left anywhere on their orbits, on the right at the flattest.
 
     Args:
         panels: From the top.
-        width: Inches, or a name; see `widths.WIDTHS`.
-        height: Inches; by default as high as the content.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
-        caption: Words at the foot; ``""`` leaves it empty.
+        **look: See `rows.Look`.
 
     Returns:
         A new figure.
@@ -66,33 +53,30 @@ def interpolators(
     Raises:
         LandscapeError: If there is nothing to draw, or an option is not known.
     """
-    sheet = sheet_of(len(panels), width, height, style, _ROW)
     names = list(dict.fromkeys(said for panel in panels for said in panel.families))
-    with sheet.styled():
-        looks = {
-            said: {"color": f"C{place}", "marker": _MARKERS[place % len(_MARKERS)]}
-            for place, said in enumerate(names)
-        }
-        grid = sheet.subplots(len(panels), 2, squeeze=False, sharex="row", sharey="row")
-        for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
-            nought = _nought(panel)
-            for said, rows in panel.families.items():
-                loss = np.where(rows[:, _LOSS] > _ZERO, rows[:, _LOSS], nought)
-                every = rows[:, _FIRST_PLACE:]
-                _dots(row[0], np.repeat(loss, every.shape[1]), every.ravel(), looks[said], said)
-                _dots(row[1], loss, rows[:, _LEAST], looks[said], said)
-            for ax in row:
-                ax.set_yscale("log")
-                _losses(ax, nought)
-            name(row[0], "population loss (log scale)", "trace of the Hessian (log scale)")
-            name(row[1], "population loss (log scale)", "trace at the flattest point")
-            row[1].tick_params(labelleft=True)
-            head_row(row, " – ".join(filter(None, [panel.title, "anywhere on the orbit"])), place, len(panels))
-            row[1].set_title("flattest point of the orbit", loc="left")
-        legend_of_sheet(sheet, _handles(looks), float(sheet.get_size_inches()[0]))
-        if caption != "":
-            put_foot(sheet, "\n".join(line for line in (caption, _foot(panels)) if line))
-    return sheet
+    dots = {
+        said: {"color": f"C{place}", "marker": _MARKERS[place % len(_MARKERS)]} for place, said in enumerate(names)
+    }
+
+    def draw(row: Sequence[Axes], panel: Interpolators) -> str:
+        nought = _nought(panel)
+        for said, rows in panel.families.items():
+            loss = np.where(rows[:, _LOSS] > _ZERO, rows[:, _LOSS], nought)
+            every = rows[:, _FIRST_PLACE:]
+            _dots(row[0], np.repeat(loss, every.shape[1]), every.ravel(), dots[said], said)
+            _dots(row[1], loss, rows[:, _LEAST], dots[said], said)
+        for ax in row:
+            ax.set_yscale("log")
+            _losses(ax, nought)
+        name(row[0], "population loss (log scale)", "trace of the Hessian (log scale)")
+        name(row[1], "population loss (log scale)", "trace at the flattest point")
+        row[1].tick_params(labelleft=True)
+        row[1].set_title("flattest point of the orbit", loc="left")
+        return " – ".join(filter(None, [panel.title, "anywhere on the orbit"]))
+
+    return draw_rows(
+        panels, draw, lambda: _handles(dots), _foot, row_height=_ROW, ratios=(1, 1), share=True, **look
+    )
 
 
 def _nought(panel: Interpolators) -> float:

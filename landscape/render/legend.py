@@ -1,4 +1,4 @@
-"""A legend above the axes, where it hides no data."""
+"""A legend above the axes or the whole figure, where it hides no data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
@@ -66,6 +67,28 @@ def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None
     lines = rows + sum(label.count("\n") for label in labels)
     # A line of text and the space below it; the pad under the legend and as much above.
     return size * (1.3 * lines + 0.4)
+
+
+def legend_of_sheet(sheet: Figure, handles: Sequence[Artist]) -> None:
+    """Put one legend above all axes of a figure, in as many columns as fit.
+
+    Args:
+        sheet: The figure.
+        handles: Artists with labels, at least one.
+    """
+    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+    # A letter takes 0.55 of its height; a handle and the space between columns as much as eight letters.
+    longest = max(len(str(handle.get_label())) for handle in handles) + 8
+    width = float(sheet.get_size_inches()[0])
+    sheet.legend(
+        handles=list(handles),
+        loc="outside upper left",
+        ncols=max(1, min(len(handles), int(width / (longest * 0.55 * size / 72)))),
+        frameon=False,
+        handlelength=1.6,
+        columnspacing=1.2,
+        borderpad=0.0,
+    )
 
 
 def _columns(texts: list[str], width: float) -> int:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from landscape.render.labels import DOT, put_foot
-from landscape.render.rows import head_row, legend_of_sheet, name, sheet_of
+from landscape.render.labels import DOT
+from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet, pale
-
-Array = NDArray[np.float64]
 
 _ROW = 2.2
 # Per cent between two level lines.
@@ -78,14 +75,7 @@ class Mixture:
     exact_energy: Array
 
 
-def mixtures(
-    panels: Sequence[Mixture],
-    *,
-    width: str | float = "two-columns",
-    height: float | None = None,
-    style: str = "paper",
-    caption: str | None = None,
-) -> Sheet:
+def mixtures(panels: Sequence[Mixture], **look: Unpack[Look]) -> Sheet:
     """Draw mixtures, a row each: paths in the plane of overlap and norm, and two local energies against the error.
 
     Level lines are those of the population error at the best threshold; beyond m^2 = q there is no hyperplane. A
@@ -93,10 +83,7 @@ def mixtures(
 
     Args:
         panels: From the top.
-        width: Inches, or a name; see `widths.WIDTHS`.
-        height: Inches; by default as high as the content.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
-        caption: Words at the foot; ``""`` leaves it empty.
+        **look: See `rows.Look`.
 
     Returns:
         A new figure.
@@ -104,20 +91,17 @@ def mixtures(
     Raises:
         LandscapeError: If there is nothing to draw, or an option is not known.
     """
-    sheet = sheet_of(len(panels), width, height, style, _ROW)
-    with sheet.styled():
-        names = list(dict.fromkeys(path.name for panel in panels for path in panel.paths))
-        colours = {said: f"C{place}" for place, said in enumerate(names)}
-        grid = sheet.subplots(len(panels), 3, squeeze=False, width_ratios=[1.15, 1.0, 1.0])
-        for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
-            _plane(row[0], panel, colours)
-            _population(row[1], panel, colours)
-            _training(row[2], panel, colours)
-            head_row(row, panel.title, place, len(panels))
-        legend_of_sheet(sheet, _handles(colours), float(sheet.get_size_inches()[0]))
-        if caption != "":
-            put_foot(sheet, "\n".join(line for line in (caption, _foot(panels)) if line))
-    return sheet
+    names = list(dict.fromkeys(path.name for panel in panels for path in panel.paths))
+    colours = {said: f"C{place}" for place, said in enumerate(names)}
+
+    def draw(row: Sequence[Axes], panel: Mixture) -> str | None:
+        _plane(row[0], panel, colours)
+        _population(row[1], panel, colours)
+        _training(row[2], panel, colours)
+        return panel.title
+
+    ratios = (1.15, 1.0, 1.0)
+    return draw_rows(panels, draw, lambda: _handles(colours), _foot, row_height=_ROW, ratios=ratios, **look)
 
 
 def _handles(colours: Mapping[str, str]) -> list[Artist]:

@@ -2,49 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, TypeVar
 
-import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
+from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.render import style as looks
-from landscape.render.labels import fit_label, inches, points
+from landscape.render.labels import fit_label, inches, points, put_foot
+from landscape.render.legend import legend_of_sheet
 from landscape.render.panels import letter
 from landscape.render.style import Sheet
 from landscape.render.widths import inches_of, length
+
+Array = NDArray[np.float64]
+Panel = TypeVar("Panel")
 
 # Inches at 8-point type of a figure's legend and foot.
 _WORDS = 0.45
 
 
-def sheet_of(rows: int, width: str | float, height: float | None, style: str, row_height: float) -> Sheet:
-    """An empty sheet for so many rows.
+class Look(TypedDict, total=False):
+    """How a figure of rows looks.
+
+    Attributes:
+        width: Inches, or a name, by default ``"two-columns"``; see `widths.WIDTHS`.
+        height: Inches; by default as high as the content.
+        style: ``"paper"``, which is the default, ``"talk"`` or ``"dark"``.
+        caption: Words at the foot; ``""`` leaves it empty.
+    """
+
+    width: str | float
+    height: float | None
+    style: str
+    caption: str | None
+
+
+def draw_rows(
+    panels: Sequence[Panel],
+    draw: Callable[[Sequence[Axes], Panel], str | None],
+    handles: Callable[[], Sequence[Artist]],
+    foot: Callable[[Sequence[Panel]], str],
+    *,
+    row_height: float,
+    ratios: Sequence[float],
+    share: bool = False,
+    width: str | float = "two-columns",
+    height: float | None = None,
+    style: str = "paper",
+    caption: str | None = None,
+) -> Sheet:
+    """Draw panels, a row each, under one legend.
 
     Args:
-        rows: How many, at least 1.
-        width: Inches, or a name; see `widths.WIDTHS`.
-        height: Inches; by default what the rows need.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
+        panels: From the top.
+        draw: Draws a panel in its row of axes, and says what stands above it.
+        handles: What stands in the legend; called in the style of the figure.
+        foot: What the panels say of themselves, below the caption.
         row_height: Inches of a row at 8-point type.
+        ratios: Widths of the axes of a row.
+        share: Whether the axes of a row have the same limits.
+        width: See `Look`, as for the others that follow.
+        height: Inches.
+        style: A name.
+        caption: Words at the foot.
+
+    Returns:
+        A new figure.
 
     Raises:
-        LandscapeError: If there is no row, or an option is not known.
+        LandscapeError: If there is nothing to draw, or an option is not known.
     """
-    if not rows:
+    if not panels:
         raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one")
     rc = looks.get(style)
     k = float(FontProperties(size=rc["font.size"]).get_size_in_points()) / 8.0
-    own = k * (_WORDS + rows * row_height)
-    return Sheet(inches_of(width), own if height is None else length(height, "height"), rc)
-
-
-def head_row(axes: Sequence[Axes], title: str | None, place: int, rows: int) -> None:
-    """Put a title above the first axes of a row, with a letter where there are several rows."""
-    words = " ".join(part for part in (f"({letter(place)})" if rows > 1 else "", title or "") if part)
-    axes[0].set_title(words, loc="left", fontweight="bold")
+    own = k * (_WORDS + len(panels) * row_height)
+    sheet = Sheet(inches_of(width), own if height is None else length(height, "height"), rc)
+    with sheet.styled():
+        shared: Any = "row" if share else False
+        grid = sheet.subplots(
+            len(panels), len(ratios), squeeze=False, width_ratios=ratios, sharex=shared, sharey=shared
+        )
+        for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
+            title = draw(row, panel)
+            words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
+            row[0].set_title(words, loc="left", fontweight="bold")
+        legend_of_sheet(sheet, handles())
+        if caption != "":
+            put_foot(sheet, "\n".join(filter(None, [caption, foot(panels)])))
+    return sheet
 
 
 def name(ax: Axes, x: str, y: str) -> None:
@@ -52,26 +103,3 @@ def name(ax: Axes, x: str, y: str) -> None:
     ax.set_xlabel(fit_label(x, inches(ax)[0], points(ax.xaxis.label)))
     ax.set_ylabel(fit_label(y, inches(ax)[1], points(ax.yaxis.label)))
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def legend_of_sheet(sheet: Sheet, handles: Sequence[Artist], width: float) -> None:
-    """One legend above all rows, in as many columns as fit.
-
-    Args:
-        sheet: The figure.
-        handles: Artists with labels.
-        width: Inches that the figure has.
-    """
-    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
-    # A letter takes 0.55 of its height; a handle and the space between columns as much as eight letters.
-    longest = max(len(str(handle.get_label())) for handle in handles) + 8
-    columns = max(1, min(len(handles), int(width / (longest * 0.55 * size / 72))))
-    sheet.legend(
-        handles=list(handles),
-        loc="outside upper left",
-        ncols=columns,
-        frameon=False,
-        handlelength=1.6,
-        columnspacing=1.2,
-        borderpad=0.0,
-    )

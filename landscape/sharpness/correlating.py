@@ -121,16 +121,7 @@ def kendall_of(x: Array, y: Array, counts: Counts) -> Array:
 
 
 def spearman_of(x: Array, y: Array, counts: Counts) -> Array:
-    """Spearman's rho of draws, where networks come as often as counted: Pearson's correlation of average ranks.
-
-    Args:
-        x: Shape (n,).
-        y: Shape (n,).
-        counts: Shape (draws, n).
-
-    Returns:
-        Shape (draws,); NaN where all that is drawn is equal in one of the two.
-    """
+    """Spearman's rho of draws, Pearson's correlation of average ranks; takes and gives what `kendall_of` does."""
     total = counts.sum(axis=1, keepdims=True)
     centred = []
     for values in (x, y):
