@@ -18,6 +18,7 @@ from landscape.render.panels import Panel
 from landscape.render.panorama import overview
 from landscape.render.pictures import picture, save
 from landscape.render.profiles import profiles
+from landscape.render.recorded import recorded
 from landscape.render.relief import surface3d
 from landscape.render.spectra import spectrum
 from landscape.render.training_curves import measures
@@ -44,6 +45,7 @@ __all__ = [
     "perturbation",
     "picture",
     "profiles",
+    "recorded",
     "retraining",
     "save",
     "scatters",
