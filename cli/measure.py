@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,10 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 
 @click.command(
     epilog="Example: landscape measure run.h5 --at all --measures hessian_top,hessian_trace -o sharpness.png",
-    help="Say how sharp the minimum in a trajectory FILE is, or print and draw a FILE of measures.",
+    help="Say how sharp the minimum in a trajectory FILE is, or print and draw a FILE of measures. Several "
+    "trajectories are measured with the same draws.",
 )
-@click.argument("file", required=False)
+@click.argument("files", metavar="[FILE]...", nargs=-1)
 @click.option(
     "--at", metavar="STEP|all", help="Snapshots: a step, several with commas, last, or all. [default: last]"
 )
@@ -47,9 +48,15 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
     "conventions",
     multiple=True,
     metavar="MEASURE.NAME=VALUE",
-    help="A setting of a measure, such as hessian_top.k=5; repeatable.",
+    help="A setting of a measure, such as hessian_top.k=5 or local_energy.sigmas=0.1,0.3; repeatable.",
 )
-@click.option("-o", "--output", metavar="PICTURE", help="Draw the measures along training: png, pdf or svg.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="PICTURE",
+    help="Draw the measures along training; of one snapshot the profiles of local_energy and local_entropy: png, "
+    "pdf or svg.",
+)
 @click.option(
     "--save",
     metavar="TABLE.h5",
@@ -59,7 +66,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 @click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
 @objective_options
 @json_option
-def command(file: str | None, listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
+def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
     """Measure, and say what each number is."""
     from landscape.sharpness.table_store import FORMAT
     from landscape.storage import kind_of, require_writable
@@ -67,15 +74,17 @@ def command(file: str | None, listing: bool, output: str | None, as_json: bool, 
     if listing:
         _list(as_json)
         return
-    if file is None:
+    if not files:
         raise click.UsageError("Missing argument 'FILE'.", click.get_current_context())
     if output is not None:
         require_writable(output, _SUFFIXES)
     options = {name: value for name, value in given.items() if value not in (None, (), False)}
-    if kind_of(file) == FORMAT:
-        _stored(file, options, output, as_json)
+    if len(files) > 1:
+        _compared(files, options, output, as_json)
+    elif kind_of(files[0]) == FORMAT:
+        _stored(files[0], options, output, as_json)
     else:
-        _measured(file, options, output, as_json)
+        _measured(files[0], options, output, as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -110,42 +119,89 @@ def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: 
 
 
 def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
-    from landscape.pipeline import Along, measures_along, objective_of
     from landscape.storage import require_writable
-    from landscape.trajectory import open_trajectory
+
+    wanted = _wanted(options, output)
+    save = options.get("save") or (None if len(wanted.at) == 1 else f"{Path(file).stem}-measures.h5")
+    if save is not None:
+        require_writable(save, _TABLE_SUFFIXES)
+    taken: dict[int, dict[str, Any]] = {}
+    began = time.monotonic()
+    try:
+        table = _taken(file, wanted, options, save, taken)
+    except KeyboardInterrupt:
+        single = taken if len(wanted.at) == 1 else {}
+        raise Interrupted(_interrupted(file, save, single, as_json)) from None
+    more = {"table": save, "seconds": time.monotonic() - began}
+    _tell(file, table, taken, output, as_json, more)
+
+
+def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
+    """Measure a snapshot of each of several runs with the same draws; draw their profiles over each other."""
+    wanted = _wanted(options, output)
+    if len(wanted.at) != 1 or "save" in options:
+        raise LandscapeError(
+            "several files are measured at one snapshot each, and not kept",
+            where="landscape measure",
+            mend="leave --at all and --save out, or give one file",
+        )
+    stems = [Path(file).stem for file in files]
+    names = stems if len(set(stems)) == len(stems) else list(files)
+    documents, tables = {}, []
+    for name, file in zip(names, files, strict=True):
+        taken: dict[int, dict[str, Any]] = {}
+        try:
+            tables.append(_taken(file, wanted, options, None, taken))
+        except KeyboardInterrupt:
+            raise Interrupted("nothing is kept of several files") from None
+        documents[name] = _single_document(file, int(tables[-1].steps[0]), _completed(tables[-1], taken))
+    if output is not None:
+        _draw_profiles(documents, tables, output)
+    lines = [line for document in documents.values() for line in measured_lines(document)]
+    if output is not None:
+        lines.append(f"  drawn in {output}")
+    say({"files": list(documents.values()), "picture": output}, lines, as_json)
+
+
+def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
+    """What is to be measured; for a picture of one snapshot with settings that give profiles."""
+    from landscape.pipeline import Along
+    from landscape.sharpness import profile_settings
 
     at = _steps(options.get("at", "last"))
     chosen = {name: options[name] for name in ("split", "seed", "parameters", "dtype") if name in options}
-    conventions = conventions_in(options.get("conventions", ()))
-    wanted = Along(
-        names_in(options["measures"]) if "measures" in options else _DEFAULT, settings=conventions, at=at, **chosen
-    )
+    conventions: dict[str, Mapping[str, Any]] = {**conventions_in(options.get("conventions", ()))}
+    names = names_in(options["measures"]) if "measures" in options else _DEFAULT
     if len(at) == 1 and output is not None:
-        raise LandscapeError(
-            "a picture shows measures along training, and this is one snapshot",
-            where="-o",
-            mend="add --at all, or draw a spectrum with: landscape plot FILE --kind spectrum",
-        )
-    save = options.get("save") or (None if len(at) == 1 else f"{Path(file).stem}-measures.h5")
-    if save is not None:
-        require_writable(save, _TABLE_SUFFIXES)
+        profiled = profile_settings(names, conventions)
+        if not profiled:
+            raise LandscapeError(
+                "a picture shows measures along training, and this is one snapshot",
+                where="-o",
+                mend="add --at all; or take local_energy or local_entropy, which have a profile; or draw a "
+                "spectrum with: landscape plot FILE --kind spectrum",
+            )
+        conventions |= profiled
+    return Along(names, settings=conventions, at=at, **chosen)
+
+
+def _taken(
+    file: str, wanted: Any, options: Mapping[str, Any], save: str | None, taken: dict[int, dict[str, Any]]
+) -> Any:
+    """The table of what is wanted of a trajectory; what is measured anew goes into `taken` at once."""
+    from landscape.pipeline import measures_along, objective_of
+    from landscape.trajectory import open_trajectory
+
     run = open_trajectory(file)
-    for step in at:
+    for step in wanted.at:
         run.index_of(step)
     objective = objective_of(run, **told_in(dict(options)), device=options.get("device", "auto"))
-    taken: dict[int, dict[str, Any]] = {}
 
     def keep(step: int, found: Any) -> None:
         taken.setdefault(step, {})[found.name] = found
 
-    began = time.monotonic()
-    try:
-        with progress_bar(f"measures of {run.problem}", "value") as update:
-            table = measures_along(run, objective, wanted, save=save, progress=update, keep=keep)
-    except KeyboardInterrupt:
-        raise Interrupted(_interrupted(file, save, taken if len(at) == 1 else {}, as_json)) from None
-    more = {"table": save, "seconds": time.monotonic() - began}
-    _tell(file, table, taken, output, as_json, more)
+    with progress_bar(f"measures of {run.problem}", "value") as update:
+        return measures_along(run, objective, wanted, save=save, progress=update, keep=keep)
 
 
 def _interrupted(file: str, save: str | None, taken: Mapping[int, Mapping[str, Any]], as_json: bool) -> str:
@@ -180,6 +236,9 @@ def _tell(
     """Print a table, or the measures of one snapshot, and draw."""
     if len(table) == 1:
         document = _single_document(file, int(table.steps[0]), _completed(table, taken))
+        if output is not None:
+            _draw_profiles({Path(file).stem: document}, [table], output)
+        more = {**more, "picture": output}
         _print_single(document | {"problem": table.meta.get("problem"), **more}, as_json)
         return
     if output is not None:
@@ -189,6 +248,27 @@ def _tell(
         render.save(render.measures({name: table}), output)
     document = {"file": file, **table_document(table), **more, "picture": output}
     say(document, table_lines(document), as_json)
+
+
+def _draw_profiles(documents: Mapping[str, Mapping[str, Any]], tables: Sequence[Any], output: str) -> None:
+    from landscape import render
+    from landscape.sharpness import profiles_of
+
+    found = {name: profiles_of(document["measures"]) for name, document in documents.items()}
+    if not all(found.values()):
+        raise LandscapeError(
+            "there is no profile to draw: a file of measures keeps values, and a profile has several points",
+            where="-o",
+            mend="leave --save out, and give several sigmas or gammas",
+        )
+    first = tables[0]
+    about = {
+        "problem": ", ".join(dict.fromkeys(str(table.meta.get("problem") or "") for table in tables)),
+        "step": int(first.steps[0]) if len({int(table.steps[0]) for table in tables}) == 1 else None,
+        "splits": [first.meta["split"]],
+        "dtype": first.meta.get("dtype"),
+    }
+    render.save(render.profiles(found, about=render.caption(about)), output)
 
 
 def _completed(table: Any, taken: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from . import plot_mds, plot_path, plot_slices, plot_spectrum
+from . import plot_mds, plot_metrics, plot_path, plot_slices, plot_spectrum
 from .plotting import Asked, SectionedCommand
 from .shared import json_option, objective_options, say
 
@@ -19,6 +19,7 @@ _SUFFIXES = [".png", ".pdf", ".svg"]
 _KINDS = {
     **dict.fromkeys(("curve", "surface", "trajectory"), "plot_slices"),
     "mds": "plot_mds",
+    "metrics": "plot_metrics",
     "path": "plot_path",
     "spectrum": "plot_spectrum",
 }
@@ -35,7 +36,7 @@ _KINDS = {
 @click.option(
     "--kind",
     help="curve (1-D), surface (2-D), trajectory (path in its PCA plane), path (principal components, no loss), "
-    "mds (distances between snapshots) or spectrum (Hessian eigenvalues). "
+    "mds (distances between snapshots), metrics (what was recorded) or spectrum (Hessian eigenvalues). "
     "[default: surface]",
 )
 @objective_options
@@ -45,6 +46,7 @@ _KINDS = {
 @plot_spectrum.options
 @plot_path.options
 @plot_mds.options
+@plot_metrics.options
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
     from landscape.errors import did_you_mean
@@ -61,8 +63,10 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
         for name, value in {**given, "kind": kind}.items()
         if value not in (None, ()) and value is not False
     }
-    for kind_of_options, module in (("spectrum", plot_spectrum), ("mds", plot_mds)):
-        if wanted != kind_of_options and (misplaced := [name for name in module.NAMES if name in options]):
+    for kind_of_options, module in (("spectrum", plot_spectrum), ("mds", plot_mds), ("metrics", plot_metrics)):
+        allowed = plot_metrics.SHARED if wanted == "metrics" else ()
+        misplaced = [name for name in module.NAMES if name in options and name not in allowed]
+        if wanted != kind_of_options and misplaced:
             shown = ", ".join(f"--{name.replace('_', '-')}" for name in misplaced)
             raise LandscapeError(f"{shown} cannot change a {wanted}", mend=f"pass --kind {kind_of_options}")
     maker = importlib.import_module(f".{_KINDS[wanted]}", __package__)

@@ -21,7 +21,7 @@ options = together(
         _option("--layers", metavar="GLOBS", help="Parameters that count, e.g. 'conv*,!*.bias'. [default: all]"),
         _option("--per-layer", is_flag=True, help="A map for each layer, and one for all."),
         _option("--color", help="run, loss or step. [default: run; the size then tells the loss]"),
-        _option("--branches", is_flag=True, help="Draw the branches in the files too."),
+        _option("--branches", is_flag=True, help="Draw the branches in the files too, also with --kind metrics."),
         _option("--starts", type=int, help="Beginnings of the metric method, others at random. [default: 1]"),
         _option("--align", is_flag=True, help="Compare after unit norms and permutations of units."),
         _option("--save-distances", metavar="D.h5", help="Keep the distances; resumes if D.h5 holds a part."),

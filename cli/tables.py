@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ _MARKED = 5e-3
 _SHOWN = 3
 # Where explanations of a list are broken.
 _WIDTH = 100
+# Of a profile: more are not read.
+_ROWS = 10
 
 
 def listing_lines(entries: Mapping[str, Any], symmetries: Mapping[str, str]) -> list[str]:
@@ -54,7 +57,47 @@ def measured_lines(document: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {one['name']:<{wide}}  {values[one['name']]:<{room}}  {one['unit']:<{unit}}  {claims}")
         if note := one["details"].get("note"):
             lines.append(f"    {note}")
+        lines += _profile(one)
+    if document.get("picture"):
+        lines.append(f"  drawn in {document['picture']}")
     return lines
+
+
+def _profile(one: Mapping[str, Any]) -> list[str]:
+    """A measure over one of its settings, if it was taken at several values of it: no more rows than are read."""
+    from landscape.sharpness.profile import profiles_of
+
+    found = profiles_of({one["name"]: one})
+    if not found:
+        return []
+    count = len(found[0])
+    every = -(-count // _ROWS)
+    # The last is there in any case.
+    kept = range((count - 1) % every, count, every)
+    rows = [[found[0].setting, *(f"{own.title} ({'%' if own.unit == '1' else own.unit})" for own in found)]]
+    for at in kept:
+        cells = []
+        for own in found:
+            scale = 100 if own.unit == "1" else 1
+            value, error = scale * float(own.values[at]), scale * float(own.standard_errors[at])
+            cells.append("-" if value != value else _rounded(value, error))
+        rows.append([f"{found[0].at[at]:.4g}", *cells])
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ["  ".join(text.ljust(width) for text, width in zip(row, wide, strict=True)) for row in rows]
+    lines = [f"    {line.rstrip()}" for line in padded]
+    if every > 1:
+        lines.append(f"    {len(kept)} of {count} values; --json has all")
+    if any(own.values[at] != own.values[at] for own in found for at in kept):
+        lines.append("    -: too few draws count, or chains have not converged")
+    return lines
+
+
+def _rounded(value: float, error: float) -> str:
+    """A value to two digits of its standard error."""
+    if not 0 < error < math.inf:
+        return f"{value:.6g}"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{places}f} ± {error:.{places}f}"
 
 
 def _value(value: float, error: float | None, converged: bool) -> str:

@@ -94,7 +94,7 @@ def test_render_computes_no_loss_and_draws_values_only():
                 # Values, and statistics of values: both NumPy only.
                 assert node.module in ("landscape.surface.values", "landscape.surface.spread"), path.name
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
-                values = ("audited", "correlated", "spectrum", "table")
+                values = ("audited", "correlated", "profile", "spectrum", "table")
                 assert node.module in [f"landscape.sharpness.{value}" for value in values], path.name
 
 

@@ -128,6 +128,30 @@ def test_an_interruption_keeps_what_is_finished(landscape, run_file, tmp_path, m
     assert read_table(tmp_path / "gd-measures.h5").complete
 
 
+def test_profiles_are_told_and_drawn_of_several_runs_with_the_same_draws(landscape, run_file, tmp_path):
+    (tmp_path / "other.h5").write_bytes(run_file.read_bytes())
+    names = ("--measures", "local_energy,local_entropy", "--setting", "local_energy.sigmas=0.2,0.4")
+    few = ("--setting", "local_energy.draws=5", "--setting", "local_entropy.draws=5")
+    code, out, _ = landscape("measure", run_file, *names, *few, "-o", "p.png")
+    assert code == 0
+    assert (tmp_path / "p.png").stat().st_size > 5_000
+    lines = [line.strip() for line in out.splitlines()]
+    at = lines.index("sigma  rise of the loss (nats)  rise of the error (%)")
+    assert [line.split()[0] for line in lines[at + 1 : at + 4]] == ["0.1", "0.2", "0.4"]
+    # A picture asks for a profile of local entropy too, around the gamma of the value.
+    at = lines.index("gamma      local entropy (nats)")
+    assert lines[at + 3].startswith("1000  ")
+    assert lines[-1] == "drawn in p.png"
+    code, out, _ = landscape("measure", run_file, "other.h5", *names, *few, "-o", "q.png", "--json")
+    said = json.loads(out)
+    one, other = (document["measures"]["local_energy"]["details"] for document in said["files"])
+    assert one == other
+    assert said["picture"] == "q.png"
+    code, _, err = landscape("measure", run_file, "other.h5", "--at", "all")
+    assert code == 2
+    assert "several files are measured at one snapshot each, and not kept; leave --at all and --save out" in err
+
+
 def test_one_snapshot_can_be_kept_and_comes_back(landscape, run_file):
     command = ("measure", run_file, "--measures", "hessian_top", "--save", "one.h5", "--json")
     first, again = (json.loads(landscape(*command)[1])["measures"]["hessian_top"] for _ in range(2))
@@ -155,6 +179,8 @@ def test_all_measures_are_listed(landscape):
         (["--setting", "hessian_top.q=3"], "'hessian_top' has no setting 'q'; choose from k, tol, max_products"),
         (["--setting", "hessian_bottom.k=3"], "settings of 'hessian_bottom', which is not taken; take it too"),
         (["--at", "77"], "no snapshot at step 77; the nearest are 0, 1, 2, 3"),
+        (["--setting", "local_energy.sigmas=0.1,a"], "setting 'sigmas' of 'local_energy' is no list of positive"),
+        (["--setting", "local_energy.draws=0"], "setting 'draws' of 'local_energy' must be at least 1; got 0"),
         (["--split", "tset"], "this objective has no split 'tset'; did you mean 'test'?"),
         (["--dtype", "float23"], "unknown dtype 'float23'; did you mean 'float32'?"),
         (["--parameters", "nothing.*"], "parameters: nothing is left to move; got nothing.*"),
@@ -164,7 +190,8 @@ def test_all_measures_are_listed(landscape):
     ],
 )
 def test_wrong_input_is_told_in_one_line(landscape, run_file, arguments, message):
-    code, out, err = landscape("measure", run_file, *arguments)
+    own = ["--measures", "local_energy"] if "local_energy" in message else []
+    code, out, err = landscape("measure", run_file, *own, *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1

@@ -260,6 +260,12 @@ def test_optimizers_in_a_loop_of_ones_own(names, capsys):
     assert capsys.readouterr().out.startswith("['replica-0', 'replica-1', 'replica-2'] 1 ")
 
 
+def test_profiles_of_local_energy(names, capsys):
+    objective = ls.Objective(make_mlp(), loss=F.cross_entropy, train=(names["x"], names["y"]))
+    run("measures/local_energy.md", 0, {"ls": ls, "objective": objective, "run": [make_mlp()]})
+    assert capsys.readouterr().out.startswith("[0.05 0.1")
+
+
 def test_every_option_of_an_optimizer_is_told_of():
     page = (DOCS / "optimizers.md").read_text()
     for choices in ls.training.CHOICES.values():

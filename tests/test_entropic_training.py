@@ -11,13 +11,16 @@ from test_training import Stopped, objective_for, same_weights
 from torch import nn
 
 from landscape.cli.inspect import command as inspect
+from landscape.cli.plot import command as plot_command
 from landscape.cli.train import command as train_command
 from landscape.errors import LandscapeError
 from landscape.recipe import RecipeError, load
+from landscape.render import recorded
 from landscape.training import Every, Settings, centre, train
 from landscape.trajectory import open_trajectory
 
 SHORT = {"epochs": 2, "batch_size": 16, "every": Every(3, "steps")}
+PANELS = ("loss", "error", "gamma", "replica_distance")
 OPTIONS = {
     "sam": {"rho": 0.1},
     "entropy-sgd": {"L": 3, "inner_momentum": 0.5, "noise": 1e-3},
@@ -227,6 +230,21 @@ def test_the_command_trains_resumes_and_shows_branches(tmp_path):
     branches = json.loads(shown.stdout)["branches"]
     assert branches == [{"name": f"replica-{n}", "snapshots": 2, "parent_step": 0} for n in range(2)]
     assert "branches    2: replica-0, replica-1" in runner.invoke(inspect, [file], catch_exceptions=False).stdout
+    picture = str(tmp_path / "m.png")
+    arguments = [file, "--kind", "metrics", "--branches", "-o", picture]
+    drawn = runner.invoke(plot_command, arguments, catch_exceptions=False)
+    assert drawn.stdout == f"{picture}: what was recorded of digits-mlp, 3 runs\n"
+    run = open_trajectory(file)
+    axes = recorded({"centre": run, **run.branches}, list(PANELS)).axes
+    # Points without neighbours are lines of their own, here empty ones.
+    found = [[y for line in ax.get_lines() if (y := list(line.get_ydata()))] for ax in axes]
+    lines, _, gamma, distance = found
+    assert lines[:2] == [run.metrics["train_loss"].tolist(), run.metrics["test_loss"].tolist()]
+    assert len(lines) == 6
+    assert gamma == [run.metrics["gamma"].tolist()]
+    assert distance == [run.metrics["replica_distance"].tolist()]
+    with pytest.raises(LandscapeError, match="no run recorded 'gama'; did you mean 'gamma'"):
+        recorded({"centre": run}, ["gama"])
     with pytest.raises(LandscapeError, match=r"other settings: optimizer \(replicated-sgd in the file, sgd now\)"):
         runner.invoke(
             train_command, ["digits-mlp", "-o", file, "--resume", "--optimizer", "sgd"], catch_exceptions=False

@@ -103,6 +103,25 @@ def test_biases_can_be_left_where_they_are():
     assert kept.value != take(objective, model, "local_energy", draws=3).value
 
 
+@pytest.mark.parametrize("name", ["local_energy", "local_entropy"])
+def test_models_get_the_same_draws_with_the_same_seed(name):
+    """A loss 1.1 times as steep rises 1.1 times as far, draw for draw; at 1.1 times gamma it is the same again."""
+    matrix = spread_matrix(6, 0.1, 5.0)
+    settings = [{"noise": "additive"}] * 2 if name == "local_energy" else [{"gamma": 2.0}, {"gamma": 2.2}]
+    factor = 1.1 if name == "local_energy" else 1.0
+    objectives = [quadratic_of(scale * matrix) for scale in (1.0, 1.1)]
+
+    def values(seeds):
+        taken = zip(objectives, settings, seeds, strict=True)
+        return [take(*one, name, draws=50, seed=seed, **own).value for one, own, seed in taken]
+
+    first, second = values((3, 3))
+    assert second / first == pytest.approx(factor, rel=1e-9)
+    # The control: other draws differ by far more than the models do.
+    first, second = values((3, 4))
+    assert abs(second / first - factor) > 0.02
+
+
 def test_local_energy_refuses_what_it_does_not_know():
     objective, weights = away_from_the_minimum(spread_matrix(6, 0.1, 5.0))
     with pytest.raises(LandscapeError, match="unknown value 'error'"):
@@ -166,8 +185,15 @@ class Bowl:
 def test_chains_find_the_local_entropy_of_a_quadratic_too(objective, mlp):
     curvatures = torch.tensor([0.5, 20.0], dtype=torch.float64)
     settings = {"gamma": 1.0, "beta": 2.0, "chains": 3, "chain_draws": 200, "burn_in": 60, "leapfrog": 3}
-    found = by_chains(Place(objective, Held.of(mlp)), Bowl(curvatures), settings)
+    found = by_chains(Place(objective, Held.of(mlp)), Bowl(curvatures), {**settings, "gammas": [10.0]})
     assert found.converged, found.details["not_converged"]
+    # The profile: the closed form at the other gamma, to its own error and that of the rule.
+    assert found.details["gammas"] == [1.0, 10.0]
+    assert found.details["local_entropy"][0] == found.value
+    wide = -float(torch.log1p(curvatures / 10.0).sum()) / 2
+    assert (
+        abs(found.details["local_entropy"][1] - wide) < 3 * found.details["local_entropy_standard_error"][1] < 0.3
+    )
     exact = -float(torch.log1p(curvatures).sum()) / 2
     rule = abs(found.value - found.details["coarse_rule"])
     assert abs(found.value - exact) < 3 * found.standard_error + rule < 0.5
@@ -192,6 +218,7 @@ def test_local_entropy_gives_no_number_where_few_draws_decide():
     profile = take(objective, model, "local_entropy", gamma=1e5, gammas=[1e4], draws=50)
     assert profile.details["gammas"] == [1e4, 1e5]
     assert profile.details["local_entropy"][0] < profile.value < 0
+    assert profile.details["local_entropy_converged"] == [True, True]
 
 
 def test_the_rule_of_the_strengths_is_exact_for_polynomials():

@@ -17,6 +17,8 @@ from landscape.render.lines import barriers, interpolation
 from landscape.render.panels import Panel
 from landscape.render.panorama import overview
 from landscape.render.pictures import picture, save
+from landscape.render.profiles import profiles
+from landscape.render.recorded import recorded
 from landscape.render.relief import surface3d
 from landscape.render.spectra import spectrum
 from landscape.render.training_curves import measures
@@ -42,6 +44,8 @@ __all__ = [
     "overview",
     "perturbation",
     "picture",
+    "profiles",
+    "recorded",
     "retraining",
     "save",
     "scatters",

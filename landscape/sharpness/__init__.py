@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from landscape.sharpness.comparing import compare as compare
     from landscape.sharpness.measuring import Measured as Measured
     from landscape.sharpness.measuring import measure as measure
+    from landscape.sharpness.measuring import profile_settings as profile_settings
+    from landscape.sharpness.profile import Profile as Profile
+    from landscape.sharpness.profile import profiles_of as profiles_of
     from landscape.sharpness.stability import stability_threshold as stability_threshold
     from landscape.sharpness.table import Table as Table
     from landscape.sharpness.table_store import read_table as read_table
@@ -25,10 +28,13 @@ _HOME = {
     "Audit": "audited",
     "Compared": "comparing",
     "Measured": "measuring",
+    "Profile": "profile",
     "Table": "table",
     "audit": "auditing",
     "compare": "comparing",
     "measure": "measuring",
+    "profile_settings": "measuring",
+    "profiles_of": "profile",
     "read_table": "table_store",
     "stability_threshold": "stability",
 }
@@ -39,12 +45,15 @@ __all__ = [
     "Found",
     "Measure",
     "Measured",
+    "Profile",
     "Table",
     "audit",
     "compare",
     "measure",
     "measure_named",
     "measures",
+    "profile_settings",
+    "profiles_of",
     "read_table",
     "register",
     "stability_threshold",

@@ -36,8 +36,8 @@ def _noise(field: Field, index: int, kind: str, one_d: str) -> Tensor:
 def _grid(settings: Mapping[str, Any]) -> list[float]:
     """The sizes of the noise: those given, or evenly spaced up to sigma, which is always among them."""
     sigma, given = float(settings["sigma"]), settings["sigmas"]
-    wanted = np.linspace(0, sigma, int(settings["points"]) + 1)[1:].tolist() if given is None else list(given)
-    grid = sorted({float(value) for value in wanted} | {sigma})
+    wanted = np.linspace(0, sigma, int(settings["points"]) + 1)[1:].tolist() if given is None else given
+    grid = sorted({*wanted, sigma})
     if grid[0] <= 0:
         raise LandscapeError("the size of noise must be positive", where="sigma", got=grid[0])
     return grid
@@ -69,6 +69,7 @@ def _local_energy(place: Place, settings: Mapping[str, Any]) -> Found:
             **{f"{name}_rise": [mean for mean, _ in profile] for name, profile in profiles.items()},
             **{f"{name}_standard_error": [error for _, error in profile] for name, profile in profiles.items()},
             **{f"{name}_at_weights": mean for name, mean in base.items()},
+            "loss_unit": place.objective.unit,
         },
     )
 
@@ -102,5 +103,8 @@ register(
             "included unless one_d='ignore'; its running statistics are frozen, which makes networks with "
             "batch normalisation look sharper."
         ),
+        lists=("sigmas",),
+        least={"points": 1, "draws": 1},
+        profile=dict,
     )
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ METHODS = ("gaussian", "chains")
 _COUNTING = 20.0
 # Intervals between the strengths at which chains run; every other of them gives the error of the rule.
 _INTERVALS = 8
+# Of a profile that is asked for without gammas. Below, draws of the Gaussian soon do not suffice.
+_HALF_DECADES = range(-2, 5)
 
 
 def by_gaussian(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
     """Local entropy from draws of the Gaussian alone: log of the mean of exp(-beta (L(w + d) - L(w)))."""
     beta, gamma, base = float(settings["beta"]), float(settings["gamma"]), field.loss(field.zero())
-    given = settings["gammas"]
-    gammas = sorted({gamma, *(float(value) for value in given or [])})
+    gammas = _gammas(settings)
     draws, rises = int(settings["draws"]), np.empty((int(settings["draws"]), len(gammas)))
     for index in range(draws):
         z = field.normal(index)
@@ -36,17 +38,19 @@ def by_gaussian(place: Place, field: Field, settings: Mapping[str, Any]) -> Foun
             rises[index, at] = field.loss(z / math.sqrt(beta * value)) - base
             place.tell(index * len(gammas) + at + 1, draws * len(gammas))
     profile = [log_mean_exp(-beta * rises[:, at]) for at in range(len(gammas))]
-    value, error, counting = profile[gammas.index(gamma)]
-    enough = counting >= min(_COUNTING, draws)
+    enough = [counting >= min(_COUNTING, draws) for _, _, counting in profile]
+    at = gammas.index(gamma)
+    value, error, _ = profile[at]
     return Found(
-        value if enough else math.nan,
-        error if enough else None,
-        enough,
+        value if enough[at] else math.nan,
+        error if enough[at] else None,
+        enough[at],
         {
             "gammas": gammas,
             "local_entropy": [value for value, _, _ in profile],
             "local_entropy_standard_error": [error for _, error, _ in profile],
             "counting_draws": [counting for _, _, counting in profile],
+            "local_entropy_converged": enough,
             "loss": base,
             "log_integral": value + _log_gaussian(field.size, beta * gamma) - beta * base,
         },
@@ -74,15 +78,61 @@ def clenshaw_curtis(intervals: int) -> tuple[Array, Array]:
     return (1 - np.cos(np.pi * at / intervals)) / 2, weights
 
 
+@dataclass(frozen=True)
+class _Integrated:
+    """Local entropy at one gamma from chains at every strength, with all that tells what it is worth."""
+
+    value: float
+    coarse: float
+    sampling: float
+    means: list[float]
+    errors: list[float]
+    doubts: list[str]
+
+
 def by_chains(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
-    """Local entropy by chains with the loss at strengths s from 0 to 1.
+    """Local entropy by chains with the loss at strengths s from 0 to 1, at every gamma with the same noise.
 
     It is minus the integral over s of the mean of beta (L - L(w)) at strength s (Kirkwood 1935). With s = t^4
     the integrand is smooth for curvatures far above gamma too.
     """
-    beta, gamma = float(settings["beta"]), float(settings["gamma"])
+    beta, gamma, gammas = float(settings["beta"]), float(settings["gamma"]), _gammas(settings)
+    base, each = field.loss(field.zero()), _INTERVALS * int(settings["chains"])
+    profile = []
+    for at, value in enumerate(gammas):
+
+        def tell(done: int, before: int = at * each) -> None:
+            place.tell(before + done, len(gammas) * each)
+
+        profile.append(_integrated(field, settings, value, base, tell))
+    own = profile[gammas.index(gamma)]
+    return Found(
+        math.nan if own.doubts else own.value,
+        None if own.doubts else own.sampling,
+        not own.doubts,
+        {
+            "estimate": own.value,
+            "coarse_rule": own.coarse,
+            "gammas": gammas,
+            "local_entropy": [one.value for one in profile],
+            "local_entropy_standard_error": [one.sampling for one in profile],
+            "local_entropy_converged": [not one.doubts for one in profile],
+            "strengths": (clenshaw_curtis(_INTERVALS)[0] ** 4).tolist(),
+            "integrand": own.means,
+            "integrand_standard_error": own.errors,
+            "not_converged": own.doubts,
+            **({"note": _note(own.doubts)} if own.doubts else {}),
+            "loss": base,
+            "log_integral": own.value + _log_gaussian(field.size, beta * gamma) - beta * base,
+        },
+    )
+
+
+def _integrated(
+    field: Field, settings: Mapping[str, Any], gamma: float, base: float, tell: Callable[[int], None]
+) -> _Integrated:
+    beta, number = float(settings["beta"]), int(settings["chains"])
     plan = Plan(int(settings["chain_draws"]), int(settings["burn_in"]), None, int(settings["leapfrog"]))
-    number, base = int(settings["chains"]), field.loss(field.zero())
     points, weights = clenshaw_curtis(_INTERVALS)
     ends: list[Tensor] = [field.zero() for _ in range(number)]
     means, errors, doubts = [0.0], [0.0], []
@@ -92,7 +142,7 @@ def by_chains(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
         chains: list[Chain] = []
         for index in range(number):
             chains.append(run_chain(target, plan, ends[index], noises[index]))
-            place.tell(at * number + index + 1, _INTERVALS * number)
+            tell(at * number + index + 1)
         ends = [chain.last for chain in chains]
         met = mixed(chains, beta * 4 * t**3, adjusted=True)
         means.append(met.mean)
@@ -100,23 +150,23 @@ def by_chains(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
         doubts += [f"at strength {t**4:.2g}: {doubt}" for doubt in met.doubts]
     value = -float(weights @ means)
     coarse = -float(clenshaw_curtis(_INTERVALS // 2)[1] @ means[::2])
-    sampling = float(np.linalg.norm(weights * errors))
-    return Found(
-        math.nan if doubts else value,
-        None if doubts else sampling,
-        not doubts,
-        {
-            "estimate": value,
-            "coarse_rule": coarse,
-            "strengths": (points**4).tolist(),
-            "integrand": means,
-            "integrand_standard_error": errors,
-            "not_converged": doubts,
-            **({"note": f"{'; '.join(doubts)}; more chain_draws and burn_in help"} if doubts else {}),
-            "loss": base,
-            "log_integral": value + _log_gaussian(field.size, beta * gamma) - beta * base,
-        },
-    )
+    return _Integrated(value, coarse, float(np.linalg.norm(weights * errors)), means, errors, doubts)
+
+
+def _note(doubts: list[str]) -> str:
+    more = f" and {len(doubts) - 1} more doubts" if len(doubts) > 1 else ""
+    return f"{doubts[0]}{more}; more chain_draws and burn_in help"
+
+
+def _gammas(settings: Mapping[str, Any]) -> list[float]:
+    """All at which it is wanted, in order; that of the value is always among them."""
+    return sorted({float(settings["gamma"]), *(settings.get("gammas") or [])})
+
+
+def with_profile(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with gammas around the one given, half a decade apart, where there are none."""
+    around = [float(settings["gamma"]) * 10 ** (half / 2) for half in _HALF_DECADES]
+    return {**settings, "gammas": settings["gammas"] or around}
 
 
 def _local_entropy(place: Place, settings: Mapping[str, Any]) -> Found:
@@ -124,7 +174,7 @@ def _local_entropy(place: Place, settings: Mapping[str, Any]) -> Found:
         raise LandscapeError(
             f"unknown method '{settings['method']}'", mend=did_you_mean(settings["method"], METHODS)
         )
-    smallest = min([float(settings["beta"]), float(settings["gamma"]), *(settings["gammas"] or [])])
+    smallest = min(float(settings["beta"]), float(settings["gamma"]))
     if smallest <= 0:
         raise LandscapeError("beta and gamma must be positive", where="local_entropy", got=smallest)
     way = by_gaussian if settings["method"] == "gaussian" else by_chains
@@ -161,5 +211,8 @@ register(
             "weights. In many dimensions a few draws of the Gaussian decide: where too few of them count "
             "the value is NaN, and chains are needed."
         ),
+        lists=("gammas",),
+        least={"draws": 1, "chains": 1},
+        profile=with_profile,
     )
 )

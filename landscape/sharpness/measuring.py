@@ -126,6 +126,30 @@ def settled_settings(
     return {one.name: one.settled(given.get(one.name)) for one in chosen}
 
 
+def profile_settings(
+    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Settings with which the measures that have a profile have several points of it in their details.
+
+    Args:
+        names: Names of measures.
+        given: Name of a measure -> its settings that differ from the published defaults.
+
+    Returns:
+        Name of a measure that has a profile -> all its settings; what was given stays.
+
+    Raises:
+        LandscapeError: If a measure or a setting does not exist.
+
+    Example:
+        >>> profile_settings(["hessian_top", "local_entropy"])["local_entropy"]["gammas"][0]
+        100.0
+    """
+    settled = settled_settings(names, given)
+    makers = {name: measure_named(name).profile for name in settled}
+    return {name: make(settled[name]) for name, make in makers.items() if make is not None}
+
+
 def measure_at(
     place: Place,
     settled: Mapping[str, Mapping[str, Any]],

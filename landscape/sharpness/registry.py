@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -65,6 +66,9 @@ class Measure:
         compute: From a place and complete settings to what is found.
         settings: Name -> published default of every convention.
         misleads: When it misleads, in a sentence.
+        lists: Names of settings that are several numbers, or None.
+        least: Name of a setting -> the least value that makes sense.
+        profile: From complete settings to those with which `details` hold a profile; None where there is none.
     """
 
     name: str
@@ -76,12 +80,16 @@ class Measure:
     compute: Callable[[Place, Mapping[str, Any]], Found]
     settings: Mapping[str, Any] = field(default_factory=dict)
     misleads: str = ""
+    lists: tuple[str, ...] = ()
+    least: Mapping[str, float] = field(default_factory=dict)
+    profile: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def settled(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The defaults with some settings as they are given.
 
         Raises:
-            LandscapeError: If there is no such setting, or a value is of another kind than its default.
+            LandscapeError: If there is no such setting, or a value is of another kind than its default or too
+                small.
         """
         for name in given or {}:
             if name not in self.settings:
@@ -92,6 +100,8 @@ class Measure:
     def _value(self, name: str, given: Any) -> Any:
         """A setting of the kind of its default; text is read as a command line gives it."""
         default = self.settings[name]
+        if name in self.lists:
+            return self._numbers(name, given)
         if isinstance(given, str) and not isinstance(default, str):
             with suppress(ValueError):
                 given = json.loads(given)
@@ -102,7 +112,28 @@ class Measure:
             raise LandscapeError(f"setting '{name}' of '{self.name}' must be {words}", got=repr(given))
         if type(default) is int and given != int(given):
             raise LandscapeError(f"setting '{name}' of '{self.name}' must be a whole number", got=given)
+        if given < self.least.get(name, -math.inf):
+            raise LandscapeError(
+                f"setting '{name}' of '{self.name}' must be at least {self.least[name]:g}", got=given
+            )
         return int(given) if type(default) is int else given
+
+    def _numbers(self, name: str, given: Any) -> list[float] | None:
+        """A setting that is several positive numbers, or None; text has commas between them, brackets or not."""
+        texts = given.strip().strip("[]").split(",") if isinstance(given, str) else given
+        if given is None or given == "null":
+            return None
+        try:
+            numbers = [float(one) for one in texts]
+        except (TypeError, ValueError):
+            numbers = []
+        if not numbers or not all(0 < one < math.inf for one in numbers):
+            raise LandscapeError(
+                f"setting '{name}' of '{self.name}' is no list of positive numbers",
+                got=repr(given),
+                expected="such as 0.1,0.2,0.5",
+            )
+        return numbers
 
 
 _REGISTRY: dict[str, Measure] = {}
