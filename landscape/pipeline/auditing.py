@@ -24,6 +24,8 @@ _DTYPES = ("float32", "float64")
 # The element that pictures show.
 _SHOWN = "alpha = 10"
 _POINTS, _FEWER_POINTS = 41, 21
+# What slices of a large network show, they show with so many examples.
+_SLICED = 256
 EXAMPLES = 128
 """Of a large network so many examples are audited, unless told otherwise: whether a measure changes does not
 depend on how many there are, and a Hessian product of a ResNet-20 takes 20 s of one core per thousand images."""
@@ -120,11 +122,15 @@ def slices_before_and_after(
 
     Returns:
         ``"none"`` and ``"filter"``, the normalisations, -> ``"before"`` and ``"after"`` -> the curve; empty where
-        the model has no rescaling. A direction that is not normalised is as long as the other is before.
+        the model has no rescaling. A direction that is not normalised is as long as the other is before. Large
+        networks are drawn on 256 examples.
     """
     snapshot = run[run.index_of(wanted.at)]
     objective = _subset(objective, wanted, snapshot)
-    points = _POINTS if is_small(objective, snapshot, wanted.split) else _FEWER_POINTS
+    small = is_small(objective, snapshot, wanted.split)
+    points = _POINTS if small else _FEWER_POINTS
+    if not small and objective.examples([wanted.split])[wanted.split]["used"] > _SLICED:
+        objective = objective.subset(_SLICED, splits=[wanted.split])
     place = place_of(objective, snapshot, **wanted.choices)
     shown = [column for column in columns(place.symmetries, wanted.seed) if column.name == _SHOWN]
     if not shown:

@@ -73,12 +73,12 @@ def audit(
         _map(found, pages[0].add_subplot())
         if slices:
             _slices(found, slices, pages[1])
-        put_foot(sheet, caption_words(found, bool(slices)))
+        put_foot(sheet, caption_words(found, slices))
     return sheet
 
 
-def caption_words(found: Audit, with_slices: bool) -> str:
-    """The words under the picture."""
+def caption_words(found: Audit, slices: Mapping[str, Mapping[str, Surface]] | None = None) -> str:
+    """The words under the picture, and under slices if there are any."""
     meta = found.meta
     told = [str(meta[key]) for key in ("problem",) if meta.get(key)]
     told += [f"step {meta['step']}"] if meta.get("step") is not None else []
@@ -90,7 +90,11 @@ def caption_words(found: Audit, with_slices: bool) -> str:
     if found.orbit_min_trace is not None:
         words += f" Smallest trace on the orbit {found.orbit_min_trace:.4g}."
     words += f" Outputs changed by at most {found.max_output_change:.1g}."
-    return words + (" Slices: the same function twice, in the same random direction." if with_slices else "")
+    if not slices:
+        return words
+    drawn = slices["none"]["before"].meta.get("examples", {}).get(meta.get("split"), {}).get("used")
+    fewer = f", {drawn} examples" if drawn not in (None, meta.get("examples")) else ""
+    return words + f" Slices: the same function twice, in the same random direction{fewer}."
 
 
 def _map(found: Audit, ax: Axes) -> None:
