@@ -58,6 +58,12 @@ def automatic(help: str, *, low: float | None = None) -> float | None:
     return dataclasses.field(default=None, metadata=metadata)
 
 
+def automatic_flag(help: str) -> bool | None:
+    """A dataclass field that is true, false, or ``auto`` (None) if it is to be found on the way."""
+    metadata = {"help": help, "choices": None, "low": None, "high": None, "kind": bool}
+    return dataclasses.field(default=None, metadata=metadata)
+
+
 def describe_options(options: type[Any]) -> list[dict[str, Any]]:
     """What can be set, one dictionary per option: name, type, default, choices, low, high, help.
 
@@ -115,8 +121,9 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 
 def _kind(field: dataclasses.Field[Any]) -> type[Any]:
-    """The type of an option's values; one that may be automatic is a number otherwise."""
-    return float if field.default is None else type(field.default)
+    """The type of an option's values; one that may be automatic is a number otherwise, or says what it is."""
+    kind: type[Any] = field.metadata.get("kind", float) if field.default is None else type(field.default)
+    return kind
 
 
 def _read(field: dataclasses.Field[Any], given: Any) -> Any:

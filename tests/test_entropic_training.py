@@ -17,6 +17,8 @@ from landscape.errors import LandscapeError
 from landscape.recipe import RecipeError, load
 from landscape.render import recorded
 from landscape.training import Every, Settings, centre, train
+from landscape.training.choices import ReplicaChoices
+from landscape.training.replicas import pays_together
 from landscape.trajectory import open_trajectory
 
 SHORT = {"epochs": 2, "batch_size": 16, "every": Every(3, "steps")}
@@ -151,6 +153,12 @@ def test_replicas_in_one_pass_are_those_one_after_the_other(tmp_path, make):
             pairs = [(getattr(one, tensors)[n], getattr(other, tensors)[n]) for n in getattr(one, tensors)]
             for a, b in pairs:
                 assert torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_replicas_are_taken_together_where_that_is_known_to_be_faster():
+    assert [ReplicaChoices(replicas=count).together for count in (3, 4)] == [False, None]
+    assert ReplicaChoices(replicas=8, together=False).together is False
+    assert [pays_together(objective_for(make()), make()) for make in (make_mlp, make_convnet)] == [True, False]
 
 
 def test_the_centre_can_be_recalibrated(tmp_path):

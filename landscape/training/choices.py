@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from landscape.options import automatic, option
+from landscape.options import automatic, automatic_flag, option
 from landscape.training.entropy_sgd import AVERAGES, NOISES
 from landscape.training.gamma import GAMMA_SHAPES, GROWTH, GammaSchedule
 from landscape.training.replicas import STARTS
@@ -15,6 +15,8 @@ from landscape.training.replicas import STARTS
 # as far on it would swing ever wider.
 _FURTHEST = 1.0
 _FURTHEST_REPLICA = 0.5
+# From so many replicas on one mapped pass is faster; see `replicas.Together`.
+_TOGETHER = 4
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,13 @@ class ReplicaChoices:
     half: bool = option(False, "coupling gamma |w - m|^2 / 2 instead of gamma |w - m|^2")
     coupling_every: int = option(1, "the coupling acts in every so many updates", low=1)
     recalibrate: bool = option(False, "statistics of normalisation of the centre anew, instead of the mean")
-    together: bool = option(False, "one mapped pass for all replicas, instead of one after the other")
+    together: bool | None = automatic_flag(
+        "one mapped pass for all replicas; auto: for 4 and more of a fully connected network"
+    )
+
+    def __post_init__(self) -> None:
+        if self.together is None and self.replicas < _TOGETHER:
+            object.__setattr__(self, "together", False)
 
     def schedule(self, epochs: int, steps_per_epoch: int, rate: float) -> GammaSchedule:
         """How gamma grows over a training.

@@ -151,6 +151,15 @@ class Together:
         return [float(loss) for loss in found.detach()]
 
 
+def pays_together(objective: Objective, model: nn.Module) -> bool:
+    """Whether four and more replicas are faster together: stacks of linear maps are, and can surely be mapped."""
+    plain = (nn.Linear, nn.Flatten)
+    stack = isinstance(model, nn.Sequential) and all(
+        isinstance(layer, plain) or type(layer).__module__ == nn.ReLU.__module__ for layer in model
+    )
+    return stack and not takes_model(objective.loss)
+
+
 class _Bound(nn.Module):
     """A model at given weights."""
 

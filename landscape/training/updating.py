@@ -14,7 +14,7 @@ from landscape.params import Tensors, resolve
 from landscape.training.choices import EntropyChoices, SamChoices
 from landscape.training.entropy_sgd import EntropySGD
 from landscape.training.plan import Plan
-from landscape.training.replicas import Separate, Together, centre, copies
+from landscape.training.replicas import Separate, Together, centre, copies, pays_together
 from landscape.training.replicated_sgd import ReplicatedSGD
 from landscape.training.sam import SAM
 from landscape.training.settings import Settings
@@ -128,7 +128,8 @@ class _Replicated:
         choices = settings.choices
         self._plan = plan
         self._models = copies(model, choices.replicas, settings.seed, choices.start)
-        self._gradients = (Together if choices.together else Separate)(objective, self._models)
+        together = pays_together(objective, model) if choices.together is None else choices.together
+        self._gradients = (Together if together else Separate)(objective, self._models)
         self._evaluator = objective.evaluator() if choices.recalibrate else None
         self._optimizer = ReplicatedSGD(
             [_trained(replica) for replica in self._models],
