@@ -19,7 +19,14 @@ from .probing import (
 )
 from .shared import progress_bar, say
 
-_DEFAULTS = {"epochs": "60", "lr": "0.1", "batch_size": "128", "momentum": "0.9", "schedule": "linear"}
+_DEFAULTS = {
+    "epochs": "60",
+    "lr": "0.1",
+    "batch_size": "128",
+    "momentum": "0.9",
+    "schedule": "linear",
+    "warmup_epochs": "0",
+}
 
 
 @click.command(

@@ -24,7 +24,14 @@ from .probing import (
 )
 from .shared import Interrupted, progress_bar, say
 
-_DEFAULTS = {"epochs": "20", "lr": "0.1", "batch_size": "128", "momentum": "0.9", "schedule": "constant"}
+_DEFAULTS = {
+    "epochs": "20",
+    "lr": "0.1",
+    "batch_size": "128",
+    "momentum": "0.9",
+    "schedule": "constant",
+    "warmup_epochs": "0",
+}
 _of_training = option("Training")
 
 

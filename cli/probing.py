@@ -42,6 +42,7 @@ def training_options(of: str, defaults: Mapping[str, str]) -> Callable[..., Any]
             _training("--batch-size", type=int, help=said("batch_size", "Examples per update of sgd.")),
             _training("--momentum", type=float, help=said("momentum", "Momentum.")),
             _training("--schedule", help=said("schedule", "constant, step, cosine or linear.")),
+            _training("--warmup-epochs", type=float, help=said("warmup_epochs", "Epochs of linear warm-up.")),
         ]
     )
 
@@ -50,7 +51,7 @@ def settings_from(given: dict[str, Any], **defaults: Any) -> Any:
     """Take the options of a training out of what was given."""
     from landscape.training import Every, Settings
 
-    names = ("epochs", "lr", "batch_size", "momentum", "schedule", "every")
+    names = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs", "every")
     asked = {name: given.pop(name) for name in names if name in given}
     asked = {name: value for name, value in asked.items() if value is not None}
     if isinstance(asked.get("every"), str):

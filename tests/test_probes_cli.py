@@ -112,7 +112,7 @@ def test_perturbing_and_its_tables(runs, tmp_path, landscape):
 def test_retraining_from_the_command(runs, tmp_path, landscape):
     command = [
         "probe", "perturb", runs / "0.h5", "--retrain", "gd", "--epochs", 3, "--branches", 2, "--noise",
-        "mean-abs:0.1",
+        "mean-abs:0.1", "--warmup-epochs", 2,
         "-o", tmp_path / "b.h5", "--picture", tmp_path / "b.png", "--table", tmp_path / "b.csv", "--json",
     ]  # fmt: skip
     code, out, _ = landscape(*command)
@@ -120,6 +120,7 @@ def test_retraining_from_the_command(runs, tmp_path, landscape):
     assert code == 0
     assert document["names"] == ["60-control", "60-mean-abs-0.1-1", "60-mean-abs-0.1-2"]
     assert document["epochs"] == [0, 1, 2, 3]
+    assert {branch.training["warmup_epochs"] for branch in ls.open(tmp_path / "b.h5").branches.values()} == {2}
     assert len(list(csv.DictReader((tmp_path / "b.csv").read_text().splitlines()))) == (3 + 3) * 4
     assert landscape(*command)[0] == 2
     assert json.loads(landscape(*command, "--resume")[1])["between"] == document["between"]

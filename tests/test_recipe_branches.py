@@ -8,6 +8,7 @@ from landscape.params import norm, resolve, subtract
 from landscape.pipeline import pair_over_epochs
 from landscape.recipe import load, render
 from landscape.recipe.cache import Cache
+from landscape.recipe.gallery import settings_of
 from landscape.recipe.graph import Graph, Where
 from landscape.recipe.making import run_at
 
@@ -90,6 +91,17 @@ def test_the_picture_and_its_numbers_are_there(made):
     assert (folder / "gallery" / "toy.png").stat().st_size > 10_000
     found = numbers["0/one \u2013 two/weights_distance"]
     assert found == pytest.approx(distances["one \u2013 two"].values, rel=1e-6)
+
+
+def test_a_branch_may_have_a_rate_of_its_own(tmp_path):
+    (tmp_path / "own.toml").write_text(RECIPE.replace("seed = 1 }", "seed = 1, lr = 0.2, warmup_epochs = 2 }"))
+    recipe = load(tmp_path / "own.toml")
+    rates = {name: [run.training.rate_at(step, 3, 1) for step in range(3)] for name, run in recipe.runs.items()}
+    assert rates["one"] == pytest.approx([0.1, 0.2, 0.2])
+    assert rates["two"] == rates["trunk"] == [0.05] * 3
+    lines = dict(zip(recipe.runs, settings_of(recipe), strict=True))
+    assert "rate 0.2 (constant after a rise over 2 epochs)" in lines["one"]
+    assert "rate 0.05 (constant)" in lines["two"]
 
 
 def test_runs_of_other_trunks_are_refused(made):

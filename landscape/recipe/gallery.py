@@ -171,10 +171,11 @@ def settings_of(recipe: Recipe) -> list[str]:
     for run in recipe.runs.values():
         if run.training is not None:
             t = run.training
+            rise = f" after a rise over {t.warmup_epochs:g} epochs" if t.warmup_epochs else ""
             words = [
                 f"{t.optimizer}",
                 f"{t.epochs} epochs",
-                f"rate {t.rate:g} ({t.schedule})",
+                f"rate {t.rate:g} ({t.schedule}{rise})",
                 "full batches" if t.optimizer == "gd" else f"batches of {t.batch_size}",
             ]
             words += [f"momentum {t.momentum:g}"] if t.optimizer != "adam" else []
