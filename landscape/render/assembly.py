@@ -157,7 +157,7 @@ class Assembly:
             ax.apply_aspect()
 
     def _draw(self, axes: Sequence[Axes]) -> list[list[Artist]]:
-        """Draw all cells, and return what their legends say that no legend before has said."""
+        """Draw all cells, and return what their legends say: nothing if legends before have said all of it."""
         colours = run_colours([run for cell in self.cells if cell.kind == "curves" for run in cell.surfaces])
         handles: dict[int, list[Artist]] = {}
         for group in self.groups:
@@ -170,7 +170,8 @@ class Assembly:
         legends = []
         for i, cell in enumerate(self.cells):
             new = {(cell.kind == "curves", str(handle.get_label())): handle for handle in handles[i]}
-            legends.append([handle for key, handle in new.items() if key not in said])
+            # One that leaves out some of the lines of its axes hides them.
+            legends.append([] if said >= set(new) else list(new.values()))
             said |= set(new)
         return legends
 
