@@ -193,11 +193,12 @@ def test_bands_are_one_standard_error_of_each_run() -> None:
     assert "± standard error" in legend(ax)
 
 
-def test_a_run_has_one_colour_in_all_panels_and_is_named_once() -> None:
+def test_a_run_has_one_colour_in_all_panels_and_panels_name_all_runs_or_none() -> None:
     one, two = panels_of(compose([Panel(TWO), Panel({"large batch": line(), "third": line()})]))
     assert curves(one)["large batch, test"].get_color() == curves(two)["large batch, test"].get_color()
     assert curves(two)["third, test"].get_color() not in {own.get_color() for own in curves(one).values()}
-    assert legend(two) == ["third"]
+    assert legend(two)[:2] == ["large batch", "third"]
+    assert legend(panels_of(compose([Panel(TWO), Panel({"large batch": line()})]))[1]) == []
 
 
 def test_more_runs_than_the_style_has_colours_are_told_apart() -> None:
