@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +14,10 @@ from landscape import LandscapeError, __version__
 from landscape.errors import did_you_mean
 
 from .shared import Interrupted
+from .threads import wait_for_others
 
-# Threads that wait by spinning stall eightfold where another process shares their cores; read when torch starts.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when torch starts.
+wait_for_others()
 
 _COMMANDS = {
     "demo": "train a small network and draw its landscape: the tour in under a minute",

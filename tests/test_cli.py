@@ -1,5 +1,6 @@
 """The command as a user meets it: what it prints, where, and with which exit code."""
 
+import os
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 import torch
 from conftest import cifar_folder, without_torch
 
+from landscape.cli import threads
 from landscape.cli.main import main
 from landscape.surface import read_surface
 from landscape.trajectory import Recorder, open_trajectory
@@ -504,3 +506,14 @@ def test_real_cifar_from_training_to_pictures(landscape, tmp_path):
     assert surface.code == 0, surface.err
     assert surface.json["center"]["train_loss"] == open_trajectory(run).metrics["train_loss"][-1]
     assert landscape("plot", run, "--kind", "trajectory", "--points", 3, "-o", tmp_path / "t.png").code == 0
+
+
+@pytest.mark.parametrize(("told", "policy"), [("0 0 0 9999/12 1", "PASSIVE"), ("9 9 9 1/12 1", None), ("", None)])
+def test_threads_sleep_while_they_wait_only_where_others_want_the_cores(tmp_path, monkeypatch, told, policy):
+    (tmp_path / "loadavg").write_text(told)
+    monkeypatch.setattr(threads, "_RUNNING", tmp_path / "loadavg")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    threads.wait_for_others()
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+    monkeypatch.setattr(threads, "_RUNNING", tmp_path / "missing")
+    threads.wait_for_others()
