@@ -202,6 +202,7 @@ def padded_batch() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("batch_size", [1, 4, 9])
 def test_the_loss_of_a_language_model_is_the_mean_over_all_tokens_that_count(batch_size):
+    torch.manual_seed(0)
     model, batch = Bigram(), padded_batch()
     objective = Objective(model, loss=ls.next_token_loss, train=batch, batch_size=batch_size)
     assert objective.units["loss"] == "nats"

@@ -536,7 +536,8 @@ def test_interrupted_workers_leave_in_peace(tmp_path):
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
     assert err == "landscape: interrupted; what was finished is kept; run the same command to go on\n"
-    assert all(len(open_trajectory(path)) for path in tmp_path.glob(".landscape-cache/train/*.h5"))
+    # They can be read, though one may have been interrupted before its first snapshot.
+    assert len([open_trajectory(path) for path in tmp_path.glob(".landscape-cache/train/*.h5")]) == 2
 
 
 def test_data_count_by_names_and_sizes_wherever_they_lie(tmp_path):
