@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from measure_cases import confident_classes, hidden_net, quadratic_of, rescaled, spread_matrix, take
+from torch import nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
@@ -294,3 +295,21 @@ def test_logits_of_a_loss_that_takes_the_model_are_hidden(mlp):
     data = (torch.randn(8, 6, generator=torch.Generator().manual_seed(0)), torch.zeros(8, dtype=torch.int64))
     with pytest.raises(LandscapeError, match="hides its outputs"):
         take(Objective(mlp, loss=loss, train=data), mlp, "adaptive_sharpness_average", normalise_logits=True)
+
+
+def test_gradients_at_the_weights_are_shared_by_parts_and_are_those_of_each_part():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    x, y = torch.randn(300, 3, dtype=torch.float64), torch.randint(0, 2, (300,))
+    place = Place(Objective(model, loss=F.cross_entropy, train=(x, y)), Held.of(model))
+    field = Field(place)
+    spans = [slice(0, 300), slice(0, 128), slice(128, 256), slice(256, 300)]
+    for part, rows in zip([field, *field.batches(128)], spans, strict=True):
+        loss = F.cross_entropy(model(x[rows]), y[rows])
+        wanted = torch.cat([one.flatten() for one in torch.autograd.grad(loss, list(model.parameters()))])
+        for _ in range(2):
+            value, gradient = part.slope(part.zero())
+            assert [value, part.loss(part.zero())] == pytest.approx([loss.item()] * 2, rel=1e-12)
+            torch.testing.assert_close(gradient, wanted, rtol=1e-11, atol=1e-14)
+    # Another step is not what is held.
+    assert field.loss(field.zero() + 0.1) != pytest.approx(field.loss(field.zero()), rel=1e-6)

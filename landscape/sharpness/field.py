@@ -190,17 +190,21 @@ class Field:
         """
         if self._slopes is None or self._span is None or bool(step.any()):
             return self._sums(step).mean
-        if self._span not in self._slopes:
-            self._slopes[self._span] = self._sums_here() if self.count > _PIECE else self._sums(step)
-        return self._slopes[self._span].mean
+        return self._held_sums().mean
 
-    def _sums_here(self) -> _Sums:
+    def _held_sums(self) -> _Sums:
+        """What `_slopes` holds of this part, taken now if it has not been."""
+        if self._slopes is None or self._span is None:
+            return self._sums(self.zero())
+        if self._span not in self._slopes:
+            self._slopes[self._span] = self._of_pieces() if self.count > _PIECE else self._sums(self.zero())
+        return self._slopes[self._span]
+
+    def _of_pieces(self) -> _Sums:
         """At the weights themselves, piece by piece, each of which is held."""
-        assert self._slopes is not None
         total = _Sums(0.0, self.zero(), 0.0)
         for piece in self.batches(_PIECE):
-            piece.slope(self.zero())
-            total = total + self._slopes[piece._span]  # type: ignore[index]
+            total = total + piece._held_sums()
         return total
 
     def _sums(self, step: Tensor) -> _Sums:
