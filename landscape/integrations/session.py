@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.params import Weights, resolve
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
+from landscape.wrappers import peeled
 
 Numbers = Mapping[str, float]
 
@@ -154,12 +155,11 @@ def chosen(model: nn.Module, name: str | None) -> nn.Module:
     """
     found: Any = model
     for part in name.split(".") if name else ():
-        found = getattr(found, "_orig_mod", found)
-        found = getattr(found, part, None)
+        found = getattr(peeled(found), part, None)
         if not isinstance(found, nn.Module):
             known = ", ".join(child for child, _ in model.named_children())
             raise LandscapeError("no such submodule", where="model", got=repr(name), expected=f"one of {known}")
-    return getattr(found, "_orig_mod", found)
+    return peeled(found)
 
 
 def plain(metrics: Mapping[str, Any]) -> dict[str, float]:

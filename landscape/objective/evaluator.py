@@ -39,10 +39,16 @@ def private_copy(model: nn.Module) -> nn.Module:
         LandscapeError: If the model cannot be copied.
     """
     try:
-        copied = copy.deepcopy(model)
+        # Or the parameters of TorchScript's copy would be results of the originals.
+        with torch.no_grad():
+            copied = copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
         raise LandscapeError("the model cannot be copied", got=error) from error
-    return copied.eval().requires_grad_(False)
+    copied.eval()
+    # Modules of TorchScript have no requires_grad_ of their own.
+    for parameter in copied.parameters():
+        parameter.requires_grad_(False)
+    return copied
 
 
 def forward(model: Callable[..., Any], inputs: Tree) -> Any:

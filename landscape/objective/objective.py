@@ -25,6 +25,7 @@ from landscape.objective.probe import has_mean_of_examples, require_deterministi
 from landscape.objective.streaming import as_stream
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
+from landscape.wrappers import unwrapped
 
 
 class Objective:
@@ -82,9 +83,15 @@ class Objective:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
-        self.model = model
+        self.model = unwrapped(model)
         self.loss = loss
-        self.layout = layout_of(model)
+        self.layout = layout_of(self.model)
+        if not self.layout.stored("parameter"):
+            raise LandscapeError(
+                "the model has no parameters",
+                got=type(self.model).__name__,
+                mend="pass it before torch.jit.freeze or whatever made constants of them",
+            )
         self.weight_decay = weight_decay
         self.unit = unit if unit is not None else _unit_of(loss)
         self.problem = problem

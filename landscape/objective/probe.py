@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.objective.data import own_random_state
 from landscape.objective.evaluator import Evaluator
 
 # Rounding differs between batch sizes by a few units in the last place; sharing statistics differs by far more.
@@ -35,8 +38,9 @@ def require_deterministic(evaluator: Evaluator) -> None:
         first = _tensors(evaluator.output(split, evaluator.batch_size))
         second = _tensors(evaluator.output(split, evaluator.batch_size))
         pair = _tensors(evaluator.output(split, 2))
-    _refuse_random(first, second)
-    _refuse_changed_buffers(before, evaluator.storage)
+    gap = _gap(first, second)
+    _refuse_changed_buffers(before, evaluator.storage, gap)
+    _refuse_random(evaluator, gap)
     _refuse_batch_coupling(first, pair)
 
 
@@ -82,24 +86,48 @@ def _tensors(output: Any) -> list[Tensor]:
     return [tensor for part in output for tensor in _tensors(part)] if isinstance(output, tuple | list) else []
 
 
-def _refuse_random(first: list[Tensor], second: list[Tensor]) -> None:
+def _gap(first: list[Tensor], second: list[Tensor]) -> float | None:
+    """The largest difference of the first two outputs that differ; None where none do."""
     for a, b in zip(first, second, strict=True):
-        if not torch.equal(a.nan_to_num(), b.nan_to_num()):
-            raise LandscapeError(
-                "the model gives different outputs for the same weights and inputs",
-                got=f"a difference of {float((a - b).abs().max()):.3g} in evaluation mode",
-                mend="something random is live in its forward pass, such as F.dropout(x) without "
-                "training=self.training; switch it off",
-            )
+        if a.shape != b.shape or not torch.equal(a.nan_to_num(), b.nan_to_num()):
+            return float((a - b).abs().max()) if a.shape == b.shape else math.inf
+    return None
 
 
-def _refuse_changed_buffers(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+def _refuse_random(evaluator: Evaluator, gap: float | None) -> None:
+    if gap is None:
+        return
+    chance = (
+        "something random is live in its forward pass, such as F.dropout(x) without training=self.training; "
+        "switch it off"
+    )
+    memory = "its forward pass keeps something from one call for the next in an attribute; reset it at each call"
+    raise LandscapeError(
+        "the model gives different outputs for the same weights and inputs",
+        got=f"a difference of {gap:.3g} in evaluation mode",
+        mend=chance if _draws(evaluator) else memory,
+    )
+
+
+def _draws(evaluator: Evaluator) -> bool:
+    """Whether outputs follow the random state: equal ones from equal states, others from others."""
+    devices = [evaluator.device] if evaluator.device.type == "cuda" else []
+    outputs = []
+    with own_random_state(), torch.random.fork_rng(devices=devices):
+        for seed in (0, 0, 1):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            outputs.append(_tensors(evaluator.output(evaluator.splits[0], evaluator.batch_size)))
+    return _gap(outputs[0], outputs[1]) is None and _gap(outputs[0], outputs[2]) is not None
+
+
+def _refuse_changed_buffers(before: dict[str, Tensor], after: dict[str, Tensor], gap: float | None) -> None:
     for name, tensor in before.items():
         if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num()):
-            raise LandscapeError(
-                f"a forward pass in evaluation mode changes the buffer '{name}'",
-                mend="update it in training mode only",
-            )
+            changed = f"a forward pass in evaluation mode changes the buffer '{name}'"
+            seen = f"the model gives different outputs for the same weights and inputs: {changed}"
+            raise LandscapeError(changed if gap is None else seen, mend="update it in training mode only")
 
 
 def _refuse_batch_coupling(full: list[Tensor], pair: list[Tensor]) -> None:

@@ -31,6 +31,7 @@ from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
 from landscape.surface.streams import in_order
 from landscape.surface.task import Task
+from landscape.wrappers import is_scripted
 
 Stacks = dict[str, Tensor]
 
@@ -199,6 +200,8 @@ def _require(evaluator: Evaluator, mover: Mover) -> None:
     if evaluator.takes_model or evaluator.streamed:
         reason = "a loss of the model's output" if evaluator.takes_model else "data that are held in memory"
         raise LandscapeError(f"the batched engine needs {reason}", mend="use --engine sequential")
+    if is_scripted(evaluator.model):
+        raise LandscapeError("the batched engine cannot run TorchScript", mend="use --engine sequential")
     if not isinstance(evaluator.output(evaluator.splits[0], 1), Tensor):
         raise LandscapeError(
             "the batched engine needs a model whose output is one tensor", mend="use --engine sequential"

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from landscape.errors import LandscapeError
 from landscape.objective.evaluator import forward
+from landscape.wrappers import is_scripted, unwrapped
 
 # Names under which language models hand out what they remember: no part of the function.
 _CACHES = ("past_key_values", "mems")
@@ -184,8 +185,14 @@ def _layer_names(model: nn.Module, recording: _Recording) -> Iterator[None]:
 
 def private_copy(model: nn.Module) -> nn.Module:
     """A copy of a model in evaluation mode, which may be changed."""
+    if is_scripted(model):
+        raise LandscapeError(
+            "symmetries cannot be found in TorchScript",
+            where=type(model).__name__,
+            mend="pass the Python model that was scripted or traced; slices and derivatives work as it is",
+        )
     try:
-        return copy.deepcopy(model).eval()
+        return copy.deepcopy(unwrapped(model)).eval()
     except (RuntimeError, TypeError) as error:
         raise LandscapeError(
             "the model cannot be copied", got=error, mend="copy.deepcopy(model) must work"
