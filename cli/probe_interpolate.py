@@ -121,7 +121,7 @@ def _line_words(objective: Any, curves: list[Any], output: str | None, table: st
 
 def _hint(objective: Any, curves: list[Any]) -> list[str]:
     """Where alignment seems to make it worse because statistics were not taken where the weights are."""
-    from landscape.probes.gauge import has_statistics
+    from landscape.objective.batchnorm import has_statistics
 
     found = {(curve.path, curve.bn): curve.barrier for curve in curves}
     higher = [bn for path, bn in found if path == "aligned line" and found[path, bn] > found["line", bn]]

@@ -1,4 +1,4 @@
-"""Wrappers around modules: what compilers, parallel training and checkpointing put between a model and its names."""
+"""Wrappers around modules: what compilers and parallel training put between a model and its names."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def _refuse_shards(model: nn.Module) -> None:
         raise LandscapeError(
             "the parameters of the model are sharded over processes (FSDP)",
             where=sharded or None,
-            mend="gather them (torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True) "
-            "and load them into the bare model",
+            mend="load a full state dict into the bare model (get_model_state_dict of "
+            "torch.distributed.checkpoint.state_dict, with full_state_dict=True)",
         )
 
 

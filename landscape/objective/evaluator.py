@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.objective import losses
+from landscape.objective import batchnorm, losses
+from landscape.objective.buffers import DerivedBuffers
 from landscape.objective.data import Source, Split, Tree
 from landscape.objective.devices import precision
 from landscape.objective.flat import gather, offsets, pack
@@ -23,8 +25,6 @@ from landscape.objective.rewriting import rewritten
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors
 
-# Statistics of normalisation are averaged over micro-batches of this many examples.
-_RECALIBRATION_BATCH = 128
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
 
@@ -115,6 +115,7 @@ class Evaluator:
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
         self._call: Callable[..., Any] = self.model
         self._refresh: Callable[[], None] | None = None
+        self._derived: DerivedBuffers | None = None
         self.rewrites: dict[str, int] = {}
         self._rewrite(tuning)
         self._scoring = scoring
@@ -234,29 +235,32 @@ class Evaluator:
             raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
 
     def recalibrate(self, split: str, examples: int) -> None:
-        """Estimate the statistics of batch normalisation anew at the weights held.
-
-        The average over micro-batches of their means and variances, as torch.optim.swa_utils.update_bn
-        takes it (Izmailov et al. 2018, section 3.2); all else stays in evaluation mode.
+        """Estimate the running statistics of normalisation anew at the weights held; see `batchnorm.estimate`.
 
         Args:
             split: On which data.
             examples: How many, from the first on.
         """
-        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        layers = [layer for layer in layers if layer.track_running_stats]
-        momenta = [layer.momentum for layer in layers]
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            for layer in layers:
-                layer.reset_running_stats()
-                layer.momentum = None
-                layer.train()
-            subset = self._splits[split].part(0, examples)
-            for inputs, _ in subset.batches(_RECALIBRATION_BATCH):
-                forward(self.model, inputs)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-            layer.eval()
+        batches = self._splits[split].part(0, examples).batches(batchnorm.batch_size(examples))
+        batchnorm.estimate(self.model, batches, self._pass)
+        self.moved()
+
+    def _pass(self, inputs: Tree, _targets: Tree = ()) -> object:
+        """One pass through the model itself; its loss makes it if it takes the model."""
+        return self._loss(self.model, inputs) if self.takes_model else forward(self.model, inputs)
+
+    @property
+    def derived(self) -> DerivedBuffers:
+        """The buffers that follow from the weights; found by trial when first asked for."""
+        if self._derived is None:
+            batches = [inputs for inputs, _ in itertools.islice(self._splits[self.splits[0]].batches(2), 2)]
+            passes = [functools.partial(self._pass, inputs) for inputs in batches]
+            self._derived = DerivedBuffers(self.model, passes)
+        return self._derived
+
+    def recompute(self) -> None:
+        """Recompute the buffers that follow from the weights held."""
+        self.derived.recompute()
         self.moved()
 
     def output(self, split: str, size: int) -> Any:

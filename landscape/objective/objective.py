@@ -235,6 +235,11 @@ class Objective:
         return {metric: "" if metric == "error" else self.unit for metric in self.metrics}
 
     @property
+    def derived(self) -> tuple[str, ...]:
+        """The names of the buffers that follow from the weights, such as the vectors of spectral normalisation."""
+        return self._native.derived.names
+
+    @property
     def batch_size(self) -> int:
         """Examples per forward pass."""
         return self._native.batch_size

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.objective.buffers import tensors_in
 from landscape.objective.data import own_random_state
 from landscape.objective.evaluator import Evaluator
 
@@ -76,14 +75,7 @@ def has_mean_of_examples(evaluator: Evaluator, batch_size: int | None) -> bool:
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """All tensors of an output, whatever else is in it (caches, None)."""
-    if isinstance(output, Tensor):
-        return [output.double()]
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    elif dataclasses.is_dataclass(output):
-        output = tuple(getattr(output, field.name) for field in dataclasses.fields(output))
-    return [tensor for part in output for tensor in _tensors(part)] if isinstance(output, tuple | list) else []
+    return [tensor.double() for tensor in tensors_in(output)]
 
 
 def _gap(first: list[Tensor], second: list[Tensor]) -> float | None:

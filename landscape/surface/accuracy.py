@@ -55,7 +55,8 @@ def dtype_error(
     splits = task.splits[:1]
     examples = min(task.objective.data[splits[0]].count, max(2, affordable(task, len(points), seconds)))
     few = task.objective.subset(examples, splits=splits) if examples >= 2 else task.objective
-    short = Task(few, splits, ("loss",), task.dtype, min(task.recalibrate, examples))
+    recalibrate = min(task.recalibrate, examples)
+    short = replace(task, objective=few, splits=splits, metrics=("loss",), recalibrate=recalibrate)
     chosen = [points[len(points) * place // _POINTS] for place in range(_POINTS)]
     alone = replace(choice, streams=1)
     if choice.engine != "batched":

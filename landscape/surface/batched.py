@@ -72,6 +72,11 @@ class Batched:
     ) -> None:
         if task.recalibrate:
             raise LandscapeError("the batched engine cannot recalibrate", mend="use --engine sequential")
+        if task.derived:
+            raise LandscapeError(
+                "the batched engine cannot recompute the buffers that follow from the weights",
+                mend="use --engine sequential",
+            )
         self.chunk, self.streams = chunk, streams
         # Kernels may treat the points of a chunk by their places in it.
         self.group = chunk
