@@ -1,4 +1,4 @@
-"""Buffers that are no statistics of BatchNorm, on lines and planes, beside float64 computations of the same points."""
+"""Buffers that are no statistics of BatchNorm, on lines and planes, beside float64 computations."""
 
 import copy
 
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 import landscape as ls
+from landscape.copies import copied
 from landscape.objective.batchnorm import batch_size
 from landscape.params import resolve
 
@@ -141,7 +142,7 @@ def test_planes_between_networks_recompute_and_planes_around_one_keep(kind, bn):
     assert set(around.meta["buffers"]) == {"kept"}
     with pytest.raises(ls.LandscapeError, match="batched engine cannot recompute"):
         ls.evaluate(objective, through, ls.grid(3, 1.0), engine="batched")
-    with pytest.raises(ls.LandscapeError, match="recomputed at every point .* its gradients would not know"):
+    with pytest.raises(ls.LandscapeError, match=r"recomputed at every point .* its gradients would not know"):
         ls.evaluate(objective, through, ls.grid(3, 1.0), gradient=True)
 
 
@@ -221,7 +222,7 @@ def test_no_micro_batch_of_one_example_meets_batch_norm():
 
 
 def network_like(model):
-    other = copy.deepcopy(model)
+    (other,) = copied(model)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7)))

@@ -96,7 +96,7 @@ def batch_size(examples: int) -> int:
     return size
 
 
-def estimate(model: nn.Module, batches: Iterable[Any], run: Callable[..., object]) -> None:
+def estimate(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], object]) -> None:
     """Estimate the running statistics anew from passes over data; all else stays in evaluation mode.
 
     The average over micro-batches of their means and variances, as torch.optim.swa_utils.update_bn takes it
@@ -104,7 +104,7 @@ def estimate(model: nn.Module, batches: Iterable[Any], run: Callable[..., object
 
     Args:
         model: In evaluation mode.
-        batches: Arguments of `run`.
+        batches: Data.
         run: Passes one of them through the model.
 
     Raises:
@@ -114,9 +114,9 @@ def estimate(model: nn.Module, batches: Iterable[Any], run: Callable[..., object
     _refuse_scripted(model)
     if not layers:
         return
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(), _averaging(layers):
+    with _averaging(layers):
         for batch in batches:
-            run(*batch)
+            run(batch)
 
 
 @contextmanager

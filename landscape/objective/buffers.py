@@ -94,7 +94,7 @@ class DerivedBuffers:
         self._routes: list[_Route] = []
         modules = _candidates(model)
         if modules:
-            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
                 calls = _calls(modules, passes)
                 for prefix, module in modules.items():
                     self._routes += self._tried(model, prefix, module, calls.get(prefix, []))
@@ -144,7 +144,7 @@ class DerivedBuffers:
         Raises:
             LandscapeError: If they do not come to rest.
         """
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             for route in self._routes:
                 # From where it was at first, moved at random: the start must not lack what is looked for.
                 self._put(route, spoiled(self._start[id(route)], 0))
@@ -305,7 +305,7 @@ def tensors_in(output: Any) -> list[Tensor]:
 
 
 def _distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    """The largest difference as a share of the largest number, over several tensors; NaN where one is not finite."""
+    """The largest difference as a share of the largest number, over several tensors; NaN if one is not finite."""
     worst = 0.0
     for one, other in zip(a, b, strict=True):
         if one.numel() and one.is_floating_point():

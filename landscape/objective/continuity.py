@@ -34,9 +34,9 @@ def require_no_effect(evaluator: Evaluator, others: Mapping[str, Tensor]) -> Non
     Raises:
         LandscapeError: Naming the first buffer that matters.
     """
-    split, size = evaluator.splits[0], evaluator.batch_size
     with torch.random.fork_rng(devices=[]):
-        before = tensors_in(evaluator.output(split, size))
+        batch = evaluator.first(evaluator.splits[0], evaluator.batch_size)
+        before = tensors_in(evaluator.output(batch))
         for name, other in others.items():
             held = evaluator.storage[name]
             kept = held.clone()
@@ -44,7 +44,7 @@ def require_no_effect(evaluator: Evaluator, others: Mapping[str, Tensor]) -> Non
                 held.copy_(other)
                 evaluator.moved()
             try:
-                after = tensors_in(evaluator.output(split, size))
+                after = tensors_in(evaluator.output(batch))
             except (RuntimeError, IndexError, ValueError):
                 after = []
             with torch.inference_mode():

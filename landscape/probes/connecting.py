@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import copied
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.batchnorm import RECALIBRATE, has_statistics, require_policy
-from landscape.objective.data import own_random_state
+from landscape.objective.loaders import own_random_state
 from landscape.params import Tensors, Weights, require_same_shapes, resolve
 from landscape.probes.gauge import Gauge
 from landscape.probes.lines import interpolate, line_axis, mix, moving_names
@@ -144,7 +144,7 @@ def _measured(gauge: Gauge, path: Path, points: int) -> tuple[Array, dict[str, A
 
 
 def _trained(objective: Objective, path: Path, settings: Settings, progress: Progress | None) -> Path:
-    model = copy.deepcopy(objective.model).to(objective.device).train()
+    model = copied(objective.model)[0].to(objective.device).train()
     named = dict(model.named_parameters())
     trained = [info.name for info in objective.layout.moving()]
     bends = [{name: bend[name].clone() for name in trained} for bend in path.bends]
@@ -230,7 +230,7 @@ def save_path(
     }
     recorder = Recorder(
         file,
-        copy.deepcopy(objective.model),
+        objective.model,
         problem=objective.problem,
         problem_args=objective.problem_args,
         seed=connection.settings.seed,

@@ -104,4 +104,5 @@ def about(objective: Objective) -> dict[str, Any]:
         "problem": objective.problem,
         "units": objective.units,
         "examples": objective.examples(objective.splits),
+        **({"notes": list(objective.notes)} if objective.notes else {}),
     }

@@ -226,4 +226,4 @@ def barriers(
         distance[i, j] = distance[j, i] = found.distance
         if progress is not None:
             progress(done + 1, len(pairs))
-    return Barriers(tuple(names), fields, distance, bn, points, about(objective))
+    return Barriers(tuple(names), fields, distance, bn, points, found.meta)

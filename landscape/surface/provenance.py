@@ -77,6 +77,7 @@ def meta_of(task: Task, plane: Plane, paths: Mapping[str, Projected]) -> dict[st
         **({"bn": _bn(plane, task.recalibrate)} if _has_statistics(plane) else {}),
         "dtype": dtype_name(plane, task.dtype),
         "examples": objective.examples(task.splits),
+        **({"notes": list(objective.notes)} if objective.notes else {}),
     }
 
 

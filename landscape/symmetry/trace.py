@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from landscape.copies import copied
 from landscape.errors import LandscapeError
-from landscape.objective.evaluator import forward
+from landscape.objective.tree import forward
 from landscape.wrappers import is_scripted, unwrapped
 
 # Names under which language models hand out what they remember: no part of the function.
@@ -191,12 +191,7 @@ def private_copy(model: nn.Module) -> nn.Module:
             where=type(model).__name__,
             mend="pass the Python model that was scripted or traced; slices and derivatives work as it is",
         )
-    try:
-        return copy.deepcopy(unwrapped(model)).eval()
-    except (RuntimeError, TypeError) as error:
-        raise LandscapeError(
-            "the model cannot be copied", got=error, mend="copy.deepcopy(model) must work"
-        ) from error
+    return copied(unwrapped(model))[0].eval()
 
 
 @contextmanager
