@@ -106,3 +106,8 @@ def about(objective: Objective) -> dict[str, Any]:
         "examples": objective.examples(objective.splits),
         **({"notes": list(objective.notes)} if objective.notes else {}),
     }
+
+
+def kept_buffers(objective: Objective) -> dict[str, Any]:
+    """Around one network buffers that follow from the weights are kept, as derivatives there keep them."""
+    return {"buffers": {"kept": list(objective.derived)}} if objective.derived else {}
