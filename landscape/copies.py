@@ -19,6 +19,8 @@ from landscape.errors import LandscapeError
 _OWN = {name for name in vars(nn.Module()) if "hooks" not in name}
 # Where torch.compile keeps the function that it was given.
 _COMPILED = "_torchdynamo_orig_callable"
+# Of these there are many, vocabularies say, and nothing is in them.
+_PLAIN = (str, bytes, int, float, complex, type(None))
 # Objects inside objects are followed that far, and no more of them: some models hold the whole of a training.
 _DEEP = 6
 _MANY = 50_000
@@ -97,7 +99,8 @@ def _inside(path: str, value: Any, depth: int, found: Hidden) -> Iterator[tuple[
         for key, held in items:
             if isinstance(value, dict | list):
                 _note(found, value, key, held)
-            yield f"{path}[{key!r}]", held, depth + 1
+            if not isinstance(held, _PLAIN):
+                yield f"{path}[{key!r}]", held, depth + 1
     elif isinstance(value, types.FunctionType):
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=False)
         yield from ((f"{path}:{name}", held, depth + 1) for name, cell in cells for held in _content(cell))

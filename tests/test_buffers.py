@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-import torch.nn.utils.prune
+
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 import landscape as ls
 from landscape.copies import copied
@@ -284,7 +284,7 @@ def test_whole_numbers_that_differ_and_matter_are_refused():
 
 def test_pruned_networks_and_batch_norm_alone_need_no_words():
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
-    torch.nn.utils.prune.random_unstructured(model[0], "weight", 0.5)
+    prune.random_unstructured(model[0], "weight", 0.5)
     line = ls.probes.interpolate(objective_of(model), model, network_like(model), points=3)
     assert "buffers" not in line.meta
     assert objective_of(model).derived == ()

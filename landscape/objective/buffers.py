@@ -30,6 +30,8 @@ _REST = 1e-5
 _SAME = 1e-3
 # The cosine of vectors that are the same; half the square of what an estimate is off is left of it.
 _ALONG = 1 - 1e-4
+# Modules of more parameters are not run by themselves: what they hold is kept meanwhile.
+_NUMBERS = 2**25
 # The singular vectors of larger matrices are left to power iteration.
 _SMALL = 1024
 
@@ -83,19 +85,19 @@ class DerivedBuffers:
 
     Args:
         model: A private copy in evaluation mode.
-        passes: Run some examples through the model; two, of unlike examples.
+        passes: Gives what runs some examples through the model; two, of unlike examples, if there are as many.
 
     Attributes:
         names: Their names, sorted by module.
     """
 
-    def __init__(self, model: nn.Module, passes: Sequence[Callable[[], object]]) -> None:
+    def __init__(self, model: nn.Module, passes: Callable[[], Sequence[Callable[[], object]]]) -> None:
         self._tensors = {id(module): dict(module._buffers) for module in model.modules()}
         self._routes: list[_Route] = []
         modules = _candidates(model)
         if modules:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                calls = _calls(modules, passes)
+                calls = _calls(modules, passes())
                 for prefix, module in modules.items():
                     self._routes += self._tried(model, prefix, module, calls.get(prefix, []))
         self._start = {id(route): {n: route.held()[n].clone() for n in route.names} for route in self._routes}
@@ -104,7 +106,9 @@ class DerivedBuffers:
     def _tried(self, model: nn.Module, prefix: str, module: nn.Module, calls: list[Any]) -> list[_Route]:
         for run in _ways(model, prefix, module, calls):
             route = _Route(module, prefix, run, _weights_near(model, prefix))
-            kept = {name: b.clone() for name, b in module._buffers.items() if b is not None}
+            # A module may train others as it runs, a momentum encoder say: then it is not run.
+            held = [*module.parameters(), *module.buffers()]
+            kept = [tensor.clone() for tensor in held]
             try:
                 follows = self._follows(route)
             except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
@@ -112,8 +116,11 @@ class DerivedBuffers:
                 follows = False
             module.training = False
             self._rehome(route)
-            for name, tensor in kept.items():
-                module._buffers[name].copy_(tensor)  # type: ignore[union-attr]
+            own = {id(tensor) for tensor in module.buffers(recurse=False)}
+            for tensor, before in zip(held, kept, strict=True):
+                if not torch.equal(tensor, before):
+                    follows = follows and id(tensor) in own
+                    tensor.copy_(before)
             if follows:
                 return [route]
         return []
@@ -290,7 +297,8 @@ def _ways(
 
     if module._forward_pre_hooks:
         yield hooked
-    yield called
+    if sum(parameter.numel() for parameter in module.parameters()) <= _NUMBERS:
+        yield called
 
 
 def tensors_in(output: Any) -> list[Tensor]:

@@ -284,11 +284,13 @@ class Evaluator:
     def derived(self) -> DerivedBuffers:
         """The buffers that follow from the weights; found by trial when first asked for."""
         if self._derived is None:
-            size = self.tuning.batch_size if self.findings.coupled else 2
-            batches = itertools.islice(self._splits[self.splits[0]].batches(size), 2)
-            passes = [functools.partial(self._pass, batch) for batch in batches]
-            self._derived = DerivedBuffers(self.model, passes)
+            self._derived = DerivedBuffers(self.model, self._few_passes)
         return self._derived
+
+    def _few_passes(self) -> list[Callable[[], object]]:
+        size = self.tuning.batch_size if self.findings.coupled else 2
+        batches = itertools.islice(self._splits[self.splits[0]].batches(size), 2)
+        return [functools.partial(self._pass, batch) for batch in batches]
 
     def recompute(self) -> None:
         """Recompute the buffers that follow from the weights held."""
