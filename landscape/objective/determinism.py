@@ -30,11 +30,10 @@ def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
     """
     before = {name: tensor.clone() for name, tensor in evaluator.storage.items()}
     with torch.random.fork_rng(devices=[]):
-        outputs = [_tensors(evaluator.output(batch)) for _ in range(2)]
-        losses = [_tensors(evaluator.loss_of(batch)) for _ in range(2)]
+        passes = [evaluator.passed(batch) for _ in range(2)]
     _refuse_changed_buffers(before, evaluator.storage)
-    _refuse_random("the model gives different outputs", *outputs)
-    _refuse_random("the loss gives different outputs", *losses)
+    _refuse_random("the model gives different outputs", *(_tensors(one.output) for one in passes))
+    _refuse_random("the loss gives different outputs", *(_tensors(one.loss) for one in passes))
 
 
 def writes_into(evaluator: Evaluator, batch: Split) -> bool:
@@ -133,7 +132,8 @@ def _refuse_random(what: str, first: list[Tensor], second: list[Tensor]) -> None
                 f"{what} for the same weights and inputs",
                 got=f"a difference of {float((a - b).abs().max()):.3g} in evaluation mode",
                 mend="something random is live, such as F.dropout(x) without training=self.training, or something "
-                "is remembered from pass to pass; switch it off",
+                "is remembered from pass to pass: switch it off, or draw it by a generator that is seeded at each "
+                "call and pass batch_size",
             )
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -50,6 +50,23 @@ def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tu
     except (RuntimeError, TypeError) as error:
         raise LandscapeError("the model cannot be copied", got=error) from error
     return copied.eval().requires_grad_(False), loss if its is None else its
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A forward pass over a batch.
+
+    Attributes:
+        output: The model's; None where the loss calls it.
+        loss: Whatever the loss gives.
+        apart: Whether that may be taken apart into examples.
+        score: Loss, error and weights, shape (examples,) each, or (1,) where the loss is not taken apart.
+    """
+
+    output: Any
+    loss: Any
+    apart: bool
+    score: Score
 
 
 class Evaluator:
@@ -191,11 +208,13 @@ class Evaluator:
 
     def _take_batch_apart(self, batch: Split, targets: Tree) -> How:
         given = self.arguments(*batch)
-        classifies = losses.classifies(*given)
-        loss = None
-        if self.findings.apart:
-            loss = losses.take_apart(self._loss, *given, targets, batch.count if batch.cuts else None)
-        return loss, losses.wrong(self._loss, targets) if classifies else None
+        return self._how(self._loss(*given), *given, batch, targets)
+
+    def _how(self, loss: Any, output: Any, target: Any, batch: Split, targets: Tree) -> How:
+        examples = batch.count if batch.cuts else None
+        apart = losses.take_apart(self._loss, loss, output, target, targets, examples)
+        classifies = losses.classifies(output, target)
+        return apart if self.findings.apart else None, losses.wrong(self._loss, targets) if classifies else None
 
     def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
         """The two arguments of the loss for a micro-batch."""
@@ -299,13 +318,19 @@ class Evaluator:
         with self.passing():
             return self._loss(*self.arguments(*(self.own(batch) if spared else batch)))
 
-    def apart(self, batch: Split) -> tuple[Score, bool]:
-        """The loss and the error of a batch taken apart by itself, and whether the loss could be."""
+    def passed(self, batch: Split) -> Passed:
+        """One forward pass over a batch, and the loss there, whole and taken apart."""
         with self.passing():
-            how = self._take_batch_apart(self.own(batch), batch.targets)
-            score = self._score(how, *self.arguments(*self.own(batch)), True)
+            arguments = self.arguments(*self.own(batch))
+            loss = self._loss(*arguments)
+            how = self._how(loss, *arguments, batch, batch.targets)
+            if self.takes_model and how[0] is not None:
+                shares, counts = loss if how[0].counted else (loss, None)
+                score: Score = (shares, None, counts)
+            else:
+                score = self._score(how, *arguments, True)
         weights = score[2] if how[0] is None or how[0].counted else how[0].weights
-        return (score[0], score[1], weights), how[0] is not None
+        return Passed(None if self.takes_model else arguments[0], loss, how[0] is not None, (*score[:2], weights))
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""

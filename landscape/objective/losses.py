@@ -57,7 +57,7 @@ def takes_model(loss: Callable[..., Any]) -> bool:
 
 
 def take_apart(
-    loss: Callable[..., Any], output: Any, target: Any, targets: Any, examples: int | None
+    loss: Callable[..., Any], given: Any, output: Any, target: Any, targets: Any, examples: int | None
 ) -> PerExample | None:
     """A loss taken apart into examples, if it may be.
 
@@ -67,7 +67,8 @@ def take_apart(
     Args:
         loss: A function with a `reduction` argument, a module with a `reduction` attribute, or any that gives
             one number per example by itself.
-        output: The model's output on a micro-batch, to try it on; or the model.
+        given: What it gives for a micro-batch.
+        output: The model's output on that micro-batch; or the model.
         target: The targets of that micro-batch; or the batch.
         targets: All targets of the split.
         examples: How many the micro-batch has; None where only the loss tells.
@@ -78,7 +79,6 @@ def take_apart(
     Raises:
         LandscapeError: If the loss gives something else.
     """
-    given = loss(output, target)
     if not _is_number(given):
         return _given_apart(loss, given, examples)
     apart = None if takes_model(loss) else _unreduced(loss)
