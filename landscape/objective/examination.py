@@ -21,6 +21,7 @@ from landscape.objective.findings import Findings, Gradients
 from landscape.objective.footprint import bytes_per_example
 from landscape.objective.losses import is_known
 from landscape.objective.tree import leaves
+from landscape.objective.trial import Trial
 from landscape.objective.witnesses import Witnesses
 from landscape.params import Tensors
 
@@ -199,7 +200,7 @@ def _holds(case: Case, evaluator: Evaluator, name: str, batch: Split, rounding: 
     if is_known(case.loss) or evaluator.takes_model or not case.data[name].cuts:
         return True
     with torch.random.fork_rng(devices=[]), evaluator.passing():
-        passed = evaluator.passed(batch)
+        passed = Trial.of(evaluator, batch)
         by_example = all(tensor.ndim and len(tensor) == batch.count for tensor in leaves(passed.output))
         if not by_example or not isinstance(passed.loss, Tensor) or passed.loss.ndim:
             return True
