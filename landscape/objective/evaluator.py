@@ -185,9 +185,8 @@ class Evaluator:
                 self.moved()
                 batch = self.first(name, trial)
                 given = self.arguments(*batch)
-                scoring[name] = how_of(self._loss, self._loss(*given), given, batch, split.targets)
-                if not self.findings.apart:
-                    scoring[name] = (None, scoring[name][1])
+                loss = self._loss(*given)
+                scoring[name] = how_of(self._loss, loss, given, batch, split.targets, self.findings.apart)
         return scoring
 
     def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
@@ -296,7 +295,7 @@ class Evaluator:
         """The mean loss over the first micro-batch of the first split."""
         batch = self._first_batch()
         with torch.random.fork_rng(devices=[]), self.passing():
-            return float(losses.mean_of(self._loss, *self.arguments(*batch)))
+            return float(losses.mean_of(self._loss, *self.arguments(*batch)).detach())
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.

@@ -105,7 +105,7 @@ def examine(case: Case) -> tuple[Findings, int | None]:
             where="loss",
             mend="divide it by the number of examples (reduction='mean'), or let it give one number per example",
         )
-    return replace(findings, apart=verdict is not Verdict.MEAN, coupled=verdict is Verdict.COUPLED), example_bytes
+    return replace(findings, apart=verdict is Verdict.APART, coupled=verdict is Verdict.COUPLED), example_bytes
 
 
 def _batches(evaluator: Evaluator) -> list[Split]:
@@ -140,7 +140,11 @@ def _passing(case: Case) -> tuple[Evaluator, Findings]:
             whole.heed(replace(whole.findings, coupled=True))
             return whole, whole.findings
         error = again
-    mend = None if sizes else "if it needs batches of one size, pass that as batch_size"
+    mend = (
+        None
+        if sizes
+        else "tried on few examples: if it needs batches of one size, pass batch_size or a DataLoader"
+    )
     raise from_user_code(error, mend=mend) from error
 
 

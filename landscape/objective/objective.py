@@ -108,7 +108,7 @@ class Objective:
         whole = [split.default_batch_size() for split in self.data.values() if not split.cuts]
         if whole and batch_size not in (None, max(whole)):
             raise LandscapeError(
-                "the batches of the loader cannot be cut anew",
+                "the batches of the loader cannot be cut",
                 where="batch_size",
                 got=batch_size,
                 mend="leave it out",

@@ -16,7 +16,14 @@ How: TypeAlias = tuple[losses.PerExample | None, losses.PerExample | None]
 Scoring: TypeAlias = dict[str, How]
 
 
-def how_of(loss: Callable[..., Any], given: Any, arguments: tuple[Any, Any], batch: Split, targets: Tree) -> How:
+def how_of(
+    loss: Callable[..., Any],
+    given: Any,
+    arguments: tuple[Any, Any],
+    batch: Split,
+    targets: Tree,
+    numbers: bool = True,
+) -> How:
     """Take a loss, and the error if targets are classes, apart into examples.
 
     Args:
@@ -25,8 +32,11 @@ def how_of(loss: Callable[..., Any], given: Any, arguments: tuple[Any, Any], bat
         arguments: What it was given.
         batch: The batch.
         targets: All targets of the split, whose weights are wanted.
+        numbers: Whether a number for the batch may be taken apart.
     """
-    apart = losses.take_apart(loss, given, *arguments, targets, batch.count if batch.cuts else None)
+    apart = None
+    if numbers or not losses.is_number(given):
+        apart = losses.take_apart(loss, given, *arguments, targets, batch.count if batch.cuts else None)
     return apart, losses.wrong(loss, targets) if losses.classifies(*arguments) else None
 
 
