@@ -305,7 +305,7 @@ def test_time_comes_first_where_a_loader_puts_it():
     with pytest.raises(LandscapeError, match=r"differ in length; got \[6, 30\]; .*or pass a DataLoader"):
         Objective(model, loss=scores, train=(x.transpose(0, 1), y))
     # Where the lengths agree by chance the tensors cannot be cut, and that is noticed.
-    with pytest.raises(LandscapeError, match="tried on few examples: .* pass batch_size or a DataLoader$"):
+    with pytest.raises(LandscapeError, match=r"tried on few examples: .* pass batch_size or a DataLoader$"):
         Objective(model, loss=scores, train=(x[:6].transpose(0, 1), y[:6]))
 
 
