@@ -145,7 +145,7 @@ def _passing(case: Case) -> tuple[Evaluator, Findings]:
 
 def _remedy(error: Exception, sized: bool) -> str | None:
     if isinstance(error, TypeError):
-        return "if the model does not take all of a batch, give a loss of (model, batch), which calls the model itself"
+        return "if the model does not take all of a batch, give a loss of (model, batch), which calls it itself"
     if sized:
         return None
     return "tried on few examples: if it needs batches of one size, pass batch_size or a DataLoader"
