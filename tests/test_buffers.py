@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune

@@ -18,6 +18,7 @@ from landscape.objective.buffers import tensors_in
 from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.loaders import own_random_state
+from landscape.objective.trial import Trial
 
 
 def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
@@ -35,12 +36,12 @@ def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
     state = dict(evaluator.model.named_buffers()) | evaluator.storage
     before = {name: tensor.clone() for name, tensor in state.items()}
     with torch.random.fork_rng(devices=[]):
-        outputs = [_tensors(evaluator.output(batch)) for _ in range(2)]
-        losses = [_tensors(evaluator.loss_of(batch)) for _ in range(2)]
+        passes = [Trial.of(evaluator, batch) for _ in range(2)]
+    outputs, losses = ([_tensors(one.output) for one in passes], [_tensors(one.loss) for one in passes])
     after = dict(evaluator.model.named_buffers()) | evaluator.storage
     _refuse_changed_buffers(before, after, _gap(*outputs))
-    _refuse_random("the model gives different outputs", _gap(*outputs), lambda: evaluator.output(batch))
-    _refuse_random("the loss gives different outputs", _gap(*losses), lambda: evaluator.loss_of(batch))
+    _refuse_random("the model gives different outputs", _gap(*outputs), lambda: Trial.of(evaluator, batch).output)
+    _refuse_random("the loss gives different outputs", _gap(*losses), lambda: Trial.of(evaluator, batch).loss)
 
 
 def writes_into(evaluator: Evaluator, batch: Split) -> bool:
@@ -136,7 +137,10 @@ def _gap(first: list[Tensor], second: list[Tensor]) -> float | None:
 def _refuse_random(what: str, gap: float | None, again: Callable[[], Any]) -> None:
     if gap is None:
         return
-    chance = "something random is live, such as F.dropout(x) without training=self.training; switch it off"
+    chance = (
+        "something random is live, such as F.dropout(x) without training=self.training: switch it off, or draw it "
+        "by a generator that is seeded at each call and pass batch_size"
+    )
     memory = "something is kept in an attribute from one pass for the next; reset it at each"
     raise LandscapeError(
         f"{what} for the same weights and inputs",

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +25,13 @@ from landscape.objective.flat import gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
+from landscape.objective.scoring import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors
 
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
-
-
-How: TypeAlias = tuple[losses.PerExample | None, losses.PerExample | None]
-Scoring: TypeAlias = dict[str, How]
 
 
 def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tuple[nn.Module, Any]:
@@ -190,16 +187,11 @@ class Evaluator:
         for name, split in self._splits.items():
             with torch.random.fork_rng(devices=[]), self.passing():
                 self.moved()
-                scoring[name] = self._take_batch_apart(self.first(name, trial), split.targets)
+                batch = self.first(name, trial)
+                given = self.arguments(*batch)
+                loss = self._loss(*given)
+                scoring[name] = how_of(self._loss, loss, given, batch, split.targets, self.findings.apart)
         return scoring
-
-    def _take_batch_apart(self, batch: Split, targets: Tree) -> How:
-        given = self.arguments(*batch)
-        classifies = losses.classifies(*given)
-        loss = None
-        if self.findings.apart:
-            loss = losses.take_apart(self._loss, *given, targets, batch.count if batch.cuts else None)
-        return loss, losses.wrong(self._loss, targets) if classifies else None
 
     def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
         """The two arguments of the loss for a micro-batch."""
@@ -313,19 +305,11 @@ class Evaluator:
         with self.passing():
             return self._loss(*self.arguments(*(self.own(batch) if spared else batch)))
 
-    def apart(self, batch: Split) -> tuple[Score, bool]:
-        """The loss and the error of a batch taken apart by itself, and whether the loss could be."""
-        with self.passing():
-            how = self._take_batch_apart(self.own(batch), batch.targets)
-            score = self._score(how, *self.arguments(*self.own(batch)), True)
-        weights = score[2] if how[0] is None or how[0].counted else how[0].weights
-        return (score[0], score[1], weights), how[0] is not None
-
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
         batch = self._first_batch()
         with torch.random.fork_rng(devices=[]), self.passing():
-            return float(losses.mean_of(self._loss, *self.arguments(*batch)))
+            return float(losses.mean_of(self._loss, *self.arguments(*batch)).detach())
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -376,15 +360,7 @@ class Evaluator:
             Loss, error or None, and what the losses count or None: shape (examples,) each; a loss that cannot be
             taken apart has shape (1,), its mean.
         """
-        return self._score(self.scoring[split], output, targets, error)
-
-    def _score(self, how: How, output: Any, targets: Any, error: bool) -> Score:
-        of_loss, of_error = how
-        if of_loss is None:
-            loss, weights = losses.batch_mean(self._loss, output, targets).reshape(1), None
-        else:
-            loss, weights = of_loss.score(output, targets)
-        return loss, of_error.shares(output, targets) if error and of_error is not None else None, weights
+        return score_of(self._loss, self.scoring[split], (output, targets), error)
 
     @property
     def by_examples(self) -> bool:

@@ -94,6 +94,15 @@ def match(layout: Layout, tensors: Mapping[str, Tensor], where: Path, *, may_mis
     """
     owners = {info.name: info.tied_to or info.name for info in layout}
     shapes = {info.name: info.shape for info in layout}
+    if all(map(is_of_adapter, tensors)) and not any(map(is_of_adapter, owners)):
+        raise LandscapeError(
+            "the file holds an adapter, without the weights that it adapts",
+            where=where,
+            got=str(Names.of(tensors)),
+            expected=str(Names.of(owners)),
+            mend="merge it into its model (merge_and_unload of peft) and save that, or let the problem build the "
+            "model with the adapter and pass --missing initial",
+        )
     best = _best(owners, shapes, tensors, where)
     found: dict[str, list[str]] = {}
     for name, target in best.targets.items():
@@ -106,15 +115,6 @@ def match(layout: Layout, tensors: Mapping[str, Tensor], where: Path, *, may_mis
     ]
     missing = tuple(info for info in layout if info.tied_to is None and info.name not in found)
     extra = tuple(name for name in tensors if name not in best.targets)
-    if not found and all(map(is_of_adapter, tensors)):
-        raise LandscapeError(
-            "the file holds an adapter, without the weights that it adapts",
-            where=where,
-            got=str(Names.of(tensors)),
-            expected=str(Names.of(owners)),
-            mend="merge it into its model (merge_and_unload of peft) and save that, or let the problem build the "
-            "model with the adapter and pass --missing initial",
-        )
     if not found:
         raise LandscapeError(
             "no tensor of the model is in the file",
