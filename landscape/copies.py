@@ -6,7 +6,7 @@ import copy
 import functools
 import types
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -189,6 +189,21 @@ def _bound(content: Any, memo: dict[int, Any]) -> Any:
     holds = isinstance(content, Mapping | list | tuple) and any(isinstance(p, Tensor | nn.Module) for p in parts)
     bound = isinstance(content, Tensor | nn.Module | types.MethodType | functools.partial)
     return copy.deepcopy(content, memo) if bound or holds else content
+
+
+def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tuple[nn.Module, Any]:
+    """A deep copy in evaluation mode that nothing trains, and one of a loss that is a module.
+
+    A model inside the loss is the copy.
+
+    Raises:
+        LandscapeError: If the model cannot be copied.
+    """
+    own, its = copied(model, loss if isinstance(loss, nn.Module) else None)
+    # Modules of TorchScript have no requires_grad_ of their own.
+    for parameter in own.eval().parameters():
+        parameter.requires_grad_(False)
+    return own, loss if its is None else its
 
 
 def cast_hidden(model: nn.Module, original: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:

@@ -39,7 +39,7 @@ ALLOWED = {
     },
     "surface": {
         *("errors", "params", "checked", "storage", "objective", "curvature", "projection"),
-        *("wrappers",),
+        *("copies", "wrappers"),
     },
     "render": {"errors", "storage", "probes", "projection", "sharpness", "surface"},
     "files": {"storage", "trajectory", "sharpness", "surface"},

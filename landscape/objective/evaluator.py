@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.copies import cast_hidden, copied, with_constants
+from landscape.copies import cast_hidden, private_copy, with_constants
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import batchnorm, losses
@@ -32,21 +32,6 @@ from landscape.params import Tensors
 
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
-
-
-def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tuple[nn.Module, Any]:
-    """A deep copy in evaluation mode that nothing trains, and one of a loss that is a module.
-
-    A model inside the loss is the copy.
-
-    Raises:
-        LandscapeError: If the model cannot be copied.
-    """
-    own, its = copied(model, loss if isinstance(loss, nn.Module) else None)
-    # Modules of TorchScript have no requires_grad_ of their own.
-    for parameter in own.eval().parameters():
-        parameter.requires_grad_(False)
-    return own, loss if its is None else its
 
 
 class Evaluator:
@@ -114,7 +99,6 @@ class Evaluator:
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
         self._call: Callable[..., Any] = self.model
         self._refresh: Callable[[], None] | None = None
-        self._derived: DerivedBuffers | None = None
         self.rewrites: dict[str, int] = {}
         self._rewrite(tuning)
         self._scoring = scoring
@@ -263,37 +247,30 @@ class Evaluator:
         size = self.tuning.batch_size if self.findings.coupled else batchnorm.batch_size(examples)
         batches = self._splits[split].part(0, examples).batches(size)
         with torch.random.fork_rng(devices=[]):
-            batchnorm.estimate(self.model, batches, self._pass)
+            batchnorm.estimate(self.model, batches, functools.partial(self.output, call=self.model))
         self.moved()
 
-    def _pass(self, batch: Split) -> object:
-        """One pass through the model itself; its loss makes it if it takes the model."""
-        with self.passing():
-            inputs = self.own(batch).inputs
-            return self._loss(self.model, inputs) if self.takes_model else forward(self.model, inputs)
-
-    @property
+    @functools.cached_property
     def derived(self) -> DerivedBuffers:
         """The buffers that follow from the weights; found by trial when first asked for."""
-        if self._derived is None:
-            self._derived = DerivedBuffers(self.model, self._few_passes)
-        return self._derived
+        return DerivedBuffers(self.model, self._few_passes)
 
     def _few_passes(self) -> list[Callable[[], object]]:
         size = self.tuning.batch_size if self.findings.coupled else 2
         batches = itertools.islice(self._splits[self.splits[0]].batches(size), 2)
-        return [functools.partial(self._pass, batch) for batch in batches]
+        return [functools.partial(self.output, batch, call=self.model) for batch in batches]
 
     def recompute(self) -> None:
         """Recompute the buffers that follow from the weights held."""
         self.derived.recompute()
         self.moved()
 
-    def output(self, batch: Split) -> Any:
-        """The model's output on a batch; the loss there if it takes the model."""
+    def output(self, batch: Split, call: Callable[..., Any] | None = None) -> Any:
+        """The output of the model, or of what is called instead; the loss there if it takes the model."""
+        called = call or self._call
         with self.passing():
             inputs = self.own(batch).inputs
-            return self._loss(self._call, inputs) if self.takes_model else forward(self._call, inputs)
+            return self._loss(called, inputs) if self.takes_model else forward(called, inputs)
 
     @property
     def loss(self) -> Callable[..., Any]:

@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from landscape.copies import private_copy
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.objective.chain import Chain, Linear, chain_of
 from landscape.objective.data import Split
 from landscape.objective.devices import precision
-from landscape.objective.evaluator import private_copy
 from landscape.objective.findings import Gradients
 from landscape.objective.raw import Raw, RawPoint, Score, join
 from landscape.objective.tree import tree_map
