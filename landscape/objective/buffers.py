@@ -203,7 +203,7 @@ class DerivedBuffers:
 
 
 def _weights_near(model: nn.Module, prefix: str) -> list[Tensor]:
-    # A parametrisation is the first of a list that has the original.
+    """The parameters of a module, or of the list of parametrisations that it is in."""
     owner = prefix.rstrip(".").rpartition(".")[0] if "parametrizations." in prefix else prefix.rstrip(".")
     return list(model.get_submodule(owner).parameters(recurse=False))
 
@@ -238,7 +238,7 @@ def _largest(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def _candidates(model: nn.Module) -> dict[str, nn.Module]:
-    """Prefix of names -> module that has real buffers of its own and is no normalisation layer."""
+    """Prefix of names -> module that has weights, real buffers of its own, and is no normalisation layer."""
     statistics = {id(layer) for layer in batchnorm.layers_of(model).values()}
     return {
         f"{name}." if name else "": module
@@ -246,6 +246,7 @@ def _candidates(model: nn.Module) -> dict[str, nn.Module]:
         if id(module) not in statistics
         and not isinstance(module, torch.jit.ScriptModule)
         and any(b is not None and b.is_floating_point() and b.numel() for b in module._buffers.values())
+        and (any(True for _ in module.parameters()) or _weights_near(model, name))
     }
 
 
