@@ -284,9 +284,12 @@ class Evaluator:
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        batch = self._first_batch()
+        return self.mean_of(self._first_batch())
+
+    def mean_of(self, batch: Split) -> float:
+        """The mean loss over a batch."""
         with torch.random.fork_rng(devices=[]), self.passing():
-            return float(losses.mean_of(self._loss, *self.arguments(*batch)).detach())
+            return float(losses.mean_of(self._loss, *self.arguments(*self.own(batch))).detach())
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
