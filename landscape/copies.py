@@ -226,11 +226,14 @@ def with_constants(function: Any, device: torch.device, dtype: torch.dtype | Non
     """A function whose constants (class weights, say) are on a device and in a type; parameters stay the user's.
 
     Args:
-        function: A `functools.partial`, a function that closes over tensors, or an object with tensors in its
-            attributes; anything else is given back as it is.
+        function: A module (a private copy, which is moved), a `functools.partial`, a function that closes over
+            tensors, or an object with tensors in its attributes; anything else is given back as it is.
         device: Where to.
         dtype: The type of real numbers; None leaves them.
     """
+
+    if isinstance(function, nn.Module):
+        return function.to(device=device, dtype=dtype)
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor) and not value.requires_grad and not isinstance(value, nn.Parameter):
@@ -245,7 +248,7 @@ def with_constants(function: Any, device: torch.device, dtype: torch.dtype | Non
         held = [_content(cell) for cell in function.__closure__ or ()]
         if any(moved(content) is not content for own in held for content in own):
             return _like(function, [types.CellType(*map(moved, own)) for own in held])
-    elif _may_hold(function) and not isinstance(function, nn.Module | types.MethodType):
+    elif _may_hold(function) and not isinstance(function, types.MethodType):
         changed = {name: new for name, value in vars(function).items() if (new := moved(value)) is not value}
         if changed:
             function = copy.copy(function)

@@ -82,10 +82,7 @@ class Evaluator:
         cast_hidden(self.model, model, device, dtype)
         self.layout = layout
         self.findings = findings
-        if isinstance(loss, nn.Module):
-            self._loss.to(device=device, dtype=dtype)
-        else:
-            self._loss = with_constants(loss, device, dtype)
+        self._loss = with_constants(self._loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
