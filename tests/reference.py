@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # Steps along a vector of norm 1; the error of four points is the fourth power of it.
-_STEP = 1e-4
+_STEP, _STEPS = 1e-5, (-2, -1, 1, 2)
 
 
 @contextmanager
@@ -72,6 +72,7 @@ class Reference:
 
     def __init__(self, architecture: Architecture) -> None:
         model, inputs, targets = made(architecture)
+        self.how = architecture.reference
         self.model = widened(model).eval()
         self.loss = widened(architecture.loss)
         self.inputs, self.targets = widened(inputs), widened(targets)
@@ -91,7 +92,9 @@ class Reference:
         """Numbers in a row as tensors like the parameters."""
         parts = row.split([real(leaf.detach()).numel() for leaf in self.leaves])
         return [
-            torch.view_as_complex(part.reshape(*leaf.shape, 2).contiguous()) if leaf.is_complex() else part.view(leaf.shape)
+            torch.view_as_complex(part.reshape(*leaf.shape, 2).clone())
+            if leaf.is_complex()
+            else part.view(leaf.shape)
             for part, leaf in zip(parts, self.leaves, strict=True)
         ]
 
@@ -121,11 +124,17 @@ class Reference:
 
     def gradient(self, create_graph: bool = False) -> list[Tensor | None]:
         with math_kernels():
-            return list(torch.autograd.grad(self.mean(), self.leaves, create_graph=create_graph, allow_unused=True))
+            return list(
+                torch.autograd.grad(self.mean(), self.leaves, create_graph=create_graph, allow_unused=True)
+            )
 
     def hessian_times(self, rows: Tensor) -> Tensor:
         """Products with vectors, shape (K, P), by a second backward pass."""
-        slopes = [(place, part) for place, part in enumerate(self.gradient(True)) if part is not None and part.requires_grad]
+        slopes = [
+            (place, part)
+            for place, part in enumerate(self.gradient(True))
+            if part is not None and part.requires_grad
+        ]
         if not slopes:
             return torch.zeros_like(rows)
         found = []
@@ -144,30 +153,49 @@ class Reference:
         for row in rows:
             slopes = []
             length = float(row.norm())
-            for steps in (-2, -1, 1, 2):
+            for steps in _STEPS:
                 self.move(row / length, steps * _STEP)
                 slopes.append(joined(self.gradient(), self.leaves))
             self.move(row, 0.0)
-            far, near = slopes[0] - slopes[3], slopes[2] - slopes[1]
-            found.append((far + 8 * near) / (12 * _STEP) * length)
+            found.append(_derivative(slopes) * length)
         return torch.stack(found)
 
     def gauss_newton(self, row: Tensor) -> float:
-        """v . J^T A J v, J v by differences of outputs and A v by a second backward pass of the loss."""
-        with torch.no_grad(), math_kernels():
-            length = float(row.norm())
-            ends = []
-            for steps in (-2, -1, 1, 2):
-                self.move(row / length, steps * _STEP)
-                ends.append(called(self.model, self.inputs))
-            self.move(row, 0.0)
-            pushed = (ends[0] - ends[3] + 8 * (ends[2] - ends[1])) / (12 * _STEP) * length
+        """v . J^T A J v, with A the Hessian of the loss by the outputs."""
+        with math_kernels():
             output = called(self.model, self.inputs)
-        output.requires_grad_()
-        slope = torch.autograd.grad(self._mean_of(output), output, create_graph=True)[0]
-        if not slope.requires_grad:
-            return 0.0
-        return float((torch.autograd.grad((slope * pushed).sum(), output)[0] * pushed).sum())
+            pushed = self._pushed_back(output, row) if self.how == "backward" else self._pushed(row)
+            output, pushed = output.detach(), pushed.detach()
+            if self.how == "differences":
+                far = float(pushed.norm()) or 1.0
+                ends = [self._slope(output + steps * _STEP * pushed / far) for steps in _STEPS]
+                return float((_derivative(ends).detach() * far * pushed).sum())
+            slope = self._slope(output.requires_grad_())
+            return float((torch.autograd.grad((slope * pushed).sum(), output)[0] * pushed).sum())
+
+    def _slope(self, output: Tensor) -> Tensor:
+        output = output if output.requires_grad else output.requires_grad_()
+        return torch.autograd.grad(self._mean_of(output), output, create_graph=True)[0]
+
+    def _pushed(self, row: Tensor) -> Tensor:
+        """J v by differences of outputs."""
+        ends, length = [], float(row.norm())
+        for steps in _STEPS:
+            self.move(row / length, steps * _STEP)
+            ends.append(called(self.model, self.inputs).detach())
+        self.move(row, 0.0)
+        return _derivative(ends) * length
+
+    def _pushed_back(self, output: Tensor, row: Tensor) -> Tensor:
+        """J v as the gradient of J^T u . v by u."""
+        u = torch.zeros_like(output, requires_grad=True)
+        pulled = torch.autograd.grad(output, self.leaves, u, create_graph=True)
+        return torch.autograd.grad(pulled, u, self.cut(row))[0]
+
+
+def _derivative(ends: Sequence[Tensor]) -> Tensor:
+    """By a step of 1, from four ends."""
+    return (ends[0] - ends[3] + 8 * (ends[2] - ends[1])) / (12 * _STEP)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from landscape.curvature.passes import Batch, Passes
 from landscape.curvature.probing import Estimate, generator_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Tensors, Weights
+from landscape.params import Tensors, Weights, real_view
 
 # Up to so many numbers (examples x outputs x parameters) Jacobians are made in seconds.
 _EXACT_NUMBERS = 10**9
@@ -296,7 +296,7 @@ def _sampled(passes: Passes, samples: int, seed: int, progress: Callable[[int, i
             square = _backward(passes, parts.outputs, factor, batch, generator) ** 2
             moments[0] += square
             moments[1] += square**2
-            sums.append(torch.stack([part.sum() for part in vectors.cut(square)]))
+            sums.append(torch.stack([part.sum() for part in vectors.cut_real(square)]))
         entries.add(moments[0], moments[1], samples)
         tensors.add(sum(sums, torch.zeros(1)), sum((one**2 for one in sums), torch.zeros(1)), samples)
         count, done = count + counted, done + batch.examples
@@ -326,7 +326,7 @@ def _diagonal(
     parts = passes.vectors.unflatten(entries)
     how = "sampled" if samples else "exact"
     traces = {
-        name: Estimate(math.fsum(part.flatten().tolist()), of_traces.get(name, 0.0), products, how)
+        name: Estimate(math.fsum(real_view(part).flatten().tolist()), of_traces.get(name, 0.0), products, how)
         for name, part in parts.items()
     }
     return Diagonal(parts, passes.vectors.unflatten(errors), traces, not samples, samples)

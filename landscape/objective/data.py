@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, WeightedRandomSampler
 
 from landscape.errors import LandscapeError
-from landscape.params import to_bytes
+from landscape.params import cast, to_bytes
 
 Tree: TypeAlias = Any  # a tensor, or a tuple, list or dictionary of trees
 
@@ -86,7 +86,7 @@ class Split:
         """
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+            return cast(tensor.to(device), dtype)
 
         def lay_out(tensor: Tensor) -> Tensor:
             moved = move(tensor)

@@ -16,12 +16,12 @@ from landscape.layout import Layout
 from landscape.objective import losses
 from landscape.objective.data import Source, Split, Tree
 from landscape.objective.devices import precision
-from landscape.objective.flat import gather, offsets, pack
+from landscape.objective.flat import converted, gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
 from landscape.objective.tuning import Tuning
-from landscape.params import Tensors
+from landscape.params import Tensors, cast, real_view
 
 # Statistics of normalisation are averaged over micro-batches of this many examples.
 _RECALIBRATION_BATCH = 128
@@ -92,9 +92,9 @@ class Evaluator:
         tuning: Tuning,
         scoring: Scoring | None = None,
     ) -> None:
-        self.model = private_copy(model).to(device=device, dtype=dtype)
+        self.model = converted(private_copy(model), device, dtype)
         self.layout = layout
-        self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
+        self._loss = converted(copy.deepcopy(loss), device, dtype) if isinstance(loss, nn.Module) else loss
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -173,7 +173,7 @@ class Evaluator:
 
     def _output(self, inputs: Tree) -> Any:
         output = forward(self._call, inputs)
-        return output.float() if self._half and isinstance(output, Tensor) else output
+        return cast(output, torch.float32) if self._half and isinstance(output, Tensor) else output
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -378,5 +378,5 @@ class Evaluator:
         moving = [self.storage[info.name] for info in self.layout.moving()]
         # Apple's devices know no float64.
         wide = torch.float32 if self.device.type == "mps" else torch.float64
-        squares = torch.stack([(tensor.to(wide) ** 2).sum() for tensor in moving]).sum()
+        squares = torch.stack([(real_view(tensor).to(wide) ** 2).sum() for tensor in moving]).sum()
         return self.weight_decay / 2 * squares

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.objective.evaluator import Evaluator
+from landscape.params import wide
 
 # Rounding differs between batch sizes by a few units in the last place; sharing statistics differs by far more.
 _BATCH_COUPLING = 1e-3
@@ -74,7 +75,7 @@ def has_mean_of_examples(evaluator: Evaluator, batch_size: int | None) -> bool:
 def _tensors(output: Any) -> list[Tensor]:
     """All tensors of an output, whatever else is in it (caches, None)."""
     if isinstance(output, Tensor):
-        return [output.double()]
+        return [wide(output)]
     if isinstance(output, Mapping):
         output = tuple(output.values())
     elif dataclasses.is_dataclass(output):

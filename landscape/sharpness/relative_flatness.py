@@ -13,7 +13,7 @@ from landscape.curvature import Curvature, trace
 from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import TensorInfo
-from landscape.params import filter_rows
+from landscape.params import filter_rows, wide
 from landscape.sharpness.congruent import Congruent
 from landscape.sharpness.hessian import TRACE_SETTINGS
 from landscape.sharpness.place import SCATTERED, Place
@@ -61,7 +61,7 @@ def _chosen(place: Place, convention: str) -> list[TensorInfo]:
 def _of_layer(place: Place, info: TensorInfo, settings: Mapping[str, Any]) -> tuple[float, float | None]:
     """tr((Wᵀ ⊗ 1) H (W ⊗ 1)) with H the block of the layer, which is the double sum over rows."""
     operator = place.operator("hessian")
-    rows = filter_rows(place.weights.weights[info.name].double(), info)
+    rows = filter_rows(wide(place.weights.weights[info.name]), info)
     found = trace(
         rows_seen(operator, info, rows),
         method=settings["method"],
@@ -105,7 +105,7 @@ def _root(rows: Tensor) -> Tensor:
 
 def _order(info: TensorInfo) -> Tensor:
     """Where each element of the matrix of rows lies in the flattened tensor."""
-    places = torch.arange(info.numel, dtype=torch.float64).reshape(info.shape)
+    places = torch.arange(info.numbers, dtype=torch.float64).reshape(info.real_shape)
     return filter_rows(places, info).long().flatten()
 
 
@@ -115,9 +115,9 @@ def _map(place: Place, settings: Mapping[str, Any]) -> Map:
     chosen = {info.name for info in _chosen(place, settings["layers"])}
     for info in place.weights.layout.moving():
         if info.name in chosen:
-            rows = filter_rows(place.weights.weights[info.name].double(), info)
+            rows = filter_rows(wide(place.weights.weights[info.name]), info)
             layers.append((_root(rows), start + _order(info)))
-        start += info.numel
+        start += info.numbers
 
     def over(rows: Tensor) -> Tensor:
         mixed = torch.zeros_like(rows)

@@ -26,6 +26,7 @@ from landscape.objective.data import Split, tree_map
 from landscape.objective.devices import precision
 from landscape.objective.evaluator import private_copy
 from landscape.objective.raw import Raw, RawPoint, Score, join
+from landscape.params import wide
 from landscape.projection import Plane
 from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
@@ -163,9 +164,9 @@ class Batched:
         for info in self._evaluator.layout.moving():
             held = weights.get(info.name)
             if held is None:
-                sums.append((self._evaluator.storage[info.name].double() ** 2).sum().expand(count))
+                sums.append(wide(self._evaluator.storage[info.name]).square().sum().expand(count))
             else:
-                sums.append((held.double() ** 2).flatten(1).sum(1))
+                sums.append(wide(held).square().reshape(count, -1).sum(1))
         return self._evaluator.weight_decay / 2 * torch.stack(sums).sum(0)
 
     def _run_split(self, program: Program, split: str, weights: Stacks, points: Tensor) -> Score:
@@ -283,7 +284,16 @@ class _MappedProgram:
         def one(moved: Stacks) -> Tensor:
             return functional_call(self._model, {**self._fixed, **moved}, args, kwargs)
 
-        return torch.vmap(one)(weights)
+        try:
+            return torch.vmap(one)(weights)
+        except (RuntimeError, ValueError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise LandscapeError(
+                "the batched engine cannot map this model over its weights",
+                got=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+                mend="use --engine sequential",
+            ) from error
 
 
 def _call_with(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from landscape.curvature import Curvature
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Tensors
+from landscape.params import Tensors, cast
 from landscape.projection import Plane
 from landscape.surface.companions import GRADIENT_FIELDS
 from landscape.surface.values import Array, Grid
@@ -105,10 +105,8 @@ def flat_direction(curvature: Curvature, direction: Tensors) -> torch.Tensor:
 
 def point_of(plane: Plane, coordinates: tuple[float, ...]) -> Tensors:
     """The weights at some coordinates, in float64: whoever takes them rounds once."""
-    moved = {
-        name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in plane.origin.items()
-    }
+    moved = {name: cast(tensor, torch.float64) for name, tensor in plane.origin.items()}
     for coordinate, direction in zip(coordinates, plane.directions, strict=True):
         for name, tensor in direction.items():
-            moved[name] = moved[name] + coordinate * tensor.double()
+            moved[name] = moved[name] + coordinate * cast(tensor, torch.float64)
     return moved

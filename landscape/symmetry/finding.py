@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.losses import takes_model
-from landscape.params import Tensors, resolve
+from landscape.params import Tensors, cast, resolve
 from landscape.symmetry import building
 from landscape.symmetry.checking import Runner
 from landscape.symmetry.elements import Element, Generator
@@ -75,7 +75,7 @@ def _tried(
 
 def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
     """The trial in float64, if the model can be run so."""
-    state = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in trial.items()}
+    state = {name: cast(tensor, torch.float64) for name, tensor in trial.items()}
     doubled = Runner(runner.model, runner.x, torch.float64)
     try:
         doubled.outputs(state)
