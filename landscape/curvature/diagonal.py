@@ -16,7 +16,7 @@ from landscape.curvature.passes import Batch, Passes
 from landscape.curvature.probing import Estimate, generator_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Tensors, Weights, real_view
+from landscape.params import Tensors, Weights
 
 # Up to so many numbers (examples x outputs x parameters) Jacobians are made in seconds.
 _EXACT_NUMBERS = 10**9
@@ -323,10 +323,13 @@ def _backward(
 def _diagonal(
     passes: Passes, entries: Tensor, errors: Tensor, of_traces: Mapping[str, float], samples: int, products: int
 ) -> Diagonal:
-    parts = passes.vectors.unflatten(entries)
+    parts, around = (
+        dict(zip(passes.vectors.names, passes.vectors.cut_real(vector), strict=True))
+        for vector in (entries, errors)
+    )
     how = "sampled" if samples else "exact"
     traces = {
-        name: Estimate(math.fsum(real_view(part).flatten().tolist()), of_traces.get(name, 0.0), products, how)
+        name: Estimate(math.fsum(part.flatten().tolist()), of_traces.get(name, 0.0), products, how)
         for name, part in parts.items()
     }
-    return Diagonal(parts, passes.vectors.unflatten(errors), traces, not samples, samples)
+    return Diagonal(parts, around, traces, not samples, samples)

@@ -13,7 +13,7 @@ from landscape.curvature import Curvature, trace
 from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import TensorInfo
-from landscape.params import filter_rows, wide
+from landscape.params import filter_rows, real_view, wide
 from landscape.sharpness.congruent import Congruent
 from landscape.sharpness.hessian import TRACE_SETTINGS
 from landscape.sharpness.place import SCATTERED, Place
@@ -52,7 +52,7 @@ def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
 
 def _chosen(place: Place, convention: str) -> list[TensorInfo]:
     """The layers that count."""
-    layers = [info for info in place.weights.layout.moving() if len(info.shape) >= 2]
+    layers = [info for info in place.weights.layout.moving() if len(info.shape) >= 2 and info.numel]
     if not layers:
         raise LandscapeError("no parameter has rows", where="parameters", mend="choose weights of layers")
     return {"last": layers[-1:], "first": layers[:1]}.get(convention, layers)
@@ -131,8 +131,8 @@ def _map(place: Place, settings: Mapping[str, Any]) -> Map:
 
 def _start(operator: Curvature, info: TensorInfo) -> int:
     """Where a parameter begins in a vector."""
-    parts = operator.unflatten(torch.arange(operator.size))
-    return int(parts[info.name].flatten()[0])
+    parts = operator.unflatten(torch.arange(operator.size, dtype=torch.float64))
+    return int(real_view(parts[info.name]).flatten()[0])
 
 
 register_map("relative_flatness", _map)

@@ -49,13 +49,16 @@ def gradient_field(
         The arrays of `Surface.gradient`, shape (ny, nx).
 
     Raises:
-        LandscapeError: If there are not two directions, they move what has no gradient, or it is not finite.
+        LandscapeError: If there are not two directions, they are parallel or move what has no gradient, or it is not
+            finite.
     """
     if plane.dims != 2 or grid.y is None:
         raise LandscapeError("a gradient field needs a plane", got=f"{plane.dims} directions", expected="2")
     curvature = Curvature(objective, plane.origin, split=split, dtype=dtype)
     directions = torch.stack([flat_direction(curvature, direction) for direction in plane.directions])
     gram = (directions @ directions.T).numpy()
+    if np.linalg.matrix_rank(gram, hermitian=True) < plane.dims:
+        raise LandscapeError("the directions of the plane are parallel", where="gradient", mend="choose others")
     found = {name: np.full(grid.shape, np.nan) for name in GRADIENT_FIELDS}
     places = [(row, column) for row in some_of(len(grid.y), arrows) for column in some_of(len(grid.x), arrows)]
     for done, (row, column) in enumerate(places, 1):

@@ -97,6 +97,8 @@ def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
         LandscapeError: If there is no least sum, because a factor enters weights with one sign only.
     """
     generators = [generator for generator in generators if float(incoming_norms(generator, state).max()) > 0]
+    if not generators:
+        return Element()
     coefficients, norms = _norm_terms(generators, state)
     # A weight is multiplied where its curvature is divided, so the exponents change sign.
     found = balance(-coefficients, norms)
