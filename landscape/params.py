@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -39,6 +39,8 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 def layout_of(model: nn.Module) -> Layout:
     """The layout of a model: parameters once each with their other names marked as tied, then persistent buffers.
 
+    Tied are names of one tensor, or of two that are the same place in memory.
+
     Filters are slices of the first axis. Exceptions: a transposed convolution stores (in, out/groups, ...)
     and a layer of the kind that GPT-2 uses (``Conv1D``) stores (in, out): their filters are slices of axis 1.
     Embeddings are cut by row (one vector per token), fused query-key-value matrices by row (one unit each).
@@ -54,17 +56,25 @@ def layout_of(model: nn.Module) -> Layout:
     """
     _require_known_shapes(model)
     axes = _filter_axes(model)
-    canonical: dict[int, str] = {}
+    canonical: dict[Hashable, str] = {}
     infos = []
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        tied_to = canonical.setdefault(id(parameter), name)
+        tied_to = canonical.setdefault(identity(parameter), name)
         infos.append(_info(name, parameter, "parameter", axes.get(name, (0, 1)), tied_to))
     persistent = model.state_dict().keys()
     for name, buffer in model.named_buffers(remove_duplicate=False):
         if name in persistent:
-            tied_to = canonical.setdefault(id(buffer), name)
+            tied_to = canonical.setdefault(("buffer", identity(buffer)), name)
             infos.append(_info(name, buffer, "buffer", (0, 1), tied_to))
     return Layout(tuple(infos))
+
+
+def identity(tensor: Tensor) -> Hashable:
+    """What two tensors have in common if and only if each element of one is that of the other."""
+    strided = tensor.layout == torch.strided and tensor.numel() > 0
+    if not strided or not tensor.data_ptr():
+        return id(tensor)
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 
 
 def _require_known_shapes(model: nn.Module) -> None:

@@ -16,7 +16,7 @@ from landscape.layout import Layout
 from landscape.objective import losses
 from landscape.objective.data import Source, Split, Tree
 from landscape.objective.devices import precision
-from landscape.objective.flat import converted, gather, offsets, pack
+from landscape.objective.flat import converted, copied, gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
@@ -39,10 +39,10 @@ def private_copy(model: nn.Module) -> nn.Module:
         LandscapeError: If the model cannot be copied.
     """
     try:
-        copied = copy.deepcopy(model)
+        own = copied(model)
     except (RuntimeError, TypeError) as error:
         raise LandscapeError("the model cannot be copied", got=error) from error
-    return copied.eval().requires_grad_(False)
+    return own.eval().requires_grad_(False)
 
 
 def forward(model: Callable[..., Any], inputs: Tree) -> Any:
