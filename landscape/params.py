@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
+from landscape.ties import identity
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -52,9 +53,9 @@ def layout_of(model: nn.Module) -> Layout:
         Its layout.
 
     Raises:
-        LandscapeError: If a layer has yet to learn its shape from a first batch.
+        LandscapeError: If a layer has yet to learn its shape from a first batch, or a parameter is sparse.
     """
-    _require_known_shapes(model)
+    _require_dense(model)
     axes = _filter_axes(model)
     canonical: dict[Hashable, str] = {}
     infos = []
@@ -63,27 +64,27 @@ def layout_of(model: nn.Module) -> Layout:
         infos.append(_info(name, parameter, "parameter", axes.get(name, (0, 1)), tied_to))
     persistent = model.state_dict().keys()
     for name, buffer in model.named_buffers(remove_duplicate=False):
-        if name in persistent:
+        # A sparse buffer (the edges of a graph, say) is a constant of the model: not stored, never moved.
+        if name in persistent and buffer.layout == torch.strided:
             tied_to = canonical.setdefault(("buffer", identity(buffer)), name)
             infos.append(_info(name, buffer, "buffer", (0, 1), tied_to))
     return Layout(tuple(infos))
 
 
-def identity(tensor: Tensor) -> Hashable:
-    """What two tensors have in common if and only if each element of one is that of the other."""
-    strided = tensor.layout == torch.strided and tensor.numel() > 0
-    if not strided or not tensor.data_ptr():
-        return id(tensor)
-    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
-
-
-def _require_known_shapes(model: nn.Module) -> None:
+def _require_dense(model: nn.Module) -> None:
+    """Check that every tensor has a shape, and every parameter all its elements."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if nn.parameter.is_lazy(tensor):
             raise LandscapeError(
                 f"the shape of '{name}' is not known before the first batch: its layer is lazy",
                 where="model",
                 mend="call the model on one batch before handing it over",
+            )
+        if isinstance(tensor, nn.Parameter) and tensor.layout != torch.strided:
+            raise LandscapeError(
+                f"the parameter '{name}' is sparse",
+                where="model",
+                mend="make its values a dense parameter, and build the sparse tensor in the forward pass",
             )
 
 

@@ -5,59 +5,17 @@ Parameters of whole numbers have no part in it: nothing moves them.
 
 from __future__ import annotations
 
-import copy
-import itertools
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.params import Tensors, cast, identity, is_number
+from landscape.params import Tensors, cast, is_number
+from landscape.ties import identity
 
 # The width of the widest vector registers, in bytes: kernels run the same path for every aligned tensor.
 _ALIGNMENT = 64
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """A deep copy of a model in which parameters at one place in memory are one parameter.
-
-    Raises:
-        LandscapeError: If two parameters share a part of their memory only.
-    """
-    _require_apart(model)
-    memo: dict[int, Any] = {}
-    first: dict[Hashable, nn.Parameter] = {}
-    for parameter in model.parameters():
-        own = first.setdefault(identity(parameter), parameter)
-        if own is not parameter:
-            memo[id(parameter)] = copy.deepcopy(own, memo)
-    return copy.deepcopy(model, memo)
-
-
-def _require_apart(model: nn.Module) -> None:
-    """Check that no two parameters that move overlap in memory, unless they are the same place."""
-    places: dict[tuple[int, int], list[tuple[int, int, str]]] = {}
-    seen = set()
-    for name, parameter in model.named_parameters():
-        plain = parameter.layout == torch.strided and parameter.numel() and parameter.device.type != "meta"
-        if not plain or not parameter.requires_grad or identity(parameter) in seen:
-            continue
-        seen.add(identity(parameter))
-        start = parameter.data_ptr()
-        steps = sum((size - 1) * step for size, step in zip(parameter.shape, parameter.stride(), strict=True))
-        key = (parameter.untyped_storage().data_ptr(), parameter.get_device())
-        places.setdefault(key, []).append((start, start + (steps + 1) * parameter.element_size(), name))
-    for spans in places.values():
-        for one, other in itertools.pairwise(sorted(spans)):
-            if other[0] < one[1]:
-                raise LandscapeError(
-                    f"'{one[2]}' and '{other[2]}' share memory without being one parameter",
-                    where="model",
-                    mend="keep one of them, and transpose or slice it in the forward pass",
-                )
 
 
 def converted(model: nn.Module, device: torch.device, dtype: torch.dtype | None) -> nn.Module:

@@ -20,6 +20,11 @@ _SCATTER = 3.0
 _DEFAULT_BYTES = 2**30
 
 
+def _dense(tree: Any) -> list[Tensor]:
+    """The tensors with a storage of their own, which sparse ones have not."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
+
+
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of the tensors that operations make, for as long as they live."""
 
@@ -35,12 +40,9 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = {
-            leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
-        }
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._meet(leaf.untyped_storage(), before)
+        before = {leaf.untyped_storage()._cdata for leaf in _dense((args, kwargs))}
+        for leaf in _dense(result):
+            self._meet(leaf.untyped_storage(), before)
         return result
 
     def _meet(self, storage: UntypedStorage, before: set[int]) -> None:
@@ -68,18 +70,25 @@ def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str]) -> int:
     Returns:
         Bytes, with what kernels and the allocator take for themselves.
     """
+    split = evaluator.splits[0]
     size = evaluator.tuning.batch_size
+    if not evaluator.cuts:
+        return max(1, int(_SCATTER * _peak(evaluator, metrics) / next(evaluator.each_batch(split)).count))
     # What a second pass takes beyond the first counts.
     few, more = (2, 6) if size >= 6 else (2, 3)
-    split = evaluator.splits[0]
     peaks = []
     for examples in (few, more):
         evaluator.cut(examples)
-        with torch.random.fork_rng(devices=[]), LiveBytes() as counted:
-            evaluator.run([split], metrics, batches=1)
-        peaks.append(counted.peak)
+        peaks.append(_peak(evaluator, metrics))
     evaluator.cut(size)
     return max(1, int(_SCATTER * (peaks[1] - peaks[0]) / (more - few)))
+
+
+def _peak(evaluator: Evaluator, metrics: Sequence[str]) -> int:
+    """Bytes that the first micro-batch takes at most."""
+    with torch.random.fork_rng(devices=[]), LiveBytes() as counted:
+        evaluator.run(evaluator.splits[:1], metrics, batches=1)
+    return counted.peak
 
 
 def largest_batch(bytes_per_example: int) -> int:

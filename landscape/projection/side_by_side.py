@@ -238,4 +238,4 @@ def _numbers(weights: Mapping[str, Any], info: TensorInfo) -> NDArray[np.float64
             expected=info.shape,
         )
     # NumPy knows no bfloat16: tensors are widened by themselves.
-    return wide(value.detach().cpu()).flatten().numpy()  # type: ignore[no-any-return]
+    return wide(value.detach().cpu()).flatten().numpy()

@@ -49,8 +49,8 @@ def gradient_field(
         The arrays of `Surface.gradient`, shape (ny, nx).
 
     Raises:
-        LandscapeError: If there are not two directions, they are parallel or move what has no gradient, or it is not
-            finite.
+        LandscapeError: If there are not two directions, they are parallel, they move what has no gradient, or it
+            is not finite.
     """
     if plane.dims != 2 or grid.y is None:
         raise LandscapeError("a gradient field needs a plane", got=f"{plane.dims} directions", expected="2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from landscape.errors import LandscapeError
-from landscape.objective.evaluator import forward
-from landscape.objective.flat import copied
+from landscape.objective.tree import forward
+from landscape.ties import tied_memo
 
 # Names under which language models hand out what they remember: no part of the function.
 _CACHES = ("past_key_values", "mems")
@@ -185,7 +186,7 @@ def _layer_names(model: nn.Module, recording: _Recording) -> Iterator[None]:
 def private_copy(model: nn.Module) -> nn.Module:
     """A copy of a model in evaluation mode, which may be changed."""
     try:
-        return copied(model).eval()
+        return copy.deepcopy(model, tied_memo(model)).eval()
     except (RuntimeError, TypeError) as error:
         raise LandscapeError(
             "the model cannot be copied", got=error, mend="copy.deepcopy(model) must work"
