@@ -15,6 +15,7 @@ from landscape.objective import losses
 from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.tree import Tree, leaves, tree_map
+from landscape.objective.trial import Trial
 from landscape.params import wide
 
 # What couples examples by less than that, relative to the largest of the numbers, cannot be told from rounding:
@@ -101,7 +102,8 @@ def verdict_of(evaluator: Evaluator, batch: Split, rounding: Rounding) -> Verdic
     try:
         parts = [batch.take(half) for half in halves]
         with torch.random.fork_rng(devices=[]):
-            found = [_Lossed(evaluator, part) for part in (batch, *parts)]
+            pairs = zip(parts, halves, strict=True)
+            found = [_Lossed(evaluator, batch), *(_Lossed(evaluator, part, batch, half) for part, half in pairs)]
     except LandscapeError:
         raise
     except Exception:  # noqa: BLE001 - it worked on the whole batch, so the user's code cannot be cut
@@ -128,7 +130,7 @@ def coupling(evaluator: Evaluator, batch: Split, rounding: Rounding) -> Landscap
     """The reason why batches are needed of a size that nobody stated."""
     half = torch.arange(0, batch.count, 2)
     with torch.random.fork_rng(devices=[]):
-        whole, part = (leaves(evaluator.passed(one).output) for one in (batch, batch.take(half)))
+        whole, part = (leaves(Trial.of(evaluator, one).output) for one in (batch, batch.take(half)))
     pairs = [(a[half], b) for a, b in zip(whole, part, strict=True) if a.ndim and len(a) == batch.count]
     if not all(rounding.equal(wide(a), wide(b), wide(a)) for a, b in pairs):
         return LandscapeError(
@@ -147,8 +149,10 @@ def coupling(evaluator: Evaluator, batch: Split, rounding: Rounding) -> Landscap
 class _Lossed:
     """The loss of one batch: its own number, and what it is taken apart into."""
 
-    def __init__(self, evaluator: Evaluator, batch: Split) -> None:
-        passed = evaluator.passed(batch)
+    def __init__(
+        self, evaluator: Evaluator, batch: Split, whole: Split | None = None, index: Tensor | None = None
+    ) -> None:
+        passed = Trial.of(evaluator, batch, whole, index)
         given, self.apart = passed.loss, passed.apart
         number = isinstance(given, Tensor) and given.numel() == 1 and (given.ndim == 0 or batch.count != 1)
         self.mean: Tensor | None = given.detach().double().reshape(()) if number else None

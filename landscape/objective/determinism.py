@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from landscape.errors import LandscapeError
 from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
+from landscape.objective.trial import Trial
 from landscape.params import is_number
 from landscape.ties import has_memory
 
@@ -32,7 +33,7 @@ def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
     """
     before = {name: tensor.clone() for name, tensor in evaluator.storage.items()}
     with torch.random.fork_rng(devices=[]):
-        passes = [evaluator.passed(batch) for _ in range(2)]
+        passes = [Trial.of(evaluator, batch) for _ in range(2)]
     _refuse_changed_buffers(before, evaluator.storage)
     _refuse_random("the model gives different outputs", *(_tensors(one.output) for one in passes))
     _refuse_random("the loss gives different outputs", *(_tensors(one.loss) for one in passes))

@@ -7,8 +7,8 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from landscape.objective.flat import converted, gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
+from landscape.objective.scoring import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors, cast, real_view
@@ -32,10 +33,6 @@ from landscape.ties import tied_memo
 _RECALIBRATION_BATCH = 128
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
-
-
-How: TypeAlias = tuple[losses.PerExample | None, losses.PerExample | None]
-Scoring: TypeAlias = dict[str, How]
 
 
 def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tuple[nn.Module, Any]:
@@ -52,23 +49,6 @@ def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tu
     except (RuntimeError, TypeError) as error:
         raise LandscapeError("the model cannot be copied", got=error) from error
     return copied.eval().requires_grad_(False), loss if its is None else its
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A forward pass over a batch.
-
-    Attributes:
-        output: The model's; None where the loss calls it.
-        loss: Whatever the loss gives.
-        apart: Whether that may be taken apart into examples.
-        score: Loss, error and weights, shape (examples,) each, or (1,) where the loss is not taken apart.
-    """
-
-    output: Any
-    loss: Any
-    apart: bool
-    score: Score
 
 
 class Evaluator:
@@ -205,18 +185,11 @@ class Evaluator:
         for name, split in self._splits.items():
             with torch.random.fork_rng(devices=[]), self.passing():
                 self.moved()
-                scoring[name] = self._take_batch_apart(self.first(name, trial), split.targets)
+                batch = self.first(name, trial)
+                given = self.arguments(*batch)
+                loss = self._loss(*given)
+                scoring[name] = how_of(self._loss, loss, given, batch, split.targets, self.findings.apart)
         return scoring
-
-    def _take_batch_apart(self, batch: Split, targets: Tree) -> How:
-        given = self.arguments(*batch)
-        return self._how(self._loss(*given), *given, batch, targets)
-
-    def _how(self, loss: Any, output: Any, target: Any, batch: Split, targets: Tree) -> How:
-        examples = batch.count if batch.cuts else None
-        apart = losses.take_apart(self._loss, loss, output, target, targets, examples)
-        classifies = losses.classifies(output, target)
-        return apart if self.findings.apart else None, losses.wrong(self._loss, targets) if classifies else None
 
     def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
         """The two arguments of the loss for a micro-batch."""
@@ -320,25 +293,11 @@ class Evaluator:
         with self.passing():
             return self._loss(*self.arguments(*(self.own(batch) if spared else batch)))
 
-    def passed(self, batch: Split) -> Passed:
-        """One forward pass over a batch, and the loss there, whole and taken apart."""
-        with self.passing():
-            arguments = self.arguments(*self.own(batch))
-            loss = self._loss(*arguments)
-            how = self._how(loss, *arguments, batch, batch.targets)
-            if self.takes_model and how[0] is not None:
-                shares, counts = loss if how[0].counted else (loss, None)
-                score: Score = (shares, None, counts)
-            else:
-                score = self._score(how, *arguments, True)
-        weights = score[2] if how[0] is None or how[0].counted else how[0].weights
-        return Passed(None if self.takes_model else arguments[0], loss, how[0] is not None, (*score[:2], weights))
-
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
         batch = self._first_batch()
         with torch.random.fork_rng(devices=[]), self.passing():
-            return float(losses.mean_of(self._loss, *self.arguments(*batch)))
+            return float(losses.mean_of(self._loss, *self.arguments(*batch)).detach())
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -389,15 +348,7 @@ class Evaluator:
             Loss, error or None, and what the losses count or None: shape (examples,) each; a loss that cannot be
             taken apart has shape (1,), its mean.
         """
-        return self._score(self.scoring[split], output, targets, error)
-
-    def _score(self, how: How, output: Any, targets: Any, error: bool) -> Score:
-        of_loss, of_error = how
-        if of_loss is None:
-            loss, weights = losses.batch_mean(self._loss, output, targets).reshape(1), None
-        else:
-            loss, weights = of_loss.score(output, targets)
-        return loss, of_error.shares(output, targets) if error and of_error is not None else None, weights
+        return score_of(self._loss, self.scoring[split], (output, targets), error)
 
     @property
     def by_examples(self) -> bool:

@@ -21,6 +21,7 @@ from landscape.objective.findings import Findings, Gradients
 from landscape.objective.footprint import bytes_per_example
 from landscape.objective.losses import is_known
 from landscape.objective.tree import leaves
+from landscape.objective.trial import Trial
 from landscape.objective.witnesses import Witnesses
 from landscape.params import Tensors, from_real, is_number, wide
 
@@ -104,7 +105,7 @@ def examine(case: Case) -> tuple[Findings, int | None]:
             where="loss",
             mend="divide it by the number of examples (reduction='mean'), or let it give one number per example",
         )
-    return replace(findings, apart=verdict is not Verdict.MEAN, coupled=verdict is Verdict.COUPLED), example_bytes
+    return replace(findings, apart=verdict is Verdict.APART, coupled=verdict is Verdict.COUPLED), example_bytes
 
 
 def _batches(evaluator: Evaluator) -> list[Split]:
@@ -139,7 +140,11 @@ def _passing(case: Case) -> tuple[Evaluator, Findings]:
             whole.heed(replace(whole.findings, coupled=True))
             return whole, whole.findings
         error = again
-    mend = None if sizes else "if it needs batches of one size, pass that as batch_size"
+    mend = (
+        None
+        if sizes
+        else "tried on few examples: if it needs batches of one size, pass batch_size or a DataLoader"
+    )
     raise from_user_code(error, mend=mend) from error
 
 
@@ -199,7 +204,7 @@ def _holds(case: Case, evaluator: Evaluator, name: str, batch: Split, rounding: 
     if is_known(case.loss) or evaluator.takes_model or not case.data[name].cuts:
         return True
     with torch.random.fork_rng(devices=[]), evaluator.passing():
-        passed = evaluator.passed(batch)
+        passed = Trial.of(evaluator, batch)
         by_example = all(tensor.ndim and len(tensor) == batch.count for tensor in leaves(passed.output))
         if not by_example or not isinstance(passed.loss, Tensor) or passed.loss.ndim:
             return True

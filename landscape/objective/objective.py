@@ -21,7 +21,7 @@ from landscape.objective.examination import Case, examine, no_unit
 from landscape.objective.findings import Findings
 from landscape.objective.footprint import largest_batch
 from landscape.objective.language import next_token_loss
-from landscape.objective.loaders import as_made, as_split
+from landscape.objective.loaders import as_split, in_batches
 from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
 from landscape.objective.streaming import Streamed, as_stream, in_own_batches
@@ -103,20 +103,21 @@ class Objective:
         self._scoring: Scoring | None = None
         self.findings, self.example_bytes = Findings(), None
         self.findings, self.example_bytes = examine(self._case())
-        if self.findings.coupled and batch_size is None:
-            self.data = {name: self._in_own_batches(name) for name in self.data}
         whole = [split.default_batch_size() for split in self.data.values() if not split.cuts]
         if whole and batch_size not in (None, max(whole)):
             raise LandscapeError(
-                "the batches of the loader cannot be cut anew",
+                "the batches of the loader cannot be cut",
                 where="batch_size",
                 got=batch_size,
                 mend="leave it out",
             )
+        if self.findings.coupled:
+            self.data = {name: self._in_whole_batches(name) for name in self.data}
+            whole = [batch_size or split.default_batch_size() for split in self.data.values()]
         if self.example_bytes is not None and batch_size is None and not whole:
             self._batch_size = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
         # Of a batch that is never cut; None where the size does not matter.
-        self.fixed_batch = max(whole, default=None) or (batch_size if self.findings.coupled else None)
+        self.fixed_batch = max(whole, default=None)
         self._start()
 
     def _case(self) -> Case:
@@ -131,13 +132,13 @@ class Objective:
         stated = {name: given or _made_size(split) for name, split in self.data.items()}
         return Case(make, self.model, self.loss, self.data, given, stated)
 
-    def _in_own_batches(self, name: str) -> Source:
-        """A split in the batches of its loader, or the reason why there have to be some."""
-        split = self.data[name]
-        if isinstance(split, Split) and split.made:
-            return as_made(split)
+    def _in_whole_batches(self, name: str) -> Source:
+        """A split in batches of the size that was asked for, or of its loader; an error where there is none."""
+        split, size = self.data[name], self._batch_size
+        if isinstance(split, Split) and (split.made or size is not None):
+            return in_batches(split, size)
         if isinstance(split, Streamed):
-            return in_own_batches(split)
+            return split if size is not None else in_own_batches(split)
         if isinstance(split, Batches):
             return split
         raise no_unit(self._case(), self.findings)
