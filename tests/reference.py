@@ -221,7 +221,7 @@ def digests(*things: Any) -> list[bytes]:
         elif isinstance(thing, tuple):
             found += digests(*thing)
         elif isinstance(thing, Tensor):
-            found.append(real(thing.detach()).contiguous().view(torch.uint8).numpy().tobytes())
+            found.append(real(thing.detach().to_dense()).contiguous().view(torch.uint8).numpy().tobytes())
     return found
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import With
-from conftest import Untouched
-from reference import drawn
+from reference import digests, drawn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,12 +22,13 @@ import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.flat import converted
-from landscape.params import cast, digest, dot, layout_of, norm
+from landscape.params import cast, digest, dot, layout_of, norm, resolve
 from landscape.probes import interpolate
 from landscape.projection import Plane, pca_plane, project_path, random_plane
 from landscape.sharpness.measuring import measure
 from landscape.sharpness.registry import measures
 from landscape.surface import evaluate, grid
+from landscape.ties import identity, tied_memo
 from landscape.trajectory import Recorder, open_trajectory
 
 CPU = torch.device("cpu")
@@ -111,6 +111,41 @@ def expanded() -> tuple[nn.Module, nn.Module]:
     return made[0], made[1]
 
 
+def one_place() -> tuple[nn.Module, nn.Module]:
+    first, other, bias = nn.Linear(4, 4).double(), nn.Linear(4, 4).double(), linear()
+    shared = copy.deepcopy(other)
+    other.weight, shared.weight = nn.Parameter(first.weight.data), first.weight
+
+    def both(m: nn.Module, x: Tensor) -> Tensor:
+        return m.out(torch.tanh(m.other(torch.tanh(m.first(x)))))
+
+    return (
+        With(both, first=first, other=other, out=bias),
+        With(both, first=first, other=shared, out=bias),
+    )
+
+
+def sparse() -> tuple[nn.Module, nn.Module]:
+    edges, shared = (torch.rand(4, 4) > 0.5).double(), {"lin": linear()}
+
+    def passed(m: nn.Module, x: Tensor) -> Tensor:
+        return m.lin((m.edges @ x.T.to(m.edges.dtype)).T)
+
+    return With(passed, **shared, edges=edges.to_sparse()), With(passed, **shared, edges=edges)
+
+
+def eight_bits() -> tuple[nn.Module, nn.Module]:
+    base, shared = torch.randn(4, 3).to(torch.float8_e4m3fn), {"a": weight(4, 2), "b": weight(2, 3)}
+
+    def low_rank(m: nn.Module, x: Tensor) -> Tensor:
+        return x @ (m.base.to(x) + m.a @ m.b)
+
+    return (
+        With(low_rank, **shared, base=nn.Parameter(base, requires_grad=False)),
+        With(low_rank, **shared, base=nn.Parameter(base.double(), requires_grad=False)),
+    )
+
+
 TWINS: dict[str, Callable[[], tuple[nn.Module, nn.Module]]] = {
     "scalar": scalar,
     "empty": empty,
@@ -118,6 +153,9 @@ TWINS: dict[str, Callable[[], tuple[nn.Module, nn.Module]]] = {
     "complex buffer": complex_buffer,
     "whole numbers": whole,
     "expanded": expanded,
+    "one place in memory": one_place,
+    "sparse": sparse,
+    "eight bits": eight_bits,
 }
 
 
@@ -161,10 +199,10 @@ def same(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize("name", TWINS)
 def test_every_measure_is_that_of_the_twin(name):
     odd, plain = twins(name)
-    before = Untouched(odd)
+    before = digests(odd)
     pairs = {one: (found(odd, one), found(plain, one)) for one in measures()}
     assert {one: pair for one, pair in pairs.items() if not same(*pair)} == {}
-    before.check()
+    assert digests(odd) == before
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -185,7 +223,8 @@ def test_random_planes_are_those_of_the_twin(name, normalize):
 
 def recorded(model: nn.Module, path: Any) -> Any:
     """A random walk of the parameters that move."""
-    model = copy.deepcopy(model)
+    # Twins share what they have in common.
+    model = copy.deepcopy(model, tied_memo(model))
     with Recorder(path, model, problem="twins") as recorder:
         for step in range(5):
             with drawn(step), torch.no_grad():
@@ -202,7 +241,7 @@ def test_a_trajectory_its_components_and_its_map_are_those_of_the_twin(name, tmp
     runs, ends = zip(*(recorded(m, tmp_path / f"{k}.h5") for k, m in enumerate(twins(name))), strict=True)
     for run in runs:
         model = twins(name)[0 if run is runs[0] else 1]
-        assert run[0].digest == digest({info.name: dict(_state(model))[info.name].detach() for info in run.layout})
+        assert run[0].digest == digest(resolve(model)[1])
     planes = [pca_plane(run) for run in runs]
     for ours, theirs in zip(*(plane.directions for plane in planes), strict=True):
         for tensor, direction in theirs.items():
@@ -218,10 +257,6 @@ def test_a_trajectory_its_components_and_its_map_are_those_of_the_twin(name, tmp
         interpolate(objective_of(end), run[0], run[-1], points=3) for run, end in zip(runs, ends, strict=True)
     ]
     np.testing.assert_allclose(lines[0]["train_loss"], lines[1]["train_loss"], rtol=1e-12)
-
-
-def _state(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def test_the_inner_product_of_complex_numbers_is_that_of_their_parts():
@@ -279,6 +314,34 @@ def test_a_lazy_model_is_refused_until_it_has_seen_a_batch(lazy):
     with torch.no_grad():
         lazy(torch.ones(4, 2))
     assert len(layout_of(lazy)) >= 2
+
+
+def test_parameters_that_overlap_in_memory_are_refused():
+    one, other = nn.Linear(4, 4).double(), nn.Linear(4, 4).double()
+    other.weight = nn.Parameter(one.weight.data.T)
+    with pytest.raises(LandscapeError, match=r"'0.weight' and '1.weight' share memory without being one"):
+        objective_of(nn.Sequential(one, other, linear()))
+    # The control: views of one vector that lie side by side are parameters like any others.
+    flat = torch.randn(24, dtype=torch.float64)
+    one.weight, other.weight = nn.Parameter(flat[:16].view(4, 4)), nn.Parameter(flat[16:].view(2, 4))
+    assert identity(one.weight) != identity(other.weight)
+    tied_memo(nn.ModuleList([one, other]))
+
+
+def test_a_sparse_parameter_is_refused():
+    with pytest.raises(LandscapeError, match=r"the parameter 'w' is sparse.*make its values a dense parameter"):
+        layout_of(With(lambda m, x: x, w=nn.Parameter(torch.eye(2).to_sparse())))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_chain_with_tied_layers_goes_through_the_batched_engine(tied):
+    one, other = nn.Linear(4, 4), nn.Linear(4, 4)
+    if tied:
+        other.weight = one.weight
+    model = nn.Sequential(one, nn.Tanh(), other, nn.Tanh(), nn.Linear(4, 3)).double()
+    objective, plane = objective_of(model), random_plane(model, seed=1)
+    ours, theirs = (evaluate(objective, plane, grid(3, 0.5), engine=one) for one in ("batched", "sequential"))
+    np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
 
 
 def test_parallel_directions_have_no_gradient_field():

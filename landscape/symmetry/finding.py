@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.losses import takes_model
-from landscape.params import Tensors, cast, resolve
+from landscape.params import Tensors, cast, resolve, wide
 from landscape.symmetry import building
 from landscape.symmetry.checking import Runner
 from landscape.symmetry.elements import Element, Generator
@@ -100,8 +100,9 @@ def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
     if name.rsplit(".", 1)[-1] == "running_var":
         # Large enough for the factors drawn where no gain makes up for eps.
         return (tensor.float().abs() + 1.0) * torch.exp(0.3 * noise).to(tensor.dtype)
-    spread = 0.1 * float(tensor.abs().max()) + 0.1 * (tensor.ndim < 2)
-    return tensor + (spread * noise).to(tensor.dtype)
+    numbers = wide(tensor)
+    spread = 0.1 * float(numbers.abs().max()) + 0.1 * (tensor.ndim < 2)
+    return (numbers + spread * noise).to(tensor.dtype)
 
 
 def symmetries_of(objective: Objective) -> Symmetries:
