@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.ties import identity
+from landscape.wrappers import unwrapped
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -47,7 +48,7 @@ def layout_of(model: nn.Module) -> Layout:
     Embeddings are cut by row (one vector per token), fused query-key-value matrices by row (one unit each).
 
     Args:
-        model: Any module.
+        model: Any module; names are those without wrappers, see `wrappers.unwrapped`.
 
     Returns:
         Its layout.
@@ -55,6 +56,7 @@ def layout_of(model: nn.Module) -> Layout:
     Raises:
         LandscapeError: If a layer has yet to learn its shape from a first batch, or a parameter is sparse.
     """
+    model = unwrapped(model)
     _require_dense(model)
     axes = _filter_axes(model)
     canonical: dict[Hashable, str] = {}
@@ -66,7 +68,7 @@ def layout_of(model: nn.Module) -> Layout:
     for name, buffer in model.named_buffers(remove_duplicate=False):
         # A sparse buffer (the edges of a graph, say) is a constant of the model: not stored, never moved.
         if name in persistent and buffer.layout == torch.strided:
-            tied_to = canonical.setdefault(("buffer", identity(buffer)), name)
+            tied_to = canonical.setdefault(identity(buffer), name)
             infos.append(_info(name, buffer, "buffer", (0, 1), tied_to))
     return Layout(tuple(infos))
 
@@ -106,8 +108,10 @@ def _filter_axes(model: nn.Module) -> dict[str, tuple[int, int]]:
     axes = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         weight = f"{prefix}.weight" if prefix else "weight"
-        if isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-            axes[weight] = (1, module.groups)
+        transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+        # TorchScript keeps the name of the class, and of traced modules nothing else.
+        if transposed or str(getattr(module, "original_name", "")).startswith("ConvTranspose"):
+            axes[weight] = (1, int(getattr(module, "groups", 1)))
         elif type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
             axes[weight] = (1, 1)
     return axes
@@ -126,6 +130,7 @@ def resolve(weights: Weights) -> tuple[Layout, Tensors]:
         LandscapeError: If it is none of these.
     """
     if isinstance(weights, nn.Module):
+        weights = unwrapped(weights)
         layout = layout_of(weights)
         state = dict(weights.named_parameters()) | dict(weights.named_buffers())
     elif isinstance(weights, HasWeights):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import cast_hidden, private_copy, with_constants
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.objective import losses
+from landscape.objective import batchnorm, losses
+from landscape.objective.buffers import DerivedBuffers
 from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
@@ -27,28 +29,9 @@ from landscape.objective.scoring import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors, cast, real_view
-from landscape.ties import tied_memo
 
-# Statistics of normalisation are averaged over micro-batches of this many examples.
-_RECALIBRATION_BATCH = 128
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
-
-
-def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tuple[nn.Module, Any]:
-    """A deep copy in evaluation mode that nothing trains, and one of a loss that is a module.
-
-    A model inside the loss is the copy.
-
-    Raises:
-        LandscapeError: If the model cannot be copied.
-    """
-    try:
-        pair = model, loss if isinstance(loss, nn.Module) else None
-        copied, its = copy.deepcopy(pair, tied_memo(model))
-    except (RuntimeError, TypeError) as error:
-        raise LandscapeError("the model cannot be copied", got=error) from error
-    return copied.eval().requires_grad_(False), loss if its is None else its
 
 
 class Evaluator:
@@ -93,12 +76,15 @@ class Evaluator:
         scoring: Scoring | None = None,
         findings: Findings = Findings(),  # noqa: B008 - a frozen value
     ) -> None:
-        copied, self._loss = private_copy(model, loss)
-        self.model = converted(copied, device, dtype)
+        own, self._loss = private_copy(model, loss)
+        self.model = converted(own, device, dtype)
+        cast_hidden(self.model, model, device, dtype)
         self.layout = layout
         self.findings = findings
         if isinstance(loss, nn.Module):
             converted(self._loss, device, dtype)
+        else:
+            self._loss = with_constants(loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -252,36 +238,39 @@ class Evaluator:
             raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
 
     def recalibrate(self, split: str, examples: int) -> None:
-        """Estimate the statistics of batch normalisation anew at the weights held.
-
-        The average over micro-batches of their means and variances, as torch.optim.swa_utils.update_bn
-        takes it (Izmailov et al. 2018, section 3.2); all else stays in evaluation mode.
+        """Estimate the running statistics of normalisation anew at the weights held; see `batchnorm.estimate`.
 
         Args:
             split: On which data.
             examples: How many, from the first on.
         """
-        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        layers = [layer for layer in layers if layer.track_running_stats]
-        momenta = [layer.momentum for layer in layers]
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            for layer in layers:
-                layer.reset_running_stats()
-                layer.momentum = None
-                layer.train()
-            subset = self._splits[split].part(0, examples)
-            for batch in subset.batches(_RECALIBRATION_BATCH):
-                forward(self.model, self.own(batch).inputs)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-            layer.eval()
+        size = self.tuning.batch_size if self.findings.coupled else batchnorm.batch_size(examples)
+        batches = self._splits[split].part(0, examples).batches(size)
+        with torch.random.fork_rng(devices=[]):
+            batchnorm.estimate(self.model, batches, functools.partial(self.output, call=self.model))
         self.moved()
 
-    def output(self, batch: Split) -> Any:
-        """The model's output on a batch; the loss there if it takes the model."""
+    @functools.cached_property
+    def derived(self) -> DerivedBuffers:
+        """The buffers that follow from the weights; found by trial when first asked for."""
+        return DerivedBuffers(self.model, self._few_passes)
+
+    def _few_passes(self) -> list[Callable[[], object]]:
+        size = self.tuning.batch_size if self.findings.coupled else 2
+        batches = itertools.islice(self._splits[self.splits[0]].batches(size), 2)
+        return [functools.partial(self.output, batch, call=self.model) for batch in batches]
+
+    def recompute(self) -> None:
+        """Recompute the buffers that follow from the weights held."""
+        self.derived.recompute()
+        self.moved()
+
+    def output(self, batch: Split, call: Callable[..., Any] | None = None) -> Any:
+        """The output of the model, or of what is called instead; the loss there if it takes the model."""
+        called = call or self._call
         with self.passing():
             inputs = self.own(batch).inputs
-            return self._loss(self._call, inputs) if self.takes_model else forward(self._call, inputs)
+            return self._loss(called, inputs) if self.takes_model else forward(called, inputs)
 
     @property
     def loss(self) -> Callable[..., Any]:
@@ -295,9 +284,12 @@ class Evaluator:
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        batch = self._first_batch()
+        return self.mean_of(self._first_batch())
+
+    def mean_of(self, batch: Split) -> float:
+        """The mean loss over a batch."""
         with torch.random.fork_rng(devices=[]), self.passing():
-            return float(losses.mean_of(self._loss, *self.arguments(*batch)).detach())
+            return float(losses.mean_of(self._loss, *self.arguments(*self.own(batch))).detach())
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.

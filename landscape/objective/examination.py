@@ -140,12 +140,15 @@ def _passing(case: Case) -> tuple[Evaluator, Findings]:
             whole.heed(replace(whole.findings, coupled=True))
             return whole, whole.findings
         error = again
-    mend = (
-        None
-        if sizes
-        else "tried on few examples: if it needs batches of one size, pass batch_size or a DataLoader"
-    )
-    raise from_user_code(error, mend=mend) from error
+    raise from_user_code(error, mend=_remedy(error, bool(sizes))) from error
+
+
+def _remedy(error: Exception, sized: bool) -> str | None:
+    if isinstance(error, TypeError):
+        return "if the model does not take all of a batch, give a loss of (model, batch), which calls it itself"
+    if sized:
+        return None
+    return "tried on few examples: if it needs batches of one size, pass batch_size or a DataLoader"
 
 
 def _with_gradients(evaluator: Evaluator) -> Exception | None:

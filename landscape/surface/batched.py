@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from landscape.copies import private_copy
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.objective.chain import Chain, Linear, Step, chain_of
 from landscape.objective.data import Split
 from landscape.objective.devices import precision
-from landscape.objective.evaluator import private_copy
 from landscape.objective.findings import Gradients
 from landscape.objective.raw import Raw, RawPoint, Score, join
 from landscape.objective.tree import tree_map
@@ -35,6 +35,7 @@ from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
 from landscape.surface.streams import in_order
 from landscape.surface.task import Task
+from landscape.wrappers import is_scripted
 
 Stacks = dict[str, Tensor]
 
@@ -75,6 +76,11 @@ class Batched:
     ) -> None:
         if task.recalibrate:
             raise LandscapeError("the batched engine cannot recalibrate", mend="use --engine sequential")
+        if task.derived:
+            raise LandscapeError(
+                "the batched engine cannot recompute the buffers that follow from the weights",
+                mend="use --engine sequential",
+            )
         self.chunk, self.streams = chunk, streams
         # Kernels may treat the points of a chunk by their places in it.
         self.group = chunk
@@ -211,6 +217,7 @@ def _require(evaluator: Evaluator, mover: Mover) -> None:
     needs = {
         "a loss of the model's output": evaluator.takes_model,
         "data that are held in memory": evaluator.streamed,
+        "a model that is not TorchScript": is_scripted(evaluator.model),
         "batches that can be cut": not all(evaluator.data(name).cuts for name in evaluator.splits),
         "a forward pass that takes no gradients": findings.gradients is not Gradients.NONE,
         "a model that does not write into its inputs": findings.copies,
