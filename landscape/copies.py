@@ -153,6 +153,9 @@ def copied(*values: Any) -> tuple[Any, ...]:
             for tensor in held.tensors.values():
                 if not tensor.is_leaf:
                     memo[id(tensor)] = tensor.detach().clone()
+            for value in values:
+                if isinstance(value, nn.Module):
+                    memo |= tied_memo(value, memo)
             made = tuple(copy.deepcopy(value, memo) for value in values)
             for container, key in hidden_in(*made, closures=False).functions:
                 container[key] = _rebound(container[key], memo)

@@ -68,7 +68,7 @@ def layout_of(model: nn.Module) -> Layout:
     for name, buffer in model.named_buffers(remove_duplicate=False):
         # A sparse buffer (the edges of a graph, say) is a constant of the model: not stored, never moved.
         if name in persistent and buffer.layout == torch.strided:
-            tied_to = canonical.setdefault(("buffer", identity(buffer)), name)
+            tied_to = canonical.setdefault(identity(buffer), name)
             infos.append(_info(name, buffer, "buffer", (0, 1), tied_to))
     return Layout(tuple(infos))
 

@@ -28,8 +28,9 @@ from landscape.projection import Plane, pca_plane, project_path, random_plane
 from landscape.sharpness.measuring import measure
 from landscape.sharpness.registry import measures
 from landscape.surface import evaluate, grid
+from landscape.surface.directions import read_directions
 from landscape.ties import identity, tied_memo
-from landscape.trajectory import Recorder, open_trajectory
+from landscape.trajectory import Recorder, import_checkpoints, open_trajectory
 
 CPU = torch.device("cpu")
 
@@ -354,3 +355,36 @@ def test_parallel_directions_have_no_gradient_field():
 def test_a_parameter_without_elements_has_no_symmetry():
     model = ls.symmetry.find(twins("empty")[0], torch.ones(3, 4, dtype=torch.float64))
     assert model.generators == ()
+
+
+@pytest.mark.parametrize(
+    ("saved", "held", "cast"),
+    [("complex64", "complex128", False), ("complex128", "complex64", True)],
+)
+def test_complex_checkpoints_are_widened_unasked_and_rounded_when_asked(saved, held, cast, tmp_path):
+    wide = torch.complex(*torch.randn(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    numbers = wide.to(getattr(torch, saved))
+    torch.save({"w": numbers}, tmp_path / "epoch0.pt")
+    model = With(lambda m, x: x, w=weight(4, 3, dtype=getattr(torch, held)))
+    if cast:
+        with pytest.raises(LandscapeError, match=r"tensor 'w' would be rounded.*pass --cast"):
+            import_checkpoints(tmp_path / "run.h5", tmp_path / "epoch0.pt", model)
+    run, _ = import_checkpoints(tmp_path / "run.h5", tmp_path / "epoch0.pt", model, cast=cast)
+    assert torch.equal(run[0].weights["w"], numbers.to(model.w.dtype))
+
+
+def test_a_real_checkpoint_of_a_complex_parameter_is_refused(tmp_path):
+    torch.save({"w": torch.ones(4, 3)}, tmp_path / "epoch0.pt")
+    model = With(lambda m, x: x, w=weight(4, 3, dtype=torch.complex64))
+    with pytest.raises(LandscapeError, match="tensor 'w' has another kind of element"):
+        import_checkpoints(tmp_path / "run.h5", tmp_path / "epoch0.pt", model, cast=True)
+
+
+def test_complex_directions_of_a_surface_are_read_back(tmp_path):
+    model, _ = twins("complex matrix")
+    plane = random_plane(model, seed=3)
+    surface = evaluate(objective_of(model), plane, grid(3, 0.5), save=tmp_path / "s.h5")
+    read = read_directions(tmp_path / "s.h5", 2)
+    same = Plane(model, [{name: torch.from_numpy(values) for name, values in own.items()} for own in read])
+    again = evaluate(objective_of(model), same, grid(3, 0.5))
+    np.testing.assert_array_equal(again.values, surface.values)

@@ -38,7 +38,17 @@ def converted(model: nn.Module, device: torch.device, dtype: torch.dtype | None)
             done[key] = tensor.detach(), _apart(cast(tensor.to(device), dtype))
         return done[key][1]
 
-    return model._apply(one)
+    held = {identity(parameter): parameter for parameter in model.parameters()}
+    shared = [
+        (module, name, held[identity(buffer)])
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and identity(buffer) in held
+    ]
+    model._apply(one)
+    for module, name, parameter in shared:
+        module._buffers[name] = parameter
+    return model
 
 
 def _apart(tensor: Tensor) -> Tensor:
