@@ -111,7 +111,7 @@ class DerivedBuffers:
         for run in _ways(model, prefix, module, calls):
             route = _Route(module, prefix, run, _weights_near(model, prefix))
             # A module may train others as it runs, a momentum encoder say: then it is not run.
-            held = [*module.parameters(), *module.buffers()]
+            held = [held for held in (*module.parameters(), *module.buffers()) if held.layout == torch.strided]
             kept = [tensor.clone() for tensor in held]
             try:
                 follows = self._follows(route)

@@ -21,15 +21,15 @@ from landscape.objective.buffers import DerivedBuffers
 from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
-from landscape.objective.flat import gather, offsets, pack
+from landscape.objective.flat import converted, gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
-from landscape.objective.raw import Raw, RawPoint, Score, join, pick
+from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewriting import rewritten
 from landscape.objective.running import RunningStatistics
 from landscape.objective.scoring import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
-from landscape.params import Tensors
+from landscape.params import Tensors, cast, real_view
 
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
@@ -78,11 +78,11 @@ class Evaluator:
         findings: Findings = Findings(),  # noqa: B008 - a frozen value
     ) -> None:
         own, self._loss = private_copy(model, loss)
-        self.model = own.to(device=device, dtype=dtype)
+        self.model = converted(own, device, dtype)
         cast_hidden(self.model, model, device, dtype)
         self.layout = layout
         self.findings = findings
-        self._loss = with_constants(self._loss, device, dtype)
+        self._loss = (converted if isinstance(loss, nn.Module) else with_constants)(self._loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -181,7 +181,7 @@ class Evaluator:
 
     def _output(self, inputs: Tree) -> Any:
         output = forward(self._call, inputs)
-        return output.float() if self._half and isinstance(output, Tensor) else output
+        return cast(output, torch.float32) if self._half and isinstance(output, Tensor) else output
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -356,12 +356,7 @@ class Evaluator:
 
     def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:
         """The results of several points on the host, by one transfer: the device is waited for once."""
-        if self.device.type == "cpu":
-            return list(raw)
-        tensors = [tensor for point in raw for results in point.values() for tensor in results.tensors()]
-        whole = torch.cat([tensor.reshape(-1).to(tensors[0].dtype) for tensor in tensors]).cpu()
-        parts = iter(whole.split([tensor.numel() for tensor in tensors]))
-        return [{split: results.from_host(parts) for split, results in point.items()} for point in raw]
+        return list(raw) if self.device.type == "cpu" else on_host(raw)
 
     def estimates(self, raw: RawPoint, metrics: Sequence[str]) -> dict[str, Estimate]:
         """Average what `run` gave.
@@ -396,5 +391,5 @@ class Evaluator:
         moving = [self.storage[info.name] for info in self.layout.moving()]
         # Apple's devices know no float64.
         wide = torch.float32 if self.device.type == "mps" else torch.float64
-        squares = torch.stack([(tensor.to(wide) ** 2).sum() for tensor in moving]).sum()
+        squares = torch.stack([(real_view(tensor).to(wide) ** 2).sum() for tensor in moving]).sum()
         return self.weight_decay / 2 * squares
