@@ -152,7 +152,7 @@ def copied(*values: Any) -> tuple[Any, ...]:
                     memo[id(tensor)] = tensor.detach().clone()
             for value in values:
                 if isinstance(value, nn.Module):
-                    memo |= tied_memo(value, memo)
+                    tied_memo(value, memo)
             made = tuple(copy.deepcopy(value, memo) for value in values)
             for container, key in hidden_in(*made, closures=False).functions:
                 container[key] = _rebound(container[key], memo)
