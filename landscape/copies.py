@@ -145,6 +145,9 @@ def copied(*values: Any) -> tuple[Any, ...]:
     held = hidden_in(*values)
     memo: dict[int, Any] = {}
     try:
+        for value in values:
+            if isinstance(value, nn.Module):
+                memo.update(tied_memo(value))
         # Or the parameters of TorchScript's copies would be results of the originals.
         with torch.no_grad():
             for tensor in held.tensors.values():
@@ -167,9 +170,9 @@ def copied(*values: Any) -> tuple[Any, ...]:
 
 
 def _parameters(value: Any) -> list[nn.Parameter]:
-    if not isinstance(value, nn.Module):
-        return []
-    return [parameter for _, parameter in value.named_parameters(remove_duplicate=False)]
+    """The parameters of a module under each of their names: two that are one place become one parameter."""
+    named = value.named_parameters(remove_duplicate=False) if isinstance(value, nn.Module) else ()
+    return [parameter for _, parameter in named]
 
 
 def _rebound(value: Any, memo: dict[int, Any]) -> Any:
@@ -225,7 +228,7 @@ def cast_hidden(model: nn.Module, original: nn.Module, device: torch.device, dty
     shared = {id(tensor) for tensor in hidden_in(original).tensors.values()}
     for tensor in hidden_in(model).tensors.values():
         if id(tensor) not in shared:
-            tensor.data = cast(tensor.data.to(device), dtype)
+            tensor.data = cast(tensor.data, dtype).to(device)
 
 
 def with_constants(function: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
@@ -240,7 +243,7 @@ def with_constants(function: Any, device: torch.device, dtype: torch.dtype | Non
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor) and not value.requires_grad and not isinstance(value, nn.Parameter):
-            return cast(value.to(device), dtype)
+            return cast(value, dtype).to(device)
         nested = isinstance(value, functools.partial | types.FunctionType)
         return with_constants(value, device, dtype) if nested else value
 
