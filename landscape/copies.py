@@ -145,9 +145,6 @@ def copied(*values: Any) -> tuple[Any, ...]:
     held = hidden_in(*values)
     memo: dict[int, Any] = {}
     try:
-        for value in values:
-            if isinstance(value, nn.Module):
-                memo.update(tied_memo(value))
         # Or the parameters of TorchScript's copies would be results of the originals.
         with torch.no_grad():
             for tensor in held.tensors.values():
