@@ -147,9 +147,6 @@ def copied(*values: Any) -> tuple[Any, ...]:
     held = hidden_in(*values)
     memo: dict[int, Any] = {}
     try:
-        for value in values:
-            if isinstance(value, nn.Module):
-                memo.update(tied_memo(value))
         # Or the parameters of TorchScript's copies would be results of the originals.
         with torch.no_grad():
             for tensor in held.tensors.values():
@@ -157,7 +154,7 @@ def copied(*values: Any) -> tuple[Any, ...]:
                     memo[id(tensor)] = tensor.detach().clone()
             for value in values:
                 if isinstance(value, nn.Module):
-                    memo |= tied_memo(value, memo)
+                    tied_memo(value, memo)
             made = tuple(copy.deepcopy(value, memo) for value in values)
             for container, key in hidden_in(*made, closures=False).functions:
                 container[key] = _rebound(container[key], memo)
