@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.curvature.convolving import Convolutions
+from landscape.curvature.derivatives import Derivatives
 from landscape.curvature.kernels import twice_differentiable
 from landscape.curvature.separation import Cutter, Separated, separate
 from landscape.curvature.vectors import Vectors
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Evaluator, Objective
-from landscape.objective.data import Tree, leaves
+from landscape.objective.data import Split, Tree, leaves
 from landscape.objective.footprint import LiveBytes
 from landscape.params import Weights, resolve
 
@@ -71,6 +74,8 @@ class Passes:
         evaluator: Holds the copy.
         split: Which data.
         loss: The loss function.
+        objective: Model, data and loss.
+        derivatives: How derivatives are taken.
     """
 
     def __init__(
@@ -89,12 +94,43 @@ class Passes:
         self.vectors = Vectors(_require_moving(selected))
         size = _batch_size(objective, batch_size)
         tuning = replace(objective.default_tuning(), batch_size=size)
-        self.evaluator: Evaluator = objective.evaluator(_at_least_single(objective, dtype), tuning)
+        self._asked = _at_least_single(objective, dtype)
+        self.evaluator: Evaluator = objective.evaluator(self._asked, tuning)
         self._convolutions = Convolutions(self.evaluator.device, self.evaluator.model)
-        self.split, self.loss = split, objective.loss
+        self.split, self.loss, self.objective = split, objective.loss, objective
+        self.derivatives = Derivatives()
         self.by_examples = self.evaluator.scoring[split][0] is not None
         self.load(tensors)
-        self.variables = [self.evaluator.storage[name].requires_grad_() for name in self.vectors.names]
+        self.variables = self._leaves()
+
+    def _leaves(self) -> list[Tensor]:
+        densify(self.evaluator.model)
+        return [self.evaluator.storage[name].requires_grad_() for name in self.vectors.names]
+
+    def twin(self, data: Split, dtype: torch.dtype | None) -> Passes:
+        """The same at the weights held, on a copy of its own, on some examples in one micro-batch.
+
+        Args:
+            data: The examples.
+            dtype: The type of real numbers; None is that of these passes.
+        """
+        other, own = copy.copy(self), self.evaluator
+        kind = dtype or self._asked
+        tuning = replace(own.tuning, batch_size=data.count)
+        other.evaluator = Evaluator(
+            self.objective.model,
+            own.layout,
+            self.loss,
+            {self.split: data.to(own.device, kind, tuning.channels_last)},
+            weight_decay=0.0,
+            device=own.device,
+            dtype=kind,
+            tuning=tuning,
+        )
+        other._convolutions = Convolutions(own.device, other.evaluator.model)
+        other.evaluator.load({name: held.detach() for name, held in own.storage.items()})
+        other.variables = other._leaves()
+        return other
 
     @property
     def dtype(self) -> torch.dtype:
@@ -106,13 +142,20 @@ class Passes:
         """Copy weights in; buffers that are not given are the model's own."""
         self.evaluator.load(resolve(weights)[1])
 
-    def kernels(self) -> AbstractContextManager[None]:
-        """Kernels that can be differentiated twice."""
-        return twice_differentiable(self.evaluator.device, self.evaluator.model)
+    @contextmanager
+    def kernels(self) -> Iterator[None]:
+        """Kernels that can be differentiated twice, and whatever else the derivatives need."""
+        if (used := _USED.get()) is not None and self.derivatives not in used:
+            used.append(self.derivatives)
+        with ExitStack() as stack:
+            stack.enter_context(twice_differentiable(self.evaluator.device, self.evaluator.model))
+            for context in self.derivatives.contexts():
+                stack.enter_context(context)
+            yield
 
     def convolutions(self) -> AbstractContextManager[None]:
         """For as long as a graph is made of which gradients are differentiated."""
-        return self._convolutions.replaced()
+        return nullcontext() if self.derivatives.plain else self._convolutions.replaced()
 
     def batches(self) -> Iterator[Batch]:
         """All micro-batches in order."""
@@ -123,6 +166,13 @@ class Passes:
             start += examples
         if start != data.count:
             raise LandscapeError("the data changed in number", where=self.split, got=start, expected=data.count)
+
+    def drawn(self, batch: Batch) -> Tensor:
+        """The shares of a micro-batch in the loss that slices draw: without gradients, by torch's fastest kernels."""
+        with torch.inference_mode():
+            return self.evaluator.score(
+                self.split, *self.evaluator.arguments(batch.inputs, batch.targets), False
+            )[0]
 
     def loss_of(self, batch: Batch) -> Loss:
         """The loss of a micro-batch, with its graph."""
@@ -168,10 +218,35 @@ class Passes:
         parts = separate(cutter, loss.shares.sum(), self.variables, self.evaluator.takes_model)
         return parts, loss.count
 
+    def whole(self) -> Batch:
+        """All examples as one micro-batch."""
+        return self.trial(self.evaluator.data(self.split).count)
+
     def trial(self, examples: int) -> Batch:
         """The first examples, to try something out."""
         part = self.evaluator.data(self.split).part(0, examples)
         return Batch(part.inputs, part.targets, part.count)
+
+
+_USED: ContextVar[list[Derivatives] | None] = ContextVar("derivatives used", default=None)
+
+
+@contextmanager
+def derivatives_used() -> Iterator[list[Derivatives]]:
+    """Note how all derivatives are taken that are taken meanwhile."""
+    found: list[Derivatives] = []
+    token = _USED.set(found)
+    try:
+        yield found
+    finally:
+        _USED.reset(token)
+
+
+def densify(model: nn.Module) -> None:
+    """Let no module of a private copy give sparse gradients, which cannot be added up or differentiated."""
+    for module in model.modules():
+        if getattr(module, "sparse", False) is True:
+            module.sparse = False  # type: ignore[assignment]
 
 
 def live_bytes(make: Any) -> int:

@@ -17,6 +17,7 @@ from landscape.objective import losses
 from landscape.objective.data import Source, Split, Tree
 from landscape.objective.devices import precision
 from landscape.objective.flat import gather, offsets, pack
+from landscape.objective.kernels import settle_fast_path
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
@@ -110,6 +111,7 @@ class Evaluator:
         self._call: Callable[..., Any] = self.model
         self._refresh: Callable[[], None] | None = None
         self.rewrites: dict[str, int] = {}
+        settle_fast_path(self.model, self._few_outputs)
         self._rewrite(tuning)
         self._scoring = scoring
 
@@ -185,6 +187,14 @@ class Evaluator:
         """The data of a split."""
         return self._splits[split]
 
+    def few(self, split: str, size: int) -> Split:
+        """Some examples from all over a split, evenly spaced; the first ones of data that are read in order only."""
+        source = self._splits[split]
+        if not isinstance(source, Split):
+            return source.part(0, size)
+        count = min(size, source.count)
+        return source.take(torch.arange(count) * source.count // count)
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits."""
@@ -253,11 +263,21 @@ class Evaluator:
             layer.eval()
         self.moved()
 
-    def output(self, split: str, size: int) -> Any:
-        """The model's output on the first examples of a split; the loss there if it takes the model."""
-        inputs, _ = next(self._splits[split].batches(size))
+    def output(self, split: str, size: int, *, spread: bool = False) -> Any:
+        """The model's output on the first examples of a split; the loss there if it takes the model.
+
+        Args:
+            split: Which data.
+            size: How many examples.
+            spread: Take them from all over the split instead.
+        """
+        inputs = self.few(split, size).inputs if spread else next(self._splits[split].batches(size))[0]
         with torch.inference_mode():
             return self._loss(self._call, inputs) if self.takes_model else forward(self._call, inputs)
+
+    def _few_outputs(self) -> list[Any]:
+        """As `output`, on some examples from all over every split."""
+        return [self.output(name, _TRIAL, spread=True) for name in self._splits]
 
     def loss_of(self, split: str, start: int, stop: int) -> float:
         """The mean loss over some examples of a split, all in one micro-batch."""
