@@ -36,7 +36,7 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / (squares.sum(axes, keepdim=True) if axes else squares).sqrt())
 
 
-def _standardised(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
+def _standardised(x: Tensor, axes: list[int], eps: float) -> Tensor:
     rest = x - x.mean(axes, keepdim=True)
     return rest / ((rest * rest).mean(axes, keepdim=True) + eps).sqrt()
 
@@ -98,8 +98,8 @@ def _batch_norm(
     if training or running_mean is None or running_var is None:
         return functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     wide = input if input.ndim > 1 else input[None]
-    mean, variance = (_per_channel(one, wide) for one in (running_mean, running_var))
-    found = (input - mean) / (variance + eps).sqrt()  # type: ignore[operator]
+    mean, scale = _per_channel(running_mean, wide), _per_channel((running_var + eps).sqrt(), wide)
+    found = (input - mean) / scale  # type: ignore[operator]
     return _affine(found, _per_channel(weight, wide), _per_channel(bias, wide))
 
 

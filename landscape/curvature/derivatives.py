@@ -18,6 +18,7 @@ class Derivatives:
         differenced: Products are differences of first derivatives.
         wide: Differences are taken in float64 unless another type is asked for.
         error: Relative error of a product, where they are differences.
+        step: Length of their steps, relative to 1 + |w|.
         reason: What was wrong without all this.
         doubt: What could not be checked.
     """
@@ -27,6 +28,7 @@ class Derivatives:
     differenced: bool = False
     wide: bool = False
     error: float = 0.0
+    step: float = 0.0
     reason: str = ""
     doubt: str = ""
 
@@ -49,7 +51,9 @@ class Derivatives:
             ways.append("reentrant checkpoints bypassed")
         if self.differenced:
             ways.append(f"products by finite differences of gradients, relative error {self.error:.1g}")
-        text = ", ".join(ways) + (f" ({self.reason})" if ways and self.reason else "")
+        text = f"derivatives with {' and '.join(ways)}" if ways else ""
+        if ways and self.reason:
+            text += f"; otherwise {self.reason}"
         return "; ".join(part for part in (text, self.doubt) if part)
 
 

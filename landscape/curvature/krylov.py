@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.probing import device_of, vector_type
 
 # What a basis may take; with more parameters it is shorter, and started anew more often.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from landscape.curvature.convolving import Convolutions
 from landscape.curvature.derivatives import Derivatives
+from landscape.curvature.graphs import Parts
 from landscape.curvature.kernels import twice_differentiable
 from landscape.curvature.separation import Cutter, Separated, separate
 from landscape.curvature.vectors import Vectors
@@ -75,6 +76,7 @@ class Passes:
         split: Which data.
         loss: The loss function.
         objective: Model, data and loss.
+        asked: The type of real numbers asked for; None is the model's own.
         derivatives: How derivatives are taken.
     """
 
@@ -94,11 +96,11 @@ class Passes:
         self.vectors = Vectors(_require_moving(selected))
         size = _batch_size(objective, batch_size)
         tuning = replace(objective.default_tuning(), batch_size=size)
-        self._asked = _at_least_single(objective, dtype)
-        self.evaluator: Evaluator = objective.evaluator(self._asked, tuning)
+        self.asked = _at_least_single(objective, dtype)
+        self.evaluator: Evaluator = objective.evaluator(self.asked, tuning)
         self._convolutions = Convolutions(self.evaluator.device, self.evaluator.model)
         self.split, self.loss, self.objective = split, objective.loss, objective
-        self.derivatives = Derivatives()
+        self.derivatives, self._tried = Derivatives(), False
         self.by_examples = self.evaluator.scoring[split][0] is not None
         self.load(tensors)
         self.variables = self._leaves()
@@ -107,28 +109,41 @@ class Passes:
         densify(self.evaluator.model)
         return [self.evaluator.storage[name].requires_grad_() for name in self.vectors.names]
 
-    def twin(self, data: Split, dtype: torch.dtype | None) -> Passes:
+    def twin(self, few: Split, dtype: torch.dtype | None) -> Passes:
         """The same at the weights held, on a copy of its own, on some examples in one micro-batch.
 
         Args:
-            data: The examples.
+            few: The examples.
             dtype: The type of real numbers; None is that of these passes.
         """
-        other, own = copy.copy(self), self.evaluator
-        kind = dtype or self._asked
-        tuning = replace(own.tuning, batch_size=data.count)
-        other.evaluator = Evaluator(
+        own = self.evaluator
+        kind = dtype or self.asked
+        tuning = replace(own.tuning, batch_size=few.count)
+        evaluator = Evaluator(
             self.objective.model,
             own.layout,
             self.loss,
-            {self.split: data.to(own.device, kind, tuning.channels_last)},
+            {self.split: few.to(own.device, kind, tuning.channels_last)},
             weight_decay=0.0,
             device=own.device,
             dtype=kind,
             tuning=tuning,
         )
-        other._convolutions = Convolutions(own.device, other.evaluator.model)
-        other.evaluator.load({name: held.detach() for name, held in own.storage.items()})
+        found = self._on(evaluator)
+        found._tried = True
+        return found
+
+    def widened(self) -> Passes:
+        """The same at the weights held in float64, on a copy of its own."""
+        found = self._on(self.objective.evaluator(torch.float64, self.evaluator.tuning))
+        found.asked = torch.float64
+        return found
+
+    def _on(self, evaluator: Evaluator) -> Passes:
+        other = copy.copy(self)
+        other.evaluator = evaluator
+        other._convolutions = Convolutions(evaluator.device, evaluator.model)
+        evaluator.load({name: held.detach() for name, held in self.evaluator.storage.items()})
         other.variables = other._leaves()
         return other
 
@@ -145,7 +160,8 @@ class Passes:
     @contextmanager
     def kernels(self) -> Iterator[None]:
         """Kernels that can be differentiated twice, and whatever else the derivatives need."""
-        if (used := _USED.get()) is not None and self.derivatives not in used:
+        used = None if self._tried else _USED.get()
+        if used is not None and self.derivatives not in used:
             used.append(self.derivatives)
         with ExitStack() as stack:
             stack.enter_context(twice_differentiable(self.evaluator.device, self.evaluator.model))
@@ -168,15 +184,31 @@ class Passes:
             raise LandscapeError("the data changed in number", where=self.split, got=start, expected=data.count)
 
     def drawn(self, batch: Batch) -> Tensor:
-        """The shares of a micro-batch in the loss that slices draw: without gradients, by torch's fastest kernels."""
+        """The shares of a micro-batch in the loss that slices draw: without gradients, by any kernel."""
         with torch.inference_mode():
-            return self.evaluator.score(
-                self.split, *self.evaluator.arguments(batch.inputs, batch.targets), False
-            )[0]
+            return self.evaluator.score(self.split, *self.evaluator.arguments(batch.inputs, batch.targets), False)[
+                0
+            ]
 
     def loss_of(self, batch: Batch) -> Loss:
         """The loss of a micro-batch, with its graph."""
         return self._scored(*self.evaluator.arguments(batch.inputs, batch.targets), batch)
+
+    def slope_of(self, batch: Batch) -> tuple[Parts, float]:
+        """The gradient of the loss of a micro-batch, None for a variable it is free of, and its count."""
+        loss = self.loss_of(batch)
+        return self.slopes(loss.shares.sum()), loss.count
+
+    def slopes(self, total: Tensor) -> Parts:
+        """The gradient of a number, dense; None for a variable it is free of."""
+        if not total.requires_grad:
+            return [None] * len(self.variables)
+        found = torch.autograd.grad(total, self.variables, allow_unused=True)
+        return [part.to_dense() if part is not None and part.is_sparse else part for part in found]
+
+    def gradient_of(self, batch: Batch) -> Parts:
+        """As `slope_of`, without the count."""
+        return self.slope_of(batch)[0]
 
     def _scored(self, first: Any, second: Any, batch: Batch) -> Loss:
         how = self.evaluator.scoring[self.split][0]

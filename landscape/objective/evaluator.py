@@ -188,7 +188,7 @@ class Evaluator:
         return self._splits[split]
 
     def few(self, split: str, size: int) -> Split:
-        """Some examples from all over a split, evenly spaced; the first ones of data that are read in order only."""
+        """Some examples, evenly spaced over a split; the first ones of data that are streamed."""
         source = self._splits[split]
         if not isinstance(source, Split):
             return source.part(0, size)

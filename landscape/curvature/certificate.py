@@ -1,0 +1,253 @@
+"""A check, made once for an objective, that the function that is differentiated is the function that is drawn."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.derivatives import CURES, Derivatives
+from landscape.curvature.diagnosis import refusal, words_of
+from landscape.curvature.finite_differences import DifferencedHessian, filled, inner, norm
+from landscape.curvature.graphs import HessianGraph
+from landscape.curvature.passes import Passes
+from landscape.curvature.trial import BALANCED, SHORT, Fault, Trial, trial_of
+from landscape.errors import LandscapeError
+from landscape.objective import Objective
+
+# Vectors along which derivatives are compared, and as many more where one of them is wrong: a kink within a step
+# makes one comparison fail, a wrong derivative nearly all.
+_VECTORS, _MORE = 2, 7
+# Differences between types of real numbers that rounding does not explain, by which float32 is said to be inexact.
+_INEXACT = 0.02
+# Products by differences that are farther off than this say nothing.
+_USELESS = 0.3
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What a certificate is for."""
+
+    names: frozenset[str]
+    asked: torch.dtype | None
+    kind: str
+    differenced: bool
+
+    def covers(self, other: _Key) -> bool:
+        """Whether a check of more parameters, or of more derivatives, answers for these too."""
+        more = self.kind == other.kind or (self.kind == "hessian" and other.kind == "gradient")
+        same = self.asked == other.asked and (self.differenced == other.differenced or other.kind == "gradient")
+        return more and same and self.names >= other.names
+
+
+_known: WeakKeyDictionary[Objective, dict[_Key, Derivatives | str]] = WeakKeyDictionary()
+
+
+def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
+    """Let derivatives be taken only as they have been checked.
+
+    On a few examples, in float64 where the model runs in it, the gradient is compared with central differences of
+    the loss that slices draw, and products with the matrix with differences of that gradient and with each other
+    (u . H v = v . H u). Where they differ, plain arithmetic takes the place of fused kernels, reentrant
+    checkpoints are bypassed, or products are made of differences of gradients; each is checked in turn. The
+    outcome is kept as long as the objective lives.
+
+    Args:
+        passes: Where derivatives are needed; told how to take them.
+        kind: ``"gradient"``, or the matrix that products are taken with.
+        differenced: Make products of differences of gradients in any case.
+
+    Raises:
+        LandscapeError: With the cause, the layer and the remedy, if nothing helps.
+    """
+    held = _known.setdefault(passes.objective, {})
+    key = _Key(frozenset(passes.vectors.names), passes.asked, kind, differenced)
+    rights = (own for known, own in held.items() if known.covers(key) and isinstance(own, Derivatives))
+    found = held.get(key) or next(rights, None)
+    if found is None:
+        try:
+            with warnings.catch_warnings():
+                # Of ways that are tried, and of what is then found to be wrong.
+                warnings.simplefilter("ignore")
+                found = _Certificate(passes, kind, differenced).derivatives()
+        except LandscapeError as error:
+            held[key] = str(error)
+            raise
+        if found is None:
+            # The loss is not finite here, which whoever asked will say.
+            return
+        held[key] = found
+    if isinstance(found, str):
+        raise LandscapeError(found)
+    passes.derivatives = found
+
+
+@dataclass
+class _Outcome:
+    """What became of a way to take derivatives."""
+
+    first: Fault | None = None
+    second: Fault | None = None
+    gradient: Sequence[Tensor] = ()
+    image: Sequence[Tensor] = ()
+
+
+class _Certificate:
+    """The checks of one objective, at the weights that some passes hold."""
+
+    def __init__(self, passes: Passes, kind: str, differenced: bool) -> None:
+        self._passes, self._kind, self._forced = passes, kind, differenced
+        self._order = 1 if kind == "gradient" else 2
+        narrow = passes.dtype != torch.float64 and passes.evaluator.device.type != "mps"
+        wide = trial_of(passes, torch.float64) if narrow else None
+        own = trial_of(passes, None) if wide is None else None
+        self._trial: Trial = wide or own  # type: ignore[assignment]
+        self._wide = wide is not None
+        self._vectors: list[Sequence[Tensor]] = []
+
+    def derivatives(self) -> Derivatives | None:
+        """The plainest way that is right; None where the loss is not finite."""
+        trial = self._trial
+        with torch.random.fork_rng(devices=[]):
+            if not trial.move_away(self._passes.dtype):
+                return None
+            trial.narrow()
+            self._vectors = [trial.direction() for _ in range(_VECTORS)]
+            found, outcome = self._first_right()
+            return found if not self._wide or found.differenced else self._in_own_type(found, outcome)
+
+    def _first_right(self) -> tuple[Derivatives, _Outcome]:
+        usual: _Outcome | None = None
+        base: tuple[Derivatives, _Outcome] | None = None
+        for cure in CURES:
+            outcome = self._outcome(self._trial, cure)
+            usual = usual or outcome
+            if outcome.first is not None:
+                continue
+            if self._order == 1 or outcome.second is None:
+                fault = usual.first or usual.second
+                return replace(cure, reason="" if fault is None else fault.text), outcome
+            base = base or (cure, outcome)
+        if base is None:
+            raise refusal(self._trial, usual.first)  # type: ignore[union-attr,arg-type]
+        return self._differenced(*base), base[1]
+
+    def _outcome(self, trial: Trial, cure: Derivatives) -> _Outcome:
+        """How a way fares, with more vectors where it seems to be wrong."""
+        outcome = _Outcome()
+        trial.passes.derivatives = cure
+        with trial.passes.kernels():
+            graph = self._graph(trial, outcome) if self._order == 2 else None
+            try:
+                outcome.gradient = trial.gradient() if graph is None else filled(graph.gradient, trial.zero)
+            except (RuntimeError, NotImplementedError) as error:
+                outcome.first = Fault(1, words_of(error))
+                return outcome
+            outcome.first = self._confirmed(trial, outcome.gradient)
+            if graph is not None and outcome.first is None and outcome.second is None:
+                outcome.second = self._second(trial, graph, outcome)
+        return outcome
+
+    def _graph(self, trial: Trial, outcome: _Outcome) -> HessianGraph | None:
+        try:
+            return trial.graph()
+        except (RuntimeError, NotImplementedError) as error:
+            outcome.second = Fault(2, words_of(error))
+            return None
+
+    def _confirmed(self, trial: Trial, gradient: Sequence[Tensor]) -> Fault | None:
+        if not math.isfinite(norm(gradient)):
+            return Fault(1, "the gradient is not finite")
+        if (fault := trial.wrong_value()) is not None:
+            return fault
+        if all(trial.wrong_slope(gradient, vector) is None for vector in self._vectors):
+            return None
+        more = [trial.wrong_slope(gradient, trial.direction()) for _ in range(_MORE)]
+        faults = [fault for fault in more if fault is not None]
+        return faults[0] if 2 * len(faults) > len(more) else None
+
+    def _second(self, trial: Trial, graph: HessianGraph, outcome: _Outcome) -> Fault | None:
+        try:
+            fault = trial.wrong_product(graph, outcome.gradient, self._vectors)
+            faults = [fault]
+            if fault is not None:
+                pairs = [(trial.direction(), trial.direction()) for _ in range(_MORE)]
+                faults = [trial.wrong_product(graph, outcome.gradient, pair) for pair in pairs]
+            outcome.image = filled(graph.apply(self._vectors[0], False), trial.zero)
+        except (RuntimeError, NotImplementedError) as error:
+            return Fault(2, words_of(error))
+        wrong = [fault for fault in faults if fault is not None]
+        return wrong[0] if 2 * len(wrong) > len(faults) else None
+
+    def _differenced(self, base: Derivatives, outcome: _Outcome) -> Derivatives:
+        """Products as differences of gradients, with the step that leaves the smaller error."""
+        trial, found = self._trial, []
+        trial.passes.derivatives = base
+        with trial.passes.kernels():
+            for power in (BALANCED, SHORT):
+                graph = DifferencedHessian(trial.gradient, trial.passes.variables, trial.epsilon**power)
+                images = [filled(graph.apply(vector, False), trial.zero) for vector in self._vectors[:2]]
+                error = norm(graph.errors) / max(norm(images[1]), 1e-300)
+                one, other = (inner(self._vectors[a], images[1 - a]) for a in (0, 1))
+                size = norm(self._vectors[0]) * norm(images[1]) + norm(self._vectors[1]) * norm(images[0])
+                found.append((max(error, abs(one - other) / max(size, 1e-300)), trial.epsilon**power))
+        error, step = min(found)
+        fault = outcome.second
+        if not error < _USELESS:
+            raise refusal(trial, fault)  # type: ignore[arg-type]
+        return replace(
+            base, differenced=True, wide=self._wide, error=error, step=step, reason=fault.text if fault else ""
+        )
+
+    def _in_own_type(self, found: Derivatives, reference: _Outcome) -> Derivatives:
+        """What was right in float64, compared in the type in which it will be used."""
+        own = trial_of(self._passes, None)
+        if own is None:
+            return found
+        own.hold(self._trial)
+        gap, words = self._gap(own, found, reference)
+        if gap < _INEXACT:
+            return found
+        for cure in CURES:
+            further = (cure.plain, cure.unchecked) > (found.plain, found.unchecked)
+            if further and self._gap(own, cure, reference)[0] < _INEXACT:
+                return replace(cure, reason=words)
+        if math.isinf(gap):
+            return self._without_kernels(found, words)
+        return replace(found, doubt=f"{words}; use float64")
+
+    def _without_kernels(self, found: Derivatives, words: str) -> Derivatives:
+        """Where the type of the model itself lacks a kernel."""
+        outcome = _Outcome(second=Fault(self._order, words))
+        if self._order == 1:
+            raise refusal(self._trial, Fault(1, words))
+        return self._differenced(replace(found, reason=""), outcome)
+
+    def _gap(self, own: Trial, cure: Derivatives, reference: _Outcome) -> tuple[float, str]:
+        """How far derivatives in the model's type are from those in float64, relative to their size."""
+        own.passes.derivatives = cure
+        name = str(self._passes.dtype).removeprefix("torch.")
+        try:
+            with own.passes.kernels():
+                graph = own.graph() if self._order == 2 else None
+                found = own.gradient() if graph is None else filled(graph.gradient, own.zero)
+                gaps = [(_apart(found, reference.gradient), "gradient")]
+                if graph is not None and reference.image:
+                    vector = own.like(self._vectors[0])
+                    image = filled(graph.apply(vector, False), own.zero)
+                    gaps.append((_apart(image, reference.image), "second derivative"))
+        except (RuntimeError, NotImplementedError) as error:
+            return math.inf, f"{words_of(error)} in {name}"
+        gap, what = max(gaps)
+        return gap, f"{name} puts the {what} {gap:.1%} off"
+
+
+def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    size = norm(other)
+    gap = norm([a.to(b.dtype) - b for a, b in zip(one, other, strict=True)])
+    return gap / size if size else 0.0

@@ -1,0 +1,248 @@
+"""A few examples on which the loss that is differentiated is compared with the loss that is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from landscape.curvature.finite_differences import Steps, filled, inner, norm
+from landscape.curvature.graphs import Graph, HessianGraph
+from landscape.curvature.passes import Passes
+from landscape.objective.data import Split
+
+# Examples, from all over the data.
+EXAMPLES = 16
+# The check is made so far from the weights, relative to each tensor: at weights that are exactly zero, or at a
+# minimum, derivatives may not exist or vanish, whatever autograd makes of them.
+_AWAY = 1e-2
+# A tensor of zeros is moved as if its entries had this size.
+_SMALLEST = 1e-2
+# An error estimate from two differences is itself uncertain; derivatives that are wrong are off by far more.
+_MARGIN = 10.0
+# Steps as powers of the rounding error. The cube root balances rounding and truncation of a central difference of
+# the loss, the square root rounding and truncation of a difference of gradients (and crosses few kinks); at the
+# last a loss of jumps (quantised weights) is flat, and any other still has three digits.
+BALANCED, SHORT, TINY = 1 / 3, 1 / 2, 5 / 8
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A derivative that is not what it should be.
+
+    Attributes:
+        order: 1 or 2.
+        text: What is wrong, for the reader.
+        got: By autograd; NaN where it gave none.
+        expected: By differences.
+        jumps: Whether the loss drawn does not move at all at the smallest steps.
+    """
+
+    order: int
+    text: str
+    got: float = math.nan
+    expected: float = math.nan
+    jumps: bool = False
+
+
+class Trial:
+    """The loss of a few examples, as it is drawn and as it is differentiated.
+
+    Args:
+        passes: A twin of the passes, with nothing but the examples; moved a little away from the weights.
+        seed: Of the directions.
+
+    Attributes:
+        passes: The twin.
+        batch: The examples.
+        epsilon: The rounding error of the narrowest type that the loss goes through.
+        zero: The vector of zeros.
+    """
+
+    def __init__(self, passes: Passes, seed: int = 0) -> None:
+        self.passes, self.batch = passes, passes.whole()
+        self._generator = torch.Generator().manual_seed(seed)
+        self.epsilon = torch.finfo(passes.dtype).eps
+        self._steps = Steps(passes.variables, 1.0)
+        self._last = math.nan
+        self.zero = [torch.zeros_like(variable.detach()) for variable in passes.variables]
+
+    def hold(self, other: Trial) -> None:
+        """Take the weights of another trial."""
+        with torch.no_grad():
+            for variable, value in zip(self.passes.variables, other.passes.variables, strict=True):
+                variable.copy_(value)
+
+    def like(self, vector: Sequence[Tensor]) -> list[Tensor]:
+        """A vector in the type of these passes."""
+        return [part.to(own) for part, own in zip(vector, self.zero, strict=True)]
+
+    def narrow(self) -> None:
+        """Find the narrowest type that the loss goes through."""
+        with self.passes.kernels(), _Narrowest(self.passes.dtype) as met:
+            self.passes.loss_of(self.batch)
+        self.epsilon = max(self.epsilon, torch.finfo(met.narrowest).eps)
+
+    def direction(self) -> list[Tensor]:
+        """A random direction in which every tensor moves in proportion to its size."""
+        found = []
+        for variable in self.passes.variables:
+            drawn = torch.randn(variable.shape, generator=self._generator, dtype=torch.float64)
+            size = max(norm([variable]), _SMALLEST * math.sqrt(variable.numel()))
+            scaled = drawn * (size / max(float(drawn.norm()), 1e-300))
+            found.append(scaled.to(variable.device, variable.dtype))
+        return found
+
+    def move_away(self, kind: torch.dtype) -> bool:
+        """Leave the weights a little, to numbers that another type holds as well; stay where the loss ends.
+
+        Returns:
+            Whether the loss is finite.
+        """
+        with torch.no_grad():
+            own = [variable.detach().clone() for variable in self.passes.variables]
+            for variable, move in zip(self.passes.variables, self.direction(), strict=True):
+                moved = variable + _AWAY * move
+                variable.copy_(moved if moved.is_complex() else moved.to(kind))
+            if math.isfinite(self.value(self.zero, 0.0)[0]):
+                return True
+            for variable, value in zip(self.passes.variables, own, strict=True):
+                variable.copy_(value)
+        return math.isfinite(self.value(self.zero, 0.0)[0])
+
+    def value(self, direction: Sequence[Tensor], length: float) -> tuple[float, float]:
+        """The loss drawn at w + length * v, summed, and the sum of its absolute shares."""
+        with self._steps.at(direction, length):
+            shares = self.passes.drawn(self.batch)
+            wide = torch.float32 if shares.device.type == "mps" else torch.float64
+            return float(shares.sum(dtype=wide)), float(shares.abs().sum(dtype=wide))
+
+    def total(self) -> Tensor:
+        """The loss as it is differentiated, summed."""
+        total = self.passes.loss_of(self.batch).shares.sum()
+        self._last = float(total.detach())
+        return total
+
+    def gradient(self) -> list[Tensor]:
+        """The gradient by one backward pass."""
+        return filled(self.passes.slopes(self.total()), self.zero)
+
+    def graph(self) -> HessianGraph:
+        """The graph from which products are taken."""
+        with self.passes.convolutions():
+            return HessianGraph(self.total(), self.passes.variables)
+
+    def wrong_value(self) -> Fault | None:
+        """Compare the loss that was differentiated last with the loss drawn."""
+        drawn, size = self.value(self.zero, 0.0)
+        if abs(self._last - drawn) <= math.sqrt(self.epsilon) * size:
+            return None
+        return Fault(1, "the loss is another one with gradients than without", self._last, drawn)
+
+    def wrong_slope(self, gradient: Sequence[Tensor], vector: Sequence[Tensor]) -> Fault | None:
+        """Compare v . g with central differences of the loss drawn along a vector."""
+        got = inner(vector, gradient)
+        center, size = self.value(vector, 0.0)
+        for power in (TINY, BALANCED):
+            length = self.epsilon**power
+            values = [self.value(vector, factor * length)[0] for factor in (-2, -1, 1, 2)]
+            slope, error = _central(values, center, length, self.epsilon * size)
+            if abs(got - slope) > _MARGIN * error:
+                return Fault(1, "the gradient is another one", got, slope, jumps=power == TINY and slope == 0)
+        return None
+
+    def gap_of(self, gradient: Sequence[Tensor], place: int) -> float:
+        """How far v . g is from the difference of the loss drawn, v in one tensor alone."""
+        vector = [part if own == place else torch.zeros_like(part) for own, part in enumerate(self.direction())]
+        length = self.epsilon**BALANCED
+        left, right = (self.value(vector, sign * length)[0] for sign in (-1, 1))
+        return abs(inner(vector, gradient) - (right - left) / (2 * length))
+
+    def wrong_product(
+        self, graph: Graph, gradient: Sequence[Tensor], vectors: Sequence[Sequence[Tensor]]
+    ) -> Fault | None:
+        """Compare H v with differences of the gradient, and u . H v with v . H u."""
+        products = [filled(graph.apply(vector, False), self.zero) for vector in vectors[:2]]
+        if not all(math.isfinite(norm(product)) for product in products):
+            return Fault(2, "the second derivative is not finite", math.nan, 0.0)
+        faults = [self._wrong_image(products[0], gradient, vectors[0])]
+        if len(products) > 1:
+            one, other = inner(vectors[1], products[0]), inner(vectors[0], products[1])
+            size = sum(norm(v) * norm(p) for v, p in zip(vectors, reversed(products), strict=False))
+            # Rounding is smaller by many orders, and a matrix that is not symmetric off by far more.
+            if abs(one - other) > math.sqrt(self.epsilon) * size:
+                faults.append(Fault(2, "the second derivative is not symmetric", one, other))
+        return next((fault for fault in faults if fault is not None), None)
+
+    def _wrong_image(
+        self, product: Sequence[Tensor], gradient: Sequence[Tensor], vector: Sequence[Tensor]
+    ) -> Fault | None:
+        best: Fault | None = None
+        for power in (SHORT, TINY):
+            steps = Steps(self.passes.variables, self.epsilon**power)
+            found, change = steps.derivative(self.gradient, vector)
+            expected = filled(found, self.zero)
+            error = norm(change) + 4 * self.epsilon * norm(gradient) / steps.length(vector)
+            off = norm([a - b for a, b in zip(product, expected, strict=True)])
+            if off <= _MARGIN * error and error < 0.1 * norm(expected):
+                return None
+            if off > _MARGIN * error:
+                share = off / max(norm(expected), 1e-300)
+                best = Fault(2, f"the second derivative is {share:.2g} times its size off", off, norm(expected))
+        return best
+
+
+def trial_of(passes: Passes, dtype: torch.dtype | None) -> Trial | None:
+    """A trial of some passes in a type of real numbers; None where the model does not run in it.
+
+    Args:
+        passes: At the weights in question.
+        dtype: None is their own.
+    """
+    fixed, split = passes.objective.fixed_batch, passes.split
+    source = passes.evaluator.data(split)
+    few: Split = source.part(0, fixed) if fixed is not None else passes.evaluator.few(split, EXAMPLES)
+    try:
+        trial = Trial(passes.twin(few, dtype))
+        trial.passes.drawn(trial.batch)
+    except (RuntimeError, TypeError, ValueError):
+        if dtype is None:
+            raise
+        return None
+    return trial
+
+
+def _central(values: Sequence[float], center: float, length: float, rounding: float) -> tuple[float, float]:
+    """A slope from values at -2h, -h, h and 2h, and its error.
+
+    Truncation shows in the difference between h and 2h. Rounding shows in the fourth difference, which amplifies
+    independent errors by the root of 70 and leaves nothing of a smooth function; it is at least what a type holds.
+    """
+    low, left, right, high = values
+    one, other = (right - left) / (2 * length), (high - low) / (4 * length)
+    fourth = abs(low - 4 * left + 6 * center - 4 * right + high) / math.sqrt(70)
+    return one, abs(one - other) + max(fourth, rounding) / length
+
+
+class _Narrowest(TorchFunctionMode):
+    """Notes the narrowest type of real numbers among results that depend on the weights."""
+
+    def __init__(self, own: torch.dtype) -> None:
+        super().__init__()
+        self.narrowest = own
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """A call as it is made."""
+        found = function(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.is_floating_point():
+            kind = found.dtype
+            if kind.itemsize < self.narrowest.itemsize and found.requires_grad:
+                self.narrowest = kind
+        return found
