@@ -186,9 +186,7 @@ class Passes:
     def drawn(self, batch: Batch) -> Tensor:
         """The shares of a micro-batch in the loss that slices draw: without gradients, by any kernel."""
         with torch.inference_mode():
-            return self.evaluator.score(self.split, *self.evaluator.arguments(batch.inputs, batch.targets), False)[
-                0
-            ]
+            return self.loss_of(batch).shares
 
     def loss_of(self, batch: Batch) -> Loss:
         """The loss of a micro-batch, with its graph."""

@@ -15,6 +15,7 @@ from landscape.curvature.finite_differences import Steps, filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph
 from landscape.curvature.passes import Passes
 from landscape.objective.data import Split
+from landscape.objective.sample import sample
 
 # Examples, from all over the data.
 EXAMPLES = 16
@@ -206,7 +207,7 @@ def trial_of(passes: Passes, dtype: torch.dtype | None) -> Trial | None:
     """
     fixed, split = passes.objective.fixed_batch, passes.split
     source = passes.evaluator.data(split)
-    few: Split = source.part(0, fixed) if fixed is not None else passes.evaluator.few(split, EXAMPLES)
+    few: Split = source.part(0, fixed) if fixed is not None else sample(source, EXAMPLES)
     try:
         trial = Trial(passes.twin(few, dtype))
         trial.passes.drawn(trial.batch)

@@ -21,6 +21,7 @@ from landscape.objective.kernels import settle_fast_path
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
+from landscape.objective.sample import sample
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors
 
@@ -111,7 +112,7 @@ class Evaluator:
         self._call: Callable[..., Any] = self.model
         self._refresh: Callable[[], None] | None = None
         self.rewrites: dict[str, int] = {}
-        settle_fast_path(self.model, self._few_outputs)
+        settle_fast_path(self.model, lambda: [self._output_on(sample(s, _TRIAL)) for s in splits.values()])
         self._rewrite(tuning)
         self._scoring = scoring
 
@@ -187,14 +188,6 @@ class Evaluator:
         """The data of a split."""
         return self._splits[split]
 
-    def few(self, split: str, size: int) -> Split:
-        """Some examples, evenly spaced over a split; the first ones of data that are streamed."""
-        source = self._splits[split]
-        if not isinstance(source, Split):
-            return source.part(0, size)
-        count = min(size, source.count)
-        return source.take(torch.arange(count) * source.count // count)
-
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits."""
@@ -263,21 +256,13 @@ class Evaluator:
             layer.eval()
         self.moved()
 
-    def output(self, split: str, size: int, *, spread: bool = False) -> Any:
-        """The model's output on the first examples of a split; the loss there if it takes the model.
+    def output(self, split: str, size: int) -> Any:
+        """The model's output on the first examples of a split; the loss there if it takes the model."""
+        return self._output_on(self._splits[split].part(0, size))
 
-        Args:
-            split: Which data.
-            size: How many examples.
-            spread: Take them from all over the split instead.
-        """
-        inputs = self.few(split, size).inputs if spread else next(self._splits[split].batches(size))[0]
+    def _output_on(self, part: Split) -> Any:
         with torch.inference_mode():
-            return self._loss(self._call, inputs) if self.takes_model else forward(self._call, inputs)
-
-    def _few_outputs(self) -> list[Any]:
-        """As `output`, on some examples from all over every split."""
-        return [self.output(name, _TRIAL, spread=True) for name in self._splits]
+            return self._loss(self._call, part.inputs) if self.takes_model else forward(self._call, part.inputs)
 
     def loss_of(self, split: str, start: int, stop: int) -> float:
         """The mean loss over some examples of a split, all in one micro-batch."""
