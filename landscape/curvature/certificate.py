@@ -13,8 +13,8 @@ from torch import Tensor
 
 from landscape.curvature.derivatives import CURES, Derivatives
 from landscape.curvature.diagnosis import refusal, words_of
-from landscape.curvature.finite_differences import DifferencedHessian, filled, inner, norm
-from landscape.curvature.graphs import HessianGraph
+from landscape.curvature.finite_differences import filled, inner, norm
+from landscape.curvature.graphs import Graph, HessianGraph
 from landscape.curvature.passes import Passes
 from landscape.curvature.trial import BALANCED, SHORT, Fault, Trial, trial_of
 from landscape.errors import LandscapeError
@@ -25,6 +25,7 @@ from landscape.objective import Objective
 _VECTORS, _MORE = 2, 7
 # Differences between types of real numbers that rounding does not explain, by which float32 is said to be inexact.
 _INEXACT = 0.02
+_INFINITE = "the gradient is not finite"
 # Products by differences that are farther off than this say nothing.
 _USELESS = 0.3
 
@@ -59,7 +60,8 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
 
     Args:
         passes: Where derivatives are needed; told how to take them.
-        kind: ``"gradient"``, or the matrix that products are taken with.
+        kind: ``"gradient"``, the matrix that products are taken with, or ``"jacobian"`` where vectors are pulled
+            back from the model's outputs.
         differenced: Make products of differences of gradients in any case.
 
     Raises:
@@ -118,10 +120,13 @@ class _Certificate:
                 return None
             trial.narrow()
             self._vectors = [trial.direction() for _ in range(_VECTORS)]
-            found, outcome = self._first_right()
+            right = self._first_right()
+            if right is None:
+                return None
+            found, outcome = right
             return found if not self._wide or found.differenced else self._in_own_type(found, outcome)
 
-    def _first_right(self) -> tuple[Derivatives, _Outcome]:
+    def _first_right(self) -> tuple[Derivatives, _Outcome] | None:
         usual: _Outcome | None = None
         base: tuple[Derivatives, _Outcome] | None = None
         for cure in CURES:
@@ -129,10 +134,12 @@ class _Certificate:
             usual = usual or outcome
             if outcome.first is not None:
                 continue
-            if self._order == 1 or outcome.second is None:
+            if self._order == 1 or (outcome.second is None and not self._forced):
                 fault = usual.first or usual.second
                 return replace(cure, reason="" if fault is None else fault.text), outcome
             base = base or (cure, outcome)
+        if base is None and usual is not None and usual.first is not None and usual.first.text == _INFINITE:
+            return None
         if base is None:
             raise refusal(self._trial, usual.first)  # type: ignore[union-attr,arg-type]
         return self._differenced(*base), base[1]
@@ -142,27 +149,32 @@ class _Certificate:
         outcome = _Outcome()
         trial.passes.derivatives = cure
         with trial.passes.kernels():
-            graph = self._graph(trial, outcome) if self._order == 2 else None
+            graph = self._graph(trial, outcome) if self._order == 2 and not self._forced else None
             try:
-                outcome.gradient = trial.gradient() if graph is None else filled(graph.gradient, trial.zero)
+                outcome.gradient = _gradient(trial, graph)
             except (RuntimeError, NotImplementedError) as error:
                 outcome.first = Fault(1, words_of(error))
                 return outcome
             outcome.first = self._confirmed(trial, outcome.gradient)
+            if outcome.first is None and self._kind in ("gauss-newton", "fisher", "jacobian"):
+                # Differences of outputs are no cure for a loss that is differentiated wrongly by them.
+                outcome.first = trial.wrong_separation(outcome.gradient)
             if graph is not None and outcome.first is None and outcome.second is None:
                 outcome.second = self._second(trial, graph, outcome)
         return outcome
 
-    def _graph(self, trial: Trial, outcome: _Outcome) -> HessianGraph | None:
+    def _graph(self, trial: Trial, outcome: _Outcome) -> Graph | None:
+        if self._kind == "jacobian":
+            return None
         try:
-            return trial.graph()
+            return trial.graph(self._kind)
         except (RuntimeError, NotImplementedError) as error:
             outcome.second = Fault(2, words_of(error))
             return None
 
     def _confirmed(self, trial: Trial, gradient: Sequence[Tensor]) -> Fault | None:
         if not math.isfinite(norm(gradient)):
-            return Fault(1, "the gradient is not finite")
+            return Fault(1, _INFINITE)
         if (fault := trial.wrong_value()) is not None:
             return fault
         if all(trial.wrong_slope(gradient, vector) is None for vector in self._vectors):
@@ -171,13 +183,13 @@ class _Certificate:
         faults = [fault for fault in more if fault is not None]
         return faults[0] if 2 * len(faults) > len(more) else None
 
-    def _second(self, trial: Trial, graph: HessianGraph, outcome: _Outcome) -> Fault | None:
+    def _second(self, trial: Trial, graph: Graph, outcome: _Outcome) -> Fault | None:
         try:
-            fault = trial.wrong_product(graph, outcome.gradient, self._vectors)
+            fault = trial.wrong_product(graph, self._kind, outcome.gradient, self._vectors)
             faults = [fault]
             if fault is not None:
                 pairs = [(trial.direction(), trial.direction()) for _ in range(_MORE)]
-                faults = [trial.wrong_product(graph, outcome.gradient, pair) for pair in pairs]
+                faults = [trial.wrong_product(graph, self._kind, outcome.gradient, pair) for pair in pairs]
             outcome.image = filled(graph.apply(self._vectors[0], False), trial.zero)
         except (RuntimeError, NotImplementedError) as error:
             return Fault(2, words_of(error))
@@ -190,7 +202,7 @@ class _Certificate:
         trial.passes.derivatives = base
         with trial.passes.kernels():
             for power in (BALANCED, SHORT):
-                graph = DifferencedHessian(trial.gradient, trial.passes.variables, trial.epsilon**power)
+                graph = trial.differenced(self._kind, trial.epsilon**power)
                 images = [filled(graph.apply(vector, False), trial.zero) for vector in self._vectors[:2]]
                 error = norm(graph.errors) / max(norm(images[1]), 1e-300)
                 one, other = (inner(self._vectors[a], images[1 - a]) for a in (0, 1))
@@ -234,17 +246,25 @@ class _Certificate:
         name = str(self._passes.dtype).removeprefix("torch.")
         try:
             with own.passes.kernels():
-                graph = own.graph() if self._order == 2 else None
-                found = own.gradient() if graph is None else filled(graph.gradient, own.zero)
+                graph = own.graph(self._kind) if reference.image else None
+                found = _gradient(own, graph)
                 gaps = [(_apart(found, reference.gradient), "gradient")]
-                if graph is not None and reference.image:
+                if graph is not None:
                     vector = own.like(self._vectors[0])
                     image = filled(graph.apply(vector, False), own.zero)
                     gaps.append((_apart(image, reference.image), "second derivative"))
         except (RuntimeError, NotImplementedError) as error:
             return math.inf, f"{words_of(error)} in {name}"
+        if not all(math.isfinite(gap) for gap, _ in gaps):
+            # The type is too short for the loss, which whoever asked will say.
+            return 0.0, ""
         gap, what = max(gaps)
         return gap, f"{name} puts the {what} {gap:.1%} off"
+
+
+def _gradient(trial: Trial, graph: Graph | None) -> list[Tensor]:
+    """The gradient, from a graph that holds it already if there is one."""
+    return filled(graph.gradient, trial.zero) if isinstance(graph, HessianGraph) else trial.gradient()
 
 
 def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:

@@ -19,6 +19,8 @@ from landscape.errors import LandscapeError
 
 # Slices and measures that take no derivative.
 _STILL = "slices, and measures without derivatives (local_energy, local_entropy), still work"
+# A loss that moves by less than this share of what its gradient says does not move.
+_FLAT = 1e-3
 _DATA: Any = Tensor.data
 _DETACHES = {Tensor.detach, Tensor.detach_, torch.detach, _DATA.__get__}
 _ROUNDS = {
@@ -31,7 +33,7 @@ _ROUNDS = {
 def words_of(error: Exception) -> str:
     """The name of the kernel in an error of torch, or its first sentence."""
     text = str(error)
-    if (kernel := re.search(r"derivative for (\S+) is not implemented", text)) is not None:
+    if (kernel := re.search(r"derivative for '?([\w:.]+)'? is not implemented", text)) is not None:
         return f"{kernel.group(1)} has no derivative"
     if "once_differentiable" in text:
         return "an autograd.Function of the model can be differentiated once only"
@@ -46,40 +48,35 @@ def refusal(trial: Trial, fault: Fault) -> LandscapeError:
         fault: What is wrong.
     """
     watched = _watched(trial)
-    cause, layer, mend = _cause(fault, watched)
-    got = (
-        None
-        if math.isnan(fault.got)
-        else f"{fault.got:.4g} where differences of the loss drawn give {fault.expected:.4g}"
-    )
-    where = layer or _worst_parameter(trial, fault)
+    worst, jumps = _worst_parameter(trial, fault)
+    cause, layer, mend = _cause(fault, watched, jumps)
+    got = None
+    if not math.isnan(fault.got):
+        got = f"{fault.got:.4g} where differences of the loss drawn give {fault.expected:.4g}"
     return LandscapeError(
         f"autograd's derivative is not that of the loss drawn: {cause}",
-        where=where,
+        where=layer or worst,
         got=got,
         mend=f"{mend}; {_STILL}",
     )
 
 
-def _cause(fault: Fault, watched: _Watched) -> tuple[str, str, str]:
+def _cause(fault: Fault, watched: _Watched, jumps: bool) -> tuple[str, str, str]:
     """Cause, layer and remedy."""
     if fault.order == 2:
-        names = [name for name, _ in watched.functions]
-        layer = watched.functions[0][1] if names else ""
+        layer = watched.functions[0][1] if watched.functions else ""
         return (
-            f"{fault.text}, and differences of gradients are no better",
+            fault.text,
             layer,
-            "use float64, or smooth the loss",
+            "use float64, a smoother loss, or the Hessian in place of the Gauss-Newton matrix",
         )
-    if watched.rounds and (fault.jumps or watched.functions):
+    if jumps:
         return (
             "the loss drawn moves in jumps (rounding or quantisation), and its gradient is that of another "
             "function (a straight-through estimator)",
-            watched.rounds[0],
+            next(iter(watched.rounds), ""),
             "measure the model without quantisation",
         )
-    if fault.jumps:
-        return "the loss drawn moves in jumps", "", "measure the model without quantisation"
     if watched.functions:
         name, layer = watched.functions[0]
         also = ", or part of the loss is detached" if watched.detaches else ""
@@ -175,15 +172,16 @@ def _hooks(model: nn.Module, watched: _Watched) -> Iterator[None]:
             handle.remove()
 
 
-def _worst_parameter(trial: Trial, fault: Fault) -> str:
-    """The parameter along which the derivative is farthest from that of the loss drawn."""
-    names = trial.passes.vectors.names
+def _worst_parameter(trial: Trial, fault: Fault) -> tuple[str, bool]:
+    """The parameter along which the derivative is farthest off, and whether the loss is flat along any."""
     if fault.order == 2:
-        return "second derivative"
+        return "second derivative", False
     with trial.passes.kernels():
         try:
             gradient = trial.gradient()
         except (RuntimeError, NotImplementedError):
-            return "gradient"
-        gaps = {name: trial.gap_of(gradient, place) for place, name in enumerate(names)}
-    return max(gaps, key=lambda name: gaps[name])
+            return "gradient", False
+        slopes = {name: trial.slopes_of(gradient, place) for place, name in enumerate(trial.passes.vectors.names)}
+    most = max(abs(got) for got, _ in slopes.values())
+    flat = any(abs(drawn) <= _FLAT * abs(got) and abs(got) > _FLAT * most for got, drawn in slopes.values())
+    return max(slopes, key=lambda name: abs(slopes[name][0] - slopes[name][1])), flat

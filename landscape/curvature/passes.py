@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from landscape.curvature.convolving import Convolutions
 from landscape.curvature.derivatives import Derivatives
-from landscape.curvature.graphs import Parts
+from landscape.curvature.graphs import Parts, dense
 from landscape.curvature.kernels import twice_differentiable
-from landscape.curvature.separation import Cutter, Separated, separate
+from landscape.curvature.separation import Cutter, Separated, inseparable, separate
 from landscape.curvature.vectors import Vectors
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
@@ -201,8 +201,7 @@ class Passes:
         """The gradient of a number, dense; None for a variable it is free of."""
         if not total.requires_grad:
             return [None] * len(self.variables)
-        found = torch.autograd.grad(total, self.variables, allow_unused=True)
-        return [part.to_dense() if part is not None and part.is_sparse else part for part in found]
+        return dense(torch.autograd.grad(total, self.variables, allow_unused=True))
 
     def gradient_of(self, batch: Batch) -> Parts:
         """As `slope_of`, without the count."""
@@ -229,24 +228,37 @@ class Passes:
         weights = None if how is None else how.weights
         return 1.0 if weights is None else float(weights.double().mean())
 
-    def separated(self, batch: Batch) -> tuple[Separated, float]:
+    def separated(self, batch: Batch, shift: Sequence[Tensor] = ()) -> tuple[Separated, float]:
         """The loss of a micro-batch as a function of the model's outputs, and what it counts.
+
+        Args:
+            batch: The micro-batch.
+            shift: Added to the outputs that the loss takes.
 
         Raises:
             LandscapeError: If output and loss cannot be told apart.
         """
-        cutter = Cutter()
+        cutter = Cutter(shift)
         if self.evaluator.takes_model:
-            hook = self.evaluator.model.register_forward_hook(lambda _module, _given, output: cutter(output))
-            try:
-                loss = self.loss_of(batch)
-            finally:
-                hook.remove()
+            loss = self._cut_inside(cutter, batch)
         else:
             output, target = self.evaluator.arguments(batch.inputs, batch.targets)
             loss = self._scored(cutter(output), target, batch)
         parts = separate(cutter, loss.shares.sum(), self.variables, self.evaluator.takes_model)
         return parts, loss.count
+
+    def _cut_inside(self, cutter: Cutter, batch: Batch) -> Loss:
+        """The loss, with what the model gives while it runs cut off from the model."""
+        hook = self.evaluator.model.register_forward_hook(lambda _module, _given, output: cutter(output))
+        try:
+            return self.loss_of(batch)
+        except RuntimeError as error:
+            failed = error
+        finally:
+            hook.remove()
+        # With the output as it is the loss may have no trouble: then it differentiates the model.
+        self.loss_of(batch)
+        raise inseparable("the loss differentiates the model's output") from failed
 
     def whole(self) -> Batch:
         """All examples as one micro-batch."""

@@ -44,9 +44,14 @@ class Separated:
 
 
 class Cutter:
-    """Takes a model's output apart and puts one together whose tensors are leaves of a graph of their own."""
+    """Takes a model's output apart and puts one together whose tensors are leaves of a graph of their own.
 
-    def __init__(self) -> None:
+    Args:
+        shift: Added to the tensors that depend on the weights, in their order.
+    """
+
+    def __init__(self, shift: Sequence[Tensor] = ()) -> None:
+        self._shift = list(shift)
         self.outputs: list[Tensor] = []
         self.leaves: list[Tensor] = []
         self.calls = 0
@@ -60,7 +65,9 @@ class Cutter:
     def _replaced(self, part: Any) -> Any:
         if not isinstance(part, Tensor) or not part.requires_grad:
             return part
-        leaf = part.detach().requires_grad_()
+        place = len(self.leaves)
+        moved = part.detach() + self._shift[place] if place < len(self._shift) else part.detach()
+        leaf = moved.requires_grad_()
         self.outputs.append(part)
         self.leaves.append(leaf)
         return leaf
@@ -94,13 +101,18 @@ def separate(cutter: Cutter, total: Tensor, variables: Sequence[Tensor], takes_m
         if any(part is not None for part in direct):
             reason = "the loss reads the weights, or parts of the model, by itself"
     if reason is not None:
-        raise LandscapeError(
-            "the model's output and the loss cannot be told apart",
-            where="Gauss-Newton",
-            got=reason,
-            mend="give a loss of (output, target), or take kind='hessian'",
-        )
+        raise inseparable(reason)
     return cutter.separated(total)
+
+
+def inseparable(reason: str) -> LandscapeError:
+    """The error that says why there is no Gauss-Newton matrix."""
+    return LandscapeError(
+        "the model's output and the loss cannot be told apart",
+        where="Gauss-Newton",
+        got=reason,
+        mend="give a loss of (output, target), or take the Hessian (kind='hessian', hessian_top, hessian_trace)",
+    )
 
 
 def loss_curvature(parts: Separated, loss: Callable[..., Any], kind: str) -> Callable[..., Parts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
@@ -10,6 +11,8 @@ from landscape.curvature.finite_differences import DifferencedHessian, Differenc
 from landscape.curvature.graphs import Graph, HessianGraph, OuterGraph, Parts
 from landscape.curvature.passes import Batch, Passes
 from landscape.curvature.separation import Separated, loss_curvature
+
+Differenced: TypeAlias = DifferencedHessian | DifferencedOuter
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def share_of(passes: Passes, batch: Batch, kind: str) -> Share:
         kind: Which matrix.
     """
     if passes.derivatives.differenced:
-        return _differenced(passes, batch, kind)
+        return differenced_share(passes, batch, kind, passes.derivatives.step)
     with passes.convolutions():
         variables = passes.variables
         if kind == "hessian":
@@ -50,11 +53,18 @@ def share_of(passes: Passes, batch: Batch, kind: str) -> Share:
         return Share(OuterGraph(parts.outputs, variables, between), count, batch.examples)
 
 
-def _differenced(passes: Passes, batch: Batch, kind: str) -> Share:
+def differenced_share(passes: Passes, batch: Batch, kind: str, step: float) -> Share:
+    """The same from differences of first derivatives.
+
+    Args:
+        passes: Say how first derivatives are taken.
+        batch: The micro-batch.
+        kind: Which matrix.
+        step: See `Steps`.
+    """
     with torch.no_grad():
         count = passes.loss_of(batch).count
-    step = passes.derivatives.step
-    graph: Graph
+    graph: Differenced
     if kind == "hessian":
         graph = DifferencedHessian(lambda: passes.gradient_of(batch), passes.variables, step)
     elif kind == "empirical-fisher":

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from landscape.curvature.finite_differences import Steps, filled, inner, norm
-from landscape.curvature.graphs import Graph, HessianGraph
+from landscape.curvature.graphs import Graph, HessianGraph, pulled
 from landscape.curvature.passes import Passes
+from landscape.curvature.separation import inseparable
+from landscape.curvature.shares import Differenced, differenced_share, share_of
 from landscape.objective.data import Split
 from landscape.objective.sample import sample
 
@@ -41,14 +43,12 @@ class Fault:
         text: What is wrong, for the reader.
         got: By autograd; NaN where it gave none.
         expected: By differences.
-        jumps: Whether the loss drawn does not move at all at the smallest steps.
     """
 
     order: int
     text: str
     got: float = math.nan
     expected: float = math.nan
-    jumps: bool = False
 
 
 class Trial:
@@ -70,7 +70,6 @@ class Trial:
         self._generator = torch.Generator().manual_seed(seed)
         self.epsilon = torch.finfo(passes.dtype).eps
         self._steps = Steps(passes.variables, 1.0)
-        self._last = math.nan
         self.zero = [torch.zeros_like(variable.detach()) for variable in passes.variables]
 
     def hold(self, other: Trial) -> None:
@@ -123,27 +122,25 @@ class Trial:
             wide = torch.float32 if shares.device.type == "mps" else torch.float64
             return float(shares.sum(dtype=wide)), float(shares.abs().sum(dtype=wide))
 
-    def total(self) -> Tensor:
-        """The loss as it is differentiated, summed."""
-        total = self.passes.loss_of(self.batch).shares.sum()
-        self._last = float(total.detach())
-        return total
-
     def gradient(self) -> list[Tensor]:
         """The gradient by one backward pass."""
-        return filled(self.passes.slopes(self.total()), self.zero)
+        return filled(self.passes.gradient_of(self.batch), self.zero)
 
-    def graph(self) -> HessianGraph:
-        """The graph from which products are taken."""
-        with self.passes.convolutions():
-            return HessianGraph(self.total(), self.passes.variables)
+    def graph(self, kind: str) -> Graph:
+        """The graph from which products with a matrix are taken."""
+        return share_of(self.passes, self.batch, kind).graph
+
+    def differenced(self, kind: str, step: float) -> Differenced:
+        """The same from differences of first derivatives."""
+        return differenced_share(self.passes, self.batch, kind, step).graph  # type: ignore[return-value]
 
     def wrong_value(self) -> Fault | None:
-        """Compare the loss that was differentiated last with the loss drawn."""
+        """Compare the loss that is differentiated with the loss drawn."""
         drawn, size = self.value(self.zero, 0.0)
-        if abs(self._last - drawn) <= math.sqrt(self.epsilon) * size:
+        own = float(self.passes.loss_of(self.batch).shares.detach().sum())
+        if abs(own - drawn) <= math.sqrt(self.epsilon) * size:
             return None
-        return Fault(1, "the loss is another one with gradients than without", self._last, drawn)
+        return Fault(1, "the loss is another one with gradients than without", own, drawn)
 
     def wrong_slope(self, gradient: Sequence[Tensor], vector: Sequence[Tensor]) -> Fault | None:
         """Compare v . g with central differences of the loss drawn along a vector."""
@@ -154,48 +151,82 @@ class Trial:
             values = [self.value(vector, factor * length)[0] for factor in (-2, -1, 1, 2)]
             slope, error = _central(values, center, length, self.epsilon * size)
             if abs(got - slope) > _MARGIN * error:
-                return Fault(1, "the gradient is another one", got, slope, jumps=power == TINY and slope == 0)
+                return Fault(1, "the gradient is another one", got, slope)
         return None
 
-    def gap_of(self, gradient: Sequence[Tensor], place: int) -> float:
-        """How far v . g is from the difference of the loss drawn, v in one tensor alone."""
+    def slopes_of(self, gradient: Sequence[Tensor], place: int) -> tuple[float, float]:
+        """v . g and the difference of the loss drawn over the smallest step, v in one tensor alone."""
         vector = [part if own == place else torch.zeros_like(part) for own, part in enumerate(self.direction())]
-        length = self.epsilon**BALANCED
+        length = self.epsilon**TINY
         left, right = (self.value(vector, sign * length)[0] for sign in (-1, 1))
-        return abs(inner(vector, gradient) - (right - left) / (2 * length))
+        return inner(vector, gradient), (right - left) / (2 * length)
 
     def wrong_product(
-        self, graph: Graph, gradient: Sequence[Tensor], vectors: Sequence[Sequence[Tensor]]
+        self, graph: Graph, kind: str, gradient: Sequence[Tensor], vectors: Sequence[Sequence[Tensor]]
     ) -> Fault | None:
-        """Compare H v with differences of the gradient, and u . H v with v . H u."""
-        products = [filled(graph.apply(vector, False), self.zero) for vector in vectors[:2]]
-        if not all(math.isfinite(norm(product)) for product in products):
-            return Fault(2, "the second derivative is not finite", math.nan, 0.0)
-        faults = [self._wrong_image(products[0], gradient, vectors[0])]
-        if len(products) > 1:
-            one, other = inner(vectors[1], products[0]), inner(vectors[0], products[1])
-            size = sum(norm(v) * norm(p) for v, p in zip(vectors, reversed(products), strict=False))
-            # Rounding is smaller by many orders, and a matrix that is not symmetric off by far more.
-            if abs(one - other) > math.sqrt(self.epsilon) * size:
-                faults.append(Fault(2, "the second derivative is not symmetric", one, other))
-        return next((fault for fault in faults if fault is not None), None)
+        """Compare H v with differences of first derivatives, and u . H v with v . H u."""
+        one, other = (filled(graph.apply(vector, False), self.zero) for vector in vectors[:2])
+        if not math.isfinite(norm(one)) or not math.isfinite(norm(other)):
+            return Fault(2, "the second derivative is not finite")
+        if (fault := self._wrong_image(one, kind, gradient, vectors[0])) is not None:
+            return fault
+        left, right = inner(vectors[1], one), inner(vectors[0], other)
+        size = norm(vectors[1]) * norm(one) + norm(vectors[0]) * norm(other)
+        # Rounding is smaller by many orders, and a matrix that is not symmetric off by far more.
+        if abs(left - right) > math.sqrt(self.epsilon) * size:
+            return Fault(2, "the second derivative is not symmetric")
+        return None
 
     def _wrong_image(
-        self, product: Sequence[Tensor], gradient: Sequence[Tensor], vector: Sequence[Tensor]
+        self, product: Sequence[Tensor], kind: str, gradient: Sequence[Tensor], vector: Sequence[Tensor]
     ) -> Fault | None:
-        best: Fault | None = None
+        fault: Fault | None = None
         for power in (SHORT, TINY):
-            steps = Steps(self.passes.variables, self.epsilon**power)
-            found, change = steps.derivative(self.gradient, vector)
-            expected = filled(found, self.zero)
-            error = norm(change) + 4 * self.epsilon * norm(gradient) / steps.length(vector)
+            step = self.epsilon**power
+            reference = self.differenced(kind, step)
+            expected = filled(reference.apply(vector, False), self.zero)
+            length = Steps(self.passes.variables, step).length(vector)
+            error = norm(reference.errors) + 4 * self.epsilon * norm(gradient) / length
             off = norm([a - b for a, b in zip(product, expected, strict=True)])
             if off <= _MARGIN * error and error < 0.1 * norm(expected):
                 return None
+            fault = None
             if off > _MARGIN * error:
-                share = off / max(norm(expected), 1e-300)
-                best = Fault(2, f"the second derivative is {share:.2g} times its size off", off, norm(expected))
-        return best
+                fault = Fault(2, f"the second derivative is {off / max(norm(expected), 1e-300):.0%} off")
+        return fault
+
+    def wrong_separation(self, gradient: Sequence[Tensor]) -> Fault | None:
+        """Compare the gradient through the model's outputs with the gradient, and A with differences.
+
+        Raises:
+            LandscapeError: If the loss is not a function of the outputs.
+        """
+        parts, _ = self.passes.separated(self.batch)
+        slopes = filled(pulled([parts.total], parts.leaves, [torch.ones_like(parts.total)], False), parts.leaves)
+        chained = filled(pulled(parts.outputs, self.passes.variables, slopes, False), self.zero)
+        off = norm([a - b for a, b in zip(chained, gradient, strict=True)])
+        if off > math.sqrt(self.epsilon) * norm(gradient):
+            raise inseparable("the loss depends on the weights by more than the model's output")
+        if not slopes:
+            return None
+        vector = [torch.sin(torch.arange(part.numel(), device=part.device) + 1.0).view_as(part) for part in slopes]
+        vector = [part.to(own) for part, own in zip(vector, slopes, strict=True)]
+        bent = filled(HessianGraph(parts.total, parts.leaves).apply(vector, False), slopes)
+        step = self.epsilon**BALANCED * (1 + norm(parts.leaves) / norm(vector))
+        one, other = (self._bent(vector, factor * step) for factor in (1, 2))
+        error = norm([a - b for a, b in zip(one, other, strict=True)]) + self.epsilon / step * norm(slopes)
+        if norm([a - b for a, b in zip(bent, one, strict=True)]) > _MARGIN * error:
+            return Fault(2, "the second derivative of the loss by the model's output is another one")
+        return None
+
+    def _bent(self, vector: Sequence[Tensor], length: float) -> list[Tensor]:
+        """Differences of the slopes of the loss by its outputs."""
+        found = []
+        for sign in (1, -1):
+            shift = [sign * length * part for part in vector]
+            parts, _ = self.passes.separated(self.batch, shift)
+            found.append(torch.autograd.grad(parts.total, parts.leaves))
+        return [(a - b) / (2 * length) for a, b in zip(*found, strict=True)]
 
 
 def trial_of(passes: Passes, dtype: torch.dtype | None) -> Trial | None:

@@ -40,8 +40,10 @@ def private_copy(model: nn.Module) -> nn.Module:
     Raises:
         LandscapeError: If the model cannot be copied.
     """
+    # What hooks compute from the weights and leave in the module (weight norm) cannot be copied with its graph.
+    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and t.grad_fn]
     try:
-        copied = copy.deepcopy(model)
+        copied = copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
     except (RuntimeError, TypeError) as error:
         raise LandscapeError("the model cannot be copied", got=error) from error
     return copied.eval().requires_grad_(False)
