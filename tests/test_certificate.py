@@ -15,6 +15,10 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.sharpness import measure
 
+# Of torch, of models that are wrong.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:None of the inputs", "ignore:.*weight_norm", "ignore:Converting a t"
+)
 TYPES = (torch.float32, torch.float64)
 
 
@@ -150,7 +154,7 @@ def test_sparse_gradients_are_dense_here(kind):
         other = Curvature(Objective(dense, loss=F.cross_entropy, train=(x, y)), dense, dtype=torch.float64)
         torch.testing.assert_close(found, other.dense())
         torch.testing.assert_close(slope, other.gradient())
-    assert bool(found.isfinite().all()) and float(found.norm()) > 0
+    assert 0 < float(found.norm()) < 100
     assert measure(objective, words, "sam_sharpness")["sam_sharpness"].value > 0
     assert words.words.sparse == (kind != "function")
 
@@ -222,7 +226,9 @@ def test_losses_that_differentiate_have_no_gauss_newton_matrix(loss):
     model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1))
     objective = Objective(model, loss=loss, train=torch.linspace(0, 1, 40)[:, None])
     assert measure(objective, model, "hessian_top")["hessian_top"].value > 0
-    for name in ("gauss_newton_trace", "gauss_newton_top", "fisher_rao_norm"):
+    # From gradients of single examples, without outputs.
+    assert measure(objective, model, "fisher_rao_norm")["fisher_rao_norm"].value > 0
+    for name in ("gauss_newton_trace", "gauss_newton_top"):
         with pytest.raises(LandscapeError, match="output and the loss cannot be told apart; got the loss d"):
             measure(objective, model, name)
 

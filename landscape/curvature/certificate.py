@@ -16,7 +16,7 @@ from landscape.curvature.diagnosis import refusal, words_of
 from landscape.curvature.finite_differences import filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph
 from landscape.curvature.passes import Passes
-from landscape.curvature.trial import BALANCED, SHORT, Fault, Trial, trial_of
+from landscape.curvature.trial import BALANCED, SHORT, TINY, Fault, Trial, trial_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 
@@ -41,7 +41,7 @@ class _Key:
 
     def covers(self, other: _Key) -> bool:
         """Whether a check of more parameters, or of more derivatives, answers for these too."""
-        more = self.kind == other.kind or (self.kind == "hessian" and other.kind == "gradient")
+        more = other.kind in (self.kind, "gradient")
         same = self.asked == other.asked and (self.differenced == other.differenced or other.kind == "gradient")
         return more and same and self.names >= other.names
 
@@ -69,14 +69,17 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
     """
     held = _known.setdefault(passes.objective, {})
     key = _Key(frozenset(passes.vectors.names), passes.asked, kind, differenced)
-    rights = (own for known, own in held.items() if known.covers(key) and isinstance(own, Derivatives))
-    found = held.get(key) or next(rights, None)
+    found = held.get(key) or _covering(held, key)
     if found is None:
+        slope = replace(key, kind="gradient")
+        base = next(
+            (own for known, own in held.items() if known.covers(slope) and isinstance(own, Derivatives)), None
+        )
         try:
             with warnings.catch_warnings():
                 # Of ways that are tried, and of what is then found to be wrong.
                 warnings.simplefilter("ignore")
-                found = _Certificate(passes, kind, differenced).derivatives()
+                found = _Certificate(passes, kind, differenced, base).derivatives()
         except LandscapeError as error:
             held[key] = str(error)
             raise
@@ -87,6 +90,12 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
     if isinstance(found, str):
         raise LandscapeError(found)
     passes.derivatives = found
+
+
+def _covering(held: dict[_Key, Derivatives | str], wanted: _Key) -> Derivatives | None:
+    """What a check that answers for more has found."""
+    rights = (own for known, own in held.items() if known.covers(wanted) and isinstance(own, Derivatives))
+    return next(rights, None)
 
 
 @dataclass
@@ -102,8 +111,8 @@ class _Outcome:
 class _Certificate:
     """The checks of one objective, at the weights that some passes hold."""
 
-    def __init__(self, passes: Passes, kind: str, differenced: bool) -> None:
-        self._passes, self._kind, self._forced = passes, kind, differenced
+    def __init__(self, passes: Passes, kind: str, differenced: bool, base: Derivatives | None) -> None:
+        self._passes, self._kind, self._forced, self._base = passes, kind, differenced, base
         self._order = 1 if kind == "gradient" else 2
         narrow = passes.dtype != torch.float64 and passes.evaluator.device.type != "mps"
         wide = trial_of(passes, torch.float64) if narrow else None
@@ -129,7 +138,8 @@ class _Certificate:
     def _first_right(self) -> tuple[Derivatives, _Outcome] | None:
         usual: _Outcome | None = None
         base: tuple[Derivatives, _Outcome] | None = None
-        for cure in CURES:
+        first = next((place for place, cure in enumerate(CURES) if self._is_confirmed(cure)), 0)
+        for cure in CURES[first:]:
             outcome = self._outcome(self._trial, cure)
             usual = usual or outcome
             if outcome.first is not None:
@@ -155,13 +165,19 @@ class _Certificate:
             except (RuntimeError, NotImplementedError) as error:
                 outcome.first = Fault(1, words_of(error))
                 return outcome
-            outcome.first = self._confirmed(trial, outcome.gradient)
+            if not self._is_confirmed(cure):
+                outcome.first = self._confirmed(trial, outcome.gradient)
             if outcome.first is None and self._kind in ("gauss-newton", "fisher", "jacobian"):
                 # Differences of outputs are no cure for a loss that is differentiated wrongly by them.
                 outcome.first = trial.wrong_separation(outcome.gradient)
             if graph is not None and outcome.first is None and outcome.second is None:
                 outcome.second = self._second(trial, graph, outcome)
         return outcome
+
+    def _is_confirmed(self, cure: Derivatives) -> bool:
+        """Whether the gradient was checked already, for another matrix."""
+        base = self._base
+        return base is not None and (base.plain, base.unchecked) == (cure.plain, cure.unchecked)
 
     def _graph(self, trial: Trial, outcome: _Outcome) -> Graph | None:
         if self._kind == "jacobian":
@@ -177,7 +193,10 @@ class _Certificate:
             return Fault(1, _INFINITE)
         if (fault := trial.wrong_value()) is not None:
             return fault
-        if all(trial.wrong_slope(gradient, vector) is None for vector in self._vectors):
+        # That a loss jumps shows along any vector.
+        powers = [(TINY, BALANCED), *[(BALANCED,)] * len(self._vectors[1:])]
+        pairs = zip(self._vectors, powers, strict=True)
+        if all(trial.wrong_slope(gradient, vector, own) is None for vector, own in pairs):
             return None
         more = [trial.wrong_slope(gradient, trial.direction()) for _ in range(_MORE)]
         faults = [fault for fault in more if fault is not None]
@@ -199,6 +218,11 @@ class _Certificate:
     def _differenced(self, base: Derivatives, outcome: _Outcome) -> Derivatives:
         """Products as differences of gradients, with the step that leaves the smaller error."""
         trial, found = self._trial, []
+        if self._passes.asked is not None and self._wide:
+            # Steps and errors are those of the type asked for.
+            trial = trial_of(self._passes, None)  # type: ignore[assignment]
+            trial.hold(self._trial)
+            self._vectors = [trial.like(vector) for vector in self._vectors]
         trial.passes.derivatives = base
         with trial.passes.kernels():
             for power in (BALANCED, SHORT):
@@ -247,8 +271,9 @@ class _Certificate:
         try:
             with own.passes.kernels():
                 graph = own.graph(self._kind) if reference.image else None
-                found = _gradient(own, graph)
-                gaps = [(_apart(found, reference.gradient), "gradient")]
+                gaps = [(0.0, "")]
+                if self._base is None:
+                    gaps.append((_apart(_gradient(own, graph), reference.gradient), "gradient"))
                 if graph is not None:
                     vector = own.like(self._vectors[0])
                     image = filled(graph.apply(vector, False), own.zero)

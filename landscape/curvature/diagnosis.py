@@ -68,7 +68,7 @@ def _cause(fault: Fault, watched: _Watched, jumps: bool) -> tuple[str, str, str]
         return (
             fault.text,
             layer,
-            "use float64, a smoother loss, or the Hessian in place of the Gauss-Newton matrix",
+            "use float64, a smoother loss, or the Hessian itself",
         )
     if jumps:
         return (

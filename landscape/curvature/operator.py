@@ -15,7 +15,7 @@ from landscape.curvature.columns import Columns
 from landscape.curvature.derivatives import Derivatives
 from landscape.curvature.matrix import dense
 from landscape.curvature.passes import Passes, live_bytes
-from landscape.curvature.shares import Share, share_of
+from landscape.curvature.shares import Differenced, Share, share_of
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.objective.memory import SHARE, free_memory
@@ -63,7 +63,7 @@ class Curvature:
         size: P, the numbers of the selected parameters, in the order of the layout: tied ones count once, those
             that training does not move not at all.
         products: Products with one vector so far.
-        error: Of a product, relative to its size, where products are finite differences; otherwise 0.
+        error: Of the last product, relative to its size, where products are finite differences; otherwise 0.
 
     Raises:
         LandscapeError: If a name is unknown, nothing is selected, the weights do not fit, a gradient is not
@@ -150,9 +150,18 @@ class Curvature:
         if found != Derivatives():
             self._plan()
 
+    def require(self) -> None:
+        """Check derivatives, as the first product does.
+
+        Raises:
+            LandscapeError: If they are not those of the loss drawn.
+        """
+        self._prepare()
+
     @property
     def derivatives(self) -> Derivatives:
-        """How derivatives are taken; known once a product was."""
+        """How derivatives are taken; checked now if they were not before."""
+        self._prepare()
         return self._passes.derivatives
 
     @property
@@ -258,12 +267,26 @@ class Curvature:
         """Products with vectors, shape (K, P), summed over all micro-batches and divided by what they count."""
         self._prepare()
         total, count = torch.zeros_like(rows, dtype=self._wide), 0.0
+        off = torch.zeros_like(total)
         with self._passes.kernels():
             for held in self._graphs():
-                self._columns.add(total, held.graph, rows, self._passes)
+                if isinstance(held.graph, Differenced):
+                    self._add_differences(total, off, held.graph, rows)
+                else:
+                    self._columns.add(total, held.graph, rows, self._passes)
                 count += held.count
+        if self._passes.derivatives.differenced:
+            self.error = float((off.norm(dim=1) / total.norm(dim=1).clamp(min=torch.finfo(off.dtype).tiny)).max())
         self._passes.vectors.require_finite(total, "a product with the curvature matrix")
         return total / count
+
+    def _add_differences(self, total: Tensor, off: Tensor, graph: Differenced, rows: Tensor) -> None:
+        """Add products that are differences to one sum, and how far they are off to another."""
+        vectors = self._passes.vectors
+        for place, row in enumerate(rows):
+            found = graph.apply(self.parts(row), False)
+            total[place] += vectors.join(found, total[place])
+            off[place] += vectors.join(graph.errors, off[place])
 
     @property
     def _wide(self) -> torch.dtype:

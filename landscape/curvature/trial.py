@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from landscape.curvature.shares import Differenced, differenced_share, share_of
 from landscape.objective.data import Split
 from landscape.objective.sample import sample
 
-# Examples, from all over the data.
-EXAMPLES = 16
+# Examples, from all over the data: so few that the check is cheap beside one product with all of them.
+EXAMPLES = 8
 # The check is made so far from the weights, relative to each tensor: at weights that are exactly zero, or at a
 # minimum, derivatives may not exist or vanish, whatever autograd makes of them.
 _AWAY = 1e-2
@@ -109,11 +110,17 @@ class Trial:
             for variable, move in zip(self.passes.variables, self.direction(), strict=True):
                 moved = variable + _AWAY * move
                 variable.copy_(moved if moved.is_complex() else moved.to(kind))
-            if math.isfinite(self.value(self.zero, 0.0)[0]):
+            if math.isfinite(self.center[0]):
                 return True
             for variable, value in zip(self.passes.variables, own, strict=True):
                 variable.copy_(value)
-        return math.isfinite(self.value(self.zero, 0.0)[0])
+        del self.center
+        return math.isfinite(self.center[0])
+
+    @cached_property
+    def center(self) -> tuple[float, float]:
+        """The loss drawn where the trial stands, summed, and the sum of its absolute shares."""
+        return self.value(self.zero, 0.0)
 
     def value(self, direction: Sequence[Tensor], length: float) -> tuple[float, float]:
         """The loss drawn at w + length * v, summed, and the sum of its absolute shares."""
@@ -136,17 +143,19 @@ class Trial:
 
     def wrong_value(self) -> Fault | None:
         """Compare the loss that is differentiated with the loss drawn."""
-        drawn, size = self.value(self.zero, 0.0)
+        drawn, size = self.center
         own = float(self.passes.loss_of(self.batch).shares.detach().sum())
         if abs(own - drawn) <= math.sqrt(self.epsilon) * size:
             return None
         return Fault(1, "the loss is another one with gradients than without", own, drawn)
 
-    def wrong_slope(self, gradient: Sequence[Tensor], vector: Sequence[Tensor]) -> Fault | None:
+    def wrong_slope(
+        self, gradient: Sequence[Tensor], vector: Sequence[Tensor], powers: Sequence[float] = (TINY, BALANCED)
+    ) -> Fault | None:
         """Compare v . g with central differences of the loss drawn along a vector."""
         got = inner(vector, gradient)
-        center, size = self.value(vector, 0.0)
-        for power in (TINY, BALANCED):
+        center, size = self.center
+        for power in powers:
             length = self.epsilon**power
             values = [self.value(vector, factor * length)[0] for factor in (-2, -1, 1, 2)]
             slope, error = _central(values, center, length, self.epsilon * size)
