@@ -48,27 +48,47 @@ class Steps:
 
     def derivative(
         self, function: Callable[[], Parts], directions: Sequence[Tensor]
-    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    ) -> tuple[Parts, Parts, Parts]:
         """Derivative of a function of the variables along a vector, and how far it is off.
 
         Central differences (f(w + h v) - f(w - h v)) / 2h at h and at 2h. Truncation makes them differ by three
-        times the error of the first, rounding by about as much as its own; the difference is reported.
+        times the error of the first, rounding by about as much as its own.
+
+        Returns:
+            The first; the second less the first; and what rounding of f amounts to, with random signs.
         """
         length = self.length(directions)
-        one, other = (self._central(function, directions, factor * length) for factor in (1, 2))
-        return one, [None if a is None or b is None else b - a for a, b in zip(one, other, strict=True)]
+        one, size = self._central(function, directions, length)
+        other, _ = self._central(function, directions, 2 * length)
+        change = [None if a is None or b is None else b - a for a, b in zip(one, other, strict=True)]
+        signs = torch.Generator().manual_seed(0)
+        return one, change, [None if f is None else _rounding(f, length, signs) for f in size]
 
-    def _central(
-        self, function: Callable[[], Parts], directions: Sequence[Tensor], length: float
-    ) -> list[Tensor | None]:
-        found = []
-        for sign in (1, -1):
-            with self.at(directions, sign * length):
-                found.append([None if part is None else part.detach() for part in function()])
-        return [
+    def _central(self, function: Callable[[], Parts], directions: Sequence[Tensor], length: float) -> list[Parts]:
+        """The difference, and the function at its one end."""
+        right, left = (self._values(function, directions, sign * length) for sign in (1, -1))
+        slopes = [
             None if a is None or b is None else (a - b) / (2 * length) if length else torch.zeros_like(a)
-            for a, b in zip(*found, strict=True)
+            for a, b in zip(right, left, strict=True)
         ]
+        return [slopes, right]
+
+    def _values(self, function: Callable[[], Parts], directions: Sequence[Tensor], length: float) -> Parts:
+        with self.at(directions, length):
+            return [None if part is None else part.detach() for part in function()]
+
+
+def _rounding(value: Tensor, length: float, signs: torch.Generator) -> Tensor:
+    drawn = (2 * torch.randint(0, 2, value.shape, generator=signs) - 1).to(value.device, value.dtype)
+    return torch.finfo(value.dtype).eps * drawn * value.abs() / length if length else torch.zeros_like(value)
+
+
+def _both(change: Parts, rounding: Parts) -> Parts:
+    """How far entries are off by two causes."""
+    return [
+        None if a is None or b is None else a.detach().abs() + b.detach().abs()
+        for a, b in zip(change, rounding, strict=True)
+    ]
 
 
 class DifferencedHessian:
@@ -97,7 +117,8 @@ class DifferencedHessian:
         return applied(self._alone, directions, batched)
 
     def _alone(self, directions: Sequence[Tensor]) -> Parts:
-        found, self.errors = self._steps.derivative(self._gradient, directions)
+        found, change, rounding = self._steps.derivative(self._gradient, directions)
+        self.errors = _both(change, rounding)
         return found
 
     def quadratic(self, directions: Sequence[Tensor]) -> float:
@@ -141,11 +162,14 @@ class DifferencedOuter:
         return applied(self._alone, directions, batched)
 
     def _alone(self, directions: Sequence[Tensor]) -> Parts:
-        pushed, errors = self._steps.derivative(lambda: self._separated().outputs, directions)
+        found = self._steps.derivative(lambda: self._separated().outputs, directions)
         parts = self._separated()
         bend = self._between(parts)
-        self.errors = self._pulled(parts, bend(filled(errors, parts.outputs), False))
-        return self._pulled(parts, bend(filled(pushed, parts.outputs), False))
+        pushed, change, rounding = (
+            self._pulled(parts, bend(filled(part, parts.outputs), False)) for part in found
+        )
+        self.errors = _both(change, rounding)
+        return pushed
 
     def _pulled(self, parts: Separated, bent: Parts) -> Parts:
         kept = [place for place, part in enumerate(bent) if part is not None]
@@ -156,7 +180,7 @@ class DifferencedOuter:
 
     def quadratic(self, directions: Sequence[Tensor]) -> float:
         """(J v) . A (J v)."""
-        pushed, _ = self._steps.derivative(lambda: self._separated().outputs, directions)
+        pushed, *_ = self._steps.derivative(lambda: self._separated().outputs, directions)
         parts = self._separated()
         along = filled(pushed, parts.outputs)
         return inner(along, self._between(parts)(along, False))
