@@ -16,7 +16,7 @@ from landscape.curvature.diagnosis import refusal, words_of
 from landscape.curvature.finite_differences import filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph
 from landscape.curvature.passes import Passes
-from landscape.curvature.trial import BALANCED, SHORT, TINY, Fault, Trial, trial_of
+from landscape.curvature.trial import BALANCED, SHORT, TINY, Fault, Trial, trial_of, wide_trial_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 
@@ -115,10 +115,12 @@ class _Certificate:
         self._passes, self._kind, self._forced, self._base = passes, kind, differenced, base
         self._order = 1 if kind == "gradient" else 2
         narrow = passes.dtype != torch.float64 and passes.evaluator.device.type != "mps"
-        wide = trial_of(passes, torch.float64) if narrow else None
-        own = trial_of(passes, None) if wide is None else None
-        self._trial: Trial = wide or own  # type: ignore[assignment]
-        self._wide = wide is not None
+        self._own = trial_of(passes)
+        wide = wide_trial_of(passes) if narrow else None
+        if wide is not None and not self._own.is_same(wide):
+            # What a cast made of the model is another function.
+            wide = None
+        self._trial, self._wide = wide or self._own, wide is not None
         self._vectors: list[Sequence[Tensor]] = []
 
     def derivatives(self) -> Derivatives | None:
@@ -133,14 +135,16 @@ class _Certificate:
             if right is None:
                 return None
             found, outcome = right
-            return found if not self._wide or found.differenced else self._in_own_type(found, outcome)
+            if self._wide and not found.differenced:
+                found = self._in_own_type(found, outcome)
+            return replace(found, doubt=trial.doubt) if trial.doubt else found
 
     def _first_right(self) -> tuple[Derivatives, _Outcome] | None:
         usual: _Outcome | None = None
         base: tuple[Derivatives, _Outcome] | None = None
         first = next((place for place, cure in enumerate(CURES) if self._is_confirmed(cure)), 0)
         for cure in CURES[first:]:
-            outcome = self._outcome(self._trial, cure)
+            outcome = self._outcome(self._trial, cure, usual)
             usual = usual or outcome
             if outcome.first is not None:
                 continue
@@ -154,8 +158,8 @@ class _Certificate:
             raise refusal(self._trial, usual.first)  # type: ignore[union-attr,arg-type]
         return self._differenced(*base), base[1]
 
-    def _outcome(self, trial: Trial, cure: Derivatives) -> _Outcome:
-        """How a way fares, with more vectors where it seems to be wrong."""
+    def _outcome(self, trial: Trial, cure: Derivatives, usual: _Outcome | None) -> _Outcome:
+        """How a way fares; no better than the usual one where it gives the same gradient."""
         outcome = _Outcome()
         trial.passes.derivatives = cure
         with trial.passes.kernels():
@@ -165,7 +169,10 @@ class _Certificate:
             except (RuntimeError, NotImplementedError) as error:
                 outcome.first = Fault(1, words_of(error))
                 return outcome
-            if not self._is_confirmed(cure):
+            if usual is not None and usual.first is not None and usual.gradient:
+                same = _apart(outcome.gradient, usual.gradient) <= math.sqrt(trial.epsilon)
+                outcome.first = usual.first if same else None
+            if outcome.first is None and not self._is_confirmed(cure):
                 outcome.first = self._confirmed(trial, outcome.gradient)
             if outcome.first is None and self._kind in ("gauss-newton", "fisher", "jacobian"):
                 # Differences of outputs are no cure for a loss that is differentiated wrongly by them.
@@ -220,7 +227,7 @@ class _Certificate:
         trial, found = self._trial, []
         if self._passes.asked is not None and self._wide:
             # Steps and errors are those of the type asked for.
-            trial = trial_of(self._passes, None)  # type: ignore[assignment]
+            trial = self._own
             trial.hold(self._trial)
             self._vectors = [trial.like(vector) for vector in self._vectors]
         trial.passes.derivatives = base
@@ -234,17 +241,24 @@ class _Certificate:
                 found.append((max(error, abs(one - other) / max(size, 1e-300)), trial.epsilon**power))
         error, step = min(found)
         fault = outcome.second
-        if not error < _USELESS:
-            raise refusal(trial, fault)  # type: ignore[arg-type]
+        if not error < _USELESS or (self._kind == "hessian" and not self._bends(trial, step)):
+            raise refusal(trial, Fault(2, fault.text if fault else "the second derivative is not to be had"))
         return replace(
             base, differenced=True, wide=self._wide, error=error, step=step, reason=fault.text if fault else ""
         )
 
+    def _bends(self, trial: Trial, step: float) -> bool:
+        """Whether differences of gradients are what the loss drawn bends by, as far as rounding can tell."""
+        vector = self._vectors[0]
+        with trial.passes.kernels():
+            graph = trial.differenced(self._kind, step)
+            image = filled(graph.apply(vector, False), trial.zero)
+        bend, error = trial.bend(vector)
+        return abs(inner(vector, image) - bend) <= error + norm(vector) * norm(graph.errors)
+
     def _in_own_type(self, found: Derivatives, reference: _Outcome) -> Derivatives:
         """What was right in float64, compared in the type in which it will be used."""
-        own = trial_of(self._passes, None)
-        if own is None:
-            return found
+        own = self._own
         own.hold(self._trial)
         gap, words = self._gap(own, found, reference)
         if gap < _INEXACT:

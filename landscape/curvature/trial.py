@@ -33,6 +33,8 @@ _MARGIN = 10.0
 # the loss, the square root rounding and truncation of a difference of gradients (and crosses few kinks); at the
 # last a loss of jumps (quantised weights) is flat, and any other still has three digits.
 BALANCED, SHORT, TINY = 1 / 3, 1 / 2, 5 / 8
+# Likewise for a second difference of the loss.
+_SECOND = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,20 @@ class Trial:
         batch: The examples.
         epsilon: The rounding error of the narrowest type that the loss goes through.
         zero: The vector of zeros.
+        doubt: What cannot be decided here.
     """
 
     def __init__(self, passes: Passes, seed: int = 0) -> None:
         self.passes, self.batch = passes, passes.whole()
         self._generator = torch.Generator().manual_seed(seed)
         self.epsilon = torch.finfo(passes.dtype).eps
+        self.doubt = ""
         self._steps = Steps(passes.variables, 1.0)
         self.zero = [torch.zeros_like(variable.detach()) for variable in passes.variables]
 
     def hold(self, other: Trial) -> None:
         """Take the weights of another trial."""
+        self._forget()
         with torch.no_grad():
             for variable, value in zip(self.passes.variables, other.passes.variables, strict=True):
                 variable.copy_(value)
@@ -83,11 +88,19 @@ class Trial:
         """A vector in the type of these passes."""
         return [part.to(own) for part, own in zip(vector, self.zero, strict=True)]
 
+    def is_same(self, other: Trial) -> bool:
+        """Whether another trial at the same weights gives the same loss, as far as these passes can tell."""
+        (own, size), (given, _) = self.center, other.center
+        return not math.isfinite(own) or abs(own - given) <= math.sqrt(self.epsilon) * size
+
     def narrow(self) -> None:
         """Find the narrowest type that the loss goes through."""
         with self.passes.kernels(), _Narrowest(self.passes.dtype) as met:
             self.passes.loss_of(self.batch)
         self.epsilon = max(self.epsilon, torch.finfo(met.narrowest).eps)
+        if met.narrowest.itemsize < torch.float32.itemsize:
+            kind = str(met.narrowest).removeprefix("torch.")
+            self.doubt = f"the model computes in {kind}, too coarse to check derivatives"
 
     def direction(self) -> list[Tensor]:
         """A random direction in which every tensor moves in proportion to its size."""
@@ -110,12 +123,16 @@ class Trial:
             for variable, move in zip(self.passes.variables, self.direction(), strict=True):
                 moved = variable + _AWAY * move
                 variable.copy_(moved if moved.is_complex() else moved.to(kind))
+            self._forget()
             if math.isfinite(self.center[0]):
                 return True
             for variable, value in zip(self.passes.variables, own, strict=True):
                 variable.copy_(value)
-        del self.center
+            self._forget()
         return math.isfinite(self.center[0])
+
+    def _forget(self) -> None:
+        self.__dict__.pop("center", None)
 
     @cached_property
     def center(self) -> tuple[float, float]:
@@ -162,6 +179,17 @@ class Trial:
             if abs(got - slope) > _MARGIN * error:
                 return Fault(1, "the gradient is another one", got, slope)
         return None
+
+    def bend(self, vector: Sequence[Tensor]) -> tuple[float, float]:
+        """v . H v as a second difference of the loss drawn, and its error."""
+        center, size = self.center
+        found = []
+        for factor in (1, 2):
+            length = factor * self.epsilon**_SECOND
+            left, right = (self.value(vector, sign * length)[0] for sign in (-1, 1))
+            found.append((left - 2 * center + right) / length**2)
+        rounding = 4 * self.epsilon * size / self.epsilon ** (2 * _SECOND)
+        return found[0], _MARGIN * (abs(found[1] - found[0]) + rounding)
 
     def slopes_of(self, gradient: Sequence[Tensor], place: int) -> tuple[float, float]:
         """v . g and the difference of the loss drawn over the smallest step, v in one tensor alone."""
@@ -238,24 +266,25 @@ class Trial:
         return [(a - b) / (2 * length) for a, b in zip(*found, strict=True)]
 
 
-def trial_of(passes: Passes, dtype: torch.dtype | None) -> Trial | None:
-    """A trial of some passes in a type of real numbers; None where the model does not run in it.
+def trial_of(passes: Passes) -> Trial:
+    """A trial of some passes in their own type of real numbers, at the weights they hold."""
+    return Trial(passes.twin(_few(passes), None))
 
-    Args:
-        passes: At the weights in question.
-        dtype: None is their own.
-    """
-    fixed, split = passes.objective.fixed_batch, passes.split
-    source = passes.evaluator.data(split)
-    few: Split = source.part(0, fixed) if fixed is not None else sample(source, EXAMPLES)
+
+def wide_trial_of(passes: Passes) -> Trial | None:
+    """The same in float64; None where the model does not run in it."""
     try:
-        trial = Trial(passes.twin(few, dtype))
-        trial.passes.drawn(trial.batch)
+        trial = Trial(passes.twin(_few(passes), torch.float64))
+        trial.center  # noqa: B018
     except (RuntimeError, TypeError, ValueError):
-        if dtype is None:
-            raise
         return None
     return trial
+
+
+def _few(passes: Passes) -> Split:
+    """Some examples, or one batch where batches are what the loss is made of."""
+    fixed, source = passes.objective.fixed_batch, passes.evaluator.data(passes.split)
+    return source.part(0, fixed) if fixed is not None else sample(source, EXAMPLES)
 
 
 def _central(values: Sequence[float], center: float, length: float, rounding: float) -> tuple[float, float]:
