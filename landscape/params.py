@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
+from landscape.wrappers import unwrapped
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -43,11 +44,12 @@ def layout_of(model: nn.Module) -> Layout:
     Embeddings are cut by row (one vector per token), fused query-key-value matrices by row (one unit each).
 
     Args:
-        model: Any module.
+        model: Any module; names are those without wrappers, see `wrappers.unwrapped`.
 
     Returns:
         Its layout.
     """
+    model = unwrapped(model)
     axes = _filter_axes(model)
     canonical: dict[int, str] = {}
     infos = []
@@ -80,8 +82,10 @@ def _filter_axes(model: nn.Module) -> dict[str, tuple[int, int]]:
     axes = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         weight = f"{prefix}.weight" if prefix else "weight"
-        if isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-            axes[weight] = (1, module.groups)
+        transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+        # TorchScript keeps the name of the class, and of traced modules nothing else.
+        if transposed or str(getattr(module, "original_name", "")).startswith("ConvTranspose"):
+            axes[weight] = (1, int(getattr(module, "groups", 1)))
         elif type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
             axes[weight] = (1, 1)
     return axes
@@ -100,6 +104,7 @@ def resolve(weights: Weights) -> tuple[Layout, Tensors]:
         LandscapeError: If it is none of these.
     """
     if isinstance(weights, nn.Module):
+        weights = unwrapped(weights)
         layout = layout_of(weights)
         state = dict(weights.named_parameters()) | dict(weights.named_buffers())
     elif isinstance(weights, HasWeights):

@@ -231,6 +231,12 @@ def gauss_newton_blocks(
 
 def _by_examples(passes: Passes) -> Passes:
     """The passes themselves, checked, where the loss tells examples apart."""
+    if passes.by_examples and not passes.evaluator.cuts:
+        raise LandscapeError(
+            "Jacobians of single examples are wanted, but the batches cannot be cut",
+            where="Gauss-Newton diagonal",
+            mend="put the examples along the first axis of every tensor",
+        )
     if not passes.by_examples:
         raise LandscapeError(
             "the loss gives means of batches only, but Jacobians of single examples are wanted",

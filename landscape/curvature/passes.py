@@ -21,8 +21,9 @@ from landscape.curvature.vectors import Vectors
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Evaluator, Objective
-from landscape.objective.data import Split, Tree, leaves
+from landscape.objective.data import Split
 from landscape.objective.footprint import LiveBytes
+from landscape.objective.tree import Tree, tree_map
 from landscape.params import Weights, resolve
 
 # Second derivatives in half precision are noise.
@@ -101,7 +102,7 @@ class Passes:
         self._convolutions = Convolutions(self.evaluator.device, self.evaluator.model)
         self.split, self.loss, self.objective = split, objective.loss, objective
         self.derivatives, self._tried = Derivatives(), False
-        self.by_examples = self.evaluator.scoring[split][0] is not None
+        self.by_examples = self.evaluator.by_examples
         self.load(tensors)
         self.variables = self._leaves()
 
@@ -128,6 +129,7 @@ class Passes:
             device=own.device,
             dtype=kind,
             tuning=tuning,
+            findings=own.findings,
         )
         found = self._on(evaluator)
         found._tried = True
@@ -176,17 +178,16 @@ class Passes:
     def batches(self) -> Iterator[Batch]:
         """All micro-batches in order."""
         start, data = 0, self.evaluator.data(self.split)
-        for inputs, targets in self.evaluator.each_batch(self.split):
-            examples = _examples(inputs)
-            yield Batch(inputs, targets, examples)
-            start += examples
+        for batch in self.evaluator.each_batch(self.split):
+            yield Batch(batch.inputs, batch.targets, batch.count)
+            start += batch.count
         if start != data.count:
             raise LandscapeError("the data changed in number", where=self.split, got=start, expected=data.count)
 
     def drawn(self, batch: Batch) -> Tensor:
         """The shares of a micro-batch in the loss that slices draw: without gradients, by any kernel."""
-        with torch.inference_mode():
-            return self.loss_of(batch).shares
+        with self.evaluator.passing():
+            return self.loss_of(batch).shares.detach()
 
     def loss_of(self, batch: Batch) -> Loss:
         """The loss of a micro-batch, with its graph."""
@@ -261,12 +262,18 @@ class Passes:
         raise inseparable("the loss differentiates the model's output") from failed
 
     def whole(self) -> Batch:
-        """All examples as one micro-batch."""
+        """All examples as one micro-batch, which may be written into."""
         return self.trial(self.evaluator.data(self.split).count)
+
+    def spare(self, batch: Batch) -> Batch:
+        """A micro-batch that is needed again, as it may be given to a model that writes into it."""
+        if not self.evaluator.findings.copies:
+            return batch
+        return Batch(tree_map(torch.clone, batch.inputs), tree_map(torch.clone, batch.targets), batch.examples)
 
     def trial(self, examples: int) -> Batch:
         """The first examples, to try something out."""
-        part = self.evaluator.data(self.split).part(0, examples)
+        part = self.evaluator.first(self.split, examples)
         return Batch(part.inputs, part.targets, part.count)
 
 
@@ -298,10 +305,6 @@ def live_bytes(make: Any) -> int:
         live = counted.live
     del made
     return live
-
-
-def _examples(inputs: Tree) -> int:
-    return int(leaves(inputs)[0].shape[0])
 
 
 def _require_moving(layout: Layout) -> Layout:

@@ -63,17 +63,17 @@ def differenced_share(passes: Passes, batch: Batch, kind: str, step: float) -> S
         step: See `Steps`.
     """
     with torch.no_grad():
-        count = passes.loss_of(batch).count
+        count = passes.loss_of(passes.spare(batch)).count
     graph: Differenced
     if kind == "hessian":
-        graph = DifferencedHessian(lambda: passes.gradient_of(batch), passes.variables, step)
+        graph = DifferencedHessian(lambda: passes.gradient_of(passes.spare(batch)), passes.variables, step)
     elif kind == "empirical-fisher":
         graph = DifferencedOuter(
-            lambda: _shares_apart(passes, batch), lambda _parts: _unchanged, passes.variables, step
+            lambda: _shares_apart(passes, passes.spare(batch)), lambda _parts: _unchanged, passes.variables, step
         )
     else:
         graph = DifferencedOuter(
-            lambda: passes.separated(batch)[0],
+            lambda: passes.separated(passes.spare(batch))[0],
             lambda parts: loss_curvature(parts, passes.loss, kind),
             passes.variables,
             step,

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from landscape.curvature.finite_differences import Steps, filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph, pulled
-from landscape.curvature.passes import Passes
+from landscape.curvature.passes import Batch, Passes
 from landscape.curvature.separation import inseparable
 from landscape.curvature.shares import Differenced, differenced_share, share_of
 from landscape.objective.data import Split
@@ -63,14 +63,13 @@ class Trial:
 
     Attributes:
         passes: The twin.
-        batch: The examples.
         epsilon: The rounding error of the narrowest type that the loss goes through.
         zero: The vector of zeros.
         doubt: What cannot be decided here.
     """
 
     def __init__(self, passes: Passes, seed: int = 0) -> None:
-        self.passes, self.batch = passes, passes.whole()
+        self.passes = passes
         self._generator = torch.Generator().manual_seed(seed)
         self.epsilon = torch.finfo(passes.dtype).eps
         self.doubt = ""
@@ -92,6 +91,11 @@ class Trial:
         """Whether another trial at the same weights gives the same loss, as far as these passes can tell."""
         (own, size), (given, _) = self.center, other.center
         return not math.isfinite(own) or abs(own - given) <= math.sqrt(self.epsilon) * size
+
+    @property
+    def batch(self) -> Batch:
+        """The examples, which may be written into."""
+        return self.passes.whole()
 
     def narrow(self) -> None:
         """Find the narrowest type that the loss goes through."""
@@ -283,8 +287,8 @@ def wide_trial_of(passes: Passes) -> Trial | None:
 
 def _few(passes: Passes) -> Split:
     """Some examples, or one batch where batches are what the loss is made of."""
-    fixed, source = passes.objective.fixed_batch, passes.evaluator.data(passes.split)
-    return source.part(0, fixed) if fixed is not None else sample(source, EXAMPLES)
+    coupled, source = passes.evaluator.findings.coupled, passes.evaluator.data(passes.split)
+    return sample(source, passes.evaluator.batch_size if coupled else EXAMPLES, whole=coupled)
 
 
 def _central(values: Sequence[float], center: float, length: float, rounding: float) -> tuple[float, float]:

@@ -2,58 +2,37 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import cast_hidden, private_copy, with_constants
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.objective import losses
-from landscape.objective.data import Source, Split, Tree
+from landscape.objective import batchnorm, losses
+from landscape.objective.buffers import DerivedBuffers
+from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
+from landscape.objective.findings import Findings, Gradients
 from landscape.objective.flat import gather, offsets, pack
-from landscape.objective.kernels import settle_fast_path
+from landscape.objective.kernels import samples, settle_fast_path
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
-from landscape.objective.sample import sample
+from landscape.objective.scoring import Scoring, how_of, score_of
+from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors
 
-# Statistics of normalisation are averaged over micro-batches of this many examples.
-_RECALIBRATION_BATCH = 128
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
-
-
-Scoring: TypeAlias = dict[str, tuple[losses.PerExample | None, losses.PerExample | None]]
-
-
-def private_copy(model: nn.Module) -> nn.Module:
-    """A deep copy in evaluation mode that nothing trains.
-
-    Raises:
-        LandscapeError: If the model cannot be copied.
-    """
-    # What hooks compute from the weights and leave in the module (weight norm) cannot be copied with its graph.
-    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and t.grad_fn]
-    try:
-        copied = copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
-    except (RuntimeError, TypeError) as error:
-        raise LandscapeError("the model cannot be copied", got=error) from error
-    return copied.eval().requires_grad_(False)
-
-
-def forward(model: Callable[..., Any], inputs: Tree) -> Any:
-    """Call a model on inputs: a tuple as positional, a dictionary as named arguments."""
-    if isinstance(inputs, Tensor):
-        return model(inputs)
-    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
 
 
 class Evaluator:
@@ -69,6 +48,7 @@ class Evaluator:
         dtype: The type of real numbers; None leaves the model's own.
         tuning: How the passes are made.
         scoring: That of another evaluator of the same loss and data on the same device, which spares the trial.
+        findings: What the passes have to heed.
 
     Attributes:
         model: The private copy.
@@ -95,10 +75,17 @@ class Evaluator:
         dtype: torch.dtype | None,
         tuning: Tuning,
         scoring: Scoring | None = None,
+        findings: Findings = Findings(),  # noqa: B008 - a frozen value
     ) -> None:
-        self.model = private_copy(model).to(device=device, dtype=dtype)
+        own, self._loss = private_copy(model, loss)
+        self.model = own.to(device=device, dtype=dtype)
+        cast_hidden(self.model, model, device, dtype)
         self.layout = layout
-        self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
+        self.findings = findings
+        if isinstance(loss, nn.Module):
+            self._loss.to(device=device, dtype=dtype)
+        else:
+            self._loss = with_constants(loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -114,14 +101,26 @@ class Evaluator:
         self._call: Callable[..., Any] = self.model
         self._refresh: Callable[[], None] | None = None
         self.rewrites: dict[str, int] = {}
-        settle_fast_path(self.model, lambda: [self._output_on(sample(s, _TRIAL)) for s in splits.values()])
         self._rewrite(tuning)
         self._scoring = scoring
+        self.heed(findings)
+        settle_fast_path(self.model, lambda: [self.output(one) for one in samples(self)])
+
+    def heed(self, findings: Findings) -> None:
+        """Make passes from now on as was found necessary."""
+        self.findings = findings
+        taken = findings.gradients is Gradients.WEIGHTS
+        for info in self.layout.moving():
+            self.storage[info.name].requires_grad_(taken)
+
+    def passing(self) -> AbstractContextManager[Any]:
+        """The mode of a forward pass whose result is not differentiated."""
+        return torch.inference_mode() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
 
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
             # A loss that takes the model may do anything with it.
-            made = None if self.takes_model else rewritten(self.model, self._first_batch()[0])
+            made = None if self.takes_model else rewritten(self.model, self._first_batch().inputs)
             if made is None:
                 self.tuning = replace(tuning, rewrite=False)
             else:
@@ -129,16 +128,25 @@ class Evaluator:
         if tuning.compiled:
             self._call = torch.compile(self._call, dynamic=False)
 
-    def _first_batch(self) -> tuple[Tree, Tree]:
+    def _first_batch(self) -> Split:
         return next(self.each_batch(self.splits[0]))
 
     def cut(self, batch_size: int) -> None:
         """Cut the data into micro-batches of another size."""
         self.tuning = replace(self.tuning, batch_size=batch_size)
 
-    def each_batch(self, split: str) -> Iterator[tuple[Tree, Tree]]:
-        """The micro-batches of a split in order, (inputs, targets) each."""
-        return self._splits[split].batches(self.tuning.batch_size)
+    def each_batch(self, split: str) -> Iterator[Split]:
+        """The micro-batches of a split in order."""
+        return map(self.own, self._splits[split].batches(self.tuning.batch_size))
+
+    def own(self, batch: Split) -> Split:
+        """A batch as it may be given to the model: a copy where that writes into it."""
+        return batch.clone() if self.findings.copies else batch
+
+    def first(self, split: str, examples: int) -> Split:
+        """The first examples of a split as one batch; a whole batch where batches may not be cut."""
+        size = self.tuning.batch_size if self.findings.coupled else examples
+        return self.own(self._splits[split].first(size))
 
     @property
     def batch_size(self) -> int:
@@ -163,13 +171,12 @@ class Evaluator:
         # Two examples tell most losses apart, and more are no trouble where they make one micro-batch.
         trial = max(2, min(_TRIAL, self.tuning.batch_size))
         for name, split in self._splits.items():
-            few = split.part(0, trial)
-            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            with torch.random.fork_rng(devices=[]), self.passing():
                 self.moved()
-                given = self.arguments(few.inputs, few.targets)
-                loss = losses.take_apart(self._loss, *given, split.targets, few.count)
-                classifies = losses.classifies(*given)
-                scoring[name] = (loss, losses.wrong(self._loss, split.targets) if classifies else None)
+                batch = self.first(name, trial)
+                given = self.arguments(*batch)
+                loss = self._loss(*given)
+                scoring[name] = how_of(self._loss, loss, given, batch, split.targets, self.findings.apart)
         return scoring
 
     def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
@@ -233,51 +240,58 @@ class Evaluator:
             raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
 
     def recalibrate(self, split: str, examples: int) -> None:
-        """Estimate the statistics of batch normalisation anew at the weights held.
-
-        The average over micro-batches of their means and variances, as torch.optim.swa_utils.update_bn
-        takes it (Izmailov et al. 2018, section 3.2); all else stays in evaluation mode.
+        """Estimate the running statistics of normalisation anew at the weights held; see `batchnorm.estimate`.
 
         Args:
             split: On which data.
             examples: How many, from the first on.
         """
-        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        layers = [layer for layer in layers if layer.track_running_stats]
-        momenta = [layer.momentum for layer in layers]
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            for layer in layers:
-                layer.reset_running_stats()
-                layer.momentum = None
-                layer.train()
-            subset = self._splits[split].part(0, examples)
-            for inputs, _ in subset.batches(_RECALIBRATION_BATCH):
-                forward(self.model, inputs)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-            layer.eval()
+        size = self.tuning.batch_size if self.findings.coupled else batchnorm.batch_size(examples)
+        batches = self._splits[split].part(0, examples).batches(size)
+        with torch.random.fork_rng(devices=[]):
+            batchnorm.estimate(self.model, batches, functools.partial(self.output, call=self.model))
         self.moved()
 
-    def output(self, split: str, size: int) -> Any:
-        """The model's output on the first examples of a split; the loss there if it takes the model."""
-        return self._output_on(self._splits[split].part(0, size))
+    @functools.cached_property
+    def derived(self) -> DerivedBuffers:
+        """The buffers that follow from the weights; found by trial when first asked for."""
+        return DerivedBuffers(self.model, self._few_passes)
 
-    def _output_on(self, part: Split) -> Any:
-        with torch.inference_mode():
-            return self._loss(self._call, part.inputs) if self.takes_model else forward(self._call, part.inputs)
+    def _few_passes(self) -> list[Callable[[], object]]:
+        size = self.tuning.batch_size if self.findings.coupled else 2
+        batches = itertools.islice(self._splits[self.splits[0]].batches(size), 2)
+        return [functools.partial(self.output, batch, call=self.model) for batch in batches]
 
-    def loss_of(self, split: str, start: int, stop: int) -> float:
-        """The mean loss over some examples of a split, all in one micro-batch."""
-        part = self._splits[split].part(start, stop)
-        return self._mean_loss(part.inputs, part.targets)
+    def recompute(self) -> None:
+        """Recompute the buffers that follow from the weights held."""
+        self.derived.recompute()
+        self.moved()
+
+    def output(self, batch: Split, call: Callable[..., Any] | None = None) -> Any:
+        """The output of the model, or of what is called instead; the loss there if it takes the model."""
+        called = call or self._call
+        with self.passing():
+            inputs = self.own(batch).inputs
+            return self._loss(called, inputs) if self.takes_model else forward(called, inputs)
+
+    @property
+    def loss(self) -> Callable[..., Any]:
+        """The loss, on the device and in the type of the evaluator."""
+        return self._loss
+
+    def loss_of(self, batch: Split, *, spared: bool = True) -> Any:
+        """Whatever the loss gives for a batch, which is spared where the model writes into it."""
+        with self.passing():
+            return self._loss(*self.arguments(*(self.own(batch) if spared else batch)))
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        return self._mean_loss(*self._first_batch())
+        return self.mean_of(self._first_batch())
 
-    def _mean_loss(self, inputs: Tree, targets: Tree) -> float:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            return float(losses.mean_of(self._loss, *self.arguments(inputs, targets)))
+    def mean_of(self, batch: Split) -> float:
+        """The mean loss over a batch."""
+        with torch.random.fork_rng(devices=[]), self.passing():
+            return float(losses.mean_of(self._loss, *self.arguments(*self.own(batch))).detach())
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -302,16 +316,18 @@ class Evaluator:
         Returns:
             Split -> what `estimates` averages.
         """
-        with torch.inference_mode(), precision(self.device, self.tuning.tf32):
+        with self.passing(), precision(self.device, self.tuning.tf32):
             penalty = self._penalty() if {"penalty", "total"} & set(metrics) else None
             return {split: self._run_split(split, "error" in metrics, penalty, batches) for split in splits}
 
     def _run_split(self, name: str, error: bool, penalty: Tensor | None, batches: int | None) -> Raw:
-        scores = []
-        for inputs, targets in itertools.islice(self.each_batch(name), batches):
-            scores.append(self.score(name, *self.arguments(inputs, targets), error))
+        scores, sizes = [], []
+        for batch in itertools.islice(self.each_batch(name), batches):
+            score = self.score(name, *self.arguments(*batch), error)
+            scores.append([None if part is None else part.detach() for part in score])
+            sizes.append(batch.count)
         loss, missed, weights = (join(parts) for parts in zip(*scores, strict=True))
-        return Raw(loss, missed, penalty, self.tuning.batch_size, weights)  # type: ignore[arg-type]
+        return Raw(loss, missed, penalty, tuple(sizes), weights)  # type: ignore[arg-type]
 
     def score(self, split: str, output: Any, targets: Any, error: bool) -> Score:
         """The loss, and the error if it is wanted, of each example of a micro-batch.
@@ -326,22 +342,22 @@ class Evaluator:
             Loss, error or None, and what the losses count or None: shape (examples,) each; a loss that cannot be
             taken apart has shape (1,), its mean.
         """
-        of_loss, of_error = self.scoring[split]
-        if of_loss is None:
-            loss, weights = losses.batch_mean(self._loss, output, targets).reshape(1), None
-        else:
-            loss, weights = of_loss.score(output, targets)
-        return loss, of_error.shares(output, targets) if error and of_error is not None else None, weights
+        return score_of(self._loss, self.scoring[split], (output, targets), error)
 
     @property
     def by_examples(self) -> bool:
-        """Whether the loss can be taken apart into examples."""
-        return all(loss is not None for loss, _ in self.scoring.values())
+        """Whether the loss is a mean over examples, each of which has a loss of its own."""
+        return not self.findings.coupled and all(loss is not None for loss, _ in self.scoring.values())
+
+    @property
+    def cuts(self) -> bool:
+        """Whether micro-batches may have any size."""
+        return not self.findings.coupled and all(split.cuts for split in self._splits.values())
 
     @property
     def streamed(self) -> bool:
         """Whether data are read anew at every point."""
-        return not all(isinstance(split, Split) for split in self._splits.values())
+        return not all(isinstance(split, Split | Batches) for split in self._splits.values())
 
     def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:
         """The results of several points on the host, by one transfer: the device is waited for once."""
@@ -365,21 +381,21 @@ class Evaluator:
         found = {}
         for split, results in raw.items():
             of_loss, of_error = self.scoring[split]
-            measured = {"loss": self._average(split, results.loss, of_loss, results)}
+            measured = {"loss": self._average(results.loss, of_loss, results)}
             if results.error is not None:
-                measured["error"] = self._average(split, results.error, of_error, results)
+                measured["error"] = self._average(results.error, of_error, results)
             penalty = 0.0 if results.penalty is None else float(results.penalty)
             for metric in metrics:
                 found[f"{split}_{metric}"] = pick(metric, measured, penalty)
         return found
 
-    def _average(self, split: str, shares: Tensor, how: losses.PerExample | None, results: Raw) -> Estimate:
+    def _average(self, shares: Tensor, how: losses.PerExample | None, results: Raw) -> Estimate:
         values = shares.cpu().double().numpy()
         if how is None:
-            count, size = self._splits[split].count, results.batch_size
-            return estimate_of_batches(values, [min(size, count - start) for start in range(0, count, size)])
+            return estimate_of_batches(values, results.sizes)
         weights = results.weights if how.counted else how.weights
-        return estimate(values, None if weights is None else weights.cpu().double().numpy())
+        found = estimate(values, None if weights is None else weights.cpu().double().numpy())
+        return Estimate(found.mean, math.nan) if self.findings.coupled else found
 
     def _penalty(self) -> Tensor:
         moving = [self.storage[info.name] for info in self.layout.moving()]

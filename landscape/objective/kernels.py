@@ -5,15 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from landscape.objective.data import Split
+from landscape.objective.sample import sample
+
+if TYPE_CHECKING:
+    from landscape.objective.evaluator import Evaluator
+
 # Modules of torch that take another path in evaluation mode without gradients.
 _FAST = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
+# So many examples, from all over the data, tell whether two paths give the same.
+_EXAMPLES = 8
+
+
+def samples(evaluator: Evaluator) -> list[Split]:
+    """Some examples of every split, in whole batches where batches are what the loss is made of."""
+    whole = evaluator.findings.coupled
+    size = evaluator.batch_size if whole else _EXAMPLES
+    return [sample(evaluator.data(split), size, whole=whole) for split in evaluator.splits]
 
 
 def settle_fast_path(model: nn.Module, output: Callable[[], Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import re
 import weakref
@@ -14,17 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective.data import Source, Split, as_split, draw
+from landscape.objective.data import Batches, Source, Split, draw
 from landscape.objective.devices import pick_device
-from landscape.objective.evaluator import Evaluator, Scoring, forward
-from landscape.objective.footprint import bytes_per_example, largest_batch
+from landscape.objective.element_types import require_type
+from landscape.objective.evaluator import Evaluator, Scoring
+from landscape.objective.examination import Case, examine, no_unit
+from landscape.objective.findings import Findings
+from landscape.objective.footprint import largest_batch
+from landscape.objective.hidden import hidden_note
 from landscape.objective.language import next_token_loss
+from landscape.objective.loaders import as_split, in_batches
 from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
-from landscape.objective.probe import has_mean_of_examples, require_deterministic
-from landscape.objective.streaming import as_stream
+from landscape.objective.streaming import Streamed, as_stream, in_own_batches
+from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
+from landscape.wrappers import unwrapped
 
 
 class Objective:
@@ -82,9 +89,15 @@ class Objective:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
-        self.model = model
+        self.model = unwrapped(model)
         self.loss = loss
-        self.layout = layout_of(model)
+        self.layout = layout_of(self.model)
+        if not self.layout.stored("parameter"):
+            raise LandscapeError(
+                "the model has no parameters",
+                got=type(self.model).__name__,
+                mend="pass it before torch.jit.freeze or whatever made constants of them",
+            )
         self.weight_decay = weight_decay
         self.unit = unit if unit is not None else _unit_of(loss)
         self.problem = problem
@@ -98,14 +111,47 @@ class Objective:
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
         self._digests: dict[str, str] = {}
         self._scoring: Scoring | None = None
-        self.example_bytes: int | None = None
-        if batch_size is None:
-            few = self.evaluator(tuning=replace(self.default_tuning(), batch_size=2))
-            self.example_bytes = bytes_per_example(few, ["loss"])
+        self.findings, self.example_bytes = Findings(), None
+        self.findings, self.example_bytes = examine(self._case())
+        whole = [split.default_batch_size() for split in self.data.values() if not split.cuts]
+        if whole and batch_size not in (None, max(whole)):
+            raise LandscapeError(
+                "the batches of the loader cannot be cut",
+                where="batch_size",
+                got=batch_size,
+                mend="leave it out",
+            )
+        if self.findings.coupled:
+            self.data = {name: self._in_whole_batches(name) for name in self.data}
+            whole = [batch_size or split.default_batch_size() for split in self.data.values()]
+        if self.example_bytes is not None and batch_size is None and not whole:
             self._batch_size = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
+        # Of a batch that is never cut; None where the size does not matter.
+        self.fixed_batch = max(whole, default=None)
         self._start()
-        require_deterministic(self._native)
-        self.fixed_batch = None if has_mean_of_examples(self._native, batch_size) else batch_size
+
+    def _case(self) -> Case:
+        """What is to be examined."""
+        given = self._batch_size
+
+        def make(splits: Mapping[str, Source], dtype: torch.dtype | None, size: int) -> Evaluator:
+            tuning = replace(self.default_tuning(), batch_size=size)
+            moved = {name: split.to(self.device, dtype, tuning.channels_last) for name, split in splits.items()}
+            return self._evaluator(moved, dtype, tuning)
+
+        stated = {name: given or _made_size(split) for name, split in self.data.items()}
+        return Case(make, self.model, self.loss, self.data, given, stated)
+
+    def _in_whole_batches(self, name: str) -> Source:
+        """A split in batches of the size that was asked for, or of its loader; an error where there is none."""
+        split, size = self.data[name], self._batch_size
+        if isinstance(split, Split) and (split.made or size is not None):
+            return in_batches(split, size)
+        if isinstance(split, Streamed):
+            return split if size is not None else in_own_batches(split)
+        if isinstance(split, Batches):
+            return split
+        raise no_unit(self._case(), self.findings)
 
     def _start(self) -> None:
         """Make the evaluator of `value`, and try how its loss is taken apart, for all evaluators to come."""
@@ -119,18 +165,35 @@ class Objective:
         Args:
             dtype: The type of real numbers; None is the model's own.
             tuning: How the passes are made; None is how `value` makes them.
+
+        Raises:
+            LandscapeError: If the model cannot be computed in that type.
         """
         chosen = tuning or self.default_tuning()
+        splits = {name: self._resident(name, dtype, chosen.channels_last) for name in self.data}
+        made = self._evaluator(splits, dtype, chosen, self._scoring if dtype is None else None)
+        if dtype is not None:
+            require_type(made, self._native, dtype)
+        return made
+
+    def _evaluator(
+        self,
+        splits: Mapping[str, Source],
+        dtype: torch.dtype | None,
+        tuning: Tuning,
+        scoring: Scoring | None = None,
+    ) -> Evaluator:
         return Evaluator(
             self.model,
             self.layout,
             self.loss,
-            {name: self._resident(name, dtype, chosen.channels_last) for name in self.data},
+            splits,
             weight_decay=self.weight_decay,
             device=self.device,
             dtype=dtype,
-            tuning=chosen,
-            scoring=self._scoring if dtype is None else None,
+            tuning=tuning,
+            scoring=scoring,
+            findings=self.findings,
         )
 
     def default_tuning(self) -> Tuning:
@@ -228,6 +291,17 @@ class Objective:
         return {metric: "" if metric == "error" else self.unit for metric in self.metrics}
 
     @property
+    def derived(self) -> tuple[str, ...]:
+        """The names of the buffers that follow from the weights, such as the vectors of spectral normalisation."""
+        return self._native.derived.names
+
+    @functools.cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the model beside any result: parameters that it uses and does not register."""
+        note = hidden_note(self._native)
+        return () if note is None else (note,)
+
+    @property
     def batch_size(self) -> int:
         """Examples per forward pass."""
         return self._native.batch_size
@@ -299,6 +373,13 @@ class Objective:
         if split not in self._digests:
             self._digests[split] = self.data[split].digest()
         return self._digests[split]
+
+
+def _made_size(split: Source) -> int | None:
+    """The size of the batches that the user's loader makes."""
+    if isinstance(split, Split):
+        return split.made[0] if split.made else None
+    return split.loader.batch_size if isinstance(split, Streamed) else split.default_batch_size()
 
 
 def _unit_of(loss: Callable[..., Any]) -> str:

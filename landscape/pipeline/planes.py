@@ -13,8 +13,9 @@ from landscape.curvature import Curvature
 from landscape.curvature.eigenpairs import both_ends, eigenpairs
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.batchnorm import RECALIBRATE
 from landscape.params import Held, Tensors
-from landscape.pipeline.slices import GRADIENT, HESSIAN, RECALIBRATE, Slice
+from landscape.pipeline.slices import GRADIENT, HESSIAN, Slice
 from landscape.projection import Plane, Repeats
 from landscape.surface.directions import read_directions
 from landscape.trajectory import Snapshot, Trajectory, open_trajectory
@@ -84,7 +85,7 @@ def plane_through(chosen: Sequence[Snapshot], names: Sequence[str], wanted: Slic
     through = projection.line_through if len(chosen) == 2 else projection.plane_through
     plane = through(
         *chosen,
-        buffers="frozen" if wanted.bn.startswith(RECALIBRATE) else wanted.bn,
+        buffers="interpolate" if wanted.bn.startswith(RECALIBRATE) else wanted.bn,
         parameters=wanted.parameters,
     )
     for mark, name in zip(plane.meta["marks"], names, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from landscape.objective.batchnorm import has_statistics
 from landscape.params import digest
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface.axes import axis_names
@@ -74,15 +75,11 @@ def meta_of(task: Task, plane: Plane, paths: Mapping[str, Projected]) -> dict[st
         "plane": about,
         "axes": plane.meta["axes"],
         "equal_aspect": plane.meta["equal_aspect"],
-        **({"bn": _bn(plane, task.recalibrate)} if _has_statistics(plane) else {}),
+        **({"bn": _bn(plane, task.recalibrate)} if has_statistics(objective.model) else {}),
         "dtype": dtype_name(plane, task.dtype),
         "examples": objective.examples(task.splits),
+        **({"notes": list(objective.notes)} if objective.notes else {}),
     }
-
-
-def _has_statistics(plane: Plane) -> bool:
-    """Whether buffers of real numbers (normalisation statistics) take part in the forward pass."""
-    return any(info.floating for info in plane.layout.stored("buffer"))
 
 
 def stored_directions(plane: Plane) -> dict[str, dict[str, Any]]:
