@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
-
 from landscape.curvature.finite_differences import DifferencedHessian, DifferencedOuter
 from landscape.curvature.graphs import Graph, HessianGraph, OuterGraph, Parts
 from landscape.curvature.passes import Batch, Passes
@@ -62,8 +60,7 @@ def differenced_share(passes: Passes, batch: Batch, kind: str, step: float) -> S
         kind: Which matrix.
         step: See `Steps`.
     """
-    with torch.no_grad():
-        count = passes.loss_of(passes.spare(batch)).count
+    count = passes.loss_of(passes.spare(batch)).count
     graph: Differenced
     if kind == "hessian":
         graph = DifferencedHessian(lambda: passes.gradient_of(passes.spare(batch)), passes.variables, step)
