@@ -14,7 +14,13 @@ from landscape.curvature.derivatives import Derivatives
 from landscape.curvature.passes import Passes
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.probes import connect
+from landscape.projection import random_plane
 from landscape.sharpness import measure
+from landscape.surface import evaluate, grid
+from landscape.surface.hessian_map import hessian_map
+from landscape.surface.slopes import gradient_field
+from landscape.training import Settings
 
 # Of torch, of models that are wrong.
 pytestmark = pytest.mark.filterwarnings(
@@ -267,3 +273,22 @@ def test_fast_attention_is_left_where_it_is_wrong():
         with torch.inference_mode():
             # The control: torch's own answer in evaluation mode.
             assert bool(model(x).isfinite().all()) == (kind is torch.bool)
+
+
+def test_curves_are_trained_through_checkpoints_and_sparse_embeddings():
+    for make, inputs in ((lambda: models.Checkpointed(True), data()[0]), (lambda: models.Words("module"), None)):
+        torch.manual_seed(0)
+        x = torch.randint(0, 9, (40, 3)) if inputs is None else inputs
+        a, b = make(), make()
+        objective = Objective(a, loss=F.cross_entropy, train=(x, data()[1]))
+        found = connect(objective, a, b, settings=Settings(epochs=2, batch_size=20, lr=0.1))
+        assert bool(torch.tensor(found.curve.fields["train_loss"]).isfinite().all())
+
+
+def test_a_quantised_map_is_refused_as_a_whole():
+    objective, model = built(models.REFUSED["quantised weights"][0])
+    plane = random_plane(model, seed=0)
+    for draw in (hessian_map, gradient_field):
+        with pytest.raises(LandscapeError, match="moves in jumps"):
+            draw(objective, plane, grid(3))
+    assert evaluate(objective, plane, grid(3)).values.min() > 0
