@@ -207,10 +207,10 @@ def test_one_check_for_an_objective(monkeypatch):
         measure(objective, model, ["hessian_top", "hessian_trace", "sam_sharpness"])
         Curvature(objective, model, parameters="0.*").gradient()
     assert len(made) == 1
-    # Of 8 examples, without gradients: the loss in both types, away from the weights, at four steps of two lengths
-    # along one vector and of one length along another, and the narrowest type it goes through. With a graph: the
-    # value, the Hessian in both types, and five for differences of gradients.
-    assert sum(passes) == (2 + 1 + 8 + 4 + 1) + (1 + 2 + 5)
+    # Of 8 examples, without gradients: the loss at the weights and away from them, and at four steps of two lengths
+    # along one vector and of one length along another. With a graph: the type it goes through, the value, the
+    # Hessian in both types, and five for differences of gradients.
+    assert sum(passes) == (2 + 8 + 4) + (1 + 1 + 2 + 5)
 
 
 def pinn(model: nn.Module, batch: Tensor) -> Tensor:
@@ -283,6 +283,37 @@ def test_curves_are_trained_through_checkpoints_and_sparse_embeddings():
         objective = Objective(a, loss=F.cross_entropy, train=(x, data()[1]))
         found = connect(objective, a, b, settings=Settings(epochs=2, batch_size=20, lr=0.1))
         assert bool(torch.tensor(found.curve.fields["train_loss"]).isfinite().all())
+
+
+def stable(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Cross-entropy with a detached maximum, which changes nothing."""
+    output = model(batch[0])
+    most = output.max(1, keepdim=True).values.detach()
+    return (output - most).exp().sum(1).log() + most[:, 0] - output.gather(1, batch[1][:, None])[:, 0]
+
+
+@pytest.mark.parametrize("factor", [1.0, 6.0, 9.0, 14.0])
+def test_what_changes_nothing_is_no_fault_nor_is_a_loss_near_zero(factor):
+    # Fitted, and then the more certain: losses from 1e-3 down to what rounding leaves of 0.
+    torch.manual_seed(0)
+    x, y = data()
+    model = nn.Sequential(nn.Linear(4, 30), nn.ReLU(), nn.Linear(30, 3))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    with torch.no_grad():
+        model[2].weight *= factor
+    for objective in (
+        Objective(model, loss=F.cross_entropy, train=(x, y)),
+        Objective(model, loss=stable, train=(x, y)),
+    ):
+        for kind in ("hessian", "gauss-newton"):
+            operator = Curvature(objective, model, kind, dtype=torch.float64)
+            operator @ torch.ones(operator.size)
+            assert operator.derivatives == Derivatives(doubt=operator.derivatives.doubt)
+            assert factor > 6 or operator.derivatives.doubt == ""
 
 
 def test_a_quantised_map_is_refused_as_a_whole():

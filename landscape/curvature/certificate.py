@@ -16,7 +16,7 @@ from landscape.curvature.diagnosis import refusal, words_of
 from landscape.curvature.finite_differences import filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph
 from landscape.curvature.passes import Passes
-from landscape.curvature.trial import BALANCED, SHORT, TINY, Fault, Trial, trial_of, wide_trial_of
+from landscape.curvature.trial import BALANCED, POWERS, SHORT, Fault, Trial, trial_of, wide_trial_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 
@@ -117,9 +117,6 @@ class _Certificate:
         narrow = passes.dtype != torch.float64 and passes.evaluator.device.type != "mps"
         self._own = trial_of(passes)
         wide = wide_trial_of(passes) if narrow else None
-        if wide is not None and not self._own.is_same(wide):
-            # What a cast made of the model is another function.
-            wide = None
         self._trial, self._wide = wide or self._own, wide is not None
         self._vectors: list[Sequence[Tensor]] = []
 
@@ -129,7 +126,9 @@ class _Certificate:
         with torch.random.fork_rng(devices=[]):
             if not trial.move_away(self._passes.dtype):
                 return None
-            trial.narrow()
+            trial.survey()
+            if trial.doubt:
+                return Derivatives(doubt=trial.doubt)
             self._vectors = [trial.direction() for _ in range(_VECTORS)]
             right = self._first_right()
             if right is None:
@@ -137,7 +136,7 @@ class _Certificate:
             found, outcome = right
             if self._wide and not found.differenced:
                 found = self._in_own_type(found, outcome)
-            return replace(found, doubt=trial.doubt) if trial.doubt else found
+            return found
 
     def _first_right(self) -> tuple[Derivatives, _Outcome] | None:
         usual: _Outcome | None = None
@@ -201,7 +200,7 @@ class _Certificate:
         if (fault := trial.wrong_value()) is not None:
             return fault
         # That a loss jumps shows along any vector.
-        powers = [(TINY, BALANCED), *[(BALANCED,)] * len(self._vectors[1:])]
+        powers = [POWERS, *[(BALANCED,)] * len(self._vectors[1:])]
         pairs = zip(self._vectors, powers, strict=True)
         if all(trial.wrong_slope(gradient, vector, own) is None for vector, own in pairs):
             return None

@@ -146,6 +146,8 @@ class Passes:
         other.evaluator = evaluator
         other._convolutions = Convolutions(evaluator.device, evaluator.model)
         evaluator.load({name: held.detach() for name, held in self.evaluator.storage.items()})
+        # How a loss is taken apart is tried now, and not while calls of the model are counted.
+        other.by_examples = evaluator.by_examples
         other.variables = other._leaves()
         return other
 

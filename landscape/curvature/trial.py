@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from landscape.curvature.finite_differences import Steps, filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph, pulled
@@ -29,12 +30,19 @@ _AWAY = 1e-2
 _SMALLEST = 1e-2
 # An error estimate from two differences is itself uncertain; derivatives that are wrong are off by far more.
 _MARGIN = 10.0
+# A comparison decides where its error is smaller than this share of what is compared.
+_DECIDED = 0.1
 # Steps as powers of the rounding error. The cube root balances rounding and truncation of a central difference of
 # the loss, the square root rounding and truncation of a difference of gradients (and crosses few kinks); at the
 # last a loss of jumps (quantised weights) is flat, and any other still has three digits.
 BALANCED, SHORT, TINY = 1 / 3, 1 / 2, 5 / 8
+POWERS = (TINY, SHORT, BALANCED)
 # Likewise for a second difference of the loss.
 _SECOND = 1 / 4
+# A loss that is no larger than so many rounding errors has no derivative that could be compared.
+_DIGITS = 100
+# Outputs that are larger hide something.
+_MASK = 1e4
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Trial:
         self._generator = torch.Generator().manual_seed(seed)
         self.epsilon = torch.finfo(passes.dtype).eps
         self.doubt = ""
+        self._output = 1.0
         self._steps = Steps(passes.variables, 1.0)
         self.zero = [torch.zeros_like(variable.detach()) for variable in passes.variables]
 
@@ -87,24 +96,27 @@ class Trial:
         """A vector in the type of these passes."""
         return [part.to(own) for part, own in zip(vector, self.zero, strict=True)]
 
-    def is_same(self, other: Trial) -> bool:
-        """Whether another trial at the same weights gives the same loss, as far as these passes can tell."""
-        (own, size), (given, _) = self.center, other.center
-        return not math.isfinite(own) or abs(own - given) <= math.sqrt(self.epsilon) * size
-
     @property
     def batch(self) -> Batch:
         """The examples, which may be written into."""
         return self.passes.whole()
 
-    def narrow(self) -> None:
-        """Find the narrowest type that the loss goes through."""
+    def survey(self) -> None:
+        """Find the narrowest type that the loss goes through, and the size of the outputs it is made of."""
+        outputs: list[Any] = []
+        hook = self.passes.evaluator.model.register_forward_hook(lambda _m, _given, output: outputs.append(output))
         with self.passes.kernels(), _Narrowest(self.passes.dtype) as met:
-            self.passes.loss_of(self.batch)
+            try:
+                self.passes.loss_of(self.batch)
+            finally:
+                hook.remove()
+        self._output = max(map(_typical, tree_leaves(outputs)), default=1.0)
         self.epsilon = max(self.epsilon, torch.finfo(met.narrowest).eps)
         if met.narrowest.itemsize < torch.float32.itemsize:
             kind = str(met.narrowest).removeprefix("torch.")
             self.doubt = f"the model computes in {kind}, too coarse to check derivatives"
+        if self.center[1] < _DIGITS * self.rounding:
+            self.doubt = "the loss is zero but for rounding, too small to check derivatives"
 
     def direction(self) -> list[Tensor]:
         """A random direction in which every tensor moves in proportion to its size."""
@@ -150,6 +162,11 @@ class Trial:
             wide = torch.float32 if shares.device.type == "mps" else torch.float64
             return float(shares.sum(dtype=wide)), float(shares.abs().sum(dtype=wide))
 
+    @property
+    def rounding(self) -> float:
+        """What the loss is rounded by: losses near zero as the outputs are that they come from."""
+        return self.epsilon * max(self.center[1], self.batch.examples * self._output)
+
     def gradient(self) -> list[Tensor]:
         """The gradient by one backward pass."""
         return filled(self.passes.gradient_of(self.batch), self.zero)
@@ -166,33 +183,39 @@ class Trial:
         """Compare the loss that is differentiated with the loss drawn."""
         drawn, size = self.center
         own = float(self.passes.loss_of(self.batch).shares.detach().sum())
-        if abs(own - drawn) <= math.sqrt(self.epsilon) * size:
+        if abs(own - drawn) <= math.sqrt(self.epsilon) * size + _MARGIN * self.rounding:
             return None
         return Fault(1, "the loss is another one with gradients than without", own, drawn)
 
     def wrong_slope(
-        self, gradient: Sequence[Tensor], vector: Sequence[Tensor], powers: Sequence[float] = (TINY, BALANCED)
+        self,
+        gradient: Sequence[Tensor],
+        vector: Sequence[Tensor],
+        powers: Sequence[float] = POWERS,
     ) -> Fault | None:
         """Compare v . g with central differences of the loss drawn along a vector."""
         got = inner(vector, gradient)
-        center, size = self.center
+        decided = False
         for power in powers:
+            if power == SHORT and decided:
+                continue
             length = self.epsilon**power
             values = [self.value(vector, factor * length)[0] for factor in (-2, -1, 1, 2)]
-            slope, error = _central(values, center, length, self.epsilon * size)
+            slope, error = _central(values, self.center[0], length, self.rounding)
             if abs(got - slope) > _MARGIN * error:
                 return Fault(1, "the gradient is another one", got, slope)
+            decided = _MARGIN * error < abs(got)
         return None
 
     def bend(self, vector: Sequence[Tensor]) -> tuple[float, float]:
         """v . H v as a second difference of the loss drawn, and its error."""
-        center, size = self.center
+        center = self.center[0]
         found = []
         for factor in (1, 2):
             length = factor * self.epsilon**_SECOND
             left, right = (self.value(vector, sign * length)[0] for sign in (-1, 1))
             found.append((left - 2 * center + right) / length**2)
-        rounding = 4 * self.epsilon * size / self.epsilon ** (2 * _SECOND)
+        rounding = 4 * self.rounding / self.epsilon ** (2 * _SECOND)
         return found[0], _MARGIN * (abs(found[1] - found[0]) + rounding)
 
     def slopes_of(self, gradient: Sequence[Tensor], place: int) -> tuple[float, float]:
@@ -214,27 +237,26 @@ class Trial:
         left, right = inner(vectors[1], one), inner(vectors[0], other)
         size = norm(vectors[1]) * norm(one) + norm(vectors[0]) * norm(other)
         # Rounding is smaller by many orders, and a matrix that is not symmetric off by far more.
-        if abs(left - right) > math.sqrt(self.epsilon) * size:
+        if abs(left - right) > math.sqrt(self.rounding / self.center[1]) * size:
             return Fault(2, "the second derivative is not symmetric")
         return None
 
     def _wrong_image(
         self, product: Sequence[Tensor], kind: str, gradient: Sequence[Tensor], vector: Sequence[Tensor]
     ) -> Fault | None:
-        fault: Fault | None = None
-        for power in (SHORT, TINY):
+        """Compare H v with a difference that is short enough for few kinks, and long enough for rounding."""
+        rounding = 4 * norm(gradient) * self.rounding / self.center[1]
+        for power in (SHORT, BALANCED, TINY):
             step = self.epsilon**power
             reference = self.differenced(kind, step)
             expected = filled(reference.apply(vector, False), self.zero)
-            length = Steps(self.passes.variables, step).length(vector)
-            error = norm(reference.errors) + 4 * self.epsilon * norm(gradient) / length
-            off = norm([a - b for a, b in zip(product, expected, strict=True)])
-            if off <= _MARGIN * error and error < 0.1 * norm(expected):
-                return None
-            fault = None
-            if off > _MARGIN * error:
-                fault = Fault(2, f"the second derivative is {off / max(norm(expected), 1e-300):.0%} off")
-        return fault
+            error = norm(reference.errors) + rounding / Steps(self.passes.variables, step).length(vector)
+            if error < _DECIDED * max(norm(expected), norm(product)):
+                off = norm([a - b for a, b in zip(product, expected, strict=True)])
+                if off <= _MARGIN * error:
+                    return None
+                return Fault(2, f"the second derivative is {off / max(norm(expected), 1e-300):.0%} off")
+        return None
 
     def wrong_separation(self, gradient: Sequence[Tensor]) -> Fault | None:
         """Compare the gradient through the model's outputs with the gradient, and A with differences.
@@ -301,6 +323,13 @@ def _central(values: Sequence[float], center: float, length: float, rounding: fl
     one, other = (right - left) / (2 * length), (high - low) / (4 * length)
     fourth = abs(low - 4 * left + 6 * center - 4 * right + high) / math.sqrt(70)
     return one, abs(one - other) + max(fourth, rounding) / length
+
+
+def _typical(output: Any) -> float:
+    """The size of the entries of an output, in the square mean."""
+    if not isinstance(output, Tensor) or not output.is_floating_point() or output.numel() == 0:
+        return 0.0
+    return float(output.detach().double().nan_to_num(0.0).clamp(-_MASK, _MASK).square().mean().sqrt())
 
 
 class _Narrowest(TorchFunctionMode):
