@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
+from landscape.params import cast
+from landscape.ties import tied_memo
 
 # Attributes of every module that are torch's own; hooks are not among them, since they are the user's.
 _OWN = {name for name in vars(nn.Module()) if "hooks" not in name}
@@ -143,11 +145,17 @@ def copied(*values: Any) -> tuple[Any, ...]:
     held = hidden_in(*values)
     memo: dict[int, Any] = {}
     try:
+        for value in values:
+            if isinstance(value, nn.Module):
+                memo.update(tied_memo(value))
         # Or the parameters of TorchScript's copies would be results of the originals.
         with torch.no_grad():
             for tensor in held.tensors.values():
                 if not tensor.is_leaf:
                     memo[id(tensor)] = tensor.detach().clone()
+            for value in values:
+                if isinstance(value, nn.Module):
+                    memo |= tied_memo(value, memo)
             made = tuple(copy.deepcopy(value, memo) for value in values)
             for container, key in hidden_in(*made, closures=False).functions:
                 container[key] = _rebound(container[key], memo)
@@ -162,7 +170,9 @@ def copied(*values: Any) -> tuple[Any, ...]:
 
 
 def _parameters(value: Any) -> list[nn.Parameter]:
-    return list(value.parameters()) if isinstance(value, nn.Module) else []
+    """The parameters of a module under each of their names: two that are one place become one parameter."""
+    named = value.named_parameters(remove_duplicate=False) if isinstance(value, nn.Module) else ()
+    return [parameter for _, parameter in named]
 
 
 def _rebound(value: Any, memo: dict[int, Any]) -> Any:
@@ -218,8 +228,7 @@ def cast_hidden(model: nn.Module, original: nn.Module, device: torch.device, dty
     shared = {id(tensor) for tensor in hidden_in(original).tensors.values()}
     for tensor in hidden_in(model).tensors.values():
         if id(tensor) not in shared:
-            real = dtype if tensor.is_floating_point() else None
-            tensor.data = tensor.data.to(device, real)
+            tensor.data = cast(tensor.data, dtype).to(device)
 
 
 def with_constants(function: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
@@ -234,7 +243,7 @@ def with_constants(function: Any, device: torch.device, dtype: torch.dtype | Non
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor) and not value.requires_grad and not isinstance(value, nn.Parameter):
-            return value.to(device, dtype if value.is_floating_point() else None)
+            return cast(value, dtype).to(device)
         nested = isinstance(value, functools.partial | types.FunctionType)
         return with_constants(value, device, dtype) if nested else value
 

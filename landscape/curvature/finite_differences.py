@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.curvature.graphs import Parts, pulled
 from landscape.curvature.separation import Separated
+from landscape.params import real_view, wide
 
 
 class Steps:
@@ -86,7 +87,7 @@ def _rounding(value: Tensor, length: float, signs: torch.Generator) -> Tensor:
 def _both(change: Parts, rounding: Parts) -> Parts:
     """How far entries are off by two causes."""
     return [
-        None if a is None or b is None else a.detach().abs() + b.detach().abs()
+        None if a is None or b is None else real_view(a.detach()).abs() + real_view(b.detach()).abs()
         for a, b in zip(change, rounding, strict=True)
     ]
 
@@ -207,24 +208,11 @@ def filled(parts: Parts, like: Sequence[Tensor]) -> list[Tensor]:
 
 def inner(one: Sequence[Tensor], other: Parts) -> float:
     """The real inner product of two vectors cut into tensors, in float64."""
-    total = 0.0
-    for a, b in zip(one, other, strict=True):
-        if b is not None:
-            total += math.fsum((_real(a) * _real(b)).sum(dtype=_wide(a)).reshape(1).tolist())
-    return total
+    pairs = zip(one, other, strict=True)
+    return math.fsum(float((wide(a.detach()) * wide(b.detach())).sum()) for a, b in pairs if b is not None)
 
 
 def norm(parts: Parts) -> float:
     """The Euclidean norm of a vector cut into tensors."""
     present = [part for part in parts if part is not None]
     return math.sqrt(max(0.0, inner(present, present)))
-
-
-def _real(tensor: Tensor) -> Tensor:
-    flat = tensor.detach()
-    return torch.view_as_real(flat.resolve_conj()) if flat.is_complex() else flat
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    # Apple's devices know no float64.
-    return torch.float32 if tensor.device.type == "mps" else torch.float64

@@ -24,7 +24,7 @@ from landscape.objective import Evaluator, Objective
 from landscape.objective.data import Split
 from landscape.objective.footprint import LiveBytes
 from landscape.objective.tree import Tree, tree_map
-from landscape.params import Weights, resolve
+from landscape.params import Weights, real_view, resolve
 
 # Second derivatives in half precision are noise.
 _SHORTEST = torch.float32
@@ -154,7 +154,7 @@ class Passes:
     @property
     def dtype(self) -> torch.dtype:
         """The type of real numbers."""
-        kinds = [variable.dtype for variable in self.variables]
+        kinds = [real_view(variable).dtype for variable in self.variables]
         return max(kinds, key=lambda kind: kind.itemsize)
 
     def load(self, weights: Weights) -> None:

@@ -122,9 +122,10 @@ class Trial:
         """A random direction in which every tensor moves in proportion to its size."""
         found = []
         for variable in self.passes.variables:
-            drawn = torch.randn(variable.shape, generator=self._generator, dtype=torch.float64)
+            kind = torch.complex128 if variable.is_complex() else torch.float64
+            drawn = torch.randn(variable.shape, generator=self._generator, dtype=kind)
             size = max(norm([variable]), _SMALLEST * math.sqrt(variable.numel()))
-            scaled = drawn * (size / max(float(drawn.norm()), 1e-300))
+            scaled = drawn * (size / max(float(drawn.norm().real), 1e-300))
             found.append(scaled.to(variable.device, variable.dtype))
         return found
 

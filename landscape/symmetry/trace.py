@@ -115,7 +115,8 @@ class _Recording(TorchDispatchMode):
         found = self._number.get(id(tensor))
         if found is None:
             return self.add(tensor, "constant")
-        writer = self._written.get(tensor.untyped_storage()._cdata)
+        # Sparse tensors have no storage of their own, and nothing writes into a part of one.
+        writer = self._written.get(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else None
         if writer is not None and writer[0] != id(tensor) and writer[1] > found:
             raise LandscapeError(
                 "the model writes into a part of a tensor and reads the whole, which cannot be followed",
