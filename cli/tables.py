@@ -55,8 +55,7 @@ def measured_lines(document: Mapping[str, Any]) -> list[str]:
     for one in found:
         claims = ", ".join(one["invariant_claimed"]) or "nothing"
         lines.append(f"  {one['name']:<{wide}}  {values[one['name']]:<{room}}  {one['unit']:<{unit}}  {claims}")
-        if note := one["details"].get("note"):
-            lines.append(f"    {note}")
+        lines += [f"    {one['details'][key]}" for key in ("note", "derivatives") if key in one["details"]]
         lines += _profile(one)
     if document.get("picture"):
         lines.append(f"  drawn in {document['picture']}")

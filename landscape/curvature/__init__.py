@@ -9,7 +9,8 @@ from landscape.curvature.diagonal import (
 )
 from landscape.curvature.eigenpairs import BothEnds, EigenPairs, both_ends, eigenpairs
 from landscape.curvature.frobenius import Frobenius, frobenius
-from landscape.curvature.operator import Curvature, SymmetricOperator, dense
+from landscape.curvature.matrix import SymmetricOperator, dense
+from landscape.curvature.operator import Curvature
 from landscape.curvature.probing import Estimate
 from landscape.curvature.scattered import Scattered, scattered_traces
 from landscape.curvature.trace import trace

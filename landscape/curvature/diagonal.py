@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from landscape.curvature.certificate import certify
 from landscape.curvature.factors import Factor, factor_of
 from landscape.curvature.graphs import pulled
 from landscape.curvature.jacobians import PerExample
@@ -229,7 +230,7 @@ def gauss_newton_blocks(
 
 
 def _by_examples(passes: Passes) -> Passes:
-    """The passes themselves, where the loss tells examples apart."""
+    """The passes themselves, checked, where the loss tells examples apart."""
     if passes.by_examples and not passes.evaluator.cuts:
         raise LandscapeError(
             "Jacobians of single examples are wanted, but the batches cannot be cut",
@@ -242,6 +243,7 @@ def _by_examples(passes: Passes) -> Passes:
             where="Gauss-Newton diagonal",
             mend="let it give one number per example, or sums and counts per example",
         )
+    certify(passes, "jacobian")
     return passes
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.krylov import Budget, Choice, Krylov, attainable
-from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.probing import generator_of
 from landscape.errors import LandscapeError, did_you_mean
 

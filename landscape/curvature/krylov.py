@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.probing import device_of, vector_type
 
 # What a basis may take; with more parameters it is shorter, and started anew more often.
@@ -53,9 +53,9 @@ class Budget:
 
 
 def attainable(operator: SymmetricOperator, tol: float) -> float:
-    """A relative tolerance that rounding lets residuals reach: 64 units in the last place at least."""
+    """A relative tolerance that residuals can reach: 64 units in the last place, and the error of products."""
     own: torch.dtype = getattr(operator, "dtype", torch.float64)
-    return max(tol, _UNITS * torch.finfo(own).eps)
+    return max(tol, _UNITS * torch.finfo(own).eps, getattr(operator, "error", 0.0))
 
 
 class Krylov:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature.certificate import certify
 from landscape.curvature.passes import Batch, Passes
 from landscape.errors import LandscapeError
 from landscape.objective.data import Source
@@ -209,12 +210,12 @@ class Field:
         return total
 
     def _sums(self, step: Tensor) -> _Sums:
+        certify(self._passes, "gradient")
         self._move(step)
         total, loss, count = self.zero(), 0.0, 0.0
         with self._passes.kernels():
             for share, counted in self._shares():
-                found = torch.autograd.grad(share, self._passes.variables, allow_unused=True)
-                total += self._passes.vectors.join(found, total)
+                total += self._passes.vectors.join(self._passes.slopes(share), total)
                 loss, count = loss + float(share.detach()), count + counted
         return _Sums(loss, total, count)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from landscape.curvature.passes import derivatives_used
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held, Weights
@@ -193,7 +194,10 @@ def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict
 
 def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
     began = time.monotonic()
-    found = one.compute(place, settings)
+    with derivatives_used() as used:
+        found = one.compute(place, settings)
+    notes = dict.fromkeys(derivatives.note for derivatives in used if derivatives.note)
+    details = {**found.details, **({"derivatives": "; ".join(notes)} if notes else {})}
     about = described(one, place.objective.unit, settings)
     about.pop("title")
     return Measured(
@@ -203,6 +207,6 @@ def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
         converged=found.converged,
         settings={**settings, **place.settings},
         seconds=time.monotonic() - began,
-        details=found.details,
+        details=details,
         **about,
     )

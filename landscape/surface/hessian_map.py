@@ -104,6 +104,8 @@ def hessian_map(
         return partial.finished
     curvature = Curvature(objective, plane.origin, split=split, parameters=parameters, dtype=dtype)
     ends = _Ends(curvature, plane, names, tol, max_products, seed)
+    # Derivatives that are wrong everywhere are refused, and not left out point by point.
+    curvature.require()
     fill(partial, lambda _: ends, grid, None, progress)
     return partial.finish(None)
 
