@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.params import resolve
 from landscape.trajectory.checkpoints.element_types import dtype_name, same_values
-from landscape.trajectory.checkpoints.renaming import Renaming, renamings, unwrapped
+from landscape.trajectory.checkpoints.renaming import Renaming, is_of_adapter, renamings, unwrapped
 from landscape.trajectory.checkpoints.report import Names, printable
 
 
@@ -106,6 +106,15 @@ def match(layout: Layout, tensors: Mapping[str, Tensor], where: Path, *, may_mis
     ]
     missing = tuple(info for info in layout if info.tied_to is None and info.name not in found)
     extra = tuple(name for name in tensors if name not in best.targets)
+    if not found and all(map(is_of_adapter, tensors)):
+        raise LandscapeError(
+            "the file holds an adapter, without the weights that it adapts",
+            where=where,
+            got=str(Names.of(tensors)),
+            expected=str(Names.of(owners)),
+            mend="merge it into its model (merge_and_unload of peft) and save that, or let the problem build the "
+            "model with the adapter and pass --missing initial",
+        )
     if not found:
         raise LandscapeError(
             "no tensor of the model is in the file",
