@@ -18,10 +18,11 @@ ALLOWED = {
     "params": {"errors", "layout"},
     "checked": {"storage"},
     "journal": {"errors"},
-    "storage": {"errors", "journal"},
+    "signatures": set(),
+    "storage": {"errors", "journal", "signatures"},
     "objective": {"errors", "layout", "params"},
     "curvature": {"errors", "layout", "params", "objective"},
-    "trajectory": {"errors", "layout", "params", "storage"},
+    "trajectory": {"errors", "layout", "params", "signatures", "storage"},
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"errors", "layout", "options", "params", "objective", "trajectory"},
     "probes": {
