@@ -506,7 +506,7 @@ def test_a_model_inside_a_loss_that_is_a_module_moves_with_the_weights():
     assert objective.value(twice) == pytest.approx(float(Penalised(other)(other(x), y).detach()), rel=1e-6)
 
 
-def test_a_forward_pass_that_reads_another_copy_of_itself_is_refused():
+def test_a_forward_pass_that_closes_over_its_module_moves_with_the_weights():
     class Closed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -516,8 +516,33 @@ def test_a_forward_pass_that_reads_another_copy_of_itself_is_refused():
         def forward(self, x):
             return self.head(self.table(x))
 
-    with pytest.raises(LandscapeError, match=r"^model: the model's forward pass reads 'table.weight'"):
-        Objective(Closed(), loss=F.cross_entropy, train=examples())
+    x, y = examples()
+    model, other = seeded(Closed()), Closed()
+    twice = {name: 2 * tensor for name, tensor in model.state_dict().items()}
+    other.load_state_dict(twice)
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y))
+    assert objective.value(twice) == pytest.approx(F.cross_entropy(other(x), y).item(), rel=1e-6)
+
+
+HEADS: list[nn.Module] = []
+
+
+class Table(nn.Module):
+    """A model whose forward pass finds a part of it in a place of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return HEADS[0](x)
+
+
+def test_a_forward_pass_that_reads_another_copy_of_itself_is_refused():
+    model = Table()
+    HEADS[:] = [model.table]
+    with pytest.raises(LandscapeError, match=r"^model: the model's forward pass reads 'table\.\w+'"):
+        Objective(model, loss=F.cross_entropy, train=examples())
 
 
 def test_what_the_users_code_raises_is_one_line_that_says_where():
@@ -530,3 +555,46 @@ def test_what_the_users_code_raises_is_one_line_that_says_where():
 
     with pytest.raises(LandscapeError, match=r"test_means\.py:\d+|^the model or the loss: raised RuntimeError"):
         Objective(linear(), loss=F.cross_entropy, train=Broken())
+
+
+# What the model is called with
+
+
+def named_loss(model, batch):
+    return F.cross_entropy(model(batch["x"], scale=2.0), batch["y"])
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x, scale=1.0):
+        return scale * self.second(torch.relu(self.first(x)))
+
+
+def test_symmetries_are_found_where_the_loss_calls_the_model():
+    x, y = examples(60)
+    model = seeded(Scaled())
+    objective = Objective(model, loss=named_loss, train={"x": x, "y": y})
+    plain = Objective(model, loss=F.cross_entropy, train=({"x": x, "scale": 2.0}, y))
+    found, wanted = (ls.symmetry.symmetries_of(o) for o in (objective, plain))
+    assert [g.kind for g in found.generators] == [g.kind for g in wanted.generators] != []
+    assert objective.value(found.random(model, seed=0)) == pytest.approx(objective.value(model), rel=1e-5)
+
+
+def test_symmetries_of_the_model_are_not_taken_for_those_of_a_loss_with_a_penalty():
+    def penalised(model, batch):
+        return named_loss(model, batch) + 0.1 * sum(p.square().sum() for p in model.parameters())
+
+    def in_parts(model, batch):
+        return F.cross_entropy(model.second(torch.relu(model.first(batch["x"]))), batch["y"])
+
+    x, y = examples(60)
+    for loss, message in (
+        (penalised, "depends on more than the outputs"),
+        (in_parts, "calls parts of the model only"),
+    ):
+        objective = Objective(seeded(Scaled()), loss=loss, train={"x": x, "y": y})
+        with pytest.raises(LandscapeError, match=f"^loss: the loss {message}"):
+            ls.symmetry.symmetries_of(objective)

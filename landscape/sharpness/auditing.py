@@ -12,7 +12,7 @@ import torch
 
 from landscape.curvature import eigenpairs
 from landscape.objective import Objective
-from landscape.params import Held, Weights
+from landscape.params import Held, Weights, cast
 from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, same_by
 from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to
 from landscape.sharpness.guessing import Guess
@@ -180,7 +180,7 @@ def place_of(
 def is_small(objective: Objective, weights: Weights, split: str) -> bool:
     """Whether all measures of all examples in float64, and what theory foresees of them, take a minute or so."""
     held = Held.of(weights)
-    size = sum(info.numel for info in held.layout.moving())
+    size = sum(info.numbers for info in held.layout.moving())
     return size <= _FEW and size * objective.examples([split])[split]["used"] <= _SMALL
 
 
@@ -250,8 +250,7 @@ def _checked(place: Place, there: Place, what: str) -> Check:
 
 def _widened(held: Held, dtype: torch.dtype) -> Held:
     weights, buffers = (
-        {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in part.items()}
-        for part in (held.weights, held.buffers)
+        {name: cast(tensor, dtype) for name, tensor in part.items()} for part in (held.weights, held.buffers)
     )
     return replace(held, weights=weights, buffers=buffers)
 

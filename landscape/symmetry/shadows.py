@@ -73,9 +73,9 @@ class Walk(ABC):
 
     def _first(self, number: int) -> Shadow:
         tensor, kind = self.trace.tensors[number], self.trace.kinds[number]
-        if kind == "parameter" and tensor.ndim and tensor.is_floating_point():
+        if kind == "parameter" and tensor.ndim and tensor.numel() and tensor.is_floating_point():
             return Part(self.trace.names[number], places_of(tensor.shape))
-        if kind == "constant":
+        if kind == "constant" and tensor.layout == torch.strided:
             return torch.where(tensor == 0, ANY, FIXED) if tensor.numel() else self.fixed(tensor.shape)
         return self.fixed(tensor.shape)
 

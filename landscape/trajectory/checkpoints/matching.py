@@ -105,6 +105,8 @@ def match(layout: Layout, tensors: Mapping[str, Tensor], where: Path, *, may_mis
     """
     owners = {info.name: info.tied_to or info.name for info in layout}
     shapes = {info.name: info.shape for info in layout}
+    if all(map(is_of_adapter, tensors)) and not any(map(is_of_adapter, owners)):
+        raise _nothing(owners, tensors, where)
     readings = _Readings.of(layout, tensors)
     best = readings.best(where, key)
     found: dict[str, list[str]] = {}
@@ -156,8 +158,8 @@ class _Readings:
     """The ways to read the names of a checkpoint.
 
     Attributes:
-        tried: ((whether all parameters are found in their shape, whether nothing is done to names, how many tensors
-            are found in their shape, how many by name), renaming), the simplest first.
+        tried: (score, renaming), the simplest first; a score says whether all parameters are found in their shape,
+            whether nothing is done to names, how many tensors are found in their shape, and how many by name.
         tensors: Those of the checkpoint.
     """
 

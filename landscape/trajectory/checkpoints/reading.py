@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Checkpoint:
     format: str
     key: str
     tensors: Mapping[str, Tensor]
-    said: Said = Said()
+    said: Said = field(default_factory=Said)
     notes: tuple[str, ...] = ()
 
 
