@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import struct
 import tarfile
 import zipfile
 from pathlib import Path
+
+from landscape.errors import LandscapeError
 
 # So many bytes tell all kinds apart; the mark of a tar archive is the last of them.
 START = 512
@@ -62,12 +65,12 @@ def foreign(path: Path, kind: str | None) -> tuple[str, str] | None:
             "a file of Torch7 (Lua), which PyTorch no longer reads",
             "convert it (the package torchfile reads it) and save a dictionary of name -> tensor",
         )
+    if kind == "tar" and "storages" in _tar_members(path):
+        return (
+            "written by PyTorch before 0.1.10, whose format cannot be read without running code",
+            "load it where you trust it (torch.load with weights_only=False) and save model.state_dict()",
+        )
     if kind == "tar":
-        if "storages" in _tar_members(path):
-            return (
-                "written by PyTorch before 0.1.10, whose format cannot be read without running code",
-                "load it where you trust it (torch.load with weights_only=False) and save model.state_dict()",
-            )
         return "an archive of files", f"unpack it with tar -xf {path.name}, and name what is in it"
     return ("a compressed file", f"unpack it with gunzip {path.name}") if kind == "gzip" else None
 
@@ -92,14 +95,32 @@ def _tar_members(path: Path) -> list[str]:
     return found
 
 
-def looks_like_checkpoint(path: Path) -> bool:
-    """Return whether a file or folder is rather a checkpoint of a training than a file of this toolkit."""
+def refuse_checkpoint(path: Path) -> None:
+    """Refuse a checkpoint of a training, or a folder of some, where a file of this toolkit is wanted.
+
+    Raises:
+        LandscapeError: If it is one, with the command that reads it.
+    """
+    if _looks_like_checkpoint(path):
+        raise LandscapeError(
+            "a folder of checkpoints, not a trajectory" if path.is_dir() else "a checkpoint, not a trajectory",
+            where=path,
+            mend=f"import it first: landscape import run.h5 {shlex.quote(str(path))} --problem NAME|FILE.py:FUNCTION",
+        )
+
+
+def _looks_like_checkpoint(path: Path) -> bool:
     try:
         if path.is_dir():
             names = [file.name for file in path.iterdir()]
-            return any(name in _FOLDER_MARKS or name.endswith(_ENDINGS) for name in names)
+            inner = [file for name in names if (path / name).is_dir() for file in (path / name).iterdir()]
+            names += [file.name for file in inner]
+            return any(name in _FOLDER_MARKS or name.lower().endswith(_ENDINGS) for name in names)
         with path.open("rb") as raw:
             start = raw.read(START)
     except OSError:
         return False
-    return kind_of_start(start) is not None or path.name.lower().endswith(_ENDINGS)
+    kind = kind_of_start(start)
+    if kind == "zip":
+        return any(name.endswith(("data.pkl", "constants.pkl")) for name in _members(path))
+    return kind is not None or path.name.lower().endswith(_ENDINGS)

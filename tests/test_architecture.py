@@ -21,7 +21,7 @@ ALLOWED = {
     "params": {"errors", "layout", "ties", "wrappers"},
     "checked": {"storage"},
     "journal": {"errors"},
-    "signatures": set(),
+    "signatures": {"errors"},
     "storage": {"errors", "journal", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "wrappers"},
     "curvature": {"errors", "layout", "params", "objective"},

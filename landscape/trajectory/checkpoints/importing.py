@@ -60,8 +60,8 @@ def import_checkpoints(
     Args:
         path: The trajectory file to write.
         files: Checkpoints: paths, or patterns such as ``"ckpts/epoch*.pt"``, which expand in natural order. A
-            folder that is no checkpoint itself stands for those in it. Names that differ in numbers only are taken in
-            natural order unless `steps` is given.
+            folder that is no checkpoint itself stands for those in it. Names that differ in numbers only are
+            taken in natural order unless `steps` is given.
         model_or_layout: What the snapshots are of: a model, a layout, a snapshot or a name -> tensor dictionary.
             None derives it from the first checkpoint; then parameters and buffers are told by name and type.
         problem: The name of the problem that the model belongs to, if `landscape plot` shall rebuild it.
