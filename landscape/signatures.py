@@ -102,11 +102,9 @@ def refuse_checkpoint(path: Path) -> None:
         LandscapeError: If it is one, with the command that reads it.
     """
     if _looks_like_checkpoint(path):
-        raise LandscapeError(
-            "a folder of checkpoints, not a trajectory" if path.is_dir() else "a checkpoint, not a trajectory",
-            where=path,
-            mend=f"import it first: landscape import run.h5 {shlex.quote(str(path))} --problem NAME|FILE.py:FUNCTION",
-        )
+        command = f"landscape import run.h5 {shlex.quote(str(path))} --problem NAME|FILE.py:FUNCTION"
+        kind = "a folder of checkpoints" if path.is_dir() else "a checkpoint"
+        raise LandscapeError(f"{kind}, not a trajectory", where=path, mend=f"import it first: {command}")
 
 
 def _looks_like_checkpoint(path: Path) -> bool:
