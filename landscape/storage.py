@@ -22,6 +22,7 @@ from landscape.errors import LandscapeError
 from landscape.journal import Change as Change
 from landscape.journal import deferred_interrupt as deferred_interrupt
 from landscape.journal import lock
+from landscape.signatures import refuse_checkpoint
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -119,12 +120,15 @@ def _format_of(file: h5py.File, path: Path) -> str:
 
 @contextmanager
 def _open_any(path: Path) -> Iterator[h5py.File]:
+    if path.is_dir():
+        refuse_checkpoint(path)
     require_file(path)
     with _opened(path, "rb") as raw:
         lock(raw, shared=True)
         with damage(path, "the file is damaged or truncated"):
             found = journal.read_journal(raw)
             if found is None and not h5py.is_hdf5(path):
+                refuse_checkpoint(path)
                 raise LandscapeError("not an HDF5 file", where=path, expected=" or ".join(_FORMATS))
             file = _open_plainly(path) if found is None else h5py.File(journal.Overlay(raw, found), "r")
         try:

@@ -21,10 +21,11 @@ ALLOWED = {
     "params": {"errors", "layout", "ties", "wrappers"},
     "checked": {"storage"},
     "journal": {"errors"},
-    "storage": {"errors", "journal"},
+    "signatures": {"errors"},
+    "storage": {"errors", "journal", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "wrappers"},
     "curvature": {"errors", "layout", "params", "objective"},
-    "trajectory": {"errors", "layout", "params", "storage"},
+    "trajectory": {"errors", "layout", "params", "signatures", "storage"},
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"copies", "errors", "layout", "options", "params", "objective", "trajectory"},
     "probes": {

@@ -46,6 +46,8 @@ class Recorder:
         training: The settings of the optimizer and the loop: plain JSON values.
         overwrite: Replace a file (or branch) that exists.
         resume: Go on with a run that is not finished; begin one where there is none.
+        reopen: With `resume`, go on with a finished run too; from the next snapshot on it is not finished, and its
+            `training` is what is given.
         extra_attrs: Further attributes of the file.
         branch: Write a branch of this name into an existing trajectory file.
         parent_run_id: For a branch: the run it starts from.
@@ -86,6 +88,7 @@ class Recorder:
         training: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         resume: bool = False,
+        reopen: bool = False,
         extra_attrs: Mapping[str, Any] | None = None,
         branch: str | None = None,
         parent_run_id: str | None = None,
@@ -116,7 +119,7 @@ class Recorder:
         self._file.require_mode(overwrite=overwrite, resume=resume)
         exists = self._file.exists()
         if exists and resume:
-            self._continue()
+            self._continue(training if reopen else None)
             return
         attrs = {"problem": problem, "run_id": self.run_id, **checked_extra(extra_attrs or {})}
         attrs["created_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -129,8 +132,8 @@ class Recorder:
         settings |= {"recording": chosen} if chosen else {}
         self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
 
-    def _continue(self) -> None:
-        self._file, header = RunFile.resumed(self.path, self._file.prefix, self.layout)
+    def _continue(self, training: Mapping[str, Any] | None) -> None:
+        self._file, header = RunFile.resumed(self.path, self._file.prefix, self.layout, training)
         require_same_recording(header, recording(self._pace, self._storage))
         settings = dict(header.recording)
         self._storage = settings.pop("dtype", None)
@@ -361,8 +364,12 @@ class Recorder:
         """
         self._queue.flush()
 
-    def finish(self) -> None:
-        """Write what is held, mark the run as finished and remove its resume state; nothing can be added then."""
+    def finish(self, *, keep_state: bool = False) -> None:
+        """Write what is held, mark the run as finished and remove its resume state; nothing can be added then.
+
+        Args:
+            keep_state: Leave the resume state of the last snapshot, so that the run can be reopened.
+        """
         self._require_open()
         for watch in self._watches:
             watch.remove()
@@ -370,7 +377,7 @@ class Recorder:
             self._record(self._held, self._pace.room(self._steps), None)
         self.flush()
         if self.active:
-            self._file.finish(len(self._steps))
+            self._file.finish(len(self._steps), keep_state=keep_state)
         self.finished = True
 
 
