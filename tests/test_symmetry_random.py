@@ -143,10 +143,11 @@ def test_a_model_that_writes_into_a_part_is_followed():
     # Unit 0 is overwritten by twice unit 1, whose scale it takes: of four scales three are left.
     assert symmetries.notes == ()
     (scales,) = symmetries.of_kind("rescale")
-    assert scales.units == 4 and not symmetries.blocked
+    assert (scales.units, symmetries.blocked) == (4, ())
     moved = symmetries.random(symmetries.runner.model, seed=0, kinds=["rescale"])
     ratio = moved["last.weight"] / dict(symmetries.runner.model.named_parameters())["last.weight"].detach()
-    assert torch.allclose(ratio[:, 0], ratio[:, 1]) and not torch.allclose(ratio[:, 0], ratio[:, 2])
+    assert torch.allclose(ratio[:, 0], ratio[:, 1])
+    assert not torch.allclose(ratio[:, 0], ratio[:, 2])
 
 
 def test_a_model_that_does_not_run_is_refused():

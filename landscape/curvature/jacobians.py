@@ -70,7 +70,7 @@ class PerExample:
         except (RuntimeError, ValueError, TypeError):
             self._side_by_side = False
             return
-        alone = sum(self._alone(batch, factor, place) for place in range(stop))
+        alone = torch.stack([self._alone(batch, factor, place) for place in range(stop)]).sum(0)
         self._side_by_side = bool((together - alone).abs().max() <= _SAME * alone.abs().max())
 
     def _covectors(self, batch: Batch, factor: Factor, start: int, stop: int) -> list[Tensor]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
@@ -26,6 +29,8 @@ from landscape.objective.data import (
 
 # Of a Dataset without a loader, and where no other size is asked for.
 _BATCH = 256
+# Any number: data drawn at random are then others than from the state at hand.
+_OTHER = 20_240_229
 
 
 @dataclass(frozen=True)
@@ -159,12 +164,23 @@ def as_stream(source: Any, name: str, paired: bool = True) -> Streamed:
         targets.append(Split((), part.targets))
     if first is None:
         raise LandscapeError("yields nothing", where=where)
-    again = next(made._read(source.batch_size or _BATCH))
+    with _other_random_state():
+        again = next(made._read(source.batch_size or _BATCH))
     require_same((first.inputs, first.targets), (again.inputs, again.targets), where)
     lengths = {tensor.shape[0] if tensor.ndim else 0 for tensor in (*leaves(first.inputs), *leaves(first.targets))}
     if len(lengths) != 1:
         raise LandscapeError(f"inputs and targets of the {name} data differ in length", got=sorted(lengths))
     return replace(made, count=count, targets=joined(targets, where).targets)
+
+
+@contextmanager
+def _other_random_state() -> Iterator[None]:
+    """Random states that are not those of other passes, as those of a later pass may be."""
+    with own_random_state():
+        random.seed(_OTHER)
+        np.random.seed(_OTHER)  # noqa: NPY002
+        torch.default_generator.manual_seed(_OTHER)
+        yield
 
 
 def _only_iterable(loader: DataLoader[Any]) -> bool:

@@ -125,7 +125,8 @@ def _fill(
         place = _place_at(place, snapshot, objective, wanted)
         for name, own in missing.items():
             tell(table.taken, table.size)
-            found = measure_at(place, {name: own})[name]
+            # Along a training one claim would be tried at every snapshot.
+            found = measure_at(place, {name: own}, trial=len(snapshots) == 1)[name]
             partial.put(row, name, found.value, found.standard_error, found.converged)
             if keep is not None:
                 keep(snapshot.step, found)

@@ -326,7 +326,10 @@ def _nothing(walk: Walk, call: Call) -> None:
 
 
 def _filled(walk: Walk, call: Call) -> bool | None:
-    return False if isinstance(call.args[1], Ref) else _nothing(walk, call)
+    if isinstance(call.args[1], Ref):
+        return False
+    _nothing(walk, call)
+    return None
 
 
 def _upsample(walk: Walk, call: Call) -> None:

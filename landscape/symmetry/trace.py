@@ -263,12 +263,13 @@ def plain_kernels() -> Iterator[None]:
 @contextmanager
 def _no_onednn() -> Iterator[None]:
     """Elementary operations in place of the fused recurrent layers of oneDNN."""
-    enabled = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    settings: Any = torch.backends.mkldnn
+    enabled = settings.enabled
+    settings.enabled = False
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = enabled  # type: ignore[assignment]
+        settings.enabled = enabled
 
 
 def outputs_of(output: Any) -> list[Tensor]:

@@ -170,7 +170,9 @@ class Units(Walk):
             self.begun(part.name, out)
             size = self.trace_sizes[part.name][into]
             # What takes nothing but zeros, as of a state that begins with zeros, is not settled by that.
-            taken = self.fresh(size, self.origin(part.name, into)) if bool(idle.any()) else self.fixed((size,)).clone()
+            taken = (
+                self.fresh(size, self.origin(part.name, into)) if bool(idle.any()) else self.fixed((size,)).clone()
+            )
             taken[rows] = torch.where(idle, taken[rows], inputs)
             self.states[part.name][into] = taken
         state = self.states[part.name]
