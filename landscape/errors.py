@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class LandscapeError(Exception):
@@ -39,6 +42,30 @@ class LandscapeError(Exception):
         if mend is not None:
             parts.append(mend)
         super().__init__(" ".join("; ".join(parts).split()))
+
+
+def from_user_code(error: BaseException, where: object = None) -> LandscapeError:
+    """An exception that code of the user's raised, as one line that says where.
+
+    Args:
+        error: The exception.
+        where: What to name where no line of theirs is on its way.
+
+    Returns:
+        The error to raise from it.
+    """
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_installed(frame.filename)]
+    place = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else where
+    return LandscapeError(f"raised {type(error).__name__}: {error}", where=place or "the model or the loss")
+
+
+def _is_installed(file: str) -> bool:
+    """Return whether a file belongs to this package, to another that is installed, or to Python."""
+    path = Path(file).resolve()
+    homes = (Path(__file__).resolve().parent, *(Path(sysconfig.get_path(kind)) for kind in ("purelib", "stdlib")))
+    return (
+        any(path.is_relative_to(home) for home in homes) or "site-packages" in path.parts or file.startswith("<")
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

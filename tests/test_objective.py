@@ -296,7 +296,7 @@ class Noisy(Dataset):
         ),
         (
             lambda: (torch.zeros(3, 6), torch.zeros(4)),
-            r"^inputs and targets of the train data differ in length; got \[3, 4\]$",
+            r"^inputs and targets of the train data differ in length; got \[3, 4\]; .*pass a DataLoader",
         ),
         (lambda: (torch.zeros(0, 6), torch.zeros(0)), r"^the train data are empty$"),
         (lambda: 3, r"^the train data are of a kind that cannot be read; got int; expected"),
@@ -325,7 +325,7 @@ def test_what_does_not_exist_is_refused_with_the_nearest_name(objective, mlp):
 def test_a_loss_of_another_shape_is_refused():
     message = (
         r"^the loss must give the mean of a batch, one number per example, or sums and counts per example; "
-        r"got shape \(8, 3\)$"
+        r"got shape \(\d+, 3\)$"
     )
     with pytest.raises(LandscapeError, match=message):
         Objective(make_mlp(), loss=lambda output, target: output, train=make_data(), batch_size=50)

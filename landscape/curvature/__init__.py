@@ -3,6 +3,7 @@
 from landscape.curvature.density import SpectralDensity, spectral_density
 from landscape.curvature.diagonal import (
     Diagonal,
+    exact_gauss_newton,
     gauss_newton_blocks,
     gauss_newton_diagonal,
     gauss_newton_draws,
@@ -27,6 +28,7 @@ __all__ = [
     "both_ends",
     "dense",
     "eigenpairs",
+    "exact_gauss_newton",
     "frobenius",
     "gauss_newton_blocks",
     "gauss_newton_diagonal",

@@ -11,8 +11,7 @@ from torch.func import functional_call, vjp, vmap
 from landscape.curvature.factors import Factor
 from landscape.curvature.graphs import pulled
 from landscape.curvature.passes import Batch, Passes
-from landscape.objective.data import tree_map
-from landscape.objective.evaluator import forward
+from landscape.objective.tree import forward, tree_map
 
 # What the Jacobians of a group of examples may take.
 _GROUP_BYTES = 2**28

@@ -17,8 +17,8 @@ from landscape.curvature.vectors import Vectors
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Evaluator, Objective
-from landscape.objective.data import Tree, leaves
 from landscape.objective.footprint import LiveBytes
+from landscape.objective.tree import Tree
 from landscape.params import Weights, resolve
 
 # Second derivatives in half precision are noise.
@@ -92,7 +92,7 @@ class Passes:
         self.evaluator: Evaluator = objective.evaluator(_at_least_single(objective, dtype), tuning)
         self._convolutions = Convolutions(self.evaluator.device, self.evaluator.model)
         self.split, self.loss = split, objective.loss
-        self.by_examples = self.evaluator.scoring[split][0] is not None
+        self.by_examples = self.evaluator.by_examples
         self.load(tensors)
         self.variables = [self.evaluator.storage[name].requires_grad_() for name in self.vectors.names]
 
@@ -117,10 +117,9 @@ class Passes:
     def batches(self) -> Iterator[Batch]:
         """All micro-batches in order."""
         start, data = 0, self.evaluator.data(self.split)
-        for inputs, targets in self.evaluator.each_batch(self.split):
-            examples = _examples(inputs)
-            yield Batch(inputs, targets, examples)
-            start += examples
+        for batch in self.evaluator.each_batch(self.split):
+            yield Batch(batch.inputs, batch.targets, batch.count)
+            start += batch.count
         if start != data.count:
             raise LandscapeError("the data changed in number", where=self.split, got=start, expected=data.count)
 
@@ -170,7 +169,7 @@ class Passes:
 
     def trial(self, examples: int) -> Batch:
         """The first examples, to try something out."""
-        part = self.evaluator.data(self.split).part(0, examples)
+        part = self.evaluator.first(self.split, examples)
         return Batch(part.inputs, part.targets, part.count)
 
 
@@ -181,10 +180,6 @@ def live_bytes(make: Any) -> int:
         live = counted.live
     del made
     return live
-
-
-def _examples(inputs: Tree) -> int:
-    return int(leaves(inputs)[0].shape[0])
 
 
 def _require_moving(layout: Layout) -> Layout:

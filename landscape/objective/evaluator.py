@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -14,12 +16,14 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import losses
-from landscape.objective.data import Source, Split, Tree
+from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
+from landscape.objective.findings import Findings, Gradients
 from landscape.objective.flat import gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, pick
 from landscape.objective.rewriting import rewritten
+from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors
 
@@ -29,27 +33,23 @@ _RECALIBRATION_BATCH = 128
 _TRIAL = 8
 
 
-Scoring: TypeAlias = dict[str, tuple[losses.PerExample | None, losses.PerExample | None]]
+How: TypeAlias = tuple[losses.PerExample | None, losses.PerExample | None]
+Scoring: TypeAlias = dict[str, How]
 
 
-def private_copy(model: nn.Module) -> nn.Module:
-    """A deep copy in evaluation mode that nothing trains.
+def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tuple[nn.Module, Any]:
+    """A deep copy in evaluation mode that nothing trains, and one of a loss that is a module.
+
+    A model inside the loss is the copy.
 
     Raises:
         LandscapeError: If the model cannot be copied.
     """
     try:
-        copied = copy.deepcopy(model)
+        copied, its = copy.deepcopy((model, loss if isinstance(loss, nn.Module) else None))
     except (RuntimeError, TypeError) as error:
         raise LandscapeError("the model cannot be copied", got=error) from error
-    return copied.eval().requires_grad_(False)
-
-
-def forward(model: Callable[..., Any], inputs: Tree) -> Any:
-    """Call a model on inputs: a tuple as positional, a dictionary as named arguments."""
-    if isinstance(inputs, Tensor):
-        return model(inputs)
-    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+    return copied.eval().requires_grad_(False), loss if its is None else its
 
 
 class Evaluator:
@@ -65,6 +65,7 @@ class Evaluator:
         dtype: The type of real numbers; None leaves the model's own.
         tuning: How the passes are made.
         scoring: That of another evaluator of the same loss and data on the same device, which spares the trial.
+        findings: What the passes have to heed.
 
     Attributes:
         model: The private copy.
@@ -91,10 +92,14 @@ class Evaluator:
         dtype: torch.dtype | None,
         tuning: Tuning,
         scoring: Scoring | None = None,
+        findings: Findings = Findings(),  # noqa: B008 - a frozen value
     ) -> None:
-        self.model = private_copy(model).to(device=device, dtype=dtype)
+        copied, self._loss = private_copy(model, loss)
+        self.model = copied.to(device=device, dtype=dtype)
         self.layout = layout
-        self._loss = copy.deepcopy(loss).to(device=device, dtype=dtype) if isinstance(loss, nn.Module) else loss
+        self.findings = findings
+        if isinstance(loss, nn.Module):
+            self._loss.to(device=device, dtype=dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -112,11 +117,23 @@ class Evaluator:
         self.rewrites: dict[str, int] = {}
         self._rewrite(tuning)
         self._scoring = scoring
+        self.heed(findings)
+
+    def heed(self, findings: Findings) -> None:
+        """Make passes from now on as was found necessary."""
+        self.findings = findings
+        taken = findings.gradients is Gradients.WEIGHTS
+        for info in self.layout.moving():
+            self.storage[info.name].requires_grad_(taken)
+
+    def passing(self) -> AbstractContextManager[Any]:
+        """The mode of a forward pass whose result is not differentiated."""
+        return torch.inference_mode() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
 
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
             # A loss that takes the model may do anything with it.
-            made = None if self.takes_model else rewritten(self.model, self._first_batch()[0])
+            made = None if self.takes_model else rewritten(self.model, self._first_batch().inputs)
             if made is None:
                 self.tuning = replace(tuning, rewrite=False)
             else:
@@ -124,16 +141,25 @@ class Evaluator:
         if tuning.compiled:
             self._call = torch.compile(self._call, dynamic=False)
 
-    def _first_batch(self) -> tuple[Tree, Tree]:
+    def _first_batch(self) -> Split:
         return next(self.each_batch(self.splits[0]))
 
     def cut(self, batch_size: int) -> None:
         """Cut the data into micro-batches of another size."""
         self.tuning = replace(self.tuning, batch_size=batch_size)
 
-    def each_batch(self, split: str) -> Iterator[tuple[Tree, Tree]]:
-        """The micro-batches of a split in order, (inputs, targets) each."""
-        return self._splits[split].batches(self.tuning.batch_size)
+    def each_batch(self, split: str) -> Iterator[Split]:
+        """The micro-batches of a split in order."""
+        return map(self.own, self._splits[split].batches(self.tuning.batch_size))
+
+    def own(self, batch: Split) -> Split:
+        """A batch as it may be given to the model: a copy where that writes into it."""
+        return batch.clone() if self.findings.copies else batch
+
+    def first(self, split: str, examples: int) -> Split:
+        """The first examples of a split as one batch; a whole batch where batches may not be cut."""
+        size = self.tuning.batch_size if self.findings.coupled else examples
+        return self.own(self._splits[split].first(size))
 
     @property
     def batch_size(self) -> int:
@@ -158,14 +184,18 @@ class Evaluator:
         # Two examples tell most losses apart, and more are no trouble where they make one micro-batch.
         trial = max(2, min(_TRIAL, self.tuning.batch_size))
         for name, split in self._splits.items():
-            few = split.part(0, trial)
-            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            with torch.random.fork_rng(devices=[]), self.passing():
                 self.moved()
-                given = self.arguments(few.inputs, few.targets)
-                loss = losses.take_apart(self._loss, *given, split.targets, few.count)
-                classifies = losses.classifies(*given)
-                scoring[name] = (loss, losses.wrong(self._loss, split.targets) if classifies else None)
+                scoring[name] = self._take_batch_apart(self.first(name, trial), split.targets)
         return scoring
+
+    def _take_batch_apart(self, batch: Split, targets: Tree) -> How:
+        given = self.arguments(*batch)
+        classifies = losses.classifies(*given)
+        loss = None
+        if self.findings.apart:
+            loss = losses.take_apart(self._loss, *given, targets, batch.count if batch.cuts else None)
+        return loss, losses.wrong(self._loss, targets) if classifies else None
 
     def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
         """The two arguments of the loss for a micro-batch."""
@@ -246,31 +276,42 @@ class Evaluator:
                 layer.momentum = None
                 layer.train()
             subset = self._splits[split].part(0, examples)
-            for inputs, _ in subset.batches(_RECALIBRATION_BATCH):
-                forward(self.model, inputs)
+            for batch in subset.batches(_RECALIBRATION_BATCH):
+                forward(self.model, self.own(batch).inputs)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
             layer.eval()
         self.moved()
 
-    def output(self, split: str, size: int) -> Any:
-        """The model's output on the first examples of a split; the loss there if it takes the model."""
-        inputs, _ = next(self._splits[split].batches(size))
-        with torch.inference_mode():
+    def output(self, batch: Split) -> Any:
+        """The model's output on a batch; the loss there if it takes the model."""
+        with self.passing():
+            inputs = self.own(batch).inputs
             return self._loss(self._call, inputs) if self.takes_model else forward(self._call, inputs)
 
-    def loss_of(self, split: str, start: int, stop: int) -> float:
-        """The mean loss over some examples of a split, all in one micro-batch."""
-        part = self._splits[split].part(start, stop)
-        return self._mean_loss(part.inputs, part.targets)
+    @property
+    def loss(self) -> Callable[..., Any]:
+        """The loss, on the device and in the type of the evaluator."""
+        return self._loss
+
+    def loss_of(self, batch: Split, *, spared: bool = True) -> Any:
+        """Whatever the loss gives for a batch, which is spared where the model writes into it."""
+        with self.passing():
+            return self._loss(*self.arguments(*(self.own(batch) if spared else batch)))
+
+    def apart(self, batch: Split) -> tuple[Score, bool]:
+        """The loss and the error of a batch taken apart by itself, and whether the loss could be."""
+        with self.passing():
+            how = self._take_batch_apart(self.own(batch), batch.targets)
+            score = self._score(how, *self.arguments(*self.own(batch)), True)
+        weights = score[2] if how[0] is None or how[0].counted else how[0].weights
+        return (score[0], score[1], weights), how[0] is not None
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        return self._mean_loss(*self._first_batch())
-
-    def _mean_loss(self, inputs: Tree, targets: Tree) -> float:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            return float(losses.mean_of(self._loss, *self.arguments(inputs, targets)))
+        batch = self._first_batch()
+        with torch.random.fork_rng(devices=[]), self.passing():
+            return float(losses.mean_of(self._loss, *self.arguments(*batch)))
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -295,16 +336,18 @@ class Evaluator:
         Returns:
             Split -> what `estimates` averages.
         """
-        with torch.inference_mode(), precision(self.device, self.tuning.tf32):
+        with self.passing(), precision(self.device, self.tuning.tf32):
             penalty = self._penalty() if {"penalty", "total"} & set(metrics) else None
             return {split: self._run_split(split, "error" in metrics, penalty, batches) for split in splits}
 
     def _run_split(self, name: str, error: bool, penalty: Tensor | None, batches: int | None) -> Raw:
-        scores = []
-        for inputs, targets in itertools.islice(self.each_batch(name), batches):
-            scores.append(self.score(name, *self.arguments(inputs, targets), error))
+        scores, sizes = [], []
+        for batch in itertools.islice(self.each_batch(name), batches):
+            score = self.score(name, *self.arguments(*batch), error)
+            scores.append([None if part is None else part.detach() for part in score])
+            sizes.append(batch.count)
         loss, missed, weights = (join(parts) for parts in zip(*scores, strict=True))
-        return Raw(loss, missed, penalty, self.tuning.batch_size, weights)  # type: ignore[arg-type]
+        return Raw(loss, missed, penalty, tuple(sizes), weights)  # type: ignore[arg-type]
 
     def score(self, split: str, output: Any, targets: Any, error: bool) -> Score:
         """The loss, and the error if it is wanted, of each example of a micro-batch.
@@ -319,7 +362,10 @@ class Evaluator:
             Loss, error or None, and what the losses count or None: shape (examples,) each; a loss that cannot be
             taken apart has shape (1,), its mean.
         """
-        of_loss, of_error = self.scoring[split]
+        return self._score(self.scoring[split], output, targets, error)
+
+    def _score(self, how: How, output: Any, targets: Any, error: bool) -> Score:
+        of_loss, of_error = how
         if of_loss is None:
             loss, weights = losses.batch_mean(self._loss, output, targets).reshape(1), None
         else:
@@ -328,13 +374,18 @@ class Evaluator:
 
     @property
     def by_examples(self) -> bool:
-        """Whether the loss can be taken apart into examples."""
-        return all(loss is not None for loss, _ in self.scoring.values())
+        """Whether the loss is a mean over examples, each of which has a loss of its own."""
+        return not self.findings.coupled and all(loss is not None for loss, _ in self.scoring.values())
+
+    @property
+    def cuts(self) -> bool:
+        """Whether micro-batches may have any size."""
+        return not self.findings.coupled and all(split.cuts for split in self._splits.values())
 
     @property
     def streamed(self) -> bool:
         """Whether data are read anew at every point."""
-        return not all(isinstance(split, Split) for split in self._splits.values())
+        return not all(isinstance(split, Split | Batches) for split in self._splits.values())
 
     def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:
         """The results of several points on the host, by one transfer: the device is waited for once."""
@@ -358,21 +409,21 @@ class Evaluator:
         found = {}
         for split, results in raw.items():
             of_loss, of_error = self.scoring[split]
-            measured = {"loss": self._average(split, results.loss, of_loss, results)}
+            measured = {"loss": self._average(results.loss, of_loss, results)}
             if results.error is not None:
-                measured["error"] = self._average(split, results.error, of_error, results)
+                measured["error"] = self._average(results.error, of_error, results)
             penalty = 0.0 if results.penalty is None else float(results.penalty)
             for metric in metrics:
                 found[f"{split}_{metric}"] = pick(metric, measured, penalty)
         return found
 
-    def _average(self, split: str, shares: Tensor, how: losses.PerExample | None, results: Raw) -> Estimate:
+    def _average(self, shares: Tensor, how: losses.PerExample | None, results: Raw) -> Estimate:
         values = shares.cpu().double().numpy()
         if how is None:
-            count, size = self._splits[split].count, results.batch_size
-            return estimate_of_batches(values, [min(size, count - start) for start in range(0, count, size)])
+            return estimate_of_batches(values, results.sizes)
         weights = results.weights if how.counted else how.weights
-        return estimate(values, None if weights is None else weights.cpu().double().numpy())
+        found = estimate(values, None if weights is None else weights.cpu().double().numpy())
+        return Estimate(found.mean, math.nan) if self.findings.coupled else found
 
     def _penalty(self) -> Tensor:
         moving = [self.storage[info.name] for info in self.layout.moving()]

@@ -68,18 +68,25 @@ def bytes_per_example(evaluator: Evaluator, metrics: Sequence[str]) -> int:
     Returns:
         Bytes, with what kernels and the allocator take for themselves.
     """
+    split = evaluator.splits[0]
     size = evaluator.tuning.batch_size
+    if not evaluator.cuts:
+        return max(1, int(_SCATTER * _peak(evaluator, metrics) / next(evaluator.each_batch(split)).count))
     # What a second pass takes beyond the first counts.
     few, more = (2, 6) if size >= 6 else (2, 3)
-    split = evaluator.splits[0]
     peaks = []
     for examples in (few, more):
         evaluator.cut(examples)
-        with torch.random.fork_rng(devices=[]), LiveBytes() as counted:
-            evaluator.run([split], metrics, batches=1)
-        peaks.append(counted.peak)
+        peaks.append(_peak(evaluator, metrics))
     evaluator.cut(size)
     return max(1, int(_SCATTER * (peaks[1] - peaks[0]) / (more - few)))
+
+
+def _peak(evaluator: Evaluator, metrics: Sequence[str]) -> int:
+    """Bytes that the first micro-batch takes at most."""
+    with torch.random.fork_rng(devices=[]), LiveBytes() as counted:
+        evaluator.run(evaluator.splits[:1], metrics, batches=1)
+    return counted.peak
 
 
 def largest_batch(bytes_per_example: int) -> int:

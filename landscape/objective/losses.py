@@ -20,8 +20,6 @@ from torch.nn import functional
 
 from landscape.errors import LandscapeError
 
-# A mean that is weighted in a way unknown to us differs from ours by far more than rounding does.
-_SAME_MEAN = 1e-4
 # The default of torch.nn.functional.cross_entropy and nll_loss.
 _IGNORED = -100
 # What the first argument of a loss is called if it is the model.
@@ -59,24 +57,23 @@ def takes_model(loss: Callable[..., Any]) -> bool:
 
 
 def take_apart(
-    loss: Callable[..., Any], output: Any, target: Any, targets: Any, examples: int
+    loss: Callable[..., Any], output: Any, target: Any, targets: Any, examples: int | None
 ) -> PerExample | None:
-    """A loss taken apart into examples, if it can be.
+    """A loss taken apart into examples, if it may be.
 
     The mean of a loss with class weights or ignored targets is a sum of shares divided by a sum of weights,
-    so it is the same whatever the micro-batches.
+    so it is the same whatever the micro-batches. Whether that is the loss's own mean is not tried here.
 
     Args:
         loss: A function with a `reduction` argument, a module with a `reduction` attribute, or any that gives
             one number per example by itself.
         output: The model's output on a micro-batch, to try it on; or the model.
-        target: The targets of that micro-batch, the first of the split; or the batch.
+        target: The targets of that micro-batch; or the batch.
         targets: All targets of the split.
-        examples: How many the micro-batch has.
+        examples: How many the micro-batch has; None where only the loss tells.
 
     Returns:
-        The shares and weights; None if the loss gives means only, or its mean over the micro-batch is none
-        that is known here.
+        The shares and weights; None if the loss gives means only.
 
     Raises:
         LandscapeError: If the loss gives something else.
@@ -96,21 +93,26 @@ def take_apart(
             return _per_example(apart(output, target), summed)
         return _per_example(apart(*rows).reshape(len(output), -1), summed)
 
-    mean = float(given)
-    numerators = shares(output, target)
-    ours = float(numerators.sum() / (len(numerators) if weights is None else weights[: len(numerators)].sum()))
-    agrees = abs(mean - ours) <= _SAME_MEAN * max(abs(mean), abs(ours))
-    return PerExample(shares, weights) if agrees or mean != mean else None
+    return PerExample(shares, weights)
+
+
+def is_known(loss: Callable[..., Any]) -> bool:
+    """Return whether a loss is one of torch's own, whose reductions are what they say."""
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    kind = type(loss) if isinstance(loss, nn.Module) else function
+    return getattr(kind, "__module__", "") in (functional.__name__, nn.modules.loss.__name__)
 
 
 def _is_number(given: Any) -> bool:
     return isinstance(given, Tensor) and given.ndim == 0
 
 
-def _given_apart(loss: Callable[..., Any], given: Any, examples: int) -> PerExample | None:
+def _given_apart(loss: Callable[..., Any], given: Any, examples: int | None) -> PerExample | None:
     """What a loss gives by itself: a number in a shape of its own, one per example, or sums and counts."""
     parts = given if isinstance(given, tuple | list) else (given,)
-    if all(isinstance(part, Tensor) and part.shape == (examples,) for part in parts):
+    lengths = {part.shape for part in parts if isinstance(part, Tensor) and part.ndim == 1}
+    alike = len(lengths) == 1 and all(isinstance(part, Tensor) and part.ndim == 1 for part in parts)
+    if alike and (lengths == {(examples,)} or (examples is None and (len(parts) == 2 or lengths != {(1,)}))):
         if len(parts) == 2:
             return PerExample(lambda a, b: _pair_of(loss(a, b)), None, counted=True)
         if len(parts) == 1:
@@ -154,9 +156,8 @@ def _unreduced(loss: Callable[..., Tensor]) -> Callable[..., Tensor] | None:
     if isinstance(loss, nn.Module):
         if getattr(loss, "reduction", None) != "mean":
             return None
-        # A copy made in inference mode could not be differentiated through.
-        with torch.inference_mode(False):
-            apart = copy.deepcopy(loss)
+        # Whatever it holds, a part of the model say, is shared.
+        apart = copy.copy(loss)
         apart.reduction = "none"  # type: ignore[assignment]
         return apart
     try:
@@ -178,6 +179,14 @@ def _weighting(loss: Callable[..., Tensor]) -> tuple[Tensor | None, int | None]:
 
 def _weights_of(target: Any, class_weights: Tensor | None, ignored: int | None) -> Tensor | None:
     """The weight of each example's targets; None where each counts 1."""
+    if isinstance(target, list) and target and all(isinstance(part, Tensor) for part in target):
+        each = [_weights_of(part, class_weights, ignored) for part in target]
+        if all(part is None for part in each):
+            return None
+        filled = [
+            torch.ones(len(t), dtype=torch.float64) if w is None else w for w, t in zip(each, target, strict=True)
+        ]
+        return torch.cat(filled)
     if not isinstance(target, Tensor) or target.is_floating_point():
         return None
     kept = None if ignored is None else target != ignored

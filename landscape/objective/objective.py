@@ -14,15 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective.data import Source, Split, as_split, draw
+from landscape.objective.data import Batches, Source, Split, draw
 from landscape.objective.devices import pick_device
-from landscape.objective.evaluator import Evaluator, Scoring, forward
-from landscape.objective.footprint import bytes_per_example, largest_batch
+from landscape.objective.evaluator import Evaluator, Scoring
+from landscape.objective.examination import Case, examine, no_unit
+from landscape.objective.findings import Findings
+from landscape.objective.footprint import largest_batch
 from landscape.objective.language import next_token_loss
+from landscape.objective.loaders import as_made, as_split
 from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
-from landscape.objective.probe import has_mean_of_examples, require_deterministic
-from landscape.objective.streaming import as_stream
+from landscape.objective.streaming import Streamed, as_stream, in_own_batches
+from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
 
@@ -98,14 +101,46 @@ class Objective:
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
         self._digests: dict[str, str] = {}
         self._scoring: Scoring | None = None
-        self.example_bytes: int | None = None
-        if batch_size is None:
-            few = self.evaluator(tuning=replace(self.default_tuning(), batch_size=2))
-            self.example_bytes = bytes_per_example(few, ["loss"])
+        self.findings, self.example_bytes = Findings(), None
+        self.findings, self.example_bytes = examine(self._case())
+        if self.findings.coupled and batch_size is None:
+            self.data = {name: self._in_own_batches(name) for name in self.data}
+        whole = [split.default_batch_size() for split in self.data.values() if not split.cuts]
+        if whole and batch_size not in (None, max(whole)):
+            raise LandscapeError(
+                "the batches of the loader cannot be cut anew",
+                where="batch_size",
+                got=batch_size,
+                mend="leave it out",
+            )
+        if self.example_bytes is not None and batch_size is None and not whole:
             self._batch_size = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
+        # Of a batch that is never cut; None where the size does not matter.
+        self.fixed_batch = max(whole, default=None) or (batch_size if self.findings.coupled else None)
         self._start()
-        require_deterministic(self._native)
-        self.fixed_batch = None if has_mean_of_examples(self._native, batch_size) else batch_size
+
+    def _case(self) -> Case:
+        """What is to be examined."""
+        given = self._batch_size
+
+        def make(splits: Mapping[str, Source], dtype: torch.dtype | None, size: int) -> Evaluator:
+            tuning = replace(self.default_tuning(), batch_size=size)
+            moved = {name: split.to(self.device, dtype, tuning.channels_last) for name, split in splits.items()}
+            return self._evaluator(moved, dtype, tuning)
+
+        stated = {name: given or _made_size(split) for name, split in self.data.items()}
+        return Case(make, self.model, self.loss, self.data, given, stated)
+
+    def _in_own_batches(self, name: str) -> Source:
+        """A split in the batches of its loader, or the reason why there have to be some."""
+        split = self.data[name]
+        if isinstance(split, Split) and split.made:
+            return as_made(split)
+        if isinstance(split, Streamed):
+            return in_own_batches(split)
+        if isinstance(split, Batches):
+            return split
+        raise no_unit(self._case(), self.findings)
 
     def _start(self) -> None:
         """Make the evaluator of `value`, and try how its loss is taken apart, for all evaluators to come."""
@@ -121,16 +156,27 @@ class Objective:
             tuning: How the passes are made; None is how `value` makes them.
         """
         chosen = tuning or self.default_tuning()
+        splits = {name: self._resident(name, dtype, chosen.channels_last) for name in self.data}
+        return self._evaluator(splits, dtype, chosen, self._scoring if dtype is None else None)
+
+    def _evaluator(
+        self,
+        splits: Mapping[str, Source],
+        dtype: torch.dtype | None,
+        tuning: Tuning,
+        scoring: Scoring | None = None,
+    ) -> Evaluator:
         return Evaluator(
             self.model,
             self.layout,
             self.loss,
-            {name: self._resident(name, dtype, chosen.channels_last) for name in self.data},
+            splits,
             weight_decay=self.weight_decay,
             device=self.device,
             dtype=dtype,
-            tuning=chosen,
-            scoring=self._scoring if dtype is None else None,
+            tuning=tuning,
+            scoring=scoring,
+            findings=self.findings,
         )
 
     def default_tuning(self) -> Tuning:
@@ -299,6 +345,13 @@ class Objective:
         if split not in self._digests:
             self._digests[split] = self.data[split].digest()
         return self._digests[split]
+
+
+def _made_size(split: Source) -> int | None:
+    """The size of the batches that the user's loader makes."""
+    if isinstance(split, Split):
+        return split.made[0] if split.made else None
+    return split.loader.batch_size if isinstance(split, Streamed) else split.default_batch_size()
 
 
 def _unit_of(loss: Callable[..., Any]) -> str:

@@ -20,14 +20,14 @@ class Raw:
         loss: Shape (examples,), or (micro-batches,) where the loss cannot be taken apart.
         error: Shape (examples,), or None.
         penalty: 0-dimensional, or None.
-        batch_size: Examples per micro-batch.
+        sizes: Examples in each micro-batch.
         weights: Shape (examples,), what each share of the loss counts, where the loss says so itself.
     """
 
     loss: Tensor
     error: Tensor | None
     penalty: Tensor | None
-    batch_size: int
+    sizes: Sequence[int]
     weights: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
@@ -39,7 +39,7 @@ class Raw:
         loss = next(parts)
         error = None if self.error is None else next(parts)
         penalty = None if self.penalty is None else next(parts)
-        return Raw(loss, error, penalty, self.batch_size, None if self.weights is None else next(parts))
+        return Raw(loss, error, penalty, self.sizes, None if self.weights is None else next(parts))
 
 
 RawPoint: TypeAlias = dict[str, Raw]

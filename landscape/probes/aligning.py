@@ -36,5 +36,5 @@ def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Ten
     if takes_model(objective.loss):
         mend = "call landscape.symmetry.find(model, inputs).align(a, b)"
         raise LandscapeError("what the model is called with is not known", where="align", mend=mend)
-    inputs = objective.data["train"].part(0, _EXAMPLES).inputs
+    inputs = objective.data["train"].first(_EXAMPLES).inputs
     return find(objective.model, inputs).align(a, b, seed)

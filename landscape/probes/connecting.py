@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.data import own_random_state
+from landscape.objective.loaders import own_random_state
 from landscape.params import Tensors, Weights, require_same_shapes, resolve
 from landscape.probes.gauge import Gauge, about, has_statistics, require_bn
 from landscape.probes.lines import interpolate, line_axis, mix, moving_names

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from landscape.curvature import Curvature
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.data import leaves
+from landscape.objective.tree import leaves
 from landscape.params import Weights
 
 

@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import re
 import sys
-import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ from typing import Any
 
 from torch import nn
 
-from landscape.errors import LandscapeError, did_you_mean
+from landscape.errors import LandscapeError, did_you_mean, from_user_code
 from landscape.objective import Objective
-from landscape.objective.data import own_random_state
 from landscape.objective.devices import pick_device
+from landscape.objective.loaders import own_random_state
 from landscape.options import convert
 
 # What `Objective` takes besides the model, of what a function may give.
@@ -128,10 +127,7 @@ def _told(name: str) -> Iterator[None]:
         line = f":{error.lineno}" if error.lineno else ""
         raise LandscapeError(f"{error.msg}", where=f"{error.filename or file}{line}") from error
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if Path(frame.filename).name == Path(file).name]
-        where = f"{file}:{own[-1].lineno}" if own else file
-        raise LandscapeError(f"raised {type(error).__name__}: {error}", where=where) from error
+        raise from_user_code(error, file) from error
 
 
 def _options(function: Callable[..., Any], settings: dict[str, Any], where: str) -> dict[str, Any]:

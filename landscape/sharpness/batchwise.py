@@ -57,4 +57,3 @@ def mean_rise(
     if len(rises) == 1:
         details["restarts"] = reports[0]["restarts"]
     return Found(mean, error, all(report["arrived"] for report in reports), details)
-

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landscape.curvature.passes import Batch, Passes
 from landscape.errors import LandscapeError
-from landscape.objective.data import Source, Split, leaves
+from landscape.objective.data import Source
 from landscape.params import gaussian, stream_of
 from landscape.sharpness.place import Place
 
@@ -87,7 +87,7 @@ class Field:
             place.objective, place.weights, place.split, place.parameters, place.dtype, batch_size=None
         )
         self.seed = place.seed
-        self._part: Split | None = None
+        self._part: Source | None = None
         # Where the part begins and ends in the data; None where it is no piece of them.
         self._span: tuple[int, int] | None = (0, self.count)
         # Digest of a step -> the means there; outputs that are changed make another function.
@@ -219,8 +219,9 @@ class Field:
 
     def _shares(self) -> Iterator[tuple[Tensor, float]]:
         """The summed loss of each micro-batch, and what it counts."""
-        for inputs, targets in self._source.batches(self._passes.evaluator.batch_size):
-            loss = self._passes.loss_of(Batch(inputs, targets, len(leaves(inputs)[0])))
+        evaluator = self._passes.evaluator
+        for batch in map(evaluator.own, self._source.batches(evaluator.batch_size)):
+            loss = self._passes.loss_of(Batch(batch.inputs, batch.targets, batch.count))
             yield loss.shares.sum(dtype=self._wide), loss.count
 
     def batches(self, size: int) -> Iterator[Field]:
@@ -229,16 +230,18 @@ class Field:
         One model serves all: use one at a time.
         """
         whole, begin = self._source, None if self._span is None else self._span[0]
-        for start in range(0, whole.count, size):
-            stop = min(start + size, whole.count)
+        start = 0
+        for batch in whole.batches(size):
+            stop = start + batch.count
             span = None if begin is None else (begin + start, begin + stop)
-            yield self._on(whole.part(start, stop), span)
+            yield self._on(batch, span)
+            start = stop
 
     def sample(self, index: Tensor) -> Field:
         """The same on some examples, given by their numbers, shape (n,)."""
         return self._on(self._source.take(index), None)
 
-    def _on(self, part: Split, span: tuple[int, int] | None) -> Field:
+    def _on(self, part: Source, span: tuple[int, int] | None) -> Field:
         other = object.__new__(Field)
         other.__dict__.update(self.__dict__)
         other._part, other._span = part, span

@@ -22,10 +22,12 @@ from torch.nn import functional
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.objective.chain import Chain, Linear, chain_of
-from landscape.objective.data import Split, tree_map
+from landscape.objective.data import Split
 from landscape.objective.devices import precision
 from landscape.objective.evaluator import private_copy
+from landscape.objective.findings import Gradients
 from landscape.objective.raw import Raw, RawPoint, Score, join
+from landscape.objective.tree import tree_map
 from landscape.projection import Plane
 from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
@@ -93,7 +95,7 @@ class Batched:
         if chain is not None and self._evaluator.by_examples:
             return [_ChainProgram(chain, self._data, self._origin, self._moves)] * streams
         # A functional call puts its weights into the module for as long as it lasts: each stream needs its own.
-        models = [self._evaluator.model, *(private_copy(self._evaluator.model) for _ in range(streams - 1))]
+        models = [self._evaluator.model, *(private_copy(self._evaluator.model)[0] for _ in range(streams - 1))]
         return [_MappedProgram(model, self._data, self._moving) for model in models]
 
     @property
@@ -136,7 +138,7 @@ class Batched:
                     loss[k],
                     None if wrong is None else wrong[k],
                     None if penalties is None else penalties[k],
-                    self.tuning.batch_size,
+                    self._sizes(split),
                     None if counts is None else counts[k],
                 )
                 for split, (loss, wrong, counts) in parts.items()
@@ -171,13 +173,18 @@ class Batched:
     def _run_split(self, program: Program, split: str, weights: Stacks, points: Tensor) -> Score:
         scores = []
         start = 0
-        for _, targets in self._evaluator.each_batch(split):
-            stop = min(start + self.tuning.batch_size, self._data[split].count)
+        for batch in self._evaluator.each_batch(split):
+            stop = start + batch.count
             outputs = program.outputs(split, start, stop, weights, points)
-            scores.append(self._score(split, outputs, targets))
+            scores.append(self._score(split, outputs, batch.targets))
             start = stop
         loss, missed, counts = (join(parts, 1) for parts in zip(*scores, strict=True))
         return loss, missed, counts  # type: ignore[return-value]
+
+    def _sizes(self, split: str) -> tuple[int, ...]:
+        """Examples in each micro-batch."""
+        count, size = self._data[split].count, self.tuning.batch_size
+        return tuple(min(size, count - start) for start in range(0, count, size))
 
     def _score(self, split: str, outputs: Tensor, targets: Any) -> Score:
         count = len(outputs)
@@ -196,13 +203,19 @@ class Batched:
 def _require(evaluator: Evaluator, mover: Mover) -> None:
     if mover.buffers:
         raise LandscapeError("the batched engine keeps buffers where they are", mend="use --engine sequential")
-    if evaluator.takes_model or evaluator.streamed:
-        reason = "a loss of the model's output" if evaluator.takes_model else "data that are held in memory"
-        raise LandscapeError(f"the batched engine needs {reason}", mend="use --engine sequential")
-    if not isinstance(evaluator.output(evaluator.splits[0], 1), Tensor):
-        raise LandscapeError(
-            "the batched engine needs a model whose output is one tensor", mend="use --engine sequential"
-        )
+    findings, split = evaluator.findings, evaluator.splits[0]
+    needs = {
+        "a loss of the model's output": evaluator.takes_model,
+        "data that are held in memory": evaluator.streamed,
+        "batches that can be cut": not all(evaluator.data(name).cuts for name in evaluator.splits),
+        "a forward pass that takes no gradients": findings.gradients is not Gradients.NONE,
+        "a model that does not write into its inputs": findings.copies,
+    }
+    needs = {need: lacking for need, lacking in needs.items() if lacking}
+    if not needs and not isinstance(evaluator.output(evaluator.first(split, 1)), Tensor):
+        needs = {"a model whose output is one tensor": True}
+    if needs:
+        raise LandscapeError(f"the batched engine needs {next(iter(needs))}", mend="use --engine sequential")
 
 
 def _named(evaluator: Evaluator, flat: Mapping[torch.dtype, Tensor]) -> Stacks:

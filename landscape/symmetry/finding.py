@@ -117,4 +117,4 @@ def symmetries_of(objective: Objective) -> Symmetries:
             mend="call landscape.symmetry.find(model, x) with inputs of your own",
         )
     split = objective.data["train"]
-    return find(objective.model, split.part(0, min(_EXAMPLES, split.count)).inputs)
+    return find(objective.model, split.first(_EXAMPLES).inputs)

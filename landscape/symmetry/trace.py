@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from landscape.errors import LandscapeError
-from landscape.objective.evaluator import forward
+from landscape.objective.tree import forward
 
 # Names under which language models hand out what they remember: no part of the function.
 _CACHES = ("past_key_values", "mems")

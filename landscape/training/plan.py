@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from landscape.objective import Split
-from landscape.objective.data import Source
+from landscape.objective.data import Batches, Source
 from landscape.training.settings import Settings
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which examples make which minibatch.
+    """Which examples make which minibatch; batches that stay whole are minibatches as they are.
 
     Attributes:
         source: The training data.
@@ -34,6 +34,9 @@ class Plan:
     @classmethod
     def of(cls, source: Source, settings: Settings) -> Plan:
         """The plan of a training on some data."""
+        if isinstance(source, Batches):
+            steps = len(source.parts)
+            return cls(source, source.default_batch_size(), steps, steps * settings.epochs, settings.seed)
         size = source.count if settings.optimizer == "gd" else min(settings.batch_size, source.count)
         steps = -(-source.count // size)
         if steps > 1 and source.count % size == 1:
@@ -49,15 +52,20 @@ class Plan:
         """
         if self.steps_per_epoch == 1 and isinstance(self.source, Split):
             return self.source
-        return self.source.take(self._examples(number, stream))
+        epoch, within = divmod(number, self.steps_per_epoch)
+        if isinstance(self.source, Batches):
+            return self.source.parts[int(self._order(epoch, stream, self.steps_per_epoch)[within])]
+        taken = self.source.take(self._examples(epoch, within, stream))
+        return taken.first(taken.count)
 
-    def _examples(self, number: int, stream: int) -> torch.Tensor:
+    def _examples(self, epoch: int, within: int, stream: int) -> torch.Tensor:
         if self.steps_per_epoch == 1:
             return torch.arange(self.source.count)
-        epoch, within = divmod(number, self.steps_per_epoch)
+        stop = None if within == self.steps_per_epoch - 1 else (within + 1) * self.batch_size
+        return self._order(epoch, stream, self.source.count)[within * self.batch_size : stop]
+
+    def _order(self, epoch: int, stream: int, count: int) -> torch.Tensor:
         text = f"order/{self.seed}/{epoch}" + (f"/{stream}" if stream else "")
         key = hashlib.sha256(text.encode()).digest()[:16]
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-        order = torch.from_numpy(generator.permutation(self.source.count))
-        stop = None if within == self.steps_per_epoch - 1 else (within + 1) * self.batch_size
-        return order[within * self.batch_size : stop]
+        return torch.from_numpy(generator.permutation(count))

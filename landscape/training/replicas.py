@@ -12,8 +12,8 @@ from torch.func import functional_call, stack_module_state
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, Split
-from landscape.objective.data import tree_map
 from landscape.objective.losses import takes_model
+from landscape.objective.tree import tree_map
 from landscape.params import Tensors, Weights, resolve
 
 STARTS = ("shuffled", "same")
