@@ -14,7 +14,7 @@ from landscape.surface.engine import ENGINES, parse_settings
 from landscape.surface.preview import require_tolerance
 
 KINDS = ("curve", "surface", "trajectory")
-RECALIBRATE = "recalibrate"
+RECALIBRATE, INTERPOLATE = "recalibrate", "interpolate"
 # The plane that goes through runs instead of through snapshots of one.
 THROUGH_RUNS = "runs"
 # The plane of largest motion of several runs together.
@@ -110,6 +110,9 @@ class Slice:
         if self.bn.partition(":")[0] not in policies or self.bn.startswith(tuple(f"{p}:" for p in policies[:-1])):
             faults.append(f"unknown bn '{self.bn}', {did_you_mean(self.bn, policies)}")
         faults += self._faults_of_the_plane() + self._faults_of_the_axes()
+        if self.bn == INTERPOLATE and not self.snapshots and self.plane != THROUGH_RUNS:
+            got = self.plane or self.directions or ("pca" if self.kind == "trajectory" else "random")
+            faults.append(f"bn interpolate is of planes through snapshots or runs, got {got}; take bn recalibrate")
         if self.seed < 0:
             faults.append(f"the seed must not be negative, got {self.seed}")
         if faults:

@@ -13,7 +13,7 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.memory import parse_memory
-from landscape.params import HasWeights
+from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
 from landscape.surface.accuracy import affordable, dtype_error
@@ -173,7 +173,7 @@ def evaluate(
         fill(partial, engine_of, grid, centre, progress)
     else:
         foretell(partial, worker, grid, preview, first, centre, progress)
-    walked = {name: _walk(objective, first, *walk, splits[0]) for name, walk in walks.items()}
+    walked = {name: _walk(task, first, *walk) for name, walk in walks.items()}
     along = gradient_field(objective, first, grid, split=splits[0], arrows=arrows, dtype=dtype) if arrows else None
     return partial.finish(walked.pop("", None), walked, along)
 
@@ -258,14 +258,22 @@ def _held_choice(save: str | os.PathLike[str] | None, engine: str, settings: Map
     return asked if engine in ("auto", held.engine) and asked.to_json() == held.to_json() else None
 
 
-def _walk(objective: Objective, plane: Plane, run: Walk, projected: Projected, split: str) -> Path:
-    evaluator = objective.evaluator()
-    key = f"{split}_loss"
+def _walk(task: Task, plane: Plane, run: Walk, projected: Projected) -> Path:
+    """A path with its losses under the policy of the map, so that they agree where it lies in the plane."""
+    split = task.splits[0]
+    evaluator = task.objective.evaluator()
+
+    def loss_at(weights: Tensors) -> float:
+        evaluator.load(weights)
+        if task.recalibrate:
+            evaluator.recalibrate(split, task.recalibrate)
+        return evaluator.measure([split], ["loss"])[f"{split}_loss"].mean
+
     real, inside = [], []
     for snapshot, coordinates in zip(run, projected.coordinates, strict=True):
-        real.append(objective.value(snapshot, split))
-        evaluator.load(plane.point(*coordinates.tolist()))
-        inside.append(evaluator.measure([split], ["loss"])[key].mean)
+        own = task.objective.value(snapshot, split) if not task.recalibrate else loss_at(resolve(snapshot)[1])
+        real.append(own)
+        inside.append(loss_at(plane.point(*coordinates.tolist())))
     return Path(
         step=np.asarray(run.steps, dtype=np.int64),
         x=projected.coordinates[:, 0],
