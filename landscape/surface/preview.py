@@ -331,7 +331,7 @@ def _filled(
     computed = np.zeros(math.prod(grid.shape), bool)
     computed[known.nodes] = True
     for name, all_values in values.items():
-        np.clip(all_values, *bounds.get(name, (None, None)), out=all_values)
+        np.clip(all_values, *bounds.get(name, (-np.inf, np.inf)), out=all_values)
         all_values[known.nodes] = known.values[name]
     report |= {
         "reported_error": max(error, min(_FINEST, report["tolerance"])),

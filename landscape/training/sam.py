@@ -23,8 +23,9 @@ class SAM(torch.optim.SGD):
 
     e = rho g / |g| with g = grad L(w), the norm over all groups together. Adaptive (ASAM): e = rho T^2 g / |T g|
     with T = |w| + eta, elementwise. Momentum and weight decay are those of `torch.optim.SGD`, at w; the penalty
-    takes no part in e. With rho = 0 the updates are those of `torch.optim.SGD`. Running statistics of normalisation
-    layers are those of the first pass, at w, as in the authors' code: the second one leaves them alone.
+    takes no part in e. With rho = 0 the updates are those of `torch.optim.SGD`. Running statistics of
+    normalisation layers are those of the first pass, at w, as in the authors' code: the second one leaves them
+    alone.
 
     Args:
         params: Tensors, or groups of them; a group may have its own `lr`, `rho`, `momentum` and so on.
