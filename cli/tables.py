@@ -189,6 +189,7 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
     lines += _orbit(document)
     lines += _reasons(document["measures"])
     lines += [f"  left out: {one}" for one in document["untried"]]
+    lines += [f"  {note}" for note in document["notes"]]
     lines += _blocked(document["blocked"])
     if document.get("picture"):
         lines.append(f"  drawn in {document['picture']}")

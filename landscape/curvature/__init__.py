@@ -10,6 +10,7 @@ from landscape.curvature.diagonal import (
 )
 from landscape.curvature.eigenpairs import BothEnds, EigenPairs, both_ends, eigenpairs
 from landscape.curvature.frobenius import Frobenius, frobenius
+from landscape.curvature.kinks import Kinks, kinks
 from landscape.curvature.operator import Curvature, SymmetricOperator, dense
 from landscape.curvature.probing import Estimate
 from landscape.curvature.scattered import Scattered, scattered_traces
@@ -22,6 +23,7 @@ __all__ = [
     "EigenPairs",
     "Estimate",
     "Frobenius",
+    "Kinks",
     "Scattered",
     "SpectralDensity",
     "SymmetricOperator",
@@ -33,6 +35,7 @@ __all__ = [
     "gauss_newton_blocks",
     "gauss_newton_diagonal",
     "gauss_newton_draws",
+    "kinks",
     "scattered_traces",
     "spectral_density",
     "trace",

@@ -103,6 +103,7 @@ class Audit:
         meta: Split, seed, element type, examples, step, problem.
         seconds: In all.
         untried: Elements that were left out, and why.
+        notes: What makes numbers of the audit doubtful, in sentences.
     """
 
     symmetries: tuple[Mapping[str, Any], ...]
@@ -115,6 +116,7 @@ class Audit:
     meta: Mapping[str, Any]
     seconds: float
     untried: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -125,6 +127,7 @@ class Audit:
             "symmetries": [dict(one) for one in self.symmetries],
             "blocked": list(self.blocked),
             "untried": list(self.untried),
+            "notes": list(self.notes),
             "elements": [dict(one) for one in self.elements],
             "measures": [asdict(row) for row in self.rows],
             "max_output_change": self.max_output_change,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import SymmetricOperator
-from landscape.params import Held
+from landscape.params import Held, Tensors
 from landscape.sharpness.congruent import scaled
 from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Flattest, Symmetries
@@ -136,6 +136,11 @@ class Foreseen(Place):
         """The curvature there, from that here."""
         here = super().operator(kind)
         return scaled(here, 1 / here.flatten(self.factors or {}).abs())
+
+    def gauss_newton_exact(self, dtype: torch.dtype | None = None) -> Tensors | None:
+        """The diagonal of the Gauss-Newton matrix there, from that here."""
+        here, factors = super().gauss_newton_exact(dtype), self.factors or {}
+        return here and {name: values / factors[name].to(values) ** 2 for name, values in here.items()}
 
 
 def foreseen(place: Place, column: Column) -> Foreseen | None:

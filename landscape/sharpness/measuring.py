@@ -16,7 +16,7 @@ from landscape.objective import Objective
 from landscape.params import Held, Weights
 from landscape.sharpness.invariance import tried
 from landscape.sharpness.place import Place
-from landscape.sharpness.registry import Measure, measure_named
+from landscape.sharpness.registry import DERIVATIVES, Measure, measure_named
 
 
 @dataclass(frozen=True)
@@ -233,11 +233,13 @@ def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
     found = one.compute(place, settings)
     about = described(one, place.objective.unit, settings)
     about.pop("title")
+    note = place.kinks.note if one.family in DERIVATIVES else ""
     return Measured(
         name=one.name,
         value=found.value,
         standard_error=found.standard_error,
-        converged=found.converged,
+        converged=found.converged and not note,
+        notes=(note,) if note else (),
         settings={**settings, **place.settings},
         seconds=time.monotonic() - began,
         details=found.details,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from landscape.curvature import Curvature, exact_gauss_newton, gauss_newton_draws
+from landscape.curvature import Curvature, Kinks, exact_gauss_newton, gauss_newton_draws, kinks
 from landscape.objective import Estimate, Objective
 from landscape.params import Held, Tensors
 from landscape.sharpness.guessing import Guess
@@ -74,8 +74,9 @@ class Place:
         return replace(self, weights=weights, _shared={})
 
     def elsewhere(self, weights: Held, guesses: Mapping[str, Guess] | None = None) -> Place:
-        """A place of its own at other weights of the same model, which shares the symmetries only."""
-        return replace(self, weights=weights, guesses=guesses or {}, _shared={}, _operators={})
+        """A place of its own at other weights of the same function, which shares the symmetries and the kinks."""
+        shared = {key: found for key, found in self._shared.items() if key == "kinks"}
+        return replace(self, weights=weights, guesses=guesses or {}, _shared=shared, _operators={})
 
     def shared(self, key: Any, make: Callable[[], Shared]) -> Shared:
         """What several measures here need, made when the first of them does."""
@@ -162,6 +163,11 @@ class Place:
             return None
         wanted = self.objective.examples([self.split])[self.split]["used"] // _SAMPLES
         return min(max(_SMALLEST, min(_LARGEST, wanted)), self.objective.batch_size)
+
+    @property
+    def kinks(self) -> Kinks:
+        """What data lie on kinks of the network here, where derivatives are those of one side."""
+        return self.shared("kinks", lambda: kinks(self.objective, self.weights, self.split, self.parameters))
 
     @property
     def symmetries(self) -> Symmetries:
