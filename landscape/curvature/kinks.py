@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from landscape.curvature.passes import Passes
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Weights, resolve
+from landscape.params import Layout, Weights, resolve
 
 # Operations with a kink at 0.
 _AT_ZERO = ("relu", "leaky_relu", "_prelu_kernel", "threshold", "clamp_min", "clamp", "abs", "rrelu")
@@ -90,7 +90,7 @@ def kinks(
         batch = passes.trial(min(_EXAMPLES, passes.evaluator.batch_size))
         sides = []
         for sign in (1, -1):
-            passes.load(_moved(resolve(weights)[1], sign))
+            passes.load(_moved(resolve(weights)[1], objective.layout, sign))
             with passes.kernels(), torch.no_grad(), _Signs() as signs:
                 passes.loss_of(batch)
             sides.append(signs.met)
@@ -102,13 +102,15 @@ def kinks(
     return Kinks(changed, sum(one.numel() for one in sides[0]))
 
 
-def _moved(tensors: Mapping[str, Tensor], sign: int) -> dict[str, Tensor]:
-    """Weights rounded at random, or the other way round."""
+def _moved(tensors: Mapping[str, Tensor], layout: Layout, sign: int) -> dict[str, Tensor]:
+    """Weights rounded at random in the type that the model holds them in, or the other way round."""
     source, moved = torch.Generator().manual_seed(0), {}
+    known = {info.name for info in layout}
     for name, tensor in tensors.items():
         moved[name] = tensor
         if tensor.is_floating_point():
-            size = max(_UNITS * torch.finfo(tensor.dtype).eps, _LEAST)
+            own = getattr(torch, layout[name].dtype) if name in known else tensor.dtype
+            size = max(_UNITS * torch.finfo(own).eps, _LEAST)
             signs = 2.0 * torch.randint(0, 2, tensor.shape, generator=source, dtype=torch.float64) - 1.0
             moved[name] = tensor.double() * (1 + sign * size * signs).to(tensor.device)
     return moved

@@ -117,8 +117,9 @@ class Units(Walk):
         if any(stills):
             still, moving = (0, 1) if stills[0] else (1, 0)
             labels = ((a, b)[moving]).expand(shape)
-            if kind == "add" and bool(((a, b)[still] == ANY).all()):
-                return labels
+            if bool(((a, b)[still] == ANY).all()) and (kind == "add" or (kind == "mul" and not self.linear)):
+                # Zeros add nothing, and what is multiplied by them is 0 whatever it was.
+                return labels if kind == "add" else (a, b)[still].expand(shape)
             if self.linear and (kind not in ("mul", "div", "mask") or (kind == "div" and moving == 1)):
                 self.zero(labels, self.call.op)
                 return self.fixed(shape)
