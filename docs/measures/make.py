@@ -156,13 +156,13 @@ def claims_of(known: Collection[Measure]) -> str:
         *_table(heads, (_invariance_of(one) for one in known)),
         "",
         "Where the search for symmetries met an operation that it does not know, rescalings may have been missed:",
-        "`audit` and the notes of these measures name the operation and the parameters. An audit that tried",
-        "no rescaling then says `not tested` of all that is the same under the others.",
+        "`audit` and the notes of these measures name the operation and the parameters. An audit that tried no",
+        "rescaling then says `not tested` of all that is the same under the others.",
         "",
         "## Convergence",
         "",
-        "Of all measures of curvature: a note, and `converged` false, where data lie exactly on kinks of the network,",
-        "so that derivatives are those of one side.",
+        "Of all measures of curvature: a note, and `converged` false, where data lie exactly on kinks of the",
+        "network, so that derivatives are those of one side.",
         "",
         *_table(
             ("measure", "`converged` means", "the control", "printed when it fails"), map(_convergence_of, known)
