@@ -17,7 +17,7 @@ from .probing import (
     table_option,
     training_options,
 )
-from .shared import progress_bar, say
+from .shared import model_lines, progress_bar, say
 
 _DEFAULTS = {
     "epochs": "60",
@@ -133,6 +133,7 @@ def _document(connection: Any, output: str | None, drawn: list[str], table: str 
         "kind": connection.path.kind,
         "bends": len(connection.path.bends),
         "bn": connection.curve.bn,
+        **{key: connection.curve.meta[key] for key in ("buffers", "notes") if key in connection.curve.meta},
         "length": connection.length,
         "distance": connection.line.distance,
         "t": connection.curve.t.tolist(),
@@ -154,4 +155,5 @@ def _words(document: dict[str, Any], objective: Any) -> list[str]:
     written = [
         path for path in (document["trajectory"], *document["drawn"], document["table"]) if path is not None
     ]
+    said += model_lines(document)
     return said + [f"  written  {path}" for path in written]

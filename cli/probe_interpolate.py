@@ -9,7 +9,7 @@ import click
 from landscape import LandscapeError
 
 from .probing import number, objective_from, problem_options, put_picture, require_outputs, table_option
-from .shared import progress_bar, say
+from .shared import model_lines, progress_bar, say
 
 _HELP = (
     "Loss and error along (1 - t) A + t B. The barrier is max L(t) over t in [0, 1], minus (L(0) + L(1)) / 2 "
@@ -88,6 +88,7 @@ def _line(
             "barriers": curve.barriers,
             "distance": curve.distance,
             "ends": {name: [_at(curve, name, 0.0), _at(curve, name, 1.0)] for name in curve.fields},
+            **({"buffers": curve.meta["buffers"]} if "buffers" in curve.meta else {}),
         }
         for curve in curves
     ]
@@ -100,6 +101,7 @@ def _line(
         "values": [{name: values.tolist() for name, values in curve.fields.items()} for curve in curves],
         "picture": output,
         "table": table,
+        **{key: curves[0].meta[key] for key in ("notes",) if key in curves[0].meta},
     }
     return document, _line_words(objective, curves, output, table)
 
@@ -115,13 +117,14 @@ def _line_words(objective: Any, curves: list[Any], output: str | None, table: st
         name = f"barrier, {curve.path}, statistics {curve.bn}d" if len(curves) > 1 else "barrier"
         barriers = ", ".join(f"{field} {_amount(field, curve, objective)}" for field in curve.fields)
         said.append(f"  {name.replace('frozend', 'frozen')}: {barriers}")
+    said += model_lines(curves[0].meta)
     said += _hint(objective, curves)
     return said + [f"  written  {path}" for path in (output, table) if path is not None]
 
 
 def _hint(objective: Any, curves: list[Any]) -> list[str]:
     """Where alignment seems to make it worse because statistics were not taken where the weights are."""
-    from landscape.probes.gauge import has_statistics
+    from landscape.objective.batchnorm import has_statistics
 
     found = {(curve.path, curve.bn): curve.barrier for curve in curves}
     higher = [bn for path, bn in found if path == "aligned line" and found[path, bn] > found["line", bn]]

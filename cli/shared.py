@@ -69,6 +69,25 @@ def _finite(value: Any) -> Any:
     return value
 
 
+# Names of buffers in a line of a report; the JSON document has all.
+_NAMED = 4
+_BUFFERS = {
+    "recomputed": "recomputed from the weights",
+    "estimated": "estimated anew",
+    "mixed": "mixed like weights",
+    "kept": "kept",
+}
+
+
+def model_lines(told: Mapping[str, Any]) -> list[str]:
+    """What became of buffers beyond BatchNorm's, and what else there is to say of a model."""
+    lines = []
+    for word, names in told.get("buffers", {}).items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        lines.append(f"  buffers {_BUFFERS[word]}: {', '.join(names[:_NAMED])}{more}")
+    return lines + [f"  note     {note}" for note in told.get("notes", ())]
+
+
 def preview_line(report: Mapping[str, Any]) -> str:
     """What a preview computed and how well it foretold the rest, or why all was computed."""
     if report["rough"]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .findings import finding_lines, findings
-from .shared import preview_line
+from .shared import model_lines, preview_line
 
 
 def describe(surface: Any) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def describe(surface: Any) -> dict[str, Any]:
         "bn": meta.get("bn"),
         "dtype": meta.get("dtype"),
         "dtype_error": meta.get("dtype_error"),
+        **{key: meta[key] for key in ("buffers", "notes") if key in meta},
         "engine": meta.get("engine"),
         "center": _center(surface),
         "fields": {name: summarise(values, done) for name, values in surface.fields.items()},
@@ -116,9 +117,12 @@ def report(document: dict[str, Any]) -> list[str]:
     if document["dtype_error"]:
         error = document["dtype_error"]
         lines.append(
-            f"  {document['dtype']} is within {error['largest_relative']:.1e} of float64 (relative, at "
+            f"  accuracy not checked: {error['unchecked']}"
+            if "unchecked" in error
+            else f"  {document['dtype']} is within {error['largest_relative']:.1e} of float64 (relative, at "
             f"{error['points']} points on {error['examples']} examples)"
         )
+    lines += model_lines(document)
     lines += finding_lines(document)
     lines += _moved(document["plane"])
     lines += [f"  {words}" for words in _verdicts(document)]

@@ -44,19 +44,21 @@ class LandscapeError(Exception):
         super().__init__(" ".join("; ".join(parts).split()))
 
 
-def from_user_code(error: BaseException, where: object = None) -> LandscapeError:
+def from_user_code(error: BaseException, where: object = None, mend: str | None = None) -> LandscapeError:
     """An exception that code of the user's raised, as one line that says where.
 
     Args:
         error: The exception.
         where: What to name where no line of theirs is on its way.
+        mend: What to do about it.
 
     Returns:
         The error to raise from it.
     """
     theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_installed(frame.filename)]
     place = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else where
-    return LandscapeError(f"raised {type(error).__name__}: {error}", where=place or "the model or the loss")
+    text = f"raised {type(error).__name__}: {error}"
+    return LandscapeError(text, where=place or "the model or the loss", mend=mend)
 
 
 def _is_installed(file: str) -> bool:

@@ -609,3 +609,30 @@ def test_a_checkpoint_is_gone_before_the_next_is_read(
 def test_names_without_wrappers() -> None:
     assert without_wrappers("module.module.a.module.b") == "a.module.b"
     assert without_wrappers("module") == "module"
+
+
+class Adapted(nn.Module):
+    """A linear map with an adapter, under the names that peft gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base_layer = nn.Linear(4, 3)
+        self.lora_A = nn.ModuleDict({"style": nn.Linear(4, 2, bias=False)})
+        self.lora_B = nn.ModuleDict({"style": nn.Linear(2, 3, bias=False)})
+
+
+def test_an_adapter_is_read_under_the_name_that_its_file_leaves_out(run: Path) -> None:
+    model = Adapted()
+    own = {"lora_A.weight": torch.randn(2, 4), "lora_B.weight": torch.randn(3, 2)}
+    file = save_pt(run.parent / "adapter-1", own)
+    with pytest.raises(
+        LandscapeError, match=r"got 2 missing: base_layer\.weight .*'\.style' added; --missing initial"
+    ):
+        import_checkpoints(run, file, model, steps=[1])
+    held, report = import_checkpoints(run, file, model, steps=[1], missing="initial")
+    assert report.files[0].names == "'.style' added"
+    assert torch.equal(held[0].weights["lora_B.style.weight"], own["lora_B.weight"])
+    assert torch.equal(held[0].weights["base_layer.weight"], model.base_layer.weight)
+    message = r"the file holds an adapter, without the weights that it adapts; .*merge_and_unload"
+    with pytest.raises(LandscapeError, match=message):
+        import_checkpoints(run, file, nn.Linear(4, 3), steps=[1], overwrite=True)

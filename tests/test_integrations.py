@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -129,7 +130,33 @@ def test_lightning_thins_rounds_and_records_the_last_state(path: Path) -> None:
     assert run.steps.tolist() == [0, 8, 11]
     assert run.recording == {"every": 2, "keep": 3, "stride": 4, "dtype": "float16"}
     assert torch.equal(run[-1].weights["0.weight"], module.net[0].weight.detach().half().float())
-    assert run.metrics["val_loss"][-1] > 0
+    # The last validation was at step 6: its loss is not that of step 8 or 11.
+    assert set(run.metrics) == {"train_loss"}
+
+
+def test_lightning_stores_metrics_with_the_very_step_they_are_of(path: Path) -> None:
+    class Sometimes(Module):
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            self.log("constant", 1.0)
+            if index % 3 == 0:
+                self.log("third", float(index))
+            return super().training_step(batch, index)
+
+    callback = LightningRecorder(path, model="net")
+    module = Sometimes()
+    trainer(path.parent, callback, val_check_interval=3).fit(module, loader(), loader())
+    run = open_trajectory(path)
+    validated = run.steps % 3 == 0
+    validated[0] = False
+    for snapshot, value in zip(run, run.metrics["val_loss"], strict=True):
+        batches = list(loader())
+        out = [torch.func.functional_call(module.net, dict(snapshot.weights), batch["x"]) for batch in batches]
+        own = [(o - batch["labels"]).square().mean() for o, batch in zip(out, batches, strict=True)]
+        if validated[snapshot.step]:
+            assert value == pytest.approx(float(torch.stack(own).mean()), rel=1e-6)
+    assert (~np.isnan(run.metrics["val_loss"])).tolist() == validated.tolist()
+    assert (run.metrics["constant"][1:] == 1.0).all()
+    assert (~np.isnan(run.metrics["third"])).tolist() == [step % 3 == 1 for step in range(13)]
 
 
 class Averaging(pl.Callback):

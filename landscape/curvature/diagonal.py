@@ -333,7 +333,7 @@ def _sampled(passes: Passes, samples: int, seed: int, progress: Callable[[int, i
             square = _backward(passes, parts.outputs, factor, batch, generator) ** 2
             moments[0] += square
             moments[1] += square**2
-            sums.append(torch.stack([part.sum() for part in vectors.cut(square)]))
+            sums.append(torch.stack([part.sum() for part in vectors.cut_real(square)]))
         entries.add(moments[0], moments[1], samples)
         tensors.add(sum(sums, torch.zeros(1)), sum((one**2 for one in sums), torch.zeros(1)), samples)
         count, done = count + counted, done + batch.examples
@@ -360,10 +360,13 @@ def _backward(
 def _diagonal(
     passes: Passes, entries: Tensor, errors: Tensor, of_traces: Mapping[str, float], samples: int, products: int
 ) -> Diagonal:
-    parts = passes.vectors.unflatten(entries)
+    parts, around = (
+        dict(zip(passes.vectors.names, passes.vectors.cut_real(vector), strict=True))
+        for vector in (entries, errors)
+    )
     how = "sampled" if samples else "exact"
     traces = {
         name: Estimate(math.fsum(part.flatten().tolist()), of_traces.get(name, 0.0), products, how)
         for name, part in parts.items()
     }
-    return Diagonal(parts, passes.vectors.unflatten(errors), traces, not samples, samples)
+    return Diagonal(parts, around, traces, not samples, samples)

@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from landscape.params import wide
+
 Parts: TypeAlias = Sequence[Tensor | None]
 
 
@@ -69,7 +71,7 @@ class HessianGraph:
         values = [0.0] * len(directions)
         for place, part in zip(places, found, strict=True):
             if part is not None:
-                values[place] = float((directions[place].double() * part.detach().double()).sum())
+                values[place] = float((wide(directions[place]) * wide(part.detach())).sum())
         return values
 
 
@@ -112,7 +114,7 @@ class OuterGraph:
         """(J v) . A (J v)."""
         pushed = self._pushed(directions, False)
         pairs = zip(pushed, self._between(pushed, False), strict=True)
-        return math.fsum(float((a.double() * b.detach().double()).sum()) for a, b in pairs if b is not None)
+        return math.fsum(float((wide(a) * wide(b.detach())).sum()) for a, b in pairs if b is not None)
 
     def _pushed(self, directions: Sequence[Tensor], batched: bool) -> list[Tensor]:
         """J v."""

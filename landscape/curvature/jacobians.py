@@ -12,6 +12,7 @@ from landscape.curvature.factors import Factor
 from landscape.curvature.graphs import pulled
 from landscape.curvature.passes import Batch, Passes
 from landscape.objective.tree import forward, tree_map
+from landscape.params import real_view, wide
 
 # What the Jacobians of a group of examples may take.
 _GROUP_BYTES = 2**28
@@ -74,8 +75,8 @@ class PerExample:
 
     def _covectors(self, batch: Batch, factor: Factor, start: int, stop: int) -> list[Tensor]:
         """The columns of S of some examples, shape (width, examples, ...)."""
-        like = self._passes.variables[0]
-        units = torch.eye(factor.width, dtype=like.dtype, device=like.device)
+        device = self._passes.variables[0].device
+        units = torch.eye(factor.width, dtype=self._passes.dtype, device=device)
         columns = factor.multiply(units[:, None, :].expand(-1, batch.examples, -1))
         return [part[:, start:stop] for part in columns]
 
@@ -94,7 +95,7 @@ class PerExample:
 
             pull = vjp(output, {name: tensor.detach() for name, tensor in held.items()})[1]
             (jacobians,) = vmap(pull)(columns)
-            return [jacobians[name].pow(2).sum(0) for name in names]
+            return [real_view(jacobians[name]).pow(2).sum(0) for name in names]
 
         found = vmap(squares, in_dims=(0, 1))(inputs, covectors)
         return self._join([part.double().sum(0) for part in found])
@@ -110,7 +111,7 @@ class PerExample:
         total = torch.zeros(self._passes.vectors.size, dtype=torch.float64)
         for row in range(0, factor.width, _ROWS):
             found = self._rows(outputs, [part[row : row + _ROWS] for part in covectors])
-            total += self._join([None if part is None else part.double().pow(2).sum(0) for part in found])
+            total += self._join([None if part is None else wide(part).pow(2).sum(0) for part in found])
         return total
 
     def _rows(self, outputs: Sequence[Tensor], covectors: Sequence[Tensor]) -> Sequence[Tensor | None]:

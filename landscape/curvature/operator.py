@@ -18,7 +18,7 @@ from landscape.curvature.separation import loss_curvature
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.objective.memory import SHARE, free_memory
-from landscape.params import Tensors, Weights
+from landscape.params import Tensors, Weights, wide
 
 KINDS = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 # What the graph of one micro-batch may take, which is made smaller if the loss allows it.
@@ -313,7 +313,7 @@ class Curvature:
         evaluator, split = self._passes.evaluator, self._passes.split
         with self._passes.kernels():
             mean = evaluator.measure([split], ["loss"])[f"{split}_loss"].mean
-        squares = sum(float((variable.detach().double() ** 2).sum()) for variable in self._passes.variables)
+        squares = sum(float(wide(variable.detach()).square().sum()) for variable in self._passes.variables)
         return mean + self._decay / 2 * squares
 
     def dense(self) -> Tensor:

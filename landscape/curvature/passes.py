@@ -19,7 +19,7 @@ from landscape.layout import Layout
 from landscape.objective import Evaluator, Objective
 from landscape.objective.footprint import LiveBytes
 from landscape.objective.tree import Tree
-from landscape.params import Weights, resolve
+from landscape.params import Weights, real_view, resolve
 
 # Second derivatives in half precision are noise.
 _SHORTEST = torch.float32
@@ -99,7 +99,7 @@ class Passes:
     @property
     def dtype(self) -> torch.dtype:
         """The type of real numbers."""
-        kinds = [variable.dtype for variable in self.variables]
+        kinds = [real_view(variable).dtype for variable in self.variables]
         return max(kinds, key=lambda kind: kind.itemsize)
 
     def load(self, weights: Weights) -> None:

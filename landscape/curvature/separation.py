@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from landscape.curvature.graphs import HessianGraph, Parts
 from landscape.errors import LandscapeError
 from landscape.objective.language import next_token_loss
+from landscape.params import real_view
 
 # Losses that are minus the log-likelihood of a distribution. Where its natural parameters are the outputs, the
 # Hessian by them is its Fisher information (Martens 2020, section 9.2); nll_loss alone has other parameters.
@@ -60,10 +61,12 @@ class Cutter:
     def _replaced(self, part: Any) -> Any:
         if not isinstance(part, Tensor) or not part.requires_grad:
             return part
-        leaf = part.detach().requires_grad_()
-        self.outputs.append(part)
+        # Matrices between outputs are of real numbers: a complex output is its real and its imaginary part.
+        numbers = real_view(part)
+        leaf = numbers.detach().requires_grad_()
+        self.outputs.append(numbers)
         self.leaves.append(leaf)
-        return leaf
+        return torch.view_as_complex(leaf) if part.is_complex() else leaf
 
     def separated(self, total: Tensor) -> Separated:
         """What the loss depends on."""

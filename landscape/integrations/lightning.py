@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from landscape.errors import LandscapeError
 from landscape.integrations.session import Session
 from landscape.storage import PathLike
@@ -26,7 +28,8 @@ class RecorderCallback(Callback):
     than the checkpoint give way. An exception leaves the run unfinished. Only the process of global rank 0
     records. Sharded models (FSDP, DeepSpeed) cannot be recorded.
 
-    Metrics are those in ``trainer.callback_metrics``, as last logged; a slash in a name becomes an underscore.
+    Metrics are those that were logged at the very step that is recorded, a validation after it included; others
+    are NaN there. A slash in a name becomes an underscore.
 
     Args:
         path: The trajectory file.
@@ -72,32 +75,133 @@ class RecorderCallback(Callback):
         how: dict[str, Any] = {"every": every, "keep": keep, "dtype": dtype, "background": background}
         self._session = Session(path, model, overwrite, **about, **how)
         self._epoch = 0.0
+        self._logged = _Logged()
+        self._waiting: tuple[int, float, dict[str, Tensor]] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file; the sanity check is over and a checkpoint has been loaded."""
+        self._waiting = None
         self._session.begin(pl_module, trainer.global_step, records=trainer.is_global_zero)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget what was counted in the epoch before."""
+        self._logged.counts = {}
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Record the state after the update before: a validation in between has been logged by now."""
+        self._record()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take note of what was logged before."""
+        self._logged.seen = dict(trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take note of what was logged of the state after the newest update."""
+        if not trainer.sanity_checking:
+            self._logged.after_loop(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Offer the state; called per batch, and the step stays where gradients are accumulated."""
+        """Copy the state if it is to be recorded; the step stays where gradients are accumulated."""
         batches = float(trainer.num_training_batches)
         part = (batch_idx + 1) / batches if batches > 0 else 0.0
         self._epoch = trainer.current_epoch + part
-        self._session.offer(trainer.global_step, epoch=self._epoch, metrics=lambda: trainer.callback_metrics)
+        self._logged.after_batch(trainer)
+        step = trainer.global_step
+        if self._waiting is not None and self._waiting[0] == step:
+            return
+        if self._session.due(step):
+            self._waiting = (step, self._epoch, self._session.copy(pl_module))
+        else:
+            self._session.offer(step, epoch=self._epoch)
+
+    def _record(self) -> None:
+        """Record what waits, with what was logged of it."""
+        if self._waiting is not None:
+            step, epoch, weights = self._waiting
+            self._waiting = None
+            self._session.offer(step, epoch=epoch, metrics=lambda: self._logged.of(step), weights=weights)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hold the state: other callbacks may change the weights at the end of the training."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._session.hold(trainer.global_step, epoch=self._epoch, metrics=metrics)
+        self._logged.after_loop(trainer)
+        self._record()
+        step = trainer.global_step
+        self._session.hold(step, epoch=self._epoch, metrics=self._logged.of(step))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the run."""
+        self._record()
         self._session.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the run unfinished."""
         try:
+            self._record()
             self._session.abandon()
         except LandscapeError as other:
             exception.add_note(f"what was recorded before could not be written: {other}")
+
+
+class _Logged:
+    """What was logged at the newest step: ``trainer.callback_metrics`` keeps old values among new ones.
+
+    Attributes:
+        seen: The metrics as they were found last.
+        counts: How often each metric of training batches had been logged by then.
+    """
+
+    def __init__(self) -> None:
+        self._step, self._values = -1, dict[str, float]()
+        self.seen: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def of(self, step: int) -> dict[str, float]:
+        """The metrics of a step."""
+        return self._values if step == self._step else {}
+
+    def after_batch(self, trainer: Trainer) -> None:
+        """Take what a training step has logged."""
+        counts, metrics = _update_counts(trainer), dict(trainer.callback_metrics)
+        logged = {name for name, count in counts.items() if count != self.counts.get(name, 0)}
+        logged |= {f"{name}_step" for name in logged}
+        if not counts:
+            # Without counts what has not changed may be old.
+            logged = {name for name, value in metrics.items() if not _same(value, self.seen.get(name))}
+        self._take(trainer, metrics, logged)
+        self.counts = counts
+
+    def after_loop(self, trainer: Trainer) -> None:
+        """Take what a validation, or the end of an epoch, has logged."""
+        metrics = dict(trainer.callback_metrics)
+        batches = {name for known in self.counts for name in (known, f"{known}_step")}
+        logged = {
+            name
+            for name, value in metrics.items()
+            if value is not self.seen.get(name) and not (name in batches and _same(value, self.seen.get(name)))
+        }
+        self._take(trainer, metrics, logged)
+
+    def _take(self, trainer: Trainer, metrics: dict[str, Tensor], logged: set[str]) -> None:
+        if trainer.global_step != self._step:
+            self._step, self._values = trainer.global_step, {}
+        self._values |= {name: float(value) for name, value in metrics.items() if name in logged}
+        self.seen = metrics
+
+
+def _same(value: Tensor, other: Tensor | None) -> bool:
+    return other is not None and float(value) == float(other)
+
+
+def _update_counts(trainer: Trainer) -> dict[str, int]:
+    """Name -> how often it was logged in the loop that runs; empty where Lightning does not tell."""
+    results = getattr(trainer, "_results", None) or {}
+    counts = {}
+    for metric in results.values():
+        name, count = getattr(getattr(metric, "meta", None), "name", None), getattr(metric, "update_count", None)
+        if isinstance(name, str) and isinstance(count, int):
+            counts[name] = count
+    return counts

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.params import Weights, resolve
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
+from landscape.wrappers import peeled
 
 Numbers = Mapping[str, float]
 
@@ -86,19 +87,31 @@ class Session:
             )
         return held
 
-    def offer(self, step: int, *, epoch: float | None = None, metrics: Callable[[], Numbers] = dict) -> None:
+    def due(self, step: int) -> bool:
+        """Whether `offer` would record this step."""
+        return self._recorder is not None and step > self._newest and self._recorder.due(step)
+
+    def offer(
+        self,
+        step: int,
+        *,
+        epoch: float | None = None,
+        metrics: Callable[[], Numbers] = dict,
+        weights: Weights | None = None,
+    ) -> None:
         """Record the state after an update, if it is its turn and was not offered before.
 
         Args:
             step: Updates so far.
             epoch: Epochs so far.
             metrics: Called only for what is recorded.
+            weights: The state, if the model may no longer be in it.
         """
         if self._recorder is None or step <= self._newest:
             return
         self._newest = step
         values = metrics() if self._recorder.due(step) else {}
-        self._record(self._recorder, step, values, epoch=epoch, hold=False)
+        self._record(self._recorder, step, values, epoch=epoch, hold=False, weights=weights)
 
     def hold(
         self,
@@ -154,12 +167,11 @@ def chosen(model: nn.Module, name: str | None) -> nn.Module:
     """
     found: Any = model
     for part in name.split(".") if name else ():
-        found = getattr(found, "_orig_mod", found)
-        found = getattr(found, part, None)
+        found = getattr(peeled(found), part, None)
         if not isinstance(found, nn.Module):
             known = ", ".join(child for child, _ in model.named_children())
             raise LandscapeError("no such submodule", where="model", got=repr(name), expected=f"one of {known}")
-    return getattr(found, "_orig_mod", found)
+    return peeled(found)
 
 
 def plain(metrics: Mapping[str, Any]) -> dict[str, float]:

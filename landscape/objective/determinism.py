@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+import math
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from landscape.errors import LandscapeError
+from landscape.objective.buffers import tensors_in
 from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
+from landscape.objective.loaders import own_random_state
+from landscape.objective.trial import Trial
+from landscape.params import is_number
+from landscape.ties import has_memory
 
 
 def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
@@ -28,13 +35,15 @@ def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
     Raises:
         LandscapeError: With the reason, if two passes differ, or a pass changes a buffer.
     """
-    before = {name: tensor.clone() for name, tensor in evaluator.storage.items()}
+    state = dict(evaluator.model.named_buffers()) | evaluator.storage
+    before = {name: tensor.clone() for name, tensor in state.items()}
     with torch.random.fork_rng(devices=[]):
-        outputs = [_tensors(evaluator.output(batch)) for _ in range(2)]
-        losses = [_tensors(evaluator.loss_of(batch)) for _ in range(2)]
-    _refuse_changed_buffers(before, evaluator.storage)
-    _refuse_random("the model gives different outputs", *outputs)
-    _refuse_random("the loss gives different outputs", *losses)
+        passes = [Trial.of(evaluator, batch) for _ in range(2)]
+    outputs, losses = ([_tensors(one.output) for one in passes], [_tensors(one.loss) for one in passes])
+    after = dict(evaluator.model.named_buffers()) | evaluator.storage
+    _refuse_changed_buffers(before, after, _gap(*outputs))
+    _refuse_random("the model gives different outputs", _gap(*outputs), lambda: Trial.of(evaluator, batch).output)
+    _refuse_random("the loss gives different outputs", _gap(*losses), lambda: Trial.of(evaluator, batch).loss)
 
 
 def writes_into(evaluator: Evaluator, batch: Split) -> bool:
@@ -60,7 +69,7 @@ def require_own_tensors(evaluator: Evaluator, batch: Split, model: nn.Module) ->
         LandscapeError: Naming the first such tensor.
     """
     state = [*model.named_parameters(), *model.named_buffers()]
-    watch = _Watch({tensor.untyped_storage()._cdata: name for name, tensor in state if tensor.numel()})
+    watch = _Watch({tensor.untyped_storage()._cdata: name for name, tensor in state if has_memory(tensor)})
     with torch.random.fork_rng(devices=[]), watch:
         if not evaluator.takes_model:
             evaluator.output(batch)
@@ -111,36 +120,58 @@ class _Watch(TorchDispatchMode):
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """All tensors of an output, whatever else is in it (caches, None)."""
-    if isinstance(output, Tensor):
-        return [output.detach()]
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    elif dataclasses.is_dataclass(output):
-        output = tuple(getattr(output, field.name) for field in dataclasses.fields(output))
-    return [tensor for part in output for tensor in _tensors(part)] if isinstance(output, tuple | list) else []
+    return [tensor.detach() for tensor in tensors_in(output)]
 
 
 def _comparable(tensor: Tensor) -> Tensor:
-    """The same with numbers in the place of NaN, which equals nothing."""
-    return tensor.nan_to_num() if tensor.is_floating_point() or tensor.is_complex() else tensor
+    """The same with numbers in the place of NaN, which equals nothing, and with all elements."""
+    tensor = tensor if tensor.layout == torch.strided else tensor.to_dense()
+    if not is_number(tensor):
+        return tensor
+    # Types of 8 bits know no operations.
+    return tensor.view(torch.uint8) if tensor.itemsize == 1 else tensor.nan_to_num()
 
 
-def _refuse_random(what: str, first: list[Tensor], second: list[Tensor]) -> None:
+def _gap(first: list[Tensor], second: list[Tensor]) -> float | None:
+    """The difference of the first two tensors that differ; None where none do."""
     for a, b in zip(first, second, strict=True):
-        if not torch.equal(_comparable(a), _comparable(b)):
-            raise LandscapeError(
-                f"{what} for the same weights and inputs",
-                got=f"a difference of {float((a - b).abs().max()):.3g} in evaluation mode",
-                mend="something random is live, such as F.dropout(x) without training=self.training, or something "
-                "is remembered from pass to pass; switch it off",
-            )
+        if a.shape != b.shape or not torch.equal(_comparable(a), _comparable(b)):
+            return float((a - b).abs().max()) if a.shape == b.shape else math.inf
+    return None
 
 
-def _refuse_changed_buffers(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+def _refuse_random(what: str, gap: float | None, again: Callable[[], Any]) -> None:
+    if gap is None:
+        return
+    chance = (
+        "something random is live, such as F.dropout(x) without training=self.training: switch it off, or draw it "
+        "by a generator that is seeded at each call and pass batch_size"
+    )
+    memory = "something is kept in an attribute from one pass for the next; reset it at each"
+    raise LandscapeError(
+        f"{what} for the same weights and inputs",
+        got=f"a difference of {gap:.3g} in evaluation mode",
+        mend=chance if _draws(again) else memory,
+    )
+
+
+def _draws(again: Callable[[], Any]) -> bool:
+    """Return whether outputs follow the random state: equal ones from equal states, others from others."""
+    outputs = []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with own_random_state(), torch.random.fork_rng(devices=devices):
+        for seed in (0, 0, 1):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            outputs.append(_tensors(again()))
+    return _gap(outputs[0], outputs[1]) is None and _gap(outputs[0], outputs[2]) is not None
+
+
+def _refuse_changed_buffers(before: dict[str, Tensor], after: dict[str, Tensor], gap: float | None) -> None:
     for name, tensor in before.items():
-        if not torch.equal(_comparable(tensor), _comparable(after[name])):
-            raise LandscapeError(
-                f"a forward pass in evaluation mode changes the buffer '{name}'",
-                mend="update it in training mode only",
-            )
+        stays = name in after and tensor.shape == after[name].shape
+        if not stays or not torch.equal(_comparable(tensor), _comparable(after[name])):
+            told = f"a forward pass in evaluation mode changes the buffer '{name}'"
+            seen = f"the model gives different outputs for the same weights and inputs: {told}"
+            raise LandscapeError(told if gap is None else seen, mend="update it in training mode only")

@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import cast_hidden, private_copy, with_constants
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.objective import losses
+from landscape.objective import batchnorm, losses
+from landscape.objective.buffers import DerivedBuffers
 from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
-from landscape.objective.flat import gather, offsets, pack
+from landscape.objective.flat import converted, gather, offsets, pack
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
-from landscape.objective.raw import Raw, RawPoint, Score, join, pick
+from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewriting import rewritten
+from landscape.objective.running import RunningStatistics
+from landscape.objective.scoring import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
-from landscape.params import Tensors
+from landscape.params import Tensors, cast, real_view
 
-# Statistics of normalisation are averaged over micro-batches of this many examples.
-_RECALIBRATION_BATCH = 128
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
-
-
-How: TypeAlias = tuple[losses.PerExample | None, losses.PerExample | None]
-Scoring: TypeAlias = dict[str, How]
-
-
-def private_copy(model: nn.Module, loss: Callable[..., Any] | None = None) -> tuple[nn.Module, Any]:
-    """A deep copy in evaluation mode that nothing trains, and one of a loss that is a module.
-
-    A model inside the loss is the copy.
-
-    Raises:
-        LandscapeError: If the model cannot be copied.
-    """
-    try:
-        copied, its = copy.deepcopy((model, loss if isinstance(loss, nn.Module) else None))
-    except (RuntimeError, TypeError) as error:
-        raise LandscapeError("the model cannot be copied", got=error) from error
-    return copied.eval().requires_grad_(False), loss if its is None else its
 
 
 class Evaluator:
@@ -94,12 +77,15 @@ class Evaluator:
         scoring: Scoring | None = None,
         findings: Findings = Findings(),  # noqa: B008 - a frozen value
     ) -> None:
-        copied, self._loss = private_copy(model, loss)
-        self.model = copied.to(device=device, dtype=dtype)
+        own, self._loss = private_copy(model, loss)
+        self.model = converted(own, device, dtype)
+        cast_hidden(self.model, model, device, dtype)
         self.layout = layout
         self.findings = findings
         if isinstance(loss, nn.Module):
-            self._loss.to(device=device, dtype=dtype)
+            converted(self._loss, device, dtype)
+        else:
+            self._loss = with_constants(loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -186,16 +172,11 @@ class Evaluator:
         for name, split in self._splits.items():
             with torch.random.fork_rng(devices=[]), self.passing():
                 self.moved()
-                scoring[name] = self._take_batch_apart(self.first(name, trial), split.targets)
+                batch = self.first(name, trial)
+                given = self.arguments(*batch)
+                loss = self._loss(*given)
+                scoring[name] = how_of(self._loss, loss, given, batch, split.targets, self.findings.apart)
         return scoring
-
-    def _take_batch_apart(self, batch: Split, targets: Tree) -> How:
-        given = self.arguments(*batch)
-        classifies = losses.classifies(*given)
-        loss = None
-        if self.findings.apart:
-            loss = losses.take_apart(self._loss, *given, targets, batch.count if batch.cuts else None)
-        return loss, losses.wrong(self._loss, targets) if classifies else None
 
     def arguments(self, inputs: Tree, targets: Tree) -> tuple[Any, Any]:
         """The two arguments of the loss for a micro-batch."""
@@ -203,7 +184,7 @@ class Evaluator:
 
     def _output(self, inputs: Tree) -> Any:
         output = forward(self._call, inputs)
-        return output.float() if self._half and isinstance(output, Tensor) else output
+        return cast(output, torch.float32) if self._half and isinstance(output, Tensor) else output
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -258,36 +239,38 @@ class Evaluator:
             raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
 
     def recalibrate(self, split: str, examples: int) -> None:
-        """Estimate the statistics of batch normalisation anew at the weights held.
-
-        The average over micro-batches of their means and variances, as torch.optim.swa_utils.update_bn
-        takes it (Izmailov et al. 2018, section 3.2); all else stays in evaluation mode.
-
-        Args:
-            split: On which data.
-            examples: How many, from the first on.
-        """
-        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        layers = [layer for layer in layers if layer.track_running_stats]
-        momenta = [layer.momentum for layer in layers]
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            for layer in layers:
-                layer.reset_running_stats()
-                layer.momentum = None
-                layer.train()
-            subset = self._splits[split].part(0, examples)
-            for batch in subset.batches(_RECALIBRATION_BATCH):
-                forward(self.model, self.own(batch).inputs)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-            layer.eval()
+        """Estimate running statistics anew from the first examples of a split; see `batchnorm.estimate`."""
+        size = self.tuning.batch_size if self.findings.coupled else batchnorm.batch_size(examples)
+        batches = self._splits[split].part(0, examples).batches(size)
+        with torch.random.fork_rng(devices=[]):
+            beside = self.running.averaging() if self.running.names else None
+            batchnorm.estimate(self.model, batches, functools.partial(self.output, call=self.model), beside)
         self.moved()
 
-    def output(self, batch: Split) -> Any:
-        """The model's output on a batch; the loss there if it takes the model."""
+    @functools.cached_property
+    def derived(self) -> DerivedBuffers:
+        """The buffers that follow from the weights; found by trial when first asked for."""
+        return DerivedBuffers(self.model, self._few_passes)
+
+    @functools.cached_property
+    def running(self) -> RunningStatistics:
+        """The layers with running statistics that are none of torch's; found by trial when first asked for."""
+        return RunningStatistics(self.model, self._few_passes, self.derived.names)
+
+    def _few_passes(self) -> list[Callable[[], object]]:
+        batches = self._splits[self.splits[0]].batches(self.tuning.batch_size if self.findings.coupled else 2)
+        return [functools.partial(self.output, batch, call=self.model) for batch in itertools.islice(batches, 2)]
+
+    def recompute(self) -> None:
+        """Recompute the buffers that follow from the weights held."""
+        self.derived.recompute()
+        self.moved()
+
+    def output(self, batch: Split, call: Callable[..., Any] | None = None) -> Any:
+        """The output of the model, or of what is called instead; the loss there if it takes the model."""
         with self.passing():
-            inputs = self.own(batch).inputs
-            return self._loss(self._call, inputs) if self.takes_model else forward(self._call, inputs)
+            called, inputs = call or self._call, self.own(batch).inputs
+            return self._loss(called, inputs) if self.takes_model else forward(called, inputs)
 
     @property
     def loss(self) -> Callable[..., Any]:
@@ -299,19 +282,14 @@ class Evaluator:
         with self.passing():
             return self._loss(*self.arguments(*(self.own(batch) if spared else batch)))
 
-    def apart(self, batch: Split) -> tuple[Score, bool]:
-        """The loss and the error of a batch taken apart by itself, and whether the loss could be."""
-        with self.passing():
-            how = self._take_batch_apart(self.own(batch), batch.targets)
-            score = self._score(how, *self.arguments(*self.own(batch)), True)
-        weights = score[2] if how[0] is None or how[0].counted else how[0].weights
-        return (score[0], score[1], weights), how[0] is not None
-
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        batch = self._first_batch()
+        return self.mean_of(self._first_batch())
+
+    def mean_of(self, batch: Split) -> float:
+        """The mean loss over a batch."""
         with torch.random.fork_rng(devices=[]), self.passing():
-            return float(losses.mean_of(self._loss, *self.arguments(*batch)))
+            return float(losses.mean_of(self._loss, *self.arguments(*self.own(batch))).detach())
 
     def measure(self, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means over all examples of some splits at the weights held.
@@ -362,15 +340,7 @@ class Evaluator:
             Loss, error or None, and what the losses count or None: shape (examples,) each; a loss that cannot be
             taken apart has shape (1,), its mean.
         """
-        return self._score(self.scoring[split], output, targets, error)
-
-    def _score(self, how: How, output: Any, targets: Any, error: bool) -> Score:
-        of_loss, of_error = how
-        if of_loss is None:
-            loss, weights = losses.batch_mean(self._loss, output, targets).reshape(1), None
-        else:
-            loss, weights = of_loss.score(output, targets)
-        return loss, of_error.shares(output, targets) if error and of_error is not None else None, weights
+        return score_of(self._loss, self.scoring[split], (output, targets), error)
 
     @property
     def by_examples(self) -> bool:
@@ -389,12 +359,7 @@ class Evaluator:
 
     def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:
         """The results of several points on the host, by one transfer: the device is waited for once."""
-        if self.device.type == "cpu":
-            return list(raw)
-        tensors = [tensor for point in raw for results in point.values() for tensor in results.tensors()]
-        whole = torch.cat([tensor.reshape(-1).to(tensors[0].dtype) for tensor in tensors]).cpu()
-        parts = iter(whole.split([tensor.numel() for tensor in tensors]))
-        return [{split: results.from_host(parts) for split, results in point.items()} for point in raw]
+        return list(raw) if self.device.type == "cpu" else on_host(raw)
 
     def estimates(self, raw: RawPoint, metrics: Sequence[str]) -> dict[str, Estimate]:
         """Average what `run` gave.
@@ -429,5 +394,5 @@ class Evaluator:
         moving = [self.storage[info.name] for info in self.layout.moving()]
         # Apple's devices know no float64.
         wide = torch.float32 if self.device.type == "mps" else torch.float64
-        squares = torch.stack([(tensor.to(wide) ** 2).sum() for tensor in moving]).sum()
+        squares = torch.stack([(real_view(tensor).to(wide) ** 2).sum() for tensor in moving]).sum()
         return self.weight_decay / 2 * squares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,20 +13,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from landscape.errors import LandscapeError, from_user_code
-from landscape.objective.additivity import Verdict, coupling, holds_for_all_targets, verdict_of
+from landscape.objective.additivity import Rounding, Verdict, coupling, holds_for_all_targets, verdict_of
 from landscape.objective.data import Source, Split
 from landscape.objective.determinism import require_deterministic, require_own_tensors, writes_into
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.findings import Findings, Gradients
 from landscape.objective.footprint import bytes_per_example
 from landscape.objective.losses import is_known
-from landscape.objective.witnesses import witnesses
-from landscape.params import Tensors
+from landscape.objective.tree import leaves
+from landscape.objective.trial import Trial
+from landscape.objective.witnesses import Witnesses
+from landscape.params import Tensors, from_real, is_number, wide
 
 # What memory an example takes is seen from two and three.
 _FEW = 3
 # Examples on which a loss is tried; one of which only means of batches are known needs more to tell.
-_WITNESSES = 12
+_WITNESSES = 8
 _OF_MEANS = 64
 # What a pass over all of them may take.
 _BYTES = 2**28
@@ -59,7 +62,11 @@ class Case:
     def witnesses(self, most: int) -> dict[str, Split]:
         """Examples of each split to try, no more than the user's batches have, but two."""
         limit = most if self.batch_size is None else max(2, min(most, self.batch_size))
-        return {name: witnesses(data, limit) for name, data in self.data.items()}
+        return {name: some.batch(limit) for name, some in self._witnesses.items()}
+
+    @functools.cached_property
+    def _witnesses(self) -> dict[str, Witnesses]:
+        return {name: Witnesses(data) for name, data in self.data.items()}
 
     def evaluator(self, splits: Mapping[str, Split], dtype: torch.dtype | None = None) -> Evaluator:
         """An evaluator of some batches."""
@@ -98,7 +105,7 @@ def examine(case: Case) -> tuple[Findings, int | None]:
             where="loss",
             mend="divide it by the number of examples (reduction='mean'), or let it give one number per example",
         )
-    return replace(findings, apart=verdict is not Verdict.MEAN, coupled=verdict is Verdict.COUPLED), example_bytes
+    return replace(findings, apart=verdict is Verdict.APART, coupled=verdict is Verdict.COUPLED), example_bytes
 
 
 def _batches(evaluator: Evaluator) -> list[Split]:
@@ -133,7 +140,15 @@ def _passing(case: Case) -> tuple[Evaluator, Findings]:
             whole.heed(replace(whole.findings, coupled=True))
             return whole, whole.findings
         error = again
-    raise from_user_code(error) from error
+    raise from_user_code(error, mend=_remedy(error, bool(sizes))) from error
+
+
+def _remedy(error: Exception, sized: bool) -> str | None:
+    if isinstance(error, TypeError):
+        return "if the model does not take all of a batch, give a loss of (model, batch), which calls it itself"
+    if sized:
+        return None
+    return "tried on few examples: if it needs batches of one size, pass batch_size or a DataLoader"
 
 
 def _with_gradients(evaluator: Evaluator) -> Exception | None:
@@ -165,32 +180,42 @@ def _verdict(case: Case, findings: Findings, example_bytes: int) -> Verdict:
 
 def _judged(case: Case, findings: Findings, most: int) -> Verdict:
     splits = case.witnesses(most)
-    evaluator, kind = _precise(case, findings, splits)
+    evaluator = case.evaluator(splits)
+    evaluator.heed(findings)
+    kinds = [held.dtype for held in evaluator.storage.values() if held.is_floating_point()]
+    shortest = min(kinds, key=lambda kind: kind.itemsize, default=torch.float32)
+    own = _worst(case, evaluator, Rounding.clear(shortest))
+    # Where rounding may have decided, more digits do.
+    return own if own < Verdict.COUPLED else _worst(case, *_precise(case, findings, splits))
+
+
+def _worst(case: Case, evaluator: Evaluator, rounding: Rounding) -> Verdict:
     worst = Verdict.APART
     for weights in (None, _moved(evaluator)):
         if weights is not None:
             evaluator.load(weights)
         for name, batch in zip(evaluator.splits, _batches(evaluator), strict=True):
             if batch.count >= 2 and batch.cuts:
-                worst = max(worst, verdict_of(evaluator, batch, kind))
-                if worst < Verdict.COUPLED and not _holds(case, evaluator, name, batch):
+                worst = max(worst, verdict_of(evaluator, batch, rounding))
+                if worst < Verdict.COUPLED and not _holds(case, evaluator, name, batch, rounding):
                     worst = Verdict.COUPLED
     return worst
 
 
-def _holds(case: Case, evaluator: Evaluator, name: str, batch: Split) -> bool:
+def _holds(case: Case, evaluator: Evaluator, name: str, batch: Split, rounding: Rounding) -> bool:
     """Return whether what holds for some targets holds for all, as far as that can be told without the model."""
     if is_known(case.loss) or evaluator.takes_model or not case.data[name].cuts:
         return True
     with torch.random.fork_rng(devices=[]), evaluator.passing():
-        output, _ = evaluator.arguments(*evaluator.own(batch))
-        if not isinstance(evaluator.loss_of(batch), Tensor) or evaluator.loss_of(batch).ndim:
+        passed = Trial.of(evaluator, batch)
+        by_example = all(tensor.ndim and len(tensor) == batch.count for tensor in leaves(passed.output))
+        if not by_example or not isinstance(passed.loss, Tensor) or passed.loss.ndim:
             return True
-        return holds_for_all_targets(evaluator.loss, output, case.data[name].targets)
+        return holds_for_all_targets(evaluator.loss, passed.output, case.data[name].targets, rounding)
 
 
-def _precise(case: Case, findings: Findings, splits: Mapping[str, Split]) -> tuple[Evaluator, torch.dtype]:
-    """An evaluator in float64 where that can be, and the shortest type of numbers that it computes in."""
+def _precise(case: Case, findings: Findings, splits: Mapping[str, Split]) -> tuple[Evaluator, Rounding]:
+    """An evaluator in float64 where that can be, and the rounding of the shortest type that it computes in."""
     numbers = sum(parameter.numel() for parameter in case.model.parameters())
     for dtype in (torch.float64, None) if numbers <= _NUMBERS else (None,):
         try:
@@ -205,14 +230,14 @@ def _precise(case: Case, findings: Findings, splits: Mapping[str, Split]) -> tup
             if dtype is None:
                 raise
             continue
-        return evaluator, watch.kind
+        return evaluator, Rounding.of(watch.kind)
     raise LandscapeError("the model cannot be evaluated")
 
 
 def no_unit(case: Case, findings: Findings) -> LandscapeError:
     """The reason why batches are needed of a size that nobody stated."""
-    evaluator, kind = _precise(case, findings, case.witnesses(_WITNESSES))
-    return coupling(evaluator, _batches(evaluator)[0], kind)
+    evaluator, rounding = _precise(case, findings, case.witnesses(_WITNESSES))
+    return coupling(evaluator, _batches(evaluator)[0], rounding)
 
 
 class _Shortest(TorchDispatchMode):
@@ -240,10 +265,10 @@ def _moved(evaluator: Evaluator) -> Tensors:
     generator = torch.Generator().manual_seed(0)
     moved = {}
     for name, held in evaluator.storage.items():
-        tensor = held.detach().clone()
-        if tensor.is_floating_point() and tensor.numel() and evaluator.layout[name].kind == "parameter":
-            noise = torch.randn(tensor.shape, generator=generator).to(tensor)
-            size = float(tensor.double().square().mean().sqrt())
-            tensor += _MOVED * (size or 1.0) * noise
-        moved[name] = tensor
+        moved[name] = held.detach().clone()
+        if is_number(held) and held.numel() and evaluator.layout[name].kind == "parameter":
+            numbers = wide(moved[name])
+            noise = torch.randn(numbers.shape, generator=generator).to(numbers)
+            size = float(numbers.square().mean().sqrt())
+            moved[name] = from_real(numbers + _MOVED * (size or 1.0) * noise, held)
     return moved

@@ -27,7 +27,7 @@ class Findings:
     Attributes:
         gradients: Which gradients the forward pass takes.
         copies: Whether batches are copied before each pass, since the model or the loss writes into them.
-        apart: Whether the loss may be taken apart into examples.
+        apart: Whether a loss that gives a number for a batch may be taken apart into examples.
         coupled: Whether the loss of an example depends on its batch, which is then never cut in another way.
     """
 

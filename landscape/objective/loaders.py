@@ -216,12 +216,15 @@ def joined(parts: Sequence[Split], made: tuple[int, ...] = ()) -> Split | Batche
     return Batches(tuple(replace(part, examples=part.count) for part in parts))
 
 
-def as_made(split: Split) -> Batches:
-    """The examples in the batches in which the user's loader made them.
+def in_batches(split: Split, size: int | None) -> Batches:
+    """The examples in batches that stay whole.
 
     Args:
-        split: From a loader.
+        split: The examples.
+        size: Of each batch but the last; None takes those in which the user's loader made them.
     """
-    ends = list(itertools.accumulate(split.made))
+    count = split.count
+    sizes = split.made if size is None else [min(size, count - start) for start in range(0, count, size)]
+    ends = list(itertools.accumulate(sizes))
     pairs = zip([0, *ends[:-1]], ends, strict=True)
-    return Batches(tuple(replace(split.part(start, end), examples=end - start) for start, end in pairs))
+    return Batches(tuple(replace(split.part(start, end), examples=end - start, made=()) for start, end in pairs))

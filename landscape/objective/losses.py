@@ -57,7 +57,7 @@ def takes_model(loss: Callable[..., Any]) -> bool:
 
 
 def take_apart(
-    loss: Callable[..., Any], output: Any, target: Any, targets: Any, examples: int | None
+    loss: Callable[..., Any], given: Any, output: Any, target: Any, targets: Any, examples: int | None
 ) -> PerExample | None:
     """A loss taken apart into examples, if it may be.
 
@@ -67,7 +67,8 @@ def take_apart(
     Args:
         loss: A function with a `reduction` argument, a module with a `reduction` attribute, or any that gives
             one number per example by itself.
-        output: The model's output on a micro-batch, to try it on; or the model.
+        given: What it gives for a micro-batch.
+        output: The model's output on that micro-batch; or the model.
         target: The targets of that micro-batch; or the batch.
         targets: All targets of the split.
         examples: How many the micro-batch has; None where only the loss tells.
@@ -78,8 +79,7 @@ def take_apart(
     Raises:
         LandscapeError: If the loss gives something else.
     """
-    given = loss(output, target)
-    if not _is_number(given):
+    if not is_number(given):
         return _given_apart(loss, given, examples)
     apart = None if takes_model(loss) else _unreduced(loss)
     if apart is None or apart(output, target).ndim == 0:
@@ -103,7 +103,8 @@ def is_known(loss: Callable[..., Any]) -> bool:
     return getattr(kind, "__module__", "") in (functional.__name__, nn.modules.loss.__name__)
 
 
-def _is_number(given: Any) -> bool:
+def is_number(given: Any) -> bool:
+    """Return whether a loss gave one number for a batch."""
     return isinstance(given, Tensor) and given.ndim == 0
 
 
@@ -228,7 +229,7 @@ def mean_of(loss: Callable[..., Any], output: Any, target: Any) -> Tensor:
     given = loss(output, target)
     if isinstance(given, tuple | list) and len(given) == 2:
         return given[0].sum() / given[1].sum()
-    return given if _is_number(given) or not isinstance(given, Tensor) else given.mean()
+    return given if is_number(given) or not isinstance(given, Tensor) else given.mean()
 
 
 def classifies(output: Any, target: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import re
 import weakref
@@ -16,18 +17,21 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Batches, Source, Split, draw
 from landscape.objective.devices import pick_device
+from landscape.objective.element_types import require_type
 from landscape.objective.evaluator import Evaluator, Scoring
 from landscape.objective.examination import Case, examine, no_unit
 from landscape.objective.findings import Findings
 from landscape.objective.footprint import largest_batch
+from landscape.objective.hidden import hidden_note
 from landscape.objective.language import next_token_loss
-from landscape.objective.loaders import as_made, as_split
+from landscape.objective.loaders import as_split, in_batches
 from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
 from landscape.objective.streaming import Streamed, as_stream, in_own_batches
 from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
+from landscape.wrappers import unwrapped
 
 
 class Objective:
@@ -85,9 +89,15 @@ class Objective:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
-        self.model = model
+        self.model = unwrapped(model)
         self.loss = loss
-        self.layout = layout_of(model)
+        self.layout = layout_of(self.model)
+        if not self.layout.stored("parameter"):
+            raise LandscapeError(
+                "the model has no parameters",
+                got=type(self.model).__name__,
+                mend="pass it before torch.jit.freeze or whatever made constants of them",
+            )
         self.weight_decay = weight_decay
         self.unit = unit if unit is not None else _unit_of(loss)
         self.problem = problem
@@ -103,20 +113,21 @@ class Objective:
         self._scoring: Scoring | None = None
         self.findings, self.example_bytes = Findings(), None
         self.findings, self.example_bytes = examine(self._case())
-        if self.findings.coupled and batch_size is None:
-            self.data = {name: self._in_own_batches(name) for name in self.data}
         whole = [split.default_batch_size() for split in self.data.values() if not split.cuts]
         if whole and batch_size not in (None, max(whole)):
             raise LandscapeError(
-                "the batches of the loader cannot be cut anew",
+                "the batches of the loader cannot be cut",
                 where="batch_size",
                 got=batch_size,
                 mend="leave it out",
             )
+        if self.findings.coupled:
+            self.data = {name: self._in_whole_batches(name) for name in self.data}
+            whole = [batch_size or split.default_batch_size() for split in self.data.values()]
         if self.example_bytes is not None and batch_size is None and not whole:
             self._batch_size = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
         # Of a batch that is never cut; None where the size does not matter.
-        self.fixed_batch = max(whole, default=None) or (batch_size if self.findings.coupled else None)
+        self.fixed_batch = max(whole, default=None)
         self._start()
 
     def _case(self) -> Case:
@@ -131,13 +142,13 @@ class Objective:
         stated = {name: given or _made_size(split) for name, split in self.data.items()}
         return Case(make, self.model, self.loss, self.data, given, stated)
 
-    def _in_own_batches(self, name: str) -> Source:
-        """A split in the batches of its loader, or the reason why there have to be some."""
-        split = self.data[name]
-        if isinstance(split, Split) and split.made:
-            return as_made(split)
+    def _in_whole_batches(self, name: str) -> Source:
+        """A split in batches of the size that was asked for, or of its loader; an error where there is none."""
+        split, size = self.data[name], self._batch_size
+        if isinstance(split, Split) and (split.made or size is not None):
+            return in_batches(split, size)
         if isinstance(split, Streamed):
-            return in_own_batches(split)
+            return split if size is not None else in_own_batches(split)
         if isinstance(split, Batches):
             return split
         raise no_unit(self._case(), self.findings)
@@ -154,10 +165,16 @@ class Objective:
         Args:
             dtype: The type of real numbers; None is the model's own.
             tuning: How the passes are made; None is how `value` makes them.
+
+        Raises:
+            LandscapeError: If the model cannot be computed in that type.
         """
         chosen = tuning or self.default_tuning()
         splits = {name: self._resident(name, dtype, chosen.channels_last) for name in self.data}
-        return self._evaluator(splits, dtype, chosen, self._scoring if dtype is None else None)
+        made = self._evaluator(splits, dtype, chosen, self._scoring if dtype is None else None)
+        if dtype is not None:
+            require_type(made, self._native, dtype)
+        return made
 
     def _evaluator(
         self,
@@ -272,6 +289,22 @@ class Objective:
     def units(self) -> dict[str, str]:
         """The unit of each metric; an error is a share of 1."""
         return {metric: "" if metric == "error" else self.unit for metric in self.metrics}
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """The names of the buffers that follow from the weights, such as the vectors of spectral normalisation."""
+        return self._native.derived.names
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The names of running statistics in layers that are none of torch's."""
+        return self._native.running.names
+
+    @functools.cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the model beside any result: parameters that it uses and does not register."""
+        note = hidden_note(self._native)
+        return () if note is None else (note,)
 
     @property
     def batch_size(self) -> int:

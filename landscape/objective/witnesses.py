@@ -12,12 +12,14 @@ from landscape.objective.data import Batches, Source, Split
 from landscape.objective.tree import leaves
 
 # More numbers than that are not looked through for their composition; examples are then drawn at random.
-_NUMBERS = 2**25
+_NUMBERS = 2**24
+# So many random ones are drawn.
+_MOST = 64
 # So many different values of a tensor of whole numbers (classes, say) are each met at least once.
 _VALUES = 64
 
 
-def witnesses(data: Source, most: int) -> Split:
+class Witnesses:
     """Some examples as one batch: the first, the last, those at the extremes of composition, and random ones.
 
     The composition of an example is the least, largest and mean number of each of its tensors, and how often each
@@ -25,21 +27,24 @@ def witnesses(data: Source, most: int) -> Split:
 
     Args:
         data: Where they are from.
-        most: How many; of batches that stay whole, the first is taken.
-
-    Returns:
-        The examples, in an order that mixes them.
     """
-    if isinstance(data, Batches):
-        return data.first(most)
-    count = data.count
-    known = data.tensors() if isinstance(data, Split) else leaves(data.targets)
-    order = [0, count - 1, *(place for tensor in known for place in _extremes(tensor))]
-    # Any seed will do; the same examples are met whenever the same data are tried.
-    order += np.random.Generator(np.random.Philox(0)).permutation(count)[:most].tolist()
-    chosen = list(dict.fromkeys(order))[:most]
-    taken = data.take(torch.tensor(sorted(chosen)))
-    return taken.first(taken.count)
+
+    def __init__(self, data: Source) -> None:
+        self._data = data
+        if isinstance(data, Batches):
+            return
+        known = data.tensors() if isinstance(data, Split) else leaves(data.targets)
+        order = [0, data.count - 1, *(place for tensor in known for place in _extremes(tensor))]
+        # Any seed will do; the same examples are met whenever the same data are tried.
+        order += np.random.Generator(np.random.Philox(0)).permutation(data.count)[:_MOST].tolist()
+        self._order = list(dict.fromkeys(order))
+
+    def batch(self, most: int) -> Split:
+        """So many examples at most, in the order of the data; of batches that stay whole, the first."""
+        if isinstance(self._data, Batches):
+            return self._data.first(most)
+        taken = self._data.take(torch.tensor(sorted(self._order[:most])))
+        return taken.first(taken.count)
 
 
 def _extremes(tensor: Tensor) -> Iterator[int]:
@@ -54,8 +59,8 @@ def _extremes(tensor: Tensor) -> Iterator[int]:
 def _composition(rows: Tensor) -> Iterator[Tensor]:
     """Numbers that describe each row, shape (rows,) each."""
     if rows.is_floating_point():
-        known = rows.nan_to_num().double() if rows.numel() < 2**20 else rows.nan_to_num()
-        yield from (known.mean(1), known.amax(1), known.amin(1), (rows == 0).sum(1), rows.isnan().sum(1))
+        # What is no number counts as the largest.
+        yield from (rows.mean(1), rows.amax(1), rows.amin(1))
         return
     yield from (rows.double().mean(1), rows.amax(1), rows.amin(1))
     values = torch.unique(rows)

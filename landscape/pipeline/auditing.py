@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.params import Weights
+from landscape.params import Weights, norm
 from landscape.projection import random_line
 from landscape.sharpness.audited import Audit
 from landscape.sharpness.auditing import audit, place_of
@@ -159,7 +158,7 @@ def _length(weights: Weights, seed: int) -> float:
     norms = []
     for normalize in ("filter", "none"):
         line = random_line(weights, normalize=normalize, seed=seed)
-        norms.append(math.sqrt(sum(float(part.double().square().sum()) for part in line.directions[0].values())))
+        norms.append(norm(line.directions[0]))
     return norms[0] / norms[1]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from landscape import probes
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective.batchnorm import POLICIES, has_statistics
 from landscape.surface import Surface
 from landscape.trajectory import Snapshot, Trajectory
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SHOWS = ("branch", "distance", "midpoint")
 _METRICS = ("loss", "error")
 _SPLITS = ("train", "test")
-_BN = ("frozen", "interpolate", "recalibrate")
 # Words on the axis of a picture for what is measured half way.
 _TITLES = {"loss": "loss at midpoints", "error": "error at midpoints", "distance": "distance between the weights"}
 
@@ -45,7 +45,7 @@ class Grown:
     bn: str = "recalibrate"
 
     def __post_init__(self) -> None:
-        for name, known in (("show", SHOWS), ("metric", _METRICS), ("split", _SPLITS), ("bn", _BN)):
+        for name, known in (("show", SHOWS), ("metric", _METRICS), ("split", _SPLITS), ("bn", POLICIES)):
             value = getattr(self, name)
             if value not in known:
                 raise LandscapeError(f"unknown {name} '{value}'", mend=did_you_mean(str(value), known))
@@ -86,7 +86,6 @@ def pair_over_epochs(
     start = _start_of(trunk, branches)
     epochs = _shared_epochs(branches)
     sides = [_at(run, epochs) if run.run_id != trunk.run_id else [start] * len(epochs) for run in pair]
-    from landscape.probes.gauge import has_statistics
     from landscape.probes.lines import Line
 
     found = probes.apart(objective, *sides, bn=bn, splits=(split,), progress=progress)

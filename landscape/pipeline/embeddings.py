@@ -125,7 +125,7 @@ def aligned(objective: Objective, reference: Any) -> Representative:
     """
     require_symmetry()
     symmetry = importlib.import_module(_SYMMETRY)
-    found = symmetry.find(objective.model, objective.data["train"].first(2).inputs)
+    found = symmetry.symmetries_of(objective)
     first = found.canonical(reference)
 
     def represent(snapshot: Any) -> Any:

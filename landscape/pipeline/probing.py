@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from landscape import probes, projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.batchnorm import POLICIES, RECALIBRATE
 from landscape.params import resolve
 from landscape.pipeline.addresses import short_name, snapshot_at
 from landscape.probes import Barriers, Connection, Interpolation, Perturbation
@@ -91,7 +92,7 @@ def interpolate_snapshots(
     if len(addresses) != 2:
         raise LandscapeError("a line goes through two snapshots", got=len(addresses))
     first, second = (snapshot_at(address)[1] for address in addresses)
-    policies = ("frozen", "interpolate", "recalibrate") if bn == "all" else (bn,)
+    policies = POLICIES if bn == "all" else (bn,)
     ends: list[tuple[str, Any]] = [("line", second)]
     if align:
         ends.append(("aligned line", probes.align(objective, first, second)))
@@ -205,7 +206,8 @@ def _plane_of(
 ) -> Surface:
     """The loss over the plane through both ends and the middle bend, and the curve in it."""
     bends = connection.path.bends
-    through = projection.plane_through(a, b, {**resolve(a)[1], **bends[len(bends) // 2]})
+    buffers = "frozen" if connection.curve.bn == "frozen" else "interpolate"
+    through = projection.plane_through(a, b, {**resolve(a)[1], **bends[len(bends) // 2]}, buffers=buffers)
     axes, marks = through.meta["axes"], through.meta["marks"]
     axes[0]["label"] = f"from {labels[0]} towards {labels[1]}"
     axes[1]["label"] = "orthogonal, towards the bend"
@@ -213,15 +215,15 @@ def _plane_of(
         mark["label"] = label
     projected = projection.project_path(through, run)
     x, y = _ranges(marks, projected.coordinates)
-    recalibrated = connection.curve.bn == "recalibrate"
+    recalibrated = connection.curve.bn == RECALIBRATE
     surface = evaluate(
         objective,
         through,
         grid(count, x=x, y=y),
-        bn="recalibrate" if recalibrated else None,
+        bn=RECALIBRATE if recalibrated else None,
         provenance={"problem": objective.problem, "kind": "trajectory"},
     )
-    gauge = Gauge(objective, ["train"], ["loss"], recalibrate=recalibrated)
+    gauge = Gauge(objective, ["train"], ["loss"], recalibrate=recalibrated, between=True)
     walked = Path(
         step=run.steps,
         x=projected.coordinates[:, 0],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from landscape import projection
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.objective.batchnorm import POLICIES, RECALIBRATE
 from landscape.objective.memory import parse_memory
 from landscape.surface import grid
 from landscape.surface.axes import Coordinates
@@ -14,7 +15,6 @@ from landscape.surface.engine import ENGINES, parse_settings
 from landscape.surface.preview import require_tolerance
 
 KINDS = ("curve", "surface", "trajectory")
-RECALIBRATE, INTERPOLATE = "recalibrate", "interpolate"
 # The plane that goes through runs instead of through snapshots of one.
 THROUGH_RUNS = "runs"
 # The plane of largest motion of several runs together.
@@ -106,11 +106,11 @@ class Slice:
             for name, known in choices.items()
             if getattr(self, name) not in known
         ]
-        policies = (*projection.BUFFER_POLICIES, RECALIBRATE)
-        if self.bn.partition(":")[0] not in policies or self.bn.startswith(tuple(f"{p}:" for p in policies[:-1])):
-            faults.append(f"unknown bn '{self.bn}', {did_you_mean(self.bn, policies)}")
+        policy, colon, _ = self.bn.partition(":")
+        if policy not in POLICIES or (colon and policy != RECALIBRATE):
+            faults.append(f"unknown bn '{self.bn}', {did_you_mean(self.bn, POLICIES)}")
         faults += self._faults_of_the_plane() + self._faults_of_the_axes()
-        if self.bn == INTERPOLATE and not self.snapshots and self.plane != THROUGH_RUNS:
+        if self.bn == "interpolate" and not self.snapshots and self.plane != THROUGH_RUNS:
             got = self.plane or self.directions or ("pca" if self.kind == "trajectory" else "random")
             faults.append(f"bn interpolate is of planes through snapshots or runs, got {got}; take bn recalibrate")
         if self.seed < 0:

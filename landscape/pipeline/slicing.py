@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from landscape import projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.batchnorm import RECALIBRATE
 from landscape.pipeline.planes import plane_of, plane_through, snapshot_of
-from landscape.pipeline.slices import COMMON, RECALIBRATE, THROUGH_RUNS, Slice
+from landscape.pipeline.slices import COMMON, THROUGH_RUNS, Slice
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface import Grid, Surface, evaluate, grid
 from landscape.surface.evaluation import Progress

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.losses import takes_model
 from landscape.params import Tensors, Weights
-from landscape.symmetry import find
+from landscape.symmetry import symmetries_of
 
 # Examples that the forward pass is followed on.
-_EXAMPLES = 8
 
 
 def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Tensors:
@@ -33,8 +30,4 @@ def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Ten
     Source:
         Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2; Pittorino et al. 2022, "Toroids".
     """
-    if takes_model(objective.loss):
-        mend = "call landscape.symmetry.find(model, inputs).align(a, b)"
-        raise LandscapeError("what the model is called with is not known", where="align", mend=mend)
-    inputs = objective.data["train"].first(_EXAMPLES).inputs
-    return find(objective.model, inputs).align(a, b, seed)
+    return symmetries_of(objective).align(a, b, seed)

@@ -8,8 +8,9 @@ import numpy as np
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.batchnorm import RECALIBRATE, require_policy
 from landscape.params import Weights
-from landscape.probes.gauge import Gauge, require_bn
+from landscape.probes.gauge import Gauge
 from landscape.probes.lines import Line
 from landscape.probes.values import Apart
 
@@ -46,8 +47,8 @@ def apart(
     """
     if len(a) != len(b):
         raise LandscapeError("moments come in pairs", where="apart", got=f"{len(a)} and {len(b)}")
-    require_bn(bn)
-    gauge = Gauge(objective, splits, recalibrate=bn == "recalibrate")
+    require_policy(bn)
+    gauge = Gauge(objective, splits, recalibrate=bn == RECALIBRATE, between=True)
     distance = np.empty(len(a))
     midpoints = {name: np.empty(len(a)) for name in gauge.fields}
     for place, (one, other) in enumerate(zip(a, b, strict=True)):
@@ -61,5 +62,5 @@ def apart(
 
 def half_way(gauge: Gauge, a: Weights, b: Weights, bn: str) -> tuple[float, dict[str, float]]:
     """The distance between two sets of weights, and the means at their midpoint."""
-    line = Line(a, b, bn)
+    line = Line(a, b, bn, gauge.derived)
     return line.distance, gauge.at(line.point(0.5))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import copied
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.batchnorm import RECALIBRATE, has_statistics, require_policy
 from landscape.objective.loaders import own_random_state
 from landscape.params import Tensors, Weights, require_same_shapes, resolve
-from landscape.probes.gauge import Gauge, about, has_statistics, require_bn
+from landscape.probes.gauge import Gauge
 from landscape.probes.lines import interpolate, line_axis, mix, moving_names
 from landscape.probes.paths import Path, require_kind
-from landscape.probes.values import Interpolation
+from landscape.probes.values import Array, Interpolation
 from landscape.training import Settings
 from landscape.training.plan import Plan
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
@@ -110,21 +111,22 @@ def connect(
         raise LandscapeError("a curve needs at least one bend", where="bends", got=bends)
     if settings is not None and settings.optimizer not in ("sgd", "gd"):
         raise LandscapeError("a curve is trained by sgd or gd", where="optimizer", got=settings.optimizer)
-    policy = require_bn(bn or ("recalibrate" if has_statistics(objective.model) else "interpolate"))
+    policy = require_policy(bn or (RECALIBRATE if has_statistics(objective.model) else "interpolate"))
     chosen = settings or Settings(epochs=_EPOCHS, lr=0.1, schedule="linear")
-    path = _trained(objective, _straight(a, b, kind, bends, policy), chosen, progress)
-    curve = _measured(objective, path, points, policy, splits, labels)
+    gauge = Gauge(objective, splits, recalibrate=policy == RECALIBRATE, between=True)
+    path = _trained(objective, _straight(a, b, kind, bends, policy, gauge.derived), chosen, progress)
+    axis, fields = _measured(gauge, path, points)
     line = interpolate(objective, a, b, points=points, bn=policy, splits=splits, labels=labels)
-    curve = Interpolation(curve.t, curve.fields, policy, kind, line.distance, labels, about(objective))
+    curve = Interpolation(axis, fields, policy, kind, line.distance, labels, line.meta)
     return Connection(path, curve, line, path.length(), chosen)
 
 
-def _straight(a: Weights, b: Weights, kind: str, bends: int, bn: str) -> Path:
+def _straight(a: Weights, b: Weights, kind: str, bends: int, bn: str, derived: Sequence[str]) -> Path:
     """The straight line as a curve with bends."""
     layout, start = resolve(a)
     end = resolve(b)[1]
     require_same_shapes(layout, end, "the second model")
-    moving = moving_names(layout, bn)
+    moving = moving_names(layout, bn, (start, end), derived)
     controls = [start]
     for k in range(1, bends + 1):
         t = k / (bends + 1)
@@ -132,25 +134,17 @@ def _straight(a: Weights, b: Weights, kind: str, bends: int, bn: str) -> Path:
     return Path(kind, [*controls, end], moving)
 
 
-def _measured(
-    objective: Objective,
-    path: Path,
-    points: int,
-    bn: str,
-    splits: Sequence[str] | None,
-    labels: tuple[str, str],
-) -> Interpolation:
+def _measured(gauge: Gauge, path: Path, points: int) -> tuple[Array, dict[str, Array]]:
     axis = line_axis(points)
-    gauge = Gauge(objective, splits, recalibrate=bn == "recalibrate")
     fields = {name: np.empty(len(axis)) for name in gauge.fields}
     for place, t in enumerate(axis):
-        for name, value in gauge.at(path.point(float(t))).items():
+        for name, value in gauge.at(path.point(float(t)), own=t in (0.0, 1.0)).items():
             fields[name][place] = value
-    return Interpolation(axis, fields, bn, path.kind, labels=labels)
+    return axis, fields
 
 
 def _trained(objective: Objective, path: Path, settings: Settings, progress: Progress | None) -> Path:
-    model = copy.deepcopy(objective.model).to(objective.device).train()
+    model = copied(objective.model)[0].to(objective.device).train()
     named = dict(model.named_parameters())
     trained = [info.name for info in objective.layout.moving()]
     bends = [{name: bend[name].clone() for name in trained} for bend in path.bends]
@@ -227,7 +221,7 @@ def save_path(
     Raises:
         LandscapeError: If the file exists, or cannot be written.
     """
-    gauge = Gauge(objective, ["train"], ["loss"], recalibrate=connection.curve.bn == "recalibrate")
+    gauge = Gauge(objective, ["train"], ["loss"], recalibrate=connection.curve.bn == RECALIBRATE, between=True)
     training = {
         "connection": {"kind": connection.path.kind, "bends": len(connection.path.bends), **(about or {})},
         **connection.settings.to_json(),
@@ -236,7 +230,7 @@ def save_path(
     }
     recorder = Recorder(
         file,
-        copy.deepcopy(objective.model),
+        objective.model,
         problem=objective.problem,
         problem_args=objective.problem_args,
         seed=connection.settings.seed,
@@ -246,7 +240,7 @@ def save_path(
     with recorder:
         for step, t in enumerate(connection.curve.t):
             point = connection.path.point(float(t))
-            gauge.at(point)
+            gauge.at(point, own=t in (0.0, 1.0))
             metrics: dict[str, Any] = {
                 name: float(values[step]) for name, values in connection.curve.fields.items()
             }

@@ -9,9 +9,10 @@ import numpy as np
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.batchnorm import RECALIBRATE, require_policy
 from landscape.params import Tensors, norm, subtract
 from landscape.probes.comparing import half_way
-from landscape.probes.gauge import Gauge, about, require_bn
+from landscape.probes.gauge import Gauge, about
 from landscape.probes.values import Array, Retraining
 from landscape.trajectory import Snapshot, Trajectory
 
@@ -45,7 +46,7 @@ def examine(
     Raises:
         LandscapeError: If there are no finished branches, or they were not recorded at the same epochs.
     """
-    require_bn(bn)
+    require_policy(bn)
     branches = dict(run.branches.items())
     rows = _common_rows(run, branches, moments)
     first = next(iter(branches.values()))
@@ -54,7 +55,7 @@ def examine(
     told = [branch.parent["perturbation"] or {} for branch in branches.values()]
     noises = [f"{noise['mode']}:{noise['scale']:g}" if noise else "" for noise in told]
     pairs = _pairs(starts, noises)
-    gauge = Gauge(objective, splits, recalibrate=bn == "recalibrate")
+    gauge = Gauge(objective, splits, recalibrate=bn == RECALIBRATE, between=True)
     moved, between = np.empty((len(names), len(rows))), np.empty((len(pairs), len(rows)))
     midpoints = {name: np.empty((len(pairs), len(rows))) for name in gauge.fields}
     origins = {step: run[run.index_of(step)] for step in {*starts.tolist()}}

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-
-BN = ("frozen", "interpolate", "recalibrate")
-"""Policies for the statistics of normalisation layers between two models."""
-
-# Examples that statistics are estimated from: their error is then a 20th of the scatter between examples.
-_EXAMPLES = 512
+from landscape.objective.batchnorm import EXAMPLES, statistics_of
+from landscape.objective.continuity import require_no_effect
+from landscape.params import Tensors
 
 
 class Gauge:
@@ -24,8 +20,10 @@ class Gauge:
         objective: What is measured.
         splits: On which data; None is all.
         metrics: What; None is the loss, and the error where there is one.
-        recalibrate: Estimate the statistics of batch normalisation anew at every point, from the first 512
+        recalibrate: Estimate the running statistics of normalisation anew at every point, from the first 512
             examples of the training data.
+        between: The weights are those between networks: buffers that follow from the weights (the vectors of
+            spectral normalisation) are recomputed wherever `at` is not told that they are a network's own.
 
     Raises:
         LandscapeError: If a split or metric does not exist.
@@ -38,33 +36,59 @@ class Gauge:
         metrics: Sequence[str] | None = None,
         *,
         recalibrate: bool = False,
+        between: bool = False,
     ) -> None:
         self.splits = tuple(splits or objective.splits)
         self.metrics = tuple(metrics or (name for name in objective.metrics if name in ("loss", "error")))
         objective.require(self.splits, self.metrics)
         self._evaluator = objective.evaluator()
         self._split = next(iter(objective.data))
-        self._examples = min(_EXAMPLES, objective.data[self._split].count) if recalibrate else 0
+        self._examples = min(EXAMPLES, objective.data[self._split].count) if recalibrate else 0
+        self.derived = self._evaluator.derived.names if between else ()
+        self.estimated = self._evaluator.running.names if recalibrate else ()
 
     @property
     def fields(self) -> list[str]:
         """The names of what is measured, such as ``train_loss``."""
         return [f"{split}_{metric}" for split in self.splits for metric in self.metrics]
 
-    def at(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    def at(self, weights: Mapping[str, Tensor], *, own: bool = False) -> dict[str, float]:
         """The means at some weights.
 
         Args:
             weights: Name -> tensor; buffers that are missing are those of the objective's model.
+            own: Whether they are a network's own, with the buffers that it has.
 
         Returns:
             ``"<split>_<metric>"`` -> mean per example.
         """
         self._evaluator.load(weights)
+        if self.derived and not own:
+            self._evaluator.recompute()
         if self._examples:
             self._evaluator.recalibrate(self._split, self._examples)
         measured = self._evaluator.measure(self.splits, self.metrics)
         return {name: measured[name].mean for name in self.fields}
+
+    def require_continuous(self, start: Tensors, end: Tensors, names: Sequence[str]) -> None:
+        """Check that buffers of whole numbers, which cannot be mixed, do not differ to any effect.
+
+        Args:
+            start: The weights at one end.
+            end: Those at the other.
+            names: Of the buffers that differ.
+
+        Raises:
+            LandscapeError: If an output changes with one of them.
+        """
+        if names:
+            self._evaluator.load(start)
+            require_no_effect(self._evaluator, {name: end[name] for name in names})
+
+    @property
+    def statistics(self) -> list[str]:
+        """The names of the running statistics of normalisation."""
+        return statistics_of(self._evaluator.model)
 
     @property
     def buffers(self) -> dict[str, Tensor]:
@@ -75,27 +99,16 @@ class Gauge:
         }
 
 
-def has_statistics(model: nn.Module) -> bool:
-    """Whether a model holds running statistics of batch normalisation."""
-    layers = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
-    return any(layer.track_running_stats for layer in layers)
-
-
-def require_bn(bn: str) -> str:
-    """Check a policy.
-
-    Raises:
-        LandscapeError: If there is none of this name.
-    """
-    if bn not in BN:
-        raise LandscapeError(f"unknown policy '{bn}'", where="bn", mend=did_you_mean(bn, BN))
-    return bn
-
-
 def about(objective: Objective) -> dict[str, Any]:
     """What is said of an objective beside what was found, as plain values."""
     return {
         "problem": objective.problem,
         "units": objective.units,
         "examples": objective.examples(objective.splits),
+        **({"notes": list(objective.notes)} if objective.notes else {}),
     }
+
+
+def kept_buffers(objective: Objective) -> dict[str, Any]:
+    """Around one network buffers that follow from the weights are kept, as derivatives there keep them."""
+    return {"buffers": {"kept": list(objective.derived)}} if objective.derived else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Objective
+from landscape.objective.batchnorm import RECALIBRATE, require_policy
+from landscape.objective.continuity import differing, statement
 from landscape.params import Tensors, Weights, norm, require_same_shapes, resolve, subtract
-from landscape.probes.gauge import Gauge, about, require_bn
+from landscape.probes.gauge import Gauge, about
 from landscape.probes.values import Array, Barriers, Interpolation
 
 Progress = Callable[[int, int], None]
@@ -45,9 +48,12 @@ def interpolate(
         b: The weights at 1, of the same model.
         points: How many from 0 to 1, both counted; beyond them steps are as long.
         extend: How far the line goes on at both ends, in units of the distance.
-        bn: ``"interpolate"`` moves the statistics of normalisation with the weights, so that both ends are the
-            models themselves; ``"frozen"`` keeps those of a; ``"recalibrate"`` estimates them anew at every
-            point, the ends too, from the first 512 training examples.
+        bn: ``"interpolate"`` moves the statistics of normalisation, and other real buffers, with the weights, so
+            that both ends are the models themselves; ``"frozen"`` keeps those of a; ``"recalibrate"`` estimates
+            running statistics anew at every point, the ends too, from the first 512 training examples, and moves
+            other buffers: each end is its model, recalibrated. Buffers that follow from the weights (the vectors
+            of spectral normalisation) are recomputed between the ends under every policy, and at the ends are
+            the models' own; ``meta["buffers"]`` says so.
         splits: On which data; None is all.
         metrics: What; None is the loss, and the error where there is one.
         labels: What a and b are called.
@@ -58,7 +64,8 @@ def interpolate(
         The curve; its ``barrier`` is max over t in [0, 1] of L(t), minus (L(0) + L(1)) / 2.
 
     Raises:
-        LandscapeError: If the models differ, or an argument is wrong.
+        LandscapeError: If the models differ, an argument is wrong, or buffers of whole numbers that differ
+            change the output.
 
     Source:
         Li et al. 2018, section 3; the barrier is that of Ainsworth, Hayase & Srinivasa 2023.
@@ -67,17 +74,18 @@ def interpolate(
         >>> interpolate(objective, run_a[-1], run_b[-1], points=51).barrier  # doctest: +SKIP
         1.9
     """
-    require_bn(bn)
+    require_policy(bn)
     axis = line_axis(points, extend)
-    line = Line(a, b, bn)
-    gauge = Gauge(objective, splits, metrics, recalibrate=bn == "recalibrate")
+    gauge = Gauge(objective, splits, metrics, recalibrate=bn == RECALIBRATE, between=True)
+    line = Line(a, b, bn, gauge.derived)
+    line.require_continuous(gauge)
     fields = {name: np.empty(len(axis)) for name in gauge.fields}
     for place, t in enumerate(axis):
-        for name, value in gauge.at(line.point(float(t))).items():
+        for name, value in gauge.at(line.point(float(t)), own=t in (0.0, 1.0)).items():
             fields[name][place] = value
         if progress is not None:
             progress(place + 1, len(axis))
-    return Interpolation(axis, fields, bn, path, line.distance, labels, about(objective))
+    return Interpolation(axis, fields, bn, path, line.distance, labels, {**about(objective), **line.about(gauge)})
 
 
 def line_axis(points: int, extend: float = 0.0) -> Array:
@@ -101,6 +109,7 @@ class Line:
         a: At 0.
         b: At 1.
         bn: The policy for buffers of real numbers.
+        derived: Buffers that follow from the weights: at 1 they are those of b under every policy.
 
     Attributes:
         distance: Between the parameters of the two.
@@ -109,11 +118,13 @@ class Line:
         LandscapeError: If a tensor is missing from one, or has another shape.
     """
 
-    def __init__(self, a: Weights, b: Weights, bn: str = "interpolate") -> None:
+    def __init__(self, a: Weights, b: Weights, bn: str = "interpolate", derived: Sequence[str] = ()) -> None:
         layout, self._start = resolve(a)
         self._end = resolve(b)[1]
         require_same_shapes(layout, self._end, "the second model")
-        self._moving = moving_names(layout, bn)
+        self._bn, self._derived = bn, derived
+        self._buffers = differing(self._start, self._end, (info.name for info in layout.stored("buffer")))
+        self._moving = moving_names(layout, bn, (self._start, self._end), derived)
         weights = [info.name for info in layout.moving()]
         self.distance = norm(subtract(self._end, self._start, weights))
 
@@ -122,13 +133,38 @@ class Line:
         mixed = {name: mix((self._start[name], self._end[name]), (1.0 - t, t)) for name in self._moving}
         return {**self._start, **mixed}
 
+    def require_continuous(self, gauge: Gauge) -> None:
+        """Check that buffers of whole numbers do not differ to any effect, unless all buffers are those of a.
 
-def moving_names(layout: Layout, bn: str) -> list[str]:
-    """The tensors that move along a path: trained parameters, and the statistics if they are interpolated."""
+        Raises:
+            LandscapeError: If an output changes with one of them.
+        """
+        if self._bn != "frozen":
+            kept = [name for name in self._buffers if name not in (*self._moving, *gauge.statistics)]
+            gauge.require_continuous(self._start, self._end, kept)
+
+    def about(self, gauge: Gauge) -> dict[str, Any]:
+        """What became of buffers that are no statistics of normalisation, for the meta of a result."""
+        treated = {*self._derived, *gauge.estimated}
+        mixed = [n for n in self._buffers if n in self._moving and n not in treated]
+        kept = [n for n in self._buffers if n not in self._moving and n not in treated]
+        treatments = {"recomputed": self._derived, "estimated": gauge.estimated, "mixed": mixed, "kept": kept}
+        said = statement(treatments, gauge.statistics)
+        return {"buffers": said} if said else {}
+
+
+def moving_names(layout: Layout, bn: str, ends: Sequence[Tensors], derived: Sequence[str] = ()) -> list[str]:
+    """The tensors that move along a path: trained parameters, and real buffers that differ between its ends.
+
+    Args:
+        layout: Of the models.
+        bn: Under ``"frozen"`` only those buffers that follow from the weights.
+        ends: The weights at both ends.
+        derived: The buffers that follow from the weights.
+    """
     names = [info.name for info in layout.moving()]
-    if bn == "interpolate":
-        names += [info.name for info in layout.stored("buffer") if info.floating]
-    return names
+    real = [info.name for info in layout.stored("buffer") if info.floating]
+    return names + [name for name in differing(ends[0], ends[-1], real) if bn != "frozen" or name in derived]
 
 
 def mix(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
@@ -173,7 +209,7 @@ def barriers(
     """
     if len(models) < 2:
         raise LandscapeError("a matrix compares at least 2 models", got=len(models))
-    if require_bn(bn) == "frozen":
+    if require_policy(bn) == "frozen":
         mend = "choose interpolate or recalibrate"
         raise LandscapeError(
             "the statistics of which model? the matrix would not be symmetric", where="bn", mend=mend
@@ -192,4 +228,4 @@ def barriers(
         distance[i, j] = distance[j, i] = found.distance
         if progress is not None:
             progress(done + 1, len(pairs))
-    return Barriers(tuple(names), fields, distance, bn, points, about(objective))
+    return Barriers(tuple(names), fields, distance, bn, points, found.meta)

@@ -10,7 +10,7 @@ import numpy as np
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import HasWeights, Tensors, Weights, norm, resolve
-from landscape.probes.gauge import Gauge, about
+from landscape.probes.gauge import Gauge, about, kept_buffers
 from landscape.probes.radius import DIRECTIONS, radii
 from landscape.probes.values import Perturbation, Profile
 from landscape.training import Noise
@@ -76,7 +76,7 @@ def profile(
                 fields[name][index, place] = value
         if progress is not None:
             progress(index + 1, draws)
-    meta = {**about(objective), "seed": seed, "draws": draws}
+    meta = {**about(objective), **kept_buffers(objective), "seed": seed, "draws": draws}
     return Profile(noise.mode, noise.unit, axis, fields, sizes, meta)
 
 
@@ -151,7 +151,8 @@ def perturb(
     )
     layout, state = resolve(weights)
     size = norm({info.name: state[info.name] for info in layout.moving()})
-    return Perturbation(found, reached, rise, size, {**about(objective), **_place(weights)})
+    said = {**about(objective), **kept_buffers(objective)}
+    return Perturbation(found, reached, rise, size, {**said, **_place(weights)})
 
 
 def _place(weights: Weights) -> dict[str, Any]:

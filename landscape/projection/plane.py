@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.params import Held, Tensors, Weights, combine, dot, norm, resolve, scale, subtract
+from landscape.params import Held, Tensors, Weights, combine, dot, is_number, norm, resolve, scale, subtract
 from landscape.projection.directions import random_direction
 from landscape.projection.walks import Globs
 
@@ -31,6 +31,8 @@ class Plane:
             does not move. Buffers of real numbers may be among the names.
         kind: ``"random"``, ``"pca"``, ``"snapshots"`` or ``"custom"``.
         meta: What made it, as plain JSON values.
+        others: Of each other network that it goes through, the buffers that differ from those of the origin and do
+            not move.
 
     Attributes:
         origin: Name -> tensor, buffers included.
@@ -54,6 +56,7 @@ class Plane:
         *,
         kind: str = "custom",
         meta: Mapping[str, Any] | None = None,
+        others: Sequence[Mapping[str, Tensor]] = (),
     ) -> None:
         self.layout, tensors = resolve(origin)
         self.origin: Tensors = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -61,6 +64,7 @@ class Plane:
         if not self.directions:
             raise LandscapeError("a plane needs at least one direction")
         self.kind = kind
+        self.others = tuple(dict(other) for other in others)
         self.meta = {
             "kind": kind,
             "axes": _plain_axes(len(directions)),
@@ -86,11 +90,18 @@ class Plane:
                     got=tuple(tensor.shape),
                     expected=tuple(self.origin[name].shape),
                 )
-            if not self.origin[name].is_floating_point():
+            if not is_number(self.origin[name]):
                 raise LandscapeError(f"tensor '{name}' holds integers, which cannot move", where=where)
+            if tensor.is_complex() and not self.origin[name].is_complex():
+                raise LandscapeError(f"tensor '{name}' is real, but its direction complex", where=where)
         if all(not tensor.any() for tensor in direction.values()):
             raise LandscapeError("is zero throughout", where=where)
         return {name: tensor.detach().to(self.origin[name].device) for name, tensor in direction.items()}
+
+    @property
+    def between(self) -> bool:
+        """Whether it goes through several networks, or as near to them as a plane can."""
+        return self.kind in ("snapshots", "pca")
 
     @property
     def dims(self) -> int:
@@ -192,7 +203,8 @@ def line_through(a: Weights, b: Weights, *, buffers: str = "frozen", parameters:
         a: The weights at 0.
         b: The weights at 1, of the same model.
         buffers: ``"frozen"`` keeps the buffers of a all along; ``"interpolate"`` moves those of real
-            numbers (normalisation statistics) with the weights, so that both ends are the models themselves.
+            numbers (normalisation statistics and others) with the weights, so that both ends are the models
+            themselves.
         parameters: Globs that choose which parameters move; the others stay at those of a.
 
     Returns:
@@ -206,7 +218,7 @@ def line_through(a: Weights, b: Weights, *, buffers: str = "frozen", parameters:
         "marks": [{"label": "a", "x": 0.0}, {"label": "b", "x": 1.0}],
         "distance": _parameter_norm(a, difference),
     }
-    return Plane(a, [difference], kind="snapshots", meta=meta)
+    return Plane(a, [difference], kind="snapshots", meta=meta, others=[_staying(a, b, [difference])])
 
 
 def plane_through(
@@ -250,7 +262,8 @@ def plane_through(
         {"label": "orthogonal, towards c", "unit": "weight distance"},
     ]
     meta = {"axes": axes, "equal_aspect": True, "bn": buffers, "marks": marks}
-    return Plane(a, [first, scale(across, 1 / height)], kind="snapshots", meta=meta)
+    others = [_staying(a, other, [to_b, to_c]) for other in (b, c)]
+    return Plane(a, [first, scale(across, 1 / height)], kind="snapshots", meta=meta, others=others)
 
 
 def _difference(a: Weights, b: Weights, buffers: str) -> Tensors:
@@ -260,7 +273,9 @@ def _difference(a: Weights, b: Weights, buffers: str) -> Tensors:
     _, end = resolve(b)
     names = [info.name for info in layout.moving()]
     if buffers == "interpolate":
-        names += [info.name for info in layout.stored("buffer") if info.floating]
+        # Equal ones stay: masks are infinite, and the difference would be no number.
+        real = [info.name for info in layout.stored("buffer") if info.floating]
+        names += [name for name in real if name not in end or not torch.equal(start[name], end[name])]
     for name in names:
         if name not in end or end[name].shape != start[name].shape:
             raise LandscapeError(
@@ -272,6 +287,14 @@ def _difference(a: Weights, b: Weights, buffers: str) -> Tensors:
     if all(not torch.any(tensor) for tensor in difference.values()):
         raise LandscapeError("the two sets of weights are the same", mend="choose two different snapshots")
     return difference
+
+
+def _staying(a: Weights, b: Weights, moves: Sequence[Tensors]) -> Tensors:
+    """The buffers of b that differ from those of a, and that no direction moves."""
+    layout, start = resolve(a)
+    _, end = resolve(b)
+    names = [info.name for info in layout.stored("buffer") if not any(info.name in move for move in moves)]
+    return {name: end[name] for name in names if name in end and not torch.equal(start[name], end[name])}
 
 
 def _parameter_norm(weights: Weights, tensors: Tensors) -> float:

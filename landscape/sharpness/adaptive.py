@@ -38,7 +38,7 @@ def units_of(field: Field, kind: str, eta: float = 0.0) -> Tensor:
         return torch.ones_like(field.origin)
     parts = []
     for info, part in zip(field.infos, field.cut(field.origin), strict=True):
-        if kind == "filter" and part.ndim > 1:
+        if kind == "filter" and len(info.shape) > 1:
             norms = filter_rows(part, info).norm(dim=1)
             part = spread_over_filters(norms, info).expand(part.shape)
         parts.append(part + eta * torch.where(part < 0, -1.0, 1.0))

@@ -13,7 +13,7 @@ import torch
 from landscape.curvature import eigenpairs
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Held, Weights
+from landscape.params import Held, Weights, cast
 from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, same_by
 from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to, moves
 from landscape.sharpness.guessing import Guess
@@ -209,8 +209,7 @@ def _checked(place: Place, there: Place, what: str) -> Check:
 
 def _widened(held: Held, dtype: torch.dtype) -> Held:
     weights, buffers = (
-        {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in part.items()}
-        for part in (held.weights, held.buffers)
+        {name: cast(tensor, dtype) for name, tensor in part.items()} for part in (held.weights, held.buffers)
     )
     return replace(held, weights=weights, buffers=buffers)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import SymmetricOperator
-from landscape.params import Held, Tensors
+from landscape.params import Held, Tensors, from_real, real_view
 from landscape.sharpness.congruent import scaled
 from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Flattest, Symmetries
@@ -176,7 +176,7 @@ def _covectors(place: Place, column: Column, state: Mapping[str, Tensor]) -> Cal
     elements that do more.
     """
     moving = place.weights.layout.moving()
-    sizes = [info.numel for info in moving]
+    sizes = [info.numbers for info in moving]
     factors = factors_of(column.element, state)
     if factors is not None:
         whole = torch.cat([factors[info.name].flatten() for info in moving])
@@ -188,9 +188,11 @@ def _covectors(place: Place, column: Column, state: Mapping[str, Tensor]) -> Cal
         changed = []
         for vector in columns.T:
             parts = zip(moving, vector.split(sizes), strict=True)
-            tensors = {info.name: part.reshape(info.shape) for info, part in parts}
+            tensors = {
+                info.name: from_real(part.reshape(info.real_shape), state[info.name]) for info, part in parts
+            }
             there = column.element.apply({**state, **tensors})
-            changed.append(torch.cat([there[info.name].flatten() for info in moving]))
+            changed.append(torch.cat([real_view(there[info.name]).flatten() for info in moving]))
         return torch.stack(changed, 1)
 
     return over

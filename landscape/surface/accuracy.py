@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.errors import LandscapeError
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, build, plain_choice
 from landscape.surface.sequential import Point
@@ -50,12 +51,24 @@ def dtype_error(
         seconds: What they are expected to take; the longer a point takes, the fewer examples are tried.
 
     Returns:
-        The largest relative error (0 where float64 is exact or infinite too), and of how many points and examples.
+        The largest relative error (0 where float64 is exact or infinite too), and of how many points and examples;
+        or ``unchecked``, the reason why it is not known.
     """
+    try:
+        return _measured(choice, task, plane, points, seconds)
+    except (LandscapeError, RuntimeError, MemoryError) as error:
+        # The slice itself is well; what was to be said of it beside must not end it.
+        return {
+            "unchecked": " ".join(str(error).replace("; leave --dtype out", "").split()) or type(error).__name__
+        }
+
+
+def _measured(choice: Choice, task: Task, plane: Plane, points: Sequence[Point], seconds: float) -> dict[str, Any]:
     splits = task.splits[:1]
     examples = min(task.objective.data[splits[0]].count, max(2, affordable(task, len(points), seconds)))
     few = task.objective.subset(examples, splits=splits) if examples >= 2 else task.objective
-    short = Task(few, splits, ("loss",), task.dtype, min(task.recalibrate, examples))
+    recalibrate = min(task.recalibrate, examples)
+    short = replace(task, objective=few, splits=splits, metrics=("loss",), recalibrate=recalibrate)
     chosen = [points[len(points) * place // _POINTS] for place in range(_POINTS)]
     alone = replace(choice, streams=1)
     if choice.engine != "batched":

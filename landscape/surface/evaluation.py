@@ -12,11 +12,13 @@ import torch
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.batchnorm import examples_of
 from landscape.objective.memory import parse_memory
 from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
 from landscape.surface.accuracy import affordable, dtype_error
+from landscape.surface.buffers import about_buffers, recomputed, require_line, require_still
 from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
 from landscape.surface.filling import Centre, fill, foretell, grid_points
 from landscape.surface.plan import Plan
@@ -37,8 +39,6 @@ from landscape.surface.values import Grid, Path, Surface
 
 Progress = Callable[[int, int], None]
 
-# Examples that statistics are estimated from: their error is then a 20th of the scatter between examples.
-_RECALIBRATED_FROM = 512
 # Runs of this length can spare the passes in float64 that tell the error of their type.
 _LONG_SECONDS = 20.0
 
@@ -134,7 +134,11 @@ def evaluate(
     walks = dict(paths or ({} if path is None else {"": path}))
     grid = _grid_of(plane, grid, bool(walks))
     first = plane[0] if isinstance(plane, Repeats) else plane
-    task = Task(objective, splits, chosen, dtype, _recalibration(bn, objective, splits))
+    recalibrate = examples_of(bn, objective.data[splits[0]].count)
+    task = Task(objective, splits, chosen, dtype, recalibrate, *recomputed(objective, first, recalibrate))
+    require_line(objective, first, recalibrate)
+    if arrows:
+        require_still(objective, first, "its gradients")
     require_engine(engine)
     settings = parse_settings(tune)
     limit = None if memory is None else parse_memory(memory)
@@ -145,7 +149,8 @@ def evaluate(
     choice = held or made.plan.choice  # type: ignore[union-attr]
     projected = {name: own for name, (_, own) in walks.items()}
     identity = identity_of(task, first, choice, projected) | ({"gradient": arrows} if arrows else {})
-    meta = meta_of(task, first, projected) | dict(provenance or {})
+    identity |= {"buffers": "recomputed"} if task.derived else {}
+    meta = meta_of(task, first, projected) | about_buffers(task, first) | dict(provenance or {})
     meta["engine"] = choice.to_json()
     if made is not None and (dtype is not None or _can_spare(made.plan, task)):
         meta["dtype_error"] = dtype_error(choice, task, first, points, made.plan.seconds)
@@ -227,25 +232,6 @@ def _grid_of(plane: Plane | Repeats, grid: Grid, has_path: bool) -> Grid:
     return grid.repeated(plane.seeds)
 
 
-def _recalibration(bn: str | None, objective: Objective, splits: Sequence[str]) -> int:
-    """How many examples statistics are estimated from; 0 is not at all."""
-    if bn is None:
-        return 0
-    word, _, number = bn.partition(":")
-    available = objective.data[splits[0]].count
-    if word != "recalibrate" or (number and not number.isdecimal()):
-        raise LandscapeError("unknown policy", where="bn", got=bn, expected="recalibrate or recalibrate:EXAMPLES")
-    examples = int(number) if number else min(_RECALIBRATED_FROM, available)
-    if not 2 <= examples <= available:
-        raise LandscapeError(
-            "statistics need at least 2 examples, and no more than there are",
-            where="bn",
-            got=examples,
-            expected=f"2 to {available}",
-        )
-    return examples
-
-
 def _held_choice(save: str | os.PathLike[str] | None, engine: str, settings: Mapping[str, Any]) -> Choice | None:
     """The choice that a file was begun with, unless another is asked for: resumed, a slice keeps its bits."""
     if save is None or not os.path.lexists(save):
@@ -263,17 +249,20 @@ def _walk(task: Task, plane: Plane, run: Walk, projected: Projected) -> Path:
     split = task.splits[0]
     evaluator = task.objective.evaluator()
 
-    def loss_at(weights: Tensors) -> float:
+    def loss_at(weights: Tensors, recompute: bool = False) -> float:
         evaluator.load(weights)
         if task.recalibrate:
             evaluator.recalibrate(split, task.recalibrate)
+        elif recompute:
+            evaluator.recompute()
         return evaluator.measure([split], ["loss"])[f"{split}_loss"].mean
 
     real, inside = [], []
     for snapshot, coordinates in zip(run, projected.coordinates, strict=True):
         own = task.objective.value(snapshot, split) if not task.recalibrate else loss_at(resolve(snapshot)[1])
         real.append(own)
-        inside.append(loss_at(plane.point(*coordinates.tolist())))
+        place = coordinates.tolist()
+        inside.append(loss_at(plane.point(*place), task.recomputes(place)))
     return Path(
         step=np.asarray(run.steps, dtype=np.int64),
         x=projected.coordinates[:, 0],

@@ -15,6 +15,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Objective
 from landscape.projection import Plane
 from landscape.storage import require_writable
+from landscape.surface.buffers import require_still
 from landscape.surface.engine import plain_choice
 from landscape.surface.filling import fill
 from landscape.surface.provenance import identity_of, meta_of, stored_directions
@@ -89,6 +90,7 @@ def hessian_map(
     if grid.dims != plane.dims:
         raise LandscapeError("grid and plane differ in dimension", got=grid.dims, expected=plane.dims)
     objective.require((split,), ())
+    require_still(objective, plane, "its Hessians")
     if save is not None:
         require_writable(save)
     task = Task(objective, (split,), ("loss",), dtype)

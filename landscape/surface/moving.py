@@ -21,9 +21,10 @@ class Mover:
     Args:
         plane: The plane.
         evaluator: One of the evaluators, holding the origin.
+        reset: Buffers that are put back to those of the origin at every point, moved or not.
     """
 
-    def __init__(self, plane: Plane, evaluator: Evaluator) -> None:
+    def __init__(self, plane: Plane, evaluator: Evaluator, reset: Sequence[str] = ()) -> None:
         # Half-precision weights are rounded once, from sums in single precision.
         self.origin: Flat = evaluator.pack(plane.origin, torch.float32)
         self.directions: list[Flat] = [evaluator.pack(direction, torch.float32) for direction in plane.directions]
@@ -34,7 +35,8 @@ class Mover:
                 [_like(direction.get(name), evaluator.storage[name]) for direction in plane.directions],
             )
             for name in plane.origin
-            if name not in parameters and any(name in direction for direction in plane.directions)
+            if name not in parameters
+            and (name in reset or any(name in direction for direction in plane.directions))
         }
 
     def move(self, evaluator: Evaluator, point: Sequence[float]) -> None:

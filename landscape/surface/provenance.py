@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from landscape.params import digest
+from landscape.objective.batchnorm import has_statistics
+from landscape.params import cast, digest
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface.axes import axis_names
 from landscape.surface.engine import Choice
@@ -74,15 +75,11 @@ def meta_of(task: Task, plane: Plane, paths: Mapping[str, Projected]) -> dict[st
         "plane": about,
         "axes": plane.meta["axes"],
         "equal_aspect": plane.meta["equal_aspect"],
-        **({"bn": _bn(plane, task.recalibrate)} if _has_statistics(plane) else {}),
+        **({"bn": _bn(plane, task.recalibrate)} if has_statistics(objective.model) else {}),
         "dtype": dtype_name(plane, task.dtype),
         "examples": objective.examples(task.splits),
+        **({"notes": list(objective.notes)} if objective.notes else {}),
     }
-
-
-def _has_statistics(plane: Plane) -> bool:
-    """Whether buffers of real numbers (normalisation statistics) take part in the forward pass."""
-    return any(info.floating for info in plane.layout.stored("buffer"))
 
 
 def stored_directions(plane: Plane) -> dict[str, dict[str, Any]]:
@@ -118,8 +115,6 @@ def _size(plane: Plane) -> int:
 
 
 def _arrays(direction: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    double = any(tensor.dtype == torch.float64 for tensor in direction.values())
-    return {
-        name: (tensor.detach().cpu() if double else tensor.detach().cpu().float()).numpy()
-        for name, tensor in direction.items()
-    }
+    double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in direction.values())
+    dtype = None if double else torch.float32
+    return {name: cast(tensor.detach().cpu(), dtype).numpy() for name, tensor in direction.items()}

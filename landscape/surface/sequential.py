@@ -48,7 +48,7 @@ class Sequential:
         self._workers = [first, *(task.objective.evaluator(task.dtype, tuning) for _ in range(streams - 1))]
         for worker in self._workers:
             worker.load(plane.origin)
-        self.mover = mover or Mover(plane, first)
+        self.mover = mover or Mover(plane, first, task.derived)
 
     @property
     def tuning(self) -> Tuning:
@@ -82,6 +82,8 @@ class Sequential:
 
     def _move(self, worker: Evaluator, point: Point) -> None:
         self.mover.move(worker, point)
+        if self._task.recomputes(point):
+            worker.recompute()
         if self._task.recalibrate:
             worker.recalibrate(self._task.splits[0], self._task.recalibrate)
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from landscape.errors import LandscapeError
-from landscape.params import Tensors
+from landscape.params import Tensors, cast, wide
 from landscape.symmetry.trace import outputs_of, plain_kernels
 
 # The largest of a few random roundings misses the largest of all by less than that, and so does the sum over the
@@ -88,7 +88,7 @@ class Runner:
         self.dtype = dtype or own
 
     def outputs(self, state: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
-        """The outputs in float64.
+        """The outputs in float64, as real numbers.
 
         Args:
             state: Name -> tensor; buffers that it lacks are the model's.
@@ -96,17 +96,16 @@ class Runner:
         """
         dtype = dtype or self._forced
 
-        def cast(leaf: Any) -> Any:
-            real = isinstance(leaf, Tensor) and leaf.is_floating_point()
-            return leaf.to(dtype) if dtype is not None and real else leaf
+        def of_type(leaf: Any) -> Any:
+            return cast(leaf, dtype) if isinstance(leaf, Tensor) else leaf
 
-        tensors = {name: cast(tensor) for name, tensor in {**self._buffers, **state}.items()}
-        x = tree_map(cast, self.x)
+        tensors = {name: of_type(tensor) for name, tensor in {**self._buffers, **state}.items()}
+        x = tree_map(of_type, self.x)
         arguments: tuple[Any, ...] = () if isinstance(x, Mapping) else x if isinstance(x, tuple) else (x,)
         named = dict(x) if isinstance(x, Mapping) else {}
         with plain_kernels(), _Wide() if dtype == torch.float64 else nullcontext():
             output = torch.func.functional_call(self.model, tensors, arguments, named)
-        return [tensor.double() for tensor in outputs_of(output)]
+        return [wide(tensor) for tensor in outputs_of(output)]
 
     def compare(self, state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Check:
         """Whether two sets of weights give the same function.

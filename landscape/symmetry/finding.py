@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.calls import inputs_of
 from landscape.objective.losses import takes_model
-from landscape.params import Tensors, resolve
+from landscape.params import Tensors, cast, resolve, wide
 from landscape.symmetry import building
 from landscape.symmetry.checking import Runner
 from landscape.symmetry.elements import Element, Generator
@@ -21,6 +23,8 @@ from landscape.symmetry.trace import private_copy, trace_of
 _SPREAD = 0.5
 # Examples that the model is traced and the outputs are compared on.
 _EXAMPLES = 8
+# Rounding changes a loss by less, a penalty on rescaled weights by far more.
+_SAME_LOSS = 1e-3
 
 
 def find(model: nn.Module, x: Any) -> Symmetries:
@@ -75,7 +79,7 @@ def _tried(
 
 def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
     """The trial in float64, if the model can be run so."""
-    state = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in trial.items()}
+    state = {name: cast(tensor, torch.float64) for name, tensor in trial.items()}
     doubled = Runner(runner.model, runner.x, torch.float64)
     try:
         doubled.outputs(state)
@@ -100,21 +104,37 @@ def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
     if name.rsplit(".", 1)[-1] == "running_var":
         # Large enough for the factors drawn where no gain makes up for eps.
         return (tensor.float().abs() + 1.0) * torch.exp(0.3 * noise).to(tensor.dtype)
-    spread = 0.1 * float(tensor.abs().max()) + 0.1 * (tensor.ndim < 2)
-    return tensor + (spread * noise).to(tensor.dtype)
+    numbers = wide(tensor)
+    spread = 0.1 * float(numbers.abs().max()) + 0.1 * (tensor.ndim < 2)
+    return (numbers + spread * noise).to(tensor.dtype)
 
 
 def symmetries_of(objective: Objective) -> Symmetries:
     """The symmetries of an objective's model, found on its first training examples.
 
     Raises:
-        LandscapeError: If its loss takes (model, batch), so that nobody but the loss knows what the model takes.
+        LandscapeError: If its loss takes (model, batch) and does not call the model, or depends on more of it than
+            its outputs, so that maps that keep these do not keep the loss.
     """
+    found = find(objective.model, inputs_of(objective, _EXAMPLES))
     if takes_model(objective.loss):
+        _require_same_loss(objective, found)
+    return found
+
+
+def _require_same_loss(objective: Objective, found: Symmetries) -> None:
+    evaluator = objective.evaluator()
+    batch = evaluator.first("train", _EXAMPLES)
+    losses = []
+    for weights in (resolve(objective.model)[1], found.random(objective.model, seed=0)):
+        evaluator.load(weights)
+        losses.append(evaluator.mean_of(batch))
+    before, after = losses
+    if not math.isclose(before, after, rel_tol=_SAME_LOSS, abs_tol=_SAME_LOSS):
         raise LandscapeError(
-            "the loss calls the model by itself, so what the model takes is not known",
+            "the loss depends on more than the outputs of the model (a penalty on its weights, say), so its "
+            "symmetries are none of the loss",
             where="loss",
-            mend="call landscape.symmetry.find(model, x) with inputs of your own",
+            got=f"{before:.6g}, and {after:.6g} at other weights of the same function",
+            mend="leave the penalty to weight_decay=",
         )
-    split = objective.data["train"]
-    return find(objective.model, split.first(_EXAMPLES).inputs)

@@ -75,11 +75,11 @@ class Walk(ABC):
 
     def _first(self, number: int) -> Shadow:
         tensor, kind = self.trace.tensors[number], self.trace.kinds[number]
-        if kind == "parameter" and tensor.ndim and tensor.is_floating_point():
+        if kind == "parameter" and tensor.ndim and tensor.numel() and tensor.is_floating_point():
             return Part(self.trace.names[number], places_of(tensor.shape))
-        if kind == "parameter":
+        if kind == "parameter" and tensor.numel():
             self.doubt("a parameter without dimensions or of complex numbers", self.trace.names[number])
-        if kind == "constant":
+        if kind == "constant" and tensor.layout == torch.strided:
             return torch.where(tensor == 0, ANY, FIXED) if tensor.numel() else self.fixed(tensor.shape)
         return self.fixed(tensor.shape)
 

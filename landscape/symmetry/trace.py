@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from landscape.copies import copied
 from landscape.errors import LandscapeError
 from landscape.objective.tree import forward
+from landscape.wrappers import is_scripted, unwrapped
 
 # Names under which language models hand out what they remember: no part of the function.
 _CACHES = ("past_key_values", "mems")
@@ -190,7 +191,8 @@ class _Recording(TorchDispatchMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+    # Sparse tensors have no storage of their own, and nothing writes into a part of one.
+    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else -id(tensor)
 
 
 def _sources(tensor: Tensor, writers: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -240,12 +242,13 @@ def _layer_names(model: nn.Module, recording: _Recording) -> Iterator[None]:
 
 def private_copy(model: nn.Module) -> nn.Module:
     """A copy of a model in evaluation mode, which may be changed."""
-    try:
-        return copy.deepcopy(model).eval()
-    except (RuntimeError, TypeError) as error:
+    if is_scripted(model):
         raise LandscapeError(
-            "the model cannot be copied", got=error, mend="copy.deepcopy(model) must work"
-        ) from error
+            "symmetries cannot be found in TorchScript",
+            where=type(model).__name__,
+            mend="pass the Python model that was scripted or traced; slices and derivatives work as it is",
+        )
+    return copied(unwrapped(model))[0].eval()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landscape.copies import copied
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.training.plan import Plan
@@ -65,7 +65,7 @@ def train(
         _require_same_run(held, objective, chosen, start)
         if held.finished:
             return held
-    model = copy.deepcopy(objective.model).train()
+    model = copied(objective.model)[0].train()
     if start is not None:
         start.load_into(model)
     plan = Plan.of(objective.data["train"], chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from landscape.copies import copied
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, Split
 from landscape.objective.losses import takes_model
@@ -73,7 +73,7 @@ def copies(model: nn.Module, count: int, seed: int, start: str = "shuffled") -> 
     Returns:
         The copies.
     """
-    models = [copy.deepcopy(model) for _ in range(count)]
+    models = [copied(model)[0] for _ in range(count)]
     for number, replica in enumerate(models):
         if number and start == "shuffled":
             digest = hashlib.sha256(f"replica/{seed}/{number}".encode()).digest()
@@ -119,7 +119,7 @@ class Together:
         if takes_model(objective.loss):
             raise LandscapeError("a loss of (model, batch) cannot be mapped over replicas", mend="together=false")
         self._objective = objective
-        self._model = copy.deepcopy(models[0])
+        self._model = copied(models[0])[0]
         self._parameters, self._buffers = stack_module_state(list(models))
         for number, model in enumerate(models):
             for name, parameter in model.named_parameters():

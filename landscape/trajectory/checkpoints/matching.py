@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.params import resolve
 from landscape.trajectory.checkpoints.element_types import dtype_name, same_values
-from landscape.trajectory.checkpoints.renaming import Renaming, renamings, unwrapped
+from landscape.trajectory.checkpoints.renaming import Renaming, is_of_adapter, renamings, unwrapped
 from landscape.trajectory.checkpoints.report import Names, printable
 
 
@@ -94,6 +94,15 @@ def match(layout: Layout, tensors: Mapping[str, Tensor], where: Path, *, may_mis
     """
     owners = {info.name: info.tied_to or info.name for info in layout}
     shapes = {info.name: info.shape for info in layout}
+    if all(map(is_of_adapter, tensors)) and not any(map(is_of_adapter, owners)):
+        raise LandscapeError(
+            "the file holds an adapter, without the weights that it adapts",
+            where=where,
+            got=str(Names.of(tensors)),
+            expected=str(Names.of(owners)),
+            mend="merge it into its model (merge_and_unload of peft) and save that, or let the problem build the "
+            "model with the adapter and pass --missing initial",
+        )
     best = _best(owners, shapes, tensors, where)
     found: dict[str, list[str]] = {}
     for name, target in best.targets.items():

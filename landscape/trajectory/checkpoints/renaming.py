@@ -10,6 +10,8 @@ from dataclasses import dataclass
 _COMPILED = "_orig_mod"
 _PARALLEL = "module"
 
+# What the tensors of adapters (peft's) are called; the part after it names the adapter, and is not in its file.
+_ADAPTERS = ("lora_", "ia3_", "vera_", "hada_", "lokr_", "oft_", "boft_")
 # Prefixes are tried in order of how many names they fit; the right one is never far down.
 _TRIED = 8
 
@@ -61,8 +63,8 @@ def renamings(known: Collection[str], names: Sequence[str]) -> Iterator[Renaming
     """Ways to read the names of a checkpoint, the simplest first.
 
     As they are; without wrappers; with one prefix taken away (``model.``, ``net.``, any attributes); with one
-    put before (a Hugging Face base model inside one with a head). Of the last two, names that the prefix does
-    not fit and the model knows are taken as they are.
+    put before (a Hugging Face base model inside one with a head); with the name of an adapter put in. With
+    prefixes, names that they do not fit and the model knows are taken as they are.
 
     Args:
         known: The names of the model.
@@ -83,6 +85,28 @@ def renamings(known: Collection[str], names: Sequence[str]) -> Iterator[Renaming
         yield from _with_prefix(prefix, cleaned, plain, stripped=True)
     for prefix, _ in _beginnings(plain, set(cleaned.values())).most_common(_TRIED):
         yield from _with_prefix(prefix, cleaned, plain, stripped=False)
+    for adapter in dict.fromkeys(filter(None, map(_adapter_of, plain))):
+        bare = {text.replace(f".{adapter}.", ".", 1): name for text, name in plain.items() if _adapter_of(text)}
+        targets = {name: bare[text] for name, text in cleaned.items() if text in bare}
+        if targets and _unique(targets):
+            yield Renaming(f"'.{adapter}' added", targets)
+
+
+def is_of_adapter(name: str) -> bool:
+    """Whether a tensor belongs to an adapter.
+
+    Example:
+        >>> is_of_adapter("model.q.lora_A.weight"), is_of_adapter("model.q.weight")
+        (True, False)
+    """
+    return any(part.startswith(_ADAPTERS) for part in name.split("."))
+
+
+def _adapter_of(name: str) -> str | None:
+    """The name of the adapter that a tensor of a model is of, ``default`` say."""
+    parts = name.split(".")
+    places = [place for place, part in enumerate(parts[:-2]) if part.startswith(_ADAPTERS)]
+    return parts[places[0] + 1] if places else None
 
 
 def _beginnings(long: Collection[str], short: Collection[str]) -> Counter[str]:

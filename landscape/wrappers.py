@@ -1,0 +1,118 @@
+"""Wrappers around modules: what compilers and parallel training put between a model and its names."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import LandscapeError
+
+# Class -> the attribute that holds the module it wraps. By name, so that no library is imported for it.
+_INNER = {
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch.optim.swa_utils.AveragedModel": "module",
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.CheckpointWrapper": "_checkpoint_wrapped_module",
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.OffloadWrapper": "_checkpoint_wrapped_module",
+    "lightning.fabric.wrappers._FabricModule": "_original_module",
+    "lightning_fabric.wrappers._FabricModule": "_original_module",
+    "deepspeed.runtime.engine.DeepSpeedEngine": "module",
+}
+_SHARDED = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
+
+
+def peeled(module: nn.Module) -> nn.Module:
+    """The module inside all wrappers around it; its own submodules stay as they are.
+
+    A subclass of a wrapper that computes something else (its ``forward`` is its own) is no wrapper.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> peeled(nn.DataParallel(layer)) is layer
+        True
+    """
+    while (inner := _inner_of(module)) is not None:
+        module = inner
+    return module
+
+
+def _inner_of(module: nn.Module) -> nn.Module | None:
+    kind: Any = type(module)
+    for base in kind.__mro__:
+        attribute = _INNER.get(f"{base.__module__}.{base.__qualname__}")
+        # Dynamo gives each of its modules a forward of its own.
+        if attribute is not None and kind.forward is base.forward:
+            inner = module._modules.get(attribute)
+            return inner if inner is not None else module.__dict__.get(attribute)
+    return None
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A model without wrappers anywhere in it, so that its tensors have the names of the bare model.
+
+    What is wrapped is torch.compile's module, data parallel ones, activation checkpoints and averaged models.
+
+    Args:
+        model: Any module; it stays as it is.
+
+    Returns:
+        The model itself where nothing is wrapped. Otherwise modules that share all tensors with it.
+
+    Raises:
+        LandscapeError: If its parameters are spread over several processes.
+
+    Example:
+        >>> model = nn.Sequential(nn.DataParallel(nn.Linear(2, 2)))
+        >>> list(unwrapped(model).state_dict()), list(model.state_dict())
+        (['0.weight', '0.bias'], ['0.module.weight', '0.module.bias'])
+    """
+    _refuse_shards(model)
+    return _bare(model, {})
+
+
+def _bare(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
+    found = known.get(id(module))
+    if found is not None:
+        return found
+    inner = known[id(module)] = peeled(module)
+    changed = {
+        name: bare
+        for name, child in inner._modules.items()
+        if child is not None and (bare := _bare(child, known)) is not child
+    }
+    if changed:
+        inner = copy.copy(inner)
+        inner.__dict__["_modules"] = {**inner._modules, **changed}
+        known[id(module)] = inner
+    return inner
+
+
+def _refuse_shards(model: nn.Module) -> None:
+    sharded = next((name for name, own in model.named_modules() if _is_a(own, _SHARDED)), None)
+    if sharded is None:
+        sharded = next((name for name, tensor in model.named_parameters() if is_sharded(tensor)), None)
+    if sharded is not None:
+        raise LandscapeError(
+            "the parameters of the model are sharded over processes (FSDP)",
+            where=sharded or None,
+            mend="load a full state dict into the bare model (get_model_state_dict of "
+            "torch.distributed.checkpoint.state_dict, with full_state_dict=True)",
+        )
+
+
+def is_scripted(model: nn.Module) -> bool:
+    """Whether TorchScript runs the model or a part of it: its modules take neither hooks nor other tensors."""
+    return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether a tensor holds a part of its numbers only, and other processes the others."""
+    return _is_a(tensor, "torch.distributed.tensor.DTensor")
+
+
+def _is_a(value: object, name: str) -> bool:
+    return any(f"{base.__module__}.{base.__qualname__}" == name for base in type(value).__mro__)
