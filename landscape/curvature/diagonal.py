@@ -117,6 +117,37 @@ def gauss_newton_diagonal(
         return _sampled(passes, samples or _SAMPLES, seed, progress)
 
 
+def exact_gauss_newton(
+    objective: Objective,
+    weights: Weights,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    *,
+    most: int,
+    dtype: torch.dtype | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Diagonal | None:
+    """The exact diagonal of the Gauss-Newton matrix where it is small; see `gauss_newton_diagonal`.
+
+    Args:
+        objective: Model, data and loss, which must be convex in the model's outputs.
+        weights: Where: a snapshot, a model, or a name -> tensor dictionary.
+        split: Which data.
+        parameters: Globs that choose some parameters, see `Layout.select`.
+        most: Up to how many numbers, examples x outputs x parameters.
+        dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
+        progress: Called with (examples done, examples in all).
+
+    Returns:
+        The diagonal; None where there are more numbers, or the loss gives means of batches only.
+    """
+    passes = Passes(objective, weights, split, parameters, dtype, None)
+    with passes.kernels():
+        if not passes.by_examples or _numbers(passes) > most:
+            return None
+        return _exact(passes, progress)
+
+
 def gauss_newton_draws(
     objective: Objective,
     weights: Weights,
