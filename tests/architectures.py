@@ -287,6 +287,7 @@ EMBEDDINGS = {
         nn.Tanh,
         linear,
         inputs=tokens(3),
+        reference="differences",
         faults={"derivatives": "sparse gradients are not taken"},
     ),
     "embedding_bag": row(

@@ -124,9 +124,8 @@ class Reference:
 
     def gradient(self, create_graph: bool = False) -> list[Tensor | None]:
         with math_kernels():
-            return list(
-                torch.autograd.grad(self.mean(), self.leaves, create_graph=create_graph, allow_unused=True)
-            )
+            found = torch.autograd.grad(self.mean(), self.leaves, create_graph=create_graph, allow_unused=True)
+        return [None if part is None else part.to_dense() for part in found]
 
     def hessian_times(self, rows: Tensor) -> Tensor:
         """Products with vectors, shape (K, P), by a second backward pass."""
