@@ -31,6 +31,10 @@ def has_memory(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and tensor.numel() > 0 and tensor.device.type != "meta"
 
 
+# Its number is never given out again.
+_KEPT = object()
+
+
 def tied_memo(model: nn.Module, known: Mapping[int, Any] | None = None) -> dict[int, Any]:
     """What `copy.deepcopy` is to know beforehand, so that parameters at one place in memory become one parameter.
 
@@ -62,6 +66,8 @@ def tied_memo(model: nn.Module, known: Mapping[int, Any] | None = None) -> dict[
         # Compressed sparse tensors have no copy.deepcopy of their own.
         elif buffer.layout != torch.strided:
             memo[id(buffer)] = buffer.clone()
+    # Likewise the number of this dictionary, under which copy.deepcopy keeps what it met: others take this over.
+    memo.setdefault(id(_KEPT), []).append(memo.pop(id(memo)))
     return memo
 
 
