@@ -169,8 +169,8 @@ def test_gauss_newton(name: str) -> None:
     if isinstance(one.targets, tuple) and not isinstance(one.targets, Tensor):
         pytest.skip("the reference knows no outputs of a loss of model and batch")
     if not one.row.gauss_newton:
-        with pytest.raises(LandscapeError, match="Gauss-Newton"):
-            Curvature(one.objective, one.model, "gauss-newton")
+        with pytest.raises(LandscapeError, match=r"Gauss-Newton|aten::\w+ has no derivative"):
+            Curvature(one.objective, one.model, "gauss-newton").quadratic(one.rows[0])
         return
     wanted = [one.reference.gauss_newton(row) for row in one.rows]
     for dtype in DTYPES:

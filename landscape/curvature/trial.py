@@ -31,6 +31,8 @@ _AWAY = 1e-2
 _SMALLEST = 1e-2
 # An error estimate from two differences is itself uncertain; derivatives that are wrong are off by far more.
 _MARGIN = 10.0
+# Some kernels hold constants of float32 in float64 (the sixth of a hard sigmoid, say).
+_KERNEL = 1e-6
 # A comparison decides where its error is smaller than this share of what is compared.
 _DECIDED = 0.1
 # Steps as powers of the rounding error. The cube root balances rounding and truncation of a central difference of
@@ -204,7 +206,7 @@ class Trial:
             length = self.epsilon**power
             values = [self.value(vector, factor * length)[0] for factor in (-2, -1, 1, 2)]
             slope, error = _central(values, self.center[0], length, self.rounding)
-            if abs(got - slope) > _MARGIN * error:
+            if abs(got - slope) > max(_MARGIN * error, _KERNEL * abs(got)):
                 return Fault(1, "the gradient is another one", got, slope)
             decided = _MARGIN * error < abs(got)
         return None
