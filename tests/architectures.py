@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,7 +50,6 @@ class Architecture:
             ("both"), torch's is wrong or missing ("differences"), or a type forced inside leaves noise only in
             differences ("backward").
         gauss_newton: Whether there is such a matrix; otherwise it is refused.
-        faults: Check ("values", "derivatives", "gauss-newton") -> why it fails today.
     """
 
     model: Callable[[], nn.Module]
@@ -60,7 +59,6 @@ class Architecture:
     engines: tuple[str, ...] = ("sequential", "batched")
     reference: str = "both"
     gauss_newton: bool = True
-    faults: dict[str, str] = field(default_factory=dict)
 
 
 class Pick(nn.Module):
