@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from landscape.curvature.trial import Fault, Trial
 from landscape.errors import LandscapeError
+from landscape.wrappers import after_call, before_call
 
 # Slices and measures that take no derivative.
 _STILL = "slices, and measures without derivatives (local_energy, local_entropy), still work"
@@ -164,7 +165,7 @@ def _watched(trial: Trial) -> _Watched:
 def _hooks(model: nn.Module, watched: _Watched) -> Iterator[None]:
     handles: list[Any] = []
     for module in model.modules():
-        handles += [module.register_forward_pre_hook(watched.enter), module.register_forward_hook(watched.leave)]
+        handles += [before_call(module, watched.enter), after_call(module, watched.leave)]
     try:
         yield
     finally:

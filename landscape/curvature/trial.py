@@ -20,6 +20,7 @@ from landscape.curvature.separation import inseparable
 from landscape.curvature.shares import Differenced, differenced_share, share_of
 from landscape.objective.data import Split
 from landscape.objective.sample import sample
+from landscape.wrappers import after_call
 
 # Examples, from all over the data: so few that the check is cheap beside one product with all of them.
 EXAMPLES = 8
@@ -104,7 +105,7 @@ class Trial:
     def survey(self) -> None:
         """Find the narrowest type that the loss goes through, and the size of the outputs it is made of."""
         outputs: list[Any] = []
-        hook = self.passes.evaluator.model.register_forward_hook(lambda _m, _given, output: outputs.append(output))
+        hook = after_call(self.passes.evaluator.model, lambda _m, _given, output: outputs.append(output))
         with self.passes.kernels(), _Narrowest(self.passes.dtype) as met:
             try:
                 self.passes.loss_of(self.batch)
