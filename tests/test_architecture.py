@@ -24,7 +24,7 @@ ALLOWED = {
     "signatures": {"errors"},
     "storage": {"errors", "journal", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "wrappers"},
-    "curvature": {"errors", "layout", "params", "objective"},
+    "curvature": {"wrappers", "errors", "layout", "params", "objective"},
     "trajectory": {"errors", "layout", "params", "signatures", "storage"},
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"copies", "errors", "layout", "options", "params", "objective", "trajectory"},
@@ -36,7 +36,7 @@ ALLOWED = {
     "projection": {"errors", "layout", "params", "storage"},
     "symmetry": {"copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
     "sharpness": {
-        *("errors", "layout", "params", "checked", "storage", "objective", "curvature"),
+        *("wrappers", "errors", "layout", "params", "checked", "storage", "objective", "curvature"),
         *("projection", "symmetry"),
     },
     "surface": {

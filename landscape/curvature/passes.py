@@ -25,6 +25,7 @@ from landscape.objective.data import Split
 from landscape.objective.footprint import LiveBytes
 from landscape.objective.tree import Tree, tree_map
 from landscape.params import Weights, real_view, resolve
+from landscape.wrappers import after_call
 
 # Second derivatives in half precision are noise.
 _SHORTEST = torch.float32
@@ -252,7 +253,7 @@ class Passes:
 
     def _cut_inside(self, cutter: Cutter, batch: Batch) -> Loss:
         """The loss, with what the model gives while it runs cut off from the model."""
-        hook = self.evaluator.model.register_forward_hook(lambda _module, _given, output: cutter(output))
+        hook = after_call(self.evaluator.model, lambda _module, _given, output: cutter(output))
         try:
             return self.loss_of(batch)
         except RuntimeError as error:

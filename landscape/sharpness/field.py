@@ -17,6 +17,7 @@ from landscape.errors import LandscapeError
 from landscape.objective.data import Source
 from landscape.params import gaussian, stream_of
 from landscape.sharpness.place import Place
+from landscape.wrappers import after_call
 
 # Gradients at the weights themselves are held for pieces of the data, as long as all of them take less than so
 # many bytes. A piece is what most measures that take batches take.
@@ -98,7 +99,7 @@ class Field:
             if evaluator.takes_model:
                 raise LandscapeError("a loss that takes the model hides its outputs", where="outputs")
             change = outputs
-            evaluator.model.register_forward_hook(lambda _model, _inputs, output: change(output))
+            after_call(evaluator.model, lambda _model, _inputs, output: change(output))
         # Apple's devices know no float64.
         self._wide = torch.float32 if evaluator.device.type == "mps" else torch.float64
         vectors = self._passes.vectors
