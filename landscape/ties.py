@@ -49,7 +49,8 @@ def tied_memo(model: nn.Module, known: Mapping[int, Any] | None = None) -> dict[
     _require_apart(model)
     memo = dict(known or {})
     # Numbers of objects are given out again: what they stand for is kept.
-    memo[id(memo)] = [*model.parameters(), *model.buffers()]
+    kept: list[Any] = [*model.parameters(), *model.buffers()]
+    memo[id(kept)] = kept
     first: dict[Hashable, nn.Parameter] = {}
     for parameter in model.parameters():
         own = first.setdefault(identity(parameter), parameter)
@@ -62,6 +63,8 @@ def tied_memo(model: nn.Module, known: Mapping[int, Any] | None = None) -> dict[
         # Compressed sparse tensors have no copy.deepcopy of their own.
         elif buffer.layout != torch.strided:
             memo[id(buffer)] = buffer.clone()
+    # `copy.deepcopy` keeps objects under the number of this dictionary, which another object has once it is gone.
+    kept += memo.pop(id(memo), [])
     return memo
 
 
