@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -22,6 +21,7 @@ from landscape.errors import LandscapeError
 from landscape.journal import Change as Change
 from landscape.journal import deferred_interrupt as deferred_interrupt
 from landscape.journal import lock
+from landscape.remnants import remove_remnants, temporary_name
 from landscape.signatures import refuse_checkpoint
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -120,7 +120,7 @@ def _format_of(file: h5py.File, path: Path) -> str:
 
 @contextmanager
 def _open_any(path: Path) -> Iterator[h5py.File]:
-    if path.is_dir():
+    if stat.S_ISDIR(_mode(path) or 0):
         refuse_checkpoint(path)
     require_file(path)
     with _opened(path, "rb") as raw:
@@ -277,8 +277,9 @@ def require_writable(path: PathLike, suffixes: Sequence[str] | None = None) -> N
     # Names that do not exist yet may be too long for the file system.
     for name in path.parts:
         _mode(nearest / name)
-    with _creating(nearest), tempfile.NamedTemporaryFile(dir=nearest, prefix=".landscape-"):
-        pass
+    # Without a name, where the system can: a process that is killed here leaves nothing.
+    with _creating(nearest), tempfile.TemporaryFile(dir=nearest, prefix=".landscape-"):
+        remove_remnants(path)
 
 
 @contextmanager
@@ -307,7 +308,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     path = Path(path)
     with _creating(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_temporary_name(path.name))
+    remove_remnants(path)
+    temporary = path.with_name(temporary_name(path.name))
     try:
         with _writing(path):
             yield temporary
@@ -316,15 +318,6 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
-
-
-def _temporary_name(name: str) -> str:
-    """A name that others are not likely to take; a long one is shortened to a digest."""
-    ending = f".tmp-{os.getpid()}"
-    # What the usual file systems allow, in bytes.
-    if len(os.fsencode(name)) + len(ending) + 1 > 255:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}{ending}"
 
 
 @contextmanager

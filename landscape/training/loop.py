@@ -112,7 +112,9 @@ def train(
             if longer or not _is_complete(file, name)
         }
         _run(objective, way, recorder, branches, chosen, plan, progress, branch)
-        # For more epochs, should they be asked for.
+        # The run comes last, with what more epochs would go on from.
+        for one in branches.values():
+            one.finish()
         recorder.finish(keep_state=True)
     return open_run(file, branch)
 

@@ -75,6 +75,8 @@ def moment_of(
         return Moment(named["number"], epoch, "the last number in the name")
     if epoch is not None and epoch == int(epoch):
         return Moment(int(epoch), epoch, "the epoch, as --steps-per-epoch is not given")
+    if named.get("folder") is not None:
+        return Moment(named["folder"] or 0, epoch, "the number in the folder's name")
     raise LandscapeError("nothing says which step this is", where=checkpoint.path, mend=f"pass {_GIVE}")
 
 
@@ -91,7 +93,7 @@ def _numbers_in_name(path: Path, alike: bool) -> dict[str, int | None]:
     found = _numbers(_stem(path))
     if any(number is not None for number in found.values()):
         return found
-    return {**_numbers(folder), "number": _last(_OF_FOLDER, folder)}
+    return {**_numbers(folder), "number": None, "folder": _last(_OF_FOLDER, folder)}
 
 
 def _numbers(name: str) -> dict[str, int | None]:
