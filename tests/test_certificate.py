@@ -207,8 +207,8 @@ def test_one_check_for_an_objective(monkeypatch):
         measure(objective, model, ["hessian_top", "hessian_trace", "sam_sharpness"])
         Curvature(objective, model, parameters="0.*").gradient()
     assert len(made) == 1
-    # Of 8 examples, without gradients: the loss at the weights and away from them, and at four steps of two lengths
-    # along one vector and of one length along another. With a graph: the type it goes through, the value, the
+    # Of 8 examples, without gradients: the loss at the weights and away from them, and at four steps of two sizes
+    # along one vector and of one size along another. With a graph: the type it goes through, the value, the
     # Hessian in both types, and five for differences of gradients.
     assert sum(passes) == (2 + 8 + 4) + (1 + 1 + 2 + 5)
 

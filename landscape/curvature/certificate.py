@@ -175,10 +175,16 @@ class _Certificate:
                 outcome.first = self._confirmed(trial, outcome.gradient)
             if outcome.first is None and self._kind in ("gauss-newton", "fisher", "jacobian"):
                 # Differences of outputs are no cure for a loss that is differentiated wrongly by them.
-                outcome.first = trial.wrong_separation(outcome.gradient)
+                outcome.first = self._wrong_separation(trial, outcome.gradient)
             if graph is not None and outcome.first is None and outcome.second is None:
                 outcome.second = self._second(trial, graph, outcome)
         return outcome
+
+    def _wrong_separation(self, trial: Trial, gradient: Sequence[Tensor]) -> Fault | None:
+        try:
+            return trial.wrong_separation(gradient)
+        except (RuntimeError, NotImplementedError) as error:
+            return Fault(2, words_of(error))
 
     def _is_confirmed(self, cure: Derivatives) -> bool:
         """Whether the gradient was checked already, for another matrix."""

@@ -135,7 +135,8 @@ def _embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    return functional.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    # Torch gives the row of padding no gradient; slices move it.
+    return functional.embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
 
 
 def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Tensor:

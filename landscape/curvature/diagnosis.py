@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from landscape.curvature.trial import Fault, Trial
+from landscape.curvature.trial import Fault, Trial, hooked
 from landscape.errors import LandscapeError
 
 # Slices and measures that take no derivative.
@@ -151,25 +151,17 @@ class _Watched(TorchFunctionMode):
 def _watched(trial: Trial) -> _Watched:
     model = trial.passes.evaluator.model
     watched = _Watched(model)
-    with _hooks(model, watched), trial.passes.kernels(), watched:
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.enter_context(hooked(module, watched.leave, watched.enter))
+        stack.enter_context(trial.passes.kernels())
+        stack.enter_context(watched)
         try:
             total = trial.passes.loss_of(trial.batch).shares
         except (RuntimeError, NotImplementedError):
             return watched
     watched.meet(total)
     return watched
-
-
-@contextmanager
-def _hooks(model: nn.Module, watched: _Watched) -> Iterator[None]:
-    handles: list[Any] = []
-    for module in model.modules():
-        handles += [module.register_forward_pre_hook(watched.enter), module.register_forward_hook(watched.leave)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _worst_parameter(trial: Trial, fault: Fault) -> tuple[str, bool]:

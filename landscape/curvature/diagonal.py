@@ -139,11 +139,11 @@ def exact_gauss_newton(
         progress: Called with (examples done, examples in all).
 
     Returns:
-        The diagonal; None where there are more numbers, or the loss gives means of batches only.
+        The diagonal; None where there are more numbers, or the loss gives means only, or batches stay whole.
     """
     passes = Passes(objective, weights, split, parameters, dtype, None)
     with passes.kernels():
-        if not passes.by_examples or _numbers(passes) > most:
+        if not passes.by_examples or not passes.evaluator.cuts or _numbers(passes) > most:
             return None
         return _exact(passes, progress)
 

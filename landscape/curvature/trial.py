@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -30,6 +31,8 @@ _AWAY = 1e-2
 _SMALLEST = 1e-2
 # An error estimate from two differences is itself uncertain; derivatives that are wrong are off by far more.
 _MARGIN = 10.0
+# Some kernels hold constants of float32 in float64 (the sixth of a hard sigmoid, say).
+_KERNEL = 1e-6
 # A comparison decides where its error is smaller than this share of what is compared.
 _DECIDED = 0.1
 # Steps as powers of the rounding error. The cube root balances rounding and truncation of a central difference of
@@ -104,12 +107,12 @@ class Trial:
     def survey(self) -> None:
         """Find the narrowest type that the loss goes through, and the size of the outputs it is made of."""
         outputs: list[Any] = []
-        hook = self.passes.evaluator.model.register_forward_hook(lambda _m, _given, output: outputs.append(output))
-        with self.passes.kernels(), _Narrowest(self.passes.dtype) as met:
-            try:
-                self.passes.loss_of(self.batch)
-            finally:
-                hook.remove()
+        with (
+            self.passes.kernels(),
+            hooked(self.passes.evaluator.model, lambda _m, _given, output: outputs.append(output)),
+            _Narrowest(self.passes.dtype) as met,
+        ):
+            self.passes.loss_of(self.batch)
         self._output = max(map(_typical, tree_leaves(outputs)), default=1.0)
         self.epsilon = max(self.epsilon, torch.finfo(met.narrowest).eps)
         if met.narrowest.itemsize < torch.float32.itemsize:
@@ -203,7 +206,7 @@ class Trial:
             length = self.epsilon**power
             values = [self.value(vector, factor * length)[0] for factor in (-2, -1, 1, 2)]
             slope, error = _central(values, self.center[0], length, self.rounding)
-            if abs(got - slope) > _MARGIN * error:
+            if abs(got - slope) > max(_MARGIN * error, _KERNEL * abs(got)):
                 return Fault(1, "the gradient is another one", got, slope)
             decided = _MARGIN * error < abs(got)
         return None
@@ -324,6 +327,23 @@ def _central(values: Sequence[float], center: float, length: float, rounding: fl
     one, other = (right - left) / (2 * length), (high - low) / (4 * length)
     fourth = abs(low - 4 * left + 6 * center - 4 * right + high) / math.sqrt(70)
     return one, abs(one - other) + max(fourth, rounding) / length
+
+
+@contextmanager
+def hooked(
+    module: nn.Module, after: Callable[..., None], before: Callable[..., None] | None = None
+) -> Iterator[None]:
+    """Call something after a module, and before it, which TorchScript does not allow for."""
+    handles: list[Any] = []
+    if not isinstance(module, torch.jit.ScriptModule):
+        handles.append(module.register_forward_hook(after))
+        if before is not None:
+            handles.append(module.register_forward_pre_hook(before))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _typical(output: Any) -> float:

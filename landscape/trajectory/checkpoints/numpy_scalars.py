@@ -1,6 +1,6 @@
 """NumPy's numbers in a pickle, made without NumPy's own constructors.
 
-`numpy.dtype` takes a state from the pickle that can make it read memory as objects, so that allowing it would let a
+`numpy.dtype` takes a state from the pickle that can make it read memory as objects, so allowing it would let a
 file do more than hold numbers. What stands here in its place keeps two plain values and checks them.
 """
 
