@@ -18,8 +18,8 @@ from landscape.symmetry.finding import symmetries_of
 PAGE = Path(__file__).parent.parent / "docs" / "symmetries-found.md"
 HEAD = """# Symmetries found
 
-Kinds of symmetries, and of how many units, in small architectures of every kind (`tests/architectures.py`). "Not settled" says
-where rescalings may have been missed. Made by `tests/test_symmetries_found.py`.
+Kinds of symmetries, and of how many units, in small architectures of every kind (`tests/architectures.py`).
+"Not settled" says where rescalings may have been missed. Made by `tests/test_symmetries_found.py`.
 
 | architecture | found | not settled |
 |---|---|---|
