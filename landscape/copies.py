@@ -86,7 +86,8 @@ def _attributes(name: str, module: nn.Module, depth: int, found: Hidden) -> Iter
 
 
 def _note(found: Hidden, container: Any, key: Any, value: Any) -> None:
-    if isinstance(value, types.FunctionType) and (value.__closure__ or hasattr(value, _COMPILED)):
+    holds = isinstance(value, types.FunctionType) and (value.__closure__ or value.__defaults__)
+    if holds or hasattr(value, _COMPILED):
         found.functions.append((container, key))
 
 
@@ -106,6 +107,7 @@ def _inside(path: str, value: Any, depth: int, found: Hidden) -> Iterator[tuple[
     elif isinstance(value, types.FunctionType):
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=False)
         yield from ((f"{path}:{name}", held, depth + 1) for name, cell in cells for held in _content(cell))
+        yield from ((f"{path}()", held, depth + 1) for held in value.__defaults__ or ())
     elif isinstance(value, types.MethodType):
         yield path, value.__self__, depth + 1
         yield path, value.__func__, depth + 1
@@ -145,9 +147,6 @@ def copied(*values: Any) -> tuple[Any, ...]:
     held = hidden_in(*values)
     memo: dict[int, Any] = {}
     try:
-        for value in values:
-            if isinstance(value, nn.Module):
-                memo.update(tied_memo(value))
         # Or the parameters of TorchScript's copies would be results of the originals.
         with torch.no_grad():
             for tensor in held.tensors.values():
@@ -155,7 +154,7 @@ def copied(*values: Any) -> tuple[Any, ...]:
                     memo[id(tensor)] = tensor.detach().clone()
             for value in values:
                 if isinstance(value, nn.Module):
-                    memo |= tied_memo(value, memo)
+                    tied_memo(value, memo)
             made = tuple(copy.deepcopy(value, memo) for value in values)
             for container, key in hidden_in(*made, closures=False).functions:
                 container[key] = _rebound(container[key], memo)
@@ -180,12 +179,10 @@ def _rebound(value: Any, memo: dict[int, Any]) -> Any:
     value = getattr(value, _COMPILED, value)
     if not isinstance(value, types.FunctionType):
         return copy.deepcopy(value, memo)
-    if not value.__closure__:
-        return value
     if id(value) not in memo:
-        held = [_content(cell) for cell in value.__closure__]
-        cells = [types.CellType(*(_bound(content, memo) for content in own)) for own in held]
-        made = _like(value, cells)
+        held = [_content(cell) for cell in value.__closure__ or ()]
+        made = _like(value, [types.CellType(*(_bound(content, memo) for content in own)) for own in held])
+        made.__defaults__ = tuple(_bound(own, memo) for own in value.__defaults__ or ()) or None
         # The original is kept too, so that no other object takes its number.
         memo[id(value)] = made
         memo.setdefault(id(memo), []).append(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -31,26 +31,25 @@ def has_memory(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and tensor.numel() > 0 and tensor.device.type != "meta"
 
 
-def tied_memo(model: nn.Module, known: Mapping[int, Any] | None = None) -> dict[int, Any]:
+def tied_memo(model: nn.Module, memo: dict[int, Any] | None = None) -> dict[int, Any]:
     """What `copy.deepcopy` is to know beforehand, so that parameters at one place in memory become one parameter.
 
     A buffer at the place of a parameter becomes that parameter too.
 
     Args:
         model: What is to be copied.
-        known: What it knows by now.
+        memo: What it knows by now, to be added to.
 
     Returns:
-        A memo for `copy.deepcopy`.
+        The memo for `copy.deepcopy`.
 
     Raises:
         LandscapeError: If two parameters that move share a part of their memory only.
     """
     _require_apart(model)
-    memo = dict(known or {})
-    # Numbers of objects are given out again: what they stand for is kept.
-    kept: list[Any] = [*model.parameters(), *model.buffers()]
-    memo[id(kept)] = kept
+    memo = {} if memo is None else memo
+    # Numbers of objects are given out again: what they stand for is kept, where copy.deepcopy keeps such things.
+    memo.setdefault(id(memo), []).extend((*model.parameters(), *model.buffers()))
     first: dict[Hashable, nn.Parameter] = {}
     for parameter in model.parameters():
         own = first.setdefault(identity(parameter), parameter)
@@ -63,8 +62,6 @@ def tied_memo(model: nn.Module, known: Mapping[int, Any] | None = None) -> dict[
         # Compressed sparse tensors have no copy.deepcopy of their own.
         elif buffer.layout != torch.strided:
             memo[id(buffer)] = buffer.clone()
-    # `copy.deepcopy` keeps objects under the number of this dictionary, which another object has once it is gone.
-    kept += memo.pop(id(memo), [])
     return memo
 
 

@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,7 +50,6 @@ class Architecture:
             ("both"), torch's is wrong or missing ("differences"), or a type forced inside leaves noise only in
             differences ("backward").
         gauss_newton: Whether there is such a matrix; otherwise it is refused.
-        faults: Check ("values", "derivatives", "gauss-newton") -> why it fails today.
     """
 
     model: Callable[[], nn.Module]
@@ -60,7 +59,6 @@ class Architecture:
     engines: tuple[str, ...] = ("sequential", "batched")
     reference: str = "both"
     gauss_newton: bool = True
-    faults: dict[str, str] = field(default_factory=dict)
 
 
 class Pick(nn.Module):
@@ -135,15 +133,8 @@ new = functools.partial
 conv1d, conv2d, linear = new(nn.Conv1d, 2, 4, 3), new(nn.Conv2d, 2, 4, 3), new(nn.Linear, 4, 4)
 signal, image, volume, sequence = reals(2, 6), reals(2, 6, 6), reals(2, 4, 4, 4), reals(3, 4)
 only_sequential: dict[str, Any] = {"engines": ("sequential",)}
-# Reasons of failing today, for both matrices.
-lacks_second: dict[str, Any] = {
-    "reference": "differences",
-    "faults": dict.fromkeys(("derivatives", "gauss-newton"), "a kernel has no second derivative"),
-}
-fused: dict[str, Any] = {
-    "reference": "differences",
-    "faults": {"derivatives": "torch's second derivative is wrong"},
-}
+# Torch's second derivative is wrong or missing, so that differences of gradients are the reference.
+differences: dict[str, Any] = {"reference": "differences"}
 
 LINEAR = {
     "linear": row(linear, nn.Tanh),
@@ -265,8 +256,8 @@ NORMS = {
     ),
     "rms_norm": row(linear, new(nn.RMSNorm, 4), nn.Tanh, linear),
     "local_response_norm": row(conv2d, new(nn.LocalResponseNorm, 2), nn.Tanh, new(nn.AvgPool2d, 2), inputs=image),
-    "weight_norm_old": row(lambda: weight_norm(nn.Linear(4, 4)), nn.Tanh, **fused),
-    "weight_norm_new": row(lambda: parametrizations.weight_norm(nn.Linear(4, 4)), nn.Tanh, **fused),
+    "weight_norm_old": row(lambda: weight_norm(nn.Linear(4, 4)), nn.Tanh, **differences),
+    "weight_norm_new": row(lambda: parametrizations.weight_norm(nn.Linear(4, 4)), nn.Tanh, **differences),
     "spectral_norm_old": row(lambda: spectral_norm(nn.Linear(4, 4)), nn.Tanh),
     "spectral_norm_new": row(lambda: parametrizations.spectral_norm(nn.Linear(4, 4)), nn.Tanh),
     "orthogonal": row(lambda: parametrizations.orthogonal(nn.Linear(4, 4), use_trivialization=False), nn.Tanh),
@@ -279,23 +270,22 @@ EMBEDDINGS = {
         linear,
         nn.Tanh,
         inputs=tokens(3),
-        reference="differences",
-        faults=dict.fromkeys(("derivatives", "gauss-newton"), "the padding has no gradient, but moves"),
+        **differences,
     ),
     "embedding_sparse": row(
         new(nn.Embedding, 7, 4, sparse=True),
         nn.Tanh,
         linear,
         inputs=tokens(3),
-        faults={"derivatives": "sparse gradients are not taken"},
+        **differences,
     ),
     "embedding_bag": row(
-        new(nn.EmbeddingBag, 7, 4, mode="mean", padding_idx=0), nn.Tanh, inputs=tokens(3), **lacks_second
+        new(nn.EmbeddingBag, 7, 4, mode="mean", padding_idx=0), nn.Tanh, inputs=tokens(3), **differences
     ),
     "embedding_bag_sum": row(
-        new(nn.EmbeddingBag, 7, 4, mode="sum"), nn.Tanh, linear, inputs=tokens(3), **lacks_second
+        new(nn.EmbeddingBag, 7, 4, mode="sum"), nn.Tanh, linear, inputs=tokens(3), **differences
     ),
-    "embedding_bag_max": row(new(nn.EmbeddingBag, 7, 4, mode="max"), nn.Tanh, inputs=tokens(3), **lacks_second),
+    "embedding_bag_max": row(new(nn.EmbeddingBag, 7, 4, mode="max"), nn.Tanh, inputs=tokens(3), **differences),
     "tied": Architecture(
         lambda: With(
             lambda m, x: m.out(torch.tanh(m.embed(x).mean(1))), embed=(e := nn.Embedding(7, 4)), out=tied_to(e)
@@ -424,7 +414,7 @@ ACTIVATIONS = {
             nn.AlphaDropout(),
         )
     ),
-    "hard_sigmoids": Architecture(lambda: all_of(nn.Hardsigmoid(), nn.Hardswish()), **lacks_second),
+    "hard_sigmoids": Architecture(lambda: all_of(nn.Hardsigmoid(), nn.Hardswish()), **differences),
     "rrelu": row(linear, nn.RReLU, **only_sequential),
     "soft_max": Architecture(
         lambda: all_of(nn.Softmax(-1), nn.LogSoftmax(-1), nn.Softmin(-1), nn.Identity()),
@@ -526,7 +516,7 @@ TORCHVISION = {
             mobilenetv3.InvertedResidualConfig(8, 3, 8, 8, True, "HS", 1, 1, 1), nn.BatchNorm2d
         ),
         width=8,
-        **lacks_second,
+        **differences,
     ),
     "efficientnet": blocks(
         lambda: efficientnet.MBConv(efficientnet.MBConvConfig(1, 3, 1, 8, 8, 1), 0.2, nn.BatchNorm2d), width=8
@@ -678,13 +668,14 @@ LOSSES = {
         loss=divergence,
         gauss_newton=False,
     ),
-    "margin": Architecture(scores, loss=nn.MultiMarginLoss(p=2), **lacks_second),
+    "margin": Architecture(scores, loss=nn.MultiMarginLoss(p=2), gauss_newton=False, **differences),
     "ctc": Architecture(
         lambda: nn.Sequential(nn.Linear(4, 4)),
         reals(6, 4),
         lambda: torch.randint(1, 4, (EXAMPLES, 2)),
         loss=connectionist,
-        **lacks_second,
+        gauss_newton=False,
+        **differences,
     ),
     "per_example": Architecture(scores, targets=reals(3), loss=per_example),
     "sums_and_counts": Architecture(scores, sequence, tokens(3, high=3), loss=sums_and_counts),

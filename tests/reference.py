@@ -7,10 +7,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from architectures import Architecture
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # Steps along a vector of norm 1; the error of four points is the fourth power of it.
@@ -124,9 +126,8 @@ class Reference:
 
     def gradient(self, create_graph: bool = False) -> list[Tensor | None]:
         with math_kernels():
-            return list(
-                torch.autograd.grad(self.mean(), self.leaves, create_graph=create_graph, allow_unused=True)
-            )
+            found = torch.autograd.grad(self.mean(), self.leaves, create_graph=create_graph, allow_unused=True)
+        return [None if part is None else part.to_dense() for part in found]
 
     def hessian_times(self, rows: Tensor) -> Tensor:
         """Products with vectors, shape (K, P), by a second backward pass."""
@@ -198,13 +199,20 @@ def _derivative(ends: Sequence[Tensor]) -> Tensor:
     return (ends[0] - ends[3] + 8 * (ends[2] - ends[1])) / (12 * _STEP)
 
 
+def _embedding(tokens: Tensor, weight: Tensor, padding: int | None = None, *given: Any) -> Tensor:
+    return _own_embedding(tokens, weight, None, *given)
+
+
+_own_embedding = functional.embedding
+
+
 @contextmanager
 def math_kernels() -> Iterator[None]:
-    """Plain kernels of attention, and no fast path."""
+    """Plain kernels of attention, no fast path, and gradients of padding, which moves as all else does."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), patch.object(functional, "embedding", _embedding):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

@@ -25,7 +25,7 @@ ALLOWED = {
     "remnants": set(),
     "storage": {"errors", "journal", "remnants", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "wrappers"},
-    "curvature": {"errors", "layout", "params", "objective"},
+    "curvature": {"wrappers", "errors", "layout", "params", "objective"},
     "trajectory": {"errors", "layout", "params", "signatures", "storage"},
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"copies", "errors", "layout", "options", "params", "objective", "trajectory"},
@@ -37,7 +37,7 @@ ALLOWED = {
     "projection": {"errors", "layout", "params", "storage"},
     "symmetry": {"copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
     "sharpness": {
-        *("errors", "layout", "params", "checked", "storage", "objective", "curvature"),
+        *("wrappers", "errors", "layout", "params", "checked", "storage", "objective", "curvature"),
         *("projection", "symmetry"),
     },
     "surface": {

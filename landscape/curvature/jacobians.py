@@ -25,8 +25,8 @@ _SAME = 1e-3
 class PerExample:
     """Squares of J^T S, summed over the columns of S and over examples.
 
-    All examples of a group go side by side through `torch.func.vmap` where the model can be batched so: the first
-    example is done both ways, and unless they agree every example goes alone.
+    All examples of a group go side by side through `torch.func.vmap` where the model can be batched so: a few
+    examples are done both ways, and unless they agree every example goes alone.
 
     Args:
         passes: Model and data.
@@ -53,7 +53,7 @@ class PerExample:
         """
         stop = min(start + self.group(factor.width), batch.examples)
         if self._side_by_side and not self._tried:
-            self._try(batch, factor, start)
+            self._try(batch, factor)
         if self._side_by_side:
             return self._together(batch, factor, start, stop)
         return sum(
@@ -61,14 +61,16 @@ class PerExample:
             torch.zeros(self._passes.vectors.size, dtype=torch.float64),
         )
 
-    def _try(self, batch: Batch, factor: Factor, place: int) -> None:
+    def _try(self, batch: Batch, factor: Factor) -> None:
         self._tried = True
+        # One example broadcasts, and as many as there are columns hide two dimensions that were mixed up.
+        stop = min(2 + (factor.width == 2), batch.examples)
         try:
-            together = self._together(batch, factor, place, place + 1)
+            together = self._together(batch, factor, 0, stop)
         except (RuntimeError, ValueError, TypeError):
             self._side_by_side = False
             return
-        alone = self._alone(batch, factor, place)
+        alone = torch.stack([self._alone(batch, factor, place) for place in range(stop)]).sum(0)
         self._side_by_side = bool((together - alone).abs().max() <= _SAME * alone.abs().max())
 
     def _covectors(self, batch: Batch, factor: Factor, start: int, stop: int) -> list[Tensor]:

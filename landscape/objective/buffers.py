@@ -80,8 +80,12 @@ class _Route:
     vectors: list[_Singular] = dataclasses.field(default_factory=list)
 
     def held(self) -> Tensors:
-        """The real buffers of the module."""
-        return {n: b for n, b in self.module._buffers.items() if b is not None and b.is_floating_point()}
+        """The real buffers of the module; sparse ones are constants."""
+        return {n: b for n, b in self.module._buffers.items() if b is not None and _is_real(b)}
+
+
+def _is_real(buffer: Tensor) -> bool:
+    return buffer.is_floating_point() and buffer.layout == torch.strided
 
 
 class DerivedBuffers:
@@ -258,7 +262,7 @@ def holders(model: nn.Module) -> dict[str, nn.Module]:
         for name, module in model.named_modules()
         if id(module) not in statistics
         and not isinstance(module, torch.jit.ScriptModule)
-        and any(b is not None and b.is_floating_point() and b.numel() for b in module._buffers.values())
+        and any(b is not None and _is_real(b) and b.numel() for b in module._buffers.values())
     }
 
 

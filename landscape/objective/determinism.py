@@ -124,8 +124,9 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 def _comparable(tensor: Tensor) -> Tensor:
-    """The same with numbers in the place of NaN, which equals nothing, and with all elements."""
-    tensor = tensor if tensor.layout == torch.strided else tensor.to_dense()
+    """The same with numbers in the place of NaN, which equals nothing."""
+    if tensor.layout != torch.strided:
+        tensor = tensor.coalesce().values() if tensor.layout == torch.sparse_coo else tensor.values()
     if not is_number(tensor):
         return tensor
     # Types of 8 bits know no operations.

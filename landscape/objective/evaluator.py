@@ -22,6 +22,7 @@ from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
 from landscape.objective.flat import converted, gather, offsets, pack
+from landscape.objective.kernels import samples, settle_fast_path
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewriting import rewritten
@@ -82,10 +83,7 @@ class Evaluator:
         cast_hidden(self.model, model, device, dtype)
         self.layout = layout
         self.findings = findings
-        if isinstance(loss, nn.Module):
-            converted(self._loss, device, dtype)
-        else:
-            self._loss = with_constants(loss, device, dtype)
+        self._loss = (converted if isinstance(loss, nn.Module) else with_constants)(self._loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -104,6 +102,7 @@ class Evaluator:
         self._rewrite(tuning)
         self._scoring = scoring
         self.heed(findings)
+        settle_fast_path(self.model, lambda: [self.output(one) for one in samples(self)])
 
     def heed(self, findings: Findings) -> None:
         """Make passes from now on as was found necessary."""

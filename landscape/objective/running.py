@@ -112,7 +112,7 @@ class RunningStatistics:
 
 
 def _tried(prefix: str, module: nn.Module, calls: Sequence[Any]) -> _Layer | None:
-    held = [*module.parameters(), *module.buffers()]
+    held = [held for held in (*module.parameters(), *module.buffers()) if held.layout == torch.strided]
     kept = [tensor.clone() for tensor in held]
     home = {name: tensor for name, tensor in module._buffers.items() if tensor is not None}
     others = {name: tensor.clone() for name, tensor in home.items()}

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature.certificate import certify
 from landscape.curvature.passes import Batch, Passes
 from landscape.errors import LandscapeError
 from landscape.objective.data import Source
 from landscape.params import gaussian, stream_of
 from landscape.sharpness.place import Place
+from landscape.wrappers import after_call
 
 # Gradients at the weights themselves are held for pieces of the data, as long as all of them take less than so
 # many bytes. A piece is what most measures that take batches take.
@@ -97,7 +99,7 @@ class Field:
             if evaluator.takes_model:
                 raise LandscapeError("a loss that takes the model hides its outputs", where="outputs")
             change = outputs
-            evaluator.model.register_forward_hook(lambda _model, _inputs, output: change(output))
+            after_call(evaluator.model, lambda _model, _inputs, output: change(output))
         # Apple's devices know no float64.
         self._wide = torch.float32 if evaluator.device.type == "mps" else torch.float64
         vectors = self._passes.vectors
@@ -209,12 +211,12 @@ class Field:
         return total
 
     def _sums(self, step: Tensor) -> _Sums:
+        certify(self._passes, "gradient")
         self._move(step)
         total, loss, count = self.zero(), 0.0, 0.0
         with self._passes.kernels():
             for share, counted in self._shares():
-                found = torch.autograd.grad(share, self._passes.variables, allow_unused=True)
-                total += self._passes.vectors.join(found, total)
+                total += self._passes.vectors.join(self._passes.slopes(share), total)
                 loss, count = loss + float(share.detach()), count + counted
         return _Sums(loss, total, count)
 

@@ -66,9 +66,7 @@ def read_directions(path: str | os.PathLike[str], dims: int = 2) -> list[Arrays]
             )
         for name, values in direction.items():
             if values.dtype.kind not in "fc" or not np.isfinite(values).all():
-                raise LandscapeError(
-                    f"'{axis}/{name}' is not an array of finite real or complex numbers", where=file
-                )
+                raise LandscapeError(f"'{axis}/{name}' is not an array of finite numbers", where=file)
     return directions
 
 

@@ -28,7 +28,9 @@ def _incoming(generator: Scaling | Flipping, state: Mapping[str, Tensor], measur
     total = torch.zeros(generator.units, dtype=torch.float64)
     for one in generator.slices:
         if (one.tensor, one.dim) == (name, dim):
-            total = total.index_add(0, one.units, values[one.places])
+            # Keys lie beside the queries in one matrix, and take the inverse of their factors.
+            made = one.powers == 1
+            total = total.index_add(0, one.units[made], values[one.places[made]])
     return total
 
 
