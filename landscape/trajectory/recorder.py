@@ -6,7 +6,7 @@ import datetime
 import functools
 import operator
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, MachineError
 from landscape.layout import Layout
 from landscape.params import Weights, resolve
 from landscape.storage import PathLike, deferred_interrupt, versions
 from landscape.trajectory.background import Background, Foreground
 from landscape.trajectory.border import checked_extra, plain_name, require_same_recording
 from landscape.trajectory.offer import Offer, recording, write
+from landscape.trajectory.outage import Outage
 from landscape.trajectory.pace import Pace, Turn
 from landscape.trajectory.resume import Arrays, encode_state
 from landscape.trajectory.rounding import checked_storage, take
@@ -63,6 +64,9 @@ class Recorder:
             unless two snapshots wait already while one is written: then it waits for one of them. What goes
             wrong in the thread is raised by the next call, or at the end. A killed process loses what waits.
         all_ranks: Record in every rank of `torch.distributed`; each needs a file of its own.
+        on_error: Where the file cannot be written, because the disk is full or fails: ``"raise"`` the error or
+            ``"warn"``, once. That snapshot is lost, training can go on, and every later one is tried again. A run
+            whose end cannot be written is not marked as finished.
 
     Raises:
         LandscapeError: If the file exists and neither `overwrite` nor `resume` is given, cannot be written, or
@@ -96,6 +100,7 @@ class Recorder:
         dtype: str | torch.dtype | None = None,
         background: bool = False,
         all_ranks: bool = False,
+        on_error: str = "raise",
     ) -> None:
         self.path = Path(path)
         self._model = model
@@ -107,6 +112,7 @@ class Recorder:
         self._held: Offer | None = None
         self._watches: list[Watch] = []
         self._queue = Background() if background else Foreground()
+        self._outage = Outage(on_error)
         self.finished = False
         self.active = all_ranks or _rank() == 0
         prefix = "/" if branch is None else f"/branches/{plain_name(branch, 'branch')}"
@@ -221,9 +227,9 @@ class Recorder:
         if turn is None and not hold:
             self._offered += candidate
             return False
-        if turn is not None:
-            # Before the copy, so that no more of them are in memory than are said to be.
-            self._queue.make_room()
+        # Before the copy, so that no more of them are in memory than are said to be.
+        if turn is not None and not self._goes_well(self._queue.make_room):
+            return False
         given = self._model if weights is None else weights
         tensors = given if isinstance(given, Mapping) else resolve(given)[1]
         offer = Offer(
@@ -237,8 +243,7 @@ class Recorder:
             self._offered += candidate
             self._held = offer
             return False
-        self._record(offer, turn, None if resume_state is None else self._encoded(resume_state))
-        return True
+        return self._record(offer, turn, None if resume_state is None else self._encoded(resume_state))
 
     def _require_growth(self, step: int) -> None:
         least = self.last_step
@@ -255,19 +260,33 @@ class Recorder:
     def _encoded(self, state: Mapping[str, Any]) -> Arrays:
         return encode_state(state, copy=self._queue.later)
 
-    def _record(self, offer: Offer, turn: Turn, state: Arrays | None) -> None:
-        """Write a snapshot, now or in the background, and count it."""
-        self._queue.make_room()
+    def _record(self, offer: Offer, turn: Turn, state: Arrays | None) -> bool:
+        """Write a snapshot, now or in the background, and count it; whether that was possible."""
+        job = functools.partial(write, offer, self._file, self.layout, self._storage, turn, state)
         # File and memory go together: an interrupt comes before or after both.
         with deferred_interrupt():
-            self._queue.submit(
-                functools.partial(write, offer, self._file, self.layout, self._storage, turn, state)
-            )
+            if not self._goes_well(lambda: self._queue.submit(job)):
+                return False
             self._steps = [*(self._steps[row] for row in turn.rows), offer.step]
             self._pace, self._offered, self._held = turn.pace, 0, None
+        return True
+
+    def _goes_well(self, work: Callable[[], Any]) -> bool:
+        """Do something about the file; whether the machine allowed it. If not, that is told once."""
+        try:
+            if work() is not False:
+                self._outage.over()
+        except MachineError as error:
+            if self._queue.later:
+                # What waited behind it was not written either: go on from what is in the file.
+                self._queue.drop()
+                self._continue()
+            self._outage.tell(error)
+            return False
+        return True
 
     def _require_open(self) -> None:
-        self._queue.check()
+        self._goes_well(self._queue.check)
         if self.finished:
             raise LandscapeError("the run is finished; nothing can be added to it", where=self.path)
 
@@ -310,9 +329,9 @@ class Recorder:
             LandscapeError: If something else is in it.
         """
         self._require_open()
-        if self.active:
-            self._queue.make_room()
-            self._queue.submit(functools.partial(self._file.save_state, self._encoded(state), len(self._steps)))
+        if self.active and self._goes_well(self._queue.make_room):
+            job = functools.partial(self._file.save_state, self._encoded(state), len(self._steps))
+            self._goes_well(lambda: self._queue.submit(job))
 
     def load_resume_state(self) -> dict[str, Any] | None:
         """The state stored last, and go on from the snapshot it goes with.
@@ -359,7 +378,7 @@ class Recorder:
         Raises:
             LandscapeError: If something could not be written in the background.
         """
-        self._queue.flush()
+        self._goes_well(self._queue.flush)
 
     def finish(self) -> None:
         """Write what is held, mark the run as finished and remove its resume state; nothing can be added then."""
@@ -370,7 +389,7 @@ class Recorder:
             self._record(self._held, self._pace.room(self._steps), None)
         self.flush()
         if self.active:
-            self._file.finish(len(self._steps))
+            self._goes_well(lambda: self._file.finish(len(self._steps)))
         self.finished = True
 
 

@@ -23,8 +23,9 @@ from landscape.storage import (
     write_json_attr,
 )
 from landscape.trajectory.border import require_same_layout
+from landscape.trajectory.digests import reseal, seal_run, stamp
 from landscape.trajectory.resume import Arrays, read_state, write_state
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header, schema_for
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header
 from landscape.trajectory.thinning import copy_thinned
 from landscape.trajectory.writer import Row, append_row, compact, create_run
 
@@ -109,6 +110,7 @@ class RunFile:
             create_run(group, layout, attrs, storage)
             for name, value in settings.items():
                 write_json_attr(group, name, value)
+            seal_run(group)
 
         if self.prefix == "/":
             with create(self.path) as file:
@@ -120,8 +122,9 @@ class RunFile:
                 del file[self.prefix]
             fill(file.create_group(self.prefix))
             # Whoever cannot read a branch must not open the file.
-            if schema_for(storage) > integer_attr(file, "schema", default=1):
-                file.attrs.modify("schema", np.int64(schema_for(storage)))
+            if integer_attr(file, "schema", default=1) < SCHEMA:
+                file.attrs.modify("schema", np.int64(SCHEMA))
+            reseal(file)
 
     def append(self, count: int, row: Row, state: Arrays | None) -> None:
         """Write a snapshot behind the first `count`, and the state that goes with it, if any."""
@@ -131,6 +134,7 @@ class RunFile:
                 append_row(run, count, row)
             if state is not None:
                 write_state(under_way, run, state, count + 1)
+            stamp(run)
         self.stored = count + 1
 
     def thin(self, rows: Sequence[int], recording: Mapping[str, Any], row: Row, state: Arrays | None) -> None:
@@ -154,12 +158,15 @@ class RunFile:
             if state is not None:
                 run.pop("resume", None)
                 write_state(None, run, state, len(rows) + 1)
+            reseal(run)
         self.stored = len(rows) + 1
 
     def save_state(self, state: Arrays, count: int) -> None:
         """Store the state that goes with the first `count` snapshots."""
         with change(self.path) as under_way:
-            write_state(under_way, self._run(under_way.file), state, count)
+            run = self._run(under_way.file)
+            write_state(under_way, run, state, count)
+            stamp(run)
 
     def load_state(self) -> tuple[dict[str, Any], int] | None:
         """The state that counts and the number of snapshots it goes with, or None where there is none."""
@@ -181,6 +188,7 @@ class RunFile:
             resumable = "resume" in run
             if resumable:
                 del run["resume"]
+            reseal(run)
         if resumable:
             compact(self.path)
 

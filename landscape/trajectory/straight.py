@@ -11,6 +11,20 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.trajectory.digests import chunk_digests
+
+
+class DamagedRowError(Exception):
+    """A row is not what was written.
+
+    Attributes:
+        row: Which one.
+    """
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}")
+        self.row = row
+
 
 class Windows:
     """Reads columns of some rows of a dataset.
@@ -22,10 +36,14 @@ class Windows:
         dataset: Its chunks are one row high.
         rows: Which rows, ascending.
         descriptor: The open file; None reads everything by HDF5.
+        digests: The digest of each row and chunk, if there are some.
     """
 
-    def __init__(self, dataset: h5py.Dataset, rows: range, descriptor: int | None) -> None:
+    def __init__(
+        self, dataset: h5py.Dataset, rows: range, descriptor: int | None, digests: NDArray[np.uint64] | None
+    ) -> None:
         self._dataset, self._rows, self._descriptor = dataset, rows, descriptor
+        self._digests = digests
         self._width = dataset.chunks[1]
         self._checked = -1
         self._places: list[Any] = []
@@ -34,15 +52,37 @@ class Windows:
         """Shape (rows, high - low), as it is stored.
 
         Raises:
+            DamagedRowError: If a row is not what was written.
             OSError: If a checksum does not match, or the file has become shorter.
         """
         chunk = low // self._width
         alone = high <= (chunk + 1) * self._width
         if alone and chunk == self._checked and self._descriptor is not None and None not in self._offsets():
             return self._straight(self._descriptor, low, high)
-        values: NDArray[Any] = self._dataset[slice(self._rows.start, self._rows.stop, self._rows.step), low:high]
+        values = self._by_hdf5(low, high) if self._digests is None else self._verified(low, high, self._digests)
         if alone and high < (chunk + 1) * self._width:
             self._checked, self._places = chunk, []
+        return values
+
+    def _by_hdf5(self, low: int, high: int) -> NDArray[Any]:
+        values: NDArray[Any] = self._dataset[slice(self._rows.start, self._rows.stop, self._rows.step), low:high]
+        return values
+
+    def _verified(self, low: int, high: int, digests: NDArray[np.uint64]) -> NDArray[Any]:
+        """Whole chunks, each compared with its digest; what is wanted of them is kept."""
+        width = self._width
+        chunks = range(low // width, max(low // width + 1, -(-high // width)))
+        first, last = chunks.start * width, min(chunks.stop * width, self._dataset.shape[1])
+        whole = (first, last) == (low, high)
+        values = np.empty((len(self._rows), high - low), self._dataset.dtype)
+        read = np.empty((1, last - first), self._dataset.dtype)
+        for place, row in enumerate(self._rows):
+            into = values[place : place + 1] if whole else read
+            self._dataset.read_direct(into, np.s_[row : row + 1, first:last])
+            if not np.array_equal(chunk_digests(into[0], width), digests[row, chunks.start : chunks.stop]):
+                raise DamagedRowError(row)
+            if not whole:
+                values[place] = read[0, low - first : high - first]
         return values
 
     def _offsets(self) -> list[Any]:
@@ -60,19 +100,20 @@ class Windows:
 
 
 @contextmanager
-def windows(dataset: h5py.Dataset, rows: range) -> Iterator[Windows]:
+def windows(dataset: h5py.Dataset, rows: range, digests: NDArray[np.uint64] | None = None) -> Iterator[Windows]:
     """Read windows of a dataset; the file stays open meanwhile.
 
     Args:
         dataset: Shape (rows, columns).
         rows: Which rows, ascending.
+        digests: The digest of each row and chunk, if there are some.
     """
     if not _lies_as_it_is(dataset):
-        yield Windows(dataset, rows, None)
+        yield Windows(dataset, rows, None, digests)
         return
     descriptor = os.open(dataset.file.filename, os.O_RDONLY)
     try:
-        yield Windows(dataset, rows, descriptor)
+        yield Windows(dataset, rows, descriptor, digests)
     finally:
         os.close(descriptor)
 
