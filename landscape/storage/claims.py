@@ -20,10 +20,6 @@ _MOST_ATTRIBUTES = 1_000
 _PLAIN_FILTERS = (h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_SHUFFLE)
 
 
-class _Refused(Exception):
-    """A file that is not to be read."""
-
-
 def require_modest(file: h5py.File, path: Path) -> None:
     """Refuse links, data outside the file, and claims that its size cannot hold.
 
@@ -31,24 +27,30 @@ def require_modest(file: h5py.File, path: Path) -> None:
         LandscapeError: If there is one of these.
     """
     census = _Census(file, path.stat().st_size + _SLACK)
+    refused: str | None
     try:
         census.count_attributes(h5py.h5g.open(file.id, b"/"), "")
         refused = file.id.links.visit(census.visit, info=True)
-    except _Refused as error:
-        raise LandscapeError("the file is damaged", where=path, got=str(error)) from error
     except FAULTS as error:
         mend = "restore it from a copy"
         raise LandscapeError("the file is damaged", where=path, got="unreadable links", mend=mend) from error
+    if census.fault is not None:
+        raise LandscapeError("the file is damaged", where=path, got=census.fault, mend="restore it from a copy")
     if refused is not None:
         raise LandscapeError(refused, where=path)
 
 
 class _Census:
-    """Counts what there is, one thing after the other."""
+    """Counts what there is, one thing after the other.
+
+    Attributes:
+        fault: Why the file is taken for damaged, if it is.
+    """
 
     def __init__(self, file: h5py.File, room: int) -> None:
         self._file, self._room = file, room
         self._items = self._claimed = 0
+        self.fault: str | None = None
 
     def visit(self, name: bytes, info: Any) -> str | None:
         """Look at one link; a text says why the file is refused."""
@@ -64,22 +66,22 @@ class _Census:
             creation = item.get_create_plist()
             if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:
                 return f"'/{shown}' has its data elsewhere, and such files are refused"
-            self._require_room(item, creation, shown)
-        return None
+            self._count_room(item, creation, shown)
+        return self.fault
 
     def count_attributes(self, item: Any, shown: str) -> None:
-        """Check that there are not more attributes than anyone writes."""
+        """See that there are not more attributes than anyone writes."""
         if h5py.h5a.get_num_attrs(item) > _MOST_ATTRIBUTES:
-            raise _Refused(f"'/{shown}' has more than {_MOST_ATTRIBUTES:,} attributes")
+            self.fault = f"'/{shown}' has more than {_MOST_ATTRIBUTES:,} attributes"
 
-    def _require_room(self, dataset: h5py.h5d.DatasetID, creation: h5py.h5p.PropDCID, shown: str) -> None:
+    def _count_room(self, dataset: h5py.h5d.DatasetID, creation: h5py.h5p.PropDCID, shown: str) -> None:
         width = dataset.get_type().get_size()
         filters = [creation.get_filter(place)[0] for place in range(creation.get_nfilters())]
         if any(code not in _PLAIN_FILTERS for code in filters):
-            raise _Refused(f"'/{shown}' is stored in a way that is not ours")
+            self.fault = f"'/{shown}' is stored in a way that is not ours"
         claimed = math.prod(dataset.shape) * width
         if creation.get_layout() == h5py.h5d.CHUNKED:
             claimed = max(claimed, math.prod(creation.get_chunk()) * width)
         self._claimed += claimed
         if self._claimed > self._room:
-            raise _Refused(f"'/{shown}' claims more than the file can hold")
+            self.fault = f"'/{shown}' claims more than the file can hold"

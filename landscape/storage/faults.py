@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ _MACHINE = {*_FULL, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.EN
 
 
 @contextmanager
-def damage(path: str | Path, what: str = "the file is damaged") -> Iterator[None]:
+def damage(path: str | os.PathLike[str], what: str = "the file is damaged") -> Iterator[None]:
     """Turn what reading an open file raises in the body into one `LandscapeError`; for want of memory it says so.
 
     Args:

@@ -25,7 +25,7 @@ def deferred_interrupt() -> Iterator[None]:
     caught: list[int] = []
     before: dict[int, Any] = {}
     try:
-        for number in _SIGNALS:
+        for number in map(int, _SIGNALS):
             handler = signal.getsignal(number)
             # None means a handler that was not installed from Python and cannot be put back from here.
             if handler not in (signal.SIG_IGN, None):

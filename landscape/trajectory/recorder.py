@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import operator
 import uuid
@@ -17,9 +16,9 @@ import torch
 from landscape.errors import LandscapeError, MachineError
 from landscape.layout import Layout
 from landscape.params import Weights, resolve
-from landscape.storage import PathLike, deferred_interrupt, versions
+from landscape.storage import PathLike, deferred_interrupt
 from landscape.trajectory.background import Background, Foreground
-from landscape.trajectory.border import checked_extra, plain_name, require_same_recording
+from landscape.trajectory.border import checked_extra, described, plain_name, require_same_recording
 from landscape.trajectory.offer import Offer, recording, write
 from landscape.trajectory.outage import Outage
 from landscape.trajectory.pace import Pace, Turn
@@ -124,13 +123,11 @@ class Recorder:
         if exists and resume:
             self._continue()
             return
-        attrs = {"problem": problem, "run_id": self.run_id, **checked_extra(extra_attrs or {})}
-        attrs["created_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        settings: dict[str, Any] = {"problem_args": problem_args, "training": training}
+        settings |= {} if perturbation is None else {"perturbation": perturbation}
         numbers = {"seed": seed, "parent_step": parent_step}
-        attrs |= {name: np.int64(value) for name, value in numbers.items() if value is not None}
-        attrs |= {} if parent_run_id is None else {"parent_run_id": parent_run_id}
-        settings = {"problem_args": dict(problem_args or {}), "training": dict(training or {})}
-        settings |= {"versions": versions()} | ({} if perturbation is None else {"perturbation": perturbation})
+        texts = {"problem": problem, "run_id": self.run_id, "parent_run_id": parent_run_id}
+        attrs, settings = described({**texts, **numbers, **checked_extra(extra_attrs or {})}, settings)
         chosen = recording(self._pace, self._storage)
         settings |= {"recording": chosen} if chosen else {}
         self._file.create(self.layout, self._storage, attrs, settings, replace=exists)

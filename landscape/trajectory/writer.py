@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.storage import create, open_read, write_attrs, write_lines
-from landscape.trajectory.digests import ROWS, chunk_digests, digests_of, row_digest
+from landscape.storage import PathLike, create, open_read, safe_point, write_attrs, write_json_attr, write_lines
+from landscape.trajectory.digests import ROWS, chunk_digests, digests_of, row_digest, seal_run
 from landscape.trajectory.schema import (
     CARRIERS,
     FORMAT,
@@ -83,7 +83,7 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], stor
             digests_of(name),
             shape=(0, chunks),
             maxshape=(None, chunks),
-            chunks=(_rows(chunks), chunks),
+            chunks=(max(1, _ROWS // chunks), chunks),
             dtype="u8",
         )
     group.create_dataset(ROWS, shape=(0,), maxshape=(None,), chunks=(_ROWS,), dtype="u8")
@@ -93,11 +93,6 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], stor
     if storage is not None:
         _series(group, "steps/rounding", 0)
     group.create_group("metrics")
-
-
-def _rows(chunks: int) -> int:
-    """The rows of a chunk of digests: about as many numbers as in one of steps."""
-    return max(1, _ROWS // chunks)
 
 
 def _series(group: h5py.Group, name: str, length: int, dtype: str = "float64") -> h5py.Dataset:
@@ -110,6 +105,29 @@ def _series(group: h5py.Group, name: str, length: int, dtype: str = "float64") -
         fletcher32=True,
         fillvalue=np.nan if dtype == "float64" else 0,
     )
+
+
+def write_run(
+    path: PathLike, layout: Layout, attrs: Mapping[str, Any], settings: Mapping[str, Any], rows: Iterable[Row]
+) -> None:
+    """Write a finished run, wholly or not at all.
+
+    Args:
+        path: The file; replaced if it is there.
+        layout: The tensors of its snapshots.
+        attrs: Plain attributes of it, its ``run_id`` among them.
+        settings: Attributes that are stored as JSON.
+        rows: Its snapshots.
+    """
+    with create(path) as file:
+        create_run(file, layout, attrs)
+        for name, value in settings.items():
+            write_json_attr(file, name, value)
+        for count, row in enumerate(rows):
+            append_row(file, count, row)
+            safe_point()
+        file.attrs.modify("finished", np.bool_(True))
+        seal_run(file)
 
 
 def append_row(group: h5py.Group, count: int, row: Row) -> None:

@@ -6,19 +6,20 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, is_out_of_memory, out_of_memory
 from landscape.storage import FAULTS
 from landscape.trajectory.checkpoints.files import read_start
 from landscape.trajectory.checkpoints.report import Names, printable
 
 # What readers of checkpoints raise at bytes that are not what they should be.
-READ_FAULTS = (*FAULTS, pickle.UnpicklingError, EOFError, struct.error, AssertionError)
+READ_FAULTS = (*FAULTS, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, struct.error, AssertionError)
 
 _ZIP = b"PK\x03\x04"
 # How torch names what a pickle asked for beyond weights.
@@ -44,6 +45,8 @@ def load_pickle(path: Path) -> Any:
     """
     start = read_start(path)
     try:
+        if start.startswith(_ZIP):
+            _require_intact(path)
         # Old files keep all numbers in one stream, which cannot be mapped.
         return _load(path, mapped=start.startswith(_ZIP))
     except pickle.UnpicklingError as error:
@@ -56,8 +59,26 @@ def load_pickle(path: Path) -> Any:
                 mend=_MEND,
             ) from error
         raise _unreadable(path, error) from error
+    except MemoryError as error:
+        raise out_of_memory(path) from error
     except READ_FAULTS as error:
         raise _unreadable(path, error) from error
+
+
+def _require_intact(path: Path) -> None:
+    """Compare an archive with its own checksums: torch does not where it maps the file.
+
+    Raises:
+        LandscapeError: If a part of it is not what was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise LandscapeError(
+            f"the file is damaged: the checksum of '{printable(damaged)}' in it does not match",
+            where=path,
+            mend="restore it from a copy",
+        )
 
 
 def _load(path: Path, *, mapped: bool) -> Any:
@@ -77,6 +98,8 @@ def _unsafe(path: Path, message: str) -> list[str]:
 
 
 def _unreadable(path: Path, error: BaseException) -> LandscapeError:
+    if is_out_of_memory(error):
+        return out_of_memory(path)
     return LandscapeError(
         "not a file of weights that torch can read, or a damaged one", where=path, got=short_reason(error)
     )
