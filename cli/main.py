@@ -84,7 +84,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command: exit 0 done, 2 wrong input, 1 the machine's fault or ours, 130 or 143 interrupted.
 
-    Wrong input, and what the machine lacks (room, memory), is told in one line; only a fault of ours shows a traceback.
+    Wrong input, and what the machine lacks (room, memory), is told in one line; a fault of ours shows a traceback.
     """
     terminated = hear_terminate()
     try:

@@ -7,7 +7,8 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -208,9 +209,41 @@ def spoken_time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def what_is_kept(path: str | None, words: str) -> str:
+    """The words, where something that was computed is in a surface, table or trajectory; otherwise that nothing is.
+
+    Args:
+        path: The file, if there is one.
+        words: What is kept, and how to go on.
+    """
+    from landscape.files import open_file
+
+    if path is None or not Path(path).exists():
+        return "nothing was kept"
+    with suppress(LandscapeError):
+        held: Any = open_file(path)
+        columns = getattr(held, "columns", None)
+        if columns is not None:
+            return words if any(column.done.any() for column in columns.values()) else "nothing was computed yet"
+        if hasattr(held, "done"):
+            return words if held.done is None or held.done.any() else "nothing was computed yet"
+        return words if len(held) else "nothing was recorded yet"
+    return "nothing was kept"
+
+
+def go_on(count: int) -> str:
+    """What is kept where so many steps were finished before an interrupt."""
+    return "what was finished is kept; run the same command to go on" if count else "nothing was finished yet"
+
+
 @contextmanager
-def step_bars(jobs: int) -> Iterator[Callable[[Any], None]]:
-    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal."""
+def step_bars(jobs: int, finished: list[str]) -> Iterator[Callable[[Any], None]]:
+    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal.
+
+    Args:
+        jobs: The number of workers.
+        finished: Takes the titles of the steps that were finished.
+    """
     from tqdm import tqdm
 
     with ExitStack() as stack:
@@ -236,5 +269,6 @@ def step_bars(jobs: int) -> Iterator[Callable[[Any], None]]:
                 bar.reset()
                 bar.set_description("free")
                 whole.update(1)
+                finished.append(event.step.title)
 
         yield notify

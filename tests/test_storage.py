@@ -411,7 +411,10 @@ def test_no_room_for_a_new_file(tmp_path: Path, room: int) -> None:
     path = tmp_path / "s.h5"
     with (
         room_for(room),
-        pytest.raises(LandscapeError, match=f"^{re.escape(str(path))}: cannot be written; got File too large; free some space, or write elsewhere$"),
+        pytest.raises(
+            LandscapeError,
+            match=f"^{re.escape(str(path))}: cannot be written; got File too large; free some space, or write elsewhere$",
+        ),
         storage.create(path) as file,
     ):
         file["x"] = np.arange(10000)
@@ -425,7 +428,10 @@ def test_no_room_for_a_change(tmp_path: Path) -> None:
     before = path.read_bytes()
     with (
         room_for(len(before) + 500),
-        pytest.raises(LandscapeError, match=f"^{re.escape(str(path))}: cannot be written; got File too large; free some space, or write elsewhere$"),
+        pytest.raises(
+            LandscapeError,
+            match=f"^{re.escape(str(path))}: cannot be written; got File too large; free some space, or write elsewhere$",
+        ),
         storage.change(path) as change,
     ):
         change.file["more"] = np.arange(10000)

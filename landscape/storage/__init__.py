@@ -22,6 +22,7 @@ from landscape.storage.interrupts import deferred_interrupt as deferred_interrup
 from landscape.storage.interrupts import safe_point as safe_point
 from landscape.storage.provenance import versions as versions
 from landscape.storage.reader import PathLike as PathLike
+from landscape.storage.reader import carries_digests as carries_digests
 from landscape.storage.reader import kind_of as kind_of
 from landscape.storage.reader import open_read as open_read
 from landscape.storage.reader import require_file as require_file

@@ -17,6 +17,7 @@ from landscape.errors import LandscapeError
 from landscape.journal import lock
 from landscape.storage.attributes import integer_attr, is_old, read_attr
 from landscape.storage.claims import require_modest
+from landscape.storage.digests import has_seal
 from landscape.storage.examination import examine
 from landscape.storage.faults import FAULTS, damage, reason
 
@@ -84,6 +85,19 @@ def kind_of(path: PathLike) -> str:
     path = Path(path)
     with _open_any(path) as file:
         return _format_of(file, path)
+
+
+def carries_digests(path: PathLike) -> bool:
+    """Return whether a file tells damage from what was written; files of older versions do not.
+
+    Raises:
+        LandscapeError: If it cannot be opened, or is none of ours.
+    """
+    path = Path(path)
+    with _open_any(path) as file:
+        _format_of(file, path)
+        with damage(path):
+            return has_seal(file)
 
 
 def _format_of(file: h5py.File, path: Path) -> str:

@@ -82,6 +82,17 @@ def _from_hdf5(file: Path) -> Arrays:
         return _arrays(plain.get("directions", plain))
 
 
+def verify_directions(path: str | os.PathLike[str]) -> None:
+    """Check the directions of a surface file, if there are some.
+
+    Raises:
+        LandscapeError: If they are not what was written.
+    """
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file, damage(path):
+        if "directions" in file:
+            require_seal(file["directions"])
+
+
 def _is_surface(file: Path) -> bool:
     try:
         return kind_of(file) == "landscape/surface"

@@ -48,7 +48,6 @@ class Summary:
             "counts": _counts(header.layout),
             "recording": header.recording,
             "storage": _storage(header),
-            "digests": header.digests,
         }
 
 

@@ -81,6 +81,19 @@ def _fits(slot: h5py.Group, arrays: Arrays) -> bool:
 
 def read_state(group: h5py.Group) -> tuple[dict[str, Any], int] | None:
     """The state that counts and the number of snapshots it goes with, or None where there is none."""
+    found = state_arrays(group)
+    if found is None:
+        return None
+    arrays, count = found
+    return _decode(json.loads(arrays[0].tobytes()), arrays), count
+
+
+def state_arrays(group: h5py.Group) -> tuple[Arrays, int] | None:
+    """The same as `encode_state` made of it.
+
+    Raises:
+        ValueError: If it is not what was written.
+    """
     home = group.get("resume")
     if home is None or "valid" not in home.attrs:
         return None
@@ -88,8 +101,7 @@ def read_state(group: h5py.Group) -> tuple[dict[str, Any], int] | None:
     arrays = [_numbers(slot[str(index)]) for index in range(len(slot))]
     if "digest" in slot.attrs and integer_attr(slot, "digest") != digest(*arrays):
         raise ValueError("the resume state is not what was written")
-    state = _decode(json.loads(arrays[0].tobytes()), arrays)
-    return state, integer_attr(slot, "n_valid")
+    return arrays, integer_attr(slot, "n_valid")
 
 
 def _numbers(dataset: h5py.Dataset) -> NDArray[Any]:
