@@ -210,7 +210,7 @@ def spoken_time(seconds: float) -> str:
 
 
 def what_is_kept(path: str | None, words: str) -> str:
-    """The words, where something that was computed is in a surface, table or trajectory; otherwise that nothing is.
+    """The words, where something that was computed is in a file of ours; otherwise that nothing is.
 
     Args:
         path: The file, if there is one.

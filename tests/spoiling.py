@@ -2,8 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import h5py
 import numpy as np
+
+from landscape.storage import write_attr
 
 SPOILT = 150
 
@@ -49,7 +54,8 @@ def age(path: Path) -> None:
                     group.attrs[name] = value.decode()
             for name in ("manifest", "imported"):
                 if name in group:
-                    lines = np.array([line.decode() for line in group.pop_lines(name)], object)
+                    lines = np.array([line.decode() for line in group[name][()]], object)
+                    del group[name]
                     group.create_dataset(name, data=lines, dtype=h5py.string_dtype())
             if "schema" in group.attrs:
                 group.attrs.modify("schema", np.int64(2 if "rounding" in group.get("steps", ()) else 1))

@@ -25,6 +25,7 @@ from landscape import journal, storage
 from landscape.errors import LandscapeError
 
 FORMAT = "landscape/surface"
+NO_ROOM = "cannot be written; got File too large; free some space, or write elsewhere"
 
 
 def make(path: Path, **attrs: object) -> Path:
@@ -413,7 +414,7 @@ def test_no_room_for_a_new_file(tmp_path: Path, room: int) -> None:
         room_for(room),
         pytest.raises(
             LandscapeError,
-            match=f"^{re.escape(str(path))}: cannot be written; got File too large; free some space, or write elsewhere$",
+            match=f"^{re.escape(str(path))}: {NO_ROOM}$",
         ),
         storage.create(path) as file,
     ):
@@ -430,7 +431,7 @@ def test_no_room_for_a_change(tmp_path: Path) -> None:
         room_for(len(before) + 500),
         pytest.raises(
             LandscapeError,
-            match=f"^{re.escape(str(path))}: cannot be written; got File too large; free some space, or write elsewhere$",
+            match=f"^{re.escape(str(path))}: {NO_ROOM}$",
         ),
         storage.change(path) as change,
     ):
