@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import pytest
-from spoiling import edited, spoilt
+from spoiling import SPOILT, edited, spoilt
 
 from landscape import journal
 from landscape.errors import LandscapeError
