@@ -141,8 +141,8 @@ def read_rows(run: h5py.Group, header: Header, group: str, rows: range) -> NDArr
         width = dataset.shape[1]
         digests = run[digests_of(group)][: rows.stop] if header.digests else None
     try:
-        with damage_elsewhere(header):
-            return Windows(dataset, rows, None, digests).read(0, width)
+        with damage_elsewhere(header), windows(dataset, rows, digests) as reader:
+            return reader.read(0, width)
     except DamagedRowError as error:
         raise damaged(header, error.row) from error
     except OSError as error:

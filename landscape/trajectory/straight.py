@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from landscape.trajectory.digests import chunk_digests
 
+# Bytes of a chunk from which reading it past HDF5 pays for looking up its place.
+_WORTH = 2**18
+# Rows whose places are looked up one by one.
+_FEW = 4
+
 
 class DamagedRowError(Exception):
     """A row is not what was written.
@@ -47,6 +52,7 @@ class Windows:
         self._width = dataset.chunks[1]
         self._checked = -1
         self._places: list[Any] = []
+        self._index: dict[tuple[int, ...], int] | None = None
 
     def read(self, low: int, high: int) -> NDArray[Any]:
         """Shape (rows, high - low), as it is stored.
@@ -78,19 +84,40 @@ class Windows:
         read = np.empty((1, last - first), self._dataset.dtype)
         for place, row in enumerate(self._rows):
             into = values[place : place + 1] if whole else read
-            self._dataset.read_direct(into, np.s_[row : row + 1, first:last])
+            if self._descriptor is None or into.itemsize * width < _WORTH:
+                self._dataset.read_direct(into, np.s_[row : row + 1, first:last])
+            else:
+                self._take(self._descriptor, into[0], row, first)
             if not np.array_equal(chunk_digests(into[0], width), digests[row, chunks.start : chunks.stop]):
                 raise DamagedRowError(row)
             if not whole:
                 values[place] = read[0, low - first : high - first]
         return values
 
+    def _take(self, descriptor: int, into: NDArray[Any], row: int, first: int) -> None:
+        """Read whole chunks from their places in the file: a digest says more than the checksum of HDF5."""
+        for start in range(0, len(into), self._width):
+            place = self._place(row, first + start)
+            part = into[start : start + self._width]
+            if place is None or os.preadv(descriptor, [part], place) != part.nbytes:
+                raise DamagedRowError(row)
+
     def _offsets(self) -> list[Any]:
         """Where the chunk of each row begins; None for one that was never written."""
         if not self._places:
-            start, stored = self._checked * self._width, self._dataset.id
-            self._places = [stored.get_chunk_info_by_coord((row, start)).byte_offset for row in self._rows]
+            self._places = [self._place(row, self._checked * self._width) for row in self._rows]
         return self._places
+
+    def _place(self, row: int, column: int) -> int | None:
+        """Where a chunk begins; HDF5 goes through its whole index for one of them, so many are asked for at once."""
+        if len(self._rows) < _FEW:
+            found: int | None = self._dataset.id.get_chunk_info_by_coord((row, column)).byte_offset
+            return found
+        if self._index is None:
+            index: dict[tuple[int, ...], int] = {}
+            self._dataset.id.chunk_iter(lambda one: index.update({tuple(one.chunk_offset): one.byte_offset}))
+            self._index = index
+        return self._index.get((row, column))
 
     def _straight(self, descriptor: int, low: int, high: int) -> NDArray[Any]:
         values = np.empty((len(self._rows), high - low), self._dataset.dtype)
