@@ -27,7 +27,7 @@ from landscape.files import open_file
 from landscape.projection.distance_store import Store
 from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import save_table
-from landscape.storage import open_read
+from landscape.storage import damage, open_read
 from landscape.surface.store import save_surface
 from landscape.surface.values import Path as Walk
 from landscape.surface.values import Surface
@@ -73,7 +73,9 @@ def write_all(folder: Path) -> dict[str, Path]:
     chance = np.random.default_rng(0)
     values = chance.normal(size=(9, 11))
     walk = Walk(np.arange(4), *chance.normal(size=(5, 4)))
-    surface = Surface(np.arange(11.0), np.arange(9.0), {"train_loss": values}, {"train_loss": values / 9}, path=walk)
+    surface = Surface(
+        np.arange(11.0), np.arange(9.0), {"train_loss": values}, {"train_loss": values / 9}, path=walk
+    )
     save_surface(surface, folder / "surface.h5", identity={"a": 1})
     done = chance.random((9, 11)) < 0.5
     held = np.where(done, values, np.nan)
@@ -118,7 +120,9 @@ def _run(file: Any, path: Path, prefix: str) -> Any:
         for group in sorted({place.group for place in header.places.values()})
     }
     branches = [_run(file, path, f"{prefix.rstrip('/')}/branches/{branch.name}") for branch in header.branches]
-    return said, rows, state_arrays(file[prefix]), branches
+    with damage(path):
+        state = state_arrays(file[prefix])
+    return said, rows, state, branches
 
 
 def _feed(update: Callable[[bytes], None], value: Any) -> None:
@@ -246,7 +250,12 @@ def fuzz(count: int, seed: int, folder: Path, more: list[Path]) -> dict[str, Any
             bad.append({"file": name, "number": number, "outcome": outcome, "words": words})
             path.rename(folder / f"bad-{number}-{name}")
     worker.close()
-    return {"count": count, "seed": seed, "table": {name: dict(found) for name, found in table.items()}, "bad": bad}
+    return {
+        "count": count,
+        "seed": seed,
+        "table": {name: dict(found) for name, found in table.items()},
+        "bad": bad,
+    }
 
 
 def main() -> None:

@@ -99,7 +99,6 @@ def _filled(columns: Mapping[str, Column]) -> list[NDArray[Any]]:
 
 def _beside(file: h5py.File, name: str, values: NDArray[Any]) -> None:
     dataset = file.create_dataset(name, data=values, dtype=values.dtype)
-    dataset.dims[0].label = "step"
     dataset.dims[0].attach_scale(file["step"])
 
 

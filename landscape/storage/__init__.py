@@ -28,6 +28,7 @@ from landscape.storage.reader import open_read as open_read
 from landscape.storage.reader import require_file as require_file
 from landscape.storage.reader import state_of as state_of
 from landscape.storage.reader import steadily as steadily
+from landscape.storage.reader import steadily_each as steadily_each
 from landscape.storage.writer import Change as Change
 from landscape.storage.writer import atomic_path as atomic_path
 from landscape.storage.writer import change as change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import time
@@ -208,6 +209,27 @@ def steadily(path: PathLike, read: Callable[[], Read]) -> Read:
             if attempt == _TRIES or state_of(path) == before:
                 raise
             time.sleep(0.001 * 2**attempt)
+
+
+def steadily_each(path: PathLike, read: Callable[[], Iterator[Read]]) -> Iterator[Read]:
+    """The same for what is read piece by piece: what was given already is passed over.
+
+    Args:
+        path: The file.
+        read: Opens it and gives the same pieces each time.
+    """
+    done, before = 0, state_of(path)
+    while True:
+        try:
+            for piece in itertools.islice(read(), done, None):
+                yield piece
+                done += 1
+        except LandscapeError:
+            if state_of(path) == before:
+                raise
+            before = state_of(path)
+        else:
+            return
 
 
 def state_of(path: PathLike) -> tuple[int, ...]:

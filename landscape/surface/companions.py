@@ -72,5 +72,4 @@ def gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[str
     """Write an array whose dimensions are axes of the file."""
     dataset = file.create_dataset(name, data=values, dtype=values.dtype)
     for dimension, axis in zip(dataset.dims, axes, strict=True):
-        dimension.label = axis.rsplit("/", 1)[-1]
         dimension.attach_scale(file[axis])

@@ -98,7 +98,7 @@ class Windows:
         """Read whole chunks from their places in the file: a digest says more than the checksum of HDF5."""
         for start in range(0, len(into), self._width):
             place = self._place(row, first + start)
-            part = into[start : start + self._width]
+            part: Any = into[start : start + self._width]
             if place is None or os.preadv(descriptor, [part], place) != part.nbytes:
                 raise DamagedRowError(row)
 
@@ -109,7 +109,7 @@ class Windows:
         return self._places
 
     def _place(self, row: int, column: int) -> int | None:
-        """Where a chunk begins; HDF5 goes through its whole index for one of them, so many are asked for at once."""
+        """Where a chunk begins; HDF5 goes through its whole index for one, so that many are asked for at once."""
         if len(self._rows) < _FEW:
             found: int | None = self._dataset.id.get_chunk_info_by_coord((row, column)).byte_offset
             return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout
-from landscape.storage import PathLike, damage, open_read, read_attr, state_of, steadily
+from landscape.storage import PathLike, damage, open_read, read_attr, steadily, steadily_each
 from landscape.trajectory.columns import Block, column_blocks, read_rows
 from landscape.trajectory.overview import Summary
 from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, load_header
@@ -338,20 +337,12 @@ class Trajectory:
         Raises:
             LandscapeError: If a snapshot is damaged.
         """
-        done, before = 0, state_of(self.path)
-        while True:
-            try:
-                with _run_group(self.header) as run:
-                    blocks = column_blocks(run, self.header, self._rows, max_bytes)
-                    for block in itertools.islice(blocks, done, None):
-                        yield block
-                        done += 1
-                return
-            except LandscapeError:
-                # A writer does not wait for readers: half of its change may have been seen.
-                if state_of(self.path) == before:
-                    raise
-                before = state_of(self.path)
+
+        def blocks() -> Iterator[Block]:
+            with _run_group(self.header) as run:
+                yield from column_blocks(run, self.header, self._rows, max_bytes)
+
+        yield from steadily_each(self.path, blocks)
 
 
 def _aliases(layout: Layout, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
