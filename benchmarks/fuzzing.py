@@ -1,8 +1,9 @@
 """What becomes of damaged files: ``python -m benchmarks.fuzzing --count 2000``.
 
-One file of every kind is written, then damaged in one of six ways and read to the end, many times over, by workers
-with a limit on time and memory. (A .safetensors file has no checksums: nobody can tell.) A reading ends in the same values, in a refusal (one line, `LandscapeError`), or in
-something that must not be: other values, another exception, a hang, a crash, much memory.
+One file of every kind is written, then damaged in one of six ways and read to the end, many times over, by a worker
+with a limit on time and memory. A reading ends in the same values, in a refusal (one line), or in something that
+must not be: other values, another exception, a hang, a crash, much memory. Files of safetensors are left out: they
+have no checksums, so that nobody can tell.
 """
 
 from __future__ import annotations
@@ -73,13 +74,12 @@ def write_all(folder: Path) -> dict[str, Path]:
     chance = np.random.default_rng(0)
     values = chance.normal(size=(9, 11))
     walk = Walk(np.arange(4), *chance.normal(size=(5, 4)))
-    surface = Surface(
-        np.arange(11.0), np.arange(9.0), {"train_loss": values}, {"train_loss": values / 9}, path=walk
-    )
+    x, y = np.arange(11.0), np.arange(9.0)
+    surface = Surface(x, y, {"train_loss": values}, {"train_loss": values / 9}, path=walk)
     save_surface(surface, folder / "surface.h5", identity={"a": 1})
     done = chance.random((9, 11)) < 0.5
     held = np.where(done, values, np.nan)
-    part = Surface(np.arange(11.0), np.arange(9.0), {"train_loss": held}, {"train_loss": held}, done)
+    part = Surface(x, y, {"train_loss": held}, {"train_loss": held}, done)
     save_surface(part, folder / "part.h5", identity={"a": 1})
     column = Column(values[0], values[1], values[2] > 0, np.ones(11, bool), {"unit": "nats"})
     table = Table(np.arange(11), np.arange(11.0), {"one": column}, {"train_loss": values[3]}, {})
@@ -175,7 +175,7 @@ def _work(line: Connection) -> None:
             outcome, words = ("same" if contents(path) == expected else "SILENT"), ""
         except LandscapeError as error:
             outcome, words = "refused" if "\n" not in str(error) else "EXCEPTION", str(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001, this is what is looked for
             outcome, words = "EXCEPTION", f"{type(error).__name__}: {error}"
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
         if grown > _MEMORY:
@@ -229,7 +229,7 @@ def fuzz(count: int, seed: int, folder: Path, more: list[Path]) -> dict[str, Any
         more: Further files to damage, such as those of older versions.
 
     Returns:
-        Plain values: ``table`` (kind of file -> outcome -> how many) and ``bad`` (what must not be).
+        Plain values: ``table`` (file -> outcome -> how many) and ``bad`` (what must not be).
     """
     made = write_all(folder) | {path.name: path for path in more}
     chance = random.Random(seed)

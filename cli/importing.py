@@ -15,8 +15,9 @@ from .shared import Interrupted, data_option, json_option, parse_settings, progr
 
 @click.command(
     epilog="Example: landscape import run.h5 'ckpts/epoch*.pt' --problem digits-mlp --set width=32",
-    help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, Lightning .ckpt, .safetensors, Hugging "
-    "Face folders, or quoted patterns of them. No code in them is run; nothing is written unless all of them fit.",
+    help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, .t7, Lightning .ckpt, .safetensors, "
+    "folders (of these; of Hugging Face, DeepSpeed, torch.distributed.checkpoint), or quoted patterns of them. No "
+    "code in them is run; nothing is written unless all of them fit.",
 )
 @click.argument("output", metavar="RUN.h5")
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True)
@@ -108,4 +109,4 @@ def _notes(file: Any) -> Sequence[str]:
     for change in file.conversions:
         cost = f"relative rounding error {change.rounding:.2g}" if change.rounding else "exactly"
         notes.append(f"{change.tensors.count} from {change.source} to {change.target}, {cost}: {change.tensors}")
-    return notes
+    return notes + list(file.notes)

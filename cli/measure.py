@@ -202,7 +202,7 @@ def _taken(
         taken.setdefault(step, {})[found.name] = found
 
     with progress_bar(f"measures of {run.problem}", "value") as update:
-        return measures_along(run, objective, wanted, save=save, progress=update, keep=keep)
+        return measures_along(run, objective, wanted, save=save, progress=update, keep=keep, trial=True)
 
 
 def _interrupted(file: str, save: str | None, taken: Mapping[int, Mapping[str, Any]], as_json: bool) -> str:
@@ -289,6 +289,7 @@ def _completed(table: Any, taken: Mapping[int, Mapping[str, Any]]) -> dict[str, 
             **{key: value for key, value in column.about.items() if key != "title"},
             "seconds": None,
             "details": {},
+            "notes": [],
         }
     return found
 

@@ -86,6 +86,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
         f"  mean      {document['mean']:.6g} ± {document['mean_standard_error']:.2g}{unit}",
         f"  trace     {document['trace']:.6g} ± {document['trace_standard_error']:.2g}{unit}",
     ]
+    if "derivatives" in document:
+        lines.append(f"  {document['derivatives']}")
     for name in ("largest", "smallest"):
         end = document[name]
         said = (

@@ -22,7 +22,7 @@ from .probing import (
     table_option,
     training_options,
 )
-from .shared import Interrupted, progress_bar, say
+from .shared import Interrupted, model_lines, progress_bar, say
 
 _DEFAULTS = {
     "epochs": "20",
@@ -144,6 +144,7 @@ def _probe(
         "profile": profile_columns(basins[0]) if len(basins) == 1 else None,
         "picture": output,
         "table": table,
+        **{key: basins[0].meta[key] for key in ("buffers", "notes") if key in basins[0].meta},
     }
     return document, [*_basin_words(basins, objective), *(f"  written  {p}" for p in (output, table) if p)]
 
@@ -161,7 +162,7 @@ def _basin_words(basins: list[Any], objective: Any) -> list[str]:
         for name, radius in basin.radii.items():
             share = f" ({radius.median / basin.norm:.2g} of the norm)" if math.isfinite(radius.median) else ""
             said.append(f"  radius along {name:<9} {number(radius.median)}{share}{_ways(radius)}")
-    return said
+    return said + model_lines(basins[0].meta)
 
 
 def _ways(radius: Any) -> str:

@@ -94,7 +94,12 @@ def _finite(value: Any) -> Any:
 
 # Names of buffers in a line of a report; the JSON document has all.
 _NAMED = 4
-_BUFFERS = {"recomputed": "recomputed from the weights", "mixed": "mixed like weights", "kept": "kept"}
+_BUFFERS = {
+    "recomputed": "recomputed from the weights",
+    "estimated": "estimated anew",
+    "mixed": "mixed like weights",
+    "kept": "kept",
+}
 
 
 def model_lines(told: Mapping[str, Any]) -> list[str]:

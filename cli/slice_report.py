@@ -151,7 +151,9 @@ def _hessian_lines(document: Mapping[str, Any]) -> list[str]:
         f"  eigenvalues to {told['tol']:.1g} of the larger: {told['unconverged']} of {document['points']} points "
     )
     said += f"did not converge in {told['max_products']} products"
-    return [said + (f", {told['undefined']} have no finite Hessian" if told["undefined"] else "")]
+    said += f", {told['undefined']} have no finite Hessian" if told["undefined"] else ""
+    bounds = f"  at {told['bounds']} of {document['points']} points the smallest eigenvalue is an upper bound only"
+    return [said, bounds] if told["bounds"] else [said]
 
 
 def _moved(plane: dict[str, Any]) -> list[str]:

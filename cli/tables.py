@@ -55,8 +55,8 @@ def measured_lines(document: Mapping[str, Any]) -> list[str]:
     for one in found:
         claims = ", ".join(one["invariant_claimed"]) or "nothing"
         lines.append(f"  {one['name']:<{wide}}  {values[one['name']]:<{room}}  {one['unit']:<{unit}}  {claims}")
-        if note := one["details"].get("note"):
-            lines.append(f"    {note}")
+        lines += [f"    {one['details'][key]}" for key in ("note", "derivatives") if key in one["details"]]
+        lines += [f"    {note}" for note in one.get("notes", ())]
         lines += _profile(one)
     if document.get("picture"):
         lines.append(f"  drawn in {document['picture']}")
@@ -186,10 +186,22 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
             "* within 3 standard errors"
         )
     lines += _orbit(document)
+    lines += _reasons(document["measures"])
+    lines += [f"  left out: {one}" for one in document["untried"]]
+    lines += [f"  {note}" for note in document["notes"]]
     lines += _blocked(document["blocked"])
     if document.get("picture"):
         lines.append(f"  drawn in {document['picture']}")
     return lines
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why measures were not tested or computed, once for all that have the same reason."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for one in rows:
+        if one["reason"]:
+            together.setdefault((one["verdict"], one["reason"]), []).append(one["name"])
+    return [f"  {', '.join(names)} {verdict}: {reason}" for (verdict, reason), names in together.items()]
 
 
 def comparison_lines(document: Mapping[str, Any]) -> list[str]:
@@ -199,7 +211,7 @@ def comparison_lines(document: Mapping[str, Any]) -> list[str]:
     rows = [["measure", "A", "B", "", "verdict"]]
     for one in document["comparison"]:
         a, b = one["a"], one["b"]
-        order = "" if one["verdict"] in ("tied", "undefined") else "A < B" if a < b else "A > B"
+        order = "" if one["verdict"] in ("tied", "undefined", "not tested") else "A < B" if a < b else "A > B"
         verdict = one["verdict"]
         if verdict == "reversed":
             verdict += f" by {one['element']} on {one['on'].upper()}: {_number(one['value'])}"

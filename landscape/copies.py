@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
+from landscape.params import cast
+from landscape.ties import tied_memo
 
 # Attributes of every module that are torch's own; hooks are not among them, since they are the user's.
 _OWN = {name for name in vars(nn.Module()) if "hooks" not in name}
@@ -84,7 +86,8 @@ def _attributes(name: str, module: nn.Module, depth: int, found: Hidden) -> Iter
 
 
 def _note(found: Hidden, container: Any, key: Any, value: Any) -> None:
-    if isinstance(value, types.FunctionType) and (value.__closure__ or hasattr(value, _COMPILED)):
+    holds = isinstance(value, types.FunctionType) and (value.__closure__ or value.__defaults__)
+    if holds or hasattr(value, _COMPILED):
         found.functions.append((container, key))
 
 
@@ -104,6 +107,7 @@ def _inside(path: str, value: Any, depth: int, found: Hidden) -> Iterator[tuple[
     elif isinstance(value, types.FunctionType):
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=False)
         yield from ((f"{path}:{name}", held, depth + 1) for name, cell in cells for held in _content(cell))
+        yield from ((f"{path}()", held, depth + 1) for held in value.__defaults__ or ())
     elif isinstance(value, types.MethodType):
         yield path, value.__self__, depth + 1
         yield path, value.__func__, depth + 1
@@ -148,6 +152,9 @@ def copied(*values: Any) -> tuple[Any, ...]:
             for tensor in held.tensors.values():
                 if not tensor.is_leaf:
                     memo[id(tensor)] = tensor.detach().clone()
+            for value in values:
+                if isinstance(value, nn.Module):
+                    tied_memo(value, memo)
             made = tuple(copy.deepcopy(value, memo) for value in values)
             for container, key in hidden_in(*made, closures=False).functions:
                 container[key] = _rebound(container[key], memo)
@@ -162,7 +169,9 @@ def copied(*values: Any) -> tuple[Any, ...]:
 
 
 def _parameters(value: Any) -> list[nn.Parameter]:
-    return list(value.parameters()) if isinstance(value, nn.Module) else []
+    """The parameters of a module under each of their names: two that are one place become one parameter."""
+    named = value.named_parameters(remove_duplicate=False) if isinstance(value, nn.Module) else ()
+    return [parameter for _, parameter in named]
 
 
 def _rebound(value: Any, memo: dict[int, Any]) -> Any:
@@ -170,12 +179,10 @@ def _rebound(value: Any, memo: dict[int, Any]) -> Any:
     value = getattr(value, _COMPILED, value)
     if not isinstance(value, types.FunctionType):
         return copy.deepcopy(value, memo)
-    if not value.__closure__:
-        return value
     if id(value) not in memo:
-        held = [_content(cell) for cell in value.__closure__]
-        cells = [types.CellType(*(_bound(content, memo) for content in own)) for own in held]
-        made = _like(value, cells)
+        held = [_content(cell) for cell in value.__closure__ or ()]
+        made = _like(value, [types.CellType(*(_bound(content, memo) for content in own)) for own in held])
+        made.__defaults__ = tuple(_bound(own, memo) for own in value.__defaults__ or ()) or None
         # The original is kept too, so that no other object takes its number.
         memo[id(value)] = made
         memo.setdefault(id(memo), []).append(value)
@@ -218,8 +225,7 @@ def cast_hidden(model: nn.Module, original: nn.Module, device: torch.device, dty
     shared = {id(tensor) for tensor in hidden_in(original).tensors.values()}
     for tensor in hidden_in(model).tensors.values():
         if id(tensor) not in shared:
-            real = dtype if tensor.is_floating_point() else None
-            tensor.data = tensor.data.to(device, real)
+            tensor.data = cast(tensor.data, dtype).to(device)
 
 
 def with_constants(function: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
@@ -234,7 +240,7 @@ def with_constants(function: Any, device: torch.device, dtype: torch.dtype | Non
 
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor) and not value.requires_grad and not isinstance(value, nn.Parameter):
-            return value.to(device, dtype if value.is_floating_point() else None)
+            return cast(value, dtype).to(device)
         nested = isinstance(value, functools.partial | types.FunctionType)
         return with_constants(value, device, dtype) if nested else value
 

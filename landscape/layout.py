@@ -47,9 +47,24 @@ class TensorInfo:
         return math.prod(self.shape)
 
     @property
+    def complex(self) -> bool:
+        """Whether an element is a complex number, which moves as two real ones: real, then imaginary part."""
+        return self.dtype.startswith("complex")
+
+    @property
     def floating(self) -> bool:
-        """Whether the elements are real numbers, so that a direction can move them."""
-        return self.dtype.startswith(("float", "bfloat"))
+        """Whether the elements are real or complex numbers, so that a direction can move them."""
+        return self.complex or self.dtype.startswith(("float", "bfloat"))
+
+    @property
+    def real_shape(self) -> tuple[int, ...]:
+        """The shape as real numbers: a last axis of two where they are complex."""
+        return (*self.shape, 2) if self.complex else self.shape
+
+    @property
+    def numbers(self) -> int:
+        """How many real numbers it holds: what it takes up in a vector of all parameters."""
+        return math.prod(self.real_shape)
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ class Layout:
         return [info for info in self.tensors if info.kind == kind and info.tied_to is None]
 
     def moving(self) -> list[TensorInfo]:
-        """The parameters that training moves: trainable, real, not tied to another."""
+        """The parameters that training moves: trainable, of real or complex numbers, not tied to another."""
         return [info for info in self.stored("parameter") if info.trainable and info.floating]
 
     def select(self, patterns: str | Sequence[str]) -> Layout:
@@ -145,7 +160,7 @@ class Layout:
         described: dict[str, Any] = {
             group: {"count": len(infos), "names": [info.name for info in infos]} for group, infos in groups.items()
         }
-        described["moving"]["numbers"] = sum(info.numel for info in groups["moving"])
+        described["moving"]["numbers"] = sum(info.numbers for info in groups["moving"])
         return described
 
     @property

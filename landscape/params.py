@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
+from landscape.ties import identity
 from landscape.wrappers import unwrapped
 
 Tensors: TypeAlias = dict[str, Tensor]
@@ -39,6 +41,8 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 def layout_of(model: nn.Module) -> Layout:
     """The layout of a model: parameters once each with their other names marked as tied, then persistent buffers.
 
+    Tied are names of one tensor, or of two that are the same place in memory.
+
     Filters are slices of the first axis. Exceptions: a transposed convolution stores (in, out/groups, ...)
     and a layer of the kind that GPT-2 uses (``Conv1D``) stores (in, out): their filters are slices of axis 1.
     Embeddings are cut by row (one vector per token), fused query-key-value matrices by row (one unit each).
@@ -48,20 +52,42 @@ def layout_of(model: nn.Module) -> Layout:
 
     Returns:
         Its layout.
+
+    Raises:
+        LandscapeError: If a layer has yet to learn its shape from a first batch, or a parameter is sparse.
     """
     model = unwrapped(model)
+    _require_dense(model)
     axes = _filter_axes(model)
-    canonical: dict[int, str] = {}
+    canonical: dict[Hashable, str] = {}
     infos = []
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        tied_to = canonical.setdefault(id(parameter), name)
+        tied_to = canonical.setdefault(identity(parameter), name)
         infos.append(_info(name, parameter, "parameter", axes.get(name, (0, 1)), tied_to))
     persistent = model.state_dict().keys()
     for name, buffer in model.named_buffers(remove_duplicate=False):
-        if name in persistent:
-            tied_to = canonical.setdefault(id(buffer), name)
+        # A sparse buffer (the edges of a graph, say) is a constant of the model: not stored, never moved.
+        if name in persistent and buffer.layout == torch.strided:
+            tied_to = canonical.setdefault(identity(buffer), name)
             infos.append(_info(name, buffer, "buffer", (0, 1), tied_to))
     return Layout(tuple(infos))
+
+
+def _require_dense(model: nn.Module) -> None:
+    """Check that every tensor has a shape, and every parameter all its elements."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if nn.parameter.is_lazy(tensor):
+            raise LandscapeError(
+                f"the shape of '{name}' is not known before the first batch: its layer is lazy",
+                where="model",
+                mend="call the model on one batch before handing it over",
+            )
+        if isinstance(tensor, nn.Parameter) and tensor.layout != torch.strided:
+            raise LandscapeError(
+                f"the parameter '{name}' is sparse",
+                where="model",
+                mend="make its values a dense parameter, and build the sparse tensor in the forward pass",
+            )
 
 
 def _info(name: str, tensor: Tensor, kind: str, axis: tuple[int, int], tied_to: str) -> TensorInfo:
@@ -158,11 +184,62 @@ def _layout_of_mapping(tensors: Mapping[str, Tensor]) -> Layout:
     canonical: dict[int, str] = {}
     infos = []
     for name, tensor in tensors.items():
-        is_buffer = name.rsplit(".", 1)[-1] in _STATISTICS or not tensor.is_floating_point()
+        is_buffer = name.rsplit(".", 1)[-1] in _STATISTICS or not is_number(tensor)
         tied_to = canonical.setdefault(id(tensor), name)
         info = _info(name, tensor, "buffer" if is_buffer else "parameter", (0, 1), tied_to)
         infos.append(TensorInfo(**{**info.__dict__, "trainable": not is_buffer}))
     return Layout(tuple(sorted(infos, key=lambda info: info.kind != "parameter")))
+
+
+def is_number(tensor: Tensor) -> bool:
+    """Whether the elements are real or complex numbers, which can move; see `TensorInfo.floating`."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A tensor with its real numbers in another type.
+
+    Args:
+        tensor: Complex numbers stay complex, of the same width; all that is not a number stays as it is.
+        dtype: Of real numbers; None changes nothing.
+
+    Example:
+        >>> cast(torch.ones(1, dtype=torch.complex64), torch.float64).dtype
+        torch.complex128
+        >>> cast(torch.arange(1), torch.float64).dtype
+        torch.int64
+    """
+    if dtype is None or not is_number(tensor):
+        return tensor
+    if not tensor.is_complex():
+        return tensor.to(dtype)
+    # Hardly any operation takes complex numbers of half precision.
+    return tensor.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
+
+
+def real_view(tensor: Tensor) -> Tensor:
+    """A tensor as real numbers: of complex ones the real and the imaginary part along a new last axis."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The real numbers of a tensor in float64, shaped as `real_view` has them."""
+    return real_view(tensor).double()
+
+
+def from_real(numbers: Tensor, like: Tensor) -> Tensor:
+    """Real numbers, shaped as `real_view` has them, in the type and on the device of a tensor.
+
+    Args:
+        numbers: Shape (..., *shape of `real_view`).
+        like: Says whether pairs of them are complex numbers.
+    """
+    return (joined_parts(numbers) if like.is_complex() else numbers).to(like)
+
+
+def joined_parts(numbers: Tensor) -> Tensor:
+    """Pairs of real numbers along the last axis as complex ones, wherever they lie in memory."""
+    return torch.complex(numbers[..., 0], numbers[..., 1])
 
 
 def subtract(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Iterable[str]) -> Tensors:
@@ -185,9 +262,9 @@ def combine(terms: Iterable[tuple[float, Mapping[str, Tensor]]]) -> Tensors:
 
 
 def dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """The inner product over the names that both have, summed in float64."""
+    """The inner product over the names that both have, summed in float64; of complex numbers Re <a, b>."""
     shared = [name for name in a if name in b]
-    return float(sum(torch.dot(a[name].double().flatten(), b[name].double().flatten()) for name in shared))
+    return float(sum(torch.dot(wide(a[name]).flatten(), wide(b[name]).flatten()) for name in shared))
 
 
 def norm(a: Mapping[str, Tensor]) -> float:
@@ -211,8 +288,8 @@ def stream_of(name: str, seed: int, index: int | str = 0) -> np.random.Generator
 
 
 def gaussian(info: TensorInfo, seed: int, index: int | str = 0) -> Tensor:
-    """Standard normal numbers for one tensor: float64 from a float32 stream; see `stream_of`."""
-    drawn = stream_of(info.name, seed, index).standard_normal(info.shape, dtype=np.float32)
+    """Standard normal numbers for one tensor: float64 from a float32 stream (see `stream_of`), as `real_view`."""
+    drawn = stream_of(info.name, seed, index).standard_normal(info.real_shape, dtype=np.float32)
     return torch.from_numpy(np.asarray(drawn)).double()
 
 
@@ -220,22 +297,23 @@ def filter_rows(tensor: Tensor, info: TensorInfo) -> Tensor:
     """The tensor with one filter per row.
 
     Args:
-        tensor: A tensor of at least two dimensions with the shape that `info` says.
+        tensor: A tensor of at least two dimensions with the shape that `info` says, or its `real_view`.
         info: Says along which axis its filters lie.
 
     Returns:
-        Shape (filters, elements of a filter), in the order of the output units.
+        Shape (filters, numbers of a filter), in the order of the output units.
 
     Example:
         >>> filter_rows(torch.zeros(8, 3, 5, 5), TensorInfo("w", "parameter", (8, 3, 5, 5), "float32")).shape
         torch.Size([8, 75])
     """
+    # Sizes are written out: what has no elements leaves none to infer.
     if info.filter_axis == 0:
-        return tensor.reshape(tensor.shape[0], -1)
+        return tensor.reshape(tensor.shape[0], math.prod(tensor.shape[1:]))
     fan_in, per_group = tensor.shape[0], tensor.shape[1]
-    groups = info.filter_groups
-    cut = tensor.reshape(groups, fan_in // groups, per_group, -1)
-    return cut.transpose(1, 2).reshape(groups * per_group, -1)
+    groups, rest = info.filter_groups, math.prod(tensor.shape[2:])
+    cut = tensor.reshape(groups, fan_in // groups, per_group, rest)
+    return cut.transpose(1, 2).reshape(groups * per_group, fan_in // groups * rest)
 
 
 def spread_over_filters(values: Tensor, info: TensorInfo) -> Tensor:
@@ -246,11 +324,11 @@ def spread_over_filters(values: Tensor, info: TensorInfo) -> Tensor:
         info: Says along which axis the filters lie.
 
     Returns:
-        The values with as many dimensions as the tensor.
+        The values with as many dimensions as the `real_view` of the tensor.
     """
-    trailing = (1,) * (len(info.shape) - 2)
+    trailing = (1,) * (len(info.real_shape) - 2)
     if info.filter_axis == 0:
-        return values.reshape(-1, 1, *trailing)
+        return values.reshape(len(values), 1, *trailing)
     groups, fan_in = info.filter_groups, info.shape[0]
     per_group = info.shape[1]
     cut = values.reshape(groups, 1, per_group).expand(groups, fan_in // groups, per_group)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from landscape.errors import LandscapeError
 
@@ -107,6 +109,22 @@ def _refuse_shards(model: nn.Module) -> None:
 def is_scripted(model: nn.Module) -> bool:
     """Whether TorchScript runs the model or a part of it: its modules take neither hooks nor other tensors."""
     return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+
+
+def before_call(module: nn.Module, hook: Callable[..., Any], *, named: bool = False) -> RemovableHandle:
+    """Call a hook before every call of a module from Python; modules of TorchScript forbid the plain way.
+
+    Args:
+        module: Any module.
+        hook: As for `torch.nn.Module.register_forward_pre_hook`.
+        named: Whether the hook takes named arguments too.
+    """
+    return nn.Module.register_forward_pre_hook(module, hook, with_kwargs=named)
+
+
+def after_call(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
+    """Call a hook after every call of a module from Python, as `before_call` does before."""
+    return nn.Module.register_forward_hook(module, hook)
 
 
 def is_sharded(tensor: Tensor) -> bool:

@@ -310,3 +310,67 @@ def test_statistics_of_torchscript_are_not_estimated_anew():
         traced = torch.jit.trace(model, X)
     with pytest.raises(ls.LandscapeError, match="statistics of TorchScript modules cannot be estimated anew"):
         ls.evaluate(objective_of(traced), ls.random_plane(traced), ls.grid(3, 1.0), bn="recalibrate")
+
+
+class OwnNorm(nn.Module):
+    """Normalisation with running statistics, of nobody's but one's own; it counts its batches."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("var", torch.ones(width))
+        self.register_buffer("seen", torch.tensor(0))
+
+    def forward(self, x):
+        if not self.training:
+            return (x - self.mean) / (self.var + 1e-5).sqrt()
+        mean, var = x.mean(0), x.var(0)
+        self.mean = 0.95 * self.mean + 0.05 * mean.detach()
+        self.var.lerp_(var.detach(), 0.05)
+        self.seen += 1
+        return (x - mean) / (x.var(0, unbiased=False) + 1e-5).sqrt()
+
+
+class Drifting(nn.Module):
+    """A buffer that follows the data in a way that is no average, and one that only counts."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.register_buffer("largest", torch.ones(width))
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.largest = torch.maximum(self.largest, x.detach().abs().amax(0))
+            self.steps += 1
+        return x / self.largest
+
+
+def test_running_statistics_of_own_layers_are_estimated_as_those_of_batch_norm():
+    def build(norm):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 5), norm(5), nn.Tanh(), nn.Linear(5, 5), norm(5), nn.Linear(5, 3))
+
+    own, plain = build(OwnNorm), build(lambda width: nn.BatchNorm1d(width, affine=False))
+    lines = [
+        ls.probes.interpolate(objective_of(model), model, network_like(model), points=3, bn="recalibrate")
+        for model in (own, plain)
+    ]
+    assert lines[0]["train_loss"] == pytest.approx(lines[1]["train_loss"], rel=1e-5)
+    assert lines[0].meta["buffers"] == {"estimated": ["1.mean", "1.var", "4.mean", "4.var"]}
+    surface = ls.evaluate(objective_of(own), ls.random_line(own), ls.grid(3), bn="recalibrate")
+    assert surface.values[1] == pytest.approx(lines[0]["train_loss"][0], rel=1e-6)
+    # The control: kept statistics are those of no data.
+    assert abs(objective_of(own).value(own) - lines[0]["train_loss"][0]) > 1e-2
+
+
+def test_what_is_no_average_of_the_data_is_not_estimated():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), Drifting(5), nn.Linear(5, 3))
+    other = network_like(model)
+    with torch.no_grad():
+        other[1].largest.fill_(3.0)
+    line = ls.probes.interpolate(objective_of(model), model, other, points=2, bn="recalibrate")
+    assert line.meta["buffers"] == {"mixed": ["1.largest"]}
+    own = [F.cross_entropy(one.eval()(X), Y).item() for one in (model, other)]
+    assert line["train_loss"] == pytest.approx(own, rel=1e-6)

@@ -122,7 +122,7 @@ def test_tied_embeddings_of_a_built_in_problem(
         (["--steps", "1,2"], "--steps: the wrong number of steps; got 2; expected one for each of 3 checkpoints"),
         (["--missing", "zero"], "--missing must be refuse or initial, got zero"),
         (["ckpts/none*.pt"], "'ckpts/none*.pt': no file matches this pattern"),
-        (["ckpts"], "ckpts: a folder without weights"),
+        (["ckpts"], "ckpts/epoch1.pt: two checkpoints are of step 1"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(ckpts: Path, landscape: Any, arguments: list[str], text: str) -> None:
@@ -134,10 +134,10 @@ def test_wrong_input_is_told_in_one_line(ckpts: Path, landscape: Any, arguments:
 
 
 def test_an_interrupt_leaves_nothing(ckpts: Path, landscape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(path: Path, key: str | None) -> Any:
+    def read(path: Path, *more: Any) -> Any:
         if path.name == "epoch2.pt":
             raise KeyboardInterrupt
-        return read_checkpoint(path, key)
+        return read_checkpoint(path, *more)
 
     monkeypatch.setattr("landscape.trajectory.checkpoints.importing.read_checkpoint", read)
     code, out, err = landscape("import", "run.h5", "ckpts/*.pt")

@@ -83,7 +83,7 @@ def test_what_has_not_converged_says_so():
 
 
 def test_new_starts_in_little_memory(monkeypatch):
-    monkeypatch.setattr("landscape.curvature.krylov._WHOLE", 0)
+    monkeypatch.setattr("landscape.curvature.krylov.WHOLE", 0)
     monkeypatch.setattr("landscape.curvature.krylov._BASIS", 12)
     bulk = torch.randn(397, generator=torch.Generator().manual_seed(0)) / 2
     matrix = rotated(torch.cat([torch.tensor([5.0, 4.5, -3.0]), bulk]))

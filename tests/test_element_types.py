@@ -152,3 +152,20 @@ def test_a_copy_shares_nothing_even_where_hooks_and_closures_hold_results():
     assert not torch.equal(other(X), model(X))
     assert torch.equal(copied(model)[0](X), model(X))
     assert objective_of(model).value(model) == pytest.approx(F.cross_entropy(model(X), Y).item(), rel=1e-6)
+
+
+def test_a_function_with_a_module_as_default_follows_the_weights():
+    class Default(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(4, 3)
+            self.head = lambda x, map=self.map: map(x)
+
+        def forward(self, x):
+            return self.head(x)
+
+    model = Default()
+    twice = {name: 2 * tensor for name, tensor in model.state_dict().items()}
+    value = objective_of(model).value(twice)
+    model.load_state_dict(twice)
+    assert value == pytest.approx(F.cross_entropy(model(X), Y).item(), rel=1e-6)

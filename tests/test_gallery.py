@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.recipe import load
+from landscape.recipe.findings import findings_in, findings_of
 from landscape.recipe.gallery import MOST_BYTES, numbers_of
 
 FIGURES = Path(__file__).parent.parent / "figures"
@@ -58,3 +59,23 @@ def test_the_largest_eigenvalue_rises_to_the_edge_of_stability(rate):
     assert np.median(values[(steps >= 100) & (steps <= 300)]) == pytest.approx(edge, rel=0.25)
     assert loss[-1] < 0.1 * loss[0]
     assert (np.diff(loss) > 0).any()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_findings_on_the_page_are_those_of_the_numbers(path):
+    name = path.stem
+    page = (FIGURES / "README.md").read_text(encoding="utf-8")
+    part = page[page.index(f"\n## {name}\n") :].split("```toml", 1)[0]
+    said = [line[2:] for line in part.splitlines() if line.startswith("- ")]
+    assert said == findings_in(FIGURES / "gallery" / f"{name}.npz")
+
+
+def test_findings_change_with_the_numbers():
+    with np.load(FIGURES / "gallery" / "li2018-small-large-batch.npz") as held:
+        numbers = {name: held[name] for name in held.files}
+    before = findings_of(numbers)
+    assert len(before) == 6
+    wider = {name: values / 10 if name.endswith("train_loss") else values for name, values in numbers.items()}
+    assert all(one != other for one, other in zip(before, findings_of(wider), strict=True))
+    shifted = {name: values + 0.5 if name.endswith("/x") else values for name, values in numbers.items()}
+    assert findings_of(shifted) != before

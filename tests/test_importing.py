@@ -234,14 +234,16 @@ def test_an_exact_match_wins_and_a_tie_is_refused(run: Path) -> None:
     own, others = model.state_dict(), nn.Linear(2, 2).state_dict()
     file = run.with_name("c1.pt")
     torch.save(own | {f"ema.{name}": t for name, t in others.items()}, file)
-    assert import_checkpoints(run, file, model)[0][0].digest == digest(state_of(model))
+    imported, report = import_checkpoints(run, file, model)
+    assert imported[0].digest == digest(state_of(model))
+    assert report.files[0].notes == ("other weights in the file fit too: --key ema",)
     run.unlink()
     both = {f"student.{n}": t for n, t in own.items()} | {f"teacher.{n}": t for n, t in others.items()}
     torch.save({"model": both, "epoch": 3}, file)
     refused(
         run,
-        f"{file}: the names fit the model in several ways; got 'student.' stripped, 'teacher.' stripped; "
-        "choose the beginning of the right ones, such as --key student",
+        f"{file}: several sets of weights in the file fit the model; got model.student, model.teacher; "
+        "choose one, such as --key model.student",
         file,
         model,
     )
@@ -322,7 +324,7 @@ def test_missing_tensors_from_the_initial_model(run: Path) -> None:
     torch.save({n: t for n, t in trained.state_dict().items() if "num_batches" not in n and n != "5.bias"}, file)
     refused(
         run,
-        f"{file}: the tensors are not those of the model; got 2 missing: 5.bias 3, 1.num_batches_tracked scalar; "
+        f"{file}: the tensors are not those of the model; got 1 missing: 5.bias 3; "
         "--missing initial takes missing ones from the problem's initial model",
         file,
         model,
@@ -330,7 +332,8 @@ def test_missing_tensors_from_the_initial_model(run: Path) -> None:
     imported, report = import_checkpoints(run, file, model, missing="initial")
     expected = state_of(trained) | {n: state_of(model)[n] for n in ("5.bias", "1.num_batches_tracked")}
     assert imported[0].digest == digest(expected)
-    assert report.files[0].missing.first == ("5.bias", "1.num_batches_tracked")
+    assert report.files[0].missing.first == ("5.bias",)
+    assert report.files[0].notes == ("num_batches_tracked of 1 layers is not in the file: that of a new model",)
     run.unlink()
     refused(
         run,
@@ -451,9 +454,9 @@ def test_steps_from_the_checkpoint_the_name_or_the_user(run: Path) -> None:
     folder = run.parent
     by_epoch = "the epoch, as --steps-per-epoch is not given"
     for name, says, expected in (
-        ("last.ckpt", {"global_step": 30, "epoch": 2}, (30, 2, "in the checkpoint")),
-        ("a7.pt", {"step": torch.tensor(40)}, (40, None, "in the checkpoint")),
-        ("a7.pt", {"iteration": 50.0}, (50, None, "in the checkpoint")),
+        ("last.ckpt", {"global_step": 30, "epoch": 2}, (30, 2, "global_step in the checkpoint")),
+        ("a7.pt", {"step": torch.tensor(40)}, (40, None, "step in the checkpoint")),
+        ("a7.pt", {"iteration": 50.0}, (50, None, "iteration in the checkpoint")),
         ("epoch=3-step=400-loss=0.25.pt", {}, (400, 3, "in the name")),
         ("net_iter_12.pt", {}, (12, None, "in the name")),
         ("epoch-4.pt", {}, (4, 4, by_epoch)),
@@ -474,7 +477,7 @@ def test_steps_from_the_checkpoint_the_name_or_the_user(run: Path) -> None:
     assert [step for step, _, _ in steps_of(run, str(folder / "checkpoint-*"))] == [500, 1500]
     assert [step for step, _, _ in steps_of(run, str(folder / "checkpoint-*" / "*.safetensors"))] == [500, 1500]
     (folder / "checkpoint-1500" / "trainer_state.json").write_text('{"global_step": 1501, "epoch": 2.5}')
-    assert steps_of(run, str(folder / "checkpoint-*"))[1] == (1501, 2.5, "in the checkpoint")
+    assert steps_of(run, str(folder / "checkpoint-*"))[1] == (1501, 2.5, "global_step in the checkpoint")
 
 
 def test_files_come_in_natural_order(run: Path) -> None:
@@ -498,15 +501,16 @@ def test_steps_that_say_nothing_sensible_are_refused(run: Path) -> None:
     late, early = saved(folder, "late.pt", step=300), saved(folder, "start.pt", step=0)
     refused(
         run,
-        f"{early}: steps must grow from checkpoint to checkpoint; got step 0 (in the checkpoint) after step 300 "
-        f"of late.pt (in the checkpoint); quote a pattern, which then expands in natural order, or pass {give}",
+        f"{early}: steps must grow from checkpoint to checkpoint; got step 0 (step in the checkpoint) after step "
+        "300 of late.pt (step in the checkpoint); quote a pattern, which then expands in natural order, or pass "
+        f"{give}",
         [late, early],
     )
     again = saved(folder, "again.pt", step=300)
     refused(
         run,
-        f"{again}: two checkpoints are of step 300; got again.pt (in the checkpoint) after late.pt (in the "
-        f"checkpoint); leave one out, or pass {give}",
+        f"{again}: two checkpoints are of step 300; got again.pt (step in the checkpoint) after late.pt (step in "
+        f"the checkpoint); leave one out, or pass {give}",
         [late, again],
     )
     plain = saved(folder, "plain.pt")
@@ -593,9 +597,9 @@ def test_a_checkpoint_is_gone_before_the_next_is_read(
 ) -> None:
     alive: list[weakref.ref[Any]] = []
 
-    def read(path: Path, key: str | None) -> Any:
+    def read(path: Path, *more: Any) -> Any:
         assert [held() for held in alive] == [None] * len(alive)
-        checkpoint = read_checkpoint(path, key)
+        checkpoint = read_checkpoint(path, *more)
         alive.extend(weakref.ref(tensor.untyped_storage()) for tensor in checkpoint.tensors.values())
         alive.extend(map(weakref.ref, checkpoint.tensors.values()))
         return checkpoint

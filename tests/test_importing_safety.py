@@ -130,8 +130,12 @@ def test_an_index_names_files_of_its_folder_only(run: Path, target: Path, tmp_pa
 @pytest.mark.parametrize(
     ("files", "text"),
     [
-        ({}, "a folder without weights; expected model.safetensors or "),
-        ({"other.pt": b""}, "name its files, such as '{folder}/other.pt'"),
+        (
+            {},
+            "a folder without weights; expected files (.pt, .pth, .bin, .ckpt, .safetensors), or model.",
+        ),
+        ({"optimizer.pt": b"", "config.json": b""}, "a folder without weights; expected files "),
+        ({"other.pt": b""}, "other.pt: the file is empty"),
         (
             {"model.safetensors.index.json": b"\xff\xfe{}"},
             "not a JSON file, or a damaged one; got UnicodeDecodeError",
@@ -303,7 +307,7 @@ def test_a_reason_is_given_where_torch_knows_one(run: Path, tmp_path: Path, cont
 
 def test_other_things_by_name(run: Path, tmp_path: Path) -> None:
     (tmp_path / "c1.txt").write_text("x")
-    expected = ".pt, .pth, .bin, .ckpt, .pth.tar, .safetensors or a Hugging Face folder"
+    expected = ".pt, .pth, .bin, .ckpt, .pth.tar, .t7, .tar, .safetensors or a folder of them"
     assert refusal(run, tmp_path / "c1.txt").endswith(
         f"c1.txt: not a checkpoint by its name; got .txt; expected {expected}"
     )

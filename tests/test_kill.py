@@ -107,6 +107,7 @@ def test_training_killed_25_times(tmp_path):
     ended = open_trajectory(file)
     assert ended.finished
     assert {s.step: digest({**s.weights, **s.buffers}) for s in ended} == whole
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("optimizer", ENTROPIC)

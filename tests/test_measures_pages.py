@@ -33,3 +33,9 @@ def test_the_index_lists_all_measures():
 def test_no_page_is_left_over():
     assert {page.stem for page in PAGES.glob("*.md")} - {"README"} == set(measures())
     assert {picture.stem for picture in PAGES.glob("*.png")} == set(measures())
+
+
+def test_the_page_of_claims_is_made_of_the_registry():
+    page = (PAGES.parent / "measures.md").read_text(encoding="utf-8")
+    assert page == make.claims_of(measures().values()), "run python docs/measures/make.py"
+    assert all(f"[{name}](measures/{name}.md)" in page for name in measures())

@@ -143,7 +143,7 @@ def test_the_ratio_of_a_saddle_is_one_third_everywhere():
     assert made["train_hessian_ratio"] == pytest.approx(np.full((3, 4), 1 / 3), rel=1e-9)
     assert made["train_hessian_max"] == pytest.approx(np.full((3, 4), 3.0), rel=1e-9)
     assert made["train_hessian_min"] == pytest.approx(np.full((3, 4), -1.0), rel=1e-9)
-    assert unconverged(made) == {"unconverged": 0, "undefined": 0}
+    assert unconverged(made) == {"unconverged": 0, "bounds": 0, "undefined": 0}
 
 
 def test_the_ends_of_the_spectrum_are_those_of_the_dense_hessian_of_a_network():

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from landscape import journal, storage
 from landscape.errors import LandscapeError
+from landscape.remnants import temporary_name
 
 FORMAT = "landscape/surface"
 NO_ROOM = "cannot be written; got File too large; free some space, or write elsewhere"
@@ -511,3 +512,23 @@ def test_json_attributes(tmp_path: Path) -> None:
         expected = "^args: cannot be stored as JSON: Object of type set is not JSON serializable$"
         with pytest.raises(LandscapeError, match=expected):
             storage.write_json_attr(file, "args", {1, 2})
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_write_stays(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    mine = tmp_path / temporary_name("a.h5")
+    gone = mine.with_name(mine.name.removesuffix(str(os.getpid())) + ended.stdout.decode().strip())
+    others = [tmp_path / temporary_name("b.h5"), tmp_path / ".a.h5.tmp-elsewhere-1", tmp_path / f"{gone.name}x"]
+    for act in (lambda: storage.require_writable(tmp_path / "a.h5"), lambda: write(tmp_path / "a.h5")):
+        for file in (gone, *others):
+            file.touch()
+        act()
+        assert not gone.exists()
+        assert all(file.exists() for file in others)
+
+
+def write(path: Path) -> None:
+    with storage.create(path) as file:
+        file["x"] = 1

@@ -126,19 +126,28 @@ def test_a_shared_layer_has_the_constraints_of_both_uses():
     assert [generator.units for generator in symmetries.of_kind("permutation")] == [4]
 
 
-def test_a_model_that_writes_into_a_part_is_refused():
+def test_a_model_that_writes_into_a_part_is_followed():
     class Writer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = nn.Linear(3, 3)
+            self.layer, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
 
         def forward(self, x):
             made = self.layer(x)
-            made[:, 0] = 1.0
-            return F.relu(made)
+            made[:, 0] = made[:, 1] * 2
+            return self.last(F.relu(made))
 
-    with pytest.raises(LandscapeError, match="the model writes into a part of a tensor and reads the whole"):
-        symmetry.find(Writer(), torch.ones(2, 3))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        symmetries = symmetry.find(Writer(), torch.randn(2, 3))
+    # Unit 0 is overwritten by twice unit 1, whose scale it takes: of four scales three are left.
+    assert symmetries.notes == ()
+    (scales,) = symmetries.of_kind("rescale")
+    assert (scales.units, symmetries.blocked) == (4, ())
+    moved = symmetries.random(symmetries.runner.model, seed=0, kinds=["rescale"])
+    ratio = moved["last.weight"] / dict(symmetries.runner.model.named_parameters())["last.weight"].detach()
+    assert torch.allclose(ratio[:, 0], ratio[:, 1])
+    assert not torch.allclose(ratio[:, 0], ratio[:, 2])
 
 
 def test_a_model_that_does_not_run_is_refused():

@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -229,3 +230,107 @@ def test_training_ends_at_the_first_snapshot_that_reaches_the_target(objective, 
 def test_a_target_must_be_positive():
     with pytest.raises(LandscapeError, match=r"^training: target_loss must be positive, got 0$"):
         Settings(target_loss=0)
+
+
+def long_net() -> nn.Module:
+    return nn.Sequential(*make_convnet(), nn.Dropout(0.3))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "every"), [("sgd", 3), ("sgd", 4), ("adam", 3), ("entropy-sgd", 3), ("replicated-sgd", 3)]
+)
+def test_a_finished_run_goes_on_to_what_a_longer_one_would_have_been(tmp_path, optimizer, every):
+    """With snapshots every 3 steps the last of a run of 2 epochs (8 steps) is none of a run of 5."""
+    own = {"entropy-sgd": {"L": 2, "gamma_rate": 0.01}, "replicated-sgd": {"replicas": 2, "gamma_rate": 0.01}}
+    same = {"optimizer": optimizer, "optimizer_options": own.get(optimizer, {}), "warmup_epochs": 1.0}
+    same |= {"batch_size": 16, "every": Every(every, "steps")}
+    whole = train(objective_for(long_net()), tmp_path / "whole.h5", Settings(epochs=5, **same))
+    for epochs in (2, 3, 5) if optimizer == "sgd" else (2, 5):
+        run = train(objective_for(long_net()), tmp_path / "r.h5", Settings(epochs=epochs, **same), resume=True)
+        assert run.finished
+        assert run.training["epochs"] == epochs
+    assert list(run.branches) == list(whole.branches)
+    for one, other in [(whole, run)] + [(whole.branches[n], run.branches[n]) for n in whole.branches]:
+        assert list(one.steps) == list(other.steps)
+        assert all(same_weights(a, b) for a, b in zip(one, other, strict=True))
+        assert all(np.array_equal(values, other.metrics[name]) for name, values in one.metrics.items())
+    assert {file.name for file in tmp_path.iterdir()} == {"whole.h5", "r.h5"}
+
+
+def test_an_extension_that_is_stopped_goes_on(tmp_path):
+    def stop(at):
+        def show(done, total, metrics):
+            if done == at:
+                raise Stopped
+
+        return show
+
+    file = tmp_path / "r.h5"
+    short, long = (Settings(epochs=epochs, batch_size=16, every=Every(5, "steps")) for epochs in (2, 5))
+    whole = train(objective_for(long_net()), tmp_path / "whole.h5", long)
+    train(objective_for(long_net()), file, short)
+    before = file.read_bytes()
+    # Until its first new snapshot the file is the finished run.
+    for at in (9, 11, 16):
+        with pytest.raises(Stopped):
+            train(objective_for(long_net()), file, long, resume=True, progress=stop(at))
+        assert (file.read_bytes() == before) == (at == 9)
+        assert open_trajectory(file).finished == (at == 9)
+    run = train(objective_for(long_net()), file, long, resume=True)
+    assert list(run.steps) == list(whole.steps)
+    assert all(same_weights(a, b) for a, b in zip(whole, run, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        (
+            {"schedule": "cosine"},
+            r"does not begin as this one of 2; got update 2: learning rate 0\.0\d+ in the file",
+        ),
+        ({"schedule": "step"}, r"got update \d+: learning rate 0\.01 in the file, 0\.1 now; train anew"),
+        ({"schedule": "linear"}, "got update 2: learning rate"),
+        ({"optimizer": "entropy-sgd"}, r"got update 2: gamma has grown by .* unless gamma_rate is given"),
+        ({"optimizer": "replicated-sgd"}, r"got update 5: gamma has grown by "),
+    ],
+)
+def test_where_a_longer_run_makes_other_updates_it_is_refused(tmp_path, own, text):
+    file = tmp_path / "r.h5"
+    train(objective_for(make_mlp()), file, Settings(epochs=2, batch_size=16, **own))
+    before = file.read_bytes()
+    with pytest.raises(LandscapeError, match=text):
+        train(objective_for(make_mlp()), file, Settings(epochs=4, batch_size=16, **own), resume=True)
+    with pytest.raises(LandscapeError, match=r"epochs \(2 in the file, 1 now\)"):
+        train(objective_for(make_mlp()), file, Settings(epochs=1, batch_size=16, **own), resume=True)
+    assert file.read_bytes() == before
+
+
+def test_a_step_schedule_can_be_stretched_before_its_first_milestone(tmp_path):
+    def stop(done, total, metrics):
+        if done == 8:
+            raise Stopped
+
+    short, long = (Settings(epochs=n, batch_size=16, schedule="step") for n in (6, 8))
+    whole = train(objective_for(make_mlp()), tmp_path / "whole.h5", long)
+    with pytest.raises(Stopped):
+        train(objective_for(make_mlp()), tmp_path / "r.h5", short, progress=stop)
+    run = train(objective_for(make_mlp()), tmp_path / "r.h5", long, resume=True)
+    assert all(same_weights(a, b) for a, b in zip(whole, run, strict=True))
+
+
+def test_a_run_that_has_reached_its_target_has_no_more_to_do(tmp_path):
+    easy = {"batch_size": 16, "target_loss": 10.0}
+    train(objective_for(make_mlp()), tmp_path / "r.h5", Settings(epochs=1, **easy))
+    before = (tmp_path / "r.h5").read_bytes()
+    run = train(objective_for(make_mlp()), tmp_path / "r.h5", Settings(epochs=3, **easy), resume=True)
+    assert list(run.steps) == [0]
+    assert (tmp_path / "r.h5").read_bytes() == before
+
+
+def test_a_run_that_kept_nothing_to_go_on_from_says_so(tmp_path):
+    file = tmp_path / "r.h5"
+    train(objective_for(make_mlp()), file, Settings(epochs=1, batch_size=16))
+    with h5py.File(file, "r+") as held:
+        del held["resume"]
+    with pytest.raises(LandscapeError, match="holds no state to go on from, as those that an earlier version"):
+        train(objective_for(make_mlp()), file, Settings(epochs=2, batch_size=16), resume=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,100 @@ def index_of(known: Iterable[Measure]) -> str:
     lines += ["", "What a measure can be invariant to:", ""]
     lines += [f"- {name}: {words}" for name, words in SYMMETRIES.items()]
     return "\n".join(lines) + "\n"
+
+
+# Family -> what `converged` says of a value, the control that a test feeds it, and what is printed where it fails.
+_ENDS = (
+    "the residual of the eigenpair is within `tol` of the largest eigenvalue in size; how much farther out the "
+    "end may lie than the value, but for one start in 1000, is `details.beyond`",
+    "a start that has next to nothing of the last eigenvector",
+    "NaN, and a note with the best value and its residual",
+)
+_EXACT = (
+    "exact where `details.method` says so, otherwise with a standard error",
+    "dense float64 matrices",
+    "nothing",
+)
+_ASCENT = (
+    "a lower bound: the best ascent ended where no small step climbs, and a second one came within 5 % of it",
+    "a ball with two maxima of unlike height",
+    "`(rough)`, and a note on how many batches one ascent alone came so high",
+)
+_SAMPLED = (
+    "a mean over independent draws with its standard error",
+    "known quadratic losses, 500 times",
+    "nothing",
+)
+_CHAINS = (
+    "R-hat, the effective sample size and the acceptance of its chains are within their limits",
+    "quadratic losses of known answer, and chains too short for it",
+    "NaN, and what fell short",
+)
+_CONVERGES = {
+    **dict.fromkeys(("hessian_top", "hessian_bottom", "gauss_newton_top"), _ENDS),
+    **dict.fromkeys(
+        ("epsilon_sharpness", "keskar_sharpness", "sam_sharpness", "adaptive_sharpness_worst"), _ASCENT
+    ),
+    **dict.fromkeys(("adaptive_sharpness_average", "local_energy"), _SAMPLED),
+    **dict.fromkeys(("local_entropy", "local_learning_coefficient", "epsilon_volume"), _CHAINS),
+}
+_TRIED = (
+    "`measure` takes it at one random element of the orbit on up to 32 examples, and reports both numbers in "
+    "`details.invariance`; `audit` takes it at half a dozen"
+)
+_NOT_TRIED = "`audit` takes it at half a dozen elements, and says `not tested` where none moves the weights"
+_CONTROL = "`hessian_trace`, which every rescaling changes"
+_FAILED = (
+    "“a symmetry of the model (…) changed it from … to …: it is not invariant here”, and the claim is withdrawn"
+)
+_ORTHOGONAL = {"permutation", "sign-flip"}
+
+
+def claims_of(known: Collection[Measure]) -> str:
+    """The page about what measures claim, and how each claim is checked."""
+    heads = ("measure", "it claims", "how that is checked at run time", "the control", "printed when it fails")
+    lines = [
+        "# What measures claim",
+        "",
+        "Made by `docs/measures/make.py`. Each measure has a page of its own in [measures](measures/README.md).",
+        "",
+        "## Invariance",
+        "",
+        *_table(heads, (_invariance_of(one) for one in known)),
+        "",
+        "Where the search for symmetries met an operation that it does not know, rescalings may have been missed:",
+        "`audit` and the notes of these measures name the operation and the parameters. An audit that tried no",
+        "rescaling then says `not tested` of all that is the same under the others.",
+        "",
+        "## Convergence",
+        "",
+        "Of all measures of curvature: a note, and `converged` false, where data lie exactly on kinks of the",
+        "network, so that derivatives are those of one side.",
+        "",
+        *_table(
+            ("measure", "`converged` means", "the control", "printed when it fails"), map(_convergence_of, known)
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    heads = tuple(heads)
+    return [f"| {' | '.join(row)} |" for row in (heads, ("---",) * len(heads), *rows)]
+
+
+def _invariance_of(one: Measure) -> tuple[str, ...]:
+    link = f"[{one.name}](measures/{one.name}.md)"
+    if not one.invariant:
+        return link, "nothing", _NOT_TRIED, "", ""
+    claims = ", ".join(one.invariant)
+    if set(one.invariant) <= _ORTHOGONAL:
+        return link, claims, _NOT_TRIED, "`fisher_rao_norm` under a rescaling", "`changes x-fold`"
+    return link, claims, _TRIED, _CONTROL, _FAILED
+
+
+def _convergence_of(one: Measure) -> tuple[str, ...]:
+    return (f"[{one.name}](measures/{one.name}.md)", *_CONVERGES.get(one.name, _EXACT))
 
 
 def alpha_scaled(weights: Mapping[str, Any], alpha: float) -> dict[str, Any]:
@@ -207,6 +301,7 @@ def main(names: list[str]) -> None:
         else:
             draw(one, run, objective, HERE / f"{name}.png")
     (HERE / "README.md").write_text(index_of(known.values()), encoding="utf-8")
+    (HERE.parent / "measures.md").write_text(claims_of(known.values()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 from landscape.curvature.density import SpectralDensity, spectral_density
 from landscape.curvature.diagonal import (
     Diagonal,
+    exact_gauss_newton,
     gauss_newton_blocks,
     gauss_newton_diagonal,
     gauss_newton_draws,
 )
 from landscape.curvature.eigenpairs import BothEnds, EigenPairs, both_ends, eigenpairs
 from landscape.curvature.frobenius import Frobenius, frobenius
-from landscape.curvature.operator import Curvature, SymmetricOperator, dense
+from landscape.curvature.kinks import Kinks, kinks
+from landscape.curvature.matrix import SymmetricOperator, dense
+from landscape.curvature.operator import Curvature
 from landscape.curvature.probing import Estimate
 from landscape.curvature.scattered import Scattered, scattered_traces
 from landscape.curvature.trace import trace
@@ -21,16 +24,19 @@ __all__ = [
     "EigenPairs",
     "Estimate",
     "Frobenius",
+    "Kinks",
     "Scattered",
     "SpectralDensity",
     "SymmetricOperator",
     "both_ends",
     "dense",
     "eigenpairs",
+    "exact_gauss_newton",
     "frobenius",
     "gauss_newton_blocks",
     "gauss_newton_diagonal",
     "gauss_newton_draws",
+    "kinks",
     "scattered_traces",
     "spectral_density",
     "trace",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.probing import device_of, generator_of, require_samples, signs, vector_type
 from landscape.errors import LandscapeError
 

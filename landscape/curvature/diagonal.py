@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from landscape.curvature.certificate import certify
 from landscape.curvature.factors import Factor, factor_of
 from landscape.curvature.graphs import pulled
 from landscape.curvature.jacobians import PerExample
@@ -114,6 +115,37 @@ def gauss_newton_diagonal(
             return _exact(passes, progress)
         _cut(passes, batch_size)
         return _sampled(passes, samples or _SAMPLES, seed, progress)
+
+
+def exact_gauss_newton(
+    objective: Objective,
+    weights: Weights,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    *,
+    most: int,
+    dtype: torch.dtype | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Diagonal | None:
+    """The exact diagonal of the Gauss-Newton matrix where it is small; see `gauss_newton_diagonal`.
+
+    Args:
+        objective: Model, data and loss, which must be convex in the model's outputs.
+        weights: Where: a snapshot, a model, or a name -> tensor dictionary.
+        split: Which data.
+        parameters: Globs that choose some parameters, see `Layout.select`.
+        most: Up to how many numbers, examples x outputs x parameters.
+        dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
+        progress: Called with (examples done, examples in all).
+
+    Returns:
+        The diagonal; None where there are more numbers, or the loss gives means only, or batches stay whole.
+    """
+    passes = Passes(objective, weights, split, parameters, dtype, None)
+    with passes.kernels():
+        if not passes.by_examples or not passes.evaluator.cuts or _numbers(passes) > most:
+            return None
+        return _exact(passes, progress)
 
 
 def gauss_newton_draws(
@@ -229,7 +261,7 @@ def gauss_newton_blocks(
 
 
 def _by_examples(passes: Passes) -> Passes:
-    """The passes themselves, where the loss tells examples apart."""
+    """The passes themselves, checked, where the loss tells examples apart."""
     if passes.by_examples and not passes.evaluator.cuts:
         raise LandscapeError(
             "Jacobians of single examples are wanted, but the batches cannot be cut",
@@ -242,6 +274,7 @@ def _by_examples(passes: Passes) -> Passes:
             where="Gauss-Newton diagonal",
             mend="let it give one number per example, or sums and counts per example",
         )
+    certify(passes, "jacobian")
     return passes
 
 
@@ -302,7 +335,7 @@ def _sampled(passes: Passes, samples: int, seed: int, progress: Callable[[int, i
             square = _backward(passes, parts.outputs, factor, batch, generator) ** 2
             moments[0] += square
             moments[1] += square**2
-            sums.append(torch.stack([part.sum() for part in vectors.cut(square)]))
+            sums.append(torch.stack([part.sum() for part in vectors.cut_real(square)]))
         entries.add(moments[0], moments[1], samples)
         tensors.add(sum(sums, torch.zeros(1)), sum((one**2 for one in sums), torch.zeros(1)), samples)
         count, done = count + counted, done + batch.examples
@@ -329,10 +362,13 @@ def _backward(
 def _diagonal(
     passes: Passes, entries: Tensor, errors: Tensor, of_traces: Mapping[str, float], samples: int, products: int
 ) -> Diagonal:
-    parts = passes.vectors.unflatten(entries)
+    parts, around = (
+        dict(zip(passes.vectors.names, passes.vectors.cut_real(vector), strict=True))
+        for vector in (entries, errors)
+    )
     how = "sampled" if samples else "exact"
     traces = {
         name: Estimate(math.fsum(part.flatten().tolist()), of_traces.get(name, 0.0), products, how)
         for name, part in parts.items()
     }
-    return Diagonal(parts, passes.vectors.unflatten(errors), traces, not samples, samples)
+    return Diagonal(parts, around, traces, not samples, samples)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from landscape.curvature.krylov import Budget, Choice, Krylov, attainable
-from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.krylov import WHOLE, Budget, Choice, Krylov, attainable
+from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.probing import generator_of
 from landscape.errors import LandscapeError, did_you_mean
 
 WHICH = ("largest", "smallest", "magnitude")
+# Of an eigenvalue: how well the ends of a spectrum are to be known where their ratio counts.
+_OWN = 1e-2
+# Of the larger of two ends: below, the smaller is 0 but for rounding.
+_ROUNDING = 1e-9
 # Whether an eigenvalue was missed shows long before it is known to many digits.
 _GLANCE = 1e-2
 
@@ -32,6 +37,8 @@ class EigenPairs:
         converged: Shape (k,), whether the residual is within the tolerance.
         tolerance: The residual allowed.
         products: Products with one vector that it took.
+        beyond: How much farther out than the first value a missed eigenvalue may lie, but for one start in 1000;
+            infinite where a start was given, which shows nothing of them.
         ritz: All Ritz values and vectors of the last space, shapes (m,) and (P, m); None unless they are kept.
     """
 
@@ -41,6 +48,7 @@ class EigenPairs:
     converged: Tensor
     tolerance: float
     products: int
+    beyond: float = math.inf
     ritz: tuple[Tensor, Tensor] | None = None
 
 
@@ -52,11 +60,15 @@ class BothEnds:
         largest: With one pair.
         smallest: With one pair.
         products: Products with one vector that both took.
+        certified: Whether nothing that was missed lies farther out than a hundredth of either value (or than `tol`
+            of it), but for one start in 1000. A small residual shows that an eigenvalue is near, not that it is
+            the last.
     """
 
     largest: EigenPairs
     smallest: EigenPairs
     products: int
+    certified: bool = False
 
     @property
     def ratio(self) -> float:
@@ -144,7 +156,7 @@ def eigenpairs(
     tolerance = relative * float(space.values.abs().max())
     if k > 1 if copies is None else copies:
         found = _with_copies(budget, generator, found, keys, relative, tolerance)
-    checked = _checked(budget, found, keys, tolerance)
+    checked = _checked(budget, found, keys, tolerance, space.beyond)
     return replace(checked, ritz=space.ritz) if keep else checked
 
 
@@ -206,6 +218,7 @@ def both_ends(
     max_products: int = 1000,
     seed: int = 0,
     *,
+    certify: bool = False,
     progress: Progress | None = None,
 ) -> BothEnds:
     """The largest and the smallest eigenvalue from one Krylov space; see `eigenpairs`.
@@ -215,6 +228,9 @@ def both_ends(
         tol: The residual allowed, relative to the larger absolute value of the two.
         max_products: Where to give up.
         seed: Draws the start.
+        certify: Go on until each residual is a hundredth of its own eigenvalue, too. Where that leaves open
+            whether the ends of the spectrum were met, and there are up to 1024 rows, complete the space as far as
+            products last.
         progress: Called with the number of products so far.
 
     Example:
@@ -232,16 +248,26 @@ def both_ends(
     budget = Budget(operator, max(2, max_products), progress)
     relative = attainable(operator, tol)
     space = Krylov(budget, 2, generator_of(seed))
-    space.search(ends, relative)
+    space.search(ends, relative, _OWN if certify else None)
+    if certify and operator.size <= WHOLE and not _certified(space, relative):
+        space.complete()
     tolerance = relative * float(space.values.abs().max())
     largest, smallest = (
-        _checked(budget, _Found.at(space, torch.tensor([place])), torch.Tensor.clone, tolerance)
+        _checked(budget, _Found.at(space, torch.tensor([place])), torch.Tensor.clone, tolerance, space.beyond)
         for place in (len(space.values) - 1, 0)
     )
-    return BothEnds(largest, smallest, budget.spent)
+    return BothEnds(largest, smallest, budget.spent, _certified(space, relative))
 
 
-def _checked(budget: Budget, found: _Found, keys: Callable[[Tensor], Tensor], tolerance: float) -> EigenPairs:
+def _certified(space: Krylov, relative: float) -> bool:
+    """Whether neither end of the spectrum lies beyond what was found by more than counts."""
+    ends = space.values[[0, -1]].abs()
+    return bool((space.beyond <= (max(_OWN, relative) * ends).clamp(min=_ROUNDING * float(ends.max()))).all())
+
+
+def _checked(
+    budget: Budget, found: _Found, keys: Callable[[Tensor], Tensor], tolerance: float, beyond: float
+) -> EigenPairs:
     """Pairs with their residuals, the best first."""
     vectors = found.rows.T
     products = budget.multiply(vectors) if found.images is None else found.images.T
@@ -251,5 +277,11 @@ def _checked(budget: Budget, found: _Found, keys: Callable[[Tensor], Tensor], to
     order = keys(values).argsort(descending=True)
     values, residuals = values[order], residuals[order]
     return EigenPairs(
-        values, vectors[:, order.to(vectors.device)], residuals, residuals <= tolerance, tolerance, budget.spent
+        values,
+        vectors[:, order.to(vectors.device)],
+        residuals,
+        residuals <= tolerance,
+        tolerance,
+        budget.spent,
+        beyond,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from landscape.curvature.operator import SymmetricOperator, identity_columns
+from landscape.curvature.matrix import SymmetricOperator, identity_columns
 from landscape.curvature.probing import generator_of, mean_and_error, orthonormal, require_samples, signs
 from landscape.errors import LandscapeError, did_you_mean
 

@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from landscape.params import wide
+
 Parts: TypeAlias = Sequence[Tensor | None]
 
 
@@ -69,7 +71,7 @@ class HessianGraph:
         values = [0.0] * len(directions)
         for place, part in zip(places, found, strict=True):
             if part is not None:
-                values[place] = float((directions[place].double() * part.detach().double()).sum())
+                values[place] = float((wide(directions[place]) * wide(part.detach())).sum())
         return values
 
 
@@ -97,7 +99,9 @@ class OuterGraph:
     ) -> None:
         self._outputs, self._variables, self._between = outputs, variables, between
         self._covectors = [torch.zeros_like(output, requires_grad=True) for output in outputs]
-        found = torch.autograd.grad(outputs, variables, self._covectors, create_graph=True, allow_unused=True)
+        found = dense(
+            torch.autograd.grad(outputs, variables, self._covectors, create_graph=True, allow_unused=True)
+        )
         moving = {place: part for place, part in enumerate(found) if part is not None and part.requires_grad}
         self._moving, self._pulled = list(moving), list(moving.values())
 
@@ -112,7 +116,7 @@ class OuterGraph:
         """(J v) . A (J v)."""
         pushed = self._pushed(directions, False)
         pairs = zip(pushed, self._between(pushed, False), strict=True)
-        return math.fsum(float((a.double() * b.detach().double()).sum()) for a, b in pairs if b is not None)
+        return math.fsum(float((wide(a) * wide(b.detach())).sum()) for a, b in pairs if b is not None)
 
     def _pushed(self, directions: Sequence[Tensor], batched: bool) -> list[Tensor]:
         """J v."""
@@ -128,13 +132,20 @@ def gradient(total: Tensor, variables: Sequence[Tensor]) -> Parts:
     """The gradient of a number, with its graph; None where the number does not depend on a variable."""
     if not total.requires_grad:
         return [None] * len(variables)
-    return torch.autograd.grad(total, variables, create_graph=True, allow_unused=True)
+    return dense(torch.autograd.grad(total, variables, create_graph=True, allow_unused=True))
 
 
 def pulled(outputs: Sequence[Tensor], variables: Sequence[Tensor], covectors: Parts, batched: bool) -> Parts:
     """Vector-Jacobian products; the graph is kept."""
     if not outputs:
         return [None] * len(variables)
-    return torch.autograd.grad(
-        outputs, variables, covectors, retain_graph=True, allow_unused=True, is_grads_batched=batched
+    return dense(
+        torch.autograd.grad(
+            outputs, variables, covectors, retain_graph=True, allow_unused=True, is_grads_batched=batched
+        )
     )
+
+
+def dense(parts: Parts) -> Parts:
+    """The same without sparse tensors, which embeddings may give."""
+    return [part.to_dense() if part is not None and part.is_sparse else part for part in parts]

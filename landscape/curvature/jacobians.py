@@ -12,6 +12,7 @@ from landscape.curvature.factors import Factor
 from landscape.curvature.graphs import pulled
 from landscape.curvature.passes import Batch, Passes
 from landscape.objective.tree import forward, tree_map
+from landscape.params import real_view, wide
 
 # What the Jacobians of a group of examples may take.
 _GROUP_BYTES = 2**28
@@ -24,8 +25,8 @@ _SAME = 1e-3
 class PerExample:
     """Squares of J^T S, summed over the columns of S and over examples.
 
-    All examples of a group go side by side through `torch.func.vmap` where the model can be batched so: the first
-    example is done both ways, and unless they agree every example goes alone.
+    All examples of a group go side by side through `torch.func.vmap` where the model can be batched so: a few
+    examples are done both ways, and unless they agree every example goes alone.
 
     Args:
         passes: Model and data.
@@ -52,7 +53,7 @@ class PerExample:
         """
         stop = min(start + self.group(factor.width), batch.examples)
         if self._side_by_side and not self._tried:
-            self._try(batch, factor, start)
+            self._try(batch, factor)
         if self._side_by_side:
             return self._together(batch, factor, start, stop)
         return sum(
@@ -60,20 +61,22 @@ class PerExample:
             torch.zeros(self._passes.vectors.size, dtype=torch.float64),
         )
 
-    def _try(self, batch: Batch, factor: Factor, place: int) -> None:
+    def _try(self, batch: Batch, factor: Factor) -> None:
         self._tried = True
+        # One example broadcasts, and as many as there are columns hide two dimensions that were mixed up.
+        stop = min(2 + (factor.width == 2), batch.examples)
         try:
-            together = self._together(batch, factor, place, place + 1)
+            together = self._together(batch, factor, 0, stop)
         except (RuntimeError, ValueError, TypeError):
             self._side_by_side = False
             return
-        alone = self._alone(batch, factor, place)
+        alone = torch.stack([self._alone(batch, factor, place) for place in range(stop)]).sum(0)
         self._side_by_side = bool((together - alone).abs().max() <= _SAME * alone.abs().max())
 
     def _covectors(self, batch: Batch, factor: Factor, start: int, stop: int) -> list[Tensor]:
         """The columns of S of some examples, shape (width, examples, ...)."""
-        like = self._passes.variables[0]
-        units = torch.eye(factor.width, dtype=like.dtype, device=like.device)
+        device = self._passes.variables[0].device
+        units = torch.eye(factor.width, dtype=self._passes.dtype, device=device)
         columns = factor.multiply(units[:, None, :].expand(-1, batch.examples, -1))
         return [part[:, start:stop] for part in columns]
 
@@ -92,7 +95,7 @@ class PerExample:
 
             pull = vjp(output, {name: tensor.detach() for name, tensor in held.items()})[1]
             (jacobians,) = vmap(pull)(columns)
-            return [jacobians[name].pow(2).sum(0) for name in names]
+            return [real_view(jacobians[name]).pow(2).sum(0) for name in names]
 
         found = vmap(squares, in_dims=(0, 1))(inputs, covectors)
         return self._join([part.double().sum(0) for part in found])
@@ -108,7 +111,7 @@ class PerExample:
         total = torch.zeros(self._passes.vectors.size, dtype=torch.float64)
         for row in range(0, factor.width, _ROWS):
             found = self._rows(outputs, [part[row : row + _ROWS] for part in covectors])
-            total += self._join([None if part is None else part.double().pow(2).sum(0) for part in found])
+            total += self._join([None if part is None else wide(part).pow(2).sum(0) for part in found])
         return total
 
     def _rows(self, outputs: Sequence[Tensor], covectors: Sequence[Tensor]) -> Sequence[Tensor | None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.probing import device_of, vector_type
 
 # What a basis may take; with more parameters it is shorter, and started anew more often.
@@ -15,11 +16,18 @@ _BASIS_BYTES = 2**31
 # So many vectors reach the ends of most spectra without a new start.
 _BASIS = 128
 # Beyond, orthogonality to all of them costs more than the products of a small model.
-_WHOLE = 1024
+WHOLE = 1024
 # Products carry a rounding error of some units in the last place, and no residual is smaller.
 _UNITS = 64
+# Where an eigenvalue is sought to a share of itself: at most so much finer than to the same share of the largest.
+_FINEST = 1e-6
+# Beyond, the bound on what was missed says nothing.
+_HALF = 0.5
 # The random share of a start that is given, so that nothing is missed only because the start is orthogonal to it.
 _RANDOM = 0.1
+
+# A bound holds with this probability of being wrong, over random starts.
+RISK = 1e-3
 
 Choice = Callable[[Tensor], Tensor]
 
@@ -53,9 +61,33 @@ class Budget:
 
 
 def attainable(operator: SymmetricOperator, tol: float) -> float:
-    """A relative tolerance that rounding lets residuals reach: 64 units in the last place at least."""
+    """A relative tolerance that residuals can reach: 64 units in the last place, and the error of products."""
     own: torch.dtype = getattr(operator, "dtype", torch.float64)
-    return max(tol, _UNITS * torch.finfo(own).eps)
+    return max(tol, _UNITS * torch.finfo(own).eps, getattr(operator, "error", 0.0))
+
+
+def missed_share(size: int, steps: int, risk: float = RISK) -> float:
+    """The share of the spread of a spectrum by which Lanczos's method may miss an end of it, at most.
+
+    After k steps from a random start the end is missed by more than the share e of the spread with a probability
+    of at most 1.648 sqrt(n) exp(-sqrt(e) (2 k - 1)).
+
+    Args:
+        size: n, the number of rows.
+        steps: k, without a new start.
+        risk: The probability with which it may be more.
+
+    Source:
+        Kuczynski and Wozniakowski 1992, "Estimating the largest eigenvalue by the power and Lanczos algorithms
+        with a random start", theorem 4.2.
+
+    Example:
+        >>> round(missed_share(10_000, 100), 4)
+        0.0036
+    """
+    if steps >= size:
+        return 0.0
+    return min(1.0, (math.log(1.648 * math.sqrt(size) / risk) / (2 * steps - 1)) ** 2)
 
 
 class Krylov:
@@ -71,6 +103,8 @@ class Krylov:
     Attributes:
         values: Ritz values, the eigenvalues of T, rising.
         errors: The residual of each pair, as far as exact arithmetic goes.
+        beyond: How far outside the Ritz values the spectrum may reach, but for a probability of `RISK`; infinite
+            where the start was given and says nothing, 0 once the space is the whole one.
 
     The products with the basis are held as well where memory allows: what the matrix makes of a Ritz vector is
     then known, as the same sum of them, without another product.
@@ -93,7 +127,7 @@ class Krylov:
         )
         self._free = operator.size - len(self._locked)
         most = _BASIS_BYTES // (operator.size * self._dtype.itemsize)
-        wanted = operator.size if operator.size <= _WHOLE else min(_BASIS + 2 * k, most)
+        wanted = operator.size if operator.size <= WHOLE else min(_BASIS + 2 * k, most)
         # A new start keeps the pairs and some more, and must leave room to go on.
         self._room = min(self._free, max(wanted, 2 * k + 4))
         # One vector per row, so that each is contiguous.
@@ -104,6 +138,8 @@ class Krylov:
         self._matrix = torch.zeros(self._room, self._room, dtype=torch.float64)
         self._used = 0
         self._next = self._fresh() if start is None else self._near(start)
+        self._random, self._restarted = start is None, False
+        self.beyond = math.inf
         self.values = self.errors = torch.zeros(0, dtype=torch.float64)
         self._shapes = torch.zeros(0, 0, dtype=torch.float64)
 
@@ -136,23 +172,45 @@ class Krylov:
             vector = vector - found @ basis
         return vector, inside.double().cpu()
 
-    def search(self, choose: Choice, relative: float) -> None:
+    def complete(self) -> None:
+        """Grow the basis until it is that of the whole space, as far as products and room last."""
+        while self._used < min(self._free, self._room) and self._budget.left > self._kept_back:
+            self._solve(self._grow())
+
+    def search(self, choose: Choice, relative: float, own: float | None = None) -> None:
         """Grow the basis until the chosen pairs have residuals within a tolerance, or there is no more to find.
 
         Args:
             choose: Ritz values -> the places of those wanted.
             relative: The residual allowed, relative to the largest absolute Ritz value.
+            own: Also relative to each of those wanted; None asks for no more.
         """
         while self._used < self._free and self._budget.left > self._kept_back:
             if self._used == self._room:
                 self._restart(choose)
-            coupling = self._grow()
-            self.values, self._shapes = torch.linalg.eigh(self._matrix[: self._used, : self._used])
-            self.errors = coupling * self._shapes[-1].abs()
+            self._solve(self._grow())
             wanted = choose(self.values)
+            allowed = relative * self.values.abs().max()
+            if own is not None:
+                allowed = torch.minimum(allowed, (own * self.values[wanted].abs()).clamp(min=allowed * _FINEST))
             enough = self._used >= min(self._k, self._free)
-            if enough and bool((self.errors[wanted] <= relative * self.values.abs().max()).all()):
+            if enough and bool((self.errors[wanted] <= allowed).all()):
                 return
+
+    def _solve(self, coupling: float) -> None:
+        self.values, self._shapes = torch.linalg.eigh(self._matrix[: self._used, : self._used])
+        self.errors = coupling * self._shapes[-1].abs()
+        self._bound()
+
+    def _bound(self) -> None:
+        """What the space at hand shows of the spectrum outside it; new starts show no more than the first."""
+        if self._used >= self._free:
+            self.beyond = 0.0
+        elif self._random and not self._restarted:
+            spread = float(self.values[-1] - self.values[0])
+            share = missed_share(self._free, self._used)
+            # Both ends may be missed, and the spread is wider by that.
+            self.beyond = share * spread / (1 - 2 * share) if share < _HALF else math.inf
 
     def _grow(self) -> float:
         """One product; gives the length of what it has outside the basis."""
@@ -176,6 +234,7 @@ class Krylov:
 
     def _restart(self, choose: Choice) -> None:
         """Keep the wanted vectors and their neighbours, half of the room in all."""
+        self._restarted = True
         wanted, places = choose(self.values), torch.arange(len(self.values))
         distance = (places[:, None] - wanted[None, :]).abs().min(1).values
         kept = distance.argsort(stable=True)[: max(len(wanted), self._room // 2)]

@@ -3,55 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from landscape.curvature.certificate import certify
 from landscape.curvature.columns import Columns
-from landscape.curvature.graphs import Graph, HessianGraph, OuterGraph
-from landscape.curvature.passes import Batch, Passes, live_bytes
-from landscape.curvature.separation import loss_curvature
+from landscape.curvature.derivatives import Derivatives
+from landscape.curvature.matrix import dense
+from landscape.curvature.passes import Passes, live_bytes
+from landscape.curvature.shares import Differenced, Share, share_of
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.objective.memory import SHARE, free_memory
-from landscape.params import Tensors, Weights
+from landscape.params import Tensors, Weights, wide
 
 KINDS = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
+PRODUCTS = ("auto", "finite-difference")
 # What the graph of one micro-batch may take, which is made smaller if the loss allows it.
 _GRAPH_BYTES = 2**30
 # How much a graph takes is measured on so many examples.
 _TRIAL = 4
-# A dense matrix of float64 takes 0.5 GiB at this size.
-_DENSE_LIMIT = 8192
-# Columns of a dense matrix that are worked on at once.
-_DENSE_COLUMNS = 256
-
-
-class SymmetricOperator(Protocol):
-    """Anything that multiplies vectors by a symmetric matrix of `size` rows; every algorithm here takes it."""
-
-    @property
-    def size(self) -> int: ...  # noqa: D102
-    def __matmul__(self, other: Tensor) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of one micro-batch in a matrix.
-
-    Attributes:
-        graph: The matrix of the sum of its shares of the loss.
-        count: What they count.
-        examples: How many there are.
-    """
-
-    graph: Graph
-    count: float
-    examples: int
 
 
 class Curvature:
@@ -80,12 +55,15 @@ class Curvature:
         dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
         batch_size: Examples per micro-batch; None chooses.
         penalty: Add lambda times the identity, the Hessian of the objective's weight decay.
+        products: ``"auto"`` differentiates twice where that is right; ``"finite-difference"`` takes differences of
+            first derivatives, which needs no second ones.
 
     Attributes:
         kind: Which matrix.
         size: P, the numbers of the selected parameters, in the order of the layout: tied ones count once, those
             that training does not move not at all.
         products: Products with one vector so far.
+        error: Of the last product, relative to its size, where products are finite differences; otherwise 0.
 
     Raises:
         LandscapeError: If a name is unknown, nothing is selected, the weights do not fit, a gradient is not
@@ -110,7 +88,10 @@ class Curvature:
         batch_size: int | None = None,
         *,
         penalty: bool = False,
+        products: str = "auto",
     ) -> None:
+        if products not in PRODUCTS:
+            raise LandscapeError(f"unknown products '{products}'", mend=did_you_mean(products, PRODUCTS))
         if kind not in KINDS:
             raise LandscapeError(f"unknown kind '{kind}'", where="curvature", mend=did_you_mean(kind, KINDS))
         self.kind = kind
@@ -123,18 +104,70 @@ class Curvature:
             )
         self.size = self._passes.vectors.size
         self.products = 0
+        self.error = 0.0
         self._decay = objective.weight_decay if penalty else 0.0
+        self._products = products
+        self._batch_asked = batch_size or objective.fixed_batch
+        self._ready = False
+        self._plan()
+
+    def _plan(self) -> None:
+        """Decide by the memory that graphs take what is kept, and how large micro-batches are."""
         self._kept: list[Share] | None = None
         self._example_bytes = self._measure()
-        if batch_size is None and objective.fixed_batch is None:
+        if self._batch_asked is None:
             self._passes.evaluator.cut(min(self.batch_size, max(1, _GRAPH_BYTES // self._example_bytes)))
         examples = self.examples
         self._keeps = examples * self._example_bytes <= self._allowance()
         self._columns = Columns(self._example_bytes * min(examples, self.batch_size), self._passes)
 
+    def _measure(self) -> int:
+        passes = self._passes
+        few = passes.trial(_TRIAL)
+
+        def held() -> object:
+            return passes.loss_of(few) if passes.derivatives.differenced else share_of(passes, few, self.kind)
+
+        with passes.kernels(), warnings.catch_warnings():
+            # What is wrong is found, and said, when products are wanted.
+            warnings.simplefilter("ignore")
+            try:
+                taken = live_bytes(held)
+            except (RuntimeError, NotImplementedError):
+                taken = live_bytes(lambda: passes.loss_of(few))
+        return max(1, taken // few.examples)
+
+    def _prepare(self) -> None:
+        """Check derivatives before the first product."""
+        if self._ready:
+            return
+        certify(self._passes, self.kind, differenced=self._products == "finite-difference")
+        found = self._passes.derivatives
+        if found.wide and self._passes.asked is None:
+            self._passes = self._passes.widened()
+        self._ready = True
+        self.error = found.error
+        if found != Derivatives():
+            self._plan()
+
+    def require(self) -> None:
+        """Check derivatives, as the first product does.
+
+        Raises:
+            LandscapeError: If they are not those of the loss drawn.
+        """
+        self._prepare()
+
+    @property
+    def derivatives(self) -> Derivatives:
+        """How derivatives are taken; checked now if they were not before."""
+        self._prepare()
+        return self._passes.derivatives
+
     @property
     def dtype(self) -> torch.dtype:
         """The type of real numbers in which it is computed."""
+        self._prepare()
         return self._passes.dtype
 
     @property
@@ -157,36 +190,14 @@ class Curvature:
         """The selected parameters, in the order in which a vector holds them."""
         return tuple(self._passes.vectors.names)
 
-    def _measure(self) -> int:
-        with self._passes.kernels():
-            few = self._passes.trial(_TRIAL)
-            return max(1, live_bytes(lambda: self._hold(few)) // few.examples)
-
     def _allowance(self) -> int:
         """Bytes that the graphs of all data may take to be kept from one product to the next."""
         return max(_GRAPH_BYTES, int(SHARE * free_memory(self.device)))
 
-    def _hold(self, batch: Batch) -> Share:
-        with self._passes.convolutions():
-            return self._graph_of(batch)
-
-    def _graph_of(self, batch: Batch) -> Share:
-        variables = self._passes.variables
-        if self.kind == "hessian":
-            loss = self._passes.loss_of(batch)
-            return Share(HessianGraph(loss.shares.sum(), variables), loss.count, batch.examples)
-        if self.kind == "empirical-fisher":
-            loss = self._passes.loss_of(batch)
-            return Share(
-                OuterGraph([loss.shares], variables, lambda vectors, _batched: vectors), loss.count, batch.examples
-            )
-        parts, count = self._passes.separated(batch)
-        between = loss_curvature(parts, self._passes.loss, self.kind)
-        return Share(OuterGraph(parts.outputs, variables, between), count, batch.examples)
-
     @contextmanager
     def shares(self) -> Iterator[Iterator[Share]]:
         """The parts of all micro-batches, which add up to the matrix times what all of them count."""
+        self._prepare()
         with self._passes.kernels():
             yield self._graphs(keep=False)
 
@@ -197,7 +208,7 @@ class Curvature:
             return
         kept = []
         for batch in self._passes.batches():
-            held = self._hold(batch)
+            held = share_of(self._passes, batch, self.kind)
             if keep and self._keeps:
                 kept.append(held)
             yield held
@@ -239,6 +250,7 @@ class Curvature:
             raise LandscapeError(
                 "cannot be multiplied by this matrix", got=tuple(vector.shape), expected=f"({self.size},)"
             )
+        self._prepare()
         directions = self.parts(vector.detach())
         total, count = 0.0, 0.0
         with self.shares() as shares:
@@ -253,13 +265,28 @@ class Curvature:
 
     def _mean(self, rows: Tensor) -> Tensor:
         """Products with vectors, shape (K, P), summed over all micro-batches and divided by what they count."""
+        self._prepare()
         total, count = torch.zeros_like(rows, dtype=self._wide), 0.0
+        off = torch.zeros_like(total)
         with self._passes.kernels():
             for held in self._graphs():
-                self._columns.add(total, held.graph, rows, self._passes)
+                if isinstance(held.graph, Differenced):
+                    self._add_differences(total, off, held.graph, rows)
+                else:
+                    self._columns.add(total, held.graph, rows, self._passes)
                 count += held.count
+        if self._passes.derivatives.differenced:
+            self.error = float((off.norm(dim=1) / total.norm(dim=1).clamp(min=torch.finfo(off.dtype).tiny)).max())
         self._passes.vectors.require_finite(total, "a product with the curvature matrix")
         return total / count
+
+    def _add_differences(self, total: Tensor, off: Tensor, graph: Differenced, rows: Tensor) -> None:
+        """Add products that are differences to one sum, and how far they are off to another."""
+        vectors = self._passes.vectors
+        for place, row in enumerate(rows):
+            found = graph.apply(self.parts(row), False)
+            total[place] += vectors.join(found, total[place])
+            off[place] += vectors.join(graph.errors, off[place])
 
     @property
     def _wide(self) -> torch.dtype:
@@ -296,12 +323,13 @@ class Curvature:
         """
         vectors = self._passes.vectors
         total, count = torch.zeros(self.size, dtype=self._wide, device=self.device), 0.0
+        if not self._ready:
+            certify(self._passes, "gradient")
         with self._passes.kernels():
             for batch in self._passes.batches():
-                loss = self._passes.loss_of(batch)
-                found = torch.autograd.grad(loss.shares.sum(), self._passes.variables, allow_unused=True)
+                found, counted = self._passes.slope_of(batch)
                 total += vectors.join(found, total)
-                count += loss.count
+                count += counted
         vectors.require_finite(total, "the gradient")
         mean = total / count
         if self._decay:
@@ -313,7 +341,7 @@ class Curvature:
         evaluator, split = self._passes.evaluator, self._passes.split
         with self._passes.kernels():
             mean = evaluator.measure([split], ["loss"])[f"{split}_loss"].mean
-        squares = sum(float((variable.detach().double() ** 2).sum()) for variable in self._passes.variables)
+        squares = sum(float(wide(variable.detach()).square().sum()) for variable in self._passes.variables)
         return mean + self._decay / 2 * squares
 
     def dense(self) -> Tensor:
@@ -323,38 +351,3 @@ class Curvature:
             LandscapeError: If it is larger than half a gigabyte.
         """
         return dense(self)
-
-
-def dense(operator: SymmetricOperator, progress: Callable[[int], None] | None = None) -> Tensor:
-    """The matrix of an operator, made symmetric, shape (P, P), float64.
-
-    Args:
-        operator: Multiplies vectors.
-        progress: Called with the number of columns done.
-
-    Raises:
-        LandscapeError: If it has more than 8,192 rows.
-    """
-    if operator.size > _DENSE_LIMIT:
-        raise LandscapeError(
-            "the matrix is too large to be written out",
-            where="dense",
-            got=f"{operator.size:,} rows",
-            expected=f"{_DENSE_LIMIT:,} at most",
-            mend="select fewer parameters, or use products with it",
-        )
-    blocks = []
-    for start in range(0, operator.size, _DENSE_COLUMNS):
-        stop = min(start + _DENSE_COLUMNS, operator.size)
-        blocks.append(operator @ identity_columns(operator, start, stop))
-        if progress is not None:
-            progress(stop)
-    matrix = torch.cat(blocks, 1).double()
-    return (matrix + matrix.T) / 2
-
-
-def identity_columns(operator: SymmetricOperator, start: int, stop: int) -> Tensor:
-    """Columns of the identity, shape (P, stop - start), float64, on the CPU."""
-    columns = torch.zeros(operator.size, stop - start, dtype=torch.float64)
-    columns[torch.arange(start, stop), torch.arange(stop - start)] = 1.0
-    return columns

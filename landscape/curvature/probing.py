@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.curvature.operator import SymmetricOperator
+from landscape.curvature.matrix import SymmetricOperator
 from landscape.errors import LandscapeError
 
 # Vectors are held in float64 as long as a set of them takes less; beyond, in the type of the operator.

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from landscape.curvature.graphs import HessianGraph, Parts
 from landscape.errors import LandscapeError
 from landscape.objective.language import next_token_loss
+from landscape.params import real_view
 
 # Losses that are minus the log-likelihood of a distribution. Where its natural parameters are the outputs, the
 # Hessian by them is its Fisher information (Martens 2020, section 9.2); nll_loss alone has other parameters.
@@ -44,9 +45,14 @@ class Separated:
 
 
 class Cutter:
-    """Takes a model's output apart and puts one together whose tensors are leaves of a graph of their own."""
+    """Takes a model's output apart and puts one together whose tensors are leaves of a graph of their own.
 
-    def __init__(self) -> None:
+    Args:
+        shift: Added to the tensors that depend on the weights, in their order.
+    """
+
+    def __init__(self, shift: Sequence[Tensor] = ()) -> None:
+        self._shift = list(shift)
         self.outputs: list[Tensor] = []
         self.leaves: list[Tensor] = []
         self.calls = 0
@@ -60,10 +66,13 @@ class Cutter:
     def _replaced(self, part: Any) -> Any:
         if not isinstance(part, Tensor) or not part.requires_grad:
             return part
-        leaf = part.detach().requires_grad_()
-        self.outputs.append(part)
+        # Matrices between outputs are of real numbers: a complex output is its real and its imaginary part.
+        numbers, place = real_view(part), len(self.leaves)
+        moved = numbers.detach() + self._shift[place] if place < len(self._shift) else numbers.detach()
+        leaf = moved.requires_grad_()
+        self.outputs.append(numbers)
         self.leaves.append(leaf)
-        return leaf
+        return torch.view_as_complex(leaf) if part.is_complex() else leaf
 
     def separated(self, total: Tensor) -> Separated:
         """What the loss depends on."""
@@ -94,13 +103,18 @@ def separate(cutter: Cutter, total: Tensor, variables: Sequence[Tensor], takes_m
         if any(part is not None for part in direct):
             reason = "the loss reads the weights, or parts of the model, by itself"
     if reason is not None:
-        raise LandscapeError(
-            "the model's output and the loss cannot be told apart",
-            where="Gauss-Newton",
-            got=reason,
-            mend="give a loss of (output, target), or take kind='hessian'",
-        )
+        raise inseparable(reason)
     return cutter.separated(total)
+
+
+def inseparable(reason: str) -> LandscapeError:
+    """The error that says why there is no Gauss-Newton matrix."""
+    return LandscapeError(
+        "the model's output and the loss cannot be told apart",
+        where="Gauss-Newton",
+        got=reason,
+        mend="give a loss of (output, target), or take the Hessian (kind='hessian', hessian_top, hessian_trace)",
+    )
 
 
 def loss_curvature(parts: Separated, loss: Callable[..., Any], kind: str) -> Callable[..., Parts]:

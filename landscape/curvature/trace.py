@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.curvature.operator import SymmetricOperator, identity_columns
+from landscape.curvature.matrix import SymmetricOperator, identity_columns
 from landscape.curvature.probing import (
     Estimate,
     generator_of,

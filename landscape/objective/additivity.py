@@ -16,6 +16,7 @@ from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.tree import Tree, leaves, tree_map
 from landscape.objective.trial import Trial
+from landscape.params import wide
 
 # What couples examples by less than that, relative to the largest of the numbers, cannot be told from rounding:
 # thousands of units in the last place of float64, hundreds of float32.
@@ -131,7 +132,7 @@ def coupling(evaluator: Evaluator, batch: Split, rounding: Rounding) -> Landscap
     with torch.random.fork_rng(devices=[]):
         whole, part = (leaves(Trial.of(evaluator, one).output) for one in (batch, batch.take(half)))
     pairs = [(a[half], b) for a, b in zip(whole, part, strict=True) if a.ndim and len(a) == batch.count]
-    if not all(rounding.equal(a.double(), b.double(), a.double()) for a, b in pairs):
+    if not all(rounding.equal(wide(a), wide(b), wide(a)) for a, b in pairs):
         return LandscapeError(
             "an example's output depends on the other examples in its micro-batch",
             mend="give normalisation layers running statistics (track_running_stats=True), or pass the batch_size "

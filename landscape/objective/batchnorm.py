@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -96,7 +96,12 @@ def batch_size(examples: int) -> int:
     return size
 
 
-def estimate(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], object]) -> None:
+def estimate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    run: Callable[[Any], object],
+    beside: AbstractContextManager[Any] | None = None,
+) -> None:
     """Estimate the running statistics anew from passes over data; all else stays in evaluation mode.
 
     The average over micro-batches of their means and variances, as torch.optim.swa_utils.update_bn takes it
@@ -106,15 +111,16 @@ def estimate(model: nn.Module, batches: Iterable[Any], run: Callable[[Any], obje
         model: In evaluation mode.
         batches: Data.
         run: Passes one of them through the model.
+        beside: Averages the statistics of layers that are none of torch's meanwhile.
 
     Raises:
         LandscapeError: If the layers are TorchScript's, whose mode is theirs.
     """
     layers = list(layers_of(model).values())
     _refuse_scripted(model)
-    if not layers:
+    if not layers and beside is None:
         return
-    with _averaging(layers):
+    with _averaging(layers), beside or nullcontext():
         for batch in batches:
             run(batch)
 

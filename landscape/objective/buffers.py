@@ -36,6 +36,10 @@ _NUMBERS = 2**25
 _SMALL = 1024
 
 
+RAISED = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What a module may raise that is run by itself."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Singular:
     """A buffer that is a singular vector of the largest singular value of a parameter seen as a matrix.
@@ -76,8 +80,12 @@ class _Route:
     vectors: list[_Singular] = dataclasses.field(default_factory=list)
 
     def held(self) -> Tensors:
-        """The real buffers of the module."""
-        return {n: b for n, b in self.module._buffers.items() if b is not None and b.is_floating_point()}
+        """The real buffers of the module; sparse ones are constants."""
+        return {n: b for n, b in self.module._buffers.items() if b is not None and _is_real(b)}
+
+
+def _is_real(buffer: Tensor) -> bool:
+    return buffer.is_floating_point() and buffer.layout == torch.strided
 
 
 class DerivedBuffers:
@@ -97,7 +105,7 @@ class DerivedBuffers:
         modules = _candidates(model)
         if modules:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                calls = _calls(modules, passes())
+                calls = calls_of(modules, passes())
                 for prefix, module in modules.items():
                     self._routes += self._tried(model, prefix, module, calls.get(prefix, []))
         self._start = {id(route): {n: route.held()[n].clone() for n in route.names} for route in self._routes}
@@ -107,11 +115,11 @@ class DerivedBuffers:
         for run in _ways(model, prefix, module, calls):
             route = _Route(module, prefix, run, _weights_near(model, prefix))
             # A module may train others as it runs, a momentum encoder say: then it is not run.
-            held = [*module.parameters(), *module.buffers()]
+            held = [held for held in (*module.parameters(), *module.buffers()) if held.layout == torch.strided]
             kept = [tensor.clone() for tensor in held]
             try:
                 follows = self._follows(route)
-            except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+            except RAISED:
                 # A module that cannot be run by itself is left as it is.
                 follows = False
             module.training = False
@@ -140,8 +148,8 @@ class DerivedBuffers:
             first.append(self._pass(route, 0))
             self._converge(route, seed - 1)
             found.append([tensor.clone() for tensor in route.run(0)])
-        route.shows = _distance(*first) > 0
-        follows = _distance(*found) <= _SAME
+        route.shows = distance(*first) > 0
+        follows = distance(*found) <= _SAME
         route.vectors = _singular_vectors(route) if follows else []
         return follows
 
@@ -173,7 +181,7 @@ class DerivedBuffers:
             now = [tensor.clone() for tensor in self._pass(route, data)]
             if not route.shows:
                 now += [route.held()[name].clone() for name in route.names]
-            change = _distance(now, last) if last else math.inf
+            change = distance(now, last) if last else math.inf
             last = now
             rounding = max((torch.finfo(t.dtype).eps for t in now if t.is_floating_point()), default=0.0)
             if change <= 2 * rounding or change != change:
@@ -190,12 +198,7 @@ class DerivedBuffers:
         return found
 
     def _rehome(self, route: _Route) -> None:
-        """Write what a module bound to the names of its buffers into the tensors that were there."""
-        for name, tensor in self._tensors[id(route.module)].items():
-            bound = route.module._buffers.get(name)
-            if tensor is not None and bound is not None and bound is not tensor:
-                tensor.copy_(bound)
-                route.module._buffers[name] = tensor
+        rehome(route.module, self._tensors[id(route.module)])
 
     def _put(self, route: _Route, tensors: Tensors) -> None:
         for name, tensor in tensors.items():
@@ -203,7 +206,7 @@ class DerivedBuffers:
 
 
 def _weights_near(model: nn.Module, prefix: str) -> list[Tensor]:
-    # A parametrisation is the first of a list that has the original.
+    """The parameters of a module, or of the list of parametrisations that it is in."""
     owner = prefix.rstrip(".").rpartition(".")[0] if "parametrizations." in prefix else prefix.rstrip(".")
     return list(model.get_submodule(owner).parameters(recurse=False))
 
@@ -237,19 +240,39 @@ def _largest(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return (right, left) if tall else (left, right)
 
 
-def _candidates(model: nn.Module) -> dict[str, nn.Module]:
-    """Prefix of names -> module that has real buffers of its own and is no normalisation layer."""
+def rehome(module: nn.Module, home: Mapping[str, Tensor | None]) -> None:
+    """Write what a module bound to the names of its buffers into the tensors that were there."""
+    for name, tensor in home.items():
+        bound = module._buffers.get(name)
+        if tensor is not None and bound is not None and bound is not tensor:
+            tensor.copy_(bound)
+            module._buffers[name] = tensor
+
+
+def runnable(module: nn.Module) -> bool:
+    """Whether a module is small enough to be run by itself."""
+    return sum(parameter.numel() for parameter in module.parameters()) <= _NUMBERS
+
+
+def holders(model: nn.Module) -> dict[str, nn.Module]:
+    """Prefix of names -> module that has real buffers of its own and is no normalisation layer of torch's."""
     statistics = {id(layer) for layer in batchnorm.layers_of(model).values()}
     return {
         f"{name}." if name else "": module
         for name, module in model.named_modules()
         if id(module) not in statistics
         and not isinstance(module, torch.jit.ScriptModule)
-        and any(b is not None and b.is_floating_point() and b.numel() for b in module._buffers.values())
+        and any(b is not None and _is_real(b) and b.numel() for b in module._buffers.values())
     }
 
 
-def _calls(modules: Mapping[str, nn.Module], passes: Sequence[Callable[[], object]]) -> dict[str, list[Any]]:
+def _candidates(model: nn.Module) -> dict[str, nn.Module]:
+    """Those that have weights, or parametrise some."""
+    found = holders(model).items()
+    return {p: m for p, m in found if any(True for _ in m.parameters()) or _weights_near(model, p)}
+
+
+def calls_of(modules: Mapping[str, nn.Module], passes: Sequence[Callable[[], object]]) -> dict[str, list[Any]]:
     """What each module is called with first in each of some passes."""
     calls: dict[str, list[Any]] = {}
     for number, run in enumerate(passes):
@@ -297,7 +320,7 @@ def _ways(
 
     if module._forward_pre_hooks:
         yield hooked
-    if sum(parameter.numel() for parameter in module.parameters()) <= _NUMBERS:
+    if runnable(module):
         yield called
 
 
@@ -312,7 +335,7 @@ def tensors_in(output: Any) -> list[Tensor]:
     return [tensor for part in output for tensor in tensors_in(part)] if isinstance(output, tuple | list) else []
 
 
-def _distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """The largest difference as a share of the largest number, over several tensors; NaN if one is not finite."""
     worst = 0.0
     for one, other in zip(a, b, strict=True):

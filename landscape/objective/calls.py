@@ -11,6 +11,7 @@ from torch import nn
 from landscape.errors import LandscapeError
 from landscape.objective.objective import Objective
 from landscape.objective.tree import Tree, tree_map
+from landscape.wrappers import before_call
 
 
 def inputs_of(objective: Objective, examples: int, split: str = "train") -> Tree:
@@ -38,7 +39,7 @@ def inputs_of(objective: Objective, examples: int, split: str = "train") -> Tree
     def note(_model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         met.append((args, kwargs))
 
-    hook = evaluator.model.register_forward_pre_hook(note, with_kwargs=True)
+    hook = before_call(evaluator.model, note, named=True)
     try:
         with torch.random.fork_rng(devices=[]):
             evaluator.loss_of(batch)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.objective.tree import Tree, concatenate, is_plain, leaves, tree_map
-from landscape.params import to_bytes
+from landscape.params import cast, to_bytes
 
 # Without a measurement: so many input numbers per micro-batch keep a layer's activations near the caches.
 _ELEMENTS_PER_MICRO_BATCH = 2**18
@@ -82,10 +82,7 @@ class Split:
         """
 
         def move(tensor: Tensor) -> Tensor:
-            kind = dtype if tensor.is_floating_point() else None
-            if dtype is not None and tensor.is_complex():
-                kind = torch.promote_types(dtype, torch.complex32)
-            return tensor.to(device, kind)
+            return cast(tensor.to(device), dtype)
 
         def lay_out(tensor: Tensor) -> Tensor:
             moved = move(tensor)

@@ -19,6 +19,8 @@ from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.loaders import own_random_state
 from landscape.objective.trial import Trial
+from landscape.params import is_number
+from landscape.ties import has_memory
 
 
 def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
@@ -67,7 +69,7 @@ def require_own_tensors(evaluator: Evaluator, batch: Split, model: nn.Module) ->
         LandscapeError: Naming the first such tensor.
     """
     state = [*model.named_parameters(), *model.named_buffers()]
-    watch = _Watch({tensor.untyped_storage()._cdata: name for name, tensor in state if tensor.numel()})
+    watch = _Watch({tensor.untyped_storage()._cdata: name for name, tensor in state if has_memory(tensor)})
     with torch.random.fork_rng(devices=[]), watch:
         if not evaluator.takes_model:
             evaluator.output(batch)
@@ -123,7 +125,12 @@ def _tensors(output: Any) -> list[Tensor]:
 
 def _comparable(tensor: Tensor) -> Tensor:
     """The same with numbers in the place of NaN, which equals nothing."""
-    return tensor.nan_to_num() if tensor.is_floating_point() or tensor.is_complex() else tensor
+    if tensor.layout != torch.strided:
+        tensor = tensor.coalesce().values() if tensor.layout == torch.sparse_coo else tensor.values()
+    if not is_number(tensor):
+        return tensor
+    # Types of 8 bits know no operations.
+    return tensor.view(torch.uint8) if tensor.itemsize == 1 else tensor.nan_to_num()
 
 
 def _gap(first: list[Tensor], second: list[Tensor]) -> float | None:

@@ -11,6 +11,7 @@ from torch import nn
 from landscape.errors import LandscapeError
 from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
+from landscape.wrappers import after_call, before_call
 
 # What operations on tensors of several types, and Python code around them, raise.
 FAULTS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
@@ -69,8 +70,6 @@ def _culprit(evaluator: Evaluator) -> str:
     stack: list[str] = []
     handles = []
     for name, module in evaluator.model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            continue
 
         def enter(_module: nn.Module, _args: Any, name: str = name) -> None:
             stack.append(name)
@@ -78,7 +77,7 @@ def _culprit(evaluator: Evaluator) -> str:
         def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
             stack.pop()
 
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        handles += [before_call(module, enter), after_call(module, leave)]
     try:
         _error(evaluator)
     finally:

@@ -21,14 +21,16 @@ from landscape.objective.buffers import DerivedBuffers
 from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
-from landscape.objective.flat import gather, offsets, pack
+from landscape.objective.flat import converted, gather, offsets, pack
+from landscape.objective.kernels import samples, settle_fast_path
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
-from landscape.objective.raw import Raw, RawPoint, Score, join, pick
+from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewriting import rewritten
+from landscape.objective.running import RunningStatistics
 from landscape.objective.scoring import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
-from landscape.params import Tensors
+from landscape.params import Tensors, cast, real_view
 
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
@@ -77,14 +79,11 @@ class Evaluator:
         findings: Findings = Findings(),  # noqa: B008 - a frozen value
     ) -> None:
         own, self._loss = private_copy(model, loss)
-        self.model = own.to(device=device, dtype=dtype)
+        self.model = converted(own, device, dtype)
         cast_hidden(self.model, model, device, dtype)
         self.layout = layout
         self.findings = findings
-        if isinstance(loss, nn.Module):
-            self._loss.to(device=device, dtype=dtype)
-        else:
-            self._loss = with_constants(loss, device, dtype)
+        self._loss = (converted if isinstance(loss, nn.Module) else with_constants)(self._loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -103,6 +102,7 @@ class Evaluator:
         self._rewrite(tuning)
         self._scoring = scoring
         self.heed(findings)
+        settle_fast_path(self.model, lambda: [self.output(one) for one in samples(self)])
 
     def heed(self, findings: Findings) -> None:
         """Make passes from now on as was found necessary."""
@@ -183,7 +183,7 @@ class Evaluator:
 
     def _output(self, inputs: Tree) -> Any:
         output = forward(self._call, inputs)
-        return output.float() if self._half and isinstance(output, Tensor) else output
+        return cast(output, torch.float32) if self._half and isinstance(output, Tensor) else output
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -238,16 +238,12 @@ class Evaluator:
             raise LandscapeError(f"tensor '{missing[0]}' is missing", where="weights")
 
     def recalibrate(self, split: str, examples: int) -> None:
-        """Estimate the running statistics of normalisation anew at the weights held; see `batchnorm.estimate`.
-
-        Args:
-            split: On which data.
-            examples: How many, from the first on.
-        """
+        """Estimate running statistics anew from the first examples of a split; see `batchnorm.estimate`."""
         size = self.tuning.batch_size if self.findings.coupled else batchnorm.batch_size(examples)
         batches = self._splits[split].part(0, examples).batches(size)
         with torch.random.fork_rng(devices=[]):
-            batchnorm.estimate(self.model, batches, functools.partial(self.output, call=self.model))
+            beside = self.running.averaging() if self.running.names else None
+            batchnorm.estimate(self.model, batches, functools.partial(self.output, call=self.model), beside)
         self.moved()
 
     @functools.cached_property
@@ -255,10 +251,14 @@ class Evaluator:
         """The buffers that follow from the weights; found by trial when first asked for."""
         return DerivedBuffers(self.model, self._few_passes)
 
+    @functools.cached_property
+    def running(self) -> RunningStatistics:
+        """The layers with running statistics that are none of torch's; found by trial when first asked for."""
+        return RunningStatistics(self.model, self._few_passes, self.derived.names)
+
     def _few_passes(self) -> list[Callable[[], object]]:
-        size = self.tuning.batch_size if self.findings.coupled else 2
-        batches = itertools.islice(self._splits[self.splits[0]].batches(size), 2)
-        return [functools.partial(self.output, batch, call=self.model) for batch in batches]
+        batches = self._splits[self.splits[0]].batches(self.tuning.batch_size if self.findings.coupled else 2)
+        return [functools.partial(self.output, batch, call=self.model) for batch in itertools.islice(batches, 2)]
 
     def recompute(self) -> None:
         """Recompute the buffers that follow from the weights held."""
@@ -267,9 +267,8 @@ class Evaluator:
 
     def output(self, batch: Split, call: Callable[..., Any] | None = None) -> Any:
         """The output of the model, or of what is called instead; the loss there if it takes the model."""
-        called = call or self._call
         with self.passing():
-            inputs = self.own(batch).inputs
+            called, inputs = call or self._call, self.own(batch).inputs
             return self._loss(called, inputs) if self.takes_model else forward(called, inputs)
 
     @property
@@ -359,12 +358,7 @@ class Evaluator:
 
     def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:
         """The results of several points on the host, by one transfer: the device is waited for once."""
-        if self.device.type == "cpu":
-            return list(raw)
-        tensors = [tensor for point in raw for results in point.values() for tensor in results.tensors()]
-        whole = torch.cat([tensor.reshape(-1).to(tensors[0].dtype) for tensor in tensors]).cpu()
-        parts = iter(whole.split([tensor.numel() for tensor in tensors]))
-        return [{split: results.from_host(parts) for split, results in point.items()} for point in raw]
+        return list(raw) if self.device.type == "cpu" else on_host(raw)
 
     def estimates(self, raw: RawPoint, metrics: Sequence[str]) -> dict[str, Estimate]:
         """Average what `run` gave.
@@ -399,5 +393,5 @@ class Evaluator:
         moving = [self.storage[info.name] for info in self.layout.moving()]
         # Apple's devices know no float64.
         wide = torch.float32 if self.device.type == "mps" else torch.float64
-        squares = torch.stack([(tensor.to(wide) ** 2).sum() for tensor in moving]).sum()
+        squares = torch.stack([(real_view(tensor).to(wide) ** 2).sum() for tensor in moving]).sum()
         return self.weight_decay / 2 * squares

@@ -23,7 +23,7 @@ from landscape.objective.losses import is_known
 from landscape.objective.tree import leaves
 from landscape.objective.trial import Trial
 from landscape.objective.witnesses import Witnesses
-from landscape.params import Tensors
+from landscape.params import Tensors, from_real, is_number, wide
 
 # What memory an example takes is seen from two and three.
 _FEW = 3
@@ -265,10 +265,10 @@ def _moved(evaluator: Evaluator) -> Tensors:
     generator = torch.Generator().manual_seed(0)
     moved = {}
     for name, held in evaluator.storage.items():
-        tensor = held.detach().clone()
-        if tensor.is_floating_point() and tensor.numel() and evaluator.layout[name].kind == "parameter":
-            noise = torch.randn(tensor.shape, generator=generator).to(tensor)
-            size = float(tensor.double().square().mean().sqrt())
-            tensor += _MOVED * (size or 1.0) * noise
-        moved[name] = tensor
+        moved[name] = held.detach().clone()
+        if is_number(held) and held.numel() and evaluator.layout[name].kind == "parameter":
+            numbers = wide(moved[name])
+            noise = torch.randn(numbers.shape, generator=generator).to(numbers)
+            size = float(numbers.square().mean().sqrt())
+            moved[name] = from_real(numbers + _MOVED * (size or 1.0) * noise, held)
     return moved

@@ -1,17 +1,62 @@
-"""All parameters of one type in one vector, so that a step of all of them is one operation."""
+"""All parameters of one type in one vector, so that a step of all of them is one operation.
+
+Parameters of whole numbers have no part in it: nothing moves them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape.layout import Layout
-from landscape.params import Tensors
+from landscape.params import Tensors, cast, is_number
+from landscape.ties import identity
 
 # The width of the widest vector registers, in bytes: kernels run the same path for every aligned tensor.
 _ALIGNMENT = 64
+
+
+def converted(model: nn.Module, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
+    """A model on a device with its real numbers in another type, changed in place.
+
+    Unlike `torch.nn.Module.to` it keeps complex numbers complex, tensors with several names one tensor, and gives
+    memory of its own to every element of an expanded one.
+
+    Args:
+        model: A private copy.
+        device: Where to.
+        dtype: The type of real numbers; None leaves them.
+    """
+    # What was there is held as well, so that nothing else takes its place in memory.
+    done: dict[Hashable, tuple[Tensor, Tensor]] = {}
+
+    def one(tensor: Tensor) -> Tensor:
+        key = identity(tensor)
+        if key not in done:
+            done[key] = tensor.detach(), _apart(cast(tensor.to(device), dtype))
+        return done[key][1]
+
+    held = {identity(parameter): parameter for parameter in model.parameters()}
+    shared = [
+        (module, name, held[identity(buffer)])
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and identity(buffer) in held
+    ]
+    model._apply(one)
+    for module, name, parameter in shared:
+        module._buffers[name] = parameter
+    return model
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    """A tensor no two elements of which lie at one place in memory."""
+    if tensor.layout != torch.strided:
+        return tensor
+    shared = any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
+    return tensor.contiguous() if shared else tensor
 
 
 def offsets(layout: Layout, storage: Tensors) -> dict[str, int]:
@@ -20,6 +65,8 @@ def offsets(layout: Layout, storage: Tensors) -> dict[str, int]:
     starts = {}
     for info in layout.stored("parameter"):
         tensor = storage[info.name]
+        if not is_number(tensor):
+            continue
         start = ends.get(tensor.dtype, 0)
         starts[info.name] = start
         step = max(1, _ALIGNMENT // tensor.element_size())

@@ -20,6 +20,11 @@ _SCATTER = 3.0
 _DEFAULT_BYTES = 2**30
 
 
+def _dense(tree: Any) -> list[Tensor]:
+    """The tensors with a storage of their own, which sparse ones have not."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
+
+
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of the tensors that operations make, for as long as they live."""
 
@@ -35,12 +40,9 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        before = {
-            leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
-        }
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._meet(leaf.untyped_storage(), before)
+        before = {leaf.untyped_storage()._cdata for leaf in _dense((args, kwargs))}
+        for leaf in _dense(result):
+            self._meet(leaf.untyped_storage(), before)
         return result
 
     def _meet(self, storage: UntypedStorage, before: set[int]) -> None:

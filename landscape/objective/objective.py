@@ -295,6 +295,11 @@ class Objective:
         """The names of the buffers that follow from the weights, such as the vectors of spectral normalisation."""
         return self._native.derived.names
 
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The names of running statistics in layers that are none of torch's."""
+        return self._native.running.names
+
     @functools.cached_property
     def notes(self) -> tuple[str, ...]:
         """What is to be said of the model beside any result: parameters that it uses and does not register."""

@@ -46,6 +46,14 @@ RawPoint: TypeAlias = dict[str, Raw]
 Score: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]
 
 
+def on_host(points: Sequence[RawPoint]) -> list[RawPoint]:
+    """The results of several points on the host, by one transfer."""
+    tensors = [tensor for point in points for results in point.values() for tensor in results.tensors()]
+    whole = torch.cat([tensor.reshape(-1).to(tensors[0].dtype) for tensor in tensors]).cpu()
+    parts = iter(whole.split([tensor.numel() for tensor in tensors]))
+    return [{split: results.from_host(parts) for split, results in point.items()} for point in points]
+
+
 def join(parts: Sequence[Tensor | None], axis: int = 0) -> Tensor | None:
     """The parts of all micro-batches as one; None where there are none."""
     present = [part for part in parts if part is not None]

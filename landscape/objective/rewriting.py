@@ -23,6 +23,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 from landscape.objective.data import Tree, leaves, tree_map
+from landscape.params import wide
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -118,10 +119,12 @@ def _agree(model: nn.Module, call: Callable[..., Any], inputs: Tree) -> bool:
 def _close(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    scale = float(a.double().abs().nan_to_num(0.0, 0.0, 0.0).max()) if a.numel() else 0.0
-    difference = (a.double() - b.double()).abs()
+    within = _SAME_OUTPUT.get(a.dtype, 0.0)
+    a, b = wide(a), wide(b)
+    scale = float(a.abs().nan_to_num(0.0, 0.0, 0.0).max()) if a.numel() else 0.0
+    difference = (a - b).abs()
     difference = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, difference)
-    return not difference.numel() or float(difference.max()) <= _SAME_OUTPUT.get(a.dtype, 0.0) * scale
+    return not difference.numel() or float(difference.max()) <= within * scale
 
 
 class Fused(nn.Module):

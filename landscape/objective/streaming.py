@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
@@ -26,6 +29,8 @@ from landscape.objective.tree import Tree
 
 # Of a Dataset without a loader, and where no other size is asked for.
 _BATCH = 256
+# Any number: data drawn at random are then others than from the state at hand.
+_OTHER = 20_240_229
 
 
 @dataclass(frozen=True)
@@ -171,9 +176,21 @@ def as_stream(source: Any, name: str, paired: bool = True) -> Streamed:
         targets.append(Split(part.targets, part.targets, part.examples) if paired else Split((), (), part.count))
     if first is None:
         raise LandscapeError("yields nothing", where=where)
-    require_same(first, next(made._read(_BATCH)), where)
+    with _other_random_state():
+        again = next(made._read(_BATCH))
+    require_same(first, again, where)
     count = sum(part.count for part in targets)
     return replace(made, count=count, targets=joined(targets).targets if paired else (), cuts=cuts)
+
+
+@contextmanager
+def _other_random_state() -> Iterator[None]:
+    """Random states that are not those of other passes, as those of a later pass may be."""
+    with own_random_state():
+        random.seed(_OTHER)
+        np.random.seed(_OTHER)  # noqa: NPY002
+        torch.default_generator.manual_seed(_OTHER)
+        yield
 
 
 def in_own_batches(data: Streamed) -> Streamed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +10,13 @@ import torch
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.params import Weights
+from landscape.params import Weights, norm
 from landscape.projection import random_line
 from landscape.sharpness.audited import Audit
-from landscape.sharpness.auditing import audit, is_small, place_of
+from landscape.sharpness.auditing import audit, place_of
 from landscape.sharpness.columns import columns, led_to
 from landscape.sharpness.comparing import Compared, compare
+from landscape.sharpness.presets import is_small
 from landscape.surface import Surface, evaluate, grid
 from landscape.trajectory import Trajectory
 
@@ -158,7 +158,7 @@ def _length(weights: Weights, seed: int) -> float:
     norms = []
     for normalize in ("filter", "none"):
         line = random_line(weights, normalize=normalize, seed=seed)
-        norms.append(math.sqrt(sum(float(part.double().square().sum()) for part in line.directions[0].values())))
+        norms.append(norm(line.directions[0]))
     return norms[0] / norms[1]
 
 

@@ -73,6 +73,7 @@ def measures_along(
     save: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     keep: Callable[[int, Measured], None] | None = None,
+    trial: bool = False,
 ) -> Table:
     """Take measures at the snapshots of a run.
 
@@ -83,6 +84,7 @@ def measures_along(
         save: A file of measures to write and to resume from; each value is in it as soon as it is taken.
         progress: Called with (values taken, values in all).
         keep: Called with (step, what is measured) as soon as a value is taken; not for those that the file held.
+        trial: Try every claim of invariance under rescalings at the last of the snapshots; see `Measured.notes`.
 
     Returns:
         The table.
@@ -102,7 +104,7 @@ def measures_along(
     blank = _blank(run, rows, objective, wanted, settled)
     partial = PartialTable.open(save, blank, _identity(run, rows, objective, wanted, settled))
     if not partial.table.complete:
-        _fill(partial, [run[row] for row in rows], objective, wanted, settled, progress, keep)
+        _fill(partial, [run[row] for row in rows], objective, wanted, settled, progress, keep, trial)
     return partial.finish()
 
 
@@ -114,6 +116,7 @@ def _fill(
     settled: Mapping[str, Mapping[str, Any]],
     progress: Callable[[int, int], None] | None,
     keep: Callable[[int, Measured], None] | None,
+    trial: bool,
 ) -> None:
     table = partial.table
     tell = progress or (lambda done, total: None)
@@ -125,7 +128,7 @@ def _fill(
         place = _place_at(place, snapshot, objective, wanted)
         for name, own in missing.items():
             tell(table.taken, table.size)
-            found = measure_at(place, {name: own})[name]
+            found = measure_at(place, {name: own}, trial=trial and row == len(snapshots) - 1)[name]
             partial.put(row, name, found.value, found.standard_error, found.converged)
             if keep is not None:
                 keep(snapshot.step, found)

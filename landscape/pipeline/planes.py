@@ -14,7 +14,7 @@ from landscape.curvature.eigenpairs import both_ends, eigenpairs
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.batchnorm import RECALIBRATE
-from landscape.params import Held, Tensors
+from landscape.params import Held, Tensors, cast, dot
 from landscape.pipeline.slices import GRADIENT, HESSIAN, Slice
 from landscape.projection import Plane, Repeats
 from landscape.surface.directions import read_directions
@@ -148,7 +148,8 @@ def gradient_plane(walk: Trajectory, objective: Objective, wanted: Slice) -> Pla
         moving = [info.name for info in walk.layout.moving()]
         before = walk[-2]
         steps["last update"] = {
-            name: snapshot.weights[name].double() - before.weights[name].double() for name in moving
+            name: cast(snapshot.weights[name], torch.float64) - cast(before.weights[name], torch.float64)
+            for name in moving
         }
     held = _held(snapshot, wanted)
     if len(steps) == 1:
@@ -158,7 +159,7 @@ def gradient_plane(walk: Trajectory, objective: Objective, wanted: Slice) -> Pla
         {"label": "last update, orthogonalised", "unit": "weight distance"},
     ]
     plane = projection.orthonormal_plane(held, *steps.values(), kind="gradient-update", meta={"axes": axes})
-    back = [-_inner(steps["last update"], direction) for direction in plane.directions]
+    back = [-dot(steps["last update"], direction) for direction in plane.directions]
     plane.meta["marks"] = [
         {"label": f"step {snapshot.step}", "x": 0.0, "y": 0.0},
         {"label": f"step {walk[-2].step}", "x": back[0], "y": back[1]},
@@ -167,16 +168,12 @@ def gradient_plane(walk: Trajectory, objective: Objective, wanted: Slice) -> Pla
 
 
 def _line_along(held: Held, name: str, step: Tensors) -> Plane:
-    length = _inner(step, step) ** 0.5
+    length = dot(step, step) ** 0.5
     if length == 0:
         raise LandscapeError(f"the {name} is zero", mend="choose another step with --at")
     direction = {key: (tensor / length).to(held.weights[key].dtype) for key, tensor in step.items()}
     axes = [{"label": name, "unit": "weight distance"}]
     return Plane(held, [direction], kind="gradient-update", meta={"axes": axes})
-
-
-def _inner(a: Tensors, b: Tensors) -> float:
-    return float(sum((a[name].double() * b[name].double()).sum() for name in a))
 
 
 def _held(snapshot: Snapshot, wanted: Slice) -> Held:

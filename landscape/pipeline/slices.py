@@ -110,6 +110,9 @@ class Slice:
         if policy not in POLICIES or (colon and policy != RECALIBRATE):
             faults.append(f"unknown bn '{self.bn}', {did_you_mean(self.bn, POLICIES)}")
         faults += self._faults_of_the_plane() + self._faults_of_the_axes()
+        if self.bn == "interpolate" and not self.snapshots and self.plane != THROUGH_RUNS:
+            got = self.plane or self.directions or ("pca" if self.kind == "trajectory" else "random")
+            faults.append(f"bn interpolate is of planes through snapshots or runs, got {got}; take bn recalibrate")
         if self.seed < 0:
             faults.append(f"the seed must not be negative, got {self.seed}")
         if faults:

@@ -110,6 +110,8 @@ def spectrum_of(
         "unit": objective.unit,
         "products": found.products + ends.products,
     }
+    if operator.derivatives.note:
+        meta["derivatives"] = operator.derivatives.note
     return Spectrum(
         grid=found.grid,
         densities=smoothed(found.nodes, found.weights, found.grid, found.linear, found.width),

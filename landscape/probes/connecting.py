@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from landscape.copies import copied
+from landscape.curvature.decompositions import without_checkpoints
 from landscape.errors import LandscapeError
-from landscape.objective import Objective
+from landscape.objective import Objective, Split
 from landscape.objective.batchnorm import RECALIBRATE, has_statistics, require_policy
 from landscape.objective.loaders import own_random_state
 from landscape.params import Tensors, Weights, require_same_shapes, resolve
@@ -166,13 +167,20 @@ def _trained(objective: Objective, path: Path, settings: Settings, progress: Pro
             _load(named, curve, shares, trained)
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate_at(step, plan.total, plan.steps_per_epoch)
-            loss = objective.mean_loss(model, plan.batch(step).to(objective.device, None))
-            slopes = torch.autograd.grad(loss, [named[name] for name in trained], materialize_grads=True)
+            slopes = _slopes(objective, model, plan.batch(step), [named[name] for name in trained])
             _pull(bends, shares[1:-1], trained, slopes, named, objective.weight_decay)
             optimizer.step()
             if progress is not None:
                 progress(step + 1, plan.total)
     return curve
+
+
+def _slopes(objective: Objective, model: nn.Module, batch: Split, leaves: list[nn.Parameter]) -> list[Tensor]:
+    # Neither reentrant checkpoints nor sparse embeddings have the gradients that are asked for here.
+    with without_checkpoints():
+        loss = objective.mean_loss(model, batch.to(objective.device, None))
+    found = torch.autograd.grad(loss, leaves, materialize_grads=True)
+    return [slope.to_dense() if slope.is_sparse else slope for slope in found]
 
 
 def _load(named: dict[str, nn.Parameter], curve: Path, shares: Sequence[float], trained: Sequence[str]) -> None:

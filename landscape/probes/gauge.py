@@ -45,6 +45,7 @@ class Gauge:
         self._split = next(iter(objective.data))
         self._examples = min(EXAMPLES, objective.data[self._split].count) if recalibrate else 0
         self.derived = self._evaluator.derived.names if between else ()
+        self.estimated = self._evaluator.running.names if recalibrate else ()
 
     @property
     def fields(self) -> list[str]:

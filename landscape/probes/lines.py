@@ -145,9 +145,11 @@ class Line:
 
     def about(self, gauge: Gauge) -> dict[str, Any]:
         """What became of buffers that are no statistics of normalisation, for the meta of a result."""
-        mixed = [n for n in self._buffers if n in self._moving and n not in self._derived]
-        kept = [n for n in self._buffers if n not in self._moving]
-        said = statement({"recomputed": self._derived, "mixed": mixed, "kept": kept}, gauge.statistics)
+        treated = {*self._derived, *gauge.estimated}
+        mixed = [n for n in self._buffers if n in self._moving and n not in treated]
+        kept = [n for n in self._buffers if n not in self._moving and n not in treated]
+        treatments = {"recomputed": self._derived, "estimated": gauge.estimated, "mixed": mixed, "kept": kept}
+        said = statement(treatments, gauge.statistics)
         return {"buffers": said} if said else {}
 
 

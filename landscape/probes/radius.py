@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.curvature import Curvature, eigenpairs
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.params import Held, Tensors, Weights, gaussian, norm, resolve, scale
+from landscape.params import Held, Tensors, Weights, from_real, gaussian, norm, resolve, scale
 from landscape.probes.gauge import Gauge
 from landscape.probes.values import Radius
 from landscape.projection.directions import random_direction
@@ -96,7 +96,7 @@ def _drawn(weights: Weights, kind: str, seed: int, index: int) -> Tensors:
     if kind == "filter":
         return random_direction(weights, normalize="filter", seed=seed, index=index)[0]
     layout, tensors = resolve(weights)
-    return {info.name: gaussian(info, seed, index).to(tensors[info.name]) for info in layout.moving()}
+    return {info.name: from_real(gaussian(info, seed, index), tensors[info.name]) for info in layout.moving()}
 
 
 class _Search:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
-from landscape.params import Tensors, Weights, filter_rows, gaussian, resolve, spread_over_filters
+from landscape.params import Tensors, Weights, filter_rows, from_real, gaussian, resolve, spread_over_filters, wide
 
 NORMALIZATIONS = ("filter", "layer", "weight", "none")
 ONE_D_POLICIES = ("ignore", "norm")
@@ -88,7 +88,7 @@ def random_direction(
             direction[info.name] = torch.zeros_like(weight)
         else:
             drawn = gaussian(info, seed, index)
-            direction[info.name] = _rescale(drawn, weight.double().cpu(), info, normalize).to(weight)
+            direction[info.name] = from_real(_rescale(drawn, wide(weight).cpu(), info, normalize), weight)
     report = _report(layout, tensors, one_d)
     if not report.normalized:
         raise LandscapeError(
@@ -108,7 +108,7 @@ def _rescale(drawn: Tensor, weight: Tensor, info: TensorInfo, normalize: str) ->
         return drawn
     if normalize == "weight":
         return drawn * weight
-    if normalize == "layer" or weight.ndim <= 1:
+    if normalize == "layer" or len(info.shape) <= 1:
         return drawn * _ratio(weight.norm(), drawn.norm())
     ratios = _ratio(filter_rows(weight, info).norm(dim=1), filter_rows(drawn, info).norm(dim=1))
     return drawn * spread_over_filters(ratios, info)
@@ -136,6 +136,6 @@ def _report(layout: Layout, tensors: Tensors, one_d: str) -> DirectionReport:
 
 
 def _filter_norms(weight: Tensor, info: TensorInfo) -> Tensor:
-    if weight.ndim <= 1:
-        return weight.double().norm().reshape(1)
-    return filter_rows(weight.double(), info).norm(dim=1)
+    if len(info.shape) <= 1:
+        return wide(weight).norm().reshape(1)
+    return filter_rows(wide(weight), info).norm(dim=1)

@@ -222,7 +222,7 @@ def _sum_up(
     if kept is not None:
         sums, done = {name: _Sums(**kept.sums[name]) for name in wanted}, list(kept.done)
     infos = {info.name: info for info in runs[0].layout.moving()}
-    total, read = sum(info.numel for info in infos.values()), sum(infos[name].numel for name in done)
+    total, read = sum(info.numbers for info in infos.values()), sum(infos[name].numbers for name in done)
     left = [name for name in infos if name not in done]
     if done:
         runs = [run.select(exactly(left)) for run in runs] if left else []
@@ -237,7 +237,7 @@ def _sum_up(
         read += stretch.stop - stretch.start
         if progress is not None:
             progress(read, total)
-        if stretch.stop == infos[stretch.name].numel:
+        if stretch.stop == infos[stretch.name].numbers:
             done.append(stretch.name)
             if store is not None:
                 store.note({name: vars(own) for name, own in sums.items()}, done)

@@ -193,7 +193,7 @@ class _Gathered:
             "method": way.method,
             "problem": ", ".join(filter(None, problems)),
             "layers": way.layers if isinstance(way.layers, str) else ",".join(way.layers),
-            "numbers": sum(info.numel for info in self.runs[0].layout.moving()),
+            "numbers": sum(info.numbers for info in self.runs[0].layout.moving()),
             "run_ids": [run.run_id for run in self.runs],
             "representative": getattr(way.representative, "name", None if way.representative is None else "own"),
         }

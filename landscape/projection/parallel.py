@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from landscape.errors import LandscapeError
-from landscape.params import Held, Tensors, Weights, combine, dot, norm, resolve, scale
+from landscape.params import Held, Tensors, Weights, cast, combine, dot, norm, resolve, scale
 from landscape.projection.plane import Plane
 
 # Below this sine of the angle between them two vectors span no plane in float32.
@@ -44,7 +44,7 @@ def parallel_plane(plane: Plane, weights: Weights) -> tuple[Plane, tuple[float, 
             raise LandscapeError(f"the plane is of another model: tensor '{name}' is missing or misshapen")
     moving = {info.name for info in plane.layout.moving()}
     away = {
-        name: held[name].double().to(plane.origin[name].device) - plane.origin[name].double() for name in moving
+        name: _precise(held[name]).to(plane.origin[name].device) - _precise(plane.origin[name]) for name in moving
     }
     own = [{name: tensor for name, tensor in d.items() if name in moving} for d in plane.directions]
     gram = np.array([[dot(a, b) for b in own] for a in own])
@@ -54,11 +54,14 @@ def parallel_plane(plane: Plane, weights: Weights) -> tuple[Plane, tuple[float, 
     origin = dict(held)
     for coordinate, direction in zip(at.tolist(), plane.directions, strict=True):
         for name, tensor in direction.items():
-            if tensor.is_floating_point():
-                origin[name] = origin[name].double() - coordinate * tensor.double()
+            origin[name] = _precise(origin[name]) - coordinate * _precise(tensor)
     rounded = {name: tensor.to(plane.origin[name]) for name, tensor in origin.items()}
     moved = Plane(_like(plane, rounded), plane.directions, kind=plane.kind, meta=plane.meta)
     return moved, tuple(float(coordinate) for coordinate in at)
+
+
+def _precise(tensor: torch.Tensor) -> torch.Tensor:
+    return cast(tensor, torch.float64)
 
 
 def _like(plane: Plane, tensors: Tensors) -> Weights:
@@ -99,10 +102,10 @@ def orthonormal_plane(
     lengths = norm(x), norm(y)
     if min(lengths) == 0:
         raise LandscapeError("one of the two vectors is zero", where=kind, mend="choose another plane")
-    wide = [{name: tensor.double() for name, tensor in vector.items()} for vector in (x, y)]
-    first = scale(wide[0], 1 / lengths[0])
-    along = dot(first, wide[1])
-    across = combine([(1.0, wide[1]), (-along, first)])
+    precise = [{name: _precise(tensor) for name, tensor in vector.items()} for vector in (x, y)]
+    first = scale(precise[0], 1 / lengths[0])
+    along = dot(first, precise[1])
+    across = combine([(1.0, precise[1]), (-along, first)])
     height = norm(across)
     if height <= _PARALLEL * lengths[1]:
         raise LandscapeError("the two vectors are parallel: they span a line", where=kind, mend="choose others")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.params import Tensors
+from landscape.params import Tensors, from_real
 from landscape.projection.components import as_runs, decompose
 from landscape.projection.nulls import require_center
 from landscape.projection.plane import Plane
@@ -74,6 +74,7 @@ def pca_plane(
 def _directions(runs: Sequence[Snapshots], mixing: Array) -> list[Tensors]:
     """Rows of mixing^T @ snapshots, as dictionaries; the largest coefficient of each is positive."""
     infos = {info.name: info for info in runs[0].layout}
+    like = {name: torch.empty(0, dtype=getattr(torch, info.dtype)) for name, info in infos.items()}
     origin = len(runs[0]) - 1
     parts: dict[str, list[Array]] = {}
     for name, _, _, values in stacked(runs):
@@ -85,9 +86,7 @@ def _directions(runs: Sequence[Snapshots], mixing: Array) -> list[Tensors]:
         sign = np.sign(peak[np.abs(peak).argmax()])
         directions.append(
             {
-                name: torch.from_numpy(sign * part[k])
-                .reshape(infos[name].shape)
-                .to(getattr(torch, infos[name].dtype))
+                name: from_real(torch.from_numpy(sign * part[k]).reshape(infos[name].real_shape), like[name])
                 for name, part in joined.items()
             }
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.params import Held, Tensors, Weights, combine, dot, norm, resolve, scale, subtract
+from landscape.params import Held, Tensors, Weights, combine, dot, is_number, norm, resolve, scale, subtract
 from landscape.projection.directions import random_direction
 from landscape.projection.walks import Globs
 
@@ -90,8 +90,10 @@ class Plane:
                     got=tuple(tensor.shape),
                     expected=tuple(self.origin[name].shape),
                 )
-            if not self.origin[name].is_floating_point():
+            if not is_number(self.origin[name]):
                 raise LandscapeError(f"tensor '{name}' holds integers, which cannot move", where=where)
+            if tensor.is_complex() and not self.origin[name].is_complex():
+                raise LandscapeError(f"tensor '{name}' is real, but its direction complex", where=where)
         if all(not tensor.any() for tensor in direction.values()):
             raise LandscapeError("is zero throughout", where=where)
         return {name: tensor.detach().to(self.origin[name].device) for name, tensor in direction.items()}

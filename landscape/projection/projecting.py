@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.params import wide
 from landscape.projection.plane import Plane
 from landscape.projection.walks import SnapshotMatrix
 
@@ -71,6 +73,6 @@ def project_path(plane: Plane, run: SnapshotMatrix) -> Projected:
     return Projected(coordinates, off_plane, np.sqrt(squares), min(1.0, held / moved) if moved > 0 else 1.0)
 
 
-def _flat(tensor: object) -> NDArray[np.float64]:
-    flat: NDArray[np.float64] = tensor.detach().cpu().double().flatten().numpy()  # type: ignore[attr-defined]
+def _flat(tensor: Tensor) -> NDArray[np.float64]:
+    flat: NDArray[np.float64] = wide(tensor.detach().cpu()).flatten().numpy()
     return flat

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
+from landscape.params import wide
 from landscape.projection.walks import ColumnBlock, SnapshotMatrix, Snapshots
 
 Representative = Callable[[Any], Mapping[str, Any]]
@@ -72,7 +74,7 @@ def require_same_model(runs: Sequence[SnapshotMatrix], names: Sequence[str] | No
 
 
 def _shapes(run: SnapshotMatrix) -> dict[str, tuple[int, ...]]:
-    return {info.name: info.shape for info in run.layout.moving()}
+    return {info.name: info.real_shape for info in run.layout.moving()}
 
 
 def exactly(names: Sequence[str]) -> list[str]:
@@ -184,14 +186,14 @@ class _Replaced:
     @classmethod
     def of(cls, run: Snapshots, representative: Representative, path: str) -> _Replaced:
         infos = run.layout.moving()
-        ends = np.cumsum([info.numel for info in infos])
-        offsets = {info.name: int(end) - info.numel for info, end in zip(infos, ends, strict=True)}
+        ends = np.cumsum([info.numbers for info in infos])
+        offsets = {info.name: int(end) - info.numbers for info, end in zip(infos, ends, strict=True)}
         rows = np.memmap(path, dtype=np.float64, mode="w+", shape=(len(run), int(ends[-1])))
         for index in range(len(run)):
             weights = representative(run[index])
             for info in infos:
                 offset = offsets[info.name]
-                rows[index, offset : offset + info.numel] = _numbers(weights, info)
+                rows[index, offset : offset + info.numbers] = _numbers(weights, info)
         return cls(run, offsets, rows)
 
     @property
@@ -210,8 +212,8 @@ class _Replaced:
     def column_blocks(self, max_bytes: int = 2**28) -> Iterator[_Piece]:
         width = max(1, max_bytes // (8 * len(self)))
         for info in self.layout.moving():
-            for start in range(0, info.numel, width):
-                stop = min(start + width, info.numel)
+            for start in range(0, info.numbers, width):
+                stop = min(start + width, info.numbers)
                 offset = self.offsets[info.name]
                 yield _Piece(info.name, start, stop, np.array(self.rows[:, offset + start : offset + stop]))
 
@@ -227,11 +229,13 @@ class _Piece:
 def _numbers(weights: Mapping[str, Any], info: TensorInfo) -> NDArray[np.float64]:
     if info.name not in weights:
         raise LandscapeError(f"tensor '{info.name}' is missing", where="representative")
-    value = weights[info.name]
-    # NumPy knows no bfloat16: tensors are widened by themselves.
-    array = np.asarray(value.detach().double().cpu().numpy() if hasattr(value, "detach") else value, dtype=float)
-    if array.shape != info.shape:
+    value = torch.as_tensor(weights[info.name])
+    if value.shape != info.shape:
         raise LandscapeError(
-            f"tensor '{info.name}' has another shape", where="representative", got=array.shape, expected=info.shape
+            f"tensor '{info.name}' has another shape",
+            where="representative",
+            got=tuple(value.shape),
+            expected=info.shape,
         )
-    return array.ravel()
+    # NumPy knows no bfloat16: tensors are widened by themselves.
+    return wide(value.detach().cpu()).flatten().numpy()

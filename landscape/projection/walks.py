@@ -15,7 +15,8 @@ Globs: TypeAlias = str | Sequence[str]
 class ColumnBlock(Protocol):
     """A range of the elements of one parameter, for all snapshots at once.
 
-    ``values`` has shape (T, stop - start): elements start to stop of the flattened parameter ``name``.
+    ``values`` has shape (T, stop - start): numbers start to stop of the flattened parameter ``name``, of which a
+    complex element is two.
     """
 
     @property

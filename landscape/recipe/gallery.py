@@ -14,6 +14,7 @@ from landscape.problems import short_name
 from landscape.recipe.cache import digest_of_file
 from landscape.recipe.embedding import numbers_of_embeddings
 from landscape.recipe.exhibits import numbers_of_exhibit
+from landscape.recipe.findings import findings_in
 from landscape.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -152,7 +153,10 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
     for recipe, seconds in entries:
         picture = f"![{_alt(_first_sentence(recipe.caption))}]({FOLDER}/{recipe.name}.png)"
         parts += ["", f"## {recipe.name}", "", picture, ""]
-        parts += [recipe.caption, "", "```toml", *_body(recipe), "```", ""]
+        parts += [recipe.caption, ""]
+        found = findings_in(folder / FOLDER / f"{recipe.name}.npz")
+        parts += [*(f"- {sentence}" for sentence in found), ""] if found else []
+        parts += ["```toml", *_body(recipe), "```", ""]
         table = folder / FOLDER / f"{recipe.name}.md"
         parts += [table.read_text(encoding="utf-8")] if table.is_file() else []
         parts += [f"{line}  " for line in settings_of(recipe)]

@@ -55,6 +55,12 @@ def audit_page(found: Audit, picture: Figure | None = None) -> str:
         parts.append(f"<p>Smallest Gauss-Newton trace on the orbit: {found.orbit_min_trace:.6g}</p>")
     change = f"{found.max_output_change:.2g}; rounding explains up to {found.explained:.2g}"
     parts.append(f"<p>Outputs changed by at most {change}.</p>")
+    reasons = "".join(
+        f"<li>{_text(f'{row.name} {row.kind}: {row.reason}')}</li>" for row in found.rows if row.reason
+    )
+    reasons += "".join(f"<li>{_text(f'left out, {one}')}</li>" for one in found.untried)
+    if reasons:
+        parts.append(f"<h2>Not tested</h2><ul>{reasons}</ul>")
     if found.blocked:
         parts.append("<h2>Blocked</h2><ul>" + "".join(f"<li>{_text(one)}</li>" for one in found.blocked) + "</ul>")
     if picture is not None:

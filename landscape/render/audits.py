@@ -87,6 +87,11 @@ def caption_words(found: Audit, slices: Mapping[str, Mapping[str, Surface]] | No
     words += "foresees."
     if any(row.within == "standard error" for row in found.rows):
         words += " * within three standard errors."
+    unknown = [row for row in found.rows if row.kind in ("not tested", "not computed")]
+    words += "".join(f" {row.name}: {row.kind} ({row.reason})." for row in unknown[:1])
+    if len(unknown) > 1:
+        words += f" {len(unknown) - 1} more measures were not tested or not computed."
+    words += "".join(f" {note[0].upper()}{note[1:]}." for note in found.notes)
     if found.orbit_min_trace is not None:
         words += f" Smallest trace on the orbit {found.orbit_min_trace:.4g}."
     words += f" Outputs changed by at most {found.max_output_change:.1g}."

@@ -252,7 +252,7 @@ def _told(meta: Mapping[str, Any], key: str, words: str) -> str:
 
 
 def _when(meta: Mapping[str, Any]) -> str:
-    known = meta.get("epoch") is not None and math.isfinite(meta["epoch"])
+    known = meta.get("epoch") is not None and math.isfinite(float(meta["epoch"]))
     epoch = f" (epoch {meta['epoch']:.4g})" if known else ""
     return "" if meta.get("step") is None else f"step {meta['step']}{epoch}"
 

@@ -74,7 +74,7 @@ def mark_computed(ax: Axes, surface: Surface) -> list[Artist]:
 
 
 def mark_unconverged(ax: Axes, surface: Surface, field: str) -> list[Artist]:
-    """Cross the points of a map of Hessian eigenvalues that have not converged.
+    """Cross the points of a map of Hessian eigenvalues that have not converged, and count those that are bounds.
 
     Args:
         ax: The axes that hold the map.
@@ -88,12 +88,17 @@ def mark_unconverged(ax: Axes, surface: Surface, field: str) -> list[Artist]:
     converged = surface.fields.get(f"{split}_hessian_converged")
     if not metric.startswith("hessian") or converged is None or surface.y is None:
         return []
-    row, column = np.nonzero((converged != 1) & np.isfinite(surface.fields[field]))
-    if not len(row):
-        return []
-    look: dict[str, Any] = {"marker": "x", "ms": 3.0, "mew": 0.7, "color": "black", "ls": "none"}
-    ax.plot(surface.x[column], surface.y[row], zorder=3, **look)
-    return [Line2D([], [], **look, label=f"not converged: {len(row)} of {converged.size} points")]
+    known, handles = np.isfinite(surface.fields[field]), []
+    row, column = np.nonzero((converged == 0) & known)
+    if len(row):
+        look: dict[str, Any] = {"marker": "x", "ms": 3.0, "mew": 0.7, "color": "black", "ls": "none"}
+        ax.plot(surface.x[column], surface.y[row], zorder=3, **look)
+        handles.append(Line2D([], [], **look, label=f"not converged: {len(row)} of {converged.size} points"))
+    bounds = int(((converged > 0) & (converged < 1) & known).sum())
+    if bounds and metric != "hessian_max":
+        words = f"λmin is an upper bound: {bounds} of {converged.size} points"
+        handles.append(Line2D([], [], ls="none", label=words))
+    return list(handles)
 
 
 def named_points(surface: Surface) -> list[tuple[str, float, float]]:

@@ -38,7 +38,7 @@ def units_of(field: Field, kind: str, eta: float = 0.0) -> Tensor:
         return torch.ones_like(field.origin)
     parts = []
     for info, part in zip(field.infos, field.cut(field.origin), strict=True):
-        if kind == "filter" and part.ndim > 1:
+        if kind == "filter" and len(info.shape) > 1:
             norms = filter_rows(part, info).norm(dim=1)
             part = spread_over_filters(norms, info).expand(part.shape)
         parts.append(part + eta * torch.where(part < 0, -1.0, 1.0))
@@ -80,10 +80,13 @@ def _worst(place: Place, settings: Mapping[str, Any]) -> Found:
 
     def ascend(part: Field) -> list[Climb]:
         slope = in_units(part.slope, units)
-        starts = [part.zero()] + [
-            ball.onto(part.normal(f"start/{at}")) for at in range(int(settings["restarts"]) - 1)
-        ]
-        return [auto_climb(slope, ball, start, int(settings["iterations"])) for start in starts]
+        iterations, restarts = int(settings["iterations"]), int(settings["restarts"])
+        climbs = [auto_climb(slope, ball, part.zero(), iterations)]
+        if restarts > 1:
+            # Near a minimum the loss is nearly even, and the first ascent took one of two sides by chance.
+            climbs.append(auto_climb(slope, ball, -climbs[0].at, iterations))
+        starts = [ball.onto(part.normal(f"start/{at}")) for at in range(restarts - 2)]
+        return climbs + [auto_climb(slope, ball, start, iterations) for start in starts]
 
     return mean_rise(place, field, ascend, settings["batch"], settings["batches"])
 

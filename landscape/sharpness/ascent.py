@@ -19,8 +19,11 @@ _CUTS = 24
 # Croce & Hein 2020, section 3: the share of steps that must climb, the momentum, the first checkpoint, by how much
 # the distance between checkpoints shrinks, and its least share of all iterations.
 _CLIMBING, _MOMENTUM, _FIRST, _SHRINK, _LEAST = 0.75, 0.75, 0.22, 0.03, 0.06
-# Auto-PGD has arrived where its last quarter adds at most this share of the whole climb.
-_LATE = 0.01
+# Auto-PGD has arrived where its last quarter adds at most this share of the whole climb, and where the linear
+# function with the gradient there promises no more than the second share of it anywhere in the ball.
+_LATE, _PROMISED = 0.01, 0.05
+# Ascents agree on a height that they reach to within this share of it.
+AGREE = 0.05
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,9 @@ def auto_climb(slope: Slope, ball: Ball, start: Tensor, iterations: int) -> Clim
             at_check, climbs = (step, best[0]), 0
             gap = max(1, gap - max(1, round(_SHRINK * iterations)), round(_LEAST * iterations))
             check += gap
-    late = bests[-1] - bests[-1 - len(bests) // 4]
-    return Climb(best[0], best[1], iterations, late <= _LATE * (bests[-1] - bests[0]))
+    late, climbed = bests[-1] - bests[-1 - len(bests) // 4], bests[-1] - bests[0]
+    settled = late <= _LATE * climbed and _gap(best[2], ball, best[1]) <= _PROMISED * climbed
+    return Climb(best[0], best[1], iterations, settled)
 
 
 def _checkpoint(iterations: int) -> int:
@@ -190,7 +194,8 @@ def best_of(climbs: Sequence[Climb], base: float, scale: float = 1.0) -> tuple[C
         scale: What the differences are multiplied with.
 
     Returns:
-        The best one and plain values: what each found, and the share of the best by which the worst falls short.
+        The best one and plain values: what each found, the share of the best by which the worst falls short, and
+        whether a second one came as high (`AGREE`), as far as there are several.
     """
     rises = [scale * (one.value - base) for one in climbs]
     best = max(range(len(rises)), key=lambda at: (rises[at] == rises[at], rises[at]))
@@ -198,6 +203,7 @@ def best_of(climbs: Sequence[Climb], base: float, scale: float = 1.0) -> tuple[C
     return climbs[best], {
         "restarts": rises,
         "best_restart": best,
+        "agreed": len(rises) < 2 or sorted(rises)[-2] >= top - AGREE * abs(top),
         "disagreement": (top - low) / abs(top) if top and abs(top) != float("inf") else 0.0,
         "gradients": [one.steps for one in climbs],
         "arrived": [one.arrived for one in climbs],

@@ -34,6 +34,7 @@ class Cell:
         predicted: What theory foresees there; None where it says nothing.
         same: ``"tolerance"`` or ``"standard error"``: by what it counts as the value before; an empty text where
             it is another.
+        reason: Why it could not be computed, otherwise an empty text.
     """
 
     element: str
@@ -42,6 +43,7 @@ class Cell:
     ratio: float
     predicted: float | None
     same: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,17 @@ class Row:
         value: Before.
         standard_error: Of an estimate, otherwise None.
         invariant_claimed: Symmetries that the registry says do not change it.
-        verdict: ``"invariant"``, ``"changes x-fold"`` with the largest factor, ``"unbounded"`` or ``"undefined"``.
-        kind: The first word of the verdict.
+        verdict: ``"invariant"``, ``"changes x-fold"`` with the largest factor, ``"unbounded"``, ``"undefined"``,
+            ``"not tested"`` or ``"not computed"``.
+        kind: The verdict without the factor.
         factor: The largest factor, up or down, over the columns.
         within: By what the cells of an invariant measure are the same; see `Cell`.
         source: Why it is unbounded, otherwise an empty text.
         settings: What it was taken with.
         cells: One per column.
         seconds: Of all its cells.
+        tested: The registry's symmetries of which an element moved the weights and left a number.
+        reason: Why it is not tested or not computed, otherwise an empty text.
     """
 
     name: str
@@ -79,6 +84,8 @@ class Row:
     settings: Mapping[str, Any]
     cells: tuple[Cell, ...]
     seconds: float
+    tested: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Audit:
 
     Attributes:
         symmetries: What was found in the model; see `Symmetries.describe`.
-        blocked: What refuses rescaling, and why.
+        blocked: What refuses rescaling, and why; what may have been missed.
         elements: name, description and symmetries of every column.
         rows: One per measure.
         max_output_change: The largest change of an output over all columns.
@@ -95,6 +102,8 @@ class Audit:
         orbit_min_trace: The smallest Gauss-Newton trace on the orbit; None where there is no rescaling.
         meta: Split, seed, element type, examples, step, problem.
         seconds: In all.
+        untried: Elements that were left out, and why.
+        notes: What makes numbers of the audit doubtful, in sentences.
     """
 
     symmetries: tuple[Mapping[str, Any], ...]
@@ -106,6 +115,8 @@ class Audit:
     orbit_min_trace: float | None
     meta: Mapping[str, Any]
     seconds: float
+    untried: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -115,6 +126,8 @@ class Audit:
         return {
             "symmetries": [dict(one) for one in self.symmetries],
             "blocked": list(self.blocked),
+            "untried": list(self.untried),
+            "notes": list(self.notes),
             "elements": [dict(one) for one in self.elements],
             "measures": [asdict(row) for row in self.rows],
             "max_output_change": self.max_output_change,
@@ -142,20 +155,30 @@ def same_by(before: float, after: float, errors: tuple[float | None, float | Non
     return ""
 
 
-def judged(name: str, cells: Sequence[Cell], symmetries: Sequence[Sequence[str]]) -> tuple[str, float, str]:
+def judged(
+    name: str, cells: Sequence[Cell], symmetries: Sequence[Sequence[str]], missed: str = ""
+) -> tuple[str, float, str]:
     """The verdict on a measure, the largest factor by which it changed, up or down, and by what it is the same.
+
+    A measure is called invariant only where some element was tried on it, and, where rescalings may have been
+    missed, one of these.
 
     Args:
         name: Of the measure.
         cells: One per element.
         symmetries: Of each element the registry's symmetries that it is made of.
+        missed: Which rescalings of the model may not have been found, in words.
     """
+    if not cells:
+        return "not tested", math.nan, ""
     if not all(math.isfinite(cell.value) for cell in cells):
         return "undefined", math.nan, ""
     sizes = [abs(cell.ratio) for cell in cells]
     factor = max((max(size, 1 / size) if size else math.inf for size in sizes), default=1.0)
     moved = [made_of for cell, made_of in zip(cells, symmetries, strict=True) if not cell.same]
     if not moved:
+        if missed and not _RESCALING & {one for made_of in symmetries for one in made_of}:
+            return "not tested", factor, ""
         noisy = any(cell.same == "standard error" for cell in cells)
         return "invariant", factor, "standard error" if noisy else "tolerance"
     rescaled = any(_RESCALING & set(made_of) for made_of in moved)

@@ -11,13 +11,15 @@ from typing import Any
 import torch
 
 from landscape.curvature import eigenpairs
+from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Held, Weights
+from landscape.params import Held, Weights, cast
 from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, same_by
-from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to
+from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to, moves
 from landscape.sharpness.guessing import Guess
 from landscape.sharpness.measuring import Measured, globs_of, measure_at, settled_settings
 from landscape.sharpness.place import SCATTERED, Place
+from landscape.sharpness.presets import FEW_EXAMPLES, MANY, audit_settings, is_small, sameness
 from landscape.sharpness.registry import measure_named
 from landscape.symmetry import Flattest
 from landscape.symmetry.checking import Check, Runner, require_same
@@ -33,48 +35,6 @@ DEFAULT = (
     *("adaptive_sharpness_worst", "adaptive_sharpness_average", "local_energy", "filter_normalized_curvature"),
     *("relative_flatness", "fisher_rao_norm", "orbit_min_trace"),
 )
-_SAMPLED = (
-    *("hessian_trace", "gauss_newton_trace", "fisher_trace", "hessian_frobenius"),
-    *("filter_normalized_curvature", "relative_flatness"),
-)
-_TOGETHER = ("hessian_trace", "gauss_newton_trace", "filter_normalized_curvature", "relative_flatness")
-_ENDS = ("hessian_top", "hessian_bottom", "gauss_newton_top")
-# What differs from the published settings: an audit takes every measure at half a dozen places and asks whether it
-# changes, by factors rather than by per cents.
-SMALL: Mapping[str, Mapping[str, Any]] = {
-    **{name: {"samples": 30} for name in _SAMPLED},
-    "epsilon_sharpness": {"restarts": 2},
-    "adaptive_sharpness_average": {"draws": 30},
-    "local_energy": {"draws": 30},
-}
-LARGE: Mapping[str, Mapping[str, Any]] = {
-    # The error of an eigenvalue is the square of that of its residual.
-    **{name: {"tol": 5e-2, "max_products": 60} for name in _ENDS},
-    **{name: {"samples": 9} for name in _SAMPLED},
-    # One pass over the data takes a sample for every 16 examples, and all of these share it.
-    **{name: {"method": SCATTERED, "samples": 1} for name in _TOGETHER},
-    # What the theorem behind it is about, and next to no work.
-    "relative_flatness": {"method": SCATTERED, "samples": 1, "layers": "last"},
-    "epsilon_sharpness": {"restarts": 1, "iterations": 6, "tolerance": 3e-2},
-    "keskar_sharpness": {"restarts": 1},
-    "adaptive_sharpness_worst": {"restarts": 1, "iterations": 5, "batches": 2},
-    # With as many draws and one size of noise both take the same steps, once.
-    "adaptive_sharpness_average": {"draws": 5},
-    "local_energy": {"draws": 5, "points": 1},
-    "orbit_min_trace": {"samples": 1},
-}
-# What counts as the same number: measures are smooth functions of weights that were rounded once, by 6e-8 in
-# float32 and 1e-16 in float64, and eigenvalues are sought to 1e-6.
-_SAME = {torch.float64: 1e-5, torch.float32: 1e-2}
-# Up to so many numbers x examples a whole audit in float64 takes a minute or so.
-_SMALL = 10**8
-# And so many numbers alone: networks that have more are mostly convolutional, and use each of them many times.
-_FEW = 50_000
-
-# Samples for every micro-batch where there are few of them.
-_SAMPLES_OF_FEW = 4
-# A search begins at what so many examples tell; not where there are hardly more of them.
-_FEW_EXAMPLES, _MANY = 128, 4
 # How well their eigenvalue is to be known, and for how many products at most.
 _GLANCE, _GLANCES = 1e-1, 30
 
@@ -94,6 +54,9 @@ def audit(
 ) -> Audit:
     """Take measures of some weights and of what symmetries make of them: the same function, other numbers.
 
+    A measure that cannot be computed has a row that says why, and so has one that no element was tried on. An
+    element that changes outputs by more than rounding explains, or leaves the weights as they are, is left out.
+
     Args:
         objective: The objective.
         weights: A snapshot, a model, or a name -> tensor dictionary.
@@ -110,8 +73,7 @@ def audit(
         The audit.
 
     Raises:
-        LandscapeError: If the model cannot be followed, a name does not exist, or an element changes outputs by
-            more than rounding explains.
+        LandscapeError: If the model cannot be run on the first examples alone, or a name does not exist.
 
     Source:
         Dinh et al. 2017; the flattest point after Vardhan, Taheri & Mazumdar 2026.
@@ -127,24 +89,40 @@ def audit(
     place = replace(place, guesses=guesses_at(place, names or DEFAULT))
     rescalable = bool(place.symmetries.scalings)
     chosen = list(names or (name for name in DEFAULT if rescalable or name != "orbit_min_trace"))
-    settled = settled_settings(chosen, _settings(place, chosen, settings))
-    tried = columns(place.symmetries, seed, few=not is_small(objective, place.weights, split))
-    tell = _Teller(progress, (len(tried) + 1 + rescalable) * len(chosen) + rescalable)
+    settled = settled_settings(chosen, audit_settings(place, chosen, settings))
+    possible = columns(place.symmetries, seed, few=not is_small(objective, place.weights, split))
+    tell = _Teller(progress, (len(possible) + 1 + rescalable) * len(chosen) + rescalable)
+    untried: list[str] = []
     lowest = None
     if rescalable:
         tell.begin("flattest point")
-        lowest = _flattest(place, settings)
+        try:
+            lowest = _flattest(place, settings)
+            possible.append(flattest_column(lowest))
+        except (LandscapeError, RuntimeError) as error:
+            untried.append(f"flattest: {error}")
         tell.advance()
-        tried.append(flattest_column(lowest))
     tell.begin("as it is")
-    before = measure_at(place, settled, keep=tell.advance)
-    after, checks = {}, []
-    for column in tried:
+    before = measure_at(place, settled, keep=tell.advance, tolerant=True)
+    if all("reason" in one.details for one in before.values()):
+        raise LandscapeError(before[chosen[0]].details["reason"])
+    tried, after, checks = [], {}, []
+    for column in possible:
         tell.begin(column.name)
-        there = led_to(place, column)
-        checks.append(_checked(place, there, column.name))
-        after[column.name] = measure_at(there, settled, keep=tell.advance)
-    rows = [_row(name, settled[name], place, before[name], tried, after) for name in settled]
+        try:
+            there = led_to(place, column)
+            checks.append(_checked(place, there, column.name))
+        except LandscapeError as error:
+            untried.append(f"{column.name}: {error}")
+            continue
+        if moves(place, there):
+            tried.append(column)
+            wanted = {name: own for name, own in settled.items() if "reason" not in before[name].details}
+            after[column.name] = measure_at(there, wanted, keep=tell.advance, tolerant=True)
+        else:
+            untried.append(f"{column.name}: the weights are there already")
+    missed = "; ".join(str(one) for one in place.symmetries.blocked if not one.settled)
+    rows = [_row(name, settled[name], place, before[name], tried, after, missed) for name in settled]
     return Audit(
         symmetries=tuple(place.symmetries.describe()["generators"]),
         blocked=tuple(map(str, place.symmetries.blocked)),
@@ -157,6 +135,8 @@ def audit(
         orbit_min_trace=None if lowest is None else lowest.value,
         meta={**place.settings, **_examples(objective, split), **(meta or {})},
         seconds=time.monotonic() - began,
+        untried=tuple(untried),
+        notes=tuple(dict.fromkeys(note for one in before.values() for note in one.notes)),
     )
 
 
@@ -177,37 +157,16 @@ def place_of(
     return Place(objective, _widened(held, chosen), split, globs_of(weights, parameters), seed, chosen)
 
 
-def is_small(objective: Objective, weights: Weights, split: str) -> bool:
-    """Whether all measures of all examples in float64, and what theory foresees of them, take a minute or so."""
-    held = Held.of(weights)
-    size = sum(info.numel for info in held.layout.moving())
-    return size <= _FEW and size * objective.examples([split])[split]["used"] <= _SMALL
-
-
-def _settings(
-    place: Place, names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None
-) -> dict[str, dict[str, Any]]:
-    """The settings of audits, and over them those that are given."""
-    small = is_small(place.objective, place.weights, place.split)
-    usual = {name: dict((SMALL if small else LARGE).get(name, {})) for name in names}
-    examples = place.objective.examples([place.split])[place.split]["used"]
-    if not small and examples < _MANY * _FEW_EXAMPLES:
-        # Few micro-batches are few samples.
-        for name in {*_TOGETHER, "orbit_min_trace"} & {*names}:
-            usual[name]["samples"] = _SAMPLES_OF_FEW
-    return {name: {**usual[name], **(given or {}).get(name, {})} for name in names}
-
-
 def _flattest(place: Place, given: Mapping[str, Mapping[str, Any]] | None) -> Flattest:
-    return place.flattening(_settings(place, ["orbit_min_trace"], given)["orbit_min_trace"].get("samples"))
+    return place.flattening(audit_settings(place, ["orbit_min_trace"], given)["orbit_min_trace"].get("samples"))
 
 
 def guesses_at(place: Place, names: Sequence[str]) -> dict[str, Guess]:
     """What a few of many examples tell about the ends of the spectrum: where searches may begin."""
     examples = place.objective.examples([place.split])[place.split]["used"]
-    if "hessian_top" not in names or examples < _MANY * _FEW_EXAMPLES:
+    if "hessian_top" not in names or examples < MANY * FEW_EXAMPLES:
         return {}
-    few = replace(place, objective=place.objective.subset(_FEW_EXAMPLES, splits=[place.split]), _operators={})
+    few = replace(place, objective=place.objective.subset(FEW_EXAMPLES, splits=[place.split]), _operators={})
     found = eigenpairs(few.operator(), tol=_GLANCE, max_products=_GLANCES, seed=place.seed, keep=True)
     return {} if found.ritz is None else {"hessian": Guess(*found.ritz)}
 
@@ -250,8 +209,7 @@ def _checked(place: Place, there: Place, what: str) -> Check:
 
 def _widened(held: Held, dtype: torch.dtype) -> Held:
     weights, buffers = (
-        {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in part.items()}
-        for part in (held.weights, held.buffers)
+        {name: cast(tensor, dtype) for name, tensor in part.items()} for part in (held.weights, held.buffers)
     )
     return replace(held, weights=weights, buffers=buffers)
 
@@ -263,9 +221,26 @@ def _row(
     before: Measured,
     tried: Sequence[Column],
     after: Mapping[str, Mapping[str, Measured]],
+    missed: str,
 ) -> Row:
-    cells = tuple(_cell(column, before, after[column.name][name], place, settings) for column in tried)
-    kind, factor, within = judged(name, cells, [column.symmetries for column in tried])
+    reason = before.details.get("reason", "")
+    cells: tuple[Cell, ...]
+    if reason:
+        cells = tuple(Cell(column.name, math.nan, None, math.nan, None, "", reason) for column in tried)
+        kind, factor, within = "not computed", math.nan, ""
+    else:
+        cells = tuple(_cell(column, before, after[column.name][name], place, settings) for column in tried)
+        kind, factor, within = judged(name, cells, [column.symmetries for column in tried], missed)
+    tested = [
+        one
+        for cell, column in zip(cells, tried, strict=True)
+        for one in column.symmetries
+        if math.isfinite(cell.value)
+    ]
+    if kind == "not tested":
+        reason = missed or "no symmetry of this model was found that moves its weights"
+    elif kind == "undefined":
+        reason = next((cell.reason for cell in cells if cell.reason), "")
     return Row(
         name=name,
         title=measure_named(name).title,
@@ -280,12 +255,14 @@ def _row(
         source=UNBOUNDED[name] if kind == "unbounded" else "",
         settings=settings,
         cells=cells,
-        seconds=before.seconds + sum(after[column.name][name].seconds for column in tried),
+        seconds=before.seconds + sum(there[name].seconds for there in after.values() if name in there),
+        tested=tuple(dict.fromkeys(tested)),
+        reason=reason,
     )
 
 
 def _cell(column: Column, before: Measured, there: Measured, place: Place, settings: Mapping[str, Any]) -> Cell:
-    tolerance = _SAME.get(place.dtype or torch.float32, _SAME[torch.float32])
+    tolerance = sameness(place.dtype)
     ratio = there.value / before.value if before.value else (1.0 if there.value == before.value else math.inf)
     return Cell(
         element=column.name,
@@ -294,6 +271,7 @@ def _cell(column: Column, before: Measured, there: Measured, place: Place, setti
         ratio=ratio,
         predicted=_predicted(column, before, place, settings),
         same=same_by(before.value, there.value, (before.standard_error, there.standard_error), tolerance),
+        reason=there.details.get("reason", ""),
     )
 
 

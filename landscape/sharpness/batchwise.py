@@ -9,6 +9,7 @@ from typing import Any
 
 from landscape.errors import LandscapeError
 from landscape.sharpness.ascent import Climb, best_of
+from landscape.sharpness.draws import mean_and_error
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found
@@ -31,8 +32,8 @@ def mean_rise(
         most: How many batches at most, from the first on; 0 takes all.
 
     Returns:
-        The mean weighted by examples, with its standard error over batches (None for a single one), and how far
-        restarts disagree.
+        The mean, in which every batch counts alike, with its standard error over batches (None for a single one),
+        and how far restarts disagree.
     """
     if size < 0 or most < 0:
         raise LandscapeError("must not be negative", where="batch", got=min(size, most))
@@ -46,7 +47,7 @@ def mean_rise(
         counts.append(part.count)
         reports.append(report | {"arrived": best.arrived})
         place.tell(len(rises), int(total))
-    mean, error = _weighted(rises, counts)
+    mean, error = mean_and_error(rises) if len(rises) > 1 else (rises[0], None)
     details: dict[str, Any] = {
         "batches": len(rises),
         "examples": sum(counts),
@@ -55,13 +56,10 @@ def mean_rise(
     }
     if len(rises) == 1:
         details["restarts"] = reports[0]["restarts"]
-    return Found(mean, error, all(report["arrived"] for report in reports), details)
-
-
-def _weighted(values: list[float], counts: list[int]) -> tuple[float, float | None]:
-    whole, number = sum(counts), len(values)
-    mean = sum(value * count for value, count in zip(values, counts, strict=True)) / whole
-    if number < 2:
-        return mean, None
-    scatter = sum((count * (value - mean)) ** 2 for value, count in zip(values, counts, strict=True))
-    return mean, math.sqrt(scatter * number / (number - 1)) / whole
+    # An ascent shows that a height is reached, never that there is none above it.
+    details["bound"] = "lower"
+    arrived = all(report["arrived"] for report in reports)
+    alone = sum(not report["agreed"] for report in reports)
+    if alone:
+        details["note"] = f"a lower bound: on {alone} of {len(rises)} batches one ascent alone came so high"
+    return Found(mean, error, arrived and not alone, details)

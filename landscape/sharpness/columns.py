@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature import SymmetricOperator
-from landscape.params import Held
+from landscape.params import Held, Tensors, from_real, real_view
 from landscape.sharpness.congruent import scaled
 from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Flattest, Symmetries
@@ -19,7 +19,7 @@ from landscape.symmetry.factors import factors_of
 # Rescalings that leave the statistics of batch normalisation alone.
 _FREE = tuple(kind for kind in SCALINGS if kind != "batchnorm")
 # Symmetries of the registry that the elements of an audit belong to, by the kind of their generators.
-_CLASS_OF = {
+CLASS_OF = {
     "batchnorm": "batchnorm-scale",
     "sign": "sign-flip",
     "permutation": "permutation",
@@ -29,6 +29,10 @@ _CLASS_OF = {
 ALPHAS = (0.1, 10.0)
 # The standard deviation of the logarithms of random factors: most lie within 1/5 and 5.
 _SPREAD = 0.8
+# Draws of an element until one moves something, and what is added to the seed for the next.
+_ATTEMPTS, _STRIDE = 20, 7919
+# Of the largest weight of a tensor: what a weight must move for a measure to be tried elsewhere.
+_MOVED = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +67,7 @@ def columns(symmetries: Symmetries, seed: int = 0, *, few: bool = False) -> list
             made.append(
                 Column(f"alpha = {alpha:g}", f"hidden units times {alpha:g}", ("layer-rescaling",), element)
             )
-        element = symmetries.draw(seed, kinds=_present(symmetries, _FREE), spread=_SPREAD)
+        element = _drawn(symmetries, seed, _present(symmetries, _FREE), _SPREAD)
         made.append(Column("per unit", "a random factor for each unit", ("unit-rescaling",), element))
     if free := symmetries.of_kind("batchnorm"):
         tenfold = Element(tuple((one, torch.full((one.units,), 10.0, dtype=torch.float64)) for one in free))
@@ -76,9 +80,36 @@ def columns(symmetries: Symmetries, seed: int = 0, *, few: bool = False) -> list
         single[:2] = [["sign", "permutation"]]
     for kinds in single:
         name = " and ".join(words[kind] for kind in reversed(kinds))
-        classes = tuple(_CLASS_OF[kind] for kind in kinds)
-        made.append(Column(name, f"a random {name}", classes, symmetries.draw(seed, kinds=kinds)))
+        classes = tuple(CLASS_OF[kind] for kind in kinds)
+        made.append(Column(name, f"a random {name}", classes, _drawn(symmetries, seed, kinds)))
     return made
+
+
+def _drawn(symmetries: Symmetries, seed: int, kinds: list[str], spread: float = 0.5) -> Element:
+    """A random element that moves something of every kind: of two units a permutation leaves both at their places
+    as often as not.
+    """
+    for attempt in range(_ATTEMPTS):
+        element = symmetries.draw(seed + attempt * _STRIDE, kinds=kinds, spread=spread)
+        if {one.kind for one, value in element.factors if not _is_identity(value)} == set(kinds):
+            break
+    return element
+
+
+def _is_identity(value: Tensor) -> bool:
+    if value.dtype == torch.int64:
+        return bool((value == torch.arange(len(value))).all())
+    return value.ndim == 1 and bool((value == 1).all())
+
+
+def moves(place: Place, there: Place) -> bool:
+    """Whether weights differ between two places by more than rounding."""
+    before, after = place.weights.weights, there.weights.weights
+    return any(
+        bool(((after[name] - tensor).abs() > _MOVED * tensor.abs().max()).any())
+        for name, tensor in before.items()
+        if tensor.numel() and tensor.is_floating_point()
+    )
 
 
 def flattest_column(found: Flattest) -> Column:
@@ -105,6 +136,11 @@ class Foreseen(Place):
         """The curvature there, from that here."""
         here = super().operator(kind)
         return scaled(here, 1 / here.flatten(self.factors or {}).abs())
+
+    def gauss_newton_exact(self, dtype: torch.dtype | None = None) -> Tensors | None:
+        """The diagonal of the Gauss-Newton matrix there, from that here."""
+        here, factors = super().gauss_newton_exact(dtype), self.factors or {}
+        return here and {name: values / factors[name].to(values) ** 2 for name, values in here.items()}
 
 
 def foreseen(place: Place, column: Column) -> Foreseen | None:
@@ -140,7 +176,7 @@ def _covectors(place: Place, column: Column, state: Mapping[str, Tensor]) -> Cal
     elements that do more.
     """
     moving = place.weights.layout.moving()
-    sizes = [info.numel for info in moving]
+    sizes = [info.numbers for info in moving]
     factors = factors_of(column.element, state)
     if factors is not None:
         whole = torch.cat([factors[info.name].flatten() for info in moving])
@@ -152,9 +188,11 @@ def _covectors(place: Place, column: Column, state: Mapping[str, Tensor]) -> Cal
         changed = []
         for vector in columns.T:
             parts = zip(moving, vector.split(sizes), strict=True)
-            tensors = {info.name: part.reshape(info.shape) for info, part in parts}
+            tensors = {
+                info.name: from_real(part.reshape(info.real_shape), state[info.name]) for info, part in parts
+            }
             there = column.element.apply({**state, **tensors})
-            changed.append(torch.cat([there[info.name].flatten() for info in moving]))
+            changed.append(torch.cat([real_view(there[info.name]).flatten() for info in moving]))
         return torch.stack(changed, 1)
 
     return over

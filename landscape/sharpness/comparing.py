@@ -23,6 +23,7 @@ REVERSED = "reversed"
 NOT_REVERSED = "not reversed by the elements tried"
 TIED = "tied"
 UNDEFINED = "undefined"
+NOT_TESTED = "not tested"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Compared:
         verdict: ``"survives"``: the measure is invariant to all symmetries that were found, by claim and by trial.
             ``"reversed"``: by the element. ``"not reversed by the elements tried"``: it changes, but not enough.
             ``"tied"``: neither is less, within the tolerance or three standard errors. ``"undefined"``.
+            ``"not tested"``: nothing was found that moves the weights of one of the two, or rescalings may have
+            been missed.
         element: The element that reverses it, otherwise an empty text.
         on: ``"a"`` or ``"b"``: which of the two it was applied to.
         value: What the measure is there; None where nothing reverses it.
@@ -98,6 +101,8 @@ def _place(objective: Objective, weights: Weights, found: Audit) -> Place:
 def _compared(a: Row, b: Row, audits: Sequence[Audit], places: Sequence[Place] | None) -> Compared:
     if not (math.isfinite(a.value) and math.isfinite(b.value)) or "undefined" in (a.kind, b.kind):
         return Compared(a.name, a.value, b.value, UNDEFINED)
+    if NOT_TESTED in (a.kind, b.kind):
+        return Compared(a.name, a.value, b.value, NOT_TESTED)
     if _tied(a, b):
         return Compared(a.name, a.value, b.value, TIED)
     if all(_stands(row, found) for row, found in zip((a, b), audits, strict=True)):
@@ -119,7 +124,7 @@ def _tied(a: Row, b: Row) -> bool:
 def _stands(row: Row, found: Audit) -> bool:
     """Whether a measure is invariant to all that was found in a model: by claim, and by trial."""
     present = {name for element in found.elements for name in element["symmetries"]}
-    return row.kind == "invariant" and present <= set(row.invariant_claimed)
+    return row.kind == "invariant" and present <= {*row.invariant_claimed} & {*row.tested}
 
 
 def _searched(a: Row, b: Row, places: Sequence[Place]) -> Compared:

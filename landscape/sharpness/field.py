@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature.certificate import certify
 from landscape.curvature.passes import Batch, Passes
 from landscape.errors import LandscapeError
 from landscape.objective.data import Source
 from landscape.params import gaussian, stream_of
 from landscape.sharpness.place import Place
+from landscape.wrappers import after_call
 
 # Gradients at the weights themselves are held for pieces of the data, as long as all of them take less than so
 # many bytes. A piece is what most measures that take batches take.
@@ -32,7 +34,7 @@ class Stream:
 
     def __init__(self, field: Field, index: int | str) -> None:
         self._like = field.origin
-        self._streams = [(stream_of(info.name, field.seed, index), info.numel) for info in field.infos]
+        self._streams = [(stream_of(info.name, field.seed, index), info.numbers) for info in field.infos]
         self._plain = stream_of("", field.seed, index)
 
     def normal(self) -> Tensor:
@@ -97,13 +99,14 @@ class Field:
             if evaluator.takes_model:
                 raise LandscapeError("a loss that takes the model hides its outputs", where="outputs")
             change = outputs
-            evaluator.model.register_forward_hook(lambda _model, _inputs, output: change(output))
+            after_call(evaluator.model, lambda _model, _inputs, output: change(output))
         # Apple's devices know no float64.
         self._wide = torch.float32 if evaluator.device.type == "mps" else torch.float64
         vectors = self._passes.vectors
         self.size = vectors.size
         self.infos = [place.objective.layout[name] for name in vectors.names]
-        self.origin = torch.cat([held.detach().flatten().to(self._wide) for held in self._passes.variables])
+        like = torch.empty(vectors.size, dtype=self._wide, device=evaluator.device)
+        self.origin = vectors.join(self._passes.variables, like)
         # Part of the data -> sums of loss and gradient at the weights themselves, and what they count.
         self._slopes: dict[tuple[int, int], _Sums] | None = None
         taken = (2 + self.count // _PIECE) * self.size * self.origin.element_size()
@@ -129,8 +132,8 @@ class Field:
         return torch.zeros_like(self.origin)
 
     def cut(self, step: Tensor) -> list[Tensor]:
-        """A step as one tensor per entry of `infos`."""
-        return self._passes.vectors.cut(step)
+        """A step as one tensor of real numbers per entry of `infos`."""
+        return self._passes.vectors.cut_real(step)
 
     def join(self, tensors: Iterable[Tensor]) -> Tensor:
         """One tensor per entry of `infos` as a step."""
@@ -143,7 +146,7 @@ class Field:
     def uniform(self, index: int | str) -> Tensor:
         """Numbers spread evenly over [-1, 1], drawn as `normal` draws."""
         return self.join(
-            torch.as_tensor(stream_of(info.name, self.seed, index).uniform(-1, 1, info.shape))
+            torch.as_tensor(stream_of(info.name, self.seed, index).uniform(-1, 1, info.real_shape))
             for info in self.infos
         )
 
@@ -154,7 +157,7 @@ class Field:
     def _move(self, step: Tensor) -> None:
         with torch.no_grad():
             point = self.origin + step
-            for held, part in zip(self._passes.variables, self.cut(point), strict=True):
+            for held, part in zip(self._passes.variables, self._passes.vectors.cut(point), strict=True):
                 held.copy_(part)
         self._passes.evaluator.moved()
 
@@ -208,12 +211,12 @@ class Field:
         return total
 
     def _sums(self, step: Tensor) -> _Sums:
+        certify(self._passes, "gradient")
         self._move(step)
         total, loss, count = self.zero(), 0.0, 0.0
         with self._passes.kernels():
             for share, counted in self._shares():
-                found = torch.autograd.grad(share, self._passes.variables, allow_unused=True)
-                total += self._passes.vectors.join(found, total)
+                total += self._passes.vectors.join(self._passes.slopes(share), total)
                 loss, count = loss + float(share.detach()), count + counted
         return _Sums(loss, total, count)
 

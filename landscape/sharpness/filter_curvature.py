@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
-from landscape.params import Tensors, filter_rows, spread_over_filters
+from landscape.params import Tensors, filter_rows, spread_over_filters, wide
 from landscape.projection import ONE_D_POLICIES
 from landscape.sharpness.congruent import scaled
 from landscape.sharpness.hessian import TRACE_SETTINGS, traced
@@ -28,7 +28,7 @@ def filter_scales(place: Place, one_d: str = "ignore") -> Tensors:
         one_d: What parameters of at most one dimension are: ``"ignore"`` (0) or ``"norm"`` (each one filter).
 
     Returns:
-        Name -> scales, shaped like the parameter, float64.
+        Name -> scales, shaped like the `real_view` of the parameter, float64.
 
     Raises:
         LandscapeError: If the policy does not exist, or nothing is left.
@@ -38,11 +38,11 @@ def filter_scales(place: Place, one_d: str = "ignore") -> Tensors:
     moving = place.weights.layout.moving()
     if one_d == "ignore" and all(len(info.shape) <= 1 for info in moving):
         raise LandscapeError("no parameter has filters", where="parameters", mend='set one_d to "norm"')
-    return {info.name: _scales(place.weights.weights[info.name].double(), info, one_d) for info in moving}
+    return {info.name: _scales(wide(place.weights.weights[info.name]), info, one_d) for info in moving}
 
 
 def _scales(weight: Tensor, info: TensorInfo, one_d: str) -> Tensor:
-    if weight.ndim <= 1:
+    if len(info.shape) <= 1:
         return torch.full_like(weight, 0.0 if one_d == "ignore" else float(weight.square().mean().sqrt()))
     rows = filter_rows(weight, info)
     return spread_over_filters(rows.square().mean(dim=1).sqrt(), info).expand_as(weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ def fisher_kind(settings: Mapping[str, Any]) -> str:
 def _trace(place: Place, settings: Mapping[str, Any]) -> Found:
     if settings["method"] == SCATTERED:
         return _from_draws(place.gauss_newton_draws(int(settings["samples"])))
+    exact = place.gauss_newton_exact() if settings["method"] == "auto" else None
+    if exact is not None:
+        return Found(math.fsum(float(part.sum()) for part in exact.values()), details={"method": "exact"})
     return traced(place, place.operator("gauss-newton"), settings)
 
 
@@ -55,7 +59,8 @@ register(
     Measure(
         name="gauss_newton_trace",
         title="Gauss-Newton trace",
-        formula="tr G, G = mean over examples of Jᵀ (d²l/df²) J, J = df/dθ",
+        formula="tr G, G = mean over examples of Jᵀ (d²l/df²) J, J = df/dθ; with method = auto exact up to 10⁸ "
+        "numbers, examples times outputs times parameters",
         unit="{loss}",
         source="Schraudolph 2002, section 4; Martens 2020, section 8",
         invariant=ORTHOGONAL,

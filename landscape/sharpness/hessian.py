@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -45,6 +46,7 @@ def extreme(place: Place, operator: SymmetricOperator, which: str, settings: Map
         "residuals": residuals,
         "tolerance": found.tolerance,
         "products": found.products,
+        "beyond": found.beyond if math.isfinite(found.beyond) else None,
     }
     if bool(found.converged[0]):
         return Found(values[0], details=details)

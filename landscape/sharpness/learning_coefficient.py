@@ -105,10 +105,8 @@ register(
         ),
         unit="1",
         source="Lau et al. 2023, definition 1 and algorithm 1; beta: Watanabe 2013",
-        invariant=(
-            *("layer-rescaling", "unit-rescaling", "permutation"),
-            *("batchnorm-scale", "sign-flip", "basis-change"),
-        ),
+        # Chains that are pulled back alike in all directions see every rescaling of the directions.
+        invariant=("permutation", "sign-flip"),
         compute=_local_learning_coefficient,
         settings={
             "gamma": 1.0,

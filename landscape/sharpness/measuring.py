@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,11 +11,13 @@ from typing import Any
 
 import torch
 
+from landscape.curvature.passes import derivatives_used
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held, Weights
+from landscape.sharpness.invariance import tried
 from landscape.sharpness.place import Place
-from landscape.sharpness.registry import Measure, measure_named
+from landscape.sharpness.registry import DERIVATIVES, Measure, measure_named
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Measured:
         settings: All conventions and numbers that it was taken with.
         seconds: How long it took.
         details: More numbers, as plain JSON values.
+        notes: What a reader must know of this value, in sentences: a claim of invariance that did not hold at a
+            random element of the orbit or could not be tried, and rescalings that may have been missed.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Measured:
     settings: Mapping[str, Any]
     seconds: float
     details: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -66,6 +72,9 @@ def measure(
     keep: Callable[[Measured], None] | None = None,
 ) -> dict[str, Measured]:
     """Take measures of some weights.
+
+    Those that claim not to change under rescalings try it at one random element of the orbit, on a few examples;
+    see `Measured.notes`.
 
     Args:
         objective: The objective.
@@ -92,7 +101,7 @@ def measure(
     settled = settled_settings(names, settings)
     objective.require((split,), ())
     place = Place(objective, Held.of(weights, parameters), split, globs_of(weights, parameters), seed, dtype)
-    return measure_at(place, settled, progress=progress, keep=keep)
+    return measure_at(place, settled, progress=progress, keep=keep, trial=True)
 
 
 def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -156,6 +165,8 @@ def measure_at(
     *,
     progress: Callable[[str, int, int], None] | None = None,
     keep: Callable[[Measured], None] | None = None,
+    tolerant: bool = False,
+    trial: bool = False,
 ) -> dict[str, Measured]:
     """Take measures at a place.
 
@@ -164,15 +175,27 @@ def measure_at(
         settled: Name of a measure -> all its settings.
         progress: Called with (name of the measure, done, in all).
         keep: Called with each measure as soon as it is taken.
+        tolerant: Give NaN for a measure that cannot be taken here, with the reason in its details.
+        trial: Try every claim of invariance under rescalings at a random element; see `invariance.tried`.
 
     Returns:
         Name -> measured, in the order given.
+
+    Raises:
+        LandscapeError: If a measure cannot be taken here, and `tolerant` is not set.
     """
     found = {}
     place = replace(place, wanted=settled)
     for name, settings in settled.items():
         here = place if progress is None else place.telling(partial(progress, name))
-        found[name] = _taken(measure_named(name), here, settings)
+        try:
+            found[name] = _taken(measure_named(name), here, settings)
+        except (LandscapeError, RuntimeError) as error:
+            if not tolerant:
+                raise
+            found[name] = _refused(measure_named(name), here, settings, str(error))
+        if trial:
+            found[name] = tried(place, found[name])
         if keep is not None:
             keep(found[name])
     return found
@@ -191,18 +214,38 @@ def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict
     }
 
 
-def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
-    began = time.monotonic()
-    found = one.compute(place, settings)
+def _refused(one: Measure, place: Place, settings: Mapping[str, Any], reason: str) -> Measured:
     about = described(one, place.objective.unit, settings)
     about.pop("title")
     return Measured(
         name=one.name,
+        value=math.nan,
+        standard_error=None,
+        converged=False,
+        settings={**settings, **place.settings},
+        seconds=0.0,
+        details={"reason": reason.splitlines()[0]},
+        **about,
+    )
+
+
+def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
+    began = time.monotonic()
+    with derivatives_used() as used:
+        found = one.compute(place, settings)
+    notes = dict.fromkeys(derivatives.note for derivatives in used if derivatives.note)
+    details = {**found.details, **({"derivatives": "; ".join(notes)} if notes else {})}
+    about = described(one, place.objective.unit, settings)
+    about.pop("title")
+    note = place.kinks.note if one.family in DERIVATIVES else ""
+    return Measured(
+        name=one.name,
         value=found.value,
         standard_error=found.standard_error,
-        converged=found.converged,
+        converged=found.converged and not note,
+        notes=(note,) if note else (),
         settings={**settings, **place.settings},
         seconds=time.monotonic() - began,
-        details=found.details,
+        details=details,
         **about,
     )

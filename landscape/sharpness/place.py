@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from landscape.curvature import Curvature, gauss_newton_draws
+from landscape.curvature import Curvature, Kinks, exact_gauss_newton, gauss_newton_draws, kinks
 from landscape.objective import Estimate, Objective
 from landscape.params import Held, Tensors
 from landscape.sharpness.guessing import Guess
@@ -23,6 +23,8 @@ SCATTERED = "scattered"
 # Every micro-batch is then a sample, and small ones give the smaller error for the same work; but small ones take
 # longer, and more than so many samples are of little use.
 _SMALLEST, _LARGEST, _SAMPLES = 16, 32, 40
+# Up to so many numbers (examples x outputs x parameters) Gauss-Newton traces are exact: half a second's work.
+EXACT_NUMBERS = 10**8
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,9 @@ class Place:
         return replace(self, weights=weights, _shared={})
 
     def elsewhere(self, weights: Held, guesses: Mapping[str, Guess] | None = None) -> Place:
-        """A place of its own at other weights of the same model, which shares the symmetries only."""
-        return replace(self, weights=weights, guesses=guesses or {}, _shared={}, _operators={})
+        """A place of its own at other weights of the same function, which shares the symmetries and the kinks."""
+        shared = {key: found for key, found in self._shared.items() if key == "kinks"}
+        return replace(self, weights=weights, guesses=guesses or {}, _shared=shared, _operators={})
 
     def shared(self, key: Any, make: Callable[[], Shared]) -> Shared:
         """What several measures here need, made when the first of them does."""
@@ -99,10 +102,32 @@ class Place:
 
         return self.shared(("gauss-newton draws", samples), make)
 
+    def gauss_newton_exact(self, dtype: torch.dtype | None = None) -> Tensors | None:
+        """The exact diagonal of the Gauss-Newton matrix; None where it has too many numbers to be quick."""
+
+        def make() -> Tensors | None:
+            found = exact_gauss_newton(
+                self.objective,
+                self.weights,
+                self.split,
+                self.parameters,
+                most=EXACT_NUMBERS,
+                dtype=dtype or self.dtype,
+                progress=self.progress,
+            )
+            return None if found is None else found.entries
+
+        return self.shared(("gauss-newton exact", dtype or self.dtype), make)
+
     def flattening(self, samples: int | None) -> Flattest:
         """The flattest point of the orbit, from the exact Gauss-Newton diagonal where samples are not given."""
 
         def make() -> Flattest:
+            if samples is None:
+                exact = self.gauss_newton_exact(self.dtype or torch.float64)
+                draws = None if exact is None else [exact]
+            else:
+                draws = self.gauss_newton_draws(samples)
             return self.symmetries.flattening(
                 self.objective,
                 self.weights,
@@ -110,7 +135,7 @@ class Place:
                 parameters=self.parameters,
                 seed=self.seed,
                 dtype=self.dtype or torch.float64,
-                draws=None if samples is None else self.gauss_newton_draws(samples),
+                draws=draws,
                 progress=self.progress,
             )
 
@@ -138,6 +163,11 @@ class Place:
             return None
         wanted = self.objective.examples([self.split])[self.split]["used"] // _SAMPLES
         return min(max(_SMALLEST, min(_LARGEST, wanted)), self.objective.batch_size)
+
+    @property
+    def kinks(self) -> Kinks:
+        """What data lie on kinks of the network here, where derivatives are those of one side."""
+        return self.shared("kinks", lambda: kinks(self.objective, self.weights, self.split, self.parameters))
 
     @property
     def symmetries(self) -> Symmetries:

@@ -22,6 +22,9 @@ FAMILIES = (
     *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
 )
 
+# Of these, the families whose numbers are second derivatives, or made of them.
+DERIVATIVES = ("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "orbit")
+
 # What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
 SYMMETRIES = MappingProxyType(
     {
@@ -83,6 +86,11 @@ class Measure:
     lists: tuple[str, ...] = ()
     least: Mapping[str, float] = field(default_factory=dict)
     profile: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+
+    @property
+    def family(self) -> str:
+        """The module that registered it, by its last name."""
+        return str(getattr(self.compute, "__module__", "")).rpartition(".")[2]
 
     def settled(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The defaults with some settings as they are given.

@@ -13,7 +13,7 @@ from landscape.curvature import Curvature, trace
 from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import TensorInfo
-from landscape.params import filter_rows
+from landscape.params import filter_rows, real_view, wide
 from landscape.sharpness.congruent import Congruent
 from landscape.sharpness.hessian import TRACE_SETTINGS
 from landscape.sharpness.place import SCATTERED, Place
@@ -52,7 +52,7 @@ def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
 
 def _chosen(place: Place, convention: str) -> list[TensorInfo]:
     """The layers that count."""
-    layers = [info for info in place.weights.layout.moving() if len(info.shape) >= 2]
+    layers = [info for info in place.weights.layout.moving() if len(info.shape) >= 2 and info.numel]
     if not layers:
         raise LandscapeError("no parameter has rows", where="parameters", mend="choose weights of layers")
     return {"last": layers[-1:], "first": layers[:1]}.get(convention, layers)
@@ -61,7 +61,7 @@ def _chosen(place: Place, convention: str) -> list[TensorInfo]:
 def _of_layer(place: Place, info: TensorInfo, settings: Mapping[str, Any]) -> tuple[float, float | None]:
     """tr((Wᵀ ⊗ 1) H (W ⊗ 1)) with H the block of the layer, which is the double sum over rows."""
     operator = place.operator("hessian")
-    rows = filter_rows(place.weights.weights[info.name].double(), info)
+    rows = filter_rows(wide(place.weights.weights[info.name]), info)
     found = trace(
         rows_seen(operator, info, rows),
         method=settings["method"],
@@ -105,7 +105,7 @@ def _root(rows: Tensor) -> Tensor:
 
 def _order(info: TensorInfo) -> Tensor:
     """Where each element of the matrix of rows lies in the flattened tensor."""
-    places = torch.arange(info.numel, dtype=torch.float64).reshape(info.shape)
+    places = torch.arange(info.numbers, dtype=torch.float64).reshape(info.real_shape)
     return filter_rows(places, info).long().flatten()
 
 
@@ -115,9 +115,9 @@ def _map(place: Place, settings: Mapping[str, Any]) -> Map:
     chosen = {info.name for info in _chosen(place, settings["layers"])}
     for info in place.weights.layout.moving():
         if info.name in chosen:
-            rows = filter_rows(place.weights.weights[info.name].double(), info)
+            rows = filter_rows(wide(place.weights.weights[info.name]), info)
             layers.append((_root(rows), start + _order(info)))
-        start += info.numel
+        start += info.numbers
 
     def over(rows: Tensor) -> Tensor:
         mixed = torch.zeros_like(rows)
@@ -131,8 +131,8 @@ def _map(place: Place, settings: Mapping[str, Any]) -> Map:
 
 def _start(operator: Curvature, info: TensorInfo) -> int:
     """Where a parameter begins in a vector."""
-    parts = operator.unflatten(torch.arange(operator.size))
-    return int(parts[info.name].flatten()[0])
+    parts = operator.unflatten(torch.arange(operator.size, dtype=torch.float64))
+    return int(real_view(parts[info.name]).flatten()[0])
 
 
 register_map("relative_flatness", _map)

@@ -16,6 +16,7 @@ import h5py
 from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.journal import lock
+from landscape.signatures import refuse_checkpoint
 from landscape.storage.attributes import integer_attr, is_old, read_attr
 from landscape.storage.claims import require_modest
 from landscape.storage.digests import has_seal
@@ -116,12 +117,15 @@ def _format_of(file: h5py.File, path: Path) -> str:
 
 @contextmanager
 def _open_any(path: Path) -> Iterator[h5py.File]:
+    if stat.S_ISDIR(mode_of(path) or 0):
+        refuse_checkpoint(path)
     require_file(path)
     with opened(path, "rb") as raw:
         lock(raw, shared=True)
         with damage(path, "the file is damaged or truncated"):
             found = journal.read_journal(raw)
             if found is None and not h5py.is_hdf5(path):
+                refuse_checkpoint(path)
                 raise LandscapeError("not an HDF5 file", where=path, expected=" or ".join(_FORMATS))
             file = _open_plainly(path) if found is None else h5py.File(journal.Overlay(raw, found), "r")
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.journal import Change as Change
 from landscape.journal import lock
+from landscape.remnants import remove_remnants, temporary_name
 from landscape.storage.faults import creating, writing
 from landscape.storage.interrupts import checked_by, deferred_interrupt
 from landscape.storage.reader import PathLike, mode_of, opened, require_file, require_regular
@@ -74,8 +73,9 @@ def require_writable(path: PathLike, suffixes: Sequence[str] | None = None) -> N
     # Names that do not exist yet may be too long for the file system.
     for name in path.parts:
         mode_of(nearest / name)
-    with creating(nearest), tempfile.NamedTemporaryFile(dir=nearest, prefix=".landscape-"):
-        pass
+    # Without a name, where the system can: a process that is killed here leaves nothing.
+    with creating(nearest), tempfile.TemporaryFile(dir=nearest, prefix=".landscape-"):
+        remove_remnants(path)
 
 
 @contextmanager
@@ -94,7 +94,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     path = Path(path)
     with creating(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_temporary_name(path.name))
+    remove_remnants(path)
+    temporary = path.with_name(temporary_name(path.name))
     try:
         with writing(path):
             yield temporary
@@ -103,15 +104,6 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
-
-
-def _temporary_name(name: str) -> str:
-    """A name that others are not likely to take; a long one is shortened to a digest."""
-    ending = f".tmp-{os.getpid()}"
-    # What the usual file systems allow, in bytes.
-    if len(os.fsencode(name)) + len(ending) + 1 > 255:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return f".{name}{ending}"
 
 
 @contextmanager

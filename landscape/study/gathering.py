@@ -79,7 +79,7 @@ def _trained(net: Net, step: StepReport, cache: Cache) -> tuple[dict[str, float]
 
 def _norm(run: Trajectory) -> float:
     """The Euclidean norm of all weights at the end."""
-    return math.sqrt(sum(float(tensor.double().square().sum()) for tensor in run[-1].weights.values()))
+    return math.sqrt(sum(float(tensor.abs().double().square().sum()) for tensor in run[-1].weights.values()))
 
 
 def _measured(

@@ -12,6 +12,7 @@ models are mapped over their weights by `torch.vmap`.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -22,12 +23,13 @@ from torch.nn import functional
 from landscape.copies import private_copy
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
-from landscape.objective.chain import Chain, Linear, chain_of
+from landscape.objective.chain import Chain, Linear, Step, chain_of
 from landscape.objective.data import Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Gradients
 from landscape.objective.raw import Raw, RawPoint, Score, join
 from landscape.objective.tree import tree_map
+from landscape.params import wide
 from landscape.projection import Plane
 from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
@@ -99,7 +101,9 @@ class Batched:
         inputs = next(iter(self._data.values())).inputs
         chain = chain_of(self._evaluator.model, tree_map(lambda tensor: tensor[:2], inputs))
         if chain is not None and self._evaluator.by_examples:
-            return [_ChainProgram(chain, self._data, self._origin, self._moves)] * streams
+            return [
+                _ChainProgram(_untied(chain, self._evaluator), self._data, self._origin, self._moves)
+            ] * streams
         # A functional call puts its weights into the module for as long as it lasts: each stream needs its own.
         models = [self._evaluator.model, *(private_copy(self._evaluator.model)[0] for _ in range(streams - 1))]
         return [_MappedProgram(model, self._data, self._moving) for model in models]
@@ -171,9 +175,9 @@ class Batched:
         for info in self._evaluator.layout.moving():
             held = weights.get(info.name)
             if held is None:
-                sums.append((self._evaluator.storage[info.name].double() ** 2).sum().expand(count))
+                sums.append(wide(self._evaluator.storage[info.name]).square().sum().expand(count))
             else:
-                sums.append((held.double() ** 2).flatten(1).sum(1))
+                sums.append(wide(held).square().reshape(count, -1).sum(1))
         return self._evaluator.weight_decay / 2 * torch.stack(sums).sum(0)
 
     def _run_split(self, program: Program, split: str, weights: Stacks, points: Tensor) -> Score:
@@ -232,6 +236,18 @@ def _named(evaluator: Evaluator, flat: Mapping[torch.dtype, Tensor]) -> Stacks:
         held = evaluator.storage[name]
         found[name] = flat[held.dtype][start : start + held.numel()].view(held.shape)
     return found
+
+
+def _untied(chain: Chain, evaluator: Evaluator) -> Chain:
+    """A chain whose parameters have the names under which they are held."""
+    held = {info.name: info.tied_to or info.name for info in evaluator.layout}
+
+    def renamed(step: Step) -> Step:
+        if not isinstance(step, Linear):
+            return step
+        return Linear(held[step.weight], None if step.bias is None else held[step.bias])
+
+    return replace(chain, steps=tuple(renamed(step) for step in chain.steps))
 
 
 class _ChainProgram:
@@ -303,7 +319,16 @@ class _MappedProgram:
         def one(moved: Stacks) -> Tensor:
             return functional_call(self._model, {**self._fixed, **moved}, args, kwargs)
 
-        return torch.vmap(one)(weights)
+        try:
+            return torch.vmap(one)(weights)
+        except (RuntimeError, ValueError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise LandscapeError(
+                "the batched engine cannot map this model over its weights",
+                got=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+                mend="use --engine sequential",
+            ) from error
 
 
 def _call_with(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -8,8 +8,14 @@ from landscape.surface.values import Surface
 
 
 def unconverged(surface: Surface, split: str = "train") -> dict[str, int]:
-    """How many computed points of a Hessian map have not converged, and how many have no finite Hessian."""
+    """Count the points of a Hessian map that have not converged, whose smallest eigenvalue is a bound only, and
+    that have no finite Hessian.
+    """
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
     converged = surface[f"{split}_hessian_converged"]
     known = np.isfinite(surface[f"{split}_hessian_max"])
-    return {"unconverged": int((done & known & (converged != 1)).sum()), "undefined": int((done & ~known).sum())}
+    return {
+        "unconverged": int((done & known & (converged == 0)).sum()),
+        "bounds": int((done & known & (converged > 0) & (converged < 1)).sum()),
+        "undefined": int((done & ~known).sum()),
+    }

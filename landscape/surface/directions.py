@@ -66,8 +66,8 @@ def read_directions(path: str | os.PathLike[str], dims: int = 2) -> list[Arrays]
                 mend="of a large random surface give the seed instead" if file.suffix in SUFFIXES[:2] else None,
             )
         for name, values in direction.items():
-            if values.dtype.kind != "f" or not np.isfinite(values).all():
-                raise LandscapeError(f"'{axis}/{name}' is not an array of finite real numbers", where=file)
+            if values.dtype.kind not in "fc" or not np.isfinite(values).all():
+                raise LandscapeError(f"'{axis}/{name}' is not an array of finite numbers", where=file)
     return directions
 
 

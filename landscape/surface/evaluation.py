@@ -14,7 +14,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.batchnorm import examples_of
 from landscape.objective.memory import parse_memory
-from landscape.params import HasWeights
+from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
 from landscape.surface.accuracy import affordable, dtype_error
@@ -245,16 +245,24 @@ def _held_choice(save: str | os.PathLike[str] | None, engine: str, settings: Map
 
 
 def _walk(task: Task, plane: Plane, run: Walk, projected: Projected) -> Path:
-    objective, split = task.objective, task.splits[0]
-    evaluator = objective.evaluator()
-    key = f"{split}_loss"
+    """A path with its losses under the policy of the map, so that they agree where it lies in the plane."""
+    split = task.splits[0]
+    evaluator = task.objective.evaluator()
+
+    def loss_at(weights: Tensors, recompute: bool = False) -> float:
+        evaluator.load(weights)
+        if task.recalibrate:
+            evaluator.recalibrate(split, task.recalibrate)
+        elif recompute:
+            evaluator.recompute()
+        return evaluator.measure([split], ["loss"])[f"{split}_loss"].mean
+
     real, inside = [], []
     for snapshot, coordinates in zip(run, projected.coordinates, strict=True):
-        real.append(objective.value(snapshot, split))
-        evaluator.load(plane.point(*coordinates.tolist()))
-        if task.recomputes(coordinates.tolist()):
-            evaluator.recompute()
-        inside.append(evaluator.measure([split], ["loss"])[key].mean)
+        own = task.objective.value(snapshot, split) if not task.recalibrate else loss_at(resolve(snapshot)[1])
+        real.append(own)
+        place = coordinates.tolist()
+        inside.append(loss_at(plane.point(*place), task.recomputes(place)))
     return Path(
         step=np.asarray(run.steps, dtype=np.int64),
         x=projected.coordinates[:, 0],

@@ -112,7 +112,10 @@ def foretell(
     names = list(partial.surface.fields)
     judge = next((name for name in names if name.endswith("_loss")), names[0])
     marks = [tuple(mark[axis] for axis in "xy"[: plane.dims]) for mark in plane.meta.get("marks", ())]
-    made = preview(grid, compute, tolerance, judge=judge, places=[(0.0,) * plane.dims, *marks])
+    # A share of examples.
+    bounds = {name: (0.0, 1.0) for name in names if name.endswith("_error")}
+    places = [(0.0,) * plane.dims, *marks]
+    made = preview(grid, compute, tolerance, judge=judge, places=places, bounds=bounds)
     partial.fill(made.fields, made.computed, made.report)
     if progress is not None:
         progress(partial.done.size, partial.done.size)

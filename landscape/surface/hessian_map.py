@@ -10,6 +10,7 @@ import torch
 
 from landscape.curvature import Curvature
 from landscape.curvature.eigenpairs import both_ends
+from landscape.curvature.krylov import WHOLE
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Objective
 from landscape.projection import Plane
@@ -26,8 +27,10 @@ from landscape.surface.values import Grid, Surface
 METRICS = ("hessian_ratio", "hessian_min", "hessian_max", "hessian_residual", "hessian_converged")
 # Colours cannot tell ratios apart that differ by less than this, of the larger eigenvalue.
 TOLERANCE = 1e-3
-# Where most spectra have shown their ends; what needs more is said not to have converged.
+# Where most spectra have shown their ends; of fewer parameters than `WHOLE` the whole space is taken if need be.
 MOST_PRODUCTS = 200
+# Values of the field ``_converged``: both ends are certain, the smallest is a bound, or neither is settled.
+CERTAIN, BOUND, OPEN = 1.0, 0.5, 0.0
 
 
 def hessian_map(
@@ -38,7 +41,7 @@ def hessian_map(
     split: str = "train",
     parameters: str | Sequence[str] | None = None,
     tol: float = TOLERANCE,
-    max_products: int = MOST_PRODUCTS,
+    max_products: int | None = None,
     seed: int = 0,
     dtype: torch.dtype | None = None,
     save: str | os.PathLike[str] | None = None,
@@ -58,7 +61,7 @@ def hessian_map(
         split: On which data.
         parameters: Globs that choose a block of the Hessian; see `Layout.select`.
         tol: The residual |H v - lambda v| allowed, relative to the larger absolute value of the two eigenvalues.
-        max_products: Where to give up at a point.
+        max_products: Where to give up at a point; None is 200, or for up to 1024 parameters as many as there are.
         seed: Draws the starting vector, the same at all points.
         dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
         save: A file to write and to resume from, as in `evaluate`.
@@ -67,8 +70,12 @@ def hessian_map(
 
     Returns:
         A slice with the fields ``<split>_hessian_ratio``, ``_min``, ``_max``; ``_residual``, the larger of the two
-        relative residuals; and ``_converged``, 1 or 0. Values that have not converged are kept and counted
-        (`convergence.unconverged`); NaN is where the loss has no finite second derivative.
+        relative residuals; and ``_converged``. That is 1 where both ends are certain: the residuals are within the
+        tolerance, and but for one start in 1000 nothing that the search missed lies farther out than a hundredth
+        of either value. It is 0.5 where the residuals are, but the smallest eigenvalue is only known to be no
+        larger than the value given, so that a negative one is a lower bound of its size; and 0 elsewhere. All
+        values are kept and counted (`convergence.unconverged`); NaN is where the loss has no finite second
+        derivative.
 
     Raises:
         LandscapeError: If grid and plane differ in dimension, or the file holds another slice.
@@ -87,6 +94,10 @@ def hessian_map(
     if save is not None:
         require_writable(save)
     task = Task(objective, (split,), ("loss",), dtype)
+    if max_products is None:
+        selected = objective.layout if parameters is None else objective.layout.select(parameters)
+        size = sum(info.numel for info in selected.moving())
+        max_products = size + 2 if size <= WHOLE else MOST_PRODUCTS
     how = {"tol": tol, "max_products": max_products, "seed": seed, "parameters": _globs(parameters)}
     identity = identity_of(task, plane, plain_choice(objective), {}) | {"hessian": how}
     unit = objective.units["loss"]
@@ -104,6 +115,8 @@ def hessian_map(
         return partial.finished
     curvature = Curvature(objective, plane.origin, split=split, parameters=parameters, dtype=dtype)
     ends = _Ends(curvature, plane, names, tol, max_products, seed)
+    # Derivatives that are wrong everywhere are refused, and not left out point by point.
+    curvature.require()
     fill(partial, lambda _: ends, grid, None, progress)
     return partial.finish(None)
 
@@ -132,12 +145,13 @@ class _Ends:
 
     def _values(self) -> tuple[float, ...]:
         try:
-            found = both_ends(self._curvature, **self._how)
+            found = both_ends(self._curvature, certify=True, **self._how)
         except LandscapeError:
             # No finite product: the map says "undefined" there.
             return (*[float("nan")] * 4, 0.0)
         low, high = float(found.smallest.values[0]), float(found.largest.values[0])
         residual = max(float(found.smallest.residuals[0]), float(found.largest.residuals[0]))
         size = max(abs(low), abs(high))
-        sure = bool(found.smallest.converged[0]) and bool(found.largest.converged[0])
-        return found.ratio, low, high, residual / size if size else 0.0, float(sure)
+        settled = bool(found.smallest.converged[0]) and bool(found.largest.converged[0])
+        sure = (CERTAIN if found.certified else BOUND) if settled else OPEN
+        return found.ratio, low, high, residual / size if size else 0.0, sure

@@ -60,8 +60,7 @@ class Preview:
     """A slice, partly interpolated.
 
     Attributes:
-        fields: Name -> values in the shape of the grid, exact where computed. Nothing is clipped: an
-            interpolated share of 1 may leave [0, 1] a little.
+        fields: Name -> values in the shape of the grid, exact where computed.
         computed: In the shape of the grid.
         report: tolerance, judge (the field whose error it is), reported_error, kept_aside, computed, points,
             rough; and reason if rough. Plain JSON.
@@ -92,6 +91,7 @@ def preview(
     *,
     judge: str | None = None,
     places: Sequence[Sequence[float]] = (),
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> Preview:
     """Compute some points of a grid and interpolate the others within a tolerance, or compute all.
 
@@ -105,6 +105,8 @@ def preview(
         judge: The field whose error decides; by default the first. The others are interpolated along.
         places: Coordinates (x,) or (x, y) where something narrow may be: the nearest grid point and its
             neighbours are computed.
+        bounds: Field -> what no value of it can be below or above, such as 0 and 1 of an error rate; a spline that
+            swings beyond is cut there.
 
     Returns:
         The values, which of them are computed, and the error.
@@ -132,7 +134,7 @@ def preview(
         except np.linalg.LinAlgError:
             return _whole(grid, compute, report, "no spline goes through these coordinates")
         if len(misses) >= _STAGES_KEPT and _error(misses) <= report["tolerance"]:
-            return _filled(grid, fit, report, _error(misses))
+            return _filled(grid, fit, report, _error(misses), bounds or {})
         wanted = max(batch, int(_GROWTH_OF_BATCH * len(known.nodes)), len(around))
         if len(known.nodes) + wanted > most:
             return _whole(grid, compute, report, _too_rough(len(known.nodes), misses))
@@ -320,13 +322,16 @@ def _roughness(mesh: Array, nodes: Indices, left_out: Array) -> tuple[Array, Arr
     return roughness, gap
 
 
-def _filled(grid: Grid, fit: _Fit, report: dict[str, Any], error: float) -> Preview:
+def _filled(
+    grid: Grid, fit: _Fit, report: dict[str, Any], error: float, bounds: Mapping[str, tuple[float, float]]
+) -> Preview:
     """The preview of a spline that has foretold the last stages well enough."""
     known = fit.known
     values = fit.at(np.arange(math.prod(grid.shape)))
     computed = np.zeros(math.prod(grid.shape), bool)
     computed[known.nodes] = True
     for name, all_values in values.items():
+        np.clip(all_values, *bounds.get(name, (-np.inf, np.inf)), out=all_values)
         all_values[known.nodes] = known.values[name]
     report |= {
         "reported_error": max(error, min(_FINEST, report["tolerance"])),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from landscape.objective.batchnorm import has_statistics
-from landscape.params import digest
+from landscape.params import cast, digest
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface.axes import axis_names
 from landscape.surface.engine import Choice
@@ -115,8 +115,6 @@ def _size(plane: Plane) -> int:
 
 
 def _arrays(direction: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    double = any(tensor.dtype == torch.float64 for tensor in direction.values())
-    return {
-        name: (tensor.detach().cpu() if double else tensor.detach().cpu().float()).numpy()
-        for name, tensor in direction.items()
-    }
+    double = any(tensor.dtype in (torch.float64, torch.complex128) for tensor in direction.values())
+    dtype = None if double else torch.float32
+    return {name: cast(tensor.detach().cpu(), dtype).numpy() for name, tensor in direction.items()}

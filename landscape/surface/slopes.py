@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from landscape.curvature import Curvature
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Tensors
+from landscape.params import Tensors, cast
 from landscape.projection import Plane
 from landscape.surface.companions import GRADIENT_FIELDS
 from landscape.surface.values import Array, Grid
@@ -49,13 +49,16 @@ def gradient_field(
         The arrays of `Surface.gradient`, shape (ny, nx).
 
     Raises:
-        LandscapeError: If there are not two directions, they move what has no gradient, or it is not finite.
+        LandscapeError: If there are not two directions, they are parallel, they move what has no gradient, or it
+            is not finite.
     """
     if plane.dims != 2 or grid.y is None:
         raise LandscapeError("a gradient field needs a plane", got=f"{plane.dims} directions", expected="2")
     curvature = Curvature(objective, plane.origin, split=split, dtype=dtype)
     directions = torch.stack([flat_direction(curvature, direction) for direction in plane.directions])
     gram = (directions @ directions.T).numpy()
+    if np.linalg.matrix_rank(gram, hermitian=True) < plane.dims:
+        raise LandscapeError("the directions of the plane are parallel", where="gradient", mend="choose others")
     found = {name: np.full(grid.shape, np.nan) for name in GRADIENT_FIELDS}
     places = [(row, column) for row in some_of(len(grid.y), arrows) for column in some_of(len(grid.x), arrows)]
     for done, (row, column) in enumerate(places, 1):
@@ -105,10 +108,8 @@ def flat_direction(curvature: Curvature, direction: Tensors) -> torch.Tensor:
 
 def point_of(plane: Plane, coordinates: tuple[float, ...]) -> Tensors:
     """The weights at some coordinates, in float64: whoever takes them rounds once."""
-    moved = {
-        name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in plane.origin.items()
-    }
+    moved = {name: cast(tensor, torch.float64) for name, tensor in plane.origin.items()}
     for coordinate, direction in zip(coordinates, plane.directions, strict=True):
         for name, tensor in direction.items():
-            moved[name] = moved[name] + coordinate * tensor.double()
+            moved[name] = moved[name] + coordinate * cast(tensor, torch.float64)
     return moved

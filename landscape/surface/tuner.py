@@ -17,6 +17,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.footprint import bytes_per_example
 from landscape.objective.memory import KERNELS, SHARE, free_memory
+from landscape.params import is_number
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, Engine, build, plain_choice
 from landscape.surface.moving import Mover
@@ -100,16 +101,16 @@ class Tuner:
         self._memory = memory if memory is not None else int(SHARE * free_memory(objective.device))
         self._cores = min(_usable_cores(), torch.get_num_threads())
         self._examples = sum(objective.data[split].count for split in task.splits)
-        self._parameters = sum(info.numel for info in plane.layout.stored("parameter"))
+        self._parameters = sum(info.numbers for info in plane.layout.stored("parameter"))
         self._directions = len(plane.directions)
         self._per_example = 0
         self._tried: dict[Choice, float] = {}
         self._deadline = float("inf")
         self._plane = plane
         self._mover: Mover | None = None
-        native = [tensor.dtype for tensor in plane.origin.values() if tensor.is_floating_point()]
+        native = [tensor.dtype for tensor in plane.origin.values() if is_number(tensor)]
         # Half-precision weights are summed in single precision.
-        self._itemsize = max(4, *((task.dtype or kind).itemsize for kind in native))
+        self._itemsize = max([4, *((task.dtype or kind).itemsize for kind in native)])
 
     def _build(self, choice: Choice) -> Engine:
         engine = build(choice, self._task, self._plane, self._mover)

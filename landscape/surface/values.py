@@ -28,7 +28,8 @@ class Path:
         x: Shape (T,), coordinate along the first direction.
         y: Shape (T,), coordinate along the second direction.
         off_plane: Shape (T,), Euclidean distance of the snapshot from the plane.
-        loss: Shape (T,), the snapshot's own loss.
+        loss: Shape (T,), the snapshot's own loss; where the slice recalibrates statistics, with its own ones
+            recalibrated.
         plane_loss: Shape (T,), the loss at its projection into the plane.
         motion_held: The share of its motion that lies along the plane; NaN where only the slice says it.
     """

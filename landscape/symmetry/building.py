@@ -26,7 +26,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Blocked:
-    """Units that cannot be rescaled, and what forbids it.
+    """Units that cannot be rescaled, or are not known to be free to, and why.
 
     Attributes:
         layer: The module at work, by its dotted name; empty for the model itself.
@@ -34,6 +34,7 @@ class Blocked:
         operation: What does not commute with positive factors.
         units: How many units it holds.
         tensors: What makes them.
+        settled: Whether no factor of theirs keeps the function; otherwise nothing is known of it.
     """
 
     layer: str
@@ -41,12 +42,14 @@ class Blocked:
     operation: str
     units: int
     tensors: tuple[str, ...]
+    settled: bool = True
 
     def __str__(self) -> str:
         where = f"{self.layer} ({self.module})" if self.layer else self.module
-        return f"{where}: {self.operation} refuses positive factors of {self.units} units of " + ", ".join(
-            self.tensors
-        )
+        tensors = ", ".join(self.tensors)
+        if not self.settled:
+            return f"{where}: {self.operation}; factors of {tensors} that keep the function may have been missed"
+        return f"{where}: {self.operation} refuses positive factors of {self.units} units of {tensors}"
 
 
 def scalings(trace: Trace) -> tuple[list[Generator], list[Blocked]]:
@@ -75,12 +78,14 @@ def bases(trace: Trace) -> list[Generator]:
 
 def _blocked(walk: Exponents, trace: Trace) -> list[Blocked]:
     found = []
-    for (layer, why), origins in walk.blocked.items():
-        # Outputs are what they are.
-        if why != "it is the output":
-            tensors = tuple(dict.fromkeys(sorted(origin.tensor for origin, _ in origins)))
+    for layer, why in dict.fromkeys([*walk.blocked, *walk.doubts]):
+        origins = walk.blocked.get((layer, why), set())
+        named = {origin.tensor for origin, _ in origins} | walk.doubts.get((layer, why), set())
+        # Outputs are what they are, and what meets only inputs and constants hides nothing.
+        if why != "it is the output" and named:
             module = trace.modules.get(layer, "") or "model"
-            found.append(Blocked(layer, module, why, len(origins), tensors))
+            settled = (layer, why) not in walk.doubts
+            found.append(Blocked(layer, module, why, len(origins), tuple(sorted(named)), settled))
     return found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.params import Tensors
+from landscape.params import Tensors, cast
 from landscape.symmetry.balancing import balance
 from landscape.symmetry.elements import Element, Flipping, Generator, Scaling
 
@@ -28,7 +28,9 @@ def _incoming(generator: Scaling | Flipping, state: Mapping[str, Tensor], measur
     total = torch.zeros(generator.units, dtype=torch.float64)
     for one in generator.slices:
         if (one.tensor, one.dim) == (name, dim):
-            total = total.index_add(0, one.units, values[one.places])
+            # Keys lie beside the queries in one matrix, and take the inverse of their factors.
+            made = one.powers == 1
+            total = total.index_add(0, one.units[made], values[one.places[made]])
     return total
 
 
@@ -43,7 +45,7 @@ def unit_norm_element(generators: Sequence[Generator], state: Tensors) -> Elemen
         Pittorino et al. 2022, "Deep Networks on Toroids".
     """
     factors: list[tuple[Generator, Tensor]] = []
-    state = {name: tensor.double() for name, tensor in state.items()}
+    state = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
     for generator in generators:
         if isinstance(generator, Scaling):
             norms = incoming_norms(generator, state)
@@ -61,7 +63,7 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
     gain, or it is 0, the incoming weights get a sum of 0 or more.
     """
     factors: list[tuple[Generator, Tensor]] = []
-    state = {name: tensor.double() for name, tensor in state.items()}
+    state = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
     for generator in generators:
         if isinstance(generator, Flipping):
             sums = _incoming(generator, state, lambda rows: rows.sum(1))
@@ -97,6 +99,8 @@ def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
         LandscapeError: If there is no least sum, because a factor enters weights with one sign only.
     """
     generators = [generator for generator in generators if float(incoming_norms(generator, state).max()) > 0]
+    if not generators:
+        return Element()
     coefficients, norms = _norm_terms(generators, state)
     # A weight is multiplied where its curvature is divided, so the exponents change sign.
     found = balance(-coefficients, norms)

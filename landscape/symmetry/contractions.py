@@ -48,13 +48,15 @@ def matrix(walk: Walk, call: Call) -> None:
 def _product(walk: Walk, a: Ref, b: Ref) -> Tensor:
     for one, other, flipped in ((b, a, False), (a, b, True)):
         part = walk.as_part(one)
-        if part is None or len(part.shape) != 2 or walk.as_part(other) is not None:
+        if part is None or len(part.shape) < 2 or walk.as_part(other) is not None:
             continue
-        ways = part.ways(1, 0) if flipped else part.ways(0, 1)
-        if ways is None:
+        part = part.without_leading(len(part.shape) - 2)
+        ways = None if part is None else part.ways(1, 0) if flipped else part.ways(0, 1)
+        if part is None or ways is None:
             continue
         labels = walk.read(other)
-        inputs = walk.uniform(labels, [1 if flipped else 0]).reshape(-1)
+        taken = labels.ndim - (2 if flipped else 1)
+        inputs = walk.uniform(labels, [dim for dim in range(labels.ndim) if dim != taken]).reshape(-1)
         made = walk.apply_weight(inputs, part, ways)
         return made[:, None] if flipped else made[None]
     tensors = walk.trace.tensors[a.number], walk.trace.tensors[b.number]

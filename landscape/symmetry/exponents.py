@@ -101,12 +101,14 @@ class Exponents(Walk):
     Attributes:
         scales: The equations.
         blocked: (layer, operation) -> where the scales that it fixed came from.
+        doubts: (layer, operation) -> parameters that may have scales which this walk does not see.
     """
 
     def __init__(self, trace: Trace, modulus: int = 0) -> None:
         super().__init__(trace)
         self.scales = Scales(modulus)
         self.blocked: dict[tuple[str, str], set[tuple[Origin, int]]] = {}
+        self.doubts: dict[tuple[str, str], set[str]] = {}
         self._attended: list[int] = []
         self._signs = modulus == 2
         self._why = ""
@@ -132,8 +134,14 @@ class Exponents(Walk):
                 # One by one: a sum that is 0 would leave freedom.
                 self._solve([(1, first)])
 
+    def doubt(self, why: str, *tensors: str) -> None:
+        self.doubts.setdefault((self.call.layer, why), set()).update(tensors)
+
     def _solve(self, terms: Sequence[tuple[int, int]]) -> None:
-        for scale in self.scales.solve(self.scales.combined(terms)):
+        fixed = self.scales.solve(self.scales.combined(terms))
+        if len(fixed) > 1:
+            self.doubt(self._why, *(self.scales.origins[scale][0].tensor for scale in fixed))
+        for scale in fixed:
             self.blocked.setdefault((self.call.layer, self._why), set()).add(self.scales.origins[scale])
 
     def _sum(self, a: Tensor, b: Tensor, factor: int = 1) -> Tensor:
@@ -195,8 +203,9 @@ class Exponents(Walk):
         sizes = self.trace_sizes[part.name]
         if part.name not in self.states and len(rows) == sizes[into]:
             state: list[Tensor | None] = [None] * len(sizes)
-            own = torch.empty(sizes[into], dtype=torch.int64)
-            own[rows] = self._times(torch.where(inputs == ANY, FIXED, inputs), -1).clone()
+            # What takes nothing but zeros, as of a state that begins with zeros, is not settled by that.
+            own = self.fresh(sizes[into], self.origin(part.name, into))
+            own[rows] = torch.where(inputs == ANY, own[rows], self._times(inputs, -1))
             state[into] = own
             state[out] = self.fresh(sizes[out], self.origin(part.name, out))
             self.states[part.name] = state
@@ -217,6 +226,8 @@ class Exponents(Walk):
         out, columns = ways[1]
         by_group = inputs.reshape(groups, -1)
         if by_group.shape[1] > 1:
+            if any(first != second for first, second in pairs(by_group, by_group.narrow(0, 0, 1))[0]):
+                self.doubt("groups of channels that share their factors", part.name)
             return self.apply_weight(self.uniform(by_group, [0]).reshape(-1), part, ways)
         # One channel in each group: whatever its scale is, it can be undone there.
         state = self.begun(part.name, out)

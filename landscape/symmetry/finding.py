@@ -12,7 +12,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.calls import inputs_of
 from landscape.objective.losses import takes_model
-from landscape.params import Tensors, resolve
+from landscape.params import Tensors, cast, resolve, wide
 from landscape.symmetry import building
 from landscape.symmetry.checking import Runner
 from landscape.symmetry.elements import Element, Generator
@@ -79,7 +79,7 @@ def _tried(
 
 def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
     """The trial in float64, if the model can be run so."""
-    state = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in trial.items()}
+    state = {name: cast(tensor, torch.float64) for name, tensor in trial.items()}
     doubled = Runner(runner.model, runner.x, torch.float64)
     try:
         doubled.outputs(state)
@@ -104,8 +104,9 @@ def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
     if name.rsplit(".", 1)[-1] == "running_var":
         # Large enough for the factors drawn where no gain makes up for eps.
         return (tensor.float().abs() + 1.0) * torch.exp(0.3 * noise).to(tensor.dtype)
-    spread = 0.1 * float(tensor.abs().max()) + 0.1 * (tensor.ndim < 2)
-    return tensor + (spread * noise).to(tensor.dtype)
+    numbers = wide(tensor)
+    spread = 0.1 * float(numbers.abs().max()) + 0.1 * (tensor.ndim < 2)
+    return (numbers + spread * noise).to(tensor.dtype)
 
 
 def symmetries_of(objective: Objective) -> Symmetries:

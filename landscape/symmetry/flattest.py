@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.curvature import gauss_newton_draws
+from landscape.curvature import gauss_newton_draws, kinks
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors
@@ -44,6 +44,7 @@ class Flattest:
         dead: Names of units without curvature, left alone.
         unattained: Names of units that have a part which falls towards 0 for ever: the value is an infimum.
         balanced: The report of the convex problem.
+        note: What makes the value doubtful, such as data on kinks of the network; otherwise an empty text.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Flattest:
     dead: tuple[str, ...]
     unattained: tuple[str, ...]
     balanced: Balanced
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain values."""
@@ -66,6 +68,7 @@ class Flattest:
             "unattained": list(self.unattained),
             "relative_gradient": self.balanced.gradient,
             "iterations": self.balanced.iterations,
+            **({"note": self.note} if self.note else {}),
         }
 
 
@@ -138,6 +141,7 @@ def flattest(
         dead=tuple(names[place] for place in found.free),
         unattained=tuple(names[place] for place in found.unattained),
         balanced=found,
+        note=kinks(objective, weights, split, parameters).note,
     )
 
 

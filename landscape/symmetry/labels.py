@@ -40,6 +40,15 @@ class Part:
             return None
         return varying[0], line(index, axis)
 
+    def without_leading(self, count: int) -> Part | None:
+        """The view without its first axes; None where elements differ along one of them."""
+        if any(any(varies(index)[:count]) for index in self.indices):
+            return None
+        indices = self.indices
+        for _ in range(count):
+            indices = tuple(index.select(0, 0) for index in indices)
+        return Part(self.name, indices)
+
     def ways(self, into: int, out: int) -> Ways | None:
         """The dimensions along two axes of the view, and the places; None if they are not two dimensions."""
         first, second = self.dim_along(into), self.dim_along(out)

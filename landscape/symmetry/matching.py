@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from landscape.params import Tensors
+from landscape.params import Tensors, cast
 from landscape.symmetry.elements import Columns, Element, Exchange, Generator
 
 # Coordinate descent ends by itself; each sweep raises the similarity, and there are finitely many permutations.
@@ -33,8 +33,8 @@ def matching_element(generators: Sequence[Generator], a: Tensors, b: Tensors, se
         Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2.
     """
     groups = [generator for generator in generators if isinstance(generator, Exchange)]
-    ours = {name: tensor.double() for name, tensor in a.items()}
-    theirs = {name: tensor.double() for name, tensor in b.items()}
+    ours = {name: cast(tensor, torch.float64) for name, tensor in a.items()}
+    theirs = {name: cast(tensor, torch.float64) for name, tensor in b.items()}
     element = Element()
     for group in groups:
         element = _improved(element, group, group.columns[:1], ours, theirs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from landscape.symmetry.contractions import args, attention, convolution, embedding, linear, matrix
 from landscape.symmetry.labels import ANY, FIXED, Norm, Part
-from landscape.symmetry.trace import Call, Ref
+from landscape.symmetry.trace import OVERWRITTEN, Call, Ref
 
 if TYPE_CHECKING:
     from landscape.symmetry.shadows import Walk
@@ -39,6 +39,10 @@ _MOVING = (
     *("_unsafe_split", "unsafe_split", "as_strided", "index", "index_select", "diagonal", "movedim", "chunk"),
     *("split_copy", "repeat_interleave", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "im2col"),
 )
+# These put in elements that no tensor held.
+_PADDING = ("constant_pad_nd", "im2col")
+# No label: of memory that a tensor does not fill.
+_NOWHERE = -(2**62)
 _RESHAPING = ("view", "_unsafe_view", "reshape", "_reshape_alias")
 # Name -> what the function commutes with: positive factors, signs, all of them ("linear"), or takes signs away.
 _FUNCTIONS: Mapping[str, frozenset[str]] = {
@@ -67,17 +71,25 @@ def _move(walk: Walk, call: Call) -> bool | None:
     if not given or any(walk.trace.kinds[ref.number] == "value" for ref in others):
         return False
     part = walk.as_part(given[0]) if len(given) == 1 else None
-    if part is not None and call.op != "constant_pad_nd":
+    try:
+        _moved(walk, call, given, None if call.op in _PADDING else part)
+    except (RuntimeError, IndexError):
+        # What cannot be done with labels is not followed, and what enters it does not move.
+        return False
+    return None
+
+
+def _moved(walk: Walk, call: Call, given: Sequence[Ref], part: Part | None) -> None:
+    if part is not None:
         moved = [replayed(walk, call, {given[0].number: index}) for index in part.indices]
         for place, number in enumerate(call.outs):
             walk.env[number] = Part(part.name, tuple(results[place] for results in moved))
-        return None
+        return
     results = replayed(walk, call, {ref.number: walk.read(ref) for ref in given})
-    if len(given) == 1 and call.op != "constant_pad_nd":
+    if len(given) == 1 and call.op not in _PADDING:
         walk.moves.append((given[0].number, call))
     for number, result in zip(call.outs, results, strict=True):
         walk.env[number] = result
-    return None
 
 
 def _is_ref(leaf: Any) -> bool:
@@ -90,17 +102,54 @@ def replayed(walk: Walk, call: Call, labels: Mapping[int, Tensor]) -> list[Tenso
         (own,) = labels.values()
         return [own.reshape(walk.trace.tensors[call.outs[0]].shape)]
 
-    def back(leaf: Any) -> Any:
-        return labels.get(leaf.number, walk.trace.tensors[leaf.number]) if isinstance(leaf, Ref) else leaf
-
-    given, named = tree_map(back, (call.args, call.kwargs), is_leaf=_is_ref)
-    if call.op == "constant_pad_nd":
-        given = (*given[:2], ANY if len(given) < 3 or given[2] == 0 else FIXED)
+    if call.op == "as_strided":
+        return [_strided(walk, call, labels)]
     if call.op in ("_to_copy", "clone"):
         return [labels[call.refs[0]]]
-    with torch.no_grad():
-        result = call.overload(*given, **named)
-    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+
+    def results(shift: int, dtype: torch.dtype) -> list[Tensor]:
+        def back(leaf: Any) -> Any:
+            if not isinstance(leaf, Ref):
+                return leaf
+            # An operation in place changes the tensor that it is given.
+            found = labels.get(leaf.number, walk.trace.tensors[leaf.number]).detach()
+            return (found - shift).to(dtype) if leaf.number in labels and shift else found
+
+        given, named = tree_map(back, (call.args, call.kwargs), is_leaf=_is_ref)
+        if call.op == "constant_pad_nd":
+            given = (*given[:2], ANY if len(given) < 3 or given[2] == 0 else FIXED)
+        with torch.no_grad():
+            result = call.overload(*given, **named)
+        return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+
+    if call.op != "im2col":
+        return results(0, torch.int64)
+    # It knows no whole numbers, and pads with zeros, which are then the label of what is 0 in any case.
+    return [result.long() + ANY for result in results(ANY, torch.float64)]
+
+
+def _strided(walk: Walk, call: Call, labels: Mapping[int, Tensor]) -> Tensor:
+    """Labels laid out in memory as the tensor was, and read as the operation reads it."""
+    ((number, own),) = labels.items()
+    tensor = walk.trace.tensors[number]
+    size, stride, offset = args(call, "size", "stride", "storage_offset")
+    reach = 1 + sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride(), strict=True))
+    memory = torch.full((reach,), _NOWHERE)
+    memory.as_strided(tensor.shape, tensor.stride()).copy_(own)
+    found = memory.as_strided(size, stride, 0 if offset is None else offset - tensor.storage_offset())
+    if bool((found == _NOWHERE).any()):
+        raise IndexError("the operation reads memory that is not the tensor's")
+    return found
+
+
+def _overwritten(walk: Walk, call: Call) -> None:
+    """Elements of one tensor, and in their place those that others wrote."""
+    sources, places = call.kwargs["sources"], call.kwargs["places"]
+    found = walk.fixed(sources.shape).clone()
+    for source, ref in enumerate(call.args):
+        here = sources == source
+        found[here] = walk.read(ref).reshape(-1)[places[here]]
+    walk.give(call, found)
 
 
 def _unary(walk: Walk, call: Call) -> None:
@@ -276,6 +325,13 @@ def _nothing(walk: Walk, call: Call) -> None:
         walk.env[number] = walk.fixed(walk.trace.tensors[number].shape)
 
 
+def _filled(walk: Walk, call: Call) -> bool | None:
+    if isinstance(call.args[1], Ref):
+        return False
+    _nothing(walk, call)
+    return None
+
+
 def _upsample(walk: Walk, call: Call) -> None:
     labels = walk.read(call.args[0])
     walk.give(call, walk.reduce("mean", labels, range(2, labels.ndim)))
@@ -294,6 +350,7 @@ RULES: dict[str, Rule] = {
     "where": _where,
     "masked_fill": _masked,
     "copy": _copied,
+    OVERWRITTEN: _overwritten,
     "_prelu_kernel": _prelu,
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), matrix),
     "linear": linear,
@@ -318,5 +375,7 @@ RULES: dict[str, Rule] = {
         attention,
     ),
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_full"), _nothing),
+    **dict.fromkeys(("zero", "new_ones", "new_empty"), _nothing),
+    "fill": _filled,
     **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"), _upsample),
 }

@@ -50,8 +50,10 @@ class Walk(ABC):
 
     def unknown(self, call: Call) -> None:
         """An operation about which nothing is known: whatever enters it must stay as it is."""
+        why = f"{call.op} is not known to commute with anything"
+        self.doubt(why)
         for number in call.refs:
-            self.zero(self.read(Ref(number)), f"{call.op} is not known to commute with anything")
+            self.zero(self.read(Ref(number)), why)
         for number in call.outs:
             self.env[number] = self.fixed(self.trace.tensors[number].shape)
 
@@ -73,9 +75,11 @@ class Walk(ABC):
 
     def _first(self, number: int) -> Shadow:
         tensor, kind = self.trace.tensors[number], self.trace.kinds[number]
-        if kind == "parameter" and tensor.ndim and tensor.is_floating_point():
+        if kind == "parameter" and tensor.ndim and tensor.numel() and tensor.is_floating_point():
             return Part(self.trace.names[number], places_of(tensor.shape))
-        if kind == "constant":
+        if kind == "parameter" and tensor.numel():
+            self.doubt("a parameter without dimensions or of complex numbers", self.trace.names[number])
+        if kind == "constant" and tensor.layout == torch.strided:
             return torch.where(tensor == 0, ANY, FIXED) if tensor.numel() else self.fixed(tensor.shape)
         return self.fixed(tensor.shape)
 
@@ -115,6 +119,8 @@ class Walk(ABC):
         """The labels of a parameter; at its first use it gets them along its last long dimension."""
         size = self.trace_sizes[name]
         long = [dim for dim, length in enumerate(size) if length > 1] or [len(size) - 1]
+        if name not in self.states and len(long) > 1 and self.call.op != "embedding":
+            self.doubt(f"{self.call.op} of a weight that is no linear map", name)
         return self.begun(name, long[-1])
 
     def begun(self, name: str, dim: int) -> list[Tensor | None]:
@@ -127,6 +133,9 @@ class Walk(ABC):
     def origin(self, name: str, dim: int) -> Origin:
         """What a label made now comes from."""
         return Origin(name, dim, self.call.layer)
+
+    def doubt(self, why: str, *tensors: str) -> None:  # noqa: B027
+        """Note that the operation at work may pass on more than is known here, of these parameters too."""
 
     def fixed(self, shape: Sequence[int]) -> Tensor:
         """Labels of what does not move."""

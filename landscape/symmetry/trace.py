@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,8 @@ from landscape.wrappers import is_scripted, unwrapped
 _CACHES = ("past_key_values", "mems")
 # Operations that only allocate: what they return holds nothing yet.
 _EMPTY = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
+# The call that says which elements of a tensor others have written, without an operator of torch.
+OVERWRITTEN = "overwritten"
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ class _Recording(TorchDispatchMode):
         self.trace = trace
         self.stack = [""]
         self._number: dict[int, int] = {}
-        # Storage -> the tensor that wrote into it last, and how many tensors there were then.
-        self._written: dict[int, tuple[int, int]] = {}
+        # Storage -> the numbers of the tensors that wrote into it, in order.
+        self._written: dict[int, list[int]] = {}
+        # Storage -> the parameter or buffer that lies in it.
+        self._held: dict[int, str] = {}
         self._keep: list[Tensor] = []
 
     @classmethod
@@ -100,29 +104,50 @@ class _Recording(TorchDispatchMode):
         """Number a tensor; a second name of the same one is left aside."""
         if id(tensor) in self._number and kind in ("parameter", "buffer"):
             return self._number[id(tensor)]
+        number = self._numbered(tensor, kind)
+        if name is not None:
+            self.trace.names[number] = name
+            self._held.setdefault(_storage(tensor), name)
+        return number
+
+    def _numbered(self, tensor: Tensor, kind: str) -> int:
         number = len(self.trace.tensors)
         self._number[id(tensor)] = number
         # Addresses of what is freed are given out again.
         self._keep.append(tensor)
         self.trace.tensors.append(tensor)
         self.trace.kinds.append(kind)
-        if name is not None:
-            self.trace.names[number] = name
         return number
 
     def number_of(self, tensor: Tensor) -> int:
         """The number of a tensor; one that nobody made here is a constant."""
         found = self._number.get(id(tensor))
         if found is None:
-            return self.add(tensor, "constant")
-        writer = self._written.get(tensor.untyped_storage()._cdata)
-        if writer is not None and writer[0] != id(tensor) and writer[1] > found:
-            raise LandscapeError(
-                "the model writes into a part of a tensor and reads the whole, which cannot be followed",
-                where=self.stack[-1] or "model",
-                mend="use torch.cat or torch.where in its forward pass instead",
-            )
-        return found
+            found = self.add(tensor, "constant")
+        later = [number for number in self._written.get(_storage(tensor), ()) if number > found]
+        return self._overwritten(tensor, found, later) if later else found
+
+    def _overwritten(self, tensor: Tensor, found: int, writers: Sequence[int]) -> int:
+        """The number of a tensor into whose memory others wrote since it was made.
+
+        A call of its own says which of its elements now are those of a writer: `sources`, of the tensor's shape,
+        holds for each the argument that it comes from, `places` its place there.
+        """
+        parts = [self.trace.tensors[number] for number in (found, *writers)]
+        sources, places = _sources(tensor, parts[1:])
+        met = sorted(set(sources.unique().tolist()) - {0})
+        if not met:
+            return found
+        refs = tuple(Ref((found, *writers)[source]) for source in (0, *met))
+        live = any(self.trace.kinds[ref.number] != "constant" for ref in refs)
+        # The tensor as it was then keeps its number; what it is from now on gets another.
+        self.trace.tensors[found] = tensor.detach().clone() if not live else tensor.detach()
+        number = self._numbered(tensor, "value" if live else "constant")
+        if live:
+            order = torch.tensor([met.index(source) + 1 if source in met else 0 for source in range(len(parts))])
+            named = {"sources": order[sources], "places": places}
+            self.trace.calls.append(Call(OVERWRITTEN, refs, named, (number,), self.stack[-1], None))
+        return number
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -133,14 +158,15 @@ class _Recording(TorchDispatchMode):
         seen_args, seen_kwargs = tree_map(as_ref, (tuple(args), dict(kwargs)))
         name = func._schema.name.split("::")[-1]
         changed = func._schema.is_mutable and name.endswith("_")
+        before = args[0].detach() if changed else None
         if func._schema.is_mutable and not changed and name not in _EMPTY and not name.startswith("native_"):
             name = f"{name} (writes into its arguments)"
         result = func(*args, **kwargs)
         refs = Call(name, seen_args, seen_kwargs, (), "", func).refs
         live = any(self.trace.kinds[number] != "constant" for number in refs)
         outs: tuple[int, ...]
-        if changed:
-            outs = (self._rewritten(args[0], live),)
+        if changed and before is not None:
+            outs = (self._rewritten(args[0], before, live),)
         else:
             kind = "value" if live else "constant"
             outs = tuple(self.add(leaf, kind) for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
@@ -149,17 +175,48 @@ class _Recording(TorchDispatchMode):
             self.trace.calls.append(Call(plain, seen_args, seen_kwargs, outs, self.stack[-1], func))
         return result
 
-    def _rewritten(self, tensor: Tensor, live: bool) -> int:
-        """The number of a tensor after a write in place: a new one, under which it is known from now on."""
-        was = self._number.get(id(tensor))
-        if was is not None and self.trace.kinds[was] in ("parameter", "buffer"):
+    def _rewritten(self, tensor: Tensor, before: Tensor, live: bool) -> int:
+        """The number of a tensor after a change in place: a new one, under which it is known from now on."""
+        name = self._held.get(_storage(tensor))
+        if name is not None:
             raise LandscapeError(
-                f"a forward pass in evaluation mode changes '{self.trace.names[was]}'",
-                where=self.stack[-1] or "model",
+                f"a forward pass in evaluation mode changes '{name}'", where=self.stack[-1] or "model"
             )
-        number = self.add(tensor, "value" if live else "constant")
-        self._written[tensor.untyped_storage()._cdata] = (id(tensor), number)
+        was = self._number[id(tensor)]
+        # What changes in place may be the shape.
+        self.trace.tensors[was] = before
+        number = self._numbered(tensor, "value" if live else "constant")
+        self._written.setdefault(_storage(tensor), []).append(number)
         return number
+
+
+def _storage(tensor: Tensor) -> int:
+    # Sparse tensors have no storage of their own, and nothing writes into a part of one.
+    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else -id(tensor)
+
+
+def _sources(tensor: Tensor, writers: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """For each element of a tensor the last of some others that lie in the same memory and hold it, and where.
+
+    Returns:
+        From 1 for the first of them, 0 for none, and the place among its elements, both of the tensor's shape.
+    """
+    first = min(one.storage_offset() for one in (tensor, *writers))
+    last = max(one.storage_offset() + _reach(one) for one in (tensor, *writers))
+    sources, places = (torch.zeros(last - first + 1, dtype=torch.int64) for _ in range(2))
+
+    def seen(memory: Tensor, one: Tensor) -> Tensor:
+        return memory.as_strided(one.shape, one.stride(), one.storage_offset() - first)
+
+    seen(places, tensor).copy_(torch.arange(tensor.numel()).reshape(tensor.shape))
+    for number, writer in enumerate(writers, 1):
+        seen(sources, writer).fill_(number)
+        seen(places, writer).copy_(torch.arange(writer.numel()).reshape(writer.shape))
+    return seen(sources, tensor).clone(), seen(places, tensor).clone()
+
+
+def _reach(tensor: Tensor) -> int:
+    return sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 @contextmanager
@@ -206,6 +263,18 @@ def plain_kernels() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
+@contextmanager
+def _no_onednn() -> Iterator[None]:
+    """Elementary operations in place of the fused recurrent layers of oneDNN."""
+    settings: Any = torch.backends.mkldnn
+    enabled = settings.enabled
+    settings.enabled = False
+    try:
+        yield
+    finally:
+        settings.enabled = enabled
+
+
 def outputs_of(output: Any) -> list[Tensor]:
     """All tensors of a model's output but the keys and values that a language model keeps for the next token.
 
@@ -245,7 +314,7 @@ def trace_of(model: nn.Module, x: Any) -> Trace:
         The operations and the tensors between them.
 
     Raises:
-        LandscapeError: If the pass fails, or writes into a part of a tensor that is read as a whole later.
+        LandscapeError: If the pass fails, or changes a parameter or a buffer.
     """
     model = private_copy(model)
     trace = Trace()
@@ -257,7 +326,7 @@ def trace_of(model: nn.Module, x: Any) -> Trace:
     for leaf in tree_leaves(x):
         if isinstance(leaf, Tensor):
             recording.add(leaf, "input")
-    with plain_kernels(), _layer_names(model, recording), recording:
+    with _no_onednn(), plain_kernels(), _layer_names(model, recording), recording:
         try:
             output = forward(model, x)
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:

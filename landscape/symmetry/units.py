@@ -70,6 +70,9 @@ class Units(Walk):
         return torch.tensor([self.find(a) for a, _ in found], dtype=torch.int64)[inverse].expand(shape)
 
     def fresh(self, count: int, origin: Origin) -> Tensor:
+        if count == 1:
+            # There is nothing to exchange it or mix it with; all units that share it remain alike.
+            return self.fixed((1,)).clone()
         start = len(self._parents)
         self._parents += range(start, start + count)
         self._flips += [1] * count
@@ -114,8 +117,9 @@ class Units(Walk):
         if any(stills):
             still, moving = (0, 1) if stills[0] else (1, 0)
             labels = ((a, b)[moving]).expand(shape)
-            if kind == "add" and bool(((a, b)[still] == ANY).all()):
-                return labels
+            if bool(((a, b)[still] == ANY).all()) and (kind == "add" or (kind == "mul" and not self.linear)):
+                # Zeros add nothing, and what is multiplied by them is 0 whatever it was.
+                return labels if kind == "add" else (a, b)[still].expand(shape)
             if self.linear and (kind not in ("mul", "div", "mask") or (kind == "div" and moving == 1)):
                 self.zero(labels, self.call.op)
                 return self.fixed(shape)
@@ -161,18 +165,23 @@ class Units(Walk):
 
     def apply_weight(self, inputs: Tensor, part: Part, ways: Ways) -> Tensor:
         (into, rows), (out, columns) = ways
-        inputs = torch.where(inputs == ANY, FIXED, inputs) * (-1 if self.linear else 1)
+        idle = inputs == ANY
+        inputs = torch.where(idle, FIXED, inputs) * (-1 if self.linear else 1)
         if part.name not in self.states:
             self.begun(part.name, out)
-            taken = torch.zeros(self.trace_sizes[part.name][into], dtype=torch.int64)
-            taken[rows] = inputs
+            size = self.trace_sizes[part.name][into]
+            # What takes nothing but zeros, as of a state that begins with zeros, is not settled by that.
+            taken = (
+                self.fresh(size, self.origin(part.name, into)) if bool(idle.any()) else self.fixed((size,)).clone()
+            )
+            taken[rows] = torch.where(idle, taken[rows], inputs)
             self.states[part.name][into] = taken
         state = self.states[part.name]
         for dim, labels in enumerate(state):
             if dim not in (into, out) and labels is not None:
                 self.zero(labels, self.call.op)
         held, made = state[into], state[out]
-        self.equate(inputs, self.fixed(inputs.shape) if held is None else held[rows])
+        self.equate(torch.where(idle, ANY, inputs), self.fixed(inputs.shape) if held is None else held[rows])
         self._listed(inputs, rows.argsort())
         if made is not None:
             self._listed(made, columns)

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from landscape.copies import copied
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.training.extension import require_same_run
 from landscape.training.plan import Plan
 from landscape.training.settings import Settings
 from landscape.training.start import Start, open_run
@@ -45,7 +46,8 @@ def train(
         path: The trajectory file to write.
         settings: What decides the run.
         start: Where a branch of another run starts; it may be written into a file that exists, beside others.
-        resume: Go on with the file if there is one; a finished run is left as it is.
+        resume: Go on with the file if there is one. A finished run is left as it is, unless the settings ask for
+            more epochs: then it goes on to what a run of so many would have been from the start, bit for bit.
         overwrite: Replace the file if there is one.
         progress: Called with (updates done, updates in all, metrics of the newest snapshot).
 
@@ -54,21 +56,23 @@ def train(
 
     Raises:
         LandscapeError: If the file exists and neither `resume` nor `overwrite` is given, or the run in it
-            was made with other settings, another problem or other data.
+            was made with other settings, another problem or other data, or its schedule would have made other
+            updates in a run of more epochs.
     """
     chosen = settings or Settings()
     file = Path(path)
     branch = None if start is None else start.branch
     resumed = resume and file.exists() and (branch is None or branch in open_trajectory(file).branches)
+    plan = Plan.of(objective.data["train"], chosen)
+    longer = False
     if resumed:
         held = open_run(file, branch)
-        _require_same_run(held, objective, chosen, start)
-        if held.finished:
+        longer = require_same_run(held, objective, chosen, start, plan)
+        if held.finished and (not longer or _has_reached(held, chosen)):
             return held
     model = copied(objective.model)[0].train()
     if start is not None:
         start.load_into(model)
-    plan = Plan.of(objective.data["train"], chosen)
     if plan.batch_size < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LandscapeError(
             "BatchNorm cannot be trained on single examples",
@@ -83,6 +87,7 @@ def train(
         "seed": chosen.seed,
         "training": {**chosen.to_json(), "data": objective.data_digest("train")},
         "resume": resumed,
+        "reopen": longer,
     }
     if way.replicas and branch is not None:
         raise LandscapeError(
@@ -104,52 +109,26 @@ def train(
                 )
             )
             for number, (name, replica) in enumerate(way.replicas.items())
-            if not _is_complete(file, name)
+            if longer or not _is_complete(file, name)
         }
         _run(objective, way, recorder, branches, chosen, plan, progress, branch)
+        # The run comes last, with what more epochs would go on from.
+        for one in branches.values():
+            one.finish()
+        recorder.finish(keep_state=True)
     return open_run(file, branch)
+
+
+def _has_reached(held: Trajectory, settings: Settings) -> bool:
+    """Whether a run came to its end by the training loss."""
+    losses = held.metrics.get("train_loss")
+    return losses is not None and len(losses) > 0 and settings.reached(float(losses[-1]))
 
 
 def _is_complete(file: Path, branch: str) -> bool:
     """Whether a branch was finished, and the process then killed before the run was."""
     held = open_trajectory(file).branches
     return branch in held and held[branch].finished
-
-
-def _require_same_run(held: Trajectory, objective: Objective, settings: Settings, start: Start | None) -> None:
-    wanted = {
-        "problem": objective.problem,
-        **{f"option {key}": value for key, value in objective.problem_args.items()},
-        **_flat(settings.to_json()),
-        "data": objective.data_digest("train"),
-        **({} if start is None else start.about),
-    }
-    stored = {
-        "problem": held.problem,
-        **{f"option {key}": value for key, value in held.problem_args.items()},
-        **_flat(held.training),
-        **held.parent,
-    }
-    differing = [key for key in wanted if wanted[key] != stored.get(key)]
-    if differing:
-        shown = ", ".join(
-            f"{key} ({_short(stored.get(key))} in the file, {_short(wanted[key])} now)" for key in differing
-        )
-        raise LandscapeError(f"the run in the file was made with other settings: {shown}", where=held.path)
-
-
-def _flat(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the options of the optimizer beside the others."""
-    own = training.get("optimizer_options", {})
-    others = {key: value for key, value in training.items() if key != "optimizer_options"}
-    return {"target_loss": None, **others, **{f"optimizer option {key}": value for key, value in own.items()}}
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        value = " ".join(str(item) for item in value.values())
-    text = str(value)
-    return text if len(text) <= 20 else text[:8] + "..."
 
 
 @contextmanager
@@ -172,6 +151,10 @@ def _run(
 ) -> None:
     every = settings.every.steps(plan.steps_per_epoch)
     start, earlier = _restore(recorder, branches, way, branch)
+    if start is not None and start % every and start < plan.total:
+        # The last snapshot of a shorter run, which a longer one does not have: the next takes its place.
+        for one in (recorder, *branches.values()):
+            one.rewind(start - 1)
     began = time.monotonic()
     metrics: dict[str, float] = {}
 
@@ -188,12 +171,10 @@ def _run(
             replica = way.replicas[name]
             found: dict[str, Any] = {**objective.values(replica), **way.metrics_of(name)}
             kept.snapshot(step, weights=replica, **about, **found)
-        last = step == plan.total or settings.reached(metrics["train_loss"])
-        about["resume_state"] = None if last else state
-        recorder.snapshot(step, weights=way.model, **{**about, **metrics})
-        return last
+        recorder.snapshot(step, weights=way.model, resume_state=state, **{**about, **metrics})
+        return step == plan.total or settings.reached(metrics["train_loss"])
 
-    if start is None and take_snapshot(0):
+    if take_snapshot(0) if start is None else _has_reached(open_run(recorder.path, branch), settings):
         return
     for step in range(start or 0, plan.total):
         way.update(step, settings.rate_at(step, plan.total, plan.steps_per_epoch))
@@ -214,7 +195,11 @@ def _restore(
         return None, 0.0
     state = recorder.load_resume_state()
     if state is None:
-        raise LandscapeError("the run holds no state to resume from", where=recorder.path, mend="train anew")
+        raise LandscapeError(
+            "the run holds no state to go on from, as those that an earlier version finished",
+            where=recorder.path,
+            mend="train anew with --overwrite, or another name",
+        )
     step = recorder.last_step or 0
     for replica in replicas.values():
         replica.rewind(step)

@@ -10,7 +10,7 @@ import torch
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import TensorInfo
-from landscape.params import Tensors, Weights, gaussian, resolve
+from landscape.params import Tensors, Weights, from_real, gaussian, real_view, resolve, wide
 
 MODES = {
     "mean-abs": "mean |w|",
@@ -113,12 +113,13 @@ class Noise:
         drawn = gaussian(info, seed, index)
         if self.mode == "relative":
             # In the type of the weights, so that a power of two in front of them comes out exactly.
-            return drawn.to(weight) * weight
+            numbers = real_view(weight)
+            return from_real(drawn.to(numbers) * numbers, weight)
         if self.mode == "layer-std":
-            drawn *= float(weight.double().std(correction=0))
+            drawn *= float(wide(weight).std(correction=0))
         elif self.mode == "mean-abs":
             drawn *= mean
-        return drawn.to(weight)
+        return from_real(drawn, weight)
 
     def perturb(self, weights: Weights, seed: int, index: int = 0) -> Tensors:
         """The weights with noise on them.
@@ -143,5 +144,5 @@ class Noise:
 
 def _mean_abs(tensors: Tensors, moving: list[TensorInfo]) -> float:
     """The mean of |w| over all parameters that move, summed in float64."""
-    total = sum(float(tensors[info.name].double().abs().sum()) for info in moving)
-    return total / max(1, sum(info.numel for info in moving))
+    total = sum(float(wide(tensors[info.name]).abs().sum()) for info in moving)
+    return total / max(1, sum(info.numbers for info in moving))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import ParamsT
 
 from landscape.training.descent import Closure, complete, descend, evaluate, refuse, trained
@@ -19,7 +23,9 @@ class SAM(torch.optim.SGD):
 
     e = rho g / |g| with g = grad L(w), the norm over all groups together. Adaptive (ASAM): e = rho T^2 g / |T g|
     with T = |w| + eta, elementwise. Momentum and weight decay are those of `torch.optim.SGD`, at w; the penalty
-    takes no part in e. With rho = 0 the updates are those of `torch.optim.SGD`.
+    takes no part in e. With rho = 0 the updates are those of `torch.optim.SGD`. Running statistics of
+    normalisation layers are those of the first pass, at w, as in the authors' code: the second one leaves them
+    alone.
 
     Args:
         params: Tensors, or groups of them; a group may have its own `lr`, `rho`, `momentum` and so on.
@@ -88,7 +94,8 @@ class SAM(torch.optim.SGD):
         if any(group["rho"] for group in self.param_groups):
             before = [(parameter, parameter.clone()) for _, parameter in trained(self)]
             self._climb()
-            evaluate(closure, "SAM")
+            with held_statistics():
+                evaluate(closure, "SAM")
             for parameter, value in before:
                 parameter.copy_(value)
         descend(self)
@@ -99,6 +106,26 @@ class SAM(torch.optim.SGD):
         norm = sum(float((scale * grad).double().square().sum()) for _, _, scale, grad in scaled) ** 0.5
         for group, parameter, scale, grad in scaled:
             parameter.add_(scale * scale * grad, alpha=group["rho"] / (norm + _TINY))
+
+
+@contextmanager
+def held_statistics() -> Iterator[None]:
+    """Put back the running statistics of all normalisation layers that run within."""
+    held: dict[nn.Module, dict[str, Tensor]] = {}
+
+    def remember(module: nn.Module, _inputs: Any) -> None:
+        if isinstance(module, _NormBase) and module.training and module not in held:
+            held[module] = {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
+
+    handle = register_module_forward_pre_hook(remember)
+    try:
+        yield
+    finally:
+        handle.remove()
+        with torch.no_grad():
+            for module, buffers in held.items():
+                for name, buffer in buffers.items():
+                    module.get_buffer(name).copy_(buffer)
 
 
 def _scale(group: dict[str, Any], parameter: Tensor) -> Tensor:

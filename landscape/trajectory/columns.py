@@ -19,7 +19,9 @@ from landscape.trajectory.schema import Header
 from landscape.trajectory.straight import DamagedRowError, Windows, windows
 
 # What one number takes while it is read: a narrow type is held beside its widened copy.
-_BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4}
+_BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4, "complex64": 8, "complex128": 16}
+# Complex numbers are read as real ones, two each.
+_PARTS = {np.dtype("complex64"): np.float32, np.dtype("complex128"): np.float64}
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Block:
 
     Attributes:
         name: The tensor.
-        start: The first element of the flattened tensor.
-        stop: One behind the last element.
+        start: The first number of the flattened tensor; a complex element is two.
+        stop: One behind the last number.
         values: Shape (T, stop - start), a row per snapshot; float32 or float64 (narrower types as float32).
     """
 
@@ -67,9 +69,10 @@ def column_blocks(run: h5py.Group, header: Header, rows: range, max_bytes: int) 
         with windows(dataset, rows if rows.step > 0 else rows[::-1], digests) as reader:
             for span in _spans(_pieces(header, group, cut), cut):
                 values = _read(reader, dataset, header, rows, (span[0].column, span[-1].end))
+                each = 2 if dtype.startswith("complex") else 1
                 for piece in span:
-                    columns = slice(piece.column - span[0].column, piece.end - span[0].column)
-                    yield Block(piece.name, piece.start, piece.stop, values[:, columns])
+                    columns = slice(each * (piece.column - span[0].column), each * (piece.end - span[0].column))
+                    yield Block(piece.name, each * piece.start, each * piece.stop, values[:, columns])
                 # Or it would stay beside what is read next.
                 del values
 
@@ -127,6 +130,8 @@ def _read(
         wide = values.astype(np.uint32)
         wide <<= 16
         return wide.view(np.float32)
+    if values.dtype in _PARTS:
+        return np.ascontiguousarray(values).view(_PARTS[values.dtype])
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 

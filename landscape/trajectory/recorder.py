@@ -46,6 +46,8 @@ class Recorder:
         training: The settings of the optimizer and the loop: plain JSON values.
         overwrite: Replace a file (or branch) that exists.
         resume: Go on with a run that is not finished; begin one where there is none.
+        reopen: With `resume`, go on with a finished run too; from the next snapshot on it is not finished, and its
+            `training` is what is given.
         extra_attrs: Further attributes of the file.
         branch: Write a branch of this name into an existing trajectory file.
         parent_run_id: For a branch: the run it starts from.
@@ -63,9 +65,8 @@ class Recorder:
             unless two snapshots wait already while one is written: then it waits for one of them. What goes
             wrong in the thread is raised by the next call, or at the end. A killed process loses what waits.
         all_ranks: Record in every rank of `torch.distributed`; each needs a file of its own.
-        on_error: Where the file cannot be written, because the disk is full or fails: ``"raise"`` the error or
-            ``"warn"``, once. That snapshot is lost, training can go on, and every later one is tried again. A run
-            whose end cannot be written is not marked as finished.
+        on_error: Where the disk is full or fails, ``"raise"`` the error or ``"warn"``, once: that snapshot is lost,
+            training can go on, and every later one is tried again.
 
     Raises:
         LandscapeError: If the file exists and neither `overwrite` nor `resume` is given, cannot be written, or
@@ -89,6 +90,7 @@ class Recorder:
         training: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         resume: bool = False,
+        reopen: bool = False,
         extra_attrs: Mapping[str, Any] | None = None,
         branch: str | None = None,
         parent_run_id: str | None = None,
@@ -121,19 +123,19 @@ class Recorder:
         self._file.require_mode(overwrite=overwrite, resume=resume)
         exists = self._file.exists()
         if exists and resume:
-            self._continue()
+            self._continue(training if reopen else None)
             return
         settings: dict[str, Any] = {"problem_args": problem_args, "training": training}
         settings |= {} if perturbation is None else {"perturbation": perturbation}
-        numbers = {"seed": seed, "parent_step": parent_step}
-        texts = {"problem": problem, "run_id": self.run_id, "parent_run_id": parent_run_id}
-        attrs, settings = described({**texts, **numbers, **checked_extra(extra_attrs or {})}, settings)
+        known = {"problem": problem, "run_id": self.run_id, "parent_run_id": parent_run_id, "seed": seed}
+        known |= {"parent_step": parent_step, **checked_extra(extra_attrs or {})}
+        attrs, settings = described(known, settings)
         chosen = recording(self._pace, self._storage)
         settings |= {"recording": chosen} if chosen else {}
         self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
 
-    def _continue(self) -> None:
-        self._file, header = RunFile.resumed(self.path, self._file.prefix, self.layout)
+    def _continue(self, training: Mapping[str, Any] | None) -> None:
+        self._file, header = RunFile.resumed(self.path, self._file.prefix, self.layout, training)
         require_same_recording(header, recording(self._pace, self._storage))
         settings = dict(header.recording)
         self._storage = settings.pop("dtype", None)
@@ -224,7 +226,7 @@ class Recorder:
         if turn is None and not hold:
             self._offered += candidate
             return False
-        # Before the copy, so that no more of them are in memory than are said to be.
+        # Before the copy, so that no more are in memory than are said to be.
         if turn is not None and not self._goes_well(self._queue.make_room):
             return False
         given = self._model if weights is None else weights
@@ -275,9 +277,9 @@ class Recorder:
                 self._outage.over()
         except MachineError as error:
             if self._queue.later:
-                # What waited behind it was not written either: go on from what is in the file.
+                # What waited behind it was not written either.
                 self._queue.drop()
-                self._continue()
+                self._continue(None)
             self._outage.tell(error)
             return False
         return True
@@ -377,8 +379,12 @@ class Recorder:
         """
         self._goes_well(self._queue.flush)
 
-    def finish(self) -> None:
-        """Write what is held, mark the run as finished and remove its resume state; nothing can be added then."""
+    def finish(self, *, keep_state: bool = False) -> None:
+        """Write what is held, mark the run as finished and remove its resume state; nothing can be added then.
+
+        Args:
+            keep_state: Leave the resume state of the last snapshot, so that the run can be reopened.
+        """
         self._require_open()
         for watch in self._watches:
             watch.remove()
@@ -386,7 +392,7 @@ class Recorder:
             self._record(self._held, self._pace.room(self._steps), None)
         self.flush()
         if self.active:
-            self._goes_well(lambda: self._file.finish(len(self._steps)))
+            self._goes_well(lambda: self._file.finish(len(self._steps), keep_state=keep_state))
         self.finished = True
 
 

@@ -72,6 +72,26 @@ def write_state(change: Change | None, group: h5py.Group, state: Mapping[str, An
     write_attr(home, "valid", name)
 
 
+def remove_states(group: h5py.Group, kept: int | None) -> bool:
+    """Remove the states of a run, and return whether there were any to remove.
+
+    Args:
+        group: The group of the run.
+        kept: Leave the state that goes with so many snapshots; None leaves none.
+    """
+    home = group.get("resume")
+    if home is None:
+        return False
+    valid = read_attr(home, "valid")
+    if kept is None or valid not in home or integer_attr(home[valid], "n_valid") != kept:
+        del group["resume"]
+        return True
+    others = [name for name in home if name != valid]
+    for name in others:
+        del home[name]
+    return bool(others)
+
+
 def _fits(slot: h5py.Group, arrays: Arrays) -> bool:
     return len(slot) == len(arrays) and all(
         slot[str(index)].shape == array.shape and slot[str(index)].dtype == array.dtype

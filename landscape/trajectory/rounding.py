@@ -15,7 +15,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
-from landscape.params import require_same_shapes
+from landscape.params import is_number, real_view, require_same_shapes
 from landscape.trajectory.resume import tensor_to_numpy
 from landscape.trajectory.schema import ROUNDED, groups_of
 
@@ -77,7 +77,7 @@ def rounded(taken: Taken, layout: Layout, storage: str | None) -> tuple[dict[str
     values, lost, whole = {}, 0.0, 0.0
     for group, flat in taken.items():
         stored = flat
-        if group.startswith("weights/") and flat.is_floating_point():
+        if group.startswith("weights/") and is_number(flat):
             stored = flat.to(getattr(torch, group.split("/")[-1]))
             _require_no_overflow(flat, stored, groups[group], storage)
             lost += _square(flat - stored.to(flat.dtype)) if stored.dtype != flat.dtype else 0.0
@@ -87,7 +87,7 @@ def rounded(taken: Taken, layout: Layout, storage: str | None) -> tuple[dict[str
 
 
 def _square(flat: Tensor) -> float:
-    norm = float(torch.linalg.vector_norm(flat, dtype=torch.float64))
+    norm = float(torch.linalg.vector_norm(real_view(flat), dtype=torch.float64))
     return norm * norm
 
 

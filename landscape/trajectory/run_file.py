@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from landscape.storage import (
 )
 from landscape.trajectory.border import require_same_layout
 from landscape.trajectory.digests import reseal, seal_run, stamp
-from landscape.trajectory.resume import Arrays, read_state, write_state
+from landscape.trajectory.resume import Arrays, read_state, remove_states, write_state
 from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header
 from landscape.trajectory.thinning import copy_thinned
 from landscape.trajectory.writer import Row, append_row, compact, create_run
@@ -39,16 +39,27 @@ class RunFile:
         prefix: The group.
         run_id: That of the run; another one in its place is noticed.
         stored: The number of snapshots in the file.
+        reopened: Attributes that change with the next snapshot, of a finished run that goes on.
     """
 
     path: Path
     prefix: str
     run_id: str
     stored: int = 0
+    reopened: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def resumed(cls, path: Path, prefix: str, layout: Layout) -> tuple[RunFile, Header]:
+    def resumed(
+        cls, path: Path, prefix: str, layout: Layout, training: Mapping[str, Any] | None = None
+    ) -> tuple[RunFile, Header]:
         """The file of a run to go on with, and what is in it.
+
+        Args:
+            path: The file.
+            prefix: The group.
+            layout: The tensors of its snapshots.
+            training: What the run says from then on of its training, finished or not; None only goes on with one
+                that is not finished.
 
         Raises:
             LandscapeError: If the run is finished, or of another layout.
@@ -57,11 +68,11 @@ class RunFile:
             header = read_header(file, path, prefix)
             # More than there are snapshots where a dataset lost some.
             stored = integer_attr(file[prefix], "n_valid")
-        if header.finished:
+        if header.finished and training is None:
             mend = "pass overwrite=True to replace it"
             raise LandscapeError("the run is finished and cannot be resumed", where=path, mend=mend)
         require_same_layout(header, layout)
-        return cls(path, prefix, header.run_id, stored), header
+        return cls(path, prefix, header.run_id, stored, dict(training or {})), header
 
     def exists(self) -> bool:
         """Whether there is a run in its place."""
@@ -132,9 +143,10 @@ class RunFile:
             run = self._run(under_way.file)
             with damage(self.path):
                 append_row(run, count, row)
+            reopened = self._reopen(run)
             if state is not None:
                 write_state(under_way, run, state, count + 1)
-            stamp(run)
+            (reseal if reopened else stamp)(run)
         self.stored = count + 1
 
     def thin(self, rows: Sequence[int], recording: Mapping[str, Any], row: Row, state: Arrays | None) -> None:
@@ -155,6 +167,7 @@ class RunFile:
             run = target[self.prefix]
             write_json_attr(run, "recording", recording)
             append_row(run, len(rows), row)
+            self._reopen(run)
             if state is not None:
                 run.pop("resume", None)
                 write_state(None, run, state, len(rows) + 1)
@@ -178,19 +191,31 @@ class RunFile:
                     raise LookupError("a resume state without its snapshot")
         return found
 
-    def finish(self, count: int) -> None:
-        """Say that the run is finished with its first `count` snapshots, and remove its resume state."""
+    def finish(self, count: int, *, keep_state: bool = False) -> None:
+        """Say that the run is finished with its first `count` snapshots.
+
+        Args:
+            count: How many snapshots count.
+            keep_state: Leave the resume state of the last of them, and remove any other; by default all go.
+        """
         with change(self.path) as under_way:
             run = self._run(under_way.file)
+            self._reopen(run)
             run.attrs.modify("finished", np.bool_(True))
             if count < self.stored:
                 run.attrs.modify("n_valid", np.int64(count))
-            resumable = "resume" in run
-            if resumable:
-                del run["resume"]
+            removed = remove_states(run, count if keep_state else None)
             reseal(run)
-        if resumable:
+        if removed:
             compact(self.path)
+
+    def _reopen(self, run: h5py.Group) -> bool:
+        if not self.reopened:
+            return False
+        run.attrs.modify("finished", np.bool_(False))
+        write_json_attr(run, "training", self.reopened)
+        self.reopened = {}
+        return True
 
     def _run(self, file: h5py.File) -> h5py.Group:
         """The group of the run, if nobody else has touched it."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
+from landscape.params import is_number, wide
 from landscape.trajectory.checkpoints.report import printable
 from landscape.trajectory.schema import CARRIERS
 
@@ -21,6 +22,7 @@ _WIDER = {
     "float16": {"float32", "float64"},
     "bfloat16": {"float32", "float64"},
     "float32": {"float64"},
+    "complex64": {"complex128"},
 }
 _WIDER |= {name: {"float16", "bfloat16", "float32", "float64"} for name in CARRIERS if name.startswith("float8")}
 
@@ -81,7 +83,7 @@ def require_storable(tensor: Tensor, name: str, info: TensorInfo, where: Path, *
         ) from None
     if widens(source, info.dtype):
         return
-    both_real = tensor.is_floating_point() and info.floating
+    both_real = is_number(tensor) and info.floating and tensor.is_complex() == info.complex
     both_whole = _integers(source) is not None and _integers(info.dtype) is not None
     if both_real or both_whole:
         if not cast:
@@ -133,7 +135,7 @@ class Rounding:
             LandscapeError: If one became infinite, or a whole number another.
         """
         name = printable(name)
-        if not before.is_floating_point():
+        if not is_number(before):
             if not torch.equal(after.to(before.dtype), before):
                 raise LandscapeError(
                     f"tensor '{name}' has numbers too large for the model's element type",
@@ -142,8 +144,8 @@ class Rounding:
                     expected=dtype_name(after),
                 )
             return
-        wide, back = before.double(), after.double()
-        finite = wide.isfinite()
+        given, back = wide(before), wide(after)
+        finite = given.isfinite()
         if not back[finite].isfinite().all():
             raise LandscapeError(
                 f"tensor '{name}' has numbers that would become infinite in the model's element type",
@@ -151,8 +153,8 @@ class Rounding:
                 got=dtype_name(before),
                 expected=dtype_name(after),
             )
-        self.error += float((wide - back)[finite].square().sum())
-        self.norm += float(wide[finite].square().sum())
+        self.error += float((given - back)[finite].square().sum())
+        self.norm += float(given[finite].square().sum())
 
     @property
     def relative(self) -> float:

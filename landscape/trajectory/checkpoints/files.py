@@ -1,4 +1,4 @@
-"""Which files are meant: patterns expanded, natural order, formats by ending."""
+"""Which files are meant: patterns expanded, natural order, formats by content and ending."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from landscape.errors import LandscapeError
+from landscape.signatures import START, kind_of_start
 from landscape.storage import PathLike, require_file
 
 SAFETENSORS = ".safetensors"
-PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar")
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".t7", ".tar")
 _ENDINGS = (*PICKLES, SAFETENSORS)
 # What Git keeps in place of a large file until that is fetched.
 _LFS = b"version https://git-lfs.github.com/"
 
 
-def find_files(given: PathLike | Sequence[PathLike]) -> list[Path]:
-    """The files and folders that are meant, in the order in which they are given.
+def find_paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
+    """The files and folders that are named, in the order in which they are given.
 
     A pattern (``*``, ``?``, ``[abc]``, ``**``) stands for all that match it in natural order: epoch2 before
     epoch10.
@@ -73,17 +74,23 @@ def differ_in_numbers_only(paths: Sequence[Path]) -> bool:
     return len({re.sub(r"[0-9]+", "0", str(path)) for path in paths}) == 1
 
 
-def ending_of(path: Path) -> str:
-    """The ending that says what format a file has.
+def holds_safetensors(path: Path, start: bytes) -> bool:
+    """Return whether a file is one of safetensors rather than of `torch.save`: by its content, else by its ending.
+
+    Args:
+        path: The file.
+        start: Its first bytes.
 
     Raises:
-        LandscapeError: If it is none of a checkpoint.
+        LandscapeError: If it is a checkpoint by neither.
     """
+    kind = kind_of_start(start)
+    if kind is not None:
+        return kind == "safetensors"
     name = path.name.lower()
-    for ending in _ENDINGS:
-        if name.endswith(ending):
-            return ending
-    expected = ", ".join(_ENDINGS) + " or a Hugging Face folder"
+    if name.endswith(_ENDINGS):
+        return name.endswith(SAFETENSORS)
+    expected = ", ".join(_ENDINGS) + " or a folder of them"
     raise LandscapeError(
         "not a checkpoint by its name", where=path, got=path.suffix or "no ending", expected=expected
     )
@@ -98,11 +105,11 @@ def read_start(path: Path) -> bytes:
     require_file(path)
     try:
         with path.open("rb") as raw:
-            start = raw.read(len(_LFS))
+            start = raw.read(START)
     except OSError as error:
         raise LandscapeError("cannot be read", where=path, got=error.strerror) from error
     if not start:
         raise LandscapeError("the file is empty", where=path)
-    if start == _LFS:
+    if start.startswith(_LFS):
         raise LandscapeError("a pointer of Git LFS, not the file itself", where=path, mend="run git lfs pull")
     return start

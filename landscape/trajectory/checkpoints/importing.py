@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.layout import Layout
+from landscape.layout import Layout, TensorInfo
 from landscape.params import Weights, resolve
 from landscape.storage import (
     PathLike,
@@ -30,11 +30,12 @@ from landscape.storage import (
     write_lines,
 )
 from landscape.trajectory.checkpoints.element_types import Rounding, dtype_name, require_storable, widens
-from landscape.trajectory.checkpoints.files import differ_in_numbers_only, find_files, natural_order
+from landscape.trajectory.checkpoints.files import differ_in_numbers_only, find_paths, natural_order
+from landscape.trajectory.checkpoints.folders import expand
 from landscape.trajectory.checkpoints.matching import Match, layout_of_state, match
 from landscape.trajectory.checkpoints.reading import Checkpoint, read_checkpoint
 from landscape.trajectory.checkpoints.report import Conversion, FileReport, ImportReport, Names, printable
-from landscape.trajectory.checkpoints.steps import Moment, check_given, moment_of, require_growth
+from landscape.trajectory.checkpoints.steps import Moment, check_given, moment_of, named_alike, require_growth
 from landscape.trajectory.digests import digests_of, seal_run
 from landscape.trajectory.resume import tensor_to_numpy
 from landscape.trajectory.schema import groups_of
@@ -62,13 +63,15 @@ def import_checkpoints(
 ) -> tuple[Trajectory, ImportReport]:
     """Import checkpoints as the snapshots of a new trajectory.
 
-    Read are .pt, .pth, .bin (``torch.save``), Lightning's .ckpt, .safetensors and Hugging Face folders, one at a
-    time; no code in them is ever run. Nothing is written unless all of them fit.
+    Read are files of ``torch.save`` (.pt, .pth, .bin, .t7), Lightning's .ckpt, .safetensors and folders (Hugging
+    Face, DeepSpeed, torch.distributed.checkpoint), one at a time; no code in them is ever run. Nothing is written
+    unless all of them fit.
 
     Args:
         path: The trajectory file to write.
-        files: Checkpoints: paths, or patterns such as ``"ckpts/epoch*.pt"``, which expand in natural order.
-            Names that differ in numbers only are taken in natural order unless `steps` is given.
+        files: Checkpoints: paths, or patterns such as ``"ckpts/epoch*.pt"``, which expand in natural order. A
+            folder that is no checkpoint itself stands for those in it. Names that differ in numbers only are
+            taken in natural order unless `steps` is given.
         model_or_layout: What the snapshots are of: a model, a layout, a snapshot or a name -> tensor dictionary.
             None derives it from the first checkpoint; then parameters and buffers are told by name and type.
         problem: The name of the problem that the model belongs to, if `landscape plot` shall rebuild it.
@@ -95,11 +98,11 @@ def import_checkpoints(
     """
     path = Path(path)
     _check(path, missing, extra, overwrite)
-    paths = find_files(files)
+    paths = [path for given in find_paths(files) for path in (expand(given) if given.is_dir() else [given])]
     if steps is None and differ_in_numbers_only(paths):
         paths = natural_order(paths)
     check_given(steps, steps_per_epoch, paths)
-    wanted = _Wanted(missing == "initial", extra == "refuse", cast, key, steps_per_epoch)
+    wanted = _Wanted(missing == "initial", extra == "refuse", cast, steps_per_epoch, named_alike(paths))
     layout: Layout | None = None
     if isinstance(model_or_layout, Layout):
         layout = model_or_layout
@@ -115,7 +118,7 @@ def import_checkpoints(
     reports: list[FileReport] = []
     with create(path) as file:
         for index, one in enumerate(paths):
-            checkpoint = read_checkpoint(one, key)
+            checkpoint = read_checkpoint(one, key, layout)
             given = None if steps is None else steps[index]
             layout = layout_of_state(checkpoint.tensors, one) if layout is None else layout
             if not index:
@@ -153,8 +156,8 @@ class _Wanted:
     may_miss: bool
     no_extra: bool
     cast: bool
-    key: str | None
     steps_per_epoch: int | None
+    alike: bool
     initial: Mapping[str, Tensor] = field(default_factory=dict)
     before: tuple[Path, Moment] | None = None
 
@@ -180,10 +183,10 @@ def _import_one(
     file: h5py.File, index: int, checkpoint: Checkpoint, layout: Layout, given: int | None, wanted: _Wanted
 ) -> FileReport:
     where = checkpoint.path
-    moment = moment_of(checkpoint, given, wanted.steps_per_epoch)
+    moment = moment_of(checkpoint, given, wanted.steps_per_epoch, alike=wanted.alike)
     require_growth(wanted.before, where, moment)
     wanted.before = (where, moment)
-    found = match(layout, checkpoint.tensors, where, may_miss=wanted.may_miss)
+    found = match(layout, checkpoint.tensors, where, may_miss=wanted.may_miss, key=checkpoint.key)
     if found.extra and wanted.no_extra:
         raise LandscapeError("tensors are not in the model", where=where, got=str(Names.of(found.extra)))
     for info in layout:
@@ -205,7 +208,27 @@ def _import_one(
         missing=Names.of(info.name for info in found.missing),
         extra=Names.of(found.extra),
         conversions=conversions,
+        notes=(*checkpoint.notes, *found.notes, *_counter_notes(found)),
     )
+
+
+def _counter_notes(found: Match) -> list[str]:
+    """What is said of the counters of BatchNorm that a file lacks, as those of torch before 0.4.1 do."""
+    if not found.uncounted:
+        return []
+    return [f"num_batches_tracked of {len(found.uncounted)} layers is not in the file: that of a new model"]
+
+
+def _tensor_of(
+    info: TensorInfo, checkpoint: Checkpoint, found: Match, initial: Mapping[str, Tensor]
+) -> tuple[str, Tensor]:
+    """The name that is told of a tensor in reports, and the tensor."""
+    name = found.sources.get(info.name)
+    if name is not None:
+        return name, checkpoint.tensors[name]
+    if info.name in initial:
+        return info.name, initial[info.name]
+    return info.name, torch.zeros(info.shape, dtype=getattr(torch, info.dtype))
 
 
 def _write(
@@ -222,17 +245,16 @@ def _write(
     for group, infos in groups_of(layout).items():
         buffer = _Buffer(file[group], file[digests_of(group)], row)
         for info in infos:
-            name = found.sources.get(info.name)
-            tensor = initial[info.name] if name is None else checkpoint.tensors[name]
+            name, tensor = _tensor_of(info, checkpoint, found, initial)
             types = (dtype_name(tensor), info.dtype)
             if types[0] == types[1]:
                 buffer.add(tensor)
                 continue
-            changed.setdefault(types, []).append(name or info.name)
+            changed.setdefault(types, []).append(name)
             cost = costs.setdefault(types, Rounding())
             for before, after in buffer.add_in_pieces(tensor):
                 if not widens(*types):
-                    cost.add(before, after, name or info.name, checkpoint.path)
+                    cost.add(before, after, name, checkpoint.path)
         buffer.finish()
     return tuple(Conversion(*types, Names.of(names), costs[types].relative) for types, names in changed.items())
 

@@ -9,19 +9,20 @@ import warnings
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from landscape.errors import LandscapeError, is_out_of_memory, out_of_memory
+from landscape.signatures import foreign, kind_of_start
 from landscape.storage import FAULTS
 from landscape.trajectory.checkpoints.files import read_start
+from landscape.trajectory.checkpoints.numpy_scalars import STAND_INS
 from landscape.trajectory.checkpoints.report import Names, printable
 
 # What readers of checkpoints raise at bytes that are not what they should be.
 READ_FAULTS = (*FAULTS, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, struct.error, AssertionError)
 
-_ZIP = b"PK\x03\x04"
 # How torch names what a pickle asked for beyond weights.
 _WANTED = (
     r"GLOBAL (\S+)",
@@ -35,7 +36,7 @@ _MEND = "load it where you trust it and save model.state_dict(), or .safetensors
 def load_pickle(path: Path) -> Any:
     """What is in a file that `torch.save` wrote, tensors on the CPU and, where they can be, mapped from the file.
 
-    Only tensors and plain containers are made (``weights_only=True``): the file cannot run code.
+    Only tensors, plain containers and numbers are made (``weights_only=True``): the file cannot run code.
 
     Args:
         path: The file.
@@ -43,26 +44,24 @@ def load_pickle(path: Path) -> Any:
     Raises:
         LandscapeError: If it needs more than weights, is damaged, or is no such file.
     """
-    start = read_start(path)
+    kind = kind_of_start(read_start(path))
+    reason = foreign(path, kind)
+    if reason is not None:
+        raise LandscapeError(reason[0], where=path, mend=reason[1])
     try:
-        if start.startswith(_ZIP):
+        if kind == "zip":
             _require_intact(path)
         # Old files keep all numbers in one stream, which cannot be mapped.
-        return _load(path, mapped=start.startswith(_ZIP))
+        return load_weights(str(path), mapped=kind == "zip")
     except pickle.UnpicklingError as error:
         wanted = _unsafe(path, str(error))
         if wanted:
-            raise LandscapeError(
-                "the file needs more than weights, which could run any code, and is refused",
-                where=path,
-                got=str(Names.of(wanted)),
-                mend=_MEND,
-            ) from error
-        raise _unreadable(path, error) from error
+            raise refused(wanted, path) from error
+        raise unreadable(path, error) from error
     except MemoryError as error:
         raise out_of_memory(path) from error
     except READ_FAULTS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _require_intact(path: Path) -> None:
@@ -81,23 +80,45 @@ def _require_intact(path: Path) -> None:
         )
 
 
-def _load(path: Path, *, mapped: bool) -> Any:
-    with warnings.catch_warnings():
-        # Of formats that torch then refuses.
+def load_weights(source: str | IO[bytes], *, mapped: bool = False) -> Any:
+    """What `torch.load` makes of a file with ``weights_only=True``, NumPy's numbers among it as Python's.
+
+    Args:
+        source: The name of a file, or its content.
+        mapped: Whether tensors are mapped from it.
+    """
+    # Of formats that torch then refuses.
+    with warnings.catch_warnings(), torch.serialization.safe_globals(list(STAND_INS)):
         warnings.simplefilter("ignore")
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def _unsafe(path: Path, message: str) -> list[str]:
     """What the pickle asks for beyond weights, by name."""
     found = [name for pattern in _WANTED for name in re.findall(pattern, message)]
     # Old files cannot be asked; then the message says the first one.
-    with suppress(*READ_FAULTS):
+    with suppress(*READ_FAULTS), torch.serialization.safe_globals(list(STAND_INS)):
         found += torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     return list(dict.fromkeys(name.rstrip(".,:;'>") for name in found))
 
 
-def _unreadable(path: Path, error: BaseException) -> LandscapeError:
+def refused(wanted: list[str], where: Path) -> LandscapeError:
+    """The refusal of a file that asks for more than weights.
+
+    Args:
+        wanted: What it asks for.
+        where: The file.
+    """
+    return LandscapeError(
+        "the file needs more than weights, which could run any code, and is refused",
+        where=where,
+        got=str(Names.of(wanted)),
+        mend=_MEND,
+    )
+
+
+def unreadable(path: Path, error: BaseException) -> LandscapeError:
+    """The refusal of a damaged or foreign file."""
     if is_out_of_memory(error):
         return out_of_memory(path)
     return LandscapeError(

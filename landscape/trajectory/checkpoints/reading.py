@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.trajectory.checkpoints import folders
-from landscape.trajectory.checkpoints.contents import epoch_in, find_state, step_in
-from landscape.trajectory.checkpoints.files import SAFETENSORS, ending_of, read_start
+from landscape.layout import Layout
+from landscape.trajectory.checkpoints import distributed, folders
+from landscape.trajectory.checkpoints.contents import Said, said_in
+from landscape.trajectory.checkpoints.files import holds_safetensors, read_start
 from landscape.trajectory.checkpoints.pickles import READ_FAULTS, load_pickle, short_reason
+from landscape.trajectory.checkpoints.report import Names
+from landscape.trajectory.checkpoints.weight_sets import find_state, left_out
 
 # What Lightning writes into every checkpoint beside the weights.
 _LIGHTNING = "pytorch-lightning_version"
@@ -26,70 +29,98 @@ class Checkpoint:
 
     Attributes:
         path: The file or folder.
-        format: ``"torch"``, ``"lightning"``, ``"safetensors"`` or ``"huggingface"``.
+        format: ``"torch"``, ``"lightning"``, ``"safetensors"``, ``"huggingface"``, ``"deepspeed"`` or
+            ``"distributed"``.
         key: Where in the file the tensors are; empty for the top level.
         tensors: Name -> tensor, detached, on the CPU.
-        step: The step that it states, or None.
-        epoch: The epoch that it states, or None.
+        said: What it states of its step and epoch.
+        notes: What else there is to say of it.
     """
 
     path: Path
     format: str
     key: str
     tensors: Mapping[str, Tensor]
-    step: int | None = None
-    epoch: float | None = None
+    said: Said = field(default_factory=Said)
+    notes: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, key: str | None = None, layout: Layout | None = None) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: A file (.pt, .pth, .bin, .ckpt, .safetensors) or a Hugging Face folder.
+        path: A file of `torch.save` or safetensors, or a folder that holds one checkpoint.
         key: Where in a file the tensors are, if that is not plain.
+        layout: The tensors of the model, if it is known: of several sets of tensors that one is taken that fits.
 
     Raises:
         LandscapeError: If it needs more than weights, is damaged, or holds none, or several sets of them.
     """
     if path.is_dir():
-        return _read_folder(path, key)
-    ending = ending_of(path)
-    stated = folders.trainer_state(path.parent) if folders.is_standard_name(path.name) else {}
-    if ending == SAFETENSORS:
+        if (path / folders.METADATA).is_file():
+            return _read_distributed(path, key, layout)
+        return _read_folder(path, key, layout)
+    stated = said_in(folders.trainer_state(path.parent)) if folders.is_standard_name(path.name) else Said()
+    if holds_safetensors(path, read_start(path)):
         tensors, metadata = read_safetensors(path)
         found = _under(tensors, key, path)
-        stated = metadata | stated
-        return Checkpoint(path, "safetensors", key or "", found, step_in(stated), epoch_in(stated))
+        return Checkpoint(path, "safetensors", key or "", found, _first(stated, said_in(metadata)))
+    return _read_pickle(path, key, layout, stated)
+
+
+def _read_pickle(path: Path, key: str | None, layout: Layout | None, stated: Said) -> Checkpoint:
     loaded = load_pickle(path)
-    own_key, found = find_state(loaded, key, path)
-    is_lightning = isinstance(loaded, Mapping) and _LIGHTNING in loaded
-    # Without this a top level of tensors only would be asked for a tensor named "step".
-    says = loaded if own_key and isinstance(loaded, Mapping) else {}
-    step, epoch = step_in(stated), epoch_in(stated)
-    return Checkpoint(
-        path,
-        "lightning" if is_lightning else "torch",
-        own_key,
-        found,
-        step_in(says) if step is None else step,
-        epoch_in(says) if epoch is None else epoch,
-    )
+    if folders.is_part_of_zero(path):
+        folders.require_whole({}, path)
+    own_key, found = find_state(loaded, key, path, layout)
+    kind = "lightning" if isinstance(loaded, Mapping) and _LIGHTNING in loaded else "torch"
+    if folders.is_of_deepspeed(path):
+        folders.require_whole(found, path)
+        kind = "deepspeed"
+    notes = left_out(loaded, own_key, layout) if layout is not None and key is None else []
+    return Checkpoint(path, kind, own_key, found, _first(stated, said_in(loaded, own_key)), tuple(notes))
 
 
-def _read_folder(path: Path, key: str | None) -> Checkpoint:
+def _first(a: Said, b: Said) -> Said:
+    """What the first says, and the second where it says nothing."""
+    step = a if a.step is not None else b
+    return Said(step.step, b.epoch if a.epoch is None else a.epoch, step.source, step.other)
+
+
+def _read_folder(path: Path, key: str | None, layout: Layout | None) -> Checkpoint:
+    wanted = folders.weight_files(path)
+    if len(wanted) == 1 and folders.is_of_deepspeed(next(iter(wanted))):
+        inner = _read_pickle(next(iter(wanted)), key, layout, Said())
+        return Checkpoint(path, inner.format, inner.key, inner.tensors, inner.said, inner.notes)
     tensors: dict[str, Tensor] = {}
     stated: dict[str, Any] = {}
-    for file, names in folders.weight_files(path).items():
-        if file.suffix == SAFETENSORS:
+    for file, names in wanted.items():
+        if holds_safetensors(file, read_start(file)):
             held, metadata = read_safetensors(file)
             stated |= metadata
         else:
             held = find_state(load_pickle(file), None, file)[1]
-        tensors |= folders.select(held, names, file)
+        held = folders.select(held, names, file)
+        twice = held.keys() & tensors.keys()
+        if twice:
+            raise LandscapeError(
+                "tensors are in several files of the checkpoint, as parts or copies",
+                where=file,
+                got=str(Names.of(sorted(twice))),
+                mend="merge them with the framework that trained them, and import what it writes",
+            )
+        tensors |= held
     stated |= folders.trainer_state(path)
-    return Checkpoint(
-        path, "huggingface", key or "", _under(tensors, key, path), step_in(stated), epoch_in(stated)
-    )
+    return Checkpoint(path, "huggingface", key or "", _under(tensors, key, path), said_in(stated))
+
+
+def _read_distributed(path: Path, key: str | None, layout: Layout | None) -> Checkpoint:
+    held = distributed.read_contents(path)
+    own_key, found = find_state(held.loaded, key, path, layout)
+    said = said_in(held.loaded, own_key)
+    notes = left_out(held.loaded, own_key, layout) if layout is not None and key is None else []
+    tensors = {name: held.read(tensor) for name, tensor in found.items()}
+    return Checkpoint(path, "distributed", own_key, tensors, said, tuple(notes))
 
 
 def _under(tensors: dict[str, Tensor], key: str | None, where: Path) -> dict[str, Tensor]:

@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-# torch.compile, wherever a module was compiled; DataParallel and DistributedDataParallel, in front.
-_COMPILED = "_orig_mod"
-_PARALLEL = "module"
+from landscape.trajectory.checkpoints.name_tree import WRAPPERS, Node, Shape, align, nodes_at, tree_of
+from landscape.trajectory.checkpoints.spelling import canonical_names
+
+# DataParallel, DistributedDataParallel and AveragedModel: a name that a model's own submodule can have.
+_PARALLEL = WRAPPERS[0]
+# What AveragedModel (torch.optim.swa_utils) keeps beside the model that it wraps.
+_COUNTER = "n_averaged"
 
 # What the tensors of adapters (peft's) are called; the part after it names the adapter, and is not in its file.
 _ADAPTERS = ("lora_", "ia3_", "vera_", "hada_", "lokr_", "oft_", "boft_")
@@ -32,68 +36,103 @@ class Renaming:
 
 
 def without_wrappers(name: str) -> str:
-    """A name as the model has it that was wrapped by torch.compile, DataParallel or DistributedDataParallel.
+    """A name as the model has it that was wrapped; ``module`` can be a submodule's own name except in front.
 
     Example:
-        >>> without_wrappers("module._orig_mod.layers.0._orig_mod.weight")
+        >>> without_wrappers("module._orig_mod.layers.0._checkpoint_wrapped_module.weight")
         'layers.0.weight'
     """
-    parts = [part for part in name.split(".") if part != _COMPILED]
+    parts = name.split(".")
+    parts = [part for part in parts[:-1] if part == _PARALLEL or part not in WRAPPERS] + parts[-1:]
     while len(parts) > 1 and parts[0] == _PARALLEL:
         parts = parts[1:]
     return ".".join(parts)
 
 
+def is_counter(name: str) -> bool:
+    """Return whether a tensor counts for a wrapper, which no model has.
+
+    Example:
+        >>> is_counter("module.n_averaged")
+        True
+    """
+    return name.rsplit(".", 1)[-1] == _COUNTER
+
+
 def unwrapped(names: Sequence[str]) -> Renaming:
     """How names read without what wrappers added; as they are, where that would make two of them the same.
 
-    ``module.`` is taken away only if every name begins with it.
+    ``module.`` is taken away only if every name begins with it, but for the counter of an averaged model.
     """
-    wrapped = all(name.startswith((f"{_PARALLEL}.", f"{_COMPILED}.{_PARALLEL}.")) for name in names)
-    targets = {
-        name: without_wrappers(name) if wrapped else ".".join(p for p in name.split(".") if p != _COMPILED)
-        for name in names
-    }
-    if len(set(targets.values())) < len(targets) or not all(targets.values()):
+    cleaned = {name: without_wrappers(name) for name in names}
+    own = [name for name in names if not is_counter(name)]
+    parallel = all(_prefixed(name) != cleaned[name] for name in own)
+    if parallel and own:
+        targets = {name: cleaned[name] for name in own}
+    else:
+        targets = {name: _prefixed(name) for name in names}
+    if not _unique(targets):
         targets = {name: name for name in names}
     return Renaming(_words(targets), targets)
 
 
-def renamings(known: Collection[str], names: Sequence[str]) -> Iterator[Renaming]:
+def _prefixed(name: str) -> str:
+    """A name without wrappers' own parts, but with ``module`` wherever it stands."""
+    return ".".join(part for part in name.split(".") if part == _PARALLEL or part not in WRAPPERS)
+
+
+def renamings(known: Mapping[str, Shape], names: Mapping[str, Shape]) -> Iterator[Renaming]:
     """Ways to read the names of a checkpoint, the simplest first.
 
-    As they are; without wrappers; with one prefix taken away (``model.``, ``net.``, any attributes); with one
-    put before (a Hugging Face base model inside one with a head); with the name of an adapter put in. With
-    prefixes, names that they do not fit and the model knows are taken as they are.
+    As they are; without wrappers, wherever these stand in a name on either side; with one prefix taken away
+    (``model.``, ``net.``, any attributes); with one put before (a Hugging Face base model inside one with a head);
+    with the name of an adapter put in. With prefixes, names that they do not fit and the model knows are taken as
+    they are. The two ways in which torch writes reparametrised weights are read as one.
 
     Args:
-        known: The names of the model.
-        names: The names in the checkpoint.
+        known: The names of the model, with shapes.
+        names: The names in the checkpoint, with shapes.
 
     Yields:
         Renamings in which no two names become the same.
     """
-    plain = {without_wrappers(name): name for name in known}
-    if len(plain) < len(known):
-        plain = {name: name for name in known}
-    cleaned = {name: without_wrappers(name) for name in names}
     yield Renaming("", {name: name for name in names if name in known})
-    wrappers = {name: plain[text] for name, text in cleaned.items() if text in plain}
-    if _unique(wrappers):
-        yield Renaming(_words({name: cleaned[name] for name in wrappers}), wrappers)
-    for prefix, _ in _beginnings(cleaned.values(), plain).most_common(_TRIED):
-        yield from _with_prefix(prefix, cleaned, plain, stripped=True)
-    for prefix, _ in _beginnings(plain, set(cleaned.values())).most_common(_TRIED):
-        yield from _with_prefix(prefix, cleaned, plain, stripped=False)
-    for adapter in dict.fromkeys(filter(None, map(_adapter_of, plain))):
-        bare = {text.replace(f".{adapter}.", ".", 1): name for text, name in plain.items() if _adapter_of(text)}
-        targets = {name: bare[text] for name, text in cleaned.items() if text in bare}
-        if targets and _unique(targets):
-            yield Renaming(f"'.{adapter}' added", targets)
+    spelled, wanted = canonical_names(names), canonical_names(known)
+    respelled = _respelled(spelled, wanted)
+    found, model = tree_of(spelled, names), tree_of(wanted, known)
+    plain = align(found, model).targets
+    yield Renaming(_joined(_words(plain), respelled), plain)
+    skeletons = [{_skeleton(name) for name in side.values()} for side in (spelled, wanted)]
+    for prefix, _ in _beginnings(*skeletons).most_common(_TRIED):
+        for node in nodes_at(found, prefix):
+            yield from _with_prefix(prefix, align(node, model).targets, plain, respelled, "stripped")
+    for prefix, _ in _beginnings(*reversed(skeletons)).most_common(_TRIED):
+        for node in nodes_at(model, prefix):
+            yield from _with_prefix(prefix, align(found, node).targets, plain, respelled, "added")
+    yield from _with_adapter(found, known, wanted)
+
+
+def _with_prefix(
+    prefix: Sequence[str], inside: Mapping[str, str], plain: Mapping[str, str], respelled: str, done: str
+) -> Iterator[Renaming]:
+    taken = set(inside.values())
+    rest = {name: target for name, target in plain.items() if name not in inside and target not in taken}
+    beginning = ".".join(prefix)
+    words = _joined(_words(inside), f"'{beginning}.' {done}", respelled)
+    if inside:
+        yield Renaming(words, {**inside, **rest}, beginning)
+
+
+def _with_adapter(found: Node, known: Mapping[str, Shape], wanted: Mapping[str, str]) -> Iterator[Renaming]:
+    for adapter in dict.fromkeys(filter(None, map(_adapter_of, wanted.values()))):
+        bare = {name: text.replace(f".{adapter}.", ".", 1) for name, text in wanted.items() if _adapter_of(text)}
+        if _unique(bare):
+            pairs = align(found, tree_of(bare, known)).targets
+            yield Renaming(_joined(_words(pairs), f"'.{adapter}' added"), pairs)
 
 
 def is_of_adapter(name: str) -> bool:
-    """Whether a tensor belongs to an adapter.
+    """Return whether a tensor belongs to an adapter.
 
     Example:
         >>> is_of_adapter("model.q.lora_A.weight"), is_of_adapter("model.q.weight")
@@ -109,39 +148,22 @@ def _adapter_of(name: str) -> str | None:
     return parts[places[0] + 1] if places else None
 
 
-def _beginnings(long: Collection[str], short: Collection[str]) -> Counter[str]:
+def _skeleton(name: str) -> tuple[str, ...]:
+    parts = name.split(".")
+    return (*(part for part in parts[:-1] if part not in WRAPPERS), parts[-1])
+
+
+def _beginnings(long: Collection[tuple[str, ...]], short: Collection[tuple[str, ...]]) -> Counter[tuple[str, ...]]:
     """Prefix -> how many of the long names are that prefix before a short one."""
-    found: Counter[str] = Counter()
-    for name in long:
-        parts = name.split(".")
-        for cut in range(1, len(parts)):
-            if ".".join(parts[cut:]) in short:
-                found[".".join(parts[:cut])] += 1
-    return found
-
-
-def _with_prefix(
-    prefix: str, cleaned: Mapping[str, str], plain: Mapping[str, str], *, stripped: bool
-) -> Iterator[Renaming]:
-    start = f"{prefix}."
-    targets, seen = {}, {}
-    for name, text in cleaned.items():
-        if stripped and not text.startswith(start):
-            continue
-        moved = text.removeprefix(start) if stripped else start + text
-        if moved in plain:
-            targets[name], seen[name] = plain[moved], text
-    taken = set(targets.values())
-    for name, text in cleaned.items():
-        if name not in targets and text in plain and plain[text] not in taken:
-            targets[name] = plain[text]
-    if _unique(targets):
-        done = f"'{start}' {'stripped' if stripped else 'added'}"
-        yield Renaming(", ".join(part for part in (_words(seen), done) if part), targets, prefix)
+    return Counter(name[:cut] for name in long for cut in range(1, len(name)) if name[cut:] in short)
 
 
 def _unique(targets: Mapping[str, str]) -> bool:
     return len(set(targets.values())) == len(targets)
+
+
+def _joined(*words: str) -> str:
+    return ", ".join(filter(None, words))
 
 
 def _words(targets: Mapping[str, str]) -> str:
@@ -150,7 +172,18 @@ def _words(targets: Mapping[str, str]) -> str:
         part
         for name, text in targets.items()
         if name != text
-        for part in (_PARALLEL, _COMPILED)
+        for part in WRAPPERS
         if name.split(".").count(part) > text.split(".").count(part)
     }
-    return ", ".join(f"'{part}.' stripped" for part in (_PARALLEL, _COMPILED) if part in gone)
+    return ", ".join(f"'{part}.' stripped" for part in WRAPPERS if part in gone)
+
+
+def _respelled(spelled: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """What is said where the two sides write reparametrised weights in different ways."""
+    sides = [any(name != text for name, text in side.items()) for side in (spelled, wanted)]
+    if sides[0] == sides[1]:
+        return ""
+    old = spelled if sides[0] else wanted
+    first = next(name for name, text in old.items() if name != text)
+    here, there = first.rsplit(".", 1)[-1], old[first][old[first].rindex("parametrizations.") :]
+    return f"'{here}' read as '{there}'" if sides[0] else f"'{there}' read as '{here}'"

@@ -70,7 +70,8 @@ class FileReport:
 
     Attributes:
         file: Its path as it was given or found.
-        format: ``"torch"``, ``"lightning"``, ``"safetensors"`` or ``"huggingface"``.
+        format: ``"torch"``, ``"lightning"``, ``"safetensors"``, ``"huggingface"``, ``"deepspeed"`` or
+            ``"distributed"``.
         key: Where in the file its tensors are; empty for the top level.
         step: The step of the snapshot.
         step_from: Where the step comes from, in words.
@@ -80,6 +81,7 @@ class FileReport:
         missing: Tensors that were taken from the initial model.
         extra: Names in the file that are not in the model, and were left out.
         conversions: Element types that were changed.
+        notes: What else there is to say, in words: other weights in the file, counters that it lacks.
     """
 
     file: str
@@ -93,6 +95,7 @@ class FileReport:
     missing: Names
     extra: Names
     conversions: tuple[Conversion, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

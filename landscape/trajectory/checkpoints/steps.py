@@ -14,11 +14,13 @@ from landscape.trajectory.checkpoints.files import PICKLES, SAFETENSORS, differ_
 from landscape.trajectory.checkpoints.reading import Checkpoint
 
 _IN_NAME = {
-    "step": re.compile(r"(?:steps?|(?<![a-z])iter(?:ation)?s?)[=_\- ]*(\d+)", re.IGNORECASE),
+    "step": re.compile(r"(?:steps?|(?<![a-z])iter(?:ation)?s?(?:_num)?)[=_\- ]*(\d+)", re.IGNORECASE),
     "epoch": re.compile(r"epochs?[=_\- ]*(\d+)", re.IGNORECASE),
     # Not the digits of a decimal fraction, such as a loss.
     "number": re.compile(r"(?<!\d)(?<!\d\.)(\d+)(?!\d)(?!\.\d)"),
 }
+# What a folder is called for the checkpoint that is in it; other numbers in its name can be those of a run.
+_OF_FOLDER = re.compile(r"(?:checkpoint|ckpt|chkpt)[=_\- ]*(\d+)", re.IGNORECASE)
 # HDF5 stores steps as int64.
 _MOST = 2**63 - 1
 _GIVE = "--steps with one number per checkpoint, in the order in which they are named, such as --steps 0,100,200"
@@ -39,27 +41,32 @@ class Moment:
     source: str
 
 
-def moment_of(checkpoint: Checkpoint, given: int | None, steps_per_epoch: int | None) -> Moment:
+def moment_of(
+    checkpoint: Checkpoint, given: int | None, steps_per_epoch: int | None, *, alike: bool = False
+) -> Moment:
     """When a checkpoint was written: as given, else as it says itself, else by its name.
 
     A step in the checkpoint or named as such in the file's name comes first; then an epoch, if it is known how
-    many steps it has; then the last number of the name, or the epoch in place of a step.
+    many steps it has; then the last number of the name, or the epoch in place of a step. The folder's name is read
+    where the file's says nothing.
 
     Args:
         checkpoint: The checkpoint.
         given: What the user says.
         steps_per_epoch: Optimizer updates per epoch, to convert epochs.
+        alike: Whether all checkpoints have one name, in folders of their own.
 
     Raises:
         LandscapeError: If nothing says it.
     """
-    name = _telling_name(checkpoint.path)
-    named = {kind: _last(pattern, name) for kind, pattern in _IN_NAME.items()}
-    epoch = checkpoint.epoch if checkpoint.epoch is not None else named["epoch"]
+    named = _numbers_in_name(checkpoint.path, alike)
+    said = checkpoint.said
+    epoch = said.epoch if said.epoch is not None else named["epoch"]
     if given is not None:
         return Moment(given, epoch, "given")
-    if checkpoint.step is not None:
-        return Moment(checkpoint.step, epoch, "in the checkpoint")
+    if said.step is not None:
+        other = f", where {said.other}" if said.other else ""
+        return Moment(said.step, epoch, f"{said.source} in the checkpoint{other}")
     if named["step"] is not None:
         return Moment(named["step"], epoch, "in the name")
     if epoch is not None and steps_per_epoch is not None and epoch * steps_per_epoch < _MOST:
@@ -68,13 +75,32 @@ def moment_of(checkpoint: Checkpoint, given: int | None, steps_per_epoch: int | 
         return Moment(named["number"], epoch, "the last number in the name")
     if epoch is not None and epoch == int(epoch):
         return Moment(int(epoch), epoch, "the epoch, as --steps-per-epoch is not given")
+    if named.get("folder") is not None:
+        return Moment(named["folder"] or 0, epoch, "the number in the folder's name")
     raise LandscapeError("nothing says which step this is", where=checkpoint.path, mend=f"pass {_GIVE}")
 
 
-def _telling_name(path: Path) -> str:
-    """The name that can hold a number: without its ending, and of the folder where all files are named alike."""
-    if folders.is_standard_name(path.name):
-        return path.absolute().parent.name
+def named_alike(paths: Sequence[Path]) -> bool:
+    """Return whether several checkpoints have one name, so that their folders tell them apart."""
+    return len(paths) > 1 and len({path.name for path in paths}) == 1
+
+
+def _numbers_in_name(path: Path, alike: bool) -> dict[str, int | None]:
+    """Kind -> number, of the file's name without its ending; of its folder where all files are named alike."""
+    folder = path.absolute().parent.name
+    if alike or folders.is_standard_name(path.name):
+        return _numbers(folder)
+    found = _numbers(_stem(path))
+    if any(number is not None for number in found.values()):
+        return found
+    return {**_numbers(folder), "number": None, "folder": _last(_OF_FOLDER, folder)}
+
+
+def _numbers(name: str) -> dict[str, int | None]:
+    return {kind: _last(pattern, name) for kind, pattern in _IN_NAME.items()}
+
+
+def _stem(path: Path) -> str:
     for ending in sorted((*PICKLES, SAFETENSORS), key=len, reverse=True):
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]

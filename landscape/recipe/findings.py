@@ -1,0 +1,80 @@
+"""What the numbers of a picture say, in sentences: another picture has other sentences. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = Mapping[str, NDArray[np.float64]]
+
+# A loss that has risen by so much (in its own unit) from its lowest value has left the valley.
+_RISE = 0.1
+
+
+def findings_of(numbers: Numbers) -> list[str]:
+    """Sentences about curves and mixtures of a picture, from the numbers drawn.
+
+    Args:
+        numbers: ``panel/run/entry`` -> array, as beside the picture.
+
+    Returns:
+        A sentence for each run of each panel of these kinds, in the order of the panels.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 21)
+        >>> findings_of({"0/run/x": x, "0/run/train_loss": 10 * x**2})
+        ['(a) `run`: lowest training loss 0 at 0, less than 0.1 above it over a width of 0.2.']
+    """
+    runs: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
+    for name, values in numbers.items():
+        panel, _, rest = name.partition("/")
+        run, _, entry = rest.rpartition("/")
+        if run:
+            runs.setdefault((panel, run), {})[entry] = np.asarray(values)
+    said = ((panel, run, sentence) for (panel, run), own in runs.items() for sentence in _sentences(own))
+    return [f"({chr(ord('a') + int(panel))}) `{run}`: {sentence}" for panel, run, sentence in said]
+
+
+def findings_in(file: Path) -> list[str]:
+    """The same of a file of numbers; none where there is no file."""
+    if not file.is_file():
+        return []
+    with np.load(file) as held:
+        return findings_of({name: held[name] for name in held.files})
+
+
+def _sentences(own: Numbers) -> Iterator[str]:
+    loss = own.get("train_loss")
+    # The steps of a training begin at 0; a line goes to both sides.
+    if loss is not None and "x" in own and loss.ndim == 1 and loss.shape == own["x"].shape and own["x"][0] < 0:
+        yield _valley(own["x"], loss)
+    if {"error", "m", "q"} <= own.keys() and own["error"].ndim == 1:
+        error = own["error"]
+        best = int(np.nanargmin(error))
+        yield (
+            f"error {_share(error[0])} at first, {_share(error[best])} at best (point {best} of "
+            f"{len(error) - 1}), {_share(error[-1])} at the end."
+        )
+
+
+def _valley(x: NDArray[np.float64], loss: NDArray[np.float64]) -> str:
+    known = np.flatnonzero(np.isfinite(loss))
+    if not len(known):
+        return "no finite training loss."
+    at = int(known[loss[known].argmin()])
+    inside = np.isfinite(loss) & (loss <= loss[at] + _RISE)
+    left, right = at, at
+    while left > 0 and inside[left - 1]:
+        left -= 1
+    while right < len(x) - 1 and inside[right + 1]:
+        right += 1
+    ends = "at least " if left == 0 or right == len(x) - 1 else ""
+    width = f"less than {_RISE:g} above it over a width of {ends}{x[right] - x[left]:.3g}"
+    return f"lowest training loss {loss[at]:.3g} at {x[at]:.3g}, {width}."
+
+
+def _share(value: float) -> str:
+    return f"{100 * float(value):.3g} %"

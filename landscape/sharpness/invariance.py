@@ -1,0 +1,115 @@
+"""The trial that a measure makes of its own claim: the same number at a random element of the orbit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from landscape.errors import LandscapeError
+from landscape.sharpness.audited import same_by
+from landscape.sharpness.columns import CLASS_OF, Column, led_to, moves
+from landscape.sharpness.place import Place
+from landscape.sharpness.presets import audit_settings, sameness
+from landscape.sharpness.registry import measure_named
+from landscape.symmetry import Element
+from landscape.symmetry.elements import SCALINGS, Generator
+
+if TYPE_CHECKING:
+    from landscape.sharpness.measuring import Measured
+
+# Orthogonal maps of the weights change no curvature whatever the network is; claims of more are tried.
+_ORTHOGONAL = {"permutation", "sign-flip"}
+# What holds for all data holds for so few of them.
+_EXAMPLES = 32
+# The standard deviation of the logarithms of random factors.
+_SPREAD = 0.5
+
+
+def tried(place: Place, found: Measured) -> Measured:
+    """A measure with what became of its claim at one random element of the orbit.
+
+    The element is made of all generators of the model that the claim covers. Where the measure changes there, the
+    claim is withdrawn; `details["invariance"]` has both numbers and their relative difference, and `notes` say
+    what was not as claimed, what could not be tried, and which rescalings may have been missed.
+
+    Args:
+        place: Where it was taken.
+        found: What was taken.
+    """
+    if set(found.invariant_claimed) <= _ORTHOGONAL or not math.isfinite(found.value):
+        return found
+    try:
+        report = _trial(place, found)
+    except (LandscapeError, RuntimeError) as error:
+        report = {"passed": None, "reason": str(error).splitlines()[0]}
+    notes = list(found.notes)
+    claims = found.invariant_claimed
+    if report["passed"] is None:
+        notes.append(f"the claim of invariance was not tested: {report['reason']}")
+    elif not report["passed"]:
+        claims = ()
+        notes.append(
+            f"a symmetry of the model ({', '.join(report['kinds'])}) changed it from {report['before']:.6g} to "
+            f"{report['after']:.6g} on {report['examples']} examples: it is not invariant here"
+        )
+    if missed := report.pop("missed", ()):
+        notes.append("invariant only to the symmetries found: " + "; ".join(missed))
+    return replace(
+        found, invariant_claimed=claims, notes=tuple(notes), details={**found.details, "invariance": report}
+    )
+
+
+def _trial(place: Place, found: Measured) -> dict[str, Any]:
+    symmetries = place.symmetries
+    missed = [str(one) for one in symmetries.blocked if not one.settled]
+    factors = _element(symmetries.generators, found.invariant_claimed, place)
+    if not factors:
+        return {"passed": None, "reason": "no symmetry was found that it claims", "missed": missed}
+    available = place.objective.examples([place.split])[place.split]["used"]
+    few = place.objective if available <= _EXAMPLES else place.objective.subset(_EXAMPLES, splits=[place.split])
+    here = replace(place, objective=few, progress=None, guesses={}, _shared={}, _operators={})
+    there = led_to(here, Column("trial", "", (), Element(factors)))
+    if not moves(here, there):
+        return {"passed": None, "reason": "the element leaves the weights as they are", "missed": missed}
+    one, settings = measure_named(found.name), _settings(here, found)
+    before, after = one.compute(here, settings), one.compute(there, settings)
+    errors = (before.standard_error, after.standard_error)
+    size = abs(before.value)
+    return {
+        "passed": bool(same_by(before.value, after.value, errors, sameness(place.dtype))),
+        "kinds": list(dict.fromkeys(generator.kind for generator, _ in factors)),
+        "before": before.value,
+        "after": after.value,
+        "difference": abs(after.value - before.value) / size if size else abs(after.value),
+        "examples": few.examples([place.split])[place.split]["used"],
+        "missed": missed,
+    }
+
+
+def _settings(place: Place, found: Measured) -> Mapping[str, Any]:
+    """Those of audits, which take a fraction of the time; conventions remain as they were."""
+    own = {name: found.settings[name] for name in measure_named(found.name).settings}
+    quick = audit_settings(place, [found.name], None)[found.name]
+    return {**own, **{name: value for name, value in quick.items() if name in ("samples", "draws", "restarts")}}
+
+
+def _element(
+    generators: tuple[Generator, ...], claims: tuple[str, ...], place: Place
+) -> tuple[tuple[Generator, torch.Tensor], ...]:
+    """Random values of all generators whose elements do not change a measure, if its claims hold."""
+    source = place.generator("trial of invariance")
+    drawn = []
+    for one in generators:
+        if one.kind in SCALINGS and one.kind != "batchnorm":
+            value = one.draw(source, _SPREAD)
+            if "unit-rescaling" in claims:
+                drawn.append((one, value))
+            elif "layer-rescaling" in claims:
+                drawn.append((one, value[:1].expand(one.units).clone()))
+        elif CLASS_OF[one.kind] in claims:
+            drawn.append((one, one.draw(source, _SPREAD)))
+    return tuple(drawn)
