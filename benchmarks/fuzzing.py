@@ -1,6 +1,6 @@
 """What becomes of damaged files: ``python -m benchmarks.fuzzing --count 2000``.
 
-One file of every kind is written, then damaged in one of six ways and read to the end, many times over, by a worker
+One file of every kind is written, then damaged in one of six ways and read to the end, many times over by a worker
 with a limit on time and memory. A reading ends in the same values, in a refusal (one line), or in something that
 must not be: other values, another exception, a hang, a crash, much memory. Files of safetensors are left out: they
 have no checksums, so that nobody can tell.
@@ -102,7 +102,7 @@ def _read(path: Path) -> Any:
         from landscape.trajectory.checkpoints.reading import read_checkpoint
 
         read = read_checkpoint(path)
-        return read.key, read.step, {name: tensor.numpy() for name, tensor in read.tensors.items()}
+        return read.key, {name: tensor.numpy() for name, tensor in read.tensors.items()}
     if path.name.endswith("distances.h5"):
         return vars(Store(path, _IDENTITY).read())
     held = open_file(path)

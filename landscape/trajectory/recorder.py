@@ -56,17 +56,16 @@ class Recorder:
         every: Record only steps that are multiples of this, so that `snapshot` can be called at each step.
         keep: The largest number of snapshots, 2 or more. When one more would come, every second one is dropped
             (the first stays), and from then on only every second candidate is recorded, then every fourth, and
-            so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. While
-            snapshots are dropped the file is written anew beside the old one. A resume state is dropped with
-            its snapshot unless the next snapshot brings another.
+            so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. The file
+            is then written anew beside the old one; a resume state is dropped with its snapshot.
         dtype: ``"float16"`` or ``"bfloat16"``: store parameters rounded to this type, with the error that it
             makes at every snapshot; None stores them as they are. Buffers are always stored as they are.
         background: Copy the weights and write them in a thread. `snapshot` then takes no longer than the copy,
             unless two snapshots wait already while one is written: then it waits for one of them. What goes
             wrong in the thread is raised by the next call, or at the end. A killed process loses what waits.
         all_ranks: Record in every rank of `torch.distributed`; each needs a file of its own.
-        on_error: Where the disk is full or fails, ``"raise"`` the error or ``"warn"``, once: that snapshot is lost,
-            training can go on, and every later one is tried again.
+        on_error: Where the disk is full or fails, ``"raise"`` or ``"warn"``, once: that snapshot is lost, training
+            can go on, and every later one is tried again.
 
     Raises:
         LandscapeError: If the file exists and neither `overwrite` nor `resume` is given, cannot be written, or
@@ -271,13 +270,12 @@ class Recorder:
         return True
 
     def _goes_well(self, work: Callable[[], Any]) -> bool:
-        """Do something about the file; whether the machine allowed it. If not, that is told once."""
+        """Whether the machine allowed some work on the file. If not that is told once; what waits is lost too."""
         try:
             if work() is not False:
                 self._outage.over()
         except MachineError as error:
             if self._queue.later:
-                # What waited behind it was not written either.
                 self._queue.drop()
                 self._continue(None)
             self._outage.tell(error)
