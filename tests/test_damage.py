@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import resource
@@ -20,6 +21,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from killing import command, run_command
 from spoiling import age, edited
 from torch import nn
 
@@ -28,7 +30,7 @@ from benchmarks.fuzzing import contents, damaged, write_all
 from landscape import LandscapeError, journal
 from landscape.errors import MachineError, is_out_of_memory
 from landscape.storage import create, deferred_interrupt, examination, safe_point, steadily
-from landscape.trajectory import Recorder, open_trajectory
+from landscape.trajectory import Recorder, export_snapshot, open_trajectory
 from landscape.trajectory.checkpoints.reading import read_checkpoint
 from landscape.trajectory.verification import verify_trajectory
 
@@ -329,6 +331,45 @@ def test_a_disk_that_fills_at_any_byte_leaves_the_file_as_it_was(run_file: Path,
         assert read(run_file) == want
 
 
+def test_a_full_disk_costs_every_command_a_line(tmp_path: Path, landscape: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert landscape("train", "digits-mlp", "-o", "run.h5", "--epochs", 1, "--set", "width=8").code == 0
+    model = nn.Linear(100, 100)
+    torch.save(model.state_dict(), "epoch1.pt")
+    before = sorted(tmp_path.iterdir())
+    for size, line in (
+        (20_000, "train digits-mlp -o t.h5 --epochs 1 --set width=8"),
+        (20_000, "import i.h5 epoch1.pt"),
+        (9_000, "transform run.h5 --permute 1 -o moved.h5"),
+        (1_000, "export run.h5 -o out.pt"),
+        (1_000, "export run.h5 -o out.safetensors"),
+        (2_000, "plot run.h5 --kind curve --points 3 --save-surface s.h5 -o o.png"),
+        (1_000, "measure run.h5 --measures hessian_top --at all --save m.h5"),
+    ):
+        with files_up_to(size):
+            found = landscape(*line.split())
+        assert found.code == 1, (line, found)
+        assert found.err.count("\n") == 1
+        assert "File too large" in found.err
+        for path in set(tmp_path.iterdir()) - set(before):
+            assert path.suffix == ".h5", line
+            verify_trajectory(path)
+            path.unlink()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_an_export_has_the_same_bytes_and_the_mode_of_any_new_file(run_file: Path, suffix: str) -> None:
+    old = os.umask(0o027)
+    try:
+        for name in "abcd":
+            export_snapshot(open_trajectory(run_file), -1, run_file.with_name(name + suffix))
+    finally:
+        os.umask(old)
+    files = [run_file.with_name(name + suffix) for name in "abcd"]
+    assert len({path.read_bytes() for path in files}) == 1
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+
+
 def test_want_of_memory_is_not_called_damage(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise MemoryError
@@ -339,6 +380,32 @@ def test_want_of_memory_is_not_called_damage(run_file: Path, monkeypatch: pytest
     assert is_out_of_memory(OSError(12, "Cannot allocate memory"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert not is_out_of_memory(ValueError("wrong"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_commands_interrupted_at_random_leave_whole_files_or_none(tmp_path: Path, number: int, code: int) -> None:
+    torch.save(nn.Linear(400, 400).state_dict(), tmp_path / "epoch1.pt")
+    run_command(tmp_path, "landscape train digits-mlp -o run.h5 --epochs 2 --every 2 --set width=32")
+    chance = random.Random(int(number))
+    lines = ("import OUT epoch1.pt", "transform run.h5 --permute 1 -o OUT")
+    codes = []
+    for turn in range(8):
+        out = tmp_path / f"out{turn}.h5"
+        child = command(tmp_path, "landscape " + lines[turn % 2].replace("OUT", out.name))
+        child.join(chance.uniform(0.05, 0.6))
+        if child.is_alive():
+            os.kill(child.pid, number)
+        child.join(60)
+        codes.append(child.exitcode)
+        said = (tmp_path / "said.err").read_text()
+        # A signal may come before the command listens.
+        assert child.exitcode in (0, code, -number), said
+        assert "Traceback" not in said
+        if out.exists():
+            assert open_trajectory(out).finished
+            verify_trajectory(out)
+        assert not list(tmp_path.glob(".*"))
+    assert code in codes
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
