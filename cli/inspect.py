@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -17,14 +18,42 @@ _BRANCHES = 6
     help="Say what is in FILE, a trajectory, a surface or measures: problem, snapshots, tensors, metrics.",
 )
 @click.argument("file")
+@click.option("--verify", is_flag=True, help="Read all of it and compare it with its digests.")
 @json_option
-def command(file: str, as_json: bool) -> None:
+def command(file: str, verify: bool, as_json: bool) -> None:
     """Print a summary."""
-    from landscape.storage import kind_of
+    from landscape.storage import carries_digests, kind_of, steadily
 
     describe = {"landscape/surface": _surface, "landscape/measures": _measures}.get(kind_of(file), _trajectory)
     document = describe(file)
-    say(document, _lines(file, document), as_json)
+    document["digests"] = carries_digests(file)
+    if verify:
+        document["verified"] = steadily(file, lambda: _verified(file, document))
+    say(document, [*_lines(file, document), *_intact(document)], as_json)
+
+
+def _verified(file: str, document: dict[str, Any]) -> dict[str, Any]:
+    """What was compared; reading a surface or measures compares all but the directions."""
+    if document["format"] == "landscape/surface":
+        from landscape.surface.directions import verify_directions
+
+        verify_directions(file)
+    if document["format"] != "landscape/trajectory":
+        return {"digests": document["digests"]}
+    from landscape.trajectory.verification import verify_trajectory
+
+    return asdict(verify_trajectory(file))
+
+
+def _intact(document: dict[str, Any]) -> list[str]:
+    """What is known of damage."""
+    without = "no digests, as an older version wrote it: damage may go unnoticed"
+    lines = [] if document["digests"] else [f"  note        {without}"]
+    if "verified" in document:
+        found = document["verified"]
+        what = f"all {found['snapshots']} snapshots" if "snapshots" in found else "all values"
+        lines.append(f"  verified    {what} {'are what was written' if found['digests'] else 'can be read'}")
+    return lines
 
 
 def _trajectory(file: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from landscape import LandscapeError, __version__
-from landscape.errors import did_you_mean
+from landscape.errors import MachineError, did_you_mean, is_out_of_memory, out_of_memory
 
-from .shared import Interrupted
+from .shared import Interrupted, hear_terminate
 from .threads import wait_for_others
 
 # Read when torch starts.
@@ -56,7 +56,8 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise Interrupted("what was finished is kept") from None
+            # Each command that keeps something says what.
+            raise Interrupted("") from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -81,7 +82,11 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command: exit 0 done, 2 wrong input (one line), 130 interrupted, 1 our fault (traceback)."""
+    """Run the command: exit 0 done, 2 wrong input, 1 the machine's fault or ours, 130 or 143 interrupted.
+
+    Wrong input, and what the machine lacks (room, memory), is told in one line; a fault of ours shows a traceback.
+    """
+    terminated = hear_terminate()
     try:
         outcome: Any = cli.main(args=arguments, prog_name="landscape", standalone_mode=False)
     except click.ClickException as error:
@@ -89,23 +94,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except LandscapeError as error:
         _say(f"landscape: {error}")
-        sys.exit(2)
-    except Interrupted as error:
-        _say(f"landscape: interrupted; {error}")
-        sys.exit(130)
-    except (KeyboardInterrupt, click.Abort):
-        _say("landscape: interrupted; what was finished is kept")
-        sys.exit(130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EPIPE):
-            raise
-        if error.errno != errno.EPIPE:
-            _say(f"landscape: {error.strerror}")
-            sys.exit(2)
+        sys.exit(1 if isinstance(error, MachineError) else 2)
+    except (Interrupted, KeyboardInterrupt, click.Abort) as error:
+        kept = f"; {error}" if isinstance(error, Interrupted) and str(error) else ""
+        _say(f"landscape: {'terminated' if terminated else 'interrupted'}{kept}")
+        sys.exit(143 if terminated else 130)
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        sys.exit(_fault_of_the_machine(error))
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _fault_of_the_machine(error: BaseException) -> int:
+    """Say what the machine lacks, in a line, and give the exit code; what is another fault is raised."""
+    if is_out_of_memory(error):
+        _say(f"landscape: {out_of_memory()}")
+        return 1
+    code = getattr(error, "errno", None)
+    if code == errno.EPIPE:
         # The reader of our output left; nobody is there to be told.
         sys.stderr.close()
-        sys.exit(0)
-    sys.exit(outcome if isinstance(outcome, int) else 0)
+        return 0
+    if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        raise error
+    _say(f"landscape: {getattr(error, 'filename', None) or 'output'}: {getattr(error, 'strerror', error)}")
+    return 1
 
 
 def _command_of(error: click.ClickException) -> str:

@@ -20,6 +20,7 @@ from .shared import (
     progress_bar,
     say,
     told_in,
+    what_is_kept,
 )
 from .tables import listing_lines, measured_lines, table_document, table_lines
 
@@ -209,7 +210,7 @@ def _interrupted(file: str, save: str | None, taken: Mapping[int, Mapping[str, A
     for step, found in taken.items():
         _print_single(_single_document(file, step, found) | {"interrupted": True}, as_json)
     if save is not None:
-        return f"the measures taken are kept in {save}; run the same command to go on"
+        return what_is_kept(save, f"the measures taken are kept in {save}; run the same command to go on")
     names = ", ".join(name for found in taken.values() for name in found)
     if names:
         return f"{names}: taken and printed; run again with --measures for the others, or with --save"

@@ -8,7 +8,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, say, spoken_time, step_bars
+from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
 
 _STATES = {
     "made": "made",
@@ -44,11 +44,12 @@ def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, *
         raise LandscapeError("at least one job is needed", where="--jobs", got=jobs)
     from landscape.recipe import render
 
+    finished: list[str] = []
     try:
-        with step_bars(jobs) as notify:
+        with step_bars(jobs, finished) as notify:
             report = render(targets, jobs=jobs, dry_run=dry_run, notify=notify, **given)
     except KeyboardInterrupt:
-        raise Interrupted("what was finished is kept; run the same command to go on") from None
+        raise Interrupted(go_on(len(finished))) from None
     lines = [*(_plan(report) if dry_run else []), *_outcome(report), *_summary(report, dry_run)]
     say(report.to_json(), lines, as_json)
     for recipe in report.recipes:

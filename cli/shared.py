@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +18,26 @@ from landscape import LandscapeError
 
 class Interrupted(Exception):
     """The user pressed Ctrl-C; the message says what is kept and how to go on."""
+
+
+def hear_terminate() -> list[int]:
+    """Let SIGTERM end a command as Ctrl-C does, with files whole and temporary ones removed.
+
+    Returns:
+        A list that is empty until it came. Where it is ignored, or not in the main thread, it stays so.
+    """
+    came: list[int] = []
+
+    def hear(number: int, _frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, hear)
+    return came
 
 
 def together(decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
@@ -191,9 +214,41 @@ def spoken_time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def what_is_kept(path: str | None, words: str) -> str:
+    """The words, where something that was computed is in a file of ours; otherwise that nothing is.
+
+    Args:
+        path: The file, if there is one.
+        words: What is kept, and how to go on.
+    """
+    from landscape.files import open_file
+
+    if path is None or not Path(path).exists():
+        return "nothing was kept"
+    with suppress(LandscapeError):
+        held: Any = open_file(path)
+        columns = getattr(held, "columns", None)
+        if columns is not None:
+            return words if any(column.done.any() for column in columns.values()) else "nothing was computed yet"
+        if hasattr(held, "done"):
+            return words if held.done is None or held.done.any() else "nothing was computed yet"
+        return words if len(held) else "nothing was recorded yet"
+    return "nothing was kept"
+
+
+def go_on(count: int) -> str:
+    """What is kept where so many steps were finished before an interrupt."""
+    return "what was finished is kept; run the same command to go on" if count else "nothing was finished yet"
+
+
 @contextmanager
-def step_bars(jobs: int) -> Iterator[Callable[[Any], None]]:
-    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal."""
+def step_bars(jobs: int, finished: list[str]) -> Iterator[Callable[[Any], None]]:
+    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal.
+
+    Args:
+        jobs: The number of workers.
+        finished: Takes the titles of the steps that were finished.
+    """
     from tqdm import tqdm
 
     with ExitStack() as stack:
@@ -219,5 +274,6 @@ def step_bars(jobs: int) -> Iterator[Callable[[Any], None]]:
                 bar.reset()
                 bar.set_description("free")
                 whole.update(1)
+                finished.append(event.step.title)
 
         yield notify

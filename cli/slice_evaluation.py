@@ -12,7 +12,7 @@ from landscape import LandscapeError
 
 from .coordinates import coordinates
 from .plotting import Asked
-from .shared import Interrupted, progress_bar
+from .shared import Interrupted, progress_bar, what_is_kept
 
 # What is done before the line that announces it is read.
 _SHORT_SECONDS = 2.0
@@ -156,12 +156,8 @@ class _Work:
             with progress_bar(f"{self.chosen.kind} of {self.first.problem}", "point") as update:
                 return work(save=save, progress=update, **how)
         except KeyboardInterrupt:
-            kept = (
-                f"the points computed are kept in {save}; run the same command to go on"
-                if save
-                else "nothing was kept"
-            )
-            raise Interrupted(kept) from None
+            words = f"the points computed are kept in {save}; run the same command to go on"
+            raise Interrupted(what_is_kept(save, words)) from None
 
 
 def _beside(save: str | None, ending: str) -> str | None:

@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, say, spoken_time, step_bars
+from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Reasons for missing values that are told in lines of their own; all are in the tables.
@@ -64,11 +64,12 @@ def command(
     if colour is not None and colour not in varying:
         mend = "there are " + ", ".join(varying)
         raise LandscapeError(f"no hyperparameter '{colour}' varies", where="--colour", mend=mend)
+    finished: list[str] = []
     try:
-        with step_bars(jobs) as notify:
+        with step_bars(jobs, finished) as notify:
             report = study.run(wanted, jobs=jobs, dry_run=dry_run, notify=notify, **given)
     except KeyboardInterrupt:
-        raise Interrupted("what was finished is kept; run the same command to go on") from None
+        raise Interrupted(go_on(len(finished))) from None
     files = [] if report.found is None else _deliver(report.found, _place(wanted, output), colour)
     lines = _plan(report) if report.found is None else _lines(report, files)
     say({**report.to_json(), "files": files}, lines, as_json)

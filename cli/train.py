@@ -138,6 +138,8 @@ def _kept(output: str) -> str:
     if not Path(output).exists():
         return "nothing was recorded yet"
     count = summary(output).to_json()["snapshots"]
+    if not count:
+        return "nothing was recorded yet"
     return f"{count} snapshots are kept in {output}; go on with --resume"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -42,6 +43,29 @@ class LandscapeError(Exception):
         if mend is not None:
             parts.append(mend)
         super().__init__(" ".join("; ".join(parts).split()))
+
+
+class MachineError(LandscapeError):
+    """The machine lacks something, room on a disk or memory, where the input may be right; the command exits 1."""
+
+
+# What NumPy, HDF5, torch and the system's loader say where memory cannot be had.
+_MEMORY_WORDS = ("allocate memory", "memory allocation", "unable to allocate", "bad_alloc", "out of memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception, of whatever library, says that memory could not be had."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    # A library that cannot be mapped is an ImportError; a thread without a stack a RuntimeError.
+    text = str(error).lower()
+    return any(words in text for words in (*_MEMORY_WORDS, "can't start new thread"))
+
+
+def out_of_memory(where: object = None) -> MachineError:
+    """The error to raise where memory could not be had."""
+    mend = "free some memory, or raise the limit (ulimit -v, the memory of the job)"
+    return MachineError("there is not enough memory", where=where, mend=mend)
 
 
 def from_user_code(error: BaseException, where: object = None, mend: str | None = None) -> LandscapeError:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import errno
 import io
-import signal
 import struct
-import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -35,6 +33,8 @@ Writes: TypeAlias = list[tuple[int, bytes]]  # (offset in the file, what belongs
 _PATIENCE = 2.0
 _MAGIC = b"landscape-journ1"
 _RECORD = struct.Struct("<QQ")  # offset, number of bytes that follow
+# What is written after a fault and not held any more: contents of datasets, which HDF5 does not read back.
+_LARGE = 2**16
 _FOOTER = struct.Struct("<16sQQI")  # magic, size of the file without the journal, bytes of records, CRC-32
 
 
@@ -55,8 +55,9 @@ class Overlay(io.RawIOBase):
     """A file as it will be after some writes, without making them in place.
 
     Bytes behind the old end of the file, or in ranges given to `scratch`, are written at once: nothing that
-    counts is there. All others are kept in `held`. The first error of the file underneath is kept in `fault`:
-    what HDF5 says of it afterwards is another error, with less in it.
+    counts is there. All others are kept in `held`. HDF5 never hears of an error of the file underneath: where a
+    flush fails, it ends the process when the file is closed. The first error is kept in `fault`, and from then on
+    nothing more is written.
 
     Args:
         raw: The file underneath; not closed with this object.
@@ -71,7 +72,7 @@ class Overlay(io.RawIOBase):
         self._scratch: list[tuple[int, int]] = []
         self._abandoned = False
         self.held: Writes = []
-        self.fault: OSError | None = None
+        self.fault: Exception | None = None
         if journal is not None:
             self._base = self.size = journal.size
             self.held = list(journal.writes)
@@ -129,17 +130,27 @@ class Overlay(io.RawIOBase):
         self._position, self.size = stop, max(self.size, stop)
         if self._abandoned:
             return len(view)
+        if self.fault is None:
+            try:
+                self._put(start, view)
+            except (OSError, MemoryError) as error:
+                self.fault = error
+        if self.fault is not None and len(view) < _LARGE:
+            self.held.append((start, bytes(view)))
+        return len(view)
+
+    def _put(self, start: int, view: memoryview) -> None:
         kept = 0
-        if not any(low <= start and stop <= high for low, high in self._scratch):
+        if not any(low <= start and start + len(view) <= high for low, high in self._scratch):
             kept = max(0, min(len(view), self._base - start))
         if kept:
             self.held.append((start, bytes(view[:kept])))
-        try:
-            _write_fully(self._raw, start + kept, view[kept:])
-        except OSError as error:
-            self.fault = self.fault or error
-            raise
-        return len(view)
+        _write_fully(self._raw, start + kept, view[kept:])
+
+    def check(self) -> None:
+        """Raise the first error of the file underneath, if there was one."""
+        if self.fault is not None:
+            raise self.fault
 
 
 class Change:
@@ -162,6 +173,10 @@ class Change:
         if offset is not None:
             self._overlay.scratch(offset, dataset.id.get_storage_size())
 
+    def check(self) -> None:
+        """Raise the first error of the file underneath: HDF5 does not hear of it."""
+        self._overlay.check()
+
 
 @contextmanager
 def change(raw: BinaryIO) -> Iterator[Change]:
@@ -182,24 +197,26 @@ def change(raw: BinaryIO) -> Iterator[Change]:
     with _closed(h5py.File(overlay, "r+"), overlay) as file:
         yield Change(file, overlay)
         file.close()
+        overlay.check()
         _write_journal(raw, Journal(overlay.size, overlay.held))
     recover(raw)
 
 
 @contextmanager
-def create(raw: BinaryIO) -> Iterator[h5py.File]:
+def create(raw: BinaryIO) -> Iterator[Change]:
     """Write a new HDF5 file, so that a full disk is an ordinary error and no file that HDF5 cannot close.
 
     Args:
         raw: An empty file, open for reading and writing, unbuffered (or in memory).
 
     Yields:
-        The HDF5 file.
+        The change that makes it.
     """
     overlay = Overlay(raw)
     with _closed(h5py.File(overlay, "w"), overlay) as file:
-        yield file
+        yield Change(file, overlay)
         file.close()
+        overlay.check()
         raw.truncate(overlay.size)
 
 
@@ -321,20 +338,3 @@ def lock(raw: BinaryIO, *, shared: bool, patience: float | None = None) -> bool:
             pause = min(2 * pause, 0.1)
         else:
             return True
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[None]:
-    """Hold back Ctrl-C until the body is done; in the main thread only, elsewhere it does nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[tuple[int, Any]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
-    try:
-        yield
-    finally:
-        # None means a handler that was not installed from Python and cannot be put back from here.
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
-    if caught:
-        signal.raise_signal(signal.SIGINT)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.params import Weights
+from landscape.params import Tensors, Weights
 from landscape.symmetry import Element, Symmetries, symmetries_of
-from landscape.symmetry.checking import require_same
-from landscape.trajectory import Recorder, Trajectory
+from landscape.symmetry.checking import Check, require_same
+from landscape.trajectory import Snapshot, Trajectory
+from landscape.trajectory.border import described
+from landscape.trajectory.rounding import rounded, take
+from landscape.trajectory.writer import Row, write_run
 
 # Name of a transformation -> (symmetries, objective, weights, its value) -> the element.
 Maker = Callable[[Symmetries, Objective, Weights, Any], Element]
@@ -113,30 +117,27 @@ def transform(
     element = MAKERS[wanted.name](symmetries, objective, run[index], wanted.value)
     rows = range(len(run)) if at is None else [index]
     moved = {"transform": {wanted.name: wanted.value}}
-    worst = explained = 0.0
-    with Recorder(
-        path,
-        run[index],
-        problem=run.problem,
-        problem_args=run.problem_args,
-        seed=run.seed,
-        training=run.training,
-        overwrite=overwrite,
-        parent_run_id=run.run_id,
-        parent_step=run[index].step,
-        perturbation=moved,
-    ) as recorder:
+    found = _Change()
+
+    def moments() -> Iterator[Row]:
         for done, row in enumerate(rows):
             snapshot = run[row]
             weights = element.apply(symmetries.complete(snapshot))
             check = symmetries.check(snapshot, weights)
             require_same(check, f"transformation of step {snapshot.step}")
-            if check.max_difference >= worst:
-                worst, explained = check.max_difference, check.explained
-            recorder.snapshot(snapshot.step, weights=weights, **_moment(snapshot))
+            found.take(check)
+            yield _row(snapshot, weights)
             if progress is not None:
                 progress(done + 1, len(rows))
-        run_id = recorder.run_id
+
+    settings = {"problem_args": run.problem_args, "training": run.training, "perturbation": moved}
+    run_id = uuid.uuid4().hex
+    attrs = {"problem": run.problem, "seed": run.seed, "run_id": run_id}
+    attrs |= {"parent_run_id": run.run_id, "parent_step": run[index].step}
+    if os.path.lexists(path) and not overwrite:
+        raise LandscapeError("the file exists", where=os.fspath(path), mend="pass overwrite=True to replace it")
+    # A trajectory that is cut short would pass for one that is whole.
+    write_run(path, run.layout, *described(attrs, settings), moments())
     return {
         "output": os.fspath(path),
         "problem": run.problem,
@@ -145,16 +146,27 @@ def transform(
         **moved,
         "snapshots": len(rows),
         "step": int(run[index].step),
-        "max_output_change": worst,
-        "explained": explained,
+        "max_output_change": found.worst,
+        "explained": found.explained,
         "generators": [generator.name for generator, _ in element.factors],
         "blocked": [str(block) for block in symmetries.blocked],
         "notes": list(symmetries.notes),
     }
 
 
-def _moment(snapshot: Any) -> Mapping[str, Any]:
-    """When a snapshot was taken and what was measured there, which a symmetry leaves as it was."""
-    times = {name: getattr(snapshot, name) for name in ("epoch", "seconds")}
-    known = {name: value for name, value in times.items() if not math.isnan(value)}
-    return known | {name: value for name, value in snapshot.metrics.items() if not math.isnan(value)}
+@dataclass
+class _Change:
+    """The largest change of outputs among all snapshots, and what rounding explains of that one."""
+
+    worst: float = 0.0
+    explained: float = 0.0
+
+    def take(self, check: Check) -> None:
+        if check.max_difference >= self.worst:
+            self.worst, self.explained = check.max_difference, check.explained
+
+
+def _row(snapshot: Snapshot, tensors: Tensors) -> Row:
+    """A snapshot with other weights; when it was taken and what was measured there stays."""
+    values, _ = rounded(take(snapshot.layout, tensors, None), snapshot.layout, None)
+    return Row(snapshot.step, snapshot.epoch, snapshot.seconds, snapshot.metrics, values)

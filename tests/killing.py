@@ -102,7 +102,12 @@ def _command(folder: str, program: Sequence[str], name: str) -> None:
     with open(f"{name}.out", "w") as out, open(f"{name}.err", "w") as err:  # noqa: PTH123
         sys.stdout, sys.stderr = out, err
         if program[0] == "landscape":
-            main(list(program[1:]))
+            try:
+                main(list(program[1:]))
+            finally:
+                # What comes now finds the command over.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
         else:
             sys.argv = list(program[1:])
             sys.path.insert(0, folder)

@@ -331,7 +331,7 @@ def test_a_killed_reading_goes_on_with_what_is_left(tmp_path, runs, monkeypatch)
         separations(runs, save=path, max_bytes=500, progress=stop)
     with h5py.File(path) as file:
         assert "sums" in file
-        assert file.attrs["done"] == '["0.weight"]'
+        assert file.attrs["done"] == b'["0.weight"]'
     read = []
     monkeypatch.setattr(distances, "stretches", lambda *given: spied(read, *given))
     found = separations(runs, save=path)["all"]

@@ -111,14 +111,14 @@ def test_a_file_that_was_edited_is_refused(table, tmp_path):
     save_table(table, path)
     with h5py.File(path, "r+") as file:
         file["values/hessian_top"][0] = 1.0
-    with pytest.raises(LandscapeError, match="its values are not those that were written"):
+    with pytest.raises(LandscapeError, match="row 0 is not what was written"):
         read_table(path)
 
 
 def test_a_summary_of_a_file(table, tmp_path):
     save_table(table, tmp_path / "m.h5")
     told = describe_table(tmp_path / "m.h5")
-    assert (told["format"], told["schema"], told["taken"], told["size"]) == ("landscape/measures", 1, 14, 14)
+    assert (told["format"], told["schema"], told["taken"], told["size"]) == ("landscape/measures", 2, 14, 14)
     assert told["steps"] == {"count": 7, "first": 0, "last": 6}
     assert told["measures"]["hessian_top"]["max"] == table["hessian_top"].values.max()
 

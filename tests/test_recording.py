@@ -21,6 +21,7 @@ from conftest import make_convnet, state_of
 from hypothesis import given
 from hypothesis import strategies as st
 from killing import run_to_the_end, started
+from spoiling import edited
 from torch import nn
 
 from landscape.errors import LandscapeError
@@ -245,10 +246,11 @@ def test_thinning_that_fails_changes_nothing(path: Path, monkeypatch: pytest.Mon
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
+    mend = "free some space, or write elsewhere"
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         with pytest.raises(
-            LandscapeError, match=message(f"{path}: cannot be written; got No space left on device")
+            LandscapeError, match=message(f"{path}: cannot be written; got No space left on device; {mend}")
         ):
             recorder.snapshot(2)
     assert path.read_bytes() == before
@@ -411,7 +413,7 @@ def test_the_rounded_file(path: Path) -> None:
     with Recorder(path, model, dtype=torch.bfloat16) as recorder:
         recorder.snapshot(0)
     with h5py.File(path, "r") as file:
-        assert file.attrs["schema"] == 2
+        assert file.attrs["schema"] == 3
         assert set(file["weights"]) == {"bfloat16"}
         assert file["weights/bfloat16"].dtype == np.uint16
         assert set(file["buffers"]) == {"float32", "int64"}
@@ -420,25 +422,24 @@ def test_the_rounded_file(path: Path) -> None:
     assert entries["0.weight"]["dtype"] == "float32"
     assert entries["0.weight"]["group"] == "weights/bfloat16"
     said = summary(path).to_json()
-    assert said["schema"] == 2
+    assert said["schema"] == 3
     assert said["storage"]["types"] == ["bfloat16"]
     assert said["storage"]["rounding"] == open_trajectory(path)[0].rounding
     # An older version says that it is too old, rather than that the file is damaged.
     mend = "upgrade loss-landscape-toolkit"
-    expected = f"{path}: written by a newer version (schema 2; this version reads 1); {mend}"
+    expected = f"{path}: written by a newer version (schema 3; this version reads 2); {mend}"
     with (
         pytest.raises(LandscapeError, match=message(expected)),
-        open_read(path, format="landscape/trajectory", schema=1),
+        open_read(path, format="landscape/trajectory", schema=2),
     ):
         pass
 
 
-def test_without_rounding_the_file_is_of_schema_1_and_has_no_error(path: Path) -> None:
+def test_without_rounding_the_file_has_no_error(path: Path) -> None:
     model = nn.Linear(3, 2)
     with Recorder(path, model, every=2, keep=5) as recorder:
         offer_all(recorder, model, range(9))
     with h5py.File(path, "r") as file:
-        assert file.attrs["schema"] == 1
         assert "rounding" not in file["steps"]
     assert open_trajectory(path).rounding.tolist() == [0.0] * 5
     assert summary(path).to_json()["storage"] == {"types": ["float32"], "rounded": False, "rounding": 0.0}
@@ -496,7 +497,7 @@ def test_a_rounded_branch_of_an_exact_run(path: Path) -> None:
     with Recorder(path, model, branch="kick", dtype="float16", keep=2) as recorder:
         offer_all(recorder, model, range(5))
     run = open_trajectory(path)
-    assert run.header.schema == 2
+    assert run.header.schema == 3
     assert digests(run) == {step: digest_at(model, step) for step in range(2)}
     fill(model, 4)
     assert torch.equal(run.branches["kick"][-1].weights["weight"], model.weight.half().float())
@@ -505,7 +506,7 @@ def test_a_rounded_branch_of_an_exact_run(path: Path) -> None:
 def test_a_schema_1_file_has_no_rounded_parameters(path: Path) -> None:
     with Recorder(path, nn.Linear(3, 2), dtype="float16") as recorder:
         recorder.snapshot(0)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         file.attrs.modify("schema", np.int64(1))
     expected = f"{path}: the file is damaged; got tensor 'weight' in /manifest; restore it from a copy"
     with pytest.raises(LandscapeError, match=message(expected)):
@@ -516,7 +517,7 @@ def test_a_rounded_buffer_makes_no_sense(path: Path) -> None:
     model = make_convnet()
     with Recorder(path, model, dtype="float16") as recorder:
         recorder.snapshot(0)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         lines = [json.loads(line) for line in file["manifest"][()]]
         index = next(i for i, line in enumerate(lines) if line["name"] == "1.running_mean")
         file["manifest"][index] = json.dumps(lines[index] | {"group": "weights/float16"})
@@ -531,7 +532,7 @@ def test_a_rounded_buffer_makes_no_sense(path: Path) -> None:
 def test_a_damaged_recording_is_refused(path: Path, value: str) -> None:
     with Recorder(path, nn.Linear(3, 2), every=3) as recorder:
         recorder.snapshot(0)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         file.attrs["recording"] = value
     with pytest.raises(
         LandscapeError, match=f"^{re.escape(str(path))}: the file is damaged; got attribute 'recording'"

@@ -26,6 +26,7 @@ from landscape.errors import LandscapeError
 from landscape.remnants import temporary_name
 
 FORMAT = "landscape/surface"
+NO_ROOM = "cannot be written; got File too large; free some space, or write elsewhere"
 
 
 def make(path: Path, **attrs: object) -> Path:
@@ -189,7 +190,7 @@ def test_a_file_open_in_this_process_is_read_too(tmp_path: Path) -> None:
 
 def test_a_file_that_another_writes_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "s.h5")
-    monkeypatch.setattr(storage, "lock", lambda *_, **__: False)
+    monkeypatch.setattr("landscape.storage.writer.lock", lambda *_, **__: False)
     message = f"^{re.escape(str(path))}: another process is writing this file$"
     with pytest.raises(LandscapeError, match=message), storage.change(path):
         pass
@@ -412,7 +413,10 @@ def test_no_room_for_a_new_file(tmp_path: Path, room: int) -> None:
     path = tmp_path / "s.h5"
     with (
         room_for(room),
-        pytest.raises(LandscapeError, match=f"^{re.escape(str(path))}: cannot be written; got File too large$"),
+        pytest.raises(
+            LandscapeError,
+            match=f"^{re.escape(str(path))}: {NO_ROOM}$",
+        ),
         storage.create(path) as file,
     ):
         file["x"] = np.arange(10000)
@@ -426,7 +430,10 @@ def test_no_room_for_a_change(tmp_path: Path) -> None:
     before = path.read_bytes()
     with (
         room_for(len(before) + 500),
-        pytest.raises(LandscapeError, match=f"^{re.escape(str(path))}: cannot be written; got File too large$"),
+        pytest.raises(
+            LandscapeError,
+            match=f"^{re.escape(str(path))}: {NO_ROOM}$",
+        ),
         storage.change(path) as change,
     ):
         change.file["more"] = np.arange(10000)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import pytest
-from spoiling import SPOILT, spoilt
+from spoiling import SPOILT, edited, spoilt
 
 from landscape import journal
 from landscape.errors import LandscapeError
@@ -101,7 +101,7 @@ def test_a_partial_file_keeps_its_structure_while_it_grows(tmp_path: FilePath) -
     with h5py.File(path, "r") as file:
         ranges = [
             range(item.id.get_offset(), item.id.get_offset() + item.id.get_storage_size())
-            for item in (file["train_loss"], file["standard_error/train_loss"], file["done"])
+            for item in (file["train_loss"], file["standard_error/train_loss"], file["done"], file["digests/rows"])
         ]
     fill(partial)
     after = path.read_bytes()
@@ -162,9 +162,6 @@ def test_a_whole_surface_comes_back(tmp_path: FilePath) -> None:
     assert read.complete
 
 
-ENDED = "the surface file is damaged: its values are not those that were written"
-
-
 @pytest.mark.parametrize(
     "name", ["x", "y", "train_loss", "standard_error/train_loss", "path/step", "path/x", "path/plane_loss"]
 )
@@ -173,20 +170,20 @@ def test_a_digest_guards_every_value_of_a_complete_file(tmp_path: FilePath, name
     save_surface(whole(), path)
     with h5py.File(path, "a") as file:
         file[name][...] = np.nextafter(file[name][...], 99).astype(file[name].dtype) + (name == "path/step")
-    assert refused(path) == f"{path}: {ENDED}; restore it from a copy, or compute it again"
+    got = "row 0 is" if name.endswith("train_loss") else "something in it is"
+    assert (
+        refused(path)
+        == f"{path}: the surface file is damaged; got {got} not what was written; restore it from a copy"
+    )
 
 
-def test_a_partial_file_has_no_digest_and_is_read(tmp_path: FilePath) -> None:
+def test_digests_guard_a_partial_file_too(tmp_path: FilePath) -> None:
     path = tmp_path / "s.h5"
-    partial = begin(path)
-    fill(partial, range(2))
-    with h5py.File(path, "r") as file:
-        assert "digest" not in file.attrs
+    fill(begin(path), range(2))
     assert read_surface(path).done is not None
-    fill(partial, range(2, 3))
-    partial.finish(None)
-    with h5py.File(path, "r") as file:
-        assert len(file.attrs["digest"]) == 64
+    with h5py.File(path, "a") as file:
+        file["train_loss"][1, 1] += 1
+    assert "got row 1 is not what was written" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +203,7 @@ def test_a_partial_file_has_no_digest_and_is_read(tmp_path: FilePath) -> None:
 def test_attributes_that_are_wrong_or_missing(tmp_path: FilePath, name: str, value: Any, got: str) -> None:
     path = tmp_path / "s.h5"
     save_surface(whole(), path)
-    with h5py.File(path, "a") as file:
+    with edited(path) as file:
         del file.attrs[name]
         if value is not None:
             file.attrs[name] = value
@@ -232,7 +229,7 @@ def test_attributes_that_are_wrong_or_missing(tmp_path: FilePath, name: str, val
 def test_datasets_of_the_wrong_kind(tmp_path: FilePath, name: str, values: Any, got: str) -> None:
     path = tmp_path / "s.h5"
     save_surface(whole(), path)
-    with h5py.File(path, "a") as file:
+    with edited(path) as file:
         del file[name]
         file[name] = values
     assert refused(path) == f"{path}: the surface file is damaged; got {got}; restore it from a copy"

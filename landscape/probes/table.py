@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from landscape.probes.values import Barriers, Interpolation, Perturbation, Retraining
-from landscape.storage import atomic_path, create, require_writable, write_json_attr
+from landscape.storage import (
+    atomic_path,
+    create,
+    require_writable,
+    seal,
+    write_attrs,
+    write_json_attr,
+    write_lines,
+)
 
 SUFFIXES = (".h5", ".hdf5", ".json", ".csv")
 Columns: TypeAlias = dict[str, list[Any]]
@@ -41,11 +49,15 @@ def save_table(
     suffix = path.suffix.lower()
     if suffix in (".h5", ".hdf5"):
         with create(path) as file:
-            file.attrs["format"], file.attrs["schema"] = _FORMAT, 1
+            write_attrs(file, {"format": _FORMAT, "schema": 2})
             write_json_attr(file, "meta", dict(meta))
             for name, values in columns.items():
                 texts = any(isinstance(value, str) for value in values)
-                file.create_dataset(name, data=list(values) if texts else np.asarray(values, dtype=np.float64))
+                if texts:
+                    write_lines(file, name, [str(value) for value in values])
+                else:
+                    file.create_dataset(name, data=np.asarray(values, dtype=np.float64))
+            seal(file)
         return path
     with atomic_path(path) as draft:
         if suffix == ".json":

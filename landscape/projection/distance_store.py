@@ -23,12 +23,15 @@ from landscape.storage import (
     open_read,
     read_attr,
     read_json_attr,
+    require_seal,
     require_writable,
+    seal,
+    write_attrs,
     write_json_attr,
 )
 
 FORMAT = "landscape/distances"
-SCHEMA = 1
+SCHEMA = 2
 # Raised when the numbers change although the runs do not.
 _VERSION = 1
 # Seconds of reading that a killed process may lose.
@@ -89,6 +92,7 @@ class Store:
         if not self.path.exists():
             return None
         with open_read(self.path, format=FORMAT, schema=SCHEMA) as file, damage(self.path):
+            require_seal(file)
             identity, done = read_attr(file, "identity"), read_json_attr(file, "done", [])
             finished, sums = (_groups(file, room) for room in ("separations", "sums"))
         if identity != self.identity:
@@ -111,13 +115,14 @@ class Store:
 
     def _write(self, room: str, groups: Mapping[str, _Numbers], done: Sequence[str]) -> None:
         with create(self.path) as file:
-            file.attrs.update({"format": FORMAT, "schema": np.int64(SCHEMA), "identity": self.identity})
+            write_attrs(file, {"format": FORMAT, "schema": np.int64(SCHEMA), "identity": self.identity})
             write_json_attr(file, "done", list(done))
             # Names of layers may hold slashes: they are attributes, not names of groups.
             write_json_attr(file, "groups", list(groups))
             for place, numbers in enumerate(groups.values()):
                 for name, values in numbers.items():
                     file.create_dataset(f"{room}/{place}/{name}", data=np.asarray(values, dtype=np.float64))
+            seal(file)
 
 
 def _groups(file: h5py.File, room: str) -> dict[str, dict[str, Any]]:

@@ -16,14 +16,34 @@ from numpy.typing import NDArray
 from landscape.checked import as_read, differences, digest_of, mapping, numbers, plain
 from landscape.errors import LandscapeError
 from landscape.sharpness.table import Column, Table
-from landscape.storage import change, create, damage, open_read, read_attr, read_json_attr, versions
+from landscape.storage import (
+    ROWS,
+    change,
+    create,
+    damage,
+    has_seal,
+    open_read,
+    read_attr,
+    read_json_attr,
+    require_rows,
+    require_seal,
+    row_digests,
+    seal,
+    steadily,
+    versions,
+    write_attrs,
+    write_row_digests,
+)
 
 FORMAT = "landscape/measures"
-SCHEMA = 1
+# The newest that can be read, and the one that is written: 2 carries a digest of each row.
+SCHEMA = 2
 
 _DAMAGED = "the file of measures is damaged"
 # Group of a column -> kind of its elements.
 _GROUPS = {"values": "f", "standard_errors": "f", "converged": "b", "done": "b"}
+# What is not settled while the table is filled.
+_GROWING = (*_GROUPS, "digests")
 
 
 def read_table(path: str | os.PathLike[str]) -> Table:
@@ -38,7 +58,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     Raises:
         LandscapeError: If the file is missing, damaged, no table of measures, or of a newer version.
     """
-    return _stored(path)[0]
+    return steadily(path, lambda: _stored(path))[0]
 
 
 def save_table(table: Table, path: str | os.PathLike[str], identity: Mapping[str, Any] | None = None) -> None:
@@ -50,14 +70,17 @@ def save_table(table: Table, path: str | os.PathLike[str], identity: Mapping[str
         identity: What decides whether a later run takes the same measures.
     """
     with create(path) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["schema"] = SCHEMA
-        file.attrs["complete"] = table.complete
-        file.attrs["measures"] = json.dumps({name: dict(column.about) for name, column in table.columns.items()})
-        file.attrs["metrics"] = json.dumps(list(table.metrics))
-        file.attrs["identity"] = json.dumps(dict(identity or {}), sort_keys=True)
-        file.attrs["meta"] = json.dumps(plain(dict(table.meta)), sort_keys=True)
-        file.attrs["versions"] = json.dumps(versions(), sort_keys=True)
+        said = {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "complete": table.complete,
+            "measures": json.dumps({name: dict(column.about) for name, column in table.columns.items()}),
+            "metrics": json.dumps(list(table.metrics)),
+            "identity": json.dumps(dict(identity or {}), sort_keys=True),
+            "meta": json.dumps(plain(dict(table.meta)), sort_keys=True),
+            "versions": json.dumps(versions(), sort_keys=True),
+        }
+        write_attrs(file, said)
         file.create_dataset("step", data=table.steps, dtype="i8").make_scale("step")
         _beside(file, "epoch", table.epochs)
         for name, values in table.metrics.items():
@@ -65,13 +88,17 @@ def save_table(table: Table, path: str | os.PathLike[str], identity: Mapping[str
         for name, column in table.columns.items():
             for group in _GROUPS:
                 _beside(file, f"{group}/{name}", getattr(column, group))
-        if table.complete:
-            file.attrs["digest"] = _digest(file)
+        write_row_digests(file, _filled(table.columns), len(table.steps))
+        seal(file, _GROWING)
+
+
+def _filled(columns: Mapping[str, Column]) -> list[NDArray[Any]]:
+    """All that is filled row by row."""
+    return [getattr(column, group) for column in columns.values() for group in _GROUPS]
 
 
 def _beside(file: h5py.File, name: str, values: NDArray[Any]) -> None:
     dataset = file.create_dataset(name, data=values, dtype=values.dtype)
-    dataset.dims[0].label = "step"
     dataset.dims[0].attach_scale(file["step"])
 
 
@@ -85,6 +112,7 @@ def _stored(path: str | os.PathLike[str]) -> tuple[Table, dict[str, Any]]:
     with open_read(path, format=FORMAT, schema=SCHEMA) as file:
         with damage(path, _DAMAGED):
             table, identity = _read(file), mapping(file, "identity")
+            # Of schema 1, and complete.
             written = read_attr(file, "digest")
             intact = written is None or written == _digest(file)
         if not intact:
@@ -97,17 +125,21 @@ def _stored(path: str | os.PathLike[str]) -> tuple[Table, dict[str, Any]]:
 
 
 def _read(file: h5py.File) -> Table:
+    require_seal(file, _GROWING)
     steps = numbers(file, "step", "i", (None,))
     count = len(steps)
     if (np.diff(steps) <= 0).any():
         raise ValueError("dataset 'step' does not increase")
-    columns = {}
+    columns: dict[str, Column] = {}
+    filled: list[NDArray[Any]] = []
     for name, about in mapping(file, "measures").items():
         held = {group: numbers(file, f"{group}/{name}", kind, (count,)) for group, kind in _GROUPS.items()}
+        filled += held.values()
         # A writer that was killed may have left values that it had not yet marked as done.
         for group in ("values", "standard_errors"):
             held[group] = np.where(held["done"], held[group], np.nan)
         columns[name] = Column(**held, about=about)
+    require_rows(file, filled, count)
     metrics = {
         str(name): numbers(file, f"metrics/{name}", "f", (count,)) for name in read_json_attr(file, "metrics")
     }
@@ -148,7 +180,7 @@ class PartialTable:
         return cls(table, file, wanted)
 
     def put(self, row: int, name: str, value: float, standard_error: float | None, converged: bool) -> None:
-        """Take in one value, and write it: first the value, then that it is done.
+        """Take in one value, and write it, that it is done, and the digest of its row.
 
         Raises:
             LandscapeError: If the file cannot be written, or holds something else by now.
@@ -170,8 +202,10 @@ class PartialTable:
             with damage(self.path, _DAMAGED):
                 for group in ("values", "standard_errors", "converged"):
                     file[f"{group}/{name}"][row] = getattr(column, group)[row]
-                file.flush()
                 file[f"done/{name}"][row] = True
+                if has_seal(file):
+                    held = [values[row] for values in _filled(self.table.columns)]
+                    file[ROWS][row] = row_digests(held, 1)[0]
 
     def finish(self) -> Table:
         """Close the table."""

@@ -10,7 +10,7 @@ import h5py
 from numpy.typing import NDArray
 
 from landscape.checked import numbers
-from landscape.storage import read_attr
+from landscape.storage import read_attr, write_attr
 from landscape.surface.values import Array, Path, Surface
 
 _PATH_FIELDS = ("step", "x", "y", "off_plane", "loss", "plane_loss")
@@ -55,7 +55,7 @@ def write_companions(file: h5py.File, surface: Surface) -> None:
         _write_path(file, "path", surface.path)
     for index, (name, path) in enumerate(surface.paths.items()):
         _write_path(file, f"paths/{index}", path)
-        file[f"paths/{index}"].attrs["run"] = name
+        write_attr(file[f"paths/{index}"], "run", name)
     for name, values in surface.gradient.items():
         gridded(file, f"gradient/{name}", values, list(surface.axes))
 
@@ -72,5 +72,4 @@ def gridded(file: h5py.File, name: str, values: NDArray[Any], axes: Sequence[str
     """Write an array whose dimensions are axes of the file."""
     dataset = file.create_dataset(name, data=values, dtype=values.dtype)
     for dimension, axis in zip(dataset.dims, axes, strict=True):
-        dimension.label = axis.rsplit("/", 1)[-1]
         dimension.attach_scale(file[axis])

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.storage import damage, kind_of, open_read, require_file
+from landscape.storage import damage, kind_of, open_read, require_file, require_seal
 from landscape.surface.axes import axis_names
+from landscape.surface.store import FORMAT, SCHEMA
 
 SUFFIXES = (".h5", ".hdf5", ".npz", ".safetensors")
 Arrays = dict[str, NDArray[Any]]
@@ -72,10 +73,24 @@ def read_directions(path: str | os.PathLike[str], dims: int = 2) -> list[Arrays]
 
 def _from_hdf5(file: Path) -> Arrays:
     if _is_surface(file):
-        with open_read(file, format="landscape/surface", schema=1) as surface, damage(file):
-            return _arrays(surface["directions"]) if "directions" in surface else {}
+        with open_read(file, format=FORMAT, schema=SCHEMA) as surface, damage(file):
+            if "directions" not in surface:
+                return {}
+            require_seal(surface["directions"])
+            return _arrays(surface["directions"])
     with damage(file, "not an HDF5 file that can be read"), h5py.File(file, "r") as plain:
         return _arrays(plain.get("directions", plain))
+
+
+def verify_directions(path: str | os.PathLike[str]) -> None:
+    """Check the directions of a surface file, if there are some.
+
+    Raises:
+        LandscapeError: If they are not what was written.
+    """
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file, damage(path):
+        if "directions" in file:
+            require_seal(file["directions"])
 
 
 def _is_surface(file: Path) -> bool:

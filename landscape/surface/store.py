@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,24 @@ from numpy.typing import NDArray
 
 from landscape.checked import as_read, differences, digest_of, mapping, numbers, plain
 from landscape.errors import LandscapeError
-from landscape.storage import change, create, damage, open_read, read_attr, read_json_attr, versions
+from landscape.storage import (
+    ROWS,
+    change,
+    create,
+    damage,
+    has_seal,
+    open_read,
+    read_attr,
+    read_json_attr,
+    require_rows,
+    require_seal,
+    row_digests,
+    seal,
+    steadily,
+    versions,
+    write_attrs,
+    write_row_digests,
+)
 from landscape.surface.axes import REPEAT, axis_names, named_axes
 from landscape.surface.companions import (
     companions,
@@ -30,7 +48,8 @@ from landscape.surface.companions import (
 from landscape.surface.values import Array, Grid, Path, Surface
 
 FORMAT = "landscape/surface"
-SCHEMA = 1
+# The newest that can be read, and the one that is written: 2 carries a digest of each row.
+SCHEMA = 2
 
 # Points slower than this are written as they come, so that a kill loses little even in a long row.
 _FLUSH_SECONDS = 1.0
@@ -58,10 +77,10 @@ def read_surface(path: str | os.PathLike[str]) -> Surface:
         The slice; where `done` is false the values are NaN.
 
     Raises:
-        LandscapeError: If the file is missing, damaged, not a surface, or of a newer version. A complete file
-            carries a digest of its values: one that was edited by hand is refused too.
+        LandscapeError: If the file is missing, damaged, not a surface, or of a newer version. It carries digests
+            of its values: one that was edited by hand is refused too.
     """
-    return _stored(path).surface
+    return steadily(path, lambda: _stored(path)).surface
 
 
 def read_identity(path: str | os.PathLike[str]) -> Mapping[str, Any]:
@@ -106,6 +125,7 @@ def _stored(path: str | os.PathLike[str]) -> _Stored:
     with open_read(path, format=FORMAT, schema=SCHEMA) as file:
         with damage(path, "the surface file is damaged"):
             stored = _read(file)
+            # Of schema 1, and complete.
             written = read_attr(file, "digest")
             intact = written is None or written == _digest(file)
         if not intact:
@@ -128,6 +148,7 @@ def _read(file: h5py.File) -> _Stored:
         "more": tuple(others[1:]),
         "repeat": numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
     }
+    require_seal(file, _growing(names))
     shape = tuple(len(values) for values in named_axes(**axes).values())
     done = numbers(file, "done", "b", shape)
     complete = read_attr(file, "complete")
@@ -138,14 +159,14 @@ def _read(file: h5py.File) -> _Stored:
         if not len(values) or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
             raise ValueError(f"dataset '{name}' does not increase")
 
-    def computed(name: str) -> Array:
-        # A writer that was killed may have left values that it had not yet marked as done.
-        return np.where(done, numbers(file, name, "f", shape), np.nan)
-
+    held = {name: numbers(file, name, "f", shape) for name in (*names, *map(_error_of, names))}
+    require_rows(file, [*held.values(), done], math.prod(shape[:-1]))
+    # A writer that was killed may have left values that it had not yet marked as done.
+    held = {name: np.where(done, values, np.nan) for name, values in held.items()}
     surface = Surface(
         **axes,
-        fields={name: computed(name) for name in names},
-        standard_errors={name: computed(f"standard_error/{name}") for name in names},
+        fields={name: held[name] for name in names},
+        standard_errors={name: held[_error_of(name)] for name in names},
         done=done,
         meta=mapping(file, "meta"),
         path=read_path(file, "path") if "path" in file else None,
@@ -154,6 +175,15 @@ def _read(file: h5py.File) -> _Stored:
         computed=numbers(file, "computed", "b", shape) if "computed" in file else None,
     )
     return _Stored(surface, bool(complete), mapping(file, "identity"))
+
+
+def _error_of(name: str) -> str:
+    return f"standard_error/{name}"
+
+
+def _growing(names: Sequence[str]) -> list[str]:
+    """What is not settled while the slice is computed, and the directions, which have a seal of their own."""
+    return [*names, "standard_error", "done", "digests", "directions"]
 
 
 def _axes_of(file: h5py.File) -> list[str]:
@@ -178,20 +208,24 @@ def _digest(file: h5py.File) -> str:
 
 def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], directions: Directions) -> None:
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
-    file.attrs["format"] = FORMAT
-    file.attrs["schema"] = SCHEMA
-    file.attrs["complete"] = bool(done.all())
-    file.attrs["fields"] = json.dumps(list(surface.fields))
-    file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
-    file.attrs["meta"] = json.dumps(plain(dict(surface.meta)), sort_keys=True)
-    file.attrs["versions"] = json.dumps(versions(), sort_keys=True)
-    axes = surface.axes
+    said = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "complete": bool(done.all()),
+        "fields": json.dumps(list(surface.fields)),
+        "identity": json.dumps(dict(identity), sort_keys=True),
+        "meta": json.dumps(plain(dict(surface.meta)), sort_keys=True),
+        "versions": json.dumps(versions(), sort_keys=True),
+    }
+    write_attrs(file, said)
+    axes, names = surface.axes, list(surface.fields)
+    blank = np.full(done.shape, np.nan)
+    errors = {name: surface.standard_errors.get(name, blank) for name in names}
     for name, values in axes.items():
         file.create_dataset(name, data=values, dtype="i8" if name == REPEAT else "f8").make_scale(name)
     for name, values in surface.fields.items():
         gridded(file, name, values, list(axes))
-        blank = np.full(values.shape, np.nan)
-        gridded(file, f"standard_error/{name}", surface.standard_errors.get(name, blank), list(axes))
+        gridded(file, _error_of(name), errors[name], list(axes))
     gridded(file, "done", done, list(axes))
     if surface.computed is not None:
         gridded(file, "computed", surface.computed, list(axes))
@@ -199,8 +233,10 @@ def _fill(file: h5py.File, surface: Surface, identity: Mapping[str, Any], direct
         for name, values in tensors.items():
             file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
     write_companions(file, surface)
-    if done.all():
-        file.attrs["digest"] = _digest(file)
+    if "directions" in file:
+        seal(file["directions"])
+    write_row_digests(file, [*surface.fields.values(), *errors.values(), done], math.prod(done.shape[:-1]))
+    seal(file, _growing(names))
 
 
 @dataclass
@@ -265,7 +301,7 @@ class PartialSurface:
             self.flush(row)
 
     def flush(self, row: int) -> None:
-        """Write one row: first its values, then that they are done.
+        """Write one row: its values, that they are done, and its digest.
 
         Raises:
             LandscapeError: If the file cannot be written, or holds something else by now.
@@ -287,9 +323,11 @@ class PartialSurface:
             with damage(self.path, "the surface file is damaged"):
                 for name, values in self.surface.fields.items():
                     file[name][part] = values[part]
-                    file[f"standard_error/{name}"][part] = self.surface.standard_errors[name][part]
-                file.flush()
+                    file[_error_of(name)][part] = self.surface.standard_errors[name][part]
                 file["done"][part] = self.done[part]
+                if has_seal(file):
+                    held = [*self.surface.fields.values(), *self.surface.standard_errors.values(), self.done]
+                    file[ROWS][row] = row_digests([values[part] for values in held], 1)[0]
 
     def _place(self, row: int) -> tuple[int, ...]:
         return tuple(int(i) for i in np.unravel_index(row, self.done.shape[:-1]))

@@ -23,17 +23,23 @@ class Foreground:
 
     later = False
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """Nothing can have gone wrong in the meantime."""
+        return False
 
-    def make_room(self) -> None:
+    def make_room(self) -> bool:
         """Nothing waits."""
+        return False
 
     def submit(self, job: Callable[[], None]) -> None:
         """Do a job."""
         job()
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
+        """Nothing waits."""
+        return False
+
+    def drop(self) -> None:
         """Nothing waits."""
 
 
@@ -49,20 +55,24 @@ class Background:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="landscape-recorder")
         self._jobs: deque[Future[None]] = deque()
 
-    def check(self) -> None:
-        """Raise what a job has raised, now and at every later call."""
+    def check(self) -> bool:
+        """Raise what a job has raised, now and at every later call; otherwise, whether one was done."""
+        done = False
         while self._jobs and self._jobs[0].done():
             self._jobs[0].result()
             self._jobs.popleft()
+            done = True
+        return done
 
-    def make_room(self) -> None:
-        """Wait until no more than `BACKLOG` jobs would wait if one more came."""
-        self.check()
+    def make_room(self) -> bool:
+        """Wait until no more than `BACKLOG` jobs would wait if one more came; whether one was done."""
+        done = self.check()
         while len(self._jobs) > BACKLOG:
             wait([self._jobs[0]])
-            self.check()
+            done = self.check()
+        return done
 
-    def submit(self, job: Callable[[], None]) -> None:
+    def submit(self, job: Callable[[], None]) -> bool:
         """Do a job when those before it are done."""
         before = self._jobs[-1] if self._jobs else None
 
@@ -74,8 +84,14 @@ class Background:
                 job()
 
         self._jobs.append(self._executor.submit(run))
+        return False
 
-    def flush(self) -> None:
-        """Wait until all jobs are done."""
+    def flush(self) -> bool:
+        """Wait until all jobs are done; whether one was."""
         wait(self._jobs)
-        self.check()
+        return self.check()
+
+    def drop(self) -> None:
+        """Forget the jobs: after one that failed none of them is done."""
+        wait(self._jobs)
+        self._jobs.clear()

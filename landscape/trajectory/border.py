@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 from collections.abc import Mapping
 from typing import Any
 
 import h5py
+import numpy as np
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.storage import FAULTS
+from landscape.storage import FAULTS, versions
 from landscape.trajectory.schema import Header
 
 _RESERVED = {
     *("format", "schema", "problem", "problem_args", "seed", "run_id", "created_utc", "versions", "training"),
     *("finished", "n_valid", "parent_run_id", "parent_step", "perturbation", "recording"),
 }
+
+
+# What is a table of settings, and empty where nothing is said.
+_TABLES = ("problem_args", "training")
 
 
 def plain_name(name: str, what: str) -> str:
@@ -45,6 +51,21 @@ def checked_extra(attrs: Mapping[str, Any]) -> dict[str, Any]:
                     expected="a short text, a number, a truth value or a small array of numbers",
                 ) from error
     return dict(attrs)
+
+
+def described(
+    attrs: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What a new run says of itself: plain attributes, and those that are stored as JSON.
+
+    Args:
+        attrs: Name -> text or number; what is None is left out.
+        settings: Name -> plain JSON value, where None stands for none.
+    """
+    known = {name: np.int64(v) if type(v) is int else v for name, v in attrs.items() if v is not None}
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    told = {name: dict(value or {}) if name in _TABLES else value for name, value in settings.items()}
+    return {**known, "created_utc": created}, {**told, "versions": versions()}
 
 
 def require_same_layout(header: Header, layout: Layout) -> None:

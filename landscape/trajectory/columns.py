@@ -12,10 +12,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, is_out_of_memory, out_of_memory
 from landscape.storage import FAULTS, damage
+from landscape.trajectory.digests import digests_of
 from landscape.trajectory.schema import Header
-from landscape.trajectory.straight import Windows, windows
+from landscape.trajectory.straight import DamagedRowError, Windows, windows
 
 # What one number takes while it is read: a narrow type is held beside its widened copy.
 _BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4, "complex64": 8, "complex128": 16}
@@ -63,8 +64,9 @@ def column_blocks(run: h5py.Group, header: Header, rows: range, max_bytes: int) 
         with damage_elsewhere(header):
             dataset = run[group]
             chunk = dataset.chunks[1]
+            digests = run[digests_of(group)][: len(header.steps)] if header.digests else None
         cut = _Cut(max(1, max_bytes // (_BYTES[dtype] * max(1, len(rows)))), chunk)
-        with windows(dataset, rows if rows.step > 0 else rows[::-1]) as reader:
+        with windows(dataset, rows if rows.step > 0 else rows[::-1], digests) as reader:
             for span in _spans(_pieces(header, group, cut), cut):
                 values = _read(reader, dataset, header, rows, (span[0].column, span[-1].end))
                 each = 2 if dtype.startswith("complex") else 1
@@ -116,7 +118,11 @@ def _read(
     try:
         with damage_elsewhere(header):
             values = reader.read(*columns)
+    except DamagedRowError as error:
+        raise damaged(header, error.row) from error
     except OSError as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(header.path) from error
         ascending = rows if rows.step > 0 else rows[::-1]
         raise damaged(header, _first_damaged(dataset, ascending, *columns)) from error
     values = values if rows.step > 0 else values[::-1]
@@ -129,14 +135,33 @@ def _read(
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
+def read_rows(run: h5py.Group, header: Header, group: str, rows: range) -> NDArray[Any]:
+    """Whole rows of a dataset as they are stored, compared with their digests where there are some.
+
+    Raises:
+        LandscapeError: If one is damaged.
+    """
+    with damage(header.path):
+        dataset = run[group]
+        width = dataset.shape[1]
+        digests = run[digests_of(group)][: rows.stop] if header.digests else None
+    try:
+        with damage_elsewhere(header), windows(dataset, rows, digests) as reader:
+            return reader.read(0, width)
+    except DamagedRowError as error:
+        raise damaged(header, error.row) from error
+    except OSError as error:
+        raise damaged(header, _first_damaged(dataset, rows, 0, width)) from error
+
+
 @contextmanager
 def damage_elsewhere(header: Header) -> Iterator[None]:
     """Let pass what a wrong checksum raises; all else says that the file is damaged."""
     try:
         yield
-    except OSError:
+    except (OSError, DamagedRowError):
         raise
-    except FAULTS as error:
+    except (*FAULTS, MemoryError) as error:
         with damage(header.path):
             raise error
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.layout import Layout, TensorInfo
-from landscape.storage import PathLike, open_read
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, read_header
+from landscape.storage import PathLike, steadily
+from landscape.trajectory.schema import FORMAT, Header, load_header
 
 
 @dataclass(frozen=True)
@@ -108,5 +107,4 @@ def summary(path: PathLike) -> Summary:
         >>> summary("run.h5").to_json()["snapshots"]
         41
     """
-    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
-        return Summary(read_header(file, Path(path)))
+    return Summary(steadily(path, lambda: load_header(path)))

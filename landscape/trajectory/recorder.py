@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import operator
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, MachineError
 from landscape.layout import Layout
 from landscape.params import Weights, resolve
-from landscape.storage import PathLike, deferred_interrupt, versions
+from landscape.storage import PathLike, deferred_interrupt
 from landscape.trajectory.background import Background, Foreground
-from landscape.trajectory.border import checked_extra, plain_name, require_same_recording
+from landscape.trajectory.border import checked_extra, described, plain_name, require_same_recording
 from landscape.trajectory.offer import Offer, recording, write
+from landscape.trajectory.outage import Outage
 from landscape.trajectory.pace import Pace, Turn
 from landscape.trajectory.resume import Arrays, encode_state
 from landscape.trajectory.rounding import checked_storage, take
@@ -46,8 +46,7 @@ class Recorder:
         training: The settings of the optimizer and the loop: plain JSON values.
         overwrite: Replace a file (or branch) that exists.
         resume: Go on with a run that is not finished; begin one where there is none.
-        reopen: With `resume`, go on with a finished run too. From the next snapshot on it is not finished, and its
-            `training` is what is given, if something is.
+        reopen: With `resume`, go on with a finished run too, with a `training` that is given from then on.
         extra_attrs: Further attributes of the file.
         branch: Write a branch of this name into an existing trajectory file.
         parent_run_id: For a branch: the run it starts from.
@@ -56,15 +55,16 @@ class Recorder:
         every: Record only steps that are multiples of this, so that `snapshot` can be called at each step.
         keep: The largest number of snapshots, 2 or more. When one more would come, every second one is dropped
             (the first stays), and from then on only every second candidate is recorded, then every fourth, and
-            so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. While
-            snapshots are dropped the file is written anew beside the old one. A resume state is dropped with
-            its snapshot unless the next snapshot brings another.
+            so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. The file
+            is then written anew beside the old one; a resume state is dropped with its snapshot.
         dtype: ``"float16"`` or ``"bfloat16"``: store parameters rounded to this type, with the error that it
             makes at every snapshot; None stores them as they are. Buffers are always stored as they are.
         background: Copy the weights and write them in a thread. `snapshot` then takes no longer than the copy,
             unless two snapshots wait already while one is written: then it waits for one of them. What goes
             wrong in the thread is raised by the next call, or at the end. A killed process loses what waits.
         all_ranks: Record in every rank of `torch.distributed`; each needs a file of its own.
+        on_error: Where the disk is full or fails, ``"raise"`` or ``"warn"``, once: that snapshot is lost, training
+            can go on, and every later one is tried again.
 
     Raises:
         LandscapeError: If the file exists and neither `overwrite` nor `resume` is given, cannot be written, or
@@ -99,6 +99,7 @@ class Recorder:
         dtype: str | torch.dtype | None = None,
         background: bool = False,
         all_ranks: bool = False,
+        on_error: str = "raise",
     ) -> None:
         self.path = Path(path)
         self._model = model
@@ -110,6 +111,7 @@ class Recorder:
         self._held: Offer | None = None
         self._watches: list[Watch] = []
         self._queue = Background() if background else Foreground()
+        self._outage = Outage(on_error)
         self.finished = False
         self.active = all_ranks or _rank() == 0
         prefix = "/" if branch is None else f"/branches/{plain_name(branch, 'branch')}"
@@ -121,20 +123,18 @@ class Recorder:
         if exists and resume:
             self._continue(reopen, training)
             return
-        attrs = {"problem": problem, "run_id": self.run_id, **checked_extra(extra_attrs or {})}
-        attrs["created_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        numbers = {"seed": seed, "parent_step": parent_step}
-        attrs |= {name: np.int64(value) for name, value in numbers.items() if value is not None}
-        attrs |= {} if parent_run_id is None else {"parent_run_id": parent_run_id}
-        settings = {"problem_args": dict(problem_args or {}), "training": dict(training or {})}
-        settings |= {"versions": versions()} | ({} if perturbation is None else {"perturbation": perturbation})
+        more = {} if perturbation is None else {"perturbation": perturbation}
+        settings: dict[str, Any] = {"problem_args": problem_args, "training": training, **more}
+        known = {"problem": problem, "run_id": self.run_id, "parent_run_id": parent_run_id, "seed": seed}
+        known |= {"parent_step": parent_step, **checked_extra(extra_attrs or {})}
+        attrs, settings = described(known, settings)
         chosen = recording(self._pace, self._storage)
         settings |= {"recording": chosen} if chosen else {}
         self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
 
     def _continue(self, reopen: bool, training: Mapping[str, Any] | None) -> None:
-        where = self.path, self._file.prefix, self.layout
-        self._file, header = RunFile.resumed(*where, reopen=reopen, training=training)
+        run = self.path, self._file.prefix, self.layout
+        self._file, header = RunFile.resumed(*run, reopen=reopen, training=training)
         require_same_recording(header, recording(self._pace, self._storage))
         settings = dict(header.recording)
         self._storage = settings.pop("dtype", None)
@@ -225,9 +225,9 @@ class Recorder:
         if turn is None and not hold:
             self._offered += candidate
             return False
-        if turn is not None:
-            # Before the copy, so that no more of them are in memory than are said to be.
-            self._queue.make_room()
+        # Before the copy, so that no more are in memory than are said to be.
+        if turn is not None and not self._goes_well(self._queue.make_room):
+            return False
         given = self._model if weights is None else weights
         tensors = given if isinstance(given, Mapping) else resolve(given)[1]
         offer = Offer(
@@ -241,8 +241,7 @@ class Recorder:
             self._offered += candidate
             self._held = offer
             return False
-        self._record(offer, turn, None if resume_state is None else self._encoded(resume_state))
-        return True
+        return self._record(offer, turn, None if resume_state is None else self._encoded(resume_state))
 
     def _require_growth(self, step: int) -> None:
         least = self.last_step
@@ -259,19 +258,32 @@ class Recorder:
     def _encoded(self, state: Mapping[str, Any]) -> Arrays:
         return encode_state(state, copy=self._queue.later)
 
-    def _record(self, offer: Offer, turn: Turn, state: Arrays | None) -> None:
-        """Write a snapshot, now or in the background, and count it."""
-        self._queue.make_room()
+    def _record(self, offer: Offer, turn: Turn, state: Arrays | None) -> bool:
+        """Write a snapshot, now or in the background, and count it; whether that was possible."""
+        job = functools.partial(write, offer, self._file, self.layout, self._storage, turn, state)
         # File and memory go together: an interrupt comes before or after both.
         with deferred_interrupt():
-            self._queue.submit(
-                functools.partial(write, offer, self._file, self.layout, self._storage, turn, state)
-            )
+            if not self._goes_well(lambda: self._queue.submit(job)):
+                return False
             self._steps = [*(self._steps[row] for row in turn.rows), offer.step]
             self._pace, self._offered, self._held = turn.pace, 0, None
+        return True
+
+    def _goes_well(self, work: Callable[[], Any]) -> bool:
+        """Whether the machine allowed some work on the file. If not that is told once; what waits is lost too."""
+        try:
+            if work() is not False:
+                self._outage.over()
+        except MachineError as error:
+            if self._queue.later:
+                self._queue.drop()
+                self._continue(self._file.reopened, self._file.training)
+            self._outage.tell(error)
+            return False
+        return True
 
     def _require_open(self) -> None:
-        self._queue.check()
+        self._goes_well(self._queue.check)
         if self.finished:
             raise LandscapeError("the run is finished; nothing can be added to it", where=self.path)
 
@@ -314,9 +326,9 @@ class Recorder:
             LandscapeError: If something else is in it.
         """
         self._require_open()
-        if self.active:
-            self._queue.make_room()
-            self._queue.submit(functools.partial(self._file.save_state, self._encoded(state), len(self._steps)))
+        if self.active and self._goes_well(self._queue.make_room):
+            job = functools.partial(self._file.save_state, self._encoded(state), len(self._steps))
+            self._goes_well(lambda: self._queue.submit(job))
 
     def load_resume_state(self) -> dict[str, Any] | None:
         """The state stored last, and go on from the snapshot it goes with.
@@ -363,7 +375,7 @@ class Recorder:
         Raises:
             LandscapeError: If something could not be written in the background.
         """
-        self._queue.flush()
+        self._goes_well(self._queue.flush)
 
     def finish(self, *, keep_state: bool = False) -> None:
         """Write what is held, mark the run as finished and remove its resume state; nothing can be added then.
@@ -378,7 +390,7 @@ class Recorder:
             self._record(self._held, self._pace.room(self._steps), None)
         self.flush()
         if self.active:
-            self._file.finish(len(self._steps), keep_state=keep_state)
+            self._goes_well(lambda: self._file.finish(len(self._steps), keep_state=keep_state))
         self.finished = True
 
 

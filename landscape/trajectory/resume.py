@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.storage import Change, integer_attr, read_attr
+from landscape.storage import Change, digest, integer_attr, read_attr, write_attr
 from landscape.trajectory.schema import CARRIERS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def write_state(change: Change | None, group: h5py.Group, state: Mapping[str, An
     """
     arrays = state if isinstance(state, list) else encode_state(state)
     home = group.require_group("resume")
-    name = "b" if home.attrs.get("valid") == "a" else "a"
+    name = "b" if read_attr(home, "valid") == "a" else "a"
     if change is not None and name in home and _fits(home[name], arrays):
         for index, array in enumerate(arrays):
             change.scratch(home[name][str(index)])
@@ -68,7 +68,8 @@ def write_state(change: Change | None, group: h5py.Group, state: Mapping[str, An
         for index, array in enumerate(arrays):
             home.create_dataset(f"{name}/{index}", data=array)
     home[name].attrs["n_valid"] = np.int64(count)
-    home.attrs["valid"] = name
+    home[name].attrs["digest"] = np.uint64(digest(*arrays))
+    write_attr(home, "valid", name)
 
 
 def remove_states(group: h5py.Group, kept: int | None) -> bool:
@@ -100,13 +101,27 @@ def _fits(slot: h5py.Group, arrays: Arrays) -> bool:
 
 def read_state(group: h5py.Group) -> tuple[dict[str, Any], int] | None:
     """The state that counts and the number of snapshots it goes with, or None where there is none."""
+    found = state_arrays(group)
+    if found is None:
+        return None
+    arrays, count = found
+    return _decode(json.loads(arrays[0].tobytes()), arrays), count
+
+
+def state_arrays(group: h5py.Group) -> tuple[Arrays, int] | None:
+    """The same as `encode_state` made of it.
+
+    Raises:
+        ValueError: If it is not what was written.
+    """
     home = group.get("resume")
     if home is None or "valid" not in home.attrs:
         return None
     slot = home[read_attr(home, "valid")]
     arrays = [_numbers(slot[str(index)]) for index in range(len(slot))]
-    state = _decode(json.loads(arrays[0].tobytes()), arrays)
-    return state, integer_attr(slot, "n_valid")
+    if "digest" in slot.attrs and integer_attr(slot, "digest") != digest(*arrays):
+        raise ValueError("the resume state is not what was written")
+    return arrays, integer_attr(slot, "n_valid")
 
 
 def _numbers(dataset: h5py.Dataset) -> NDArray[Any]:

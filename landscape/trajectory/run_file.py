@@ -23,8 +23,9 @@ from landscape.storage import (
     write_json_attr,
 )
 from landscape.trajectory.border import require_same_layout
+from landscape.trajectory.digests import reseal, seal_run, stamp
 from landscape.trajectory.resume import Arrays, read_state, remove_states, write_state
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header, schema_for
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header
 from landscape.trajectory.thinning import copy_thinned
 from landscape.trajectory.writer import Row, append_row, compact, create_run
 
@@ -129,6 +130,7 @@ class RunFile:
             create_run(group, layout, attrs, storage)
             for name, value in settings.items():
                 write_json_attr(group, name, value)
+            seal_run(group)
 
         if self.prefix == "/":
             with create(self.path) as file:
@@ -140,8 +142,9 @@ class RunFile:
                 del file[self.prefix]
             fill(file.create_group(self.prefix))
             # Whoever cannot read a branch must not open the file.
-            if schema_for(storage) > integer_attr(file, "schema", default=1):
-                file.attrs.modify("schema", np.int64(schema_for(storage)))
+            if integer_attr(file, "schema", default=1) < SCHEMA:
+                file.attrs.modify("schema", np.int64(SCHEMA))
+            reseal(file)
 
     def append(self, count: int, row: Row, state: Arrays | None) -> None:
         """Write a snapshot behind the first `count`, and the state that goes with it, if any."""
@@ -149,9 +152,10 @@ class RunFile:
             run = self._run(under_way.file)
             with damage(self.path):
                 append_row(run, count, row)
-            self._reopen(run)
+            reopened = self._reopen(run)
             if state is not None:
                 write_state(under_way, run, state, count + 1)
+            (reseal if reopened else stamp)(run)
         self.stored = count + 1
 
     def thin(self, rows: Sequence[int], recording: Mapping[str, Any], row: Row, state: Arrays | None) -> None:
@@ -176,12 +180,15 @@ class RunFile:
             if state is not None:
                 run.pop("resume", None)
                 write_state(None, run, state, len(rows) + 1)
+            reseal(run)
         self.stored = len(rows) + 1
 
     def save_state(self, state: Arrays, count: int) -> None:
         """Store the state that goes with the first `count` snapshots."""
         with change(self.path) as under_way:
-            write_state(under_way, self._run(under_way.file), state, count)
+            run = self._run(under_way.file)
+            write_state(under_way, run, state, count)
+            stamp(run)
 
     def load_state(self) -> tuple[dict[str, Any], int] | None:
         """The state that counts and the number of snapshots it goes with, or None where there is none."""
@@ -207,15 +214,19 @@ class RunFile:
             if count < self.stored:
                 run.attrs.modify("n_valid", np.int64(count))
             removed = remove_states(run, count if keep_state else None)
+            reseal(run)
         if removed:
             compact(self.path)
 
-    def _reopen(self, run: h5py.Group) -> None:
-        if self.reopened:
-            run.attrs.modify("finished", np.bool_(False))
-            if self.training is not None:
-                write_json_attr(run, "training", dict(self.training))
-            self.reopened = False
+    def _reopen(self, run: h5py.Group) -> bool:
+        """Say that the run goes on, if it was finished; return whether that was said."""
+        if not self.reopened:
+            return False
+        run.attrs.modify("finished", np.bool_(False))
+        if self.training is not None:
+            write_json_attr(run, "training", dict(self.training))
+        self.reopened = False
+        return True
 
     def _run(self, file: h5py.File) -> h5py.Group:
         """The group of the run, if nobody else has touched it."""

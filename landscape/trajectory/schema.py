@@ -15,12 +15,22 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
-from landscape.storage import damage, integer_attr, read_attr, read_json_attr
+from landscape.storage import (
+    PathLike,
+    damage,
+    has_seal,
+    integer_attr,
+    open_read,
+    read_attr,
+    read_json_attr,
+    read_lines,
+)
+from landscape.trajectory.digests import ROOMS, require_rows, require_sound
 
 FORMAT = "landscape/trajectory"
-# The newest that can be read. A file says the oldest that describes it, so that older versions can read it too:
-# 2 where parameters are stored rounded, otherwise 1.
-SCHEMA = 2
+# The newest that can be read and the one that is written: 3 carries digests and has texts of fixed length.
+# Before that it was 2 where parameters are stored rounded, otherwise 1.
+SCHEMA = 3
 
 # What a chunk holds at most, in elements (4 MiB of float32): large enough to stream, small enough to cut a row.
 CHUNK = 2**20
@@ -37,6 +47,9 @@ CARRIERS = {
 # What parameters may be rounded to for storage, and the element types that are wider than those.
 ROUNDED = ("float16", "bfloat16")
 _WIDE = ("float32", "float64")
+
+# More than any model has: what is read of each takes time and memory.
+_MOST_TENSORS = 100_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,7 @@ class Header:
         recording: How it was thinned and stored: ``every``, ``keep``, ``stride``, ``dtype``, where they were set.
         branches: The runs that start from this one.
         schema: The oldest schema that describes it.
+        digests: Whether it carries digests; runs of schema 1 and 2 do not.
     """
 
     path: Path
@@ -124,11 +138,7 @@ class Header:
     recording: dict[str, Any]
     branches: tuple[Branch, ...]
     schema: int
-
-
-def schema_for(storage: str | None) -> int:
-    """The oldest schema that describes a run whose parameters are stored as they are, or rounded."""
-    return 1 if storage is None else 2
+    digests: bool
 
 
 def stored_type(info: TensorInfo, storage: str | None) -> str:
@@ -185,16 +195,30 @@ def read_header(file: h5py.File, path: Path, prefix: str = "/") -> Header:
         return _header(file[prefix], path, prefix)
 
 
+def load_header(path: PathLike, prefix: str = "/") -> Header:
+    """Open a file and read the header of a run.
+
+    Raises:
+        LandscapeError: If it cannot be opened or read.
+    """
+    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
+        return read_header(file, Path(path), prefix)
+
+
 def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
-    if not isinstance(group["manifest"].id.get_type(), h5py.h5t.TypeStringID):
-        raise TypeError("/manifest is not text")
-    lines = [line.decode() if isinstance(line, bytes) else line for line in group["manifest"][()]]
+    require_sound(group)
+    lines = read_lines(group, "manifest")
+    if len(lines) > _MOST_TENSORS:
+        raise ValueError(f"more than {_MOST_TENSORS:,} tensors in /manifest")
     entries = [json.loads(line) for line in lines]
     layout = Layout.from_json(lines)
     places = {entry["name"]: Place(entry["group"], entry["offset"]) for entry in entries}
     schema = integer_attr(group, "schema", default=1)
     _require_sound(group, layout, places, schema)
     count, attrs = count_of(group), group.attrs
+    steps = {name: _column(item, count, _step_type(name)) for name, item in group["steps"].items()}
+    metrics = Metrics({name: _column(item, count) for name, item in group["metrics"].items()})
+    require_rows(group, steps, metrics)
     return Header(
         path=path,
         prefix=prefix,
@@ -209,23 +233,26 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
         versions=_mapping(group, "versions"),
         finished=_truth(group, "finished"),
         parent=_parent(group),
-        steps=_column(group["steps/step"], count, "int64"),
-        epochs=_column(group["steps/epoch"], count),
-        seconds=_column(group["steps/seconds"], count),
-        metrics=Metrics({name: _column(item, count) for name, item in group["metrics"].items()}),
-        rounding=_column(group["steps/rounding"], count) if "steps/rounding" in group else np.zeros(count),
+        steps=steps["step"],
+        epochs=steps["epoch"],
+        seconds=steps["seconds"],
+        metrics=metrics,
+        rounding=steps.get("rounding", np.zeros(count)),
         recording=_recording(group),
         branches=tuple(_branch(name, item) for name, item in group.get("branches", {}).items()),
         schema=schema,
+        digests=has_seal(group),
     )
 
 
 def count_of(group: h5py.Group) -> int:
     """The number of snapshots that count: those that all datasets of a run have."""
-    datasets = [
-        dataset for room in ("weights", "buffers", "steps", "metrics") for dataset in group.get(room, {}).values()
-    ]
-    return max(0, min(integer_attr(group, "n_valid"), *(len(dataset) for dataset in datasets)))
+    datasets = [dataset for room in ROOMS for dataset in group.get(room, {}).values()]
+    stated = integer_attr(group, "n_valid")
+    count = max(0, min(stated, *(len(dataset) for dataset in datasets)))
+    if count != stated and has_seal(group):
+        raise ValueError("a dataset has lost snapshots")
+    return count
 
 
 def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place], schema: int) -> None:
@@ -233,16 +260,17 @@ def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place
     if len(places) != len(layout):
         raise ValueError("two tensors of one name in /manifest")
     owners = {info.name: info for info in layout}
+    datasets = {name: group[name] for name in {place.group for place in places.values()}}
     for info in layout:
         place = places[info.name]
-        dataset = group[place.group]
+        dataset = datasets[place.group]
         stored = place.group.split("/")[-1]
         whole = (*info.shape, info.filter_axis, info.filter_groups, place.offset)
         if (
             not all(type(number) is int and number >= 0 for number in whole)
             or not all(type(text) is str for text in (info.name, info.dtype))
             or info.kind not in ("parameter", "buffer")
-            or info.tied_to not in {None, *places}
+            or (info.tied_to is not None and info.tied_to not in places)
             or info.filter_axis >= max(1, len(info.shape))
             or info.filter_groups < 1
             or place.group.count("/") != 1
@@ -291,6 +319,10 @@ def _mapping(group: h5py.Group, name: str) -> dict[str, Any]:
     return value
 
 
+def _step_type(name: str) -> str:
+    return "int64" if name == "step" else "float64"
+
+
 def _column(dataset: h5py.Dataset, count: int, dtype: str = "float64") -> NDArray[Any]:
     if dataset.ndim != 1 or dataset.dtype != dtype:
         raise TypeError(f"{dataset.name} is not a column of {dtype}")
@@ -310,4 +342,5 @@ def _parent(group: h5py.Group) -> dict[str, Any]:
 
 
 def _branch(name: str, group: h5py.Group) -> Branch:
+    require_sound(group)
     return Branch(name, count_of(group), _parent(group).get("parent_step"))

@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 
 from landscape.storage import integer_attr, read_attr
+from landscape.trajectory.digests import ROOMS
 
 # The groups of a run whose datasets have a row per snapshot.
-_ROOMS = ("weights", "buffers", "steps", "metrics")
+_ROOMS = (*ROOMS, "digests")
 
 
 def copy_thinned(source: h5py.File, target: h5py.File, prefix: str, rows: Sequence[int]) -> None:

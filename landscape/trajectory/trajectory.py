@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout
-from landscape.storage import PathLike, damage, open_read, read_attr
-from landscape.trajectory.columns import Block, column_blocks, damage_elsewhere, damaged
+from landscape.storage import PathLike, damage, open_read, read_attr, steadily, steadily_each
+from landscape.trajectory.columns import Block, column_blocks, read_rows
 from landscape.trajectory.overview import Summary
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, read_header
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, load_header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,12 +91,15 @@ class Snapshot:
         return tensors
 
     def _rows(self, groups: set[str]) -> dict[str, NDArray[Any]]:
+        return steadily(self._header.path, lambda: self._rows_once(groups))
+
+    def _rows_once(self, groups: set[str]) -> dict[str, NDArray[Any]]:
+        row = range(self.index, self.index + 1)
+        found = {}
         with _run_group(self._header) as run:
-            try:
-                with damage_elsewhere(self._header):
-                    return {group: run[group][self.index] for group in groups}
-            except OSError as error:
-                raise damaged(self._header, self.index) from error
+            for group in groups:
+                found[group] = read_rows(run, self._header, group, row)[0]
+        return found
 
 
 @contextmanager
@@ -334,8 +337,12 @@ class Trajectory:
         Raises:
             LandscapeError: If a snapshot is damaged.
         """
-        with _run_group(self.header) as run:
-            yield from column_blocks(run, self.header, self._rows, max_bytes)
+
+        def blocks() -> Iterator[Block]:
+            with _run_group(self.header) as run:
+                yield from column_blocks(run, self.header, self._rows, max_bytes)
+
+        yield from steadily_each(self.path, blocks)
 
 
 def _aliases(layout: Layout, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -354,8 +361,8 @@ class Branches(Mapping[str, Trajectory]):
             mend = did_you_mean(name, self._names) if self._names else "the run has no branches"
             raise LandscapeError(f"no branch is named '{name}'", where=self._header.path, mend=mend)
         prefix = f"{self._header.prefix.rstrip('/')}/branches/{name}"
-        with open_read(self._header.path, format=FORMAT, schema=SCHEMA) as file:
-            return Trajectory(read_header(file, self._header.path, prefix))
+        path = self._header.path
+        return Trajectory(steadily(path, lambda: load_header(path, prefix)))
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -387,6 +394,4 @@ def open_trajectory(path: PathLike) -> Trajectory:
         >>> run[-1].step, run.metrics["train_loss"].shape
         (8000, (41,))
     """
-    path = Path(path)
-    with open_read(path, format=FORMAT, schema=SCHEMA) as file:
-        return Trajectory(read_header(file, path))
+    return Trajectory(steadily(path, lambda: load_header(path)))

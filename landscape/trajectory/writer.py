@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.storage import create, open_read
+from landscape.storage import PathLike, create, open_read, safe_point, write_attrs, write_json_attr, write_lines
+from landscape.trajectory.digests import ROWS, chunk_digests, digests_of, row_digest, seal_run
 from landscape.trajectory.schema import (
     CARRIERS,
     FORMAT,
@@ -22,7 +23,6 @@ from landscape.trajectory.schema import (
     chunk_width,
     groups_of,
     manifest,
-    schema_for,
 )
 
 # The rows of a chunk of steps or metrics: 2 KiB, so that a short run stays small.
@@ -62,11 +62,10 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], stor
         attrs: What is known of it; all but ``format schema finished n_valid``.
         storage: The element type that wider parameters are rounded to; None if all are stored as they are.
     """
-    group.attrs.update({"format": FORMAT, "schema": np.int64(schema_for(storage)), **attrs})
+    write_attrs(group, {"format": FORMAT, "schema": np.int64(SCHEMA), **attrs})
     group.attrs["finished"] = np.bool_(False)
     group.attrs["n_valid"] = np.int64(0)
-    lines = np.array(manifest(layout, storage), dtype=object)
-    group.create_dataset("manifest", data=lines, dtype=h5py.string_dtype())
+    write_lines(group, "manifest", manifest(layout, storage))
     for name, infos in groups_of(layout, storage).items():
         columns = sum(info.numel for info in infos)
         dtype = name.split("/")[1]
@@ -79,6 +78,15 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], stor
             dtype=CARRIERS.get(dtype, dtype),
             fletcher32=True,
         )
+        chunks = max(1, -(-columns // chunk_width(columns)))
+        group.create_dataset(
+            digests_of(name),
+            shape=(0, chunks),
+            maxshape=(None, chunks),
+            chunks=(max(1, _ROWS // chunks), chunks),
+            dtype="u8",
+        )
+    group.create_dataset(ROWS, shape=(0,), maxshape=(None,), chunks=(_ROWS,), dtype="u8")
     _series(group, "steps/step", 0, "int64")
     _series(group, "steps/epoch", 0)
     _series(group, "steps/seconds", 0)
@@ -99,16 +107,44 @@ def _series(group: h5py.Group, name: str, length: int, dtype: str = "float64") -
     )
 
 
+def write_run(
+    path: PathLike, layout: Layout, attrs: Mapping[str, Any], settings: Mapping[str, Any], rows: Iterable[Row]
+) -> None:
+    """Write a finished run, wholly or not at all.
+
+    Args:
+        path: The file; replaced if it is there.
+        layout: The tensors of its snapshots.
+        attrs: Plain attributes of it, its ``run_id`` among them.
+        settings: Attributes that are stored as JSON.
+        rows: Its snapshots.
+    """
+    with create(path) as file:
+        create_run(file, layout, attrs)
+        for name, value in settings.items():
+            write_json_attr(file, name, value)
+        for count, row in enumerate(rows):
+            append_row(file, count, row)
+            safe_point()
+        file.attrs.modify("finished", np.bool_(True))
+        seal_run(file)
+
+
 def append_row(group: h5py.Group, count: int, row: Row) -> None:
     """Write a snapshot behind the first `count`; anything further that the datasets hold counts no more.
+
+    When all is changed that changes with it, the run is stamped (see `digests`).
 
     Args:
         group: The group of the run.
         count: How many snapshots count before this one.
         row: The snapshot.
     """
+    digested = ROWS in group
     for name, values in row.values.items():
         _put(group[name], count, values)
+        if digested:
+            _put(group[digests_of(name)], count, chunk_digests(values, group[name].chunks[1]))
     _put(group["steps/step"], count, row.step)
     _put(group["steps/epoch"], count, row.epoch)
     _put(group["steps/seconds"], count, row.seconds)
@@ -120,6 +156,10 @@ def append_row(group: h5py.Group, count: int, row: Row) -> None:
             _series(metrics, name, count)
     for name, dataset in metrics.items():
         _put(dataset, count, row.metrics.get(name, np.nan))
+    if digested:
+        rounding = row.rounding if "rounding" in group["steps"] else 0.0
+        moment = (row.step, row.epoch, row.seconds, rounding)
+        _put(group[ROWS], count, np.uint64(row_digest(moment, row.metrics)))
     group.attrs.modify("n_valid", np.int64(count + 1))
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
@@ -50,10 +55,11 @@ def export_snapshot(run: Trajectory, index: int, path: PathLike, *, overwrite: b
         if path.suffix.lower() == ".safetensors":
             state = {info.name: state[info.name] for info in run.layout if info.tied_to is None}
             try:
-                save_file(state, temporary, _metadata(run, snapshot))
+                _save_safetensors(state, temporary, _metadata(run, snapshot))
             except OSError:
                 raise
             except (*FAULTS, SafetensorError) as error:
+                _raise_if_of_the_disk(error)
                 raise LandscapeError(
                     "a tensor cannot be stored as safetensors",
                     where=path,
@@ -61,14 +67,45 @@ def export_snapshot(run: Trajectory, index: int, path: PathLike, *, overwrite: b
                     mend="write .pt instead",
                 ) from error
         else:
-            with temporary.open("wb") as file:
-                torch.save(state, file)
+            try:
+                with temporary.open("wb") as file:
+                    torch.save(state, file)
+            except RuntimeError as error:
+                _raise_if_of_the_disk(error)
+                raise
     return {
         "step": snapshot.step,
         "tensors": len(state),
         "parameters": run.layout.parameter_count,
         "bytes": path.stat().st_size,
     }
+
+
+def _save_safetensors(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write the same bytes each time, with the mode of any new file: safetensors draws an order for metadata."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".landscape-") as folder:
+        draft = Path(folder) / "draft"
+        save_file(state, draft, metadata)
+        with draft.open("rb") as source, path.open("wb") as target:
+            header = json.loads(source.read(int.from_bytes(source.read(8), "little")))
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+            text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+            # Numbers begin at a multiple of eight bytes.
+            text += b" " * (-len(text) % 8)
+            target.write(len(text).to_bytes(8, "little") + text)
+            shutil.copyfileobj(source, target, 2**20)
+
+
+def _raise_if_of_the_disk(error: BaseException) -> None:
+    """Raise what the system said where a library has made another exception of it."""
+    told: BaseException | None = error
+    while told is not None:
+        if isinstance(told, OSError):
+            raise told from error
+        told = told.__context__
+    number = re.search(r"os error (\d+)", str(error))
+    if number is not None:
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _metadata(run: Trajectory, snapshot: Snapshot) -> dict[str, str]:

@@ -19,7 +19,16 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.params import Weights, resolve
-from landscape.storage import PathLike, create, require_writable, versions, write_json_attr
+from landscape.storage import (
+    PathLike,
+    create,
+    digest,
+    require_writable,
+    safe_point,
+    versions,
+    write_json_attr,
+    write_lines,
+)
 from landscape.trajectory.checkpoints.element_types import Rounding, dtype_name, require_storable, widens
 from landscape.trajectory.checkpoints.files import differ_in_numbers_only, find_paths, natural_order
 from landscape.trajectory.checkpoints.folders import expand
@@ -27,6 +36,7 @@ from landscape.trajectory.checkpoints.matching import Match, layout_of_state, ma
 from landscape.trajectory.checkpoints.reading import Checkpoint, read_checkpoint
 from landscape.trajectory.checkpoints.report import Conversion, FileReport, ImportReport, Names, printable
 from landscape.trajectory.checkpoints.steps import Moment, check_given, moment_of, named_alike, require_growth
+from landscape.trajectory.digests import digests_of, seal_run
 from landscape.trajectory.resume import tensor_to_numpy
 from landscape.trajectory.schema import groups_of
 from landscape.trajectory.trajectory import Trajectory, open_trajectory
@@ -116,6 +126,7 @@ def import_checkpoints(
             reports.append(_import_one(file, index, checkpoint, layout, given, wanted))
             # Or the next would be read beside it.
             del checkpoint
+            safe_point()
             if progress is not None:
                 progress(index + 1, len(paths))
         _finish(file, reports)
@@ -163,8 +174,9 @@ def _finish(file: h5py.File, reports: Sequence[FileReport]) -> None:
     """Say where each snapshot is from; an attribute could not hold as much."""
     keys = ("file", "format", "key", "step_from", "names")
     lines = [json.dumps({key: getattr(report, key) for key in keys}) for report in reports]
-    file.create_dataset("imported", data=np.array(lines, dtype=object), dtype=h5py.string_dtype())
+    write_lines(file, "imported", lines)
     file.attrs.modify("finished", np.bool_(True))
+    seal_run(file)
 
 
 def _import_one(
@@ -231,7 +243,7 @@ def _write(
     changed: dict[tuple[str, str], list[str]] = {}
     costs: dict[tuple[str, str], Rounding] = {}
     for group, infos in groups_of(layout).items():
-        buffer = _Buffer(file[group], row)
+        buffer = _Buffer(file[group], file[digests_of(group)], row)
         for info in infos:
             name, tensor = _tensor_of(info, checkpoint, found, initial)
             types = (dtype_name(tensor), info.dtype)
@@ -243,15 +255,16 @@ def _write(
             for before, after in buffer.add_in_pieces(tensor):
                 if not widens(*types):
                     cost.add(before, after, name, checkpoint.path)
-        buffer.flush()
+        buffer.finish()
     return tuple(Conversion(*types, Names.of(names), costs[types].relative) for types, names in changed.items())
 
 
 class _Buffer:
     """One row of a dataset, written chunk by chunk: a chunk that is written twice is read in between."""
 
-    def __init__(self, dataset: h5py.Dataset, row: int) -> None:
-        self._dataset, self._row = dataset, row
+    def __init__(self, dataset: h5py.Dataset, digests: h5py.Dataset, row: int) -> None:
+        self._dataset, self._digests, self._row = dataset, digests, row
+        self._found: list[int] = []
         dataset.resize(row + 1, axis=0)
         width = min(dataset.chunks[1], dataset.shape[1])
         self._numbers = torch.empty(width, dtype=getattr(torch, dataset.name.rsplit("/", 1)[-1]))
@@ -282,5 +295,13 @@ class _Buffer:
         if self._used:
             values, _ = tensor_to_numpy(self._numbers[: self._used])
             self._dataset[self._row, self._column : self._column + self._used] = values
+            self._found.append(digest(values))
+            safe_point()
         self._column += self._used
         self._used = 0
+
+    def finish(self) -> None:
+        """Write what is held, and the digests of all chunks."""
+        self.flush()
+        self._digests.resize(self._row + 1, axis=0)
+        self._digests[self._row] = np.array(self._found or [digest(np.empty(0, self._dataset.dtype))], np.uint64)

@@ -6,13 +6,14 @@ import pickle
 import re
 import struct
 import warnings
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, is_out_of_memory, out_of_memory
 from landscape.signatures import foreign, kind_of_start
 from landscape.storage import FAULTS
 from landscape.trajectory.checkpoints.files import read_start
@@ -20,7 +21,7 @@ from landscape.trajectory.checkpoints.numpy_scalars import STAND_INS
 from landscape.trajectory.checkpoints.report import Names, printable
 
 # What readers of checkpoints raise at bytes that are not what they should be.
-READ_FAULTS = (*FAULTS, pickle.UnpicklingError, EOFError, struct.error, AssertionError)
+READ_FAULTS = (*FAULTS, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, struct.error, AssertionError)
 
 # How torch names what a pickle asked for beyond weights.
 _WANTED = (
@@ -48,6 +49,8 @@ def load_pickle(path: Path) -> Any:
     if reason is not None:
         raise LandscapeError(reason[0], where=path, mend=reason[1])
     try:
+        if kind == "zip":
+            _require_intact(path)
         # Old files keep all numbers in one stream, which cannot be mapped.
         return load_weights(str(path), mapped=kind == "zip")
     except pickle.UnpicklingError as error:
@@ -55,8 +58,26 @@ def load_pickle(path: Path) -> Any:
         if wanted:
             raise refused(wanted, path) from error
         raise unreadable(path, error) from error
+    except MemoryError as error:
+        raise out_of_memory(path) from error
     except READ_FAULTS as error:
         raise unreadable(path, error) from error
+
+
+def _require_intact(path: Path) -> None:
+    """Compare an archive with its own checksums: torch does not where it maps the file.
+
+    Raises:
+        LandscapeError: If a part of it is not what was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise LandscapeError(
+            f"the file is damaged: the checksum of '{printable(damaged)}' in it does not match",
+            where=path,
+            mend="restore it from a copy",
+        )
 
 
 def load_weights(source: str | IO[bytes], *, mapped: bool = False) -> Any:
@@ -98,6 +119,8 @@ def refused(wanted: list[str], where: Path) -> LandscapeError:
 
 def unreadable(path: Path, error: BaseException) -> LandscapeError:
     """The refusal of a damaged or foreign file."""
+    if is_out_of_memory(error):
+        return out_of_memory(path)
     return LandscapeError(
         "not a file of weights that torch can read, or a damaged one", where=path, got=short_reason(error)
     )

@@ -1,0 +1,36 @@
+"""What all files of this package share: opening them with care, creating them without leaving half of one."""
+
+from landscape.storage.attributes import integer_attr as integer_attr
+from landscape.storage.attributes import read_attr as read_attr
+from landscape.storage.attributes import read_json_attr as read_json_attr
+from landscape.storage.attributes import read_lines as read_lines
+from landscape.storage.attributes import write_attr as write_attr
+from landscape.storage.attributes import write_attrs as write_attrs
+from landscape.storage.attributes import write_json_attr as write_json_attr
+from landscape.storage.attributes import write_lines as write_lines
+from landscape.storage.digests import ROWS as ROWS
+from landscape.storage.digests import digest as digest
+from landscape.storage.digests import has_seal as has_seal
+from landscape.storage.digests import require_rows as require_rows
+from landscape.storage.digests import require_seal as require_seal
+from landscape.storage.digests import row_digests as row_digests
+from landscape.storage.digests import seal as seal
+from landscape.storage.digests import write_row_digests as write_row_digests
+from landscape.storage.faults import FAULTS as FAULTS
+from landscape.storage.faults import damage as damage
+from landscape.storage.interrupts import deferred_interrupt as deferred_interrupt
+from landscape.storage.interrupts import safe_point as safe_point
+from landscape.storage.provenance import versions as versions
+from landscape.storage.reader import PathLike as PathLike
+from landscape.storage.reader import carries_digests as carries_digests
+from landscape.storage.reader import kind_of as kind_of
+from landscape.storage.reader import open_read as open_read
+from landscape.storage.reader import require_file as require_file
+from landscape.storage.reader import state_of as state_of
+from landscape.storage.reader import steadily as steadily
+from landscape.storage.reader import steadily_each as steadily_each
+from landscape.storage.writer import Change as Change
+from landscape.storage.writer import atomic_path as atomic_path
+from landscape.storage.writer import change as change
+from landscape.storage.writer import create as create
+from landscape.storage.writer import require_writable as require_writable

@@ -1,0 +1,244 @@
+"""Opening files for reading: what is damaged, foreign, newer or hostile is refused in one line."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, TypeVar
+
+import h5py
+
+from landscape import journal
+from landscape.errors import LandscapeError
+from landscape.journal import lock
+from landscape.signatures import refuse_checkpoint
+from landscape.storage.attributes import integer_attr, is_old, read_attr
+from landscape.storage.claims import require_modest
+from landscape.storage.digests import has_seal
+from landscape.storage.examination import examine
+from landscape.storage.faults import FAULTS, damage, reason
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Read = TypeVar("Read")
+
+_FORMATS = ("landscape/trajectory", "landscape/surface", "landscape/measures")
+# What is kept so as not to be computed twice; nobody opens it by hand.
+_KEPT = ("landscape/distances",)
+# How often a file is read again that was changed meanwhile.
+_TRIES = 6
+
+
+@contextmanager
+def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File]:
+    """Open one of our files for reading, refusing what is damaged, foreign, newer, or reaches outside itself.
+
+    A file that is being written is waited for. A file whose writer was killed is read as of its last
+    complete change; nothing is written.
+
+    Args:
+        path: The file.
+        format: What its ``format`` attribute must be.
+        schema: The newest ``schema`` that the caller can read.
+
+    Yields:
+        The open file.
+
+    Raises:
+        LandscapeError: If it cannot be opened, or is refused.
+
+    Example:
+        >>> with open_read("run.h5", format="landscape/trajectory", schema=1) as file:
+        ...     file.attrs["problem"]
+    """
+    path = Path(path)
+    with _open_any(path) as file:
+        found = _format_of(file, path)
+        if found != format:
+            raise LandscapeError("a file of another kind", where=path, got=found, expected=format)
+        with damage(path):
+            newest = integer_attr(file, "schema", default=1)
+        if newest > schema:
+            raise LandscapeError(
+                f"written by a newer version (schema {newest}; this version reads {schema})",
+                where=path,
+                mend="upgrade loss-landscape-toolkit",
+            )
+        require_modest(file, path)
+        yield file
+
+
+def kind_of(path: PathLike) -> str:
+    """What kind of file this is.
+
+    Args:
+        path: The file.
+
+    Returns:
+        ``"landscape/trajectory"``, ``"landscape/surface"`` or ``"landscape/measures"``.
+
+    Raises:
+        LandscapeError: If it cannot be opened, or is none of these.
+    """
+    path = Path(path)
+    with _open_any(path) as file:
+        return _format_of(file, path)
+
+
+def carries_digests(path: PathLike) -> bool:
+    """Return whether a file tells damage from what was written; files of older versions do not.
+
+    Raises:
+        LandscapeError: If it cannot be opened, or is none of ours.
+    """
+    path = Path(path)
+    with _open_any(path) as file:
+        _format_of(file, path)
+        with damage(path):
+            return has_seal(file)
+
+
+def _format_of(file: h5py.File, path: Path) -> str:
+    with damage(path):
+        if is_old(file):
+            examine(path)
+        found = read_attr(file, "format")
+    if isinstance(found, str) and found in (*_FORMATS, *_KEPT):
+        return found
+    got = "an HDF5 file without a format attribute"
+    if found is not None:
+        got = f"format {found!r}" if isinstance(found, str) else "a format attribute that is not text"
+    raise LandscapeError("not a landscape file", where=path, got=got, expected=" or ".join(_FORMATS))
+
+
+@contextmanager
+def _open_any(path: Path) -> Iterator[h5py.File]:
+    if stat.S_ISDIR(mode_of(path) or 0):
+        refuse_checkpoint(path)
+    require_file(path)
+    with opened(path, "rb") as raw:
+        lock(raw, shared=True)
+        with damage(path, "the file is damaged or truncated"):
+            found = journal.read_journal(raw)
+            if found is None and not h5py.is_hdf5(path):
+                refuse_checkpoint(path)
+                raise LandscapeError("not an HDF5 file", where=path, expected=" or ".join(_FORMATS))
+            file = _open_plainly(path) if found is None else h5py.File(journal.Overlay(raw, found), "r")
+        try:
+            yield file
+        finally:
+            # What was read has been judged where it was read.
+            with suppress(*FAULTS):
+                file.close()
+
+
+def _open_plainly(path: Path) -> h5py.File:
+    """With HDF5's own lock if it can be had: some file systems have none, and someone may hold it for long."""
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        return h5py.File(path, "r", locking=False)
+
+
+def require_file(path: Path) -> None:
+    """Check that a path is that of an existing file.
+
+    Raises:
+        LandscapeError: If there is nothing, a folder, or something that is no file (a pipe, a device).
+    """
+    mode = mode_of(path)
+    if mode is None:
+        raise LandscapeError("no such file", where=path)
+    require_regular(path, mode, "a file")
+
+
+def mode_of(path: Path) -> int | None:
+    """What is at a path, as `os.stat` has it; None where there is nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise LandscapeError("this path cannot be used", where=repr(str(path)), got=reason(error)) from error
+
+
+def require_regular(path: Path, mode: int, expected: str) -> None:
+    """Check that what is at a path is a file.
+
+    Raises:
+        LandscapeError: If it is a folder, a pipe or a device.
+    """
+    if stat.S_ISDIR(mode):
+        raise LandscapeError("this is a folder", where=path, expected=expected)
+    if not stat.S_ISREG(mode):
+        raise LandscapeError("this is a pipe or a device", where=path, expected=expected)
+
+
+@contextmanager
+def opened(path: Path, mode: str) -> Iterator[BinaryIO]:
+    """Open a file without a buffer.
+
+    Raises:
+        LandscapeError: If it cannot be opened.
+    """
+    try:
+        raw: Any = path.open(mode, buffering=0)
+    except OSError as error:
+        purpose = "read" if mode == "rb" else "written"
+        raise LandscapeError(f"cannot be {purpose}", where=path, got=reason(error)) from error
+    with raw:
+        yield raw
+
+
+def steadily(path: PathLike, read: Callable[[], Read]) -> Read:
+    """Read a file, and once more where it seems damaged and was changed by a writer meanwhile.
+
+    A writer does not wait for readers, so that one may see half of a change.
+
+    Args:
+        path: The file.
+        read: Opens it and reads.
+    """
+    attempt = 0
+    while True:
+        before = state_of(path)
+        try:
+            return read()
+        except LandscapeError:
+            attempt += 1
+            if attempt == _TRIES or state_of(path) == before:
+                raise
+            time.sleep(0.001 * 2**attempt)
+
+
+def steadily_each(path: PathLike, read: Callable[[], Iterator[Read]]) -> Iterator[Read]:
+    """The same for what is read piece by piece: what was given already is passed over.
+
+    Args:
+        path: The file.
+        read: Opens it and gives the same pieces each time.
+    """
+    done, before = 0, state_of(path)
+    while True:
+        try:
+            for piece in itertools.islice(read(), done, None):
+                yield piece
+                done += 1
+        except LandscapeError:
+            if state_of(path) == before:
+                raise
+            before = state_of(path)
+        else:
+            return
+
+
+def state_of(path: PathLike) -> tuple[int, ...]:
+    """What changes when a file does."""
+    with suppress(OSError, ValueError):
+        found = Path(path).stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return ()
