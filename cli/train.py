@@ -62,7 +62,9 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
 @set_option
 @data_option
 @click.option("--download", is_flag=True, help="Fetch missing data from the internet.")
-@click.option("--resume", is_flag=True, help="Go on with RUN.h5 if it is there; its settings hold.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with RUN.h5 if it is there; its settings hold, or more --epochs."
+)
 @click.option("--overwrite", is_flag=True, help="Replace RUN.h5 if it is there.")
 @json_option
 def command(

@@ -72,7 +72,7 @@ def test_import_then_export_then_load(tmp_path: Path) -> None:
     # Without a name that has a number, the step comes from what the export noted.
     again, report = import_checkpoints(tmp_path / "again.h5", tmp_path / "out.safetensors")
     assert again.steps.tolist() == [7]
-    assert report.files[0].step_from == "in the checkpoint"
+    assert report.files[0].step_from == "step in the checkpoint"
 
 
 def test_ties_survive_without_a_model(tmp_path: Path) -> None:

@@ -336,6 +336,26 @@ def test_a_folder_stands_for_what_is_in_it(run: Path, tmp_path: Path) -> None:
         assert report.files[0].format == formats.get(folder, "huggingface")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_distributed_checkpoints_as_frameworks_lay_them_out(run: Path, tmp_path: Path) -> None:
+    """Weights at the top level beside the optimizer's; folders for each of them; files without metadata."""
+    moments = {"state": {name: {"exp_avg": tensor} for name, tensor in EMA.items()}}
+    flat = {**RAW, "optimizer": moments, "train_state": {"step": torch.tensor(6)}}
+    found, report = numbers_of(run, save_dcp(tmp_path / "flat", flat), make_convnet(), steps=None)
+    assert (found, report.step, report.key) == (digest(state_of(make_convnet())), 6, "")
+    folder = tmp_path / "checkpoint_5"
+    save_dcp(folder / "pytorch_model_fsdp_0", {"model": RAW})
+    save_dcp(folder / "optimizer_0", {"optimizer": moments})
+    torch.save({"a": torch.ones(1)}, folder / "scheduler.bin")
+    found, report = numbers_of(run, folder, make_convnet(), steps=None)
+    assert (found, report.step) == (digest(state_of(make_convnet())), 5)
+    run.unlink()
+    (part,) = (folder / "pytorch_model_fsdp_0").glob("*.distcp")
+    assert "one of the files of a distributed checkpoint; name its folder, " in refusal(run, part, None)
+    (part.parent / ".metadata").unlink()
+    assert "a distributed checkpoint without its .metadata" in refusal(run, part.parent, None)
+
+
 def test_parts_that_only_their_framework_can_put_together(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "global_step5"
     folder.mkdir()

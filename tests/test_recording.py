@@ -288,6 +288,52 @@ def test_a_resume_state_goes_when_its_snapshot_does(path: Path) -> None:
     assert Recorder(path, model, resume=True).load_resume_state() is None
 
 
+def test_a_finished_run_can_be_reopened(path: Path) -> None:
+    model = nn.Linear(3, 2)
+    with Recorder(path, model, training={"epochs": 1}) as recorder:
+        for step in range(3):
+            recorder.snapshot(step, resume_state={"at": step})
+        recorder.finish(keep_state=True)
+    before = path.read_bytes()
+    with pytest.raises(
+        LandscapeError, match="the run is finished and cannot be resumed; pass reopen=True to go on"
+    ):
+        Recorder(path, model, resume=True)
+    again = Recorder(path, model, resume=True, reopen=True, training={"epochs": 2})
+    assert again.load_resume_state() == {"at": 2}
+    # Nothing has changed until there is something new.
+    assert path.read_bytes() == before
+    again.snapshot(3)
+    held = open_trajectory(path)
+    assert (held.finished, held.training, held.steps.tolist()) == (False, {"epochs": 2}, [0, 1, 2, 3])
+    again.finish()
+    third = Recorder(path, model, resume=True, reopen=True)
+    assert third.load_resume_state() is None
+    third.rewind(1)
+    third.snapshot(5)
+    third.finish()
+    held = open_trajectory(path)
+    assert (held.finished, held.training, held.steps.tolist()) == (True, {"epochs": 2}, [0, 1, 5])
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+
+def test_of_a_kept_state_only_the_last_is_in_the_file(path: Path) -> None:
+    with Recorder(path, nn.Linear(3, 2)) as recorder:
+        for step in range(3):
+            recorder.snapshot(step, resume_state={"at": step})
+        recorder.snapshot(3)
+        # That of an earlier snapshot is nothing to go on from.
+        recorder.finish(keep_state=True)
+    with h5py.File(path, "r") as file:
+        assert "resume" not in file
+    with Recorder(path, nn.Linear(3, 2), overwrite=True) as recorder:
+        for step in range(3):
+            recorder.snapshot(step, resume_state={"at": step})
+        recorder.finish(keep_state=True)
+    with h5py.File(path, "r") as file:
+        assert len(file["resume"]) == 1
+
+
 def test_rewinding(path: Path) -> None:
     model = nn.Linear(3, 2)
     recorder = Recorder(path, model, every=10)

@@ -334,3 +334,24 @@ def test_a_run_that_kept_nothing_to_go_on_from_says_so(tmp_path):
         del held["resume"]
     with pytest.raises(LandscapeError, match="holds no state to go on from, as those that an earlier version"):
         train(objective_for(make_mlp()), file, Settings(epochs=2, batch_size=16), resume=True)
+
+
+def test_the_command_goes_on_for_more_epochs(tmp_path, landscape):
+    own = ["--set", "width=4", "--batch-size", 500]
+    for name, epochs in (("whole", (3,)), ("r", (1, 3))):
+        for number in epochs:
+            more = ["--resume"] if number != epochs[0] else own
+            code, _, err = landscape(
+                "train", "digits-mlp", "-o", tmp_path / f"{name}.h5", *more, "--epochs", number
+            )
+            assert code == 0, err
+    one, other = (open_trajectory(tmp_path / f"{name}.h5") for name in ("whole", "r"))
+    assert list(one.steps) == list(other.steps)
+    assert all(same_weights(a, b) for a, b in zip(one, other, strict=True))
+    code, _, err = landscape(
+        "train", "digits-mlp", "-o", tmp_path / "c.h5", *own, "--schedule", "cosine", "--epochs", 1
+    )
+    code, _, err = landscape("train", "digits-mlp", "-o", tmp_path / "c.h5", "--resume", "--epochs", 2)
+    assert code == 2
+    assert "c.h5: a run of 2 epochs does not begin as this one of 1; got update 2: learning rate" in err
+    assert err.count("\n") == 1

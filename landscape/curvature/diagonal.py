@@ -142,9 +142,14 @@ def exact_gauss_newton(
         The diagonal; None where there are more numbers, or the loss gives means only, or batches stay whole.
     """
     passes = Passes(objective, weights, split, parameters, dtype, None)
+    if not passes.by_examples or not passes.evaluator.cuts:
+        return None
     with passes.kernels():
-        if not passes.by_examples or not passes.evaluator.cuts or _numbers(passes) > most:
-            return None
+        few = _numbers(passes) <= most
+    if not few:
+        return None
+    _by_examples(passes)
+    with passes.kernels():
         return _exact(passes, progress)
 
 

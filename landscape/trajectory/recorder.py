@@ -46,8 +46,8 @@ class Recorder:
         training: The settings of the optimizer and the loop: plain JSON values.
         overwrite: Replace a file (or branch) that exists.
         resume: Go on with a run that is not finished; begin one where there is none.
-        reopen: With `resume`, go on with a finished run too; from the next snapshot on it is not finished, and its
-            `training` is what is given.
+        reopen: With `resume`, go on with a finished run too. From the next snapshot on it is not finished, and its
+            `training` is what is given, if something is.
         extra_attrs: Further attributes of the file.
         branch: Write a branch of this name into an existing trajectory file.
         parent_run_id: For a branch: the run it starts from.
@@ -122,7 +122,7 @@ class Recorder:
         self._file.require_mode(overwrite=overwrite, resume=resume)
         exists = self._file.exists()
         if exists and resume:
-            self._continue(training if reopen else None)
+            self._continue(reopen, training)
             return
         settings: dict[str, Any] = {"problem_args": problem_args, "training": training}
         settings |= {} if perturbation is None else {"perturbation": perturbation}
@@ -133,8 +133,9 @@ class Recorder:
         settings |= {"recording": chosen} if chosen else {}
         self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
 
-    def _continue(self, training: Mapping[str, Any] | None) -> None:
-        self._file, header = RunFile.resumed(self.path, self._file.prefix, self.layout, training)
+    def _continue(self, reopen: bool, training: Mapping[str, Any] | None) -> None:
+        where = self.path, self._file.prefix, self.layout
+        self._file, header = RunFile.resumed(*where, reopen=reopen, training=training)
         require_same_recording(header, recording(self._pace, self._storage))
         settings = dict(header.recording)
         self._storage = settings.pop("dtype", None)

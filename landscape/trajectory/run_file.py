@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +39,26 @@ class RunFile:
         prefix: The group.
         run_id: That of the run; another one in its place is noticed.
         stored: The number of snapshots in the file.
-        reopened: Attributes that change with the next snapshot, of a finished run that goes on.
+        reopened: Whether a finished run goes on: the next snapshot says so.
+        training: What that says of the training; None leaves what is there.
     """
 
     path: Path
     prefix: str
     run_id: str
     stored: int = 0
-    reopened: Mapping[str, Any] = field(default_factory=dict)
+    reopened: bool = False
+    training: Mapping[str, Any] | None = None
 
     @classmethod
     def resumed(
-        cls, path: Path, prefix: str, layout: Layout, training: Mapping[str, Any] | None = None
+        cls,
+        path: Path,
+        prefix: str,
+        layout: Layout,
+        *,
+        reopen: bool = False,
+        training: Mapping[str, Any] | None = None,
     ) -> tuple[RunFile, Header]:
         """The file of a run to go on with, and what is in it.
 
@@ -58,8 +66,9 @@ class RunFile:
             path: The file.
             prefix: The group.
             layout: The tensors of its snapshots.
-            training: What the run says from then on of its training, finished or not; None only goes on with one
-                that is not finished.
+            reopen: Go on with a finished run too.
+            training: What a reopened run says of its training from its next snapshot on; None leaves what is
+                there.
 
         Raises:
             LandscapeError: If the run is finished, or of another layout.
@@ -68,11 +77,11 @@ class RunFile:
             header = read_header(file, path, prefix)
             # More than there are snapshots where a dataset lost some.
             stored = integer_attr(file[prefix], "n_valid")
-        if header.finished and training is None:
-            mend = "pass overwrite=True to replace it"
+        if header.finished and not reopen:
+            mend = "pass reopen=True to go on, or overwrite=True to replace it"
             raise LandscapeError("the run is finished and cannot be resumed", where=path, mend=mend)
         require_same_layout(header, layout)
-        return cls(path, prefix, header.run_id, stored, dict(training or {})), header
+        return cls(path, prefix, header.run_id, stored, reopen, training), header
 
     def exists(self) -> bool:
         """Whether there is a run in its place."""
@@ -213,8 +222,9 @@ class RunFile:
         if not self.reopened:
             return False
         run.attrs.modify("finished", np.bool_(False))
-        write_json_attr(run, "training", self.reopened)
-        self.reopened = {}
+        if self.training is not None:
+            write_json_attr(run, "training", dict(self.training))
+        self.reopened = False
         return True
 
     def _run(self, file: h5py.File) -> h5py.Group:

@@ -20,11 +20,10 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.trajectory.checkpoints.folders import METADATA, plain_name
+from landscape.trajectory.checkpoints.folders import METADATA, PART, plain_name
 from landscape.trajectory.checkpoints.pickles import READ_FAULTS, load_weights, refused, short_reason
 from landscape.trajectory.checkpoints.report import printable
 
-_FILES = (".distcp",)
 # Whose classes the metadata may name; none of them is made.
 _MODULES = ("torch.distributed.", "torch.serialization.", "torch.storage.", "pathlib.")
 # Beyond numbers and texts nothing that is not a tensor is read.
@@ -96,12 +95,12 @@ class Contents:
     Attributes:
         path: The folder.
         loaded: Nested dictionaries as they were saved; tensors without numbers stand for those in the files.
-        parts: Identity of such a tensor -> its parts.
+        parts: Identity of such a tensor -> the tensor, so that no other has its identity, and its parts.
     """
 
     path: Path
     loaded: dict[str, Any] = field(default_factory=dict)
-    parts: dict[int, tuple[Part, ...]] = field(default_factory=dict)
+    parts: dict[int, tuple[Tensor, tuple[Part, ...]]] = field(default_factory=dict)
 
     def read(self, tensor: Tensor) -> Tensor:
         """Read the tensor that one without numbers stands for.
@@ -109,7 +108,9 @@ class Contents:
         Raises:
             LandscapeError: If parts are missing, damaged, or are not those of the tensor.
         """
-        parts = self.parts[id(tensor)]
+        if tensor.device.type != "meta":
+            return tensor
+        _, parts = self.parts[id(tensor)]
         pieces = [self._piece(part, tensor) for part in parts]
         if len(pieces) == 1 and pieces[0].shape == tensor.shape:
             return pieces[0]
@@ -163,14 +164,16 @@ def _entries(metadata: Any, path: Path, contents: Contents) -> Iterable[tuple[st
             yield name, steps, _plain(stored[name], path)
         else:
             tensor, parts = _tensor(name, info, stored.get(name, []), path)
-            contents.parts[id(tensor)] = parts
-            yield name, steps, tensor
+            contents.parts[id(tensor)] = tensor, parts
+            # A number can say the step.
+            small = not tensor.shape and len(parts) == 1 and parts[0].length <= _SMALL
+            yield name, steps, contents.read(tensor) if small else tensor
 
 
 def _part(path: Path, index: Any, info: Any) -> Part:
     if info["transform_descriptors"]:
         raise LandscapeError("a compressed checkpoint", where=path, mend="save it without extensions")
-    file = path / plain_name(info["relative_path"], path / METADATA, _FILES)
+    file = path / plain_name(info["relative_path"], path / METADATA, (PART,))
     return Part(file, int(info["offset"]), int(info["length"]), _size(index["offset"] or ()))
 
 

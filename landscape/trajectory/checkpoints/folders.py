@@ -21,13 +21,15 @@ _INDEXED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SEARCHED = (_WHOLE[0], _INDEXED[0], _WHOLE[1], _INDEXED[1], *_WHOLE[2:])
 _INDEX = ".index.json"
 _TRAINER_STATE = "trainer_state.json"
-# The metadata of torch.distributed.checkpoint.
-METADATA = ".metadata"
+# The metadata of torch.distributed.checkpoint, and its other files.
+METADATA, PART = ".metadata", ".distcp"
 # One of several files that make up a checkpoint.
 _SHARD = re.compile(r"(.+)-0*(\d+)-of-0*(\d+)\.[a-z]+")
 # What DeepSpeed calls the weights of a model-parallel rank, and what ZeRO keeps in parts.
 _RANK = re.compile(r"mp_rank_\d+_model_states\.pt")
 _ZERO = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_\d+_.*\.pt")
+# What Accelerate calls the weights of a model in a distributed checkpoint.
+_FSDP = re.compile(r"pytorch_model_fsdp_\d+")
 # What trainers keep beside weights.
 _BESIDE = re.compile(r"(?:optim|scheduler|scaler|rng_state|random_states|training_args|sampler|dataloader)", re.I)
 _ZERO_MEND = (
@@ -37,7 +39,7 @@ _ZERO_MEND = (
 
 def is_standard_name(name: str) -> bool:
     """Whether a file has the name that every checkpoint folder has one of, so that the folder says which it is."""
-    return name in _WHOLE or _RANK.fullmatch(name) is not None
+    return name in _WHOLE or any(pattern.fullmatch(name) for pattern in (_RANK, _FSDP))
 
 
 def expand(folder: Path) -> list[Path]:
@@ -52,8 +54,15 @@ def expand(folder: Path) -> list[Path]:
     files = [name for name in names if _is_weights(name)]
     if files:
         return natural_order(folder / name for name in files)
-    inner = [folder / name for name in names if not name.startswith(".") and (folder / name).is_dir()]
+    inner = [folder / name for name in names if not name.startswith(".") and _BESIDE.match(name) is None]
+    inner = [one for one in inner if one.is_dir()]
     found = natural_order(one for one in inner if _is_checkpoint(_names_in(one)))
+    if not found and any(name.endswith(PART) for name in names):
+        raise LandscapeError(
+            f"a distributed checkpoint without its {METADATA}",
+            where=folder,
+            mend="copy the whole folder; a training that was stopped may not have come to write it",
+        )
     if not found:
         raise LandscapeError(
             "a folder without weights",

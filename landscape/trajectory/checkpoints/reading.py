@@ -60,6 +60,9 @@ def read_checkpoint(path: Path, key: str | None = None, layout: Layout | None = 
         if (path / folders.METADATA).is_file():
             return _read_distributed(path, key, layout)
         return _read_folder(path, key, layout)
+    if path.name == folders.METADATA or path.name.endswith(folders.PART):
+        mend = f"name its folder, {path.absolute().parent}"
+        raise LandscapeError("one of the files of a distributed checkpoint", where=path, mend=mend)
     stated = said_in(folders.trainer_state(path.parent)) if folders.is_standard_name(path.name) else Said()
     if holds_safetensors(path, read_start(path)):
         tensors, metadata = read_safetensors(path)

@@ -102,7 +102,8 @@ def renamings(known: Mapping[str, Shape], names: Mapping[str, Shape]) -> Iterato
     found, model = tree_of(spelled, names), tree_of(wanted, known)
     plain = align(found, model).targets
     yield Renaming(_joined(_words(plain), respelled), plain)
-    skeletons = [{_skeleton(name) for name in side.values()} for side in (spelled, wanted)]
+    # Without repetition, in order: of prefixes that fit equally well the same is named each time.
+    skeletons = [dict.fromkeys(map(_skeleton, side.values())) for side in (spelled, wanted)]
     for prefix, _ in _beginnings(*skeletons).most_common(_TRIED):
         for node in nodes_at(found, prefix):
             yield from _with_prefix(prefix, align(node, model).targets, plain, respelled, "stripped")

@@ -50,13 +50,13 @@ def find_state(
         return key, _at(loaded, key, where)
     if is_state(loaded):
         return "", tensors_of(loaded)
-    found = {name: tensors_of(state) for name, state in _sets(loaded, "", is_state)}
-    found = found or {name: tensors_of(state) for name, state in _sets(loaded, "", _has_tensors)}
-    if not found:
+    pure = {name: tensors_of(state) for name, state in _sets(loaded, "", is_state)}
+    mixed = {name: tensors_of(state) for name, state in _sets(loaded, "", _has_tensors)}
+    if not pure and not mixed:
         raise _without(loaded, where)
-    chosen = _fitting(found, layout, where) if layout is not None and len(found) > 1 else None
-    chosen = _usual(found, where) if chosen is None else chosen
-    return chosen, found[chosen]
+    chosen = None if layout is None else _fitting(mixed | pure, layout, where)
+    chosen = _usual(pure or mixed, where) if chosen is None else chosen
+    return chosen, (mixed | pure)[chosen]
 
 
 def left_out(loaded: Any, chosen: str, layout: Layout) -> list[str]:
@@ -120,16 +120,13 @@ def is_state(value: Any) -> bool:
 
 
 def _has_tensors(value: Any) -> bool:
-    """Whether something is one but for numbers and texts beside the tensors."""
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        return False
-    plain = bool | int | float | str | None
-    return all(isinstance(item, Tensor | plain) for item in value.values()) and bool(tensors_of(value))
+    """Whether something is a dictionary with tensors in it, whatever is beside them."""
+    return isinstance(value, Mapping) and bool(tensors_of(value))
 
 
 def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a dictionary, detached."""
-    found = {name: item for name, item in state.items() if isinstance(item, Tensor)}
+    found = {name: item for name, item in state.items() if isinstance(item, Tensor) and isinstance(name, str)}
     return {name: item.detach() if item.requires_grad else item for name, item in found.items()}
 
 
