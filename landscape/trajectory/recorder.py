@@ -134,14 +134,13 @@ class Recorder:
         self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
 
     def _continue(self, reopen: bool, training: Mapping[str, Any] | None) -> None:
-        where = self.path, self._file.prefix, self.layout
-        self._file, header = RunFile.resumed(*where, reopen=reopen, training=training)
+        place = self.path, self._file.prefix, self.layout
+        self._file, header = RunFile.resumed(*place, reopen=reopen, training=training)
         require_same_recording(header, recording(self._pace, self._storage))
         settings = dict(header.recording)
         self._storage = settings.pop("dtype", None)
         self._pace = Pace(**settings)
-        self.layout = header.layout
-        self._steps = header.steps.tolist()
+        self.layout, self._steps = header.layout, header.steps.tolist()
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -278,7 +277,7 @@ class Recorder:
         except MachineError as error:
             if self._queue.later:
                 self._queue.drop()
-                self._continue(None)
+                self._continue(self._file.reopened, self._file.training)
             self._outage.tell(error)
             return False
         return True
