@@ -10,6 +10,7 @@ import h5py
 
 from landscape.errors import LandscapeError
 from landscape.storage.faults import FAULTS
+from landscape.storage.interrupts import deferred_interrupt
 
 # What a file may claim beyond its size: metrics that came late have rows that were never written.
 _SLACK = 2**26
@@ -30,7 +31,9 @@ def require_modest(file: h5py.File, path: Path) -> None:
     refused: str | None
     try:
         census.count_attributes(h5py.h5g.open(file.id, b"/"), "")
-        refused = file.id.links.visit(census.visit, info=True)
+        # HDF5 swallows what is raised in here, Ctrl-C too.
+        with deferred_interrupt():
+            refused = file.id.links.visit(census.visit, info=True)
     except FAULTS as error:
         mend = "restore it from a copy"
         raise LandscapeError("the file is damaged", where=path, got="unreadable links", mend=mend) from error

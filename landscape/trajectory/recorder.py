@@ -46,7 +46,8 @@ class Recorder:
         training: The settings of the optimizer and the loop: plain JSON values.
         overwrite: Replace a file (or branch) that exists.
         resume: Go on with a run that is not finished; begin one where there is none.
-        reopen: With `resume`, go on with a finished run too, with a `training` that is given from then on.
+        reopen: With `resume`, go on with a finished run too. From the next snapshot on it is not finished, and its
+            `training` is what is given, if something is.
         extra_attrs: Further attributes of the file.
         branch: Write a branch of this name into an existing trajectory file.
         parent_run_id: For a branch: the run it starts from.
@@ -123,8 +124,8 @@ class Recorder:
         if exists and resume:
             self._continue(reopen, training)
             return
-        more = {} if perturbation is None else {"perturbation": perturbation}
-        settings: dict[str, Any] = {"problem_args": problem_args, "training": training, **more}
+        settings: dict[str, Any] = {"problem_args": problem_args, "training": training}
+        settings |= {} if perturbation is None else {"perturbation": perturbation}
         known = {"problem": problem, "run_id": self.run_id, "parent_run_id": parent_run_id, "seed": seed}
         known |= {"parent_step": parent_step, **checked_extra(extra_attrs or {})}
         attrs, settings = described(known, settings)
@@ -133,14 +134,13 @@ class Recorder:
         self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
 
     def _continue(self, reopen: bool, training: Mapping[str, Any] | None) -> None:
-        run = self.path, self._file.prefix, self.layout
-        self._file, header = RunFile.resumed(*run, reopen=reopen, training=training)
+        place = self.path, self._file.prefix, self.layout
+        self._file, header = RunFile.resumed(*place, reopen=reopen, training=training)
         require_same_recording(header, recording(self._pace, self._storage))
         settings = dict(header.recording)
         self._storage = settings.pop("dtype", None)
         self._pace = Pace(**settings)
-        self.layout = header.layout
-        self._steps = header.steps.tolist()
+        self.layout, self._steps = header.layout, header.steps.tolist()
 
     def __len__(self) -> int:
         return len(self._steps)

@@ -156,7 +156,7 @@ class RunFile:
             if state is not None:
                 write_state(under_way, run, state, count + 1)
             (reseal if reopened else stamp)(run)
-        self.stored = count + 1
+        self.stored, self.reopened = count + 1, False
 
     def thin(self, rows: Sequence[int], recording: Mapping[str, Any], row: Row, state: Arrays | None) -> None:
         """Drop snapshots and write one behind those that stay: the file is written anew and then renamed.
@@ -181,7 +181,7 @@ class RunFile:
                 run.pop("resume", None)
                 write_state(None, run, state, len(rows) + 1)
             reseal(run)
-        self.stored = len(rows) + 1
+        self.stored, self.reopened = len(rows) + 1, False
 
     def save_state(self, state: Arrays, count: int) -> None:
         """Store the state that goes with the first `count` snapshots."""
@@ -215,17 +215,16 @@ class RunFile:
                 run.attrs.modify("n_valid", np.int64(count))
             removed = remove_states(run, count if keep_state else None)
             reseal(run)
+        self.reopened = False
         if removed:
             compact(self.path)
 
     def _reopen(self, run: h5py.Group) -> bool:
-        """Say that the run goes on, if it was finished; return whether that was said."""
         if not self.reopened:
             return False
         run.attrs.modify("finished", np.bool_(False))
         if self.training is not None:
             write_json_attr(run, "training", dict(self.training))
-        self.reopened = False
         return True
 
     def _run(self, file: h5py.File) -> h5py.Group:

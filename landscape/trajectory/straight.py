@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.storage import deferred_interrupt
 from landscape.trajectory.digests import chunk_digests
 
 # Bytes of a chunk from which reading it past HDF5 pays for looking up its place.
@@ -115,7 +116,9 @@ class Windows:
             return found
         if self._index is None:
             index: dict[tuple[int, ...], int] = {}
-            self._dataset.id.chunk_iter(lambda one: index.update({tuple(one.chunk_offset): one.byte_offset}))
+            # HDF5 swallows what is raised in here, Ctrl-C too.
+            with deferred_interrupt():
+                self._dataset.id.chunk_iter(lambda one: index.update({tuple(one.chunk_offset): one.byte_offset}))
             self._index = index
         return self._index.get((row, column))
 
