@@ -50,7 +50,10 @@ class MachineError(LandscapeError):
 
 
 # What NumPy, HDF5, torch and the system's loader say where memory cannot be had.
-_MEMORY_WORDS = ("allocate memory", "memory allocation", "unable to allocate", "bad_alloc", "out of memory")
+_MEMORY_WORDS = (
+    *("allocate memory", "memory allocation", "unable to allocate", "bad_alloc", "out of memory"),
+    "failed to map segment",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

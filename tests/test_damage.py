@@ -379,6 +379,7 @@ def test_want_of_memory_is_not_called_damage(run_file: Path, monkeypatch: pytest
         _ = open_trajectory(run_file)[0].weights
     assert is_out_of_memory(OSError(12, "Cannot allocate memory"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert is_out_of_memory(ImportError("libtorch_cpu.so: failed to map segment from shared object"))
     assert not is_out_of_memory(ValueError("wrong"))
 
 
