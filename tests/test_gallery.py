@@ -13,6 +13,8 @@ FIGURES = Path(__file__).parent.parent / "figures"
 RECIPES = sorted(FIGURES.glob("*.toml"))
 # Training in float32 on another machine or number of threads ends elsewhere by rounding that training amplifies.
 TOLERANCE = {"rel": 0.05, "abs": 1e-3}
+# An error rate is a count: so few of the 1,437 examples are on the other side of a boundary on another processor.
+COUNTED = TOLERANCE | {"abs": 5 / 1437}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -36,7 +38,8 @@ def test_the_numbers_behind_a_picture_come_out_again(name, panels, tmp_path):
                 made = numbers_of(surface)
                 assert {f"{place}/{run}/{entry}" for entry in made} <= set(held)
                 for entry, values in made.items():
-                    assert values == pytest.approx(held[f"{place}/{run}/{entry}"], **TOLERANCE), entry
+                    near = COUNTED if entry.endswith("_error") else TOLERANCE
+                    assert values == pytest.approx(held[f"{place}/{run}/{entry}"], **near), entry
 
 
 def test_another_seed_gives_other_numbers(tmp_path):

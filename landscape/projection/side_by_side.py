@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
-from landscape.params import wide
 from landscape.projection.walks import ColumnBlock, SnapshotMatrix, Snapshots
 
 Representative = Callable[[Any], Mapping[str, Any]]
@@ -229,13 +227,23 @@ class _Piece:
 def _numbers(weights: Mapping[str, Any], info: TensorInfo) -> NDArray[np.float64]:
     if info.name not in weights:
         raise LandscapeError(f"tensor '{info.name}' is missing", where="representative")
-    value = torch.as_tensor(weights[info.name])
-    if value.shape != info.shape:
+    array = _as_array(weights[info.name])
+    if array.shape != info.shape:
         raise LandscapeError(
             f"tensor '{info.name}' has another shape",
             where="representative",
-            got=tuple(value.shape),
+            got=array.shape,
             expected=info.shape,
         )
+    # Complex numbers are two real ones each.
+    parts = np.stack([array.real, array.imag], -1) if np.iscomplexobj(array) else array
+    return parts.astype(np.float64).ravel()
+
+
+def _as_array(value: Any) -> NDArray[Any]:
+    """A tensor or array as an array, without importing torch."""
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    tensor = value.detach().cpu()
     # NumPy knows no bfloat16: tensors are widened by themselves.
-    return wide(value.detach().cpu()).flatten().numpy()
+    return np.asarray((tensor.resolve_conj() if tensor.is_complex() else tensor.double()).numpy())
