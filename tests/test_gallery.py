@@ -13,8 +13,16 @@ FIGURES = Path(__file__).parent.parent / "figures"
 RECIPES = sorted(FIGURES.glob("*.toml"))
 # Training in float32 on another machine or number of threads ends elsewhere by rounding that training amplifies.
 TOLERANCE = {"rel": 0.05, "abs": 1e-3}
-# An error rate is a count: so few of the 1,437 examples are on the other side of a boundary on another processor.
-COUNTED = TOLERANCE | {"abs": 5 / 1437}
+# An error rate is a count of so many examples.
+COUNTED = {"train_error": 1437, "test_error": 360}
+
+
+def same(entry: str, values: np.ndarray, held: np.ndarray) -> bool:
+    """Whether numbers are those held, as far as another processor may make them; rates within their standard error."""
+    if entry not in COUNTED:
+        return bool(values == pytest.approx(held, **TOLERANCE))
+    count = COUNTED[entry]
+    return bool((np.abs(values - held) <= np.maximum(3 / count, np.sqrt(held * (1 - held) / count))).all())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -38,8 +46,7 @@ def test_the_numbers_behind_a_picture_come_out_again(name, panels, tmp_path):
                 made = numbers_of(surface)
                 assert {f"{place}/{run}/{entry}" for entry in made} <= set(held)
                 for entry, values in made.items():
-                    near = COUNTED if entry.endswith("_error") else TOLERANCE
-                    assert values == pytest.approx(held[f"{place}/{run}/{entry}"], **near), entry
+                    assert same(entry, values, held[f"{place}/{run}/{entry}"]), entry
 
 
 def test_another_seed_gives_other_numbers(tmp_path):
