@@ -13,16 +13,18 @@ FIGURES = Path(__file__).parent.parent / "figures"
 RECIPES = sorted(FIGURES.glob("*.toml"))
 # Training in float32 on another machine or number of threads ends elsewhere by rounding that training amplifies.
 TOLERANCE = {"rel": 0.05, "abs": 1e-3}
-# An error rate is a count of so many examples.
+# An error rate is a count of so many examples, some of which lie on the other side of a boundary then.
 COUNTED = {"train_error": 1437, "test_error": 360}
+# The part of a path that a plane does not hold is the small difference of large numbers.
+SMALL = {"path_off_plane": {"rel": 0.1, "abs": 1e-3}}
 
 
 def same(entry: str, values: np.ndarray, held: np.ndarray) -> bool:
-    """Whether numbers are those held, as another processor makes them: rates of errors within a standard error."""
+    """Whether numbers are those held, as another processor makes them: rates within two standard errors."""
     if entry not in COUNTED:
-        return bool(values == pytest.approx(held, **TOLERANCE))
+        return bool(values == pytest.approx(held, **SMALL.get(entry, TOLERANCE)))
     count = COUNTED[entry]
-    error = np.maximum(3 / count, np.sqrt(held * (1 - held) / count))
+    error = 2 * np.maximum(2 / count, np.sqrt(held * (1 - held) / count))
     return bool((np.abs(values - held) <= np.maximum(TOLERANCE["rel"] * held, error)).all())
 
 
