@@ -26,8 +26,8 @@ from landscape.objective.kernels import samples, settle_fast_path
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewriting import rewritten
-from landscape.objective.running import RunningStatistics
-from landscape.objective.scoring import Scoring, how_of, score_of
+from landscape.objective.running_statistics import RunningStatistics
+from landscape.objective.scores import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Tensors, cast, real_view

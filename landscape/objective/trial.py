@@ -10,7 +10,7 @@ from torch import Tensor
 from landscape.objective.data import Split
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.raw import Score
-from landscape.objective.scoring import how_of, score_of
+from landscape.objective.scores import how_of, score_of
 
 
 @dataclass(frozen=True)

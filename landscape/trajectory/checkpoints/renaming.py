@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from landscape.trajectory.checkpoints.name_tree import WRAPPERS, Node, Shape, align, nodes_at, tree_of
-from landscape.trajectory.checkpoints.spelling import canonical_names
+from landscape.trajectory.checkpoints.spellings import canonical_names
 
 # DataParallel, DistributedDataParallel and AveragedModel: a name that a model's own submodule can have.
 _PARALLEL = WRAPPERS[0]
