@@ -68,7 +68,7 @@ def require_still(objective: Objective, plane: Plane, what: str) -> None:
 def about_buffers(task: Task, plane: Plane) -> dict[str, Any]:
     """What became of buffers that are no statistics of normalisation, for the meta of a slice."""
     follow = task.objective.derived
-    estimated = task.objective.running_statistics if task.recalibrate else ()
+    estimated = task.objective.running if task.recalibrate else ()
     buffers = {info.name for info in plane.layout.stored("buffer")}
     moved = {name for direction in plane.directions for name, step in direction.items() if step.any()} & buffers
     kept = [name for other in plane.others for name in other if name not in follow]
