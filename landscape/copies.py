@@ -47,7 +47,7 @@ class Hidden:
 
 
 def hidden_in(*roots: Any, closures: bool = True) -> Hidden:
-    """What models hold outside of registered parameters, buffers and submodules.
+    """Find what models hold outside of registered parameters, buffers and submodules.
 
     Args:
         roots: Modules.

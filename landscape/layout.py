@@ -53,7 +53,7 @@ class TensorInfo:
 
     @property
     def floating(self) -> bool:
-        """Whether the elements are real or complex numbers, so that a direction can move them."""
+        """Return whether the elements are real or complex numbers, so that a direction can move them."""
         return self.complex or self.dtype.startswith(("float", "bfloat"))
 
     @property

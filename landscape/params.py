@@ -192,7 +192,7 @@ def _layout_of_mapping(tensors: Mapping[str, Tensor]) -> Layout:
 
 
 def is_number(tensor: Tensor) -> bool:
-    """Whether the elements are real or complex numbers, which can move; see `TensorInfo.floating`."""
+    """Return whether the elements are real or complex numbers, which can move; see `TensorInfo.floating`."""
     return tensor.is_floating_point() or tensor.is_complex()
 
 

@@ -27,7 +27,7 @@ def identity(tensor: Tensor) -> Hashable:
 
 
 def has_memory(tensor: Tensor) -> bool:
-    """Whether a tensor has elements that lie in a storage of its own or of others."""
+    """Return whether a tensor has elements that lie in a storage of its own or of others."""
     return tensor.layout == torch.strided and tensor.numel() > 0 and tensor.device.type != "meta"
 
 

@@ -128,7 +128,7 @@ def after_call(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether a tensor holds a part of its numbers only, and other processes the others."""
+    """Return whether a tensor holds a part of its numbers only, and other processes the others."""
     return _is_a(tensor, "torch.distributed.tensor.DTensor")
 
 

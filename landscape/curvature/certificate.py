@@ -32,7 +32,7 @@ _USELESS = 0.3
 
 @dataclass(frozen=True)
 class _Key:
-    """What a certificate is for."""
+    """The parameters, type and matrix that a certificate is for."""
 
     names: frozenset[str]
     asked: torch.dtype | None
@@ -40,7 +40,7 @@ class _Key:
     differenced: bool
 
     def covers(self, other: _Key) -> bool:
-        """Whether a check of more parameters, or of more derivatives, answers for these too."""
+        """Return whether a check of more parameters, or of more derivatives, answers for these too."""
         more = other.kind in (self.kind, "gradient")
         same = self.asked == other.asked and (self.differenced == other.differenced or other.kind == "gradient")
         return more and same and self.names >= other.names
@@ -93,14 +93,14 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
 
 
 def _covering(held: dict[_Key, Derivatives | str], wanted: _Key) -> Derivatives | None:
-    """What a check that answers for more has found."""
+    """The outcome of a check that answers for more."""
     rights = (own for known, own in held.items() if known.covers(wanted) and isinstance(own, Derivatives))
     return next(rights, None)
 
 
 @dataclass
 class _Outcome:
-    """What became of a way to take derivatives."""
+    """The outcome of a way to take derivatives."""
 
     first: Fault | None = None
     second: Fault | None = None
@@ -187,7 +187,7 @@ class _Certificate:
             return Fault(2, words_of(error))
 
     def _is_confirmed(self, cure: Derivatives) -> bool:
-        """Whether the gradient was checked already, for another matrix."""
+        """Return whether the gradient was checked already, for another matrix."""
         base = self._base
         return base is not None and (base.plain, base.unchecked) == (cure.plain, cure.unchecked)
 

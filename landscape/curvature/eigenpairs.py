@@ -260,7 +260,7 @@ def both_ends(
 
 
 def _certified(space: Krylov, relative: float) -> bool:
-    """Whether neither end of the spectrum lies beyond what was found by more than counts."""
+    """Return whether neither end of the spectrum lies beyond what was found by more than counts."""
     ends = space.values[[0, -1]].abs()
     return bool((space.beyond <= (max(_OWN, relative) * ends).clamp(min=_ROUNDING * float(ends.max()))).all())
 

@@ -39,7 +39,7 @@ class Kinks:
 
     @property
     def met(self) -> bool:
-        """Whether these are more than chance."""
+        """Return whether these are more than chance."""
         return self.count >= max(_FEWEST, _CHANCE * self.total)
 
     @property

@@ -88,7 +88,7 @@ class Session:
         return held
 
     def due(self, step: int) -> bool:
-        """Whether `offer` would record this step."""
+        """Return whether `offer` would record this step."""
         return self._recorder is not None and step > self._newest and self._recorder.due(step)
 
     def offer(

@@ -31,7 +31,7 @@ _ROUNDS = 64
 
 
 class Verdict(IntEnum):
-    """How the loss of a batch comes about, from the freest to the most bound.
+    """The way in which the loss of a batch comes about, from the freest to the most bound.
 
     Attributes:
         APART: It is the mean of its examples' losses, each of which can be had.
@@ -161,7 +161,7 @@ class _Lossed:
         self._count = float(len(self.columns[0])) if weights is None else weights.double().sum()
 
     def honoured(self, rounding: Rounding) -> bool:
-        """Whether the loss's own mean is that of what it was taken apart into."""
+        """Return whether the loss's own mean is that of what it was taken apart into."""
         if self.mean is None:
             return True
         values = self.columns[0]

@@ -69,7 +69,7 @@ def layers_of(model: nn.Module) -> dict[str, _NormBase]:
 
 
 def has_statistics(model: nn.Module) -> bool:
-    """Whether a model holds running statistics of normalisation."""
+    """Return whether a model holds running statistics of normalisation."""
     return bool(layers_of(model))
 
 

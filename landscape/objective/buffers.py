@@ -37,7 +37,7 @@ _SMALL = 1024
 
 
 RAISED = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
-"""What a module may raise that is run by itself."""
+"""Errors that a module may raise when it is run by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,7 +250,7 @@ def rehome(module: nn.Module, home: Mapping[str, Tensor | None]) -> None:
 
 
 def runnable(module: nn.Module) -> bool:
-    """Whether a module is small enough to be run by itself."""
+    """Return whether a module is small enough to be run by itself."""
     return sum(parameter.numel() for parameter in module.parameters()) <= _NUMBERS
 
 

@@ -1,4 +1,4 @@
-"""What a model is called with."""
+"""The inputs that a model is called with."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Split:
 
     @property
     def cuts(self) -> bool:
-        """Whether it can be cut into micro-batches."""
+        """Return whether it can be cut into micro-batches."""
         return self.examples is None
 
     def to(self, device: torch.device, dtype: torch.dtype | None, channels_last: bool = False) -> Split:

@@ -277,7 +277,7 @@ class Evaluator:
         return self._loss
 
     def loss_of(self, batch: Split, *, spared: bool = True) -> Any:
-        """Whatever the loss gives for a batch, which is spared where the model writes into it."""
+        """The result of the loss for a batch, which is spared where the model writes into it."""
         with self.passing():
             return self._loss(*self.arguments(*(self.own(batch) if spared else batch)))
 
@@ -343,12 +343,12 @@ class Evaluator:
 
     @property
     def by_examples(self) -> bool:
-        """Whether the loss is a mean over examples, each of which has a loss of its own."""
+        """Return whether the loss is a mean over examples, each of which has a loss of its own."""
         return not self.findings.coupled and all(loss is not None for loss, _ in self.scoring.values())
 
     @property
     def cuts(self) -> bool:
-        """Whether micro-batches may have any size."""
+        """Return whether micro-batches may have any size."""
         return not self.findings.coupled and all(split.cuts for split in self._splits.values())
 
     @property

@@ -1,4 +1,4 @@
-"""What was found out about a model, a loss and data before they are trusted."""
+"""Findings about a model, a loss and data, made before they are trusted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Gradients(Enum):
 
 @dataclass(frozen=True)
 class Findings:
-    """What passes over the data have to heed.
+    """Conditions that passes over the data have to heed.
 
     Attributes:
         gradients: Which gradients the forward pass takes.

@@ -83,7 +83,7 @@ def _outcome(output: Callable[[], Any]) -> list[Tensor] | None:
 
 
 def _same(one: list[Tensor], other: list[Tensor]) -> bool:
-    """Whether two outputs agree to half of the digits of their type, which rounding leaves by far."""
+    """Return whether two outputs agree to half of the digits of their type, which rounding leaves by far."""
     if [part.shape for part in one] != [part.shape for part in other]:
         return False
     for a, b in zip(one, other, strict=True):

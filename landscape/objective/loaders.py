@@ -81,7 +81,7 @@ def lengths_of(split: Split) -> set[int]:
 
 
 def _of_tensors(source: Any) -> bool:
-    """Whether this is a tensor, or a tuple, list or dictionary of tensors, and perhaps constants."""
+    """Return whether this is a tensor, or a tuple, list or dictionary of tensors, and perhaps constants."""
     return is_plain(source) and not isinstance(source, str) and bool(leaves(source))
 
 

@@ -131,7 +131,7 @@ class Objective:
         self._start()
 
     def _case(self) -> Case:
-        """What is to be examined."""
+        """The parts that are examined."""
         given = self._batch_size
 
         def make(splits: Mapping[str, Source], dtype: torch.dtype | None, size: int) -> Evaluator:

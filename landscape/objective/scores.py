@@ -1,4 +1,4 @@
-"""How losses and errors of a batch are had, example by example where they can be."""
+"""Losses and errors of a batch, example by example where they can be."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Plane:
 
     @property
     def between(self) -> bool:
-        """Whether it goes through several networks, or as near to them as a plane can."""
+        """Return whether it goes through several networks, or as near to them as a plane can."""
         return self.kind in ("snapshots", "pca")
 
     @property

@@ -103,7 +103,7 @@ def _is_identity(value: Tensor) -> bool:
 
 
 def moves(place: Place, there: Place) -> bool:
-    """Whether weights differ between two places by more than rounding."""
+    """Return whether weights differ between two places by more than rounding."""
     before, after = place.weights.weights, there.weights.weights
     return any(
         bool(((after[name] - tensor).abs() > _MOVED * tensor.abs().max()).any())

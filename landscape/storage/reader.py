@@ -73,7 +73,7 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
 
 
 def kind_of(path: PathLike) -> str:
-    """What kind of file this is.
+    """Return the kind of a file.
 
     Args:
         path: The file.

@@ -38,7 +38,7 @@ class Task:
     own: tuple[tuple[float, ...], ...] = ()
 
     def recomputes(self, point: Sequence[float]) -> bool:
-        """Whether buffers are recomputed at a point."""
+        """Return whether buffers are recomputed at a point."""
         return bool(self.derived) and not any(np.allclose(point, own, rtol=0.0, atol=_SAME) for own in self.own)
 
     @property

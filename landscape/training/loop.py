@@ -120,7 +120,7 @@ def train(
 
 
 def _has_reached(held: Trajectory, settings: Settings) -> bool:
-    """Whether a run came to its end by the training loss."""
+    """Return whether a run came to its end by the training loss."""
     losses = held.metrics.get("train_loss")
     return losses is not None and len(losses) > 0 and settings.reached(float(losses[-1]))
 

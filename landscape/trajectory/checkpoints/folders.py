@@ -78,7 +78,7 @@ def _is_weights(name: str) -> bool:
 
 
 def _is_checkpoint(names: Sequence[str]) -> bool:
-    """Whether the files of a folder are one checkpoint."""
+    """Return whether the files of a folder are one checkpoint."""
     if METADATA in names or any(name in _SEARCHED or name.endswith(_INDEX) for name in names):
         return True
     return any(_SHARD.fullmatch(name) or _RANK.fullmatch(name) or _ZERO.fullmatch(name) for name in names)
@@ -134,12 +134,12 @@ def require_whole(tensors: Mapping[str, Tensor], file: Path) -> None:
 
 
 def is_part_of_zero(file: Path) -> bool:
-    """Whether a file is one of those in which ZeRO keeps parts of a checkpoint."""
+    """Return whether a file is one of those in which ZeRO keeps parts of a checkpoint."""
     return _ZERO.fullmatch(file.name) is not None
 
 
 def is_of_deepspeed(file: Path) -> bool:
-    """Whether a file is one that DeepSpeed writes."""
+    """Return whether a file is one that DeepSpeed writes."""
     return is_part_of_zero(file) or _RANK.fullmatch(file.name) is not None
 
 

@@ -218,7 +218,7 @@ class _Readings:
         return kept
 
     def _same(self, a: Renaming, b: Renaming) -> bool:
-        """Whether the second gives nothing that the first does not."""
+        """Return whether the second gives nothing that the first does not."""
         first, second = ({target: name for name, target in one.targets.items()} for one in (b, a))
         return first.keys() <= second.keys() and all(
             name == second[t] or same_values(self.tensors[name], self.tensors[second[t]])

@@ -112,7 +112,7 @@ def _lists(value: Any, key: str) -> Iterator[tuple[str, Sequence[Tensor]]]:
 
 
 def is_state(value: Any) -> bool:
-    """Whether something is a dictionary of name -> tensor, and has at least one."""
+    """Return whether something is a dictionary of name -> tensor, and has at least one."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         return False
     rest = [item for name, item in value.items() if not name.endswith(_EXTRA_STATE)]
@@ -120,7 +120,7 @@ def is_state(value: Any) -> bool:
 
 
 def _has_tensors(value: Any) -> bool:
-    """Whether something is a dictionary with tensors in it, whatever is beside them."""
+    """Return whether something is a dictionary with tensors in it, whatever is beside them."""
     return isinstance(value, Mapping) and bool(tensors_of(value))
 
 
