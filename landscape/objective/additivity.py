@@ -31,7 +31,7 @@ _ROUNDS = 64
 
 
 class Verdict(IntEnum):
-    """The way in which the loss of a batch comes about, from the freest to the most bound.
+    """Ways in which the loss of a batch comes about, from the freest to the most bound.
 
     Attributes:
         APART: It is the mean of its examples' losses, each of which can be had.

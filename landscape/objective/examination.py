@@ -170,7 +170,7 @@ def _with_gradients(evaluator: Evaluator) -> Exception | None:
 
 
 def _verdict(case: Case, findings: Findings, example_bytes: int) -> Verdict:
-    """The way in which the loss of a batch comes about, judged by all splits and at the weights given and moved."""
+    """Judge how the loss of a batch comes about, by all splits and at the weights given and moved."""
     found = _judged(case, findings, _affordable(example_bytes, _WITNESSES))
     if found is Verdict.MEAN:
         # Nothing but the weights of classes or the numbers of tokens may tell: so meet them all.
