@@ -237,8 +237,9 @@ def what_is_kept(path: str | None, words: str) -> str:
 
 
 def go_on(count: int) -> str:
-    """What is kept where so many steps were finished before an interrupt."""
-    return "what was finished is kept; run the same command to go on" if count else "nothing was finished yet"
+    """Words for an interrupt after so many steps; one that was under way goes on where it was, if it can."""
+    kept = "what was finished is kept" if count else "no step was finished yet"
+    return f"{kept}; run the same command to go on"
 
 
 @contextmanager

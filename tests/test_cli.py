@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import cifar_folder, without_torch
+from spoiling import edited
 
 from landscape.cli import threads
 from landscape.cli.main import main
@@ -190,7 +191,7 @@ def test_a_line_through_two_snapshots_ends_at_their_own_losses(landscape, run_fi
 def test_nan_weights_are_drawn_as_masked_and_reported(landscape, run_file, tmp_path):
     broken = tmp_path / "nan.h5"
     shutil.copy(run_file, broken)
-    with h5py.File(broken, "r+") as file:
+    with edited(broken) as file:
         file["weights/float32"][-1, 3] = np.nan
     done = landscape("plot", broken, "--points", 4, "-o", tmp_path / "n.png", "--json")
     assert done.code == 0

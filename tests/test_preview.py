@@ -280,7 +280,7 @@ def test_what_is_computed_is_kept_in_the_file_and_guarded(tmp_path):
     with h5py.File(file, "a") as opened:
         assert opened["computed"].dims[0][0].name == "/y"
         opened["computed"][0, :] = True
-    with pytest.raises(LandscapeError, match="its values are not those that were written"):
+    with pytest.raises(LandscapeError, match="something in it is not what was written"):
         read_surface(file)
 
 

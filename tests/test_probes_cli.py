@@ -100,7 +100,7 @@ def test_perturbing_and_its_tables(runs, tmp_path, landscape):
     with h5py.File(tmp_path / "t.h5") as file:
         assert file["step"][()].tolist() == [0, 30, 60]
         assert file["radius_random_median"].shape == (3,)
-        assert file.attrs["format"] == "landscape/table"
+        assert file.attrs["format"] == b"landscape/table"
     assert (tmp_path / "p.png").exists()
     code, out, _ = landscape(
         "probe", "perturb", runs / "0.h5:30", "--draws", 2, "--scales", 2, "--directions", "none"

@@ -535,7 +535,7 @@ def test_interrupted_workers_leave_in_peace(tmp_path):
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert err == "landscape: interrupted; what was finished is kept; run the same command to go on\n"
+    assert err == "landscape: interrupted; no step was finished yet; run the same command to go on\n"
     # They can be read, though one may have been interrupted before its first snapshot.
     assert len([open_trajectory(path) for path in tmp_path.glob(".landscape-cache/train/*.h5")]) == 2
 

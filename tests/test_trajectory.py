@@ -380,7 +380,8 @@ def test_an_existing_file(path: Path) -> None:
     mend = "pass overwrite=True to replace it or resume=True to go on with it"
     with pytest.raises(LandscapeError, match=message(f"{path}: the file exists; {mend}")):
         Recorder(path, model)
-    expected = f"{path}: the run is finished and cannot be resumed; pass overwrite=True to replace it"
+    ways = "pass reopen=True to go on, or overwrite=True to replace it"
+    expected = f"{path}: the run is finished and cannot be resumed; {ways}"
     with pytest.raises(LandscapeError, match=message(expected)):
         Recorder(path, model, resume=True)
     with pytest.raises(LandscapeError, match=message(f"{path}: overwrite and resume exclude each other")):
