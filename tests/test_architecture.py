@@ -28,7 +28,7 @@ ALLOWED = {
     "curvature": {"wrappers", "errors", "layout", "params", "objective"},
     "trajectory": {"errors", "layout", "params", "signatures", "storage"},
     "problems": {"errors", "layout", "options", "params", "objective"},
-    "training": {"copies", "errors", "layout", "options", "params", "objective", "trajectory"},
+    "training": {"copies", "errors", "layout", "options", "params", "remnants", "objective", "trajectory"},
     "probes": {
         *("copies", "errors", "layout", "params", "storage", "objective", "curvature"),
         *("trajectory", "training", "projection", "symmetry"),

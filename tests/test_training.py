@@ -1,3 +1,7 @@
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +9,10 @@ from conftest import Untouched, make_convnet, make_data, make_mlp
 from torch import nn
 from torch.nn import functional as F
 
+from landscape import problems
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.remnants import temporary_name
 from landscape.training import Every, Settings, train
 from landscape.trajectory import Recorder, open_trajectory
 
@@ -354,3 +360,15 @@ def test_the_command_goes_on_for_more_epochs(tmp_path, landscape):
     assert code == 2
     assert "c.h5: a run of 2 epochs does not begin as this one of 1; got update 2: learning rate" in err
     assert err.count("\n") == 1
+
+
+def test_what_a_process_left_after_it_had_finished_a_run_is_removed(tmp_path):
+    objective = problems.build("toy-quadratic", {}, seed=0)
+    settings = Settings(optimizer="gd", epochs=2)
+    train(objective, tmp_path / "r.h5", settings)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / re.sub(r"\d+$", str(gone.pid), temporary_name("r.h5"))
+    left.write_bytes(b"")
+    train(objective, tmp_path / "r.h5", settings, resume=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["r.h5"]

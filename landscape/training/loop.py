@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from landscape.copies import copied
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.remnants import remove_remnants
 from landscape.training.extension import require_same_run
 from landscape.training.plan import Plan
 from landscape.training.settings import Settings
@@ -69,6 +70,8 @@ def train(
         held = open_run(file, branch)
         longer = require_same_run(held, objective, chosen, start, plan)
         if held.finished and (not longer or _has_reached(held, chosen)):
+            # A process that was killed after it had finished the run may have left a file behind.
+            remove_remnants(file)
             return held
     model = copied(objective.model)[0].train()
     if start is not None:
