@@ -33,7 +33,7 @@ def command(file: str, verify: bool, as_json: bool) -> None:
 
 
 def _verified(file: str, document: dict[str, Any]) -> dict[str, Any]:
-    """What was compared; reading a surface or measures compares all but the directions."""
+    """Return the words for what was compared; reading a surface or measures leaves the directions out."""
     if document["format"] == "landscape/surface":
         from landscape.surface.directions import verify_directions
 
@@ -46,7 +46,7 @@ def _verified(file: str, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _intact(document: dict[str, Any]) -> list[str]:
-    """What is known of damage."""
+    """Return the line about digests: verified, or missing."""
     without = "no digests, as an older version wrote it: damage may go unnoticed"
     lines = [] if document["digests"] else [f"  note        {without}"]
     if "verified" in document:

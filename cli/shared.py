@@ -103,7 +103,7 @@ _BUFFERS = {
 
 
 def model_lines(told: Mapping[str, Any]) -> list[str]:
-    """What became of buffers beyond BatchNorm's, and what else there is to say of a model."""
+    """Lines about buffers beyond BatchNorm's, and other remarks on a model."""
     lines = []
     for word, names in told.get("buffers", {}).items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -30,7 +30,7 @@ _MANY = 50_000
 
 @dataclass
 class Hidden:
-    """What a model holds in plain attributes: in lists, dictionaries, objects, closures.
+    """Contents of a model outside of its registered tensors: in lists, dictionaries, objects, closures.
 
     Attributes:
         tensors: Where -> tensor, those of hidden modules included.
@@ -92,7 +92,7 @@ def _note(found: Hidden, container: Any, key: Any, value: Any) -> None:
 
 
 def _inside(path: str, value: Any, depth: int, found: Hidden) -> Iterator[tuple[str, Any, int]]:
-    """What is held by a container, a callable or an object."""
+    """List the contents of a container, a callable or an object."""
     if isinstance(value, nn.Module):
         yield from _attributes(path, value, depth + 1, found)
         for part in (value._parameters, value._buffers, value._modules):
