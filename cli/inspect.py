@@ -33,7 +33,7 @@ def command(file: str, verify: bool, as_json: bool) -> None:
 
 
 def _verified(file: str, document: dict[str, Any]) -> dict[str, Any]:
-    """Return the words for what was compared; reading a surface or measures leaves the directions out."""
+    """Compare a whole file with its digests; reading it has compared all but the directions of a surface."""
     if document["format"] == "landscape/surface":
         from landscape.surface.directions import verify_directions
 
