@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from .shared import json_option, preview_line, say
+from landscape.plots.words import preview_line
+
+from .shared import json_option, say
 
 # More names than these would not fit into a line.
 _BRANCHES = 6

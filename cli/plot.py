@@ -1,74 +1,175 @@
-"""`landscape plot`: a picture of trajectories, or of a stored surface."""
+"""`landscape plot`: a picture of trajectories, or of a stored result."""
 
 from __future__ import annotations
 
-import importlib
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from landscape import LandscapeError
+from landscape.options import fields_of
+from landscape.plots import KINDS, Kind, Shown, kind_named
+from landscape.render.look import Look
 
-from . import plot_mds, plot_metrics, plot_path, plot_slices, plot_spectrum
-from .plotting import Asked, SectionedCommand
-from .shared import json_option, objective_options, say
+from .declared import SectionedCommand, given_in, option, options_in, refuse, spelled, taken
+from .shared import (
+    Interrupted,
+    device_option,
+    json_option,
+    objective_options,
+    progress_bar,
+    say,
+    told_in,
+    what_is_kept,
+)
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
-# Kind of picture -> the module that makes it.
-_KINDS = {
-    **dict.fromkeys(("curve", "surface", "trajectory"), "plot_slices"),
-    "mds": "plot_mds",
-    "metrics": "plot_metrics",
-    "path": "plot_path",
-    "spectrum": "plot_spectrum",
-}
+# What is done before the line that announces it is read.
+_SHORT_SECONDS = 2.0
+# Of kinds with the same section, the first stands for all.
+_SECTIONS = {kind.title: kind.options for kind in reversed(KINDS.values())}
+_DEFAULT = "surface"
 
 
 @click.command(
     cls=SectionedCommand,
     epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save-surface s.h5",
-    help="Draw FILES: a slice of a trajectory's landscape, a surface that was saved before (without torch), or "
-    "the snapshots of several trajectories by multidimensional scaling (without torch).",
+    help="Draw FILES: trajectories (FILE, FILE:STEP, FILE:BRANCH or FILE:BRANCH:STEP), or a result that was saved "
+    "before (without torch). Kinds: " + "; ".join(f"{kind.name}, {kind.summary}" for kind in KINDS.values()) + ".",
 )
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
+@click.option("--kind", help=f"{', '.join(KINDS)}. [default: {_DEFAULT}]")
 @click.option(
-    "--kind",
-    help="curve (1-D), surface (2-D), trajectory (path in its PCA plane), path (principal components, no loss), "
-    "mds (distances between snapshots), metrics (what was recorded) or spectrum (Hessian eigenvalues). "
-    "[default: surface]",
+    "--save",
+    "--save-surface",
+    "--save-distances",
+    "save",
+    metavar="S.h5",
+    help="Keep the values; resumes if S.h5 holds a part of them.",
 )
+@device_option
 @objective_options
 @json_option
-@plot_slices.options
-@plot_slices.evaluation_options
-@plot_spectrum.options
-@plot_path.options
-@plot_mds.options
-@plot_metrics.options
+@options_in(dict(reversed(_SECTIONS.items())) | {"Look": Look}, spellings={"gradient": ("--gradient-field", "--gradient")})
+@option("Slices")("--common-plane", is_flag=True, default=None, help="The same as --plane common.")
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
-    from landscape.errors import did_you_mean
-    from landscape.storage import kind_of, require_writable
+    from landscape.storage import require_writable
 
-    if kind is not None and kind not in _KINDS:
-        raise LandscapeError(f"unknown kind '{kind}', {did_you_mean(kind, _KINDS)}")
-    stored = kind_of(files[0]) == "landscape/surface"
-    wanted = kind or "surface"
-    picture = Path(output or f"{Path(files[0]).stem}-{kind or ('picture' if stored else 'surface')}.png")
+    chosen, held = _chosen(files, kind)
+    picture = Path(output or f"{Path(files[0]).stem}-{kind or ('picture' if held else _DEFAULT)}.png")
     require_writable(picture, _SUFFIXES)
-    options = {
-        name: value
-        for name, value in {**given, "kind": kind}.items()
-        if value not in (None, ()) and value is not False
-    }
-    for kind_of_options, module in (("spectrum", plot_spectrum), ("mds", plot_mds), ("metrics", plot_metrics)):
-        allowed = plot_metrics.SHARED if wanted == "metrics" else ()
-        misplaced = [name for name in module.NAMES if name in options and name not in allowed]
-        if wanted != kind_of_options and misplaced:
-            shown = ", ".join(f"--{name.replace('_', '-')}" for name in misplaced)
-            raise LandscapeError(f"{shown} cannot change a {wanted}", mend=f"pass --kind {kind_of_options}")
-    maker = importlib.import_module(f".{_KINDS[wanted]}", __package__)
-    document, lines = maker.plot(Asked(files, wanted, picture, options))
-    say(document, lines, as_json)
+    told, device, save = told_in(given), given.pop("device"), given.pop("save")
+    options = _renamed(given_in(given))
+    own = [name for name in options if name in fields_of(chosen.options) or name not in fields_of(Look)]
+    wanted = {name: options.pop(name) for name in own}
+    look = taken(Look, options)
+    began = time.monotonic()
+    if held:
+        shown = _stored(files, chosen, wanted, save, look.title)
+    else:
+        shown = _computed(files, chosen, wanted, told | {"device": device}, save, look.title)
+    _write(chosen, shown, look, picture)
+    document = {**chosen.report(shown), "picture": str(picture)}
+    if chosen.saved:
+        document[chosen.saved] = save
+    document["seconds"] = time.monotonic() - began
+    say(document, chosen.lines(document), as_json)
+
+
+def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
+    """The kind of picture, and whether its value is in the file."""
+    from landscape.files import open_file
+    from landscape.storage import kind_of
+
+    wanted = kind_named(kind or _DEFAULT)
+    format = kind_of(files[0]) if Path(files[0]).exists() else ""
+    homes = {name: one for name, one in KINDS.items() if one.stored is not None and one.stored[0] == format}
+    if not homes:
+        return wanted, False
+    if len(files) > 1:
+        raise LandscapeError("a stored result is drawn alone", got=f"{len(files)} files")
+    stored = str(getattr(open_file(files[0]), "meta", {}).get("kind"))
+    if kind is not None and kind not in (stored if stored in homes else homes):
+        what = stored if stored in homes else next(iter(homes))
+        raise LandscapeError(f"the file holds a {what}", where=files[0], got=f"--kind {kind}")
+    return homes.get(stored, next(iter(homes.values()))), True
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    if options.pop("common_plane", None):
+        options.setdefault("plane", "common")
+    return options
+
+
+def _stored(
+    files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None, title: str | None
+) -> Shown:
+    """What a file holds; only options that change how it is shown are allowed."""
+    deciding = [name for name, one in fields_of(kind.options).items() if one.metadata["decides"]]
+    refused = [spelled(name) for name in wanted if name in deciding or name not in fields_of(kind.options)]
+    refused += ["--save"] if save is not None else []
+    if refused or kind.stored is None:
+        raise LandscapeError(
+            f"{', '.join(refused)} cannot change a stored {kind.name}",
+            where=files[0],
+            mend="give the trajectory instead",
+        )
+    value = kind.stored[1](Path(files[0]))
+    return Shown({Path(files[0]).stem: value}, taken(kind.options, wanted), title)
+
+
+def _computed(
+    files: tuple[str, ...],
+    kind: Kind,
+    wanted: dict[str, Any],
+    told: Mapping[str, Any],
+    save: str | None,
+    title: str | None,
+) -> Shown:
+    from landscape.plots.addresses import run_at
+    from landscape.plots.opening import named, sourced
+    from landscape.storage import require_writable
+
+    own = {name: wanted.pop(name) for name in list(wanted) if name in fields_of(kind.options)}
+    refuse(wanted, f"a picture of kind {kind.name}", {name: one.options for name, one in KINDS.items()})
+    options = taken(kind.options, own)
+    if save is not None:
+        if not kind.saved:
+            raise LandscapeError(f"--save cannot change a picture of kind {kind.name}", mend="leave it out")
+        require_writable(save, [".h5", ".hdf5"])
+    if len(set(files)) < len(files):
+        raise LandscapeError("a file is named twice", got=", ".join(files), mend="name each once")
+    opened = {name: run_at(address) for name, address in named(files).items()}
+    steps = {name: (run, None if step == "last" else step) for name, (run, step) in opened.items()}
+
+    def rebuild(run: Any) -> Any:
+        from landscape.plots.objectives import objective_of
+
+        return objective_of(run, **told)
+
+    title_of_bar = f"{kind.name} of {next(iter(opened.values()))[0].problem}"
+    try:
+        with progress_bar(title_of_bar, kind.unit) as update:
+            kept = None if save is None else Path(save)
+            source = sourced(steps, rebuild, save=kept, progress=update, announce=_announce)
+            return kind.shown(source, options, title)
+    except KeyboardInterrupt:
+        words = f"the {kind.unit}s computed are kept in {save}; run the same command to go on"
+        raise Interrupted(what_is_kept(save, words)) from None
+
+
+def _write(kind: Kind, shown: Shown, look: Look, picture: Path) -> None:
+    from landscape.render import save
+
+    save(kind.drawn([shown], look), picture)
+
+
+def _announce(plan: Any) -> None:
+    """The choice and the estimate, before the work starts; short work needs no announcement."""
+    if plan.seconds >= _SHORT_SECONDS:
+        click.echo(plan.describe(), err=True)

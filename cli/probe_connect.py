@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from landscape.plots.words import model_lines
+
 from .probing import (
     number,
     objective_from,
@@ -17,7 +19,7 @@ from .probing import (
     table_option,
     training_options,
 )
-from .shared import model_lines, progress_bar, say
+from .shared import progress_bar, say
 
 _DEFAULTS = {
     "epochs": "60",
@@ -67,8 +69,8 @@ def command(
 ) -> None:
     """Connect, and say how low the curve stays."""
     from landscape import LandscapeError
-    from landscape.pipeline.addresses import run_at
     from landscape.pipeline.probing import connect_snapshots
+    from landscape.plots.addresses import run_at
     from landscape.storage import require_writable
 
     require_outputs(picture, table)

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.plots.words import model_lines
 
 from .probing import number, objective_from, problem_options, put_picture, require_outputs, table_option
-from .shared import model_lines, progress_bar, say
+from .shared import progress_bar, say
 
 _HELP = (
     "Loss and error along (1 - t) A + t B. The barrier is max L(t) over t in [0, 1], minus (L(0) + L(1)) / 2 "
@@ -40,7 +41,7 @@ def command(
     snapshots: tuple[str, ...], output: str | None, table: str | None, as_json: bool, **given: Any
 ) -> None:
     """Interpolate, and say how high the barrier is."""
-    from landscape.pipeline.addresses import run_at
+    from landscape.plots.addresses import run_at
 
     matrix = given.pop("matrix")
     _check(snapshots, matrix, given)

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.plots.words import model_lines
 
-from .plotting import SectionedCommand, option
+from .declared import SectionedCommand, option
 from .probing import (
     names_from,
     number,
@@ -22,7 +23,7 @@ from .probing import (
     table_option,
     training_options,
 )
-from .shared import Interrupted, model_lines, progress_bar, say
+from .shared import Interrupted, progress_bar, say
 
 _DEFAULTS = {
     "epochs": "20",
@@ -85,7 +86,7 @@ def command(
     **given: Any,
 ) -> None:
     """Perturb, and say how wide the basin is, or what became of the branches."""
-    from landscape.pipeline.addresses import run_at
+    from landscape.plots.addresses import run_at
     from landscape.training import Noise
 
     noises = [Noise.parse(text) for text in noise or ("mean-abs:0.01",)]

@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from .plotting import option
+from .declared import option
 from .shared import json_option, objective_options, together, told_in
 
 PICTURES = [".png", ".pdf", ".svg"]

@@ -66,6 +66,7 @@ set_option = click.option(
 _other_data_option = click.option(
     "--other-data", is_flag=True, help="Go on although the data are not those of the training."
 )
+device_option = click.option("--device", default="auto", help="auto, cpu, cuda or mps. [default: auto]")
 objective_options = together([problem_option, set_option, data_option, _other_data_option])
 
 
@@ -92,36 +93,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-# Names of buffers in a line of a report; the JSON document has all.
-_NAMED = 4
-_BUFFERS = {
-    "recomputed": "recomputed from the weights",
-    "estimated": "estimated anew",
-    "mixed": "mixed like weights",
-    "kept": "kept",
-}
-
-
-def model_lines(told: Mapping[str, Any]) -> list[str]:
-    """Lines about buffers beyond BatchNorm's, and other remarks on a model."""
-    lines = []
-    for word, names in told.get("buffers", {}).items():
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        lines.append(f"  buffers {_BUFFERS[word]}: {', '.join(names[:_NAMED])}{more}")
-    return lines + [f"  note     {note}" for note in told.get("notes", ())]
-
-
-def preview_line(report: Mapping[str, Any]) -> str:
-    """What a preview computed and how well it foretold the rest, or why all was computed."""
-    if report["rough"]:
-        return f"no preview, all computed: {report['reason']}"
-    return (
-        f"preview: {report['computed']} of {report['points']} points computed, the rest interpolated; "
-        f"error on {report['kept_aside']} kept-aside points at most {100 * report['reported_error']:.2g} % "
-        f"(asked for {100 * report['tolerance']:.2g} %)"
-    )
-
-
 def parse_settings(pairs: Sequence[str], where: str = "--set") -> dict[str, str]:
     """``("width=32", ...)`` as a dictionary.
 
@@ -144,7 +115,7 @@ def parse_settings(pairs: Sequence[str], where: str = "--set") -> dict[str, str]
 
 
 def told_in(given: dict[str, Any]) -> dict[str, Any]:
-    """What `landscape.pipeline.objective_of` is told, device left out; it is taken out of the options given."""
+    """What `objectives.objective_of` is told but for the device; it is taken out of the options given."""
     return {
         "problem": given.pop("problem", None),
         "settings": parse_settings(given.pop("settings", ())),

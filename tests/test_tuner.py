@@ -16,7 +16,8 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective, Tuning
 from landscape.objective.devices import pick_device
 from landscape.objective.footprint import bytes_per_example
-from landscape.objective.memory import KERNELS, free_memory, parse_memory
+from landscape.objective.memory import KERNELS, free_memory
+from landscape.options import bytes_in
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid, read_surface, tuner
 from landscape.surface.engine import Choice, choice_from, plain_choice
@@ -162,7 +163,7 @@ def test_a_plan_says_what_it_does():
     ("text", "size"), [("4GB", 4 * 10**9), ("500 MiB", 500 * 2**20), ("1.5g", 1.5e9), (1000, 1000), ("7 b", 7)]
 )
 def test_sizes_of_memory_are_read(text, size):
-    assert parse_memory(text) == size
+    assert bytes_in(text) == size
 
 
 @pytest.mark.parametrize("text", ["much", "-1GB", "0", "4 GBit", ""])
@@ -170,7 +171,7 @@ def test_what_is_no_size_is_refused(text):
     with pytest.raises(
         LandscapeError, match=r"^memory: not a size of memory; got .*; write it like 4GB or 500MB$"
     ):
-        parse_memory(text)
+        bytes_in(text)
 
 
 def test_a_small_memory_makes_small_micro_batches(objective):

@@ -20,8 +20,8 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.objective.memory import SHARE, free_memory
 from landscape.params import Tensors, Weights, wide
+from landscape.vocabulary import MATRICES
 
-KINDS = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 PRODUCTS = ("auto", "finite-difference")
 # What the graph of one micro-batch may take, which is made smaller if the loss allows it.
 _GRAPH_BYTES = 2**30
@@ -92,8 +92,8 @@ class Curvature:
     ) -> None:
         if products not in PRODUCTS:
             raise LandscapeError(f"unknown products '{products}'", mend=did_you_mean(products, PRODUCTS))
-        if kind not in KINDS:
-            raise LandscapeError(f"unknown kind '{kind}'", where="curvature", mend=did_you_mean(kind, KINDS))
+        if kind not in MATRICES:
+            raise LandscapeError(f"unknown kind '{kind}'", where="curvature", mend=did_you_mean(kind, MATRICES))
         self.kind = kind
         self._passes = Passes(objective, weights, split, parameters, dtype, batch_size)
         if kind == "empirical-fisher" and not self._passes.by_examples:

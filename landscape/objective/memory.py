@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import torch
 
-from landscape.errors import LandscapeError
 
 # Without being asked, a quarter of what is free: other work goes on beside this.
 SHARE = 0.25
-_UNITS = {
-    "": 1,
-    "k": 10**3,
-    "m": 10**6,
-    "g": 10**9,
-    "t": 10**12,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-}
 # The code of the kernels that a process loads, for each stream.
 KERNELS = 20_000_000
-
-
-def parse_memory(text: str | int) -> int:
-    """A size such as ``4GB`` or ``500 MiB`` in bytes.
-
-    Raises:
-        LandscapeError: If it is none.
-
-    Example:
-        >>> parse_memory("1.5 GB")
-        1500000000
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", str(text).lower())
-    if match is None or float(match[1]) <= 0:
-        raise LandscapeError("not a size of memory", where="memory", got=text, mend="write it like 4GB or 500MB")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
 
 
 def free_memory(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.batchnorm import POLICIES, RECALIBRATE
 from landscape.params import resolve
-from landscape.pipeline.addresses import short_name, snapshot_at
+from landscape.plots.addresses import short_name, snapshot_at
 from landscape.probes import Barriers, Connection, Interpolation, Perturbation
 from landscape.probes.gauge import Gauge
 from landscape.surface import Path, Surface, evaluate, grid

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.vocabulary import CENTERS
 
 Array = NDArray[np.float64]
-
-CENTERS = ("mean", "last", "initial")
 
 
 def require_center(center: str) -> None:

@@ -7,10 +7,10 @@ from typing import overload
 
 from landscape.errors import LandscapeError
 from landscape.params import Held, Weights
+from landscape.vocabulary import SPAN
 from landscape.projection.plane import Globs, Plane, random_line, random_plane
 
 # One repeat is a plane; a thousand lines tell a share of directions to 1.6 %, and nobody draws more.
-_MOST = 1000
 
 
 class Repeats(Sequence[Plane]):
@@ -79,9 +79,9 @@ def require_repeats(repeats: int) -> None:
     Raises:
         LandscapeError: If there are fewer than 2 or more than 1,000.
     """
-    if not isinstance(repeats, int) or not 2 <= repeats <= _MOST:
+    if not isinstance(repeats, int) or not SPAN[0] <= repeats <= SPAN[1]:
         raise LandscapeError(
-            "repeats are planes to be compared", where="repeats", got=repeats, expected=f"2 to {_MOST:,}"
+            "repeats are planes to be compared", where="repeats", got=repeats, expected=f"{SPAN[0]} to {SPAN[1]:,}"
         )
 
 

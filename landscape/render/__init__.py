@@ -14,6 +14,7 @@ from landscape.render.curves import curve
 from landscape.render.embeddings import embedding, embedding_maps, shepard
 from landscape.render.labels import caption
 from landscape.render.lines import barriers, interpolation
+from landscape.render.look import Look
 from landscape.render.panels import Panel
 from landscape.render.panorama import overview
 from landscape.render.pictures import picture, save
@@ -26,6 +27,7 @@ from landscape.render.trajectories import trajectory
 from landscape.render.truth import verdict
 
 __all__ = [
+    "Look",
     "Panel",
     "audit",
     "audit_page",

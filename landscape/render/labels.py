@@ -15,6 +15,7 @@ from matplotlib.ft2font import LoadFlags
 from matplotlib.text import Text
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.render.look import current
 from landscape.render.scale import SHARES, Array
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ def put_caption(fig: Page, meta: Mapping[str, Any]) -> None:
 
 def put_foot(fig: Page, text: str) -> None:
     """Set a text at the foot of a figure, broken into lines, where the layout keeps room for it."""
-    if text:
+    if text and not current().no_caption:
         label = fig.supxlabel("", x=0.01, ha="left", linespacing=1.3)
         label.set_text(fit_lines(text, inches(fig)[0], points(label)))
 

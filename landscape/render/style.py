@@ -16,11 +16,10 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from landscape.errors import LandscapeError, did_you_mean
-
-ONE_COLUMN = 3.4
-"""Inches: fits one column of the common two-column journals and conferences (3.25 to 3.5)."""
-TWO_COLUMNS = 7.0
-"""Inches: fits the full text width of the same pages (6.75 to 7.2)."""
+from landscape.render.look import current
+from landscape.render.widths import ONE_COLUMN as ONE_COLUMN
+from landscape.render.widths import TWO_COLUMNS as TWO_COLUMNS
+from landscape.render.widths import inches_of
 
 # Okabe & Ito (2008), "Color Universal Design": distinguishable under the common colour blindnesses.
 # Yellow is left out (too light on white) and the order puts the two most unlike colours first.
@@ -140,6 +139,11 @@ def get(name: str) -> dict[str, Any]:
     return STYLES[name]()
 
 
+def in_use() -> dict[str, Any]:
+    """The rcParams of the look in use."""
+    return get(current().style)
+
+
 def is_dark() -> bool:
     """Whether the style in use has a dark ground."""
     # Rec. 709 weights of red, green and blue in the lightness that the eye sees.
@@ -198,7 +202,13 @@ class Sheet(Figure):
 
     def __init__(self, width: float, height: float, rc: Mapping[str, Any] | None = None) -> None:
         plain = {key: value for key, value in dict.items(rcParamsDefault) if not key.startswith(_SESSION)}
-        self.look: dict[Any, Any] = plain | dict(paper() if rc is None else rc)
+        wanted = current()
+        self.look: dict[Any, Any] = plain | dict(in_use() if rc is None else rc)
+        if wanted.cmap is not None:
+            self.look["image.cmap"] = wanted.cmap
+        self.dots = wanted.dpi
+        width = width if wanted.width is None else inches_of(wanted.width)
+        height = height if wanted.height is None else wanted.height
         with rc_context(self.look):
             super().__init__(figsize=(width, height), layout="constrained")
 
@@ -217,7 +227,7 @@ class Sheet(Figure):
         Returns:
             An empty sheet.
         """
-        look = paper() if rc is None else rc
+        look = in_use() if rc is None else rc
         size = FontProperties(size=look.get("font.size", rcParamsDefault["font.size"])).get_size_in_points()
         grow = math.sqrt(size / _POINTS)
         return cls(grow * width, grow * height, look)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.style import ONE_COLUMN, TWO_COLUMNS
 
+ONE_COLUMN = 3.4
+"""Inches: fits one column of the common two-column journals and conferences (3.25 to 3.5)."""
+TWO_COLUMNS = 7.0
+"""Inches: fits the full text width of the same pages (6.75 to 7.2)."""
 _MM = 1 / 25.4
 WIDTHS: dict[str, float] = {
     "one-column": ONE_COLUMN,

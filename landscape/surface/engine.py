@@ -13,8 +13,9 @@ from landscape.surface.batched import Batched
 from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, Sequential
 from landscape.surface.task import Task
+from landscape.surface.tune import TuneOptions
+from landscape.vocabulary import ENGINES
 
-ENGINES = ("auto", "sequential", "batched")
 # Points between two waits for the device: on a CPU nothing waits, and progress shows point by point.
 _CHUNK = {"sequential": 1, "batched": 8}
 _CHUNK_ON_DEVICE = 16
@@ -86,9 +87,6 @@ def choice_from(identity: Mapping[str, Any]) -> Choice:
 
 
 _TUNING = {item.name for item in fields(Tuning)}
-SETTINGS = (*sorted(_TUNING), "streams", "chunk")
-_BOOLEANS = {"channels_last", "rewrite", "compiled", "tf32"}
-_WORDS = {"yes": True, "no": False, "true": True, "false": False}
 
 
 def parse_settings(given: str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -97,31 +95,7 @@ def parse_settings(given: str | Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         LandscapeError: With all faults in one line.
     """
-    if isinstance(given, str):
-        pairs = [part.partition("=")[::2] for part in given.split(",") if part.strip()]
-        given = {name.strip().replace("-", "_"): value.strip() for name, value in pairs}
-    settings, faults = {}, []
-    for name, value in (given or {}).items():
-        if name not in SETTINGS:
-            faults.append(f"unknown setting '{name}', {did_you_mean(name, SETTINGS)}")
-        elif (read := _read(name, value)) is None:
-            wanted = "yes or no" if name in _BOOLEANS else "a whole number of at least 1"
-            faults.append(f"{name} must be {wanted}, got '{value}'")
-        else:
-            settings[name] = read
-    if faults:
-        raise LandscapeError("; ".join(faults), where="tune")
-    return settings
-
-
-def _read(name: str, value: Any) -> Any:
-    if name in _BOOLEANS:
-        return value if isinstance(value, bool) else _WORDS.get(str(value).lower())
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        return None
-    return number if number >= 1 and not isinstance(value, bool) else None
+    return TuneOptions.read(given).given()
 
 
 def require_engine(name: str) -> None:

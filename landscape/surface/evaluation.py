@@ -13,7 +13,7 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.batchnorm import examples_of
-from landscape.objective.memory import parse_memory
+from landscape.options import bytes_in
 from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
@@ -141,7 +141,7 @@ def evaluate(
         require_still(objective, first, "its gradients")
     require_engine(engine)
     settings = parse_settings(tune)
-    limit = None if memory is None else parse_memory(memory)
+    limit = None if memory is None else bytes_in(memory)
     points = grid_points(grid) * (1 if grid.repeat is None else len(grid.repeat))
     tuner = Tuner(task, first, points, memory=limit, settings=settings)
     held = _held_choice(save, engine, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,107 @@ from numpy.typing import NDArray
 from landscape import projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.batchnorm import RECALIBRATE
-from landscape.pipeline.planes import plane_of, plane_through, snapshot_of
-from landscape.pipeline.slices import COMMON, THROUGH_RUNS, Slice
+from landscape.plots.planes import plane_of, plane_through, snapshot_of
+from landscape.plots.slices import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
+from landscape.plots.source import Source
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface import Grid, Surface, evaluate, grid
 from landscape.surface.evaluation import Progress
 from landscape.surface.hessian_map import hessian_map
 from landscape.surface.plan import Plan
 from landscape.trajectory import Snapshot, Trajectory
+from landscape.vocabulary import RECALIBRATE
 
 # Room around a path or around snapshots, as a share of their extent on either side.
 _MARGIN = 0.25
 # Li et al. 2018 draw interpolations on [-0.5, 1.5].
 _INTERPOLATION_MARGIN = 0.5
+
+
+def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
+    """Evaluate the slices of some runs.
+
+    Args:
+        source: The runs; several of a plane through runs or a common plane.
+        wanted: What is drawn.
+
+    Returns:
+        Name -> slice: one of a run, with its plane moved to a snapshot beside it where that is asked for; one
+        through several runs; of a common plane one with all paths where the runs share their objective, else one
+        for each.
+
+    Raises:
+        LandscapeError: If a run has no snapshot, or a slice cannot be placed.
+    """
+    for run in source.runs.values():
+        if len(run) == 0:
+            raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
+    if wanted.plane == COMMON:
+        return _common(source, wanted)
+    if wanted.plane == THROUGH_RUNS:
+        objective = _objective(source, source.names[0], wanted)
+        how = _how(source, _together(source))
+        return {_together(source): slice_through(source.runs, objective, _measured(wanted, objective), **how)}
+    return _single(source, wanted)
+
+
+def _single(source: Source, wanted: Slice) -> dict[str, Surface]:
+    run, name = source.only(f"a {wanted.kind}"), source.names[0]
+    if not wanted.snapshots:
+        run.index_of(wanted.at)
+    objective = _objective(source, name, wanted)
+    if wanted.metric == HESSIAN_RATIO:
+        return {name: hessian_slice_of(run, objective, wanted, save=source.place(name), progress=source.progress)}
+    wanted = _measured(wanted, objective)
+    if wanted.nearest is None:
+        return {name: slice_of(run, objective, wanted, **_how(source, name))}
+    step = run[run.index_of(wanted.nearest)].step
+    own = f"plane through step {run[run.index_of(wanted.at)].step}"
+    moved = f"moved to step {step}"
+    return {
+        own: slice_of(run, objective, replace(wanted, nearest=None), **_how(source, own)),
+        moved: slice_of(run, objective, replace(wanted, nearest=step), **_how(source, moved, f"-step{step}")),
+    }
+
+
+def _common(source: Source, wanted: Slice) -> dict[str, Surface]:
+    objectives = {name: _objective(source, name, wanted) for name in source.runs}
+    first = next(iter(objectives.values()))
+    wanted = _measured(wanted, first)
+    if len({_function(source, own, wanted) for own in objectives.values()}) == 1:
+        name = _together(source)
+        return {name: slice_common(source.runs, first, wanted, **_how(source, name))}
+    return {
+        name: slice_common(source.runs, own, wanted, only=name, **_how(source, name, f"-{name}"))
+        for name, own in objectives.items()
+    }
+
+
+def _together(source: Source) -> str:
+    return " \u2013 ".join(source.names)
+
+
+def _how(source: Source, name: str, ending: str = "") -> dict[str, Any]:
+    return {"save": source.place(name, ending), "progress": source.progress, "notify": source.announce}
+
+
+def _objective(source: Source, name: str, wanted: Slice) -> Objective:
+    """The objective of a run, which has what is to be drawn."""
+    objective = source.objective(name)
+    objective.require(wanted.splits, () if wanted.metric in (None, HESSIAN_RATIO) else (wanted.metric,))
+    return objective
+
+
+def _measured(wanted: Slice, objective: Objective) -> Slice:
+    return wanted.measured(objective.metrics)
+
+
+def _function(source: Source, objective: Objective, wanted: Slice) -> tuple[Any, ...]:
+    """What two objectives share that have the same landscape: model, loss, data, and the penalty if drawn."""
+    told = objective.fingerprint(source.first[-1])
+    decay = objective.weight_decay if wanted.metric in ("penalty", "total") else 0.0
+    digests = [objective.data_digest(split) for split in objective.splits]
+    return (told["model"], told["loss"], told["loss at the origin"], *digests, decay)
 
 
 def slice_of(

@@ -1,12 +1,13 @@
-"""What `landscape plot` says of a slice: as plain values, and in a few lines."""
+"""What is said of slices: as plain values, and in a few lines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from .findings import finding_lines, findings
-from .shared import model_lines, preview_line
+from landscape.plots.kind import Document, Shown
+from landscape.plots.slice_findings import finding_lines, findings
+from landscape.plots.words import model_lines, preview_line
 
 
 def describe(surface: Any) -> dict[str, Any]:
@@ -52,9 +53,9 @@ def describe(surface: Any) -> dict[str, Any]:
     return document
 
 
-def describe_all(surfaces: Mapping[str, Any]) -> dict[str, Any]:
+def report(shown: Shown) -> Document:
     """The document of the first slice, with those of all under ``panels`` where there are several."""
-    documents = {name: describe(surface) for name, surface in surfaces.items()}
+    documents = {name: describe(surface) for name, surface in shown.parts.items()}
     first = next(iter(documents.values()))
     return first if len(documents) == 1 else first | {"panels": documents}
 
@@ -94,43 +95,43 @@ def _center(surface: Any) -> dict[str, float] | None:
     return {name: float(values[tuple(places)]) for name, values in one.fields.items()}
 
 
-def report(document: dict[str, Any]) -> list[str]:
+def lines(document: Mapping[str, Any]) -> list[str]:
     """The same in a few lines for a person."""
     one_plane = document["shape"][1:] if "repeats" in document else document["shape"]
     shape = " x ".join(map(str, reversed(one_plane)))
-    lines = [
+    said = [
         f"{document['picture']}: {document['kind']} of {document['problem']}"
         + (f", {shape}" if document["step"] is None else f" at step {document['step']}, {shape}")
     ]
-    lines.append(f"  computed in {document['seconds']:.1f} s, {document['plane'].get('kind')} plane")
+    said.append(f"  computed in {document['seconds']:.1f} s, {document['plane'].get('kind')} plane")
     if document["preview"]:
-        lines.append(f"  {preview_line(document['preview'])}")
+        said.append(f"  {preview_line(document['preview'])}")
     if document["center"]:
-        lines.append("  centre  " + "  ".join(f"{name} {value:.6g}" for name, value in document["center"].items()))
+        said.append("  centre  " + "  ".join(f"{name} {value:.6g}" for name, value in document["center"].items()))
     for name, numbers in document["fields"].items():
         if numbers["min"] is not None:
-            lines.append(f"  {name:<12} from {numbers['min']:.4g} to {numbers['max']:.4g}")
+            said.append(f"  {name:<12} from {numbers['min']:.4g} to {numbers['max']:.4g}")
         if numbers["nan"] or numbers["inf"]:
-            lines.append(
+            said.append(
                 f"  {name:<12} {numbers['nan']} points are NaN, {numbers['inf']} infinite; drawn as masked"
             )
     if document["dtype_error"]:
         error = document["dtype_error"]
-        lines.append(
+        said.append(
             f"  accuracy not checked: {error['unchecked']}"
             if "unchecked" in error
             else f"  {document['dtype']} is within {error['largest_relative']:.1e} of float64 (relative, at "
             f"{error['points']} points on {error['examples']} examples)"
         )
-    lines += model_lines(document)
-    lines += finding_lines(document)
-    lines += _moved(document["plane"])
-    lines += [f"  {words}" for words in _verdicts(document)]
+    said += model_lines(document)
+    said += finding_lines(document)
+    said += _moved(document["plane"])
+    said += [f"  {words}" for words in _verdicts(document)]
     if "gradient" in document:
         told = document["gradient"]
         share = f"{100 * told['median_share_in_the_plane']:.2g} %"
-        lines.append(f"  gradients at {told['points']} points; the plane holds a median {share} of their length")
-    return lines + _hessian_lines(document)
+        said.append(f"  gradients at {told['points']} points; the plane holds a median {share} of their length")
+    return said + _hessian_lines(document)
 
 
 def _verdicts(document: Mapping[str, Any]) -> list[str]:

@@ -13,12 +13,12 @@ from landscape.curvature import Curvature
 from landscape.curvature.eigenpairs import both_ends, eigenpairs
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.batchnorm import RECALIBRATE
 from landscape.params import Held, Tensors, cast, dot
-from landscape.pipeline.slices import GRADIENT, HESSIAN, Slice
+from landscape.plots.slices import GRADIENT, HESSIAN, Slice
 from landscape.projection import Plane, Repeats
 from landscape.surface.directions import read_directions
 from landscape.trajectory import Snapshot, Trajectory, open_trajectory
+from landscape.vocabulary import RECALIBRATE
 
 # Eigenvectors good to this share of the largest eigenvalue cannot be told from exact ones on paper.
 _EIGENVECTORS = 1e-4

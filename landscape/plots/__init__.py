@@ -1,0 +1,40 @@
+"""Every kind of picture: ``ls.plots.spectrum("run.h5", probes=20)``.
+
+A kind is the same from `landscape plot --kind`, from a recipe's ``[[panel]]`` and from here, and its options are
+declared once. To add one, write its module and name it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.plots.embeddings import MDS as mds
+from landscape.plots.kind import Kind, Shown
+from landscape.plots.paths import PATH as path
+from landscape.plots.recorded import METRICS as metrics
+from landscape.plots.slices import CURVE as curve
+from landscape.plots.slices import HESSIAN_RATIO_MAP as hessian_ratio
+from landscape.plots.slices import SURFACE as surface
+from landscape.plots.slices import TRAJECTORY as trajectory
+from landscape.plots.source import Source
+from landscape.plots.spectra import SPECTRUM as spectrum
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {kind.name: kind for kind in (curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum)}
+)
+"""Name -> kind of picture, in the order in which help lists them."""
+
+__all__ = ["KINDS", "Kind", "Shown", "Source", "kind_named", *(name.replace("-", "_") for name in KINDS)]
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of a name.
+
+    Raises:
+        LandscapeError: With the nearest name, if there is none.
+    """
+    if name not in KINDS:
+        raise LandscapeError(f"unknown kind '{name}', {did_you_mean(name, KINDS)}")
+    return KINDS[name]

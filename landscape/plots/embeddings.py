@@ -1,0 +1,238 @@
+"""Embeddings: snapshots of runs by multidimensional scaling. No torch, unless snapshots are aligned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.options import Form, Options, option
+from landscape.plots.kind import Document, Kind, Parts, Shown
+from landscape.plots.source import Source
+from landscape.projection.distances import DISSIMILARITIES
+from landscape.projection.mds import METHODS, mds, mds_by_layer
+from landscape.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from landscape.objective import Objective
+    from landscape.projection.embedding import Embedding
+    from landscape.projection.side_by_side import Representative
+    from landscape.render.look import Look
+
+COLORS = ("run", "loss", "step")
+VIEWS = ("map", "3d")
+# What decides the distances; the other options decide what is made of them.
+_OF_DISTANCES = ("layers", "per_layer", "branches", "align")
+
+
+def _view(given: Any) -> str:
+    # A surface's view is a contour by default; a map is its like.
+    return VIEWS[0] if given == "contour" else str(given).strip()
+
+
+@dataclass(frozen=True)
+class Embed(Options):
+    """What is embedded, and how it is shown."""
+
+    dissimilarity: str = option("euclidean", "How far apart snapshots are", choices=DISSIMILARITIES)
+    method: str = option("classical", "classical (exact strain) or metric (least stress)", choices=METHODS)
+    dims: int = option(2, "2, or 3 for a third coordinate; with view 3d the loss is the height", low=2, high=3)
+    layers: str = option("*", "Parameters that count, e.g. 'conv*,!*.bias'")
+    per_layer: bool = option(False, "A map for each layer, and one for all")
+    color: str = option(
+        "run", "What colours tell; where it is the run, sizes tell the loss", choices=COLORS, decides=False
+    )
+    view: str = option("map", "map, or 3d", form=Form("map or 3d", _view, "VIEW"), choices=VIEWS, decides=False)
+    branches: bool = option(False, "Embed the branches in the files too")
+    starts: int = option(1, "Beginnings of the metric method, all but the first at random", low=1)
+    seed: int = option(0, "Draws the random beginnings of the metric method", low=0)
+    align: bool = option(False, "Compare after unit norms and permutations of units")
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield what does not go together."""
+        if self.view == "3d" and self.dims == 3:
+            yield "view", "with view 3d the loss is the third axis: leave dims at 2"
+
+
+def embeddings_of(
+    runs: Mapping[str, Trajectory],
+    wanted: Embed,
+    *,
+    representative: Representative | None = None,
+    save: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Embedding]:
+    """Embed the snapshots of trajectories.
+
+    Args:
+        runs: Name -> trajectory of the same model.
+        wanted: How.
+        representative: Stands snapshots for others before they are compared, such as `aligned` ones.
+        save: A file that the distances are kept in, and taken from.
+        progress: Called with (numbers per snapshot read, in all).
+
+    Returns:
+        Name of a layer -> its embedding; ``"all layers"`` alone unless they are wanted layer by layer.
+
+    Raises:
+        LandscapeError: As `landscape.projection.mds.mds` does.
+    """
+    options: dict[str, Any] = {
+        name: getattr(wanted, name)
+        for name in ("dissimilarity", "method", "dims", "layers", "branches", "seed", "starts")
+    }
+    options |= {"representative": representative, "save": save, "progress": progress}
+    if wanted.per_layer:
+        return mds_by_layer(runs, **options)
+    return {"all layers": mds(runs, **options)}
+
+
+def aligned(objective: Objective, reference: Any) -> Representative:
+    """What stands for snapshots where only what the network computes is to be compared.
+
+    Every snapshot is replaced by the one of the same function whose units have norm 1, with its units in the
+    order in which they fit those of a reference best.
+
+    Args:
+        objective: Its model and data say which symmetries there are.
+        reference: The snapshot whose order of units is taken.
+
+    Returns:
+        A function of a snapshot, for `embeddings_of`.
+
+    Raises:
+        LandscapeError: If this version knows no symmetries.
+    """
+    from landscape import symmetry
+
+    found = symmetry.symmetries_of(objective)
+    first = found.canonical(reference)
+
+    def represent(snapshot: Any) -> Any:
+        return found.align(first, found.canonical(snapshot))
+
+    represent.name = f"unit norm, aligned to {reference.digest}"  # type: ignore[attr-defined]
+    return represent
+
+
+def _compute(source: Source, wanted: Embed) -> Parts:
+    if len({(run.path, run.run_id) for run in source.runs.values()}) < len(source.runs):
+        raise LandscapeError("a file is named twice", got=", ".join(source.names), mend="name each once")
+    representative = aligned(source.objective(), source.first[-1]) if wanted.align else None
+    found = embeddings_of(
+        source.runs,
+        wanted,
+        representative=representative,
+        save=source.place_of("distances", {name: getattr(wanted, name) for name in _OF_DISTANCES}),
+        progress=source.progress,
+    )
+    return dict(found)
+
+
+def _draw(panels: Sequence[Shown], look: Look) -> Figure:
+    from landscape.render.embeddings import Panel, default_width, embedding_maps
+
+    parts = [
+        Panel(points, _title(shown, layer), _color(shown.options.color, points), shown.options.view)
+        for shown in panels
+        for layer, points in shown.parts.items()
+    ]
+    return embedding_maps(
+        parts,
+        columns=look.columns,
+        width=default_width(len(parts)) if look.width is None else look.width,
+        height=look.height,
+        style=look.style,
+        caption=look.words,
+    )
+
+
+def _title(shown: Shown, layer: str) -> str | None:
+    """The title of the panel, and the layer where it has several."""
+    if len(shown.parts) == 1:
+        return shown.title
+    if shown.title is None and not layer[:1].isdigit():
+        return layer
+    # The layers of a Sequential are numbers.
+    name = f"layer {layer}" if layer[:1].isdigit() else layer
+    return name if shown.title is None else f"{shown.title}, {name}"
+
+
+def _color(wanted: str, points: Embedding) -> str:
+    """What colours tell: the run where it should be the loss and no file has one."""
+    return "run" if wanted == "loss" and len(_without_loss(points)) == len(points.names) else wanted
+
+
+def _without_loss(points: Embedding) -> list[str]:
+    """The runs in whose file no loss is stored."""
+    losses = [values for name, values in points.metrics.items() if name.endswith("loss")]
+    return [
+        name
+        for number, name in enumerate(points.names)
+        if not any(np.isfinite(values[points.rows(number)]).any() for values in losses)
+    ]
+
+
+def _report(shown: Shown) -> Document:
+    return {
+        "kind": "mds",
+        "without_loss": _without_loss(shown.first),
+        "embeddings": {layer: points.to_json() for layer, points in shown.parts.items()},
+    }
+
+
+def _lines(document: Mapping[str, Any]) -> list[str]:
+    """What is seen, in a line each."""
+    first = next(iter(document["embeddings"].values()))
+    runs = first["runs"]
+    lines = [
+        f"{first['snapshots']} snapshots of {len(runs)} run{'s' if len(runs) > 1 else ''}, "
+        f"{first['method']} MDS, {first['dissimilarity']}"
+    ]
+    for layer, points in document["embeddings"].items():
+        shares = " + ".join(f"{100 * share:.1f}" for share in points["share"])
+        held = "" if points["method"] == "metric" else f", axes hold {shares} %"
+        negative = f", negative eigenvalues {100 * points['negative']:.1f} %" if points["negative"] > 1e-6 else ""
+        lines.append(f"{layer}: stress {points['stress']:.3g}{held}{negative}")
+    if document["without_loss"]:
+        lines.append(f"no loss is stored in {', '.join(document['without_loss'])}")
+    return [*lines, f"picture: {document['picture']}"]
+
+
+def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {}
+    for layer, points in shown.parts.items():
+        own = {
+            "coordinates": points.coordinates,
+            "run": points.run,
+            "steps": points.steps,
+            "stress": np.array(points.stress),
+            "distances": points.distances,
+            **points.metrics,
+        }
+        # A slash would part the name of the array elsewhere.
+        found |= {f"{layer.replace('/', '|')}/{name}": values for name, values in own.items()}
+    return found
+
+
+MDS = Kind(
+    name="mds",
+    summary="distances between snapshots, by multidimensional scaling",
+    options=Embed,
+    compute=_compute,
+    draw=_draw,
+    report=_report,
+    lines=_lines,
+    numbers=_numbers,
+    loss=False,
+    title="Embeddings (--kind mds)",
+    unit="number",
+    saved="distances",
+)

@@ -1,0 +1,180 @@
+"""A kind of picture: what it is made with, how it is computed and drawn, and what is said of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import LandscapeError
+from landscape.options import Options, default_of, fields_of, read_options
+from landscape.plots.source import Source
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from landscape.render.look import Look
+    from landscape.render.panels import Panel
+
+Parts = Mapping[str, Any]
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one panel shows.
+
+    Attributes:
+        parts: Name -> value, in the order drawn.
+        options: How they were computed, and how they are to be shown.
+        title: Above the panel; None leaves it out.
+        about: The problems of the runs.
+    """
+
+    parts: Parts
+    options: Any
+    title: str | None = None
+    about: str = ""
+
+    @property
+    def first(self) -> Any:
+        """The first value, or the only one."""
+        return next(iter(self.parts.values()))
+
+
+def _nothing(*_: Any) -> Any:
+    return {}
+
+
+def _no_faults(options: Any, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return iter(())
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of picture, the same from the command line, a recipe and Python.
+
+    Attributes:
+        name: What it is asked for by.
+        summary: A phrase for help, such as ``"Hessian eigenvalues"``.
+        options: A frozen dataclass of `landscape.options.option` fields.
+        compute: (source, options) -> name -> value.
+        draw: (panels, look) -> figure; several panels where one figure can hold them.
+        report: (panel) -> what `--json` prints of it.
+        lines: (document) -> the same in lines for a person, but for the picture's name.
+        numbers: (panel) -> name -> array: the numbers in the picture.
+        each: (options) -> whether every run is computed by itself.
+        loss: Whether it takes the objective of a run.
+        panel: (panel) -> a panel that `render.compose` draws beside others; None if the figure is all its own.
+        stored: The format of files that hold such a value, and how they are read; None if there is none.
+        table: (panels) -> a table in Markdown that belongs to the picture; None if there is none.
+        faults: (options, runs of a recipe) -> (option, what is wrong with it for these runs).
+        bases: Whether the runs that branches left are needed too.
+        title: Of the section of its options in help.
+        unit: What progress is counted in.
+        saved: The key of `--json` that names the file results are kept in; empty if none are.
+    """
+
+    name: str
+    summary: str
+    options: type[Options]
+    compute: Callable[[Source, Any], Parts]
+    draw: Callable[[Sequence[Shown], Look], Figure]
+    report: Callable[[Shown], Document]
+    lines: Callable[[Mapping[str, Any]], list[str]]
+    numbers: Callable[[Shown], Mapping[str, NDArray[Any]]] = _nothing
+    each: Callable[[Any], bool] = field(default=lambda options: False)
+    loss: bool = True
+    panel: Callable[[Shown], Panel] | None = None
+    stored: tuple[str, Callable[[Path], Any]] | None = None
+    table: Callable[[Sequence[Shown]], str] | None = None
+    faults: Callable[[Any, Mapping[str, Any]], Iterator[tuple[str, str]]] = field(default=_no_faults)
+    bases: bool = False
+    title: str = ""
+    unit: str = "part"
+    saved: str = ""
+
+    def shown(self, source: Source, options: Any, title: str | None = None) -> Shown:
+        """Compute a panel."""
+        parts: dict[str, Any] = {}
+        for own in source.each() if self.each(options) else [source]:
+            parts |= self.compute(own, options)
+        return Shown(parts, options, title, source.about())
+
+    def __call__(
+        self,
+        runs: Any,
+        objective: Any = None,
+        *,
+        save: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Figure:
+        """Draw runs.
+
+        Args:
+            runs: A run or its address (see `addresses.run_at`), or several, in a list or by name.
+            objective: What the runs were trained on; by default what their files name.
+            save: A file that results are kept in, and resumed from.
+            progress: Called with (work done, work in all).
+            ax: Axes to draw on; by default a new figure.
+            **options: Those of the kind, and those of `landscape.render.Look`.
+
+        Returns:
+            The figure.
+
+        Raises:
+            LandscapeError: If an option does not exist or cannot be used, or the picture cannot be made.
+        """
+        from landscape.plots.opening import source_of
+        from landscape.render.look import Look
+
+        look_names = fields_of(Look)
+        look = read_options(Look, {name: value for name, value in options.items() if name in look_names}, None)
+        own = {name: value for name, value in options.items() if name not in look_names or name in self.options_}
+        wanted = read_options(self.options, own, None)
+        source = source_of(runs, objective, save=save, progress=progress)
+        return self.drawn([self.shown(source, wanted, look.title)], look, ax)
+
+    @property
+    def options_(self) -> Mapping[str, Any]:
+        """The declared options by name."""
+        return fields_of(self.options)
+
+    def drawn(self, panels: Sequence[Shown], look: Look, ax: Axes | None = None) -> Figure:
+        """Draw panels that are computed."""
+        if ax is None:
+            with look.applied():
+                return self.draw(panels, look)
+        raise LandscapeError(f"a picture of kind {self.name} takes a figure of its own", mend="leave ax out")
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The signature that help and completion show: with every option by name."""
+        parameters = [
+            inspect.Parameter("runs", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            inspect.Parameter("objective", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None),
+        ]
+        only = inspect.Parameter.KEYWORD_ONLY
+        names = {"save": None, "progress": None, "ax": None}
+        names |= {name: default_of(one) for name, one in self.options_.items()}
+        parameters += [inspect.Parameter(name, only, default=default) for name, default in names.items()]
+        return inspect.Signature(parameters)
+
+
+def alone(kind: str, draw: Callable[[Shown, Look], Figure]) -> Callable[[Sequence[Shown], Look], Figure]:
+    """Draw one panel in a figure; several are refused."""
+
+    def draw_alone(panels: Sequence[Shown], look: Look) -> Figure:
+        if len(panels) > 1:
+            raise LandscapeError(
+                f"a figure holds one panel of kind {kind}", got=len(panels), mend="write two recipes"
+            )
+        return draw(panels[0], look)
+
+    return draw_alone

@@ -1,0 +1,35 @@
+"""Words about models and previews that several reports say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Names of buffers in a line of a report; the JSON document has all.
+_NAMED = 4
+_BUFFERS = {
+    "recomputed": "recomputed from the weights",
+    "estimated": "estimated anew",
+    "mixed": "mixed like weights",
+    "kept": "kept",
+}
+
+
+def model_lines(told: Mapping[str, Any]) -> list[str]:
+    """Lines about buffers beyond BatchNorm's, and other remarks on a model."""
+    lines = []
+    for word, names in told.get("buffers", {}).items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        lines.append(f"  buffers {_BUFFERS[word]}: {', '.join(names[:_NAMED])}{more}")
+    return lines + [f"  note     {note}" for note in told.get("notes", ())]
+
+
+def preview_line(report: Mapping[str, Any]) -> str:
+    """What a preview computed and how well it foretold the rest, or why all was computed."""
+    if report["rough"]:
+        return f"no preview, all computed: {report['reason']}"
+    return (
+        f"preview: {report['computed']} of {report['points']} points computed, the rest interpolated; "
+        f"error on {report['kept_aside']} kept-aside points at most {100 * report['reported_error']:.2g} % "
+        f"(asked for {100 * report['tolerance']:.2g} %)"
+    )

@@ -1,0 +1,23 @@
+"""Words that options, computations and files share: each list stands here once."""
+
+from __future__ import annotations
+
+NORMALIZATIONS = ("filter", "layer", "weight", "none")
+"""How random directions are scaled (Li et al. 2018, section 4)."""
+ONE_D_POLICIES = ("ignore", "norm")
+"""What random directions do to parameters of at most one dimension."""
+CENTERS = ("mean", "last", "initial")
+"""What is subtracted from snapshots before principal components."""
+RECALIBRATE = "recalibrate"
+POLICIES = ("frozen", "interpolate", RECALIBRATE)
+"""What becomes of the statistics of batch normalisation away from a snapshot."""
+ENGINES = ("auto", "sequential", "batched")
+"""How points of a plane are evaluated."""
+MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
+"""Curvature matrices."""
+DTYPES = ("float32", "float64")
+"""Types in which derivatives are taken."""
+SPLITS = ("train", "test")
+METRICS = ("loss", "error")
+SPAN = (2, 1_000)
+"""The least and the most repeats that can be compared."""
