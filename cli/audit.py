@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.plots.measure_words import audit_lines, comparison_lines
 
 from .shared import (
     Interrupted,
@@ -20,7 +21,6 @@ from .shared import (
     say,
     told_in,
 )
-from .tables import audit_lines, comparison_lines
 
 _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
 
@@ -87,7 +87,9 @@ def command(
 def _audited(
     files: Sequence[str], told: Mapping[str, Any], wanted: Mapping[str, Any], output: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    from landscape.pipeline import Audited, audit_of, comparison_of, objective_of
+    from landscape.plots.audit_values import audit_of, comparison_of
+    from landscape.plots.audits import AuditOptions as Audited
+    from landscape.plots.objectives import objective_of
     from landscape.trajectory import open_trajectory
 
     at = str(wanted.get("at", "last"))
@@ -111,7 +113,7 @@ def _audited(
 
 def _draw(run: Any, objective: Any, found: Any, asked: Any, output: str) -> None:
     from landscape import render
-    from landscape.pipeline import slices_before_and_after
+    from landscape.plots.audit_values import slices_before_and_after
     from landscape.storage import atomic_path
 
     picture = render.audit(found, slices_before_and_after(run, objective, asked) or None)

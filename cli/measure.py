@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
 
 from .shared import (
     Interrupted,
@@ -22,7 +23,6 @@ from .shared import (
     told_in,
     what_is_kept,
 )
-from .tables import listing_lines, measured_lines, table_document, table_lines
 
 # Quick on any network, and one of each kind: what rescalings change, and what they do not.
 _DEFAULT = ("hessian_top", "hessian_trace", "gauss_newton_trace", "filter_normalized_curvature", "fisher_rao_norm")
@@ -166,7 +166,7 @@ def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | 
 
 def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
     """What is to be measured; for a picture of one snapshot with settings that give profiles."""
-    from landscape.pipeline import Along
+    from landscape.plots.measures import Along
     from landscape.sharpness import profile_settings
 
     at = _steps(options.get("at", "last"))
@@ -190,7 +190,8 @@ def _taken(
     file: str, wanted: Any, options: Mapping[str, Any], save: str | None, taken: dict[int, dict[str, Any]]
 ) -> Any:
     """The table of what is wanted of a trajectory; what is measured anew goes into `taken` at once."""
-    from landscape.pipeline import measures_along, objective_of
+    from landscape.plots.measure_values import measures_along
+    from landscape.plots.objectives import objective_of
     from landscape.trajectory import open_trajectory
 
     run = open_trajectory(file)

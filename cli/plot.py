@@ -54,7 +54,9 @@ _DEFAULT = "surface"
 @device_option
 @objective_options
 @json_option
-@options_in(dict(reversed(_SECTIONS.items())) | {"Look": Look}, spellings={"gradient": ("--gradient-field", "--gradient")})
+@options_in(
+    dict(reversed(_SECTIONS.items())) | {"Look": Look}, spellings={"gradient": ("--gradient-field", "--gradient")}
+)
 @option("Slices")("--common-plane", is_flag=True, default=None, help="The same as --plane common.")
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
@@ -110,8 +112,8 @@ def _stored(
     files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None, title: str | None
 ) -> Shown:
     """What a file holds; only options that change how it is shown are allowed."""
-    deciding = [name for name, one in fields_of(kind.options).items() if one.metadata["decides"]]
-    refused = [spelled(name) for name in wanted if name in deciding or name not in fields_of(kind.options)]
+    shows = [name for name, one in fields_of(kind.options).items() if one.metadata["shows"]]
+    refused = [spelled(name) for name in wanted if name not in shows]
     refused += ["--save"] if save is not None else []
     if refused or kind.stored is None:
         raise LandscapeError(

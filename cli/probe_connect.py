@@ -69,8 +69,8 @@ def command(
 ) -> None:
     """Connect, and say how low the curve stays."""
     from landscape import LandscapeError
-    from landscape.pipeline.probing import connect_snapshots
     from landscape.plots.addresses import run_at
+    from landscape.plots.probe_values import connect_snapshots
     from landscape.storage import require_writable
 
     require_outputs(picture, table)

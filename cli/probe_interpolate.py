@@ -70,7 +70,7 @@ def _check(snapshots: tuple[str, ...], matrix: bool, given: dict[str, Any]) -> N
 def _line(
     objective: Any, snapshots: tuple[str, ...], ways: dict[str, Any], output: str | None, table: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    from landscape.pipeline.probing import interpolate_snapshots
+    from landscape.plots.probe_values import interpolate_snapshots
     from landscape.probes.table import interpolation_columns, save_table
 
     with progress_bar("interpolate", "point") as update:
@@ -144,7 +144,7 @@ def _amount(field: str, curve: Any, objective: Any) -> str:
 def _matrix(
     objective: Any, snapshots: tuple[str, ...], ways: dict[str, Any], output: str | None, table: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    from landscape.pipeline.probing import barriers_between
+    from landscape.plots.probe_values import barriers_between
     from landscape.probes.table import barrier_columns, save_table
 
     with progress_bar("barriers", "line") as update:

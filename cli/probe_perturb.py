@@ -116,7 +116,7 @@ def _refuse(given: dict[str, Any], names: tuple[str, ...], needed: str | None) -
 def _probe(
     run: Any, steps: list[str], noises: list[Any], output: str | None, table: str | None, given: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    from landscape.pipeline.probing import perturb_run
+    from landscape.plots.probe_values import perturb_run
     from landscape.probes.table import perturbation_columns, profile_columns, save_table
 
     if len(noises) > 1:

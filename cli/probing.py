@@ -61,7 +61,7 @@ def settings_from(given: dict[str, Any], **defaults: Any) -> Any:
 
 def objective_from(run: Any, given: dict[str, Any]) -> Any:
     """The objective of a run; what tells it is taken out of what was given."""
-    from landscape.pipeline import objective_of
+    from landscape.plots.objectives import objective_of
 
     return objective_of(run, **told_in(given), device=given.pop("device"))
 

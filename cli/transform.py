@@ -44,7 +44,7 @@ def command(
     **given: Any,
 ) -> None:
     """Transform, and say how far the outputs moved."""
-    from landscape.pipeline import objective_of
+    from landscape.plots.objectives import objective_of
     from landscape.storage import require_writable
     from landscape.trajectory import open_trajectory
     from landscape.transforming import Transform, transform

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape import pipeline as pipeline
+    from landscape import plots as plots
     from landscape import probes as probes
     from landscape import problems as problems
     from landscape import projection as projection
@@ -65,7 +66,18 @@ _HOME = {
     "random_planes": ("landscape.projection", "random_planes"),
 }
 _ROOMS = (
-    *("pipeline", "probes", "problems", "projection", "recipe", "render", "sharpness", "study", "symmetry"),
+    *(
+        "pipeline",
+        "plots",
+        "probes",
+        "problems",
+        "projection",
+        "recipe",
+        "render",
+        "sharpness",
+        "study",
+        "symmetry",
+    ),
     "training",
 )
 __all__ = [
@@ -84,6 +96,7 @@ __all__ = [
     "pca_plane",
     "pipeline",
     "plane_through",
+    "plots",
     "probes",
     "problems",
     "projection",

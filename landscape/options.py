@@ -143,6 +143,7 @@ NAMES = Form("names with commas between them", _word_list, "A,B,...")
 NUMBERS = Form("numbers with commas between them", _number_list, "A,B,...")
 RANGE = Form("LOW:HIGH, such as -1:0.5", _range, "LOW:HIGH")
 COUNTS = Form("a number of points, as 41 or 41x21", _counts, "N|NXxNY")
+FILE = Form("a file", _text, "FILE")
 TABLE = Form("a table", _table, "NAME=VALUE", repeats=True)
 NESTED = Form("a table of tables", _nested, "MEASURE.NAME=VALUE", repeats=True)
 _FORMS: dict[type, Form] = {bool: TRUTH, int: WHOLE, float: NUMBER, str: TEXT}
@@ -232,6 +233,7 @@ def option(
     check: Callable[[Any], object] | None = None,
     unset: str | None = None,
     decides: bool = True,
+    shows: bool = False,
 ) -> T:
     """Declare a dataclass field that is an option.
 
@@ -245,6 +247,7 @@ def option(
         check: Raises a LandscapeError for any other value that is not allowed.
         unset: What stands for the default in help, where its value does not say it.
         decides: Whether results depend on it; otherwise it is left out where results are told apart.
+        shows: Whether it changes how a result is shown, so that it can be given for a stored one.
 
     Returns:
         The field; typed as its value, as `dataclasses.field` is.
@@ -258,6 +261,7 @@ def option(
         "check": check,
         "unset": unset,
         "decides": decides,
+        "shows": shows,
     }
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)

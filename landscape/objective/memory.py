@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-
 # Without being asked, a quarter of what is free: other work goes on beside this.
 SHARE = 0.25
 # The code of the kernels that a process loads, for each stream.

@@ -10,8 +10,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.plots.audits import AUDIT as audit
+from landscape.plots.branch_curves import BRANCHES as branches
+from landscape.plots.comparisons import COMPARISON as comparison
 from landscape.plots.embeddings import MDS as mds
+from landscape.plots.interpolator_families import INTERPOLATORS as interpolators
 from landscape.plots.kind import Kind, Shown
+from landscape.plots.measures import MEASURE as measure
+from landscape.plots.mixtures import MIXTURE as mixture
 from landscape.plots.paths import PATH as path
 from landscape.plots.recorded import METRICS as metrics
 from landscape.plots.slices import CURVE as curve
@@ -22,7 +28,13 @@ from landscape.plots.source import Source
 from landscape.plots.spectra import SPECTRUM as spectrum
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
-    {kind.name: kind for kind in (curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum)}
+    {
+        kind.name: kind
+        for kind in (
+            *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure),
+            *(audit, branches, comparison, mixture, interpolators),
+        )
+    }
 )
 """Name -> kind of picture, in the order in which help lists them."""
 

@@ -47,9 +47,15 @@ class Embed(Options):
     layers: str = option("*", "Parameters that count, e.g. 'conv*,!*.bias'")
     per_layer: bool = option(False, "A map for each layer, and one for all")
     color: str = option(
-        "run", "What colours tell; where it is the run, sizes tell the loss", choices=COLORS, decides=False
+        "run",
+        "What colours tell; where it is the run, sizes tell the loss",
+        choices=COLORS,
+        decides=False,
+        shows=True,
     )
-    view: str = option("map", "map, or 3d", form=Form("map or 3d", _view, "VIEW"), choices=VIEWS, decides=False)
+    view: str = option(
+        "map", "map, or 3d", form=Form("map or 3d", _view, "VIEW"), choices=VIEWS, decides=False, shows=True
+    )
     branches: bool = option(False, "Embed the branches in the files too")
     starts: int = option(1, "Beginnings of the metric method, all but the first at random", low=1)
     seed: int = option(0, "Draws the random beginnings of the metric method", low=0)
@@ -231,6 +237,7 @@ MDS = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
+    step="distances",
     loss=False,
     title="Embeddings (--kind mds)",
     unit="number",

@@ -33,12 +33,14 @@ class Shown:
         options: How they were computed, and how they are to be shown.
         title: Above the panel; None leaves it out.
         about: The problems of the runs.
+        groups: Name of a part -> what parts that differ in their seed have in common; by default its own name.
     """
 
     parts: Parts
     options: Any
     title: str | None = None
     about: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def first(self) -> Any:
@@ -69,11 +71,16 @@ class Kind:
         numbers: (panel) -> name -> array: the numbers in the picture.
         each: (options) -> whether every run is computed by itself.
         loss: Whether it takes the objective of a run.
-        panel: (panel) -> a panel that `render.compose` draws beside others; None if the figure is all its own.
+        panels: (panel) -> panels that `render.compose` draws beside others; None if the figure is all its own.
         stored: The format of files that hold such a value, and how they are read; None if there is none.
         table: (panels) -> a table in Markdown that belongs to the picture; None if there is none.
         faults: (options, runs of a recipe) -> (option, what is wrong with it for these runs).
         bases: Whether the runs that branches left are needed too.
+        seeds: Whether a recipe may train every run with several seeds.
+        deciding: (options) -> those that decide what is computed, as plain values.
+        cost: (options) -> what tells the costs of two computations apart, and how much of it there is.
+        onto: (panel, axes) -> the figure drawn on; None if a panel does not fit on given axes.
+        step: Where a recipe keeps such values.
         title: Of the section of its options in help.
         unit: What progress is counted in.
         saved: The key of `--json` that names the file results are kept in; empty if none are.
@@ -89,11 +96,16 @@ class Kind:
     numbers: Callable[[Shown], Mapping[str, NDArray[Any]]] = _nothing
     each: Callable[[Any], bool] = field(default=lambda options: False)
     loss: bool = True
-    panel: Callable[[Shown], Panel] | None = None
+    panels: Callable[[Shown], list[Panel]] | None = None
     stored: tuple[str, Callable[[Path], Any]] | None = None
     table: Callable[[Sequence[Shown]], str] | None = None
     faults: Callable[[Any, Mapping[str, Any]], Iterator[tuple[str, str]]] = field(default=_no_faults)
     bases: bool = False
+    seeds: bool = False
+    deciding: Callable[[Any], Mapping[str, Any]] = field(default=lambda options: options.plain(deciding=True))
+    cost: Callable[[Any], tuple[Any, float]] = field(default=lambda options: (options.plain(deciding=True), 1.0))
+    onto: Callable[[Shown, Axes], Figure] | None = None
+    step: str = "value"
     title: str = ""
     unit: str = "part"
     saved: str = ""
@@ -103,7 +115,7 @@ class Kind:
         parts: dict[str, Any] = {}
         for own in source.each() if self.each(options) else [source]:
             parts |= self.compute(own, options)
-        return Shown(parts, options, title, source.about())
+        return Shown(parts, options, title, source.about(), source.groups)
 
     def __call__(
         self,
@@ -151,7 +163,10 @@ class Kind:
         if ax is None:
             with look.applied():
                 return self.draw(panels, look)
-        raise LandscapeError(f"a picture of kind {self.name} takes a figure of its own", mend="leave ax out")
+        if self.onto is None:
+            raise LandscapeError(f"a picture of kind {self.name} takes a figure of its own", mend="leave ax out")
+        with look.applied():
+            return self.onto(panels[0], ax)
 
     @property
     def __signature__(self) -> inspect.Signature:

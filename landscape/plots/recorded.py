@@ -29,6 +29,7 @@ class MetricsOptions(Options):
         form=NAMES,
         unset="all but gradient_evaluations",
         decides=False,
+        shows=True,
     )
     branches: bool = option(False, "Draw the branches in the files too")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
-from landscape.errors import LandscapeError
-from landscape.options import COUNTS, NUMBER, NUMBERS, RANGE, SIZE, STEP, TEXT, WHOLE, Form, Options, option
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.options import COUNTS, FILE, NUMBER, NUMBERS, RANGE, SIZE, STEP, TEXT, WHOLE, Form, Options, option
 from landscape.plots import slice_report
 from landscape.plots.kind import Kind, Parts, Shown
 from landscape.plots.source import Source
@@ -19,6 +20,7 @@ from landscape.surface.tune import TuneOptions
 from landscape.vocabulary import (
     CENTERS,
     ENGINES,
+    METRICS,
     NORMALIZATIONS,
     ONE_D_POLICIES,
     POLICIES,
@@ -28,6 +30,7 @@ from landscape.vocabulary import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from landscape.render.look import Look
@@ -95,15 +98,15 @@ class Slice(Options):
         form=PLANE,
         unset="random",
     )
-    directions: str | None = option(None, "Directions x, y: a surface, .npz or .safetensors", form=TEXT)
+    directions: str | None = option(None, "Directions x, y: a surface, .npz or .safetensors", form=FILE)
     nearest: int | str | None = option(None, "Beside a trajectory, its plane moved to this snapshot", form=STEP)
     gradient: bool = option(False, "Arrows: negative gradients projected into the plane")
     points: int | tuple[int, int] = option(51, "Points along each axis, as 41 or 41x21", form=COUNTS)
     radius: float = option(1.0, "Half the width, in units of the directions; of paths, times what fits")
     x_range: tuple[float, float] | None = option(None, "Of the first axis, instead of the radius", form=RANGE)
     y_range: tuple[float, float] | None = option(None, "Of the second axis, instead of the radius", form=RANGE)
-    x_values: list[float] | None = option(None, "All coordinates of the first axis, increasing", form=NUMBERS)
-    y_values: list[float] | None = option(None, "All coordinates of the second axis, increasing", form=NUMBERS)
+    x_values: Sequence[float] | None = option(None, "All coordinates of the first axis, increasing", form=NUMBERS)
+    y_values: Sequence[float] | None = option(None, "All coordinates of the second axis, increasing", form=NUMBERS)
     repeats: int | None = option(
         None, "K random lines or planes: median, band, statistics", form=WHOLE, low=SPAN[0], high=SPAN[1]
     )
@@ -119,6 +122,7 @@ class Slice(Options):
         form=METRIC,
         unset="loss",
         decides=False,
+        shows=True,
     )
     split: str | None = option(
         None,
@@ -127,6 +131,7 @@ class Slice(Options):
         choices=SPLITS,
         unset="train; a curve shows both",
         decides=False,
+        shows=True,
     )
     bn: str = option(
         "frozen",
@@ -134,7 +139,11 @@ class Slice(Options):
         form=POLICY,
     )
     view: str = option(
-        "contour", "Of a surface: contour, levels (lines only), 3d or both", choices=VIEWS, decides=False
+        "contour",
+        "Of a surface: contour, levels (lines only), 3d or both",
+        choices=VIEWS,
+        decides=False,
+        shows=True,
     )
     dtype: str | None = option(None, "The type of numbers", form=TEXT, choices=_DTYPES, unset="the model's own")
     engine: str = option("auto", "The engine", choices=ENGINES)
@@ -290,7 +299,7 @@ class HessianRatioOptions(Slice):
     """Over which plane the ends of the Hessian's spectrum are compared."""
 
     metric: str | None = option(
-        HESSIAN_RATIO, "The field that is drawn, hessian-ratio", form=METRIC, decides=False
+        HESSIAN_RATIO, "The field that is drawn, hessian-ratio", form=METRIC, decides=False, shows=True
     )
 
 
@@ -329,14 +338,14 @@ def draw(panels: Sequence[Shown], look: Look) -> Figure:
     return composed([panel_of(shown) for shown in panels], look)
 
 
-def composed(panels: Sequence[Panel], look: Look) -> Figure:
-    """Draw panels of slices and curves in one figure."""
+def composed(panels: Sequence[Panel], look: Look, width: str = "two-columns") -> Figure:
+    """Draw panels of slices and curves in one figure; its width where none is asked for."""
     from landscape import render
 
     return render.compose(
         panels,
         columns=look.columns,
-        width="two-columns" if look.width is None else look.width,
+        width=width if look.width is None else look.width,
         height=look.height,
         style=look.style,
         share=look.share,
@@ -374,6 +383,12 @@ def _each(wanted: Slice) -> bool:
 def _faults(wanted: Slice, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not go together with the runs of a recipe."""
     count = len(runs)
+    known = (*METRICS, *_EXTRA, HESSIAN_RATIO)
+    if wanted.metric not in (None, *known):
+        yield (
+            "metric",
+            f"must be {' or '.join(known)}; got '{wanted.metric}'; {did_you_mean(wanted.metric, known)}",
+        )
     if any(":" in words for words in wanted.snapshots):
         yield "plane", "a plane goes through steps of one run; or write plane = 'runs'"
     if wanted.plane == COMMON and count < 2:
@@ -383,6 +398,56 @@ def _faults(wanted: Slice, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     needed = 2 if wanted.kind == "curve" else 3
     if wanted.plane == THROUGH_RUNS and count != needed:
         yield "plane", f"a {wanted.kind} goes through {needed} runs, got {count}"
+
+
+def _deciding(wanted: Slice) -> dict[str, Any]:
+    """What decides the values: of the metric only one that is not measured in any case."""
+    extra = wanted.metric if wanted.metric in (*_EXTRA, HESSIAN_RATIO) else None
+    split = wanted.splits[0] if len(wanted.splits) == 1 else None
+    return {"kind": wanted.kind, **wanted.plain(deciding=True), "metric": extra, "split": split}
+
+
+def _cost(wanted: Slice) -> tuple[Any, float]:
+    counts = wanted.points if isinstance(wanted.points, tuple) else (wanted.points, wanted.points)
+    x, y = (
+        count if given is None or isinstance(given, tuple) else len(given)
+        for count, given in zip(counts, (wanted.x, wanted.y), strict=True)
+    )
+    points = math.prod((x, 1 if wanted.kind == "curve" else y, wanted.repeats or 1))
+    return [wanted.kind, list(wanted.splits), wanted.subset, wanted.dtype, wanted.preview, wanted.metric], float(
+        points
+    )
+
+
+def onto(shown: Shown, ax: Axes) -> Figure:
+    """Draw slices on given axes: curves of all runs over each other, of planes the first."""
+    from landscape import render
+    from landscape.render.contours import plane_field
+    from landscape.render.labels import page
+    from landscape.render.trajectories import draw_map
+
+    panel = panel_of(shown) if isinstance(shown.options, Slice) else None
+    surface, field = shown.first, None if panel is None else panel.field
+    if surface.y is None:
+        _overlay(shown.parts, field, ax)
+    elif surface.path is not None or surface.paths:
+        draw_map(surface, plane_field(surface, field), ax)
+    elif panel is not None and panel.view == "3d":
+        render.surface3d(surface, field, ax=ax)
+    else:
+        render.contour(surface, field, ax=ax)
+    return page(ax)
+
+
+def _overlay(surfaces: Mapping[str, Surface], field: str | None, ax: Axes) -> None:
+    from landscape.render.curves import wants_log_axis
+    from landscape.render.legend import legend_above
+    from landscape.render.overlay import overlay, run_colours
+    from landscape.render.panels import Panel, cells_of
+
+    cell = cells_of(Panel(surfaces, "", field), 0)[0]
+    lines = [surfaces[run][name] for run, names in cell.fields.items() for name in names]
+    legend_above(ax, overlay(ax, cell, run_colours(list(surfaces)), wants_log_axis(cell.field, lines)))
 
 
 def _read(path: Path) -> Surface:
@@ -402,9 +467,13 @@ def _kind(name: str, summary: str, options: type[Slice]) -> Kind:
         lines=slice_report.lines,
         numbers=numbers,
         each=_each,
-        panel=panel_of,
+        panels=lambda shown: [panel_of(shown)],
         stored=("landscape/surface", _read),
         faults=_faults,
+        deciding=_deciding,
+        cost=_cost,
+        onto=onto,
+        step="slice",
         title="Slices",
         unit="point",
         saved="surface",

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
-from landscape.vocabulary import NORMALIZATIONS, ONE_D_POLICIES
 from landscape.params import Tensors, Weights, filter_rows, from_real, gaussian, resolve, spread_over_filters, wide
+from landscape.vocabulary import NORMALIZATIONS, ONE_D_POLICIES
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,11 @@ class Cache:
 
     def remove(self, step: Step) -> None:
         """Forget a step: first that it is done, then its files."""
-        for suffix in (".json", ".h5", ".png", ".pdf", ".svg", ".npz", ".md"):
-            self.path(step.kind, step.key, suffix).unlink(missing_ok=True)
+        record = self.path(step.kind, step.key, ".json")
+        record.unlink(missing_ok=True)
+        for file in record.parent.glob(f"{step.key}*"):
+            if file.suffix != ".lock":
+                file.unlink(missing_ok=True)
 
     def begun(self, step: Step) -> bool:
         """Whether an earlier attempt left something to go on from."""

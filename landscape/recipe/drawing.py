@@ -1,65 +1,48 @@
-"""From slices to a figure: what a recipe says, told to the room that draws."""
+"""From the values of a recipe to its figure."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.plots import Kind, Shown
+from landscape.recipe.values import Figure as Wanted
+from landscape.render.look import Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from landscape.recipe import values
     from landscape.recipe.values import Recipe
-    from landscape.surface import Surface
 
 
-def draw(panels: Sequence[Mapping[str, Any]], figure: Mapping[str, Any], caption: str | None) -> Figure:
+def draw(kinds: Sequence[Kind], panels: Sequence[Shown], figure: Mapping[str, Any], caption: str | None) -> Figure:
     """The figure of a recipe.
 
     Args:
-        panels: Each with its surfaces by name of the run, kind, title, metric, split and view; or all with their
-            embeddings, see `draw_embeddings`.
-        figure: The fields of `values.Figure`.
+        kinds: Of the panels.
+        panels: What they show.
+        figure: The options of `values.Figure`.
         caption: What stands at the foot, if anything does.
 
     Returns:
         A new figure.
     """
-    from landscape.recipe.embedding import draw_embeddings
-    from landscape.recipe.exhibits import draw_exhibits
-    from landscape.render.composition import Panel, compose
+    look = replace(Wanted(**figure), words=caption)
+    if len({kind.name for kind in kinds}) == 1:
+        return kinds[0].drawn(panels, look)
+    from landscape.plots.slices import composed
 
-    if "scene" in panels[0]:
-        return draw_exhibits(panels, figure, caption)
-    if "embeddings" in panels[0]:
-        return draw_embeddings(panels, figure, caption)
-    parts = [
-        Panel(
-            surfaces=panel["surfaces"],
-            title=panel["title"],
-            field=field_of(panel["surfaces"], panel["metric"], panel["split"]),
-            view=panel["view"],
-        )
-        for panel in panels
-    ]
-    look = {name: figure[name] for name in ("columns", "width", "height", "style", "share")}
-    return compose(parts, caption=caption, **look)
+    parts = [panel for kind, shown in zip(kinds, panels, strict=True) for panel in (kind.panels or _none)(shown)]
+    with look.applied():
+        return composed(parts, look)
 
 
-def field_of(surfaces: Mapping[str, Surface], metric: str | None, split: str | None) -> str | None:
-    """The field that a metric and a split name, each by default the first there is; None if neither is given."""
-    if metric is None and split is None:
-        return None
-    first = next(iter(surfaces.values()))
-    first_split, first_metric = next(iter(first.fields)).split("_", 1)
-    field = f"{split or first_split}_{metric or first_metric}"
-    _ = first[field]
-    return field
+def _none(shown: Shown) -> list[Any]:
+    return []
 
 
 def draw_panel(
@@ -85,64 +68,24 @@ def draw_panel(
         The figure drawn on.
 
     Raises:
-        LandscapeError: If there is no such panel or run, or a slice cannot be made.
+        LandscapeError: If there is no such panel or run, or a value cannot be made.
 
     Example:
         >>> draw_panel(load("figures/digits.toml"), 1, ax=ax)  # doctest: +SKIP
     """
-    from landscape import render
-    from landscape.recipe.rendering import CACHE
-    from landscape.render.contours import plane_field
-    from landscape.render.labels import page
-    from landscape.render.trajectories import draw_map
+    from landscape.recipe.rendering import CACHE, shown_of
 
     if not 0 <= panel < len(recipe.panels):
         raise LandscapeError(
             "there is no such panel", where=recipe.path, got=panel, expected=f"0 to {len(recipe.panels) - 1}"
         )
     chosen = recipe.panels[panel]
-    if chosen.exhibit is not None:
-        raise LandscapeError("this panel takes a figure of its own", where=recipe.path, mend="render the recipe")
-    if chosen.embed is not None:
-        return _whole(recipe, chosen, recipe.path.parent / CACHE if cache is None else cache, ax, where)
-    surfaces = chosen.surfaces(recipe.path.parent / CACHE if cache is None else cache, **where)
-    name = next(iter(surfaces)) if run is None else run
-    if name not in surfaces:
+    shown = shown_of(chosen, recipe.path.parent / CACHE if cache is None else cache, **where)
+    if run is not None and run not in shown.parts:
         raise LandscapeError(
-            f"there is no run '{name}' in this panel", where=recipe.path, mend=did_you_mean(name, surfaces)
+            f"there is no run '{run}' in this panel", where=recipe.path, mend=did_you_mean(run, shown.parts)
         )
-    surface = surfaces[name]
-    field = field_of(surfaces, chosen.metric, chosen.split)
-    if ax is None:
-        return render.picture(surface, field=field, view=chosen.view)
-    if surface.y is None:
-        _overlay(chosen, surfaces if run is None else {name: surface}, field, ax)
-    elif surface.path is not None or surface.paths:
-        draw_map(surface, plane_field(surface, field), ax)
-    elif chosen.view == "3d":
-        render.surface3d(surface, field, ax=ax)
-    else:
-        render.contour(surface, field, ax=ax)
-    return page(ax)
-
-
-def _whole(recipe: Recipe, panel: values.Panel, cache: Any, ax: Axes | None, where: Mapping[str, Any]) -> Figure:
-    """A panel of embeddings: a map never stands without its Shepard diagram, so one axes cannot hold it."""
-    from landscape.recipe.embedding import draw_embeddings
-
-    if ax is not None:
-        raise LandscapeError("an embedding takes a figure of its own", where=recipe.path, mend="leave ax out")
-    look = {} if panel.embed is None else asdict(panel.embed)
-    made = {"embeddings": panel.embeddings(cache, **where), "title": panel.title, "embed": look}
-    return draw_embeddings([made], asdict(recipe.figure), None)
-
-
-def _overlay(panel: values.Panel, surfaces: Mapping[str, Surface], field: str | None, ax: Axes) -> None:
-    from landscape.render.curves import wants_log_axis
-    from landscape.render.legend import legend_above
-    from landscape.render.overlay import overlay, run_colours
-    from landscape.render.panels import Panel, cells_of
-
-    cell = cells_of(Panel(surfaces, panel.title, field), 0)[0]
-    lines = [surfaces[run][name] for run, names in cell.fields.items() for name in names]
-    legend_above(ax, overlay(ax, cell, run_colours(list(surfaces)), wants_log_axis(cell.field, lines)))
+    if run is not None:
+        shown = replace(shown, parts={run: shown.parts[run]})
+    look = replace(recipe.figure, width=None, height=None)
+    return chosen.plot.drawn([shown], Look(**{name: getattr(look, name) for name in Look().plain()}), ax)

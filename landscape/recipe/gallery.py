@@ -6,14 +6,13 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.plots import Kind, Shown
 from landscape.problems import short_name
 from landscape.recipe.cache import digest_of_file
-from landscape.recipe.embedding import numbers_of_embeddings
-from landscape.recipe.exhibits import numbers_of_exhibit
 from landscape.recipe.findings import findings_in
 from landscape.storage import atomic_path
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from landscape.recipe.values import Recipe
-    from landscape.surface import Surface
 
 # What a repository bears per picture.
 MOST_BYTES = 300_000
@@ -70,38 +68,22 @@ def _reduced(picture: Image, share: float, dots: float) -> bytes:
     return held.getvalue()
 
 
-def save_numbers(panels: Sequence[Mapping[str, Any]], path: Path) -> None:
+def save_numbers(kinds: Sequence[Kind], panels: Sequence[Shown], path: Path) -> None:
     """Write the numbers in a picture, so that it can be compared and drawn again without its runs.
 
     Args:
-        panels: Each with its surfaces by name of the run.
-        path: A ``.npz`` file: ``"<panel>/<run>/x"``, ``"y"``, ``"repeat"`` where there is one, and the fields,
-            in float32, which is more than a picture shows. Of embeddings ``"<panel>/<layer>/coordinates"``
-            and what belongs to them; of exhibits what they show.
+        kinds: Of the panels.
+        panels: What they show.
+        path: A ``.npz`` file: ``"<panel>/<name>"`` for each array of `Kind.numbers`, such as ``"0/base/x"``, in
+            float32, which is more than a picture shows.
     """
     arrays = {
-        f"{place}/{entry}": values
-        for place, panel in enumerate(panels)
-        for entry, values in (
-            numbers_of_embeddings(panel.get("embeddings", {})) | numbers_of_exhibit(panel)
-        ).items()
-    }
-    arrays |= {
-        f"{place}/{name}/{entry}": values
-        for place, panel in enumerate(panels)
-        for name, surface in panel.get("surfaces", {}).items()
-        for entry, values in numbers_of(surface).items()
+        f"{place}/{name}": np.asarray(values, dtype=np.float32)
+        for place, (kind, shown) in enumerate(zip(kinds, panels, strict=True))
+        for name, values in kind.numbers(shown).items()
     }
     with atomic_path(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def numbers_of(surface: Surface) -> dict[str, np.ndarray]:
-    """The coordinates and fields of a slice in float32, and its path."""
-    found = {**surface.axes, **surface.fields}
-    if surface.path is not None:
-        found |= {f"path_{name}": getattr(surface.path, name) for name in ("x", "y", "off_plane", "loss")}
-    return {name: np.asarray(values, dtype=np.float32) for name, values in found.items()}
 
 
 def deliver(files: Mapping[str, Path], folder: Path, name: str, dry_run: bool) -> tuple[list[Path], bool]:
@@ -198,10 +180,7 @@ def settings_of(recipe: Recipe) -> list[str]:
 
 def _seeds(recipe: Recipe, name: str) -> str | None:
     """The seeds of a run that panels give it several of."""
-    shown = [
-        panel.exhibit for panel in recipe.panels if panel.exhibit is not None and name in panel.exhibit.members
-    ]
-    found = sorted({seed for exhibit in shown for seed in exhibit.seeds})
+    found = sorted({seed for panel in recipe.panels if name in panel.runs for seed in panel.seeds})
     return f"seeds {', '.join(map(str, found))}" if len(found) > 1 else None
 
 

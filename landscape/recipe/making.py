@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError
-from landscape.pipeline import Grown
-from landscape.recipe.branches import branches_at, make_pair
+from landscape.plots import Kind, Shown, Source, kind_named
 from landscape.recipe.cache import Cache
-from landscape.recipe.exhibits import make_exhibit, save_words, scene_of
-from landscape.recipe.measuring import make_measures, measure_at
-from landscape.recipe.steps import Step
+from landscape.recipe.steps import Step, digest
+from landscape.storage import atomic_path
+from landscape.values.archive import read_value, save_value
 
 if TYPE_CHECKING:
-    from landscape.projection.embedding import Embedding
-    from landscape.surface import Surface
+    from landscape.objective import Objective
     from landscape.trajectory import Trajectory
 
 Progress = Callable[[int, int], None]
+# What tells an objective from the problem that a file names.
+_TOLD = ("problem", "data", "device")
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def make(step: Step, cache: Cache, progress: Progress, *, force: bool = False) -
             return Made("shared", 0.0)
         resumed = cache.begun(step)
         began = time.monotonic()
-        suffixes = _MAKERS[step.kind](step, cache, progress)
+        files = _MAKERS.get(step.kind, _value)(step, cache, progress)
         seconds = time.monotonic() - began
-        cache.complete(step, suffixes, {"seconds": seconds, "resumed": resumed})
+        cache.complete(step, list(files.values()), {"parts": files, "seconds": seconds, "resumed": resumed})
         return Made("made", seconds)
 
 
-def _train(step: Step, cache: Cache, progress: Progress) -> list[str]:
+def _train(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     from landscape import problems, training
 
     chosen = training.Settings.from_json(step.settings["training"])
@@ -77,10 +77,10 @@ def _train(step: Step, cache: Cache, progress: Progress) -> list[str]:
     path = cache.path(step.kind, step.key)
     _drop_unreadable(path)
     training.train(objective, path, chosen, resume=True, progress=lambda done, total, _: progress(done, total))
-    return [".h5"]
+    return {"": ".h5"}
 
 
-def _import(step: Step, cache: Cache, progress: Progress) -> list[str]:
+def _import(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     from landscape import problems
 
     importer = getattr(importlib.import_module("landscape.trajectory"), "import_checkpoints", None)
@@ -98,11 +98,11 @@ def _import(step: Step, cache: Cache, progress: Progress) -> list[str]:
         progress=progress,
         **step.settings["arguments"],
     )
-    return [".h5"]
+    return {"": ".h5"}
 
 
-def _transform(step: Step, cache: Cache, progress: Progress) -> list[str]:
-    from landscape.pipeline import objective_of
+def _transform(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
+    from landscape.plots.objectives import objective_of
     from landscape.transforming import Transform, transform
 
     run = run_at(cache, *step.places["base"])
@@ -113,12 +113,12 @@ def _transform(step: Step, cache: Cache, progress: Progress) -> list[str]:
     at = arguments.pop("at", None)
     path = cache.path(step.kind, step.key)
     transform(run, objective, Transform(**arguments), path, at=at, overwrite=True, progress=progress)
-    return [".h5"]
+    return {"": ".h5"}
 
 
-def _branch(step: Step, cache: Cache, progress: Progress) -> list[str]:
+def _branch(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     from landscape import training
-    from landscape.pipeline import objective_of
+    from landscape.plots.objectives import objective_of
 
     places, arguments = step.places, step.settings["arguments"]
     chosen = training.Settings.from_json(step.settings["training"])
@@ -143,79 +143,97 @@ def _branch(step: Step, cache: Cache, progress: Progress) -> list[str]:
         resume=True,
         progress=lambda done, total, _: progress(done, total),
     )
-    return [".h5"]
+    return {"": ".h5"}
 
 
-def _slice(step: Step, cache: Cache, progress: Progress) -> list[str]:
-    from landscape.pipeline import COMMON, Slice, objective_of, slice_common, slice_of, slice_through
+def _value(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
+    """Compute what a panel shows of some runs, going on with what an earlier attempt left."""
+    try:
+        return _computed(step, cache, progress)
+    except LandscapeError:
+        if not cache.begun(step):
+            raise
+        # What another version of torch or another device began is not gone on with.
+        cache.remove(step)
+        return _computed(step, cache, progress)
 
-    places = step.places
-    runs = {name: run_at(cache, how, where) for name, how, where in places["runs"]}
-    first = next(iter(runs.values()))
-    objective = objective_of(
-        first,
-        problem=places["problem"],
-        settings=places["options"],
-        data=places["data"],
-        device=places["device"],
+
+def _computed(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
+    kind, places = kind_named(step.settings["kind"]), step.places
+    opened = {name: run_at(cache, *where) for name, *where in (*places["runs"], *places["bases"])}
+    objectives = {id(run): places["objectives"][name] for name, run in opened.items()}
+
+    def rebuild(run: Trajectory) -> Objective:
+        from landscape.plots.objectives import objective_of
+
+        told = objectives.get(id(run)) or next(iter(objectives.values()))
+        return objective_of(run, settings=told["options"], **{name: told[name] for name in _TOLD})
+
+    def shared(what: str, about: Mapping[str, Any]) -> Path:
+        return cache.path(what, digest([what, dict(about), list(step.needs), dict(step.inputs)]))
+
+    source = Source(
+        {name: opened[name] for name, *_ in places["runs"]},
+        rebuild,
+        bases={name: opened[name] for name, *_ in places["bases"]},
+        save=cache.path(step.kind, step.key),
+        progress=progress,
+        shared=shared,
     )
-    entries = {**step.settings["slice"], "memory": places["memory"], "directions": places["directions"]}
-    entries |= {axis: _axis(entries[axis]) for axis in "xy"}
-    entries["points"] = tuple(entries["points"]) if isinstance(entries["points"], list) else entries["points"]
-    measured = [name for name in ("loss", "error") if name in objective.metrics]
-    wanted = replace(
-        Slice(**{**entries, "splits": tuple(entries["splits"])}), metrics=(*measured, *step.settings["metrics"])
-    )
-    path = cache.path(step.kind, step.key)
-    _drop_foreign(path, objective.device.type)
-    if wanted.plane == COMMON:
-        slice_common(runs, objective, wanted, save=path, progress=progress)
-    elif "names" in step.settings:
-        slice_through(runs, objective, wanted, save=path, progress=progress)
-    else:
-        slice_of(first, objective, wanted, save=path, progress=progress)
-    return [".h5"]
+    # Options that decide nothing, such as the memory that may be taken, are told beside those that do.
+    parts = kind.compute(source, kind.options(**places["options"]))
+    if kind.stored is None:
+        save_value(dict(parts), cache.path(step.kind, step.key, ".npz"))
+        return {"": ".npz"}
+    return {name: source.places[name].name.removeprefix(step.key) for name in parts}
 
 
-def _distances(step: Step, cache: Cache, progress: Progress) -> list[str]:
-    from landscape.recipe.embedding import embeddings_at
-
-    runs = {name: run_at(cache, how, where) for name, how, where in step.places["runs"]}
-    embeddings_at(cache.path(step.kind, step.key), runs, step.settings["embed"], progress)
-    return [".h5"]
-
-
-def embeddings_of_panel(panel: Mapping[str, Any], cache: Cache) -> dict[str, Embedding]:
-    """The embeddings of a panel whose distances are done.
+def parts_of(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
+    """What a panel shows of steps that are done, by name.
 
     Args:
-        panel: What `Graph.add_embeddings` says of it, and its ``embed``.
+        panel: What `Graph.add_panel` says of it.
         cache: Where results are kept.
     """
-    from landscape.recipe.embedding import embeddings_at
+    kind, found = kind_named(panel["kind"]), {}
+    for run, folder, key in panel["steps"]:
+        own = _parts(kind, cache, folder, key)
+        for name, value in own.items():
+            # A run may have another name where its value was computed first.
+            label = (
+                name
+                if not run
+                else run
+                if len(own) == 1
+                else name
+                if len(panel["steps"]) == 1
+                else f"{run}, {name}"
+            )
+            found[label] = value
+    return found
 
-    runs = {name: run_at(cache, how, where) for name, how, where in panel["runs"]}
-    return embeddings_at(cache.path("distances", panel["distances"]), runs, panel["embed"])
+
+def _parts(kind: Kind, cache: Cache, folder: str, key: str) -> dict[str, Any]:
+    if kind.stored is None:
+        return dict(read_value(cache.path(folder, key, ".npz")))
+    files = json.loads(cache.path(folder, key, ".json").read_text())["parts"]
+    return {name: kind.stored[1](cache.path(folder, key, suffix)) for name, suffix in files.items()}
 
 
-def _loaded(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
-    """A panel with its values in place of their keys."""
-    if "exhibit" in panel:
-        return {**panel, "scene": scene_of(panel, cache)}
-    if "embed" in panel:
-        return {**panel, "embeddings": embeddings_of_panel(panel, cache)}
-    grown = Grown(**panel["grown"]) if "grown" in panel else None
-    found = {name: surface_at(cache, key, panel["measure"], grown) for name, key in panel["surfaces"]}
-    return {**panel, "surfaces": found}
+def shown_from(panel: Mapping[str, Any], cache: Cache) -> Shown:
+    """A panel whose steps are done, ready to be drawn."""
+    options = kind_named(panel["kind"]).options(**panel["options"])
+    return Shown(parts_of(panel, cache), options, panel["title"], groups=panel["groups"])
 
 
-def _picture(step: Step, cache: Cache, progress: Progress) -> list[str]:
+def _picture(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     from landscape.recipe.drawing import draw
     from landscape.recipe.gallery import save_numbers, save_png
     from landscape.render import save
 
-    panels = [_loaded(panel, cache) for panel in step.settings["panels"]]
-    figure = draw(panels, step.settings["figure"], step.settings["caption"])
+    kinds = [kind_named(panel["kind"]) for panel in step.settings["panels"]]
+    panels = [shown_from(panel, cache) for panel in step.settings["panels"]]
+    figure = draw(kinds, panels, step.settings["figure"], step.settings["caption"])
     suffixes = [f".{name}" for name in step.settings["figure"]["formats"]]
     for suffix in suffixes:
         path = cache.path(step.kind, step.key, suffix)
@@ -223,22 +241,21 @@ def _picture(step: Step, cache: Cache, progress: Progress) -> list[str]:
             save_png(figure, path)
         else:
             save(figure, path)
-    save_numbers(panels, cache.path(step.kind, step.key, ".npz"))
-    words = save_words(panels, cache.path(step.kind, step.key, ".md"))
+    save_numbers(kinds, panels, cache.path(step.kind, step.key, ".npz"))
+    suffixes.append(".npz")
+    if kinds[0].table is not None:
+        with atomic_path(cache.path(step.kind, step.key, ".md")) as draft:
+            draft.write_text(kinds[0].table(panels), encoding="utf-8")
+        suffixes.append(".md")
     progress(1, 1)
-    return [*suffixes, ".npz", *([".md"] if words else [])]
+    return {suffix: suffix for suffix in suffixes}
 
 
-_MAKERS: Mapping[str, Callable[[Step, Cache, Progress], list[str]]] = {
+_MAKERS: Mapping[str, Callable[[Step, Cache, Progress], dict[str, str]]] = {
     "train": _train,
     "import": _import,
     "transform": _transform,
     "branch": _branch,
-    "slice": _slice,
-    "measures": make_measures,
-    "distances": _distances,
-    "exhibit": make_exhibit,
-    "pair": make_pair,
     "picture": _picture,
 }
 
@@ -250,21 +267,6 @@ def run_at(cache: Cache, how: str, where: str) -> Trajectory:
     return open_trajectory(where if how == "file" else cache.path(how, where))
 
 
-def surface_at(cache: Cache, key: str, measure: str | None = None, grown: Grown | None = None) -> Surface:
-    """The slice of a step that is done; with the name of a measure, that measure along training; or branches."""
-    from landscape.surface import read_surface
-
-    if grown is not None:
-        return branches_at(cache, key, grown)
-    if measure is not None:
-        return measure_at(cache, key, measure)
-    return read_surface(cache.path("slice", key))
-
-
-def _axis(entry: Any) -> Any:
-    return tuple(entry["range"]) if isinstance(entry, Mapping) else entry
-
-
 def _drop_unreadable(path: Path) -> None:
     """What cannot be read cannot be gone on with."""
     from landscape.trajectory import open_trajectory
@@ -273,18 +275,4 @@ def _drop_unreadable(path: Path) -> None:
         try:
             open_trajectory(path)
         except LandscapeError:
-            path.unlink()
-
-
-def _drop_foreign(path: Path, device: str) -> None:
-    """A part of a slice that another version of torch or another device began ends in other bits: begin anew."""
-    from landscape.surface.store import read_identity, read_surface
-
-    if path.exists():
-        try:
-            held = read_identity(path)
-            read_surface(path)
-        except LandscapeError:
-            held = {}
-        if held.get("torch") != importlib.metadata.version("torch") or held.get("device") != device:
             path.unlink()

@@ -6,25 +6,21 @@ import fnmatch
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError
+from landscape.plots import Shown
 from landscape.recipe import gallery
 from landscape.recipe.cache import Cache
 from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.making import embeddings_of_panel, make, surface_at
+from landscape.recipe.making import make, shown_from
 from landscape.recipe.reading import load
 from landscape.recipe.report import Event, RecipeReport, Report, StepReport
 from landscape.recipe.scheduling import is_done, make_planned, survey
 from landscape.recipe.steps import Step
 from landscape.recipe.values import Panel, Recipe
-from landscape.surface import Surface
-
-if TYPE_CHECKING:
-    from landscape.projection.embedding import Embedding
 
 Target = str | os.PathLike[str]
 
@@ -101,34 +97,13 @@ def render(
     return replace(told, pages=tuple(pages), seconds=time.monotonic() - began)
 
 
-def surfaces_of(
-    panel: Panel, cache: Target, *, data: Target | None = None, device: str = "auto"
-) -> dict[str, Surface]:
-    """The slices of a panel; see `Panel.surfaces`."""
-    if panel.exhibit is not None:
-        raise LandscapeError("the panel shows no slices", got=panel.kind, mend="render its recipe")
-    if panel.embed is not None:
-        raise LandscapeError(
-            "the panel shows an embedding, under which no loss is evaluated", mend="ask embeddings()"
-        )
+def shown_of(panel: Panel, cache: Target, *, data: Target | None = None, device: str = "auto") -> Shown:
+    """What a panel shows; see `Panel.values`."""
     kept = Cache(Path(cache))
     graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
-    slices = graph.add_panel(panel)
+    entry = graph.add_panel(panel)
     _make_all(graph, kept)
-    return {name: surface_at(kept, key, panel.measure, panel.grown) for name, key in slices.items()}
-
-
-def embeddings_of(
-    panel: Panel, cache: Target, *, data: Target | None = None, device: str = "auto"
-) -> dict[str, Embedding]:
-    """The embeddings of a panel; see `Panel.embeddings`."""
-    if panel.embed is None:
-        raise LandscapeError("the panel shows slices, not an embedding", mend="ask surfaces()")
-    kept = Cache(Path(cache))
-    graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
-    entry = graph.add_embeddings(panel)
-    _make_all(graph, kept)
-    return embeddings_of_panel({**entry, "embed": asdict(panel.embed)}, kept)
+    return shown_from(entry, kept)
 
 
 def _make_all(graph: Graph, cache: Cache) -> None:

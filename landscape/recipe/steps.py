@@ -11,9 +11,10 @@ from typing import Any
 # Raised when the results of a kind of step change although its settings do not; of pictures, when their look does.
 VERSIONS = {
     **dict.fromkeys(("train", "import", "transform", "branch"), 1),
-    **dict.fromkeys(("slice", "measures", "distances", "pair", "exhibit"), 1),
-    "picture": 2,
+    "picture": 3,
 }
+# Of all values that panels show.
+_OF_VALUES = 2
 
 # Of 64 digits: enough that no two steps on earth share them.
 _KEY_DIGITS = 32
@@ -24,7 +25,7 @@ class Step:
     """Something that is made once: a run, a slice, or a picture.
 
     Attributes:
-        kind: One of `VERSIONS`, such as ``"train"``, ``"slice"`` or ``"picture"``.
+        kind: One of `VERSIONS`, such as ``"train"``; of a value the `step` of its kind of picture.
         title: For people: ``"train base"``.
         settings: All that decides the result besides `needs` and `inputs`, as plain values.
         inputs: Name -> digest of what comes from outside: files, data, code of the user's.
@@ -46,7 +47,9 @@ class Step:
     @property
     def key(self) -> str:
         """SHA-256 of kind, version, settings, inputs and needs, in hexadecimal digits."""
-        return digest([self.kind, VERSIONS[self.kind], self.settings, self.inputs, list(self.needs)])
+        return digest(
+            [self.kind, VERSIONS.get(self.kind, _OF_VALUES), self.settings, self.inputs, list(self.needs)]
+        )
 
 
 def digest(value: Any) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.pipeline import Along, Embed, Grown, Slice
+from landscape.options import Form, Options, option
+from landscape.plots import KINDS
+from landscape.plots.kind import Kind
+from landscape.render.look import WIDTH, Look
 from landscape.training import Settings
 
 if TYPE_CHECKING:
     import os
-
-    from landscape.projection.embedding import Embedding
-    from landscape.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -45,128 +45,91 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Exhibited:
-    """What a panel shows whose figure is all its own.
-
-    Attributes:
-        kind: One of `exhibits.EXHIBITS`.
-        settings: What is taken and shown, as plain values.
-        members: Name of a run -> name with its seed -> the run with that seed.
-    """
-
-    kind: str
-    settings: Mapping[str, Any]
-    members: Mapping[str, Mapping[str, Run]]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds that runs are trained with."""
-        own = next(iter(self.members.values()), {})
-        return tuple(run.training.seed for run in own.values() if run.training is not None)
-
-
-@dataclass(frozen=True)
 class Panel:
     """One part of the figure.
 
     Attributes:
-        slice: What is evaluated.
+        kind: One of `landscape.plots.KINDS`.
+        options: Those of the kind.
         runs: Name -> run, in the order drawn.
         title: Above the panel; None leaves it out.
-        metric: What is drawn; None is the loss.
-        split: On which data; None is both for a curve and train otherwise.
-        view: Of a surface: ``"contour"``, ``"3d"`` or ``"both"``.
-        measure: Of a measure along training: its name, or a metric that runs record; its `slice` means nothing.
-        along: How that is taken.
-        embed: Of an embedding: how, and how it is shown; its `slice` means nothing.
-        grown: Of branches side by side: what is shown of them; its `slice` means nothing.
-        exhibit: Of a figure all of its own: what; its `slice` means nothing.
+        seeds: Every run is trained with each of them; with its own if there are none.
     """
 
-    slice: Slice
+    kind: str
+    options: Options
     runs: Mapping[str, Run]
     title: str | None = None
-    metric: str | None = None
-    split: str | None = None
-    view: str = "contour"
-    measure: str | None = None
-    along: Along | None = None
-    embed: Embed | None = None
-    grown: Grown | None = None
-    exhibit: Exhibited | None = None
+    seeds: tuple[int, ...] = ()
 
     @property
-    def kind(self) -> str:
-        """What it shows: ``"curve"``, ``"surface"``, ..., ``"branches"``, or the kind of an exhibit."""
-        if self.exhibit is not None:
-            return self.exhibit.kind
-        if self.embed is not None:
-            return "mds"
-        if self.grown is not None:
-            return "branches"
-        return self.slice.kind if self.along is None else "measure"
+    def plot(self) -> Kind:
+        """The kind of picture."""
+        return KINDS[self.kind]
 
-    def embeddings(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Embedding]:
-        """The embeddings of a panel of kind ``"mds"``, made now as far as the cache does not hold them.
+    @property
+    def members(self) -> dict[str, dict[str, Run]]:
+        """Name of a run -> name with its seed -> the run with that seed."""
+        return {name: self._seeded(name, run) for name, run in self.runs.items()}
 
-        Args:
-            cache: The folder that results are kept in.
-            **where: ``data`` and ``device``, as in `render`.
+    def _seeded(self, name: str, run: Run) -> dict[str, Run]:
+        training = run.training
+        if training is None or not self.seeds:
+            return {name: run}
+        return {f"{name}, seed {seed}": replace(run, training=replace(training, seed=seed)) for seed in self.seeds}
 
-        Returns:
-            Name of a layer -> its embedding.
-
-        Raises:
-            LandscapeError: If one cannot be made, or the panel shows slices.
-        """
-        from landscape.recipe.rendering import embeddings_of
-
-        return embeddings_of(self, cache, **where)
-
-    def surfaces(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Surface]:
-        """The slices of this panel, made now as far as the cache does not hold them.
+    def values(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Any]:
+        """What this panel shows, made now as far as the cache does not hold it.
 
         Args:
             cache: The folder that results are kept in.
             **where: ``data`` and ``device``, as in `render`.
 
         Returns:
-            Name of a run -> its slice; of a line or plane through several runs, one slice for all; of branches
-            side by side a curve for each two.
+            Name of a run -> its value, such as a slice; of a line or plane through several runs one for all.
 
         Raises:
             LandscapeError: If one cannot be made.
 
         Example:
-            >>> recipe.panels[0].surfaces(".landscape-cache")["base"].values.shape  # doctest: +SKIP
+            >>> recipe.panels[0].values(".landscape-cache")["base"].values.shape  # doctest: +SKIP
             (51,)
         """
-        from landscape.recipe.rendering import surfaces_of
+        from landscape.recipe.rendering import shown_of
 
-        return surfaces_of(self, cache, **where)
+        return dict(shown_of(self, cache, **where).parts)
+
+    surfaces = values
+    """The earlier name of `values`, of panels of slices."""
+    embeddings = values
+    """The earlier name of `values`, of panels of embeddings."""
+
+
+_FORMATS = ("png", "pdf", "svg")
+
+
+def _formats(given: Any) -> tuple[str, ...]:
+    """Pictures in the gallery are PNG; the other formats come beside."""
+    chosen = [given] if isinstance(given, str) else list(given)
+    if not set(chosen) <= set(_FORMATS):
+        raise ValueError(given)
+    return ("png", *(name for name in _FORMATS[1:] if name in chosen))
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(Look):
     """How the panels become one picture.
 
     Attributes:
-        columns: Panels side by side; None chooses.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
-        width: ``"one-column"``, ``"two-columns"``, a venue's width, or inches.
-        height: Inches; None chooses.
-        share: Whether panels that compare have the same limits.
         caption: Whether the caption stands in the picture too.
         formats: ``"png"``, and what else is wanted.
     """
 
-    columns: int | None = None
-    style: str = "paper"
-    width: str | float = "two-columns"
-    height: float | None = None
-    share: bool = True
-    caption: bool = False
-    formats: tuple[str, ...] = ("png",)
+    width: str | float | None = option("two-columns", "The width of the figure", form=WIDTH)
+    caption: bool = option(False, "Put the caption of the recipe at the foot")
+    formats: tuple[str, ...] = option(
+        ("png",), "Formats besides png", form=Form(f"a list out of {', '.join(_FORMATS)}", _formats)
+    )
 
 
 @dataclass(frozen=True)

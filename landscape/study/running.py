@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError
+from landscape.plots import measure
 from landscape.problems import short_name
 from landscape.recipe import Event
 from landscape.recipe.cache import Cache
@@ -154,7 +155,7 @@ def _planned(study: Study, where: Where) -> tuple[Graph, Keys]:
     keys: Keys = {net.name: (graph.add_training(net.run), {}) for net in study.nets}
     for name, along in study.measures.items():
         for net in study.nets:
-            keys[net.name][1][name] = graph.add_measures(net.run, along, f"{name} of {net.name}")
+            keys[net.name][1][name] = graph.add_value(measure, along, {net.name: net.run}, f"{name} of {net.name}")
     return graph, keys
 
 

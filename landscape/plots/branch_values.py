@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscape import probes
-from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective.batchnorm import POLICIES, has_statistics
+from landscape.errors import LandscapeError
+from landscape.objective.batchnorm import has_statistics
 from landscape.surface import Surface
 from landscape.trajectory import Snapshot, Trajectory
 
 if TYPE_CHECKING:
     from landscape.objective import Objective
 
-SHOWS = ("branch", "distance", "midpoint")
-_METRICS = ("loss", "error")
-_SPLITS = ("train", "test")
 # Words on the axis of a picture for what is measured half way.
 _TITLES = {"loss": "loss at midpoints", "error": "error at midpoints", "distance": "distance between the weights"}
-
-
-@dataclass(frozen=True)
-class Grown:
-    """What is wanted to be seen of branches.
-
-    Attributes:
-        show: ``"branch"``, the metric of each; of each two ``"distance"`` or ``"midpoint"``, the metric half way
-            between them at equal epochs.
-        metric: ``"loss"`` or ``"error"``.
-        split: ``"train"`` or ``"test"``.
-        bn: The policy for normalisation statistics at midpoints.
-
-    Raises:
-        LandscapeError: If an option does not exist.
-    """
-
-    show: str = "branch"
-    metric: str = "error"
-    split: str = "train"
-    bn: str = "recalibrate"
-
-    def __post_init__(self) -> None:
-        for name, known in (("show", SHOWS), ("metric", _METRICS), ("split", _SPLITS), ("bn", POLICIES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise LandscapeError(f"unknown {name} '{value}'", mend=did_you_mean(str(value), known))
-
-    @property
-    def field(self) -> str:
-        """The field of `pair_over_epochs` that is shown of two branches."""
-        return "weights_distance" if self.show == "distance" else f"{self.split}_{self.metric}"
 
 
 def pair_over_epochs(
@@ -129,13 +93,3 @@ def _shared_epochs(branches: Sequence[Trajectory]) -> np.ndarray:
 def _at(run: Trajectory, epochs: np.ndarray) -> list[Snapshot]:
     places: Mapping[float, int] = {epoch: place for place, epoch in enumerate(run.epochs.tolist())}
     return [run[places[epoch]] for epoch in epochs.tolist()]
-
-
-def seen_of(pair: Surface, wanted: Grown) -> Surface:
-    """Of two branches, the one curve that is wanted; distances with the length of the noise as a line."""
-    meta = dict(pair.meta)
-    if wanted.show == "distance":
-        # A distance is of no split, and of no policy.
-        meta = {name: value for name, value in meta.items() if name not in ("splits", "bn")}
-        meta["threshold"] = {"value": meta["noise"], "words": "length of the noise"}
-    return Surface(pair.x, None, {wanted.field: pair[wanted.field]}, meta=meta)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from landscape.errors import LandscapeError, did_you_mean
+from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held
+from landscape.plots.measures import Along
 from landscape.sharpness.measuring import Measured, described, globs_of, measure_at, settled_settings
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import measure_named
@@ -21,48 +21,8 @@ from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import PartialTable
 from landscape.trajectory import Snapshot, Trajectory
 
-DTYPES = ("float32", "float64")
 # Of these, a run without momentum hovers where the threshold says.
 _THRESHOLD_OF = "hessian_top"
-
-
-@dataclass(frozen=True)
-class Along:
-    """Which measures are to be taken along training.
-
-    Attributes:
-        measures: Their names; may be empty, where only what the run recorded is drawn.
-        split: ``"train"`` or ``"test"``.
-        parameters: Globs that choose which parameters count; None is all that are trained.
-        seed: Of all draws; every snapshot has the same, so that differences are differences.
-        dtype: ``"float32"``, ``"float64"``; None is the model's own.
-        settings: Name of a measure -> its settings that differ from the published defaults.
-        at: Steps; empty is all snapshots.
-
-    Raises:
-        LandscapeError: If a name or a setting does not exist.
-    """
-
-    measures: tuple[str, ...]
-    split: str = "train"
-    parameters: str | None = None
-    seed: int = 0
-    dtype: str | None = None
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    at: tuple[int | str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.dtype not in (None, *DTYPES):
-            raise LandscapeError(f"unknown dtype '{self.dtype}'", mend=did_you_mean(str(self.dtype), DTYPES))
-        if self.seed < 0:
-            raise LandscapeError("the seed must not be negative", got=self.seed)
-        if len(set(self.measures)) < len(self.measures):
-            raise LandscapeError("a measure is named twice", got=", ".join(self.measures))
-        settled_settings(self.measures, self.settings)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, with all settings."""
-        return {**asdict(self), "settings": settled_settings(self.measures, self.settings)}
 
 
 def measures_along(

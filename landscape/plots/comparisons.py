@@ -1,49 +1,48 @@
-"""Panels that compare ways to train over seeds: test error and local energy."""
+"""Comparisons of ways to train over seeds: test error and local energy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.recipe.paired import interval, paired
-from landscape.recipe.reader import COUNT, POSITIVE, WHOLE, Form, one_of
+from landscape.options import Options, option
+from landscape.plots.paired import interval, paired
+from landscape.plots.source import Progress
+from landscape.plots.taken import Held, scenes
+from landscape.vocabulary import ONE_D_POLICIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.objective import Objective
-    from landscape.recipe.making import Progress
     from landscape.render.comparisons import Comparison
     from landscape.trajectory import Trajectory
 
-FORMS: dict[str, Form] = {
-    "sigma": POSITIVE,
-    "largest_sigma": POSITIVE,
-    "points": COUNT,
-    "draws": COUNT,
-    "noise_seed": WHOLE,
-    "metric": one_of("error", "loss"),
-    "one_d": one_of("norm", "ignore"),
-}
-"""Keys of a panel of this kind."""
-# Pittorino et al. 2021 draw profiles of the training error to a sigma of about 0.5.
-DEFAULTS: dict[str, Any] = {
-    "sigma": 0.3,
-    "largest_sigma": 0.5,
-    "points": 10,
-    "draws": 20,
-    "noise_seed": 0,
-    "metric": "error",
-    "one_d": "norm",
-}
-TAKEN = ("largest_sigma", "points", "draws", "noise_seed", "one_d")
+
+@dataclass(frozen=True)
+class ComparisonOptions(Options):
+    """How ways to train are compared."""
+
+    # Pittorino et al. 2021 draw profiles of the training error to a sigma of about 0.5.
+    sigma: float = option(
+        0.3, "The noise at which local energies are compared", low=1e-300, decides=False, shows=True
+    )
+    largest_sigma: float = option(0.5, "The largest noise of the profiles", low=1e-300)
+    points: int = option(10, "Values of sigma up to it", low=1)
+    draws: int = option(20, "Draws of the noise at each", low=1)
+    noise_seed: int = option(0, "Draws the noise, the same for all runs", low=0)
+    metric: str = option(
+        "error", "What the noise makes rise", choices=("error", "loss"), decides=False, shows=True
+    )
+    one_d: str = option("norm", "Biases and gains: norm (noise too) or ignore", choices=ONE_D_POLICIES)
 
 
 def take(
-    run: Trajectory, objective: Objective, settings: Mapping[str, Any], progress: Progress
+    run: Trajectory, objective: Objective, wanted: ComparisonOptions, progress: Progress
 ) -> dict[str, NDArray[Any]]:
     """The errors and the profile of the local energy at the end of a run.
 
@@ -51,16 +50,18 @@ def take(
     """
     from landscape.sharpness import measure
 
-    wanted = {
-        "sigma": settings["largest_sigma"],
-        **{name: settings[name] for name in ("points", "draws", "one_d")},
+    settings = {
+        "sigma": wanted.largest_sigma,
+        "points": wanted.points,
+        "draws": wanted.draws,
+        "one_d": wanted.one_d,
     }
     found = measure(
         objective,
         run[-1],
         ["local_energy"],
-        seed=settings["noise_seed"],
-        settings={"local_energy": wanted},
+        seed=wanted.noise_seed,
+        settings={"local_energy": settings},
         progress=lambda name, done, total: progress(done, total),
     )["local_energy"].details
     names = ("sigmas", "error_rise", "loss_rise", "error_standard_error", "loss_standard_error")
@@ -68,7 +69,7 @@ def take(
     return {**{name: np.array(found[name]) for name in names if name in found}, **ends}
 
 
-def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> Comparison:
+def show(title: str | None, wanted: ComparisonOptions, held: Held) -> Comparison:
     """The comparison of a panel."""
     from landscape.render.comparisons import Comparison, Entrant
 
@@ -85,17 +86,17 @@ def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapp
                 interval=(interval(error).mean, interval(error).half),
                 evaluations=float(columns["gradient_evaluations"][0]),
                 sigmas=columns["sigmas"][0],
-                rise=columns[f"{settings['metric']}_rise"] * (100 if settings["metric"] == "error" else 1),
+                rise=columns[f"{wanted.metric}_rise"] * (100 if wanted.metric == "error" else 1),
             )
         )
-    return Comparison(title, settings["metric"], settings["sigma"], int(settings["draws"]), entrants)
+    return Comparison(title, wanted.metric, wanted.sigma, wanted.draws, entrants)
 
 
-def draw(scenes: Sequence[Any], **look: Any) -> Figure:
+def draw(shown: Sequence[Any], **look: Any) -> Figure:
     """The figure of all comparisons."""
     from landscape.render.comparisons import comparisons
 
-    return comparisons(scenes, **look)
+    return comparisons(shown, **look)
 
 
 def numbers(scene: Comparison) -> dict[str, NDArray[Any]]:
@@ -104,9 +105,9 @@ def numbers(scene: Comparison) -> dict[str, NDArray[Any]]:
     return {f"{one.name}/{field}": getattr(one, field) for one in scene.entrants for field in fields}
 
 
-def table(scenes: Sequence[Comparison]) -> str:
+def table(shown: Sequence[Comparison]) -> str:
     """Means over seeds and differences from the first, seed by seed, with 95 % intervals."""
-    return "\n\n".join(map(_table, scenes)) + "\n"
+    return "\n\n".join(map(_table, shown)) + "\n"
 
 
 def _table(scene: Comparison) -> str:
@@ -128,3 +129,15 @@ def _table(scene: Comparison) -> str:
         f"local energy: rise of the training {scene.metric} under multiplicative noise, {scene.draws} draws."
     )
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", said])
+
+
+COMPARISON = scenes(
+    "comparison",
+    "ways to train over seeds: errors and profiles of the local energy",
+    ComparisonOptions,
+    take,
+    show,
+    draw,
+    numbers,
+    table,
+)

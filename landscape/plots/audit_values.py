@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.params import Weights, norm
+from landscape.plots.audits import AuditOptions
 from landscape.projection import random_line
 from landscape.sharpness.audited import Audit
 from landscape.sharpness.auditing import audit, place_of
@@ -20,7 +19,6 @@ from landscape.sharpness.presets import is_small
 from landscape.surface import Surface, evaluate, grid
 from landscape.trajectory import Trajectory
 
-_DTYPES = ("float32", "float64")
 # The element that pictures show.
 _SHOWN = "alpha = 10"
 _POINTS, _FEWER_POINTS = 41, 21
@@ -31,47 +29,10 @@ EXAMPLES = 128
 depend on how many there are, and a Hessian product of a ResNet-20 takes 20 s of one core per thousand images."""
 
 
-@dataclass(frozen=True)
-class Audited:
-    """Which audit is wanted.
-
-    Attributes:
-        measures: Their names; None is the default of `landscape.sharpness.audit`.
-        at: The step, or ``"last"``.
-        split: ``"train"`` or ``"test"``.
-        parameters: Globs that choose which parameters count; None is all that are trained.
-        seed: Of all draws.
-        dtype: ``"float32"``, ``"float64"``; None is float64 where that is quick.
-        subset: So many examples instead of all; None is all of small networks and `EXAMPLES` of large ones.
-        settings: Name of a measure -> its settings that differ from those of audits.
-    """
-
-    measures: tuple[str, ...] | None = None
-    at: int | str = "last"
-    split: str = "train"
-    parameters: str | None = None
-    seed: int = 0
-    dtype: str | None = None
-    subset: int | None = None
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.dtype not in (None, *_DTYPES):
-            raise LandscapeError(f"unknown dtype '{self.dtype}'", mend=did_you_mean(str(self.dtype), _DTYPES))
-        if self.seed < 0:
-            raise LandscapeError("the seed must not be negative", got=self.seed)
-
-    @property
-    def choices(self) -> dict[str, Any]:
-        """The arguments of `landscape.sharpness.audit` that it fixes."""
-        dtype = None if self.dtype is None else getattr(torch, self.dtype)
-        return {"split": self.split, "parameters": self.parameters, "seed": self.seed, "dtype": dtype}
-
-
 def audit_of(
     run: Trajectory,
     objective: Objective,
-    wanted: Audited,
+    wanted: AuditOptions,
     *,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
@@ -97,12 +58,12 @@ def audit_of(
         settings=wanted.settings,
         meta={"problem": run.problem, "step": int(snapshot.step), "run_id": run.run_id},
         progress=progress,
-        **wanted.choices,
+        **_choices(wanted),
     )
 
 
 def comparison_of(
-    runs: Sequence[Trajectory], objectives: Sequence[Objective], audits: Sequence[Audit], wanted: Audited
+    runs: Sequence[Trajectory], objectives: Sequence[Objective], audits: Sequence[Audit], wanted: AuditOptions
 ) -> tuple[Compared, ...]:
     """Say which orderings of two audited snapshots survive on their orbits; see `landscape.sharpness.compare`."""
     first, second = (run[run.index_of(wanted.at)] for run in runs)
@@ -111,7 +72,7 @@ def comparison_of(
 
 
 def slices_before_and_after(
-    run: Trajectory, objective: Objective, wanted: Audited
+    run: Trajectory, objective: Objective, wanted: AuditOptions
 ) -> dict[str, dict[str, Surface]]:
     """The same minimum before and after a rescaling by 10, on lines in the same random direction.
 
@@ -131,7 +92,7 @@ def slices_before_and_after(
     points = _POINTS if small else _FEWER_POINTS
     if not small and objective.examples([wanted.split])[wanted.split]["used"] > _SLICED:
         objective = objective.subset(_SLICED, splits=[wanted.split])
-    place = place_of(objective, snapshot, **wanted.choices)
+    place = place_of(objective, snapshot, **_choices(wanted))
     shown = [column for column in columns(place.symmetries, wanted.seed) if column.name == _SHOWN]
     if not shown:
         return {}
@@ -162,10 +123,16 @@ def _length(weights: Weights, seed: int) -> float:
     return norms[0] / norms[1]
 
 
-def _subset(objective: Objective, wanted: Audited, weights: Weights) -> Objective:
+def _subset(objective: Objective, wanted: AuditOptions, weights: Weights) -> Objective:
     objective.require((wanted.split,), ())
     many = wanted.subset
     if many is None and not is_small(objective, weights, wanted.split):
         many = EXAMPLES
     available = objective.examples([wanted.split])[wanted.split]["available"]
     return objective if many is None or many >= available else objective.subset(many, splits=[wanted.split])
+
+
+def _choices(wanted: AuditOptions) -> dict[str, Any]:
+    """The arguments of `landscape.sharpness.audit` that the options fix."""
+    dtype = None if wanted.dtype is None else getattr(torch, wanted.dtype)
+    return {"split": wanted.split, "parameters": wanted.parameters, "seed": wanted.seed, "dtype": dtype}

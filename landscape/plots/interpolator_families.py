@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.recipe.reader import COUNT, NUMBER, POSITIVE, WHOLE, Form, list_of
+from landscape.options import NUMBERS, Form, Options, option
+from landscape.plots.source import Progress
+from landscape.plots.taken import Held, scenes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,33 +20,36 @@ if TYPE_CHECKING:
     from landscape.laboratory import Student
     from landscape.objective import Objective
     from landscape.problems.multi_index import MultiIndexOptions
-    from landscape.recipe.making import Progress
     from landscape.render.interpolators import Interpolators
     from landscape.trajectory import Trajectory
 
-_SHARE = Form("a share between 0 and 1", lambda v: NUMBER.fits(v) and 0 < v < 1)
-FORMS: dict[str, Form] = {
-    "memorisers": COUNT,
-    "blends": list_of(_SHARE, "a list of shares between 0 and 1"),
-    "places": COUNT,
-    "spread": POSITIVE,
-    "fits_below": POSITIVE,
-    "draw_seed": WHOLE,
-}
-"""Keys of a panel of this kind."""
-DEFAULTS: dict[str, Any] = {
-    "memorisers": 5,
-    "blends": [0.003, 0.01, 0.03, 0.1, 0.3],
-    "places": 3,
-    "spread": 1.0,
-    "fits_below": 1e-3,
-    "draw_seed": 0,
-}
-TAKEN = ()
+
+def _shares(given: Any) -> tuple[float, ...]:
+    found = tuple(NUMBERS.read(given))
+    if not all(0 < share < 1 for share in found):
+        raise ValueError(given)
+    return found
+
+
+@dataclass(frozen=True)
+class InterpolatorOptions(Options):
+    """Which networks that fit all examples are compared."""
+
+    memorisers: int = option(5, "Memorisers of each kind", low=1, decides=False)
+    blends: tuple[float, ...] = option(
+        (0.003, 0.01, 0.03, 0.1, 0.3),
+        "Shares of the memoriser in its blends with the teacher",
+        form=Form("shares between 0 and 1 with commas between them", _shares, "A,B,..."),
+        decides=False,
+    )
+    places: int = option(3, "Places of its orbit where each network is measured", low=1, decides=False)
+    spread: float = option(1.0, "How far these places are apart, in log scale", low=1e-300, decides=False)
+    fits_below: float = option(1e-3, "The training loss of a network that fits", low=1e-300, decides=False)
+    draw_seed: int = option(0, "Draws the places", low=0, decides=False)
 
 
 def take(
-    run: Trajectory, objective: Objective, settings: Mapping[str, Any], progress: Progress
+    run: Trajectory, objective: Objective, wanted: InterpolatorOptions, progress: Progress
 ) -> dict[str, NDArray[Any]]:
     """The weights of a trained student."""
     from landscape import problems
@@ -54,7 +60,7 @@ def take(
     return {"a": student.a, "w": student.w}
 
 
-def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> Interpolators:
+def show(title: str | None, wanted: InterpolatorOptions, held: Held) -> Interpolators:
     """The scene of a panel: networks of all families at random places of their orbits, and at the flattest."""
     from landscape.problems import parse_options
     from landscape.problems.multi_index import draw_multi_index
@@ -68,16 +74,16 @@ def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapp
         )
     options = parse_options("multi-index", every[0])
     drawn = draw_multi_index(options)
-    families = _built(settings, options) | _trained(settings, held, options.degree, drawn.train)
-    random = np.random.default_rng(settings["draw_seed"])
+    families = _built(wanted, options) | _trained(wanted, held, options.degree, drawn.train)
+    random = np.random.default_rng(wanted.draw_seed)
     measured = {
-        name: _measured(students, drawn, settings, random) for name, students in families.items() if students
+        name: _measured(students, drawn, wanted, random) for name, students in families.items() if students
     }
     about = {name: every[0][name] for name in data}
     return Interpolators(title, about, measured)
 
 
-def _built(settings: Mapping[str, Any], options: MultiIndexOptions) -> dict[str, list[Student]]:
+def _built(wanted: InterpolatorOptions, options: MultiIndexOptions) -> dict[str, list[Student]]:
     """Teacher, memorisers, and what is between them."""
     from landscape.laboratory import blend, bump_memoriser, memoriser, random_direction, teacher
     from landscape.problems.multi_index import draw_multi_index
@@ -89,19 +95,19 @@ def _built(settings: Mapping[str, Any], options: MultiIndexOptions) -> dict[str,
         "line memoriser": [],
         "bump memoriser": [],
     }
-    for number in range(settings["memorisers"]):
+    for number in range(wanted.memorisers):
         direction = random_direction(options.dim, drawn.directions, seed=number)
         own = [("bump memoriser", bump_memoriser(*drawn.train, direction, options.degree))]
         if options.degree == 1:
             own.append(("line memoriser", memoriser(*drawn.train, direction)))
         for name, student in own:
             families[name].append(student)
-            families["blend"] += [blend(knows, student, share) for share in settings["blends"]]
+            families["blend"] += [blend(knows, student, share) for share in wanted.blends]
     return families
 
 
 def _trained(
-    settings: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], degree: int, train: tuple[Any, Any]
+    wanted: InterpolatorOptions, held: Held, degree: int, train: tuple[Any, Any]
 ) -> dict[str, list[Student]]:
     """The trained students that fit the examples."""
     from landscape.laboratory import Student
@@ -111,12 +117,12 @@ def _trained(
         for said, (_, values) in members.items():
             student = Student(values["a"], values["w"], degree)
             loss = float(((student.outputs(train[0]) - train[1]) ** 2).mean())
-            if not loss <= settings["fits_below"]:
+            if not loss <= wanted.fits_below:
                 raise LandscapeError(
                     "a student does not fit its examples",
                     where=said,
                     got=f"loss {loss:.3g}",
-                    expected=f"at most {settings['fits_below']:g}",
+                    expected=f"at most {wanted.fits_below:g}",
                     mend="train it longer, or raise fits_below",
                 )
             # Runs of several problems are told apart behind a comma; a way to train is one family.
@@ -125,7 +131,7 @@ def _trained(
 
 
 def _measured(
-    students: Sequence[Student], drawn: Any, settings: Mapping[str, Any], random: np.random.Generator
+    students: Sequence[Student], drawn: Any, wanted: InterpolatorOptions, random: np.random.Generator
 ) -> NDArray[np.float64]:
     """Per student a row: population loss, training loss, least trace, and the traces at places of its orbit."""
     from landscape.laboratory import compare, interpolation_trace
@@ -133,7 +139,7 @@ def _measured(
     found = compare({str(place): student for place, student in enumerate(students)}, drawn.train, drawn.test)
     traces = []
     for student in students:
-        factors = np.exp(settings["spread"] * random.normal(size=(settings["places"], len(student.a))))
+        factors = np.exp(wanted.spread * random.normal(size=(wanted.places, len(student.a))))
         # The place that it was built or trained at is the first.
         places = [student, *(student.rescaled(c) for c in factors[1:])]
         traces.append([interpolation_trace(one, drawn.train[0]) for one in places])
@@ -141,13 +147,25 @@ def _measured(
     return np.column_stack([*columns, np.array(traces)])
 
 
-def draw(scenes: Sequence[Any], **look: Any) -> Figure:
+def draw(shown: Sequence[Any], **look: Any) -> Figure:
     """The figure of all panels."""
     from landscape.render.interpolators import interpolators
 
-    return interpolators(scenes, **look)
+    return interpolators(shown, **look)
 
 
 def numbers(scene: Interpolators) -> dict[str, NDArray[Any]]:
     """The numbers of a panel: by family, a row per network."""
     return dict(scene.families)
+
+
+INTERPOLATORS = scenes(
+    "interpolators",
+    "networks that fit all examples: least trace against population loss",
+    InterpolatorOptions,
+    take,
+    show,
+    draw,
+    numbers,
+    problem="multi-index",
+)

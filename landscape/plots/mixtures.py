@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.recipe.reader import POSITIVE, Form
+from landscape.options import Options, option
+from landscape.plots.source import Progress
+from landscape.plots.taken import Held, scenes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.objective import Objective
-    from landscape.recipe.making import Progress
     from landscape.render.mixtures import Mixture, Path
     from landscape.trajectory import Trajectory
 
-FORMS: dict[str, Form] = {"sigma": POSITIVE}
-"""Keys of a panel of this kind."""
-DEFAULTS: dict[str, Any] = {"sigma": 0.5}
-TAKEN = ("sigma",)
 # Points of a side of the map, and of the curve of exact flatness: more than the eye sees.
 _SIDE, _ALONG = 121, 200
 # Of the largest values met: how far the map goes.
 _ROOM = 1.12
 
 
+@dataclass(frozen=True)
+class MixtureOptions(Options):
+    """How hyperplanes are drawn."""
+
+    sigma: float = option(0.5, "The noise of the local energies", low=1e-300)
+
+
 def take(
-    run: Trajectory, objective: Objective, settings: Mapping[str, Any], progress: Progress
+    run: Trajectory, objective: Objective, wanted: MixtureOptions, progress: Progress
 ) -> dict[str, NDArray[Any]]:
     """Order parameters, errors and local energies of all snapshots, in closed form."""
     from landscape import problems
@@ -39,19 +43,19 @@ def take(
     from landscape.problems.mixture import draw_mixture
 
     options = problems.parse_options("gaussian-mixture", objective.problem_args)
-    found = order_parameters(run, options, sigma=settings["sigma"])
+    found = order_parameters(run, options, sigma=wanted.sigma)
     x, y = draw_mixture(options).train
     train = []
     for place, snapshot in enumerate(run):
         w, b = hyperplane(snapshot, options.dim)
-        train.append(training_local_energy(w, b, x, y, sigma=settings["sigma"]))
+        train.append(training_local_energy(w, b, x, y, sigma=wanted.sigma))
         progress(place + 1, len(run))
     taken = {name: getattr(found, name) for name in ("m", "q", "b", "error", "local_energy")}
     ends = {name: run.metrics[name] for name in ("train_error", "gradient_evaluations")}
     return {**taken, "train_local_energy": np.array(train), **ends}
 
 
-def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> Mixture:
+def show(title: str | None, wanted: MixtureOptions, held: Held) -> Mixture:
     """The scene of a panel: paths, the map under them, and what is best."""
     from landscape.laboratory import bayes_optimal
     from landscape.render.mixtures import Mixture, Path
@@ -74,14 +78,14 @@ def show(title: str | None, settings: Mapping[str, Any], held: Mapping[str, Mapp
     m, q, error = _map(paths, best.m, delta, rho)
     return Mixture(
         title=title,
-        sigma=settings["sigma"],
+        sigma=wanted.sigma,
         about={"alpha": alpha, "delta": delta, "rho": rho, "dim": float(every[0]["dim"])},
         paths=paths,
         m=m,
         q=q,
         error=error,
         best=(best.m, best.m, best.error),
-        **_flatness(settings["sigma"], best.m, best.threshold, delta, rho),
+        **_flatness(wanted.sigma, best.m, best.threshold, delta, rho),
     )
 
 
@@ -112,11 +116,11 @@ def _flatness(sigma: float, best: float, threshold: float, delta: float, rho: fl
     }
 
 
-def draw(scenes: Sequence[Any], **look: Any) -> Figure:
+def draw(shown: Sequence[Any], **look: Any) -> Figure:
     """The figure of all mixtures."""
     from landscape.render.mixtures import mixtures
 
-    return mixtures(scenes, **look)
+    return mixtures(shown, **look)
 
 
 def numbers(scene: Mixture) -> dict[str, NDArray[Any]]:
@@ -126,3 +130,15 @@ def numbers(scene: Mixture) -> dict[str, NDArray[Any]]:
         names = [one.name for one in fields(path) if one.name != "name"]
         found |= {f"{path.name} {place}/{name}": getattr(path, name) for name in names}
     return found
+
+
+MIXTURE = scenes(
+    "mixture",
+    "hyperplanes of a Gaussian mixture: where they move, how good and how flat they are",
+    MixtureOptions,
+    take,
+    show,
+    draw,
+    numbers,
+    problem="gaussian-mixture",
+)

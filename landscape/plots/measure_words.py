@@ -1,4 +1,4 @@
-"""Measures in lines for a person."""
+"""Measures and audits as plain values and in lines for a person."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""Earlier names of what is in `landscape.plots` now."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Name -> (module of `landscape.plots`, name there).
+_HOME = {
+    "COMMON": ("slices", "COMMON"),
+    "KINDS": ("slices", "KINDS"),
+    "THROUGH_RUNS": ("slices", "THROUGH_RUNS"),
+    "Along": ("measures", "Along"),
+    "Audited": ("audits", "AuditOptions"),
+    "Embed": ("embeddings", "Embed"),
+    "Grown": ("branch_curves", "BranchOptions"),
+    "Slice": ("slices", "Slice"),
+    "Spectral": ("spectra", "SpectrumOptions"),
+    "audit_of": ("audit_values", "audit_of"),
+    "comparison_of": ("audit_values", "comparison_of"),
+    "embeddings_of": ("embeddings", "embeddings_of"),
+    "hessian_slice_of": ("slice_values", "hessian_slice_of"),
+    "measures_along": ("measure_values", "measures_along"),
+    "objective_of": ("objectives", "objective_of"),
+    "pair_over_epochs": ("branch_values", "pair_over_epochs"),
+    "seen_of": ("branch_curves", "seen_of"),
+    "slice_common": ("slice_values", "slice_common"),
+    "slice_of": ("slice_values", "slice_of"),
+    "slice_through": ("slice_values", "slice_through"),
+    "slices_before_and_after": ("audit_values", "slices_before_and_after"),
+    "spectrum_of": ("spectra", "spectrum_of"),
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'landscape.pipeline' has no attribute '{name}'")
+    module, own = _HOME[name]
+    return getattr(importlib.import_module(f"landscape.plots.{module}"), own)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
