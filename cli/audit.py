@@ -9,18 +9,11 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.plots.audits import AuditOptions
 from landscape.plots.measure_words import audit_lines, comparison_lines
 
-from .shared import (
-    Interrupted,
-    conventions_in,
-    json_option,
-    names_in,
-    objective_options,
-    progress_bar,
-    say,
-    told_in,
-)
+from .declared import options_in, taken
+from .shared import Interrupted, device_option, json_option, objective_options, progress_bar, say, told_in
 
 _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
 
@@ -32,33 +25,17 @@ _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
     "or is reversed by a symmetry.",
 )
 @click.argument("files", nargs=-1, required=True)
-@click.option("--at", metavar="STEP", help="Which snapshot: a step, first or last. [default: last]")
-@click.option("--measures", metavar="A,B,...", help="Which measures. [default: a dozen; landscape measure --list]")
-@click.option("--split", help="train or test. [default: train]")
-@click.option("--seed", type=int, help="Of all draws, the same everywhere on the orbit. [default: 0]")
-@click.option("--subset", type=int, metavar="N", help="So many examples. [default: all, 128 if large]")
-@click.option("--parameters", metavar="GLOBS", help="Which parameters count, e.g. 'fc.*,!*.bias'. [default: all]")
-@click.option("--dtype", help="float32 or float64. [default: float64 where that is quick]")
-@click.option(
-    "--setting",
-    "conventions",
-    multiple=True,
-    metavar="MEASURE.NAME=VALUE",
-    help="A setting of a measure, such as hessian_trace.samples=100; repeatable.",
-)
+@options_in({"Options": AuditOptions}, spellings={"settings": ("--setting",)})
 @click.option(
     "-o", "--output", metavar="PICTURE", help="Draw the table, and slices before and after: png, pdf, svg or html."
 )
-@click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
+@device_option
 @objective_options
 @json_option
 def command(
     files: tuple[str, ...],
     output: str | None,
     as_json: bool,
-    device: str | None,
-    conventions: tuple[str, ...],
-    measures: str | None,
     **given: Any,
 ) -> None:
     """Audit, and say which numbers mean anything."""
@@ -72,28 +49,22 @@ def command(
         raise LandscapeError(
             "a comparison is a table, and has no picture", where="-o", mend="audit each file alone"
         )
-    told = told_in(given)
-    wanted = {name: value for name, value in given.items() if value is not None}
-    if measures is not None:
-        wanted["measures"] = names_in(measures)
-    wanted["settings"] = conventions_in(conventions)
+    told = told_in(given) | {"device": given.pop("device")}
+    asked = taken(AuditOptions, given)
     try:
-        document, lines = _audited(files, told | {"device": device or "auto"}, wanted, output)
+        document, lines = _audited(files, told, asked, output)
     except KeyboardInterrupt:
         raise Interrupted("an audit is one table, and nothing of it is kept; --measures asks for fewer") from None
     say(document, lines, as_json)
 
 
 def _audited(
-    files: Sequence[str], told: Mapping[str, Any], wanted: Mapping[str, Any], output: str | None
+    files: Sequence[str], told: Mapping[str, Any], asked: AuditOptions, output: str | None
 ) -> tuple[dict[str, Any], list[str]]:
     from landscape.plots.audit_values import audit_of, comparison_of
-    from landscape.plots.audits import AuditOptions as Audited
     from landscape.plots.objectives import objective_of
     from landscape.trajectory import open_trajectory
 
-    at = str(wanted.get("at", "last"))
-    asked = Audited(**{**wanted, "at": int(at) if at.lstrip("-").isdigit() else at})
     runs = [open_trajectory(file) for file in files]
     objectives = [objective_of(run, **told) for run in runs]
     audits = []

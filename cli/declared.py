@@ -10,14 +10,19 @@ import click
 
 from landscape import LandscapeError
 from landscape.errors import did_you_mean
-from landscape.options import TRUTH, default_of, default_words, fields_of, read_options
+from landscape.forms import TRUTH
+from landscape.options import default_of, default_words, fields_of, read_options
 
 OptionsT = TypeVar("OptionsT")
 
 
+# Repeatable options are spelled in the singular.
+_SINGULAR = {"settings": "--setting"}
+
+
 def spelled(name: str) -> str:
     """A field as the command line spells it."""
-    return "--" + name.replace("_", "-")
+    return _SINGULAR.get(name) or "--" + name.replace("_", "-")
 
 
 class Sectioned(click.Option):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from landscape import LandscapeError
+from landscape.options import fields_of
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
+from landscape.plots.measures import Along
 
+from .declared import given_in, options_in, spelled, taken
 from .shared import (
     Interrupted,
-    conventions_in,
+    device_option,
     json_option,
-    names_in,
     objective_options,
     progress_bar,
     say,
@@ -36,21 +39,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
     "trajectories are measured with the same draws.",
 )
 @click.argument("files", metavar="[FILE]...", nargs=-1)
-@click.option(
-    "--at", metavar="STEP|all", help="Snapshots: a step, several with commas, last, or all. [default: last]"
-)
-@click.option("--measures", metavar="A,B,...", help=f"Which measures. [default: {', '.join(_DEFAULT)}]")
-@click.option("--split", help="train or test. [default: train]")
-@click.option("--seed", type=int, help="Of all draws; the same at all snapshots. [default: 0]")
-@click.option("--parameters", metavar="GLOBS", help="Which parameters count, e.g. 'fc.*,!*.bias'. [default: all]")
-@click.option("--dtype", help="float32 or float64. [default: the model's own]")
-@click.option(
-    "--setting",
-    "conventions",
-    multiple=True,
-    metavar="MEASURE.NAME=VALUE",
-    help="A setting of a measure, such as hessian_top.k=5 or local_energy.sigmas=0.1,0.3; repeatable.",
-)
+@options_in({"Options": Along}, spellings={"settings": ("--setting",)})
 @click.option(
     "-o",
     "--output",
@@ -64,7 +53,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
     help="Keep the values; resumes if TABLE.h5 holds a part of them. [default: FILE-measures.h5 with --at all]",
 )
 @click.option("--list", "listing", is_flag=True, help="Say which measures there are.")
-@click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
+@device_option
 @objective_options
 @json_option
 def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
@@ -79,7 +68,7 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
         raise click.UsageError("Missing argument 'FILE'.", click.get_current_context())
     if output is not None:
         require_writable(output, _SUFFIXES)
-    options = {name: value for name, value in given.items() if value not in (None, (), False)}
+    options = {name: value for name, value in given_in(given).items() if (name, value) != ("device", "auto")}
     if len(files) > 1:
         _compared(files, options, output, as_json)
     elif kind_of(files[0]) == FORMAT:
@@ -110,9 +99,9 @@ def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: 
     """Print and draw what a file of measures holds."""
     from landscape.sharpness.table_store import read_table
 
-    if options:
-        named = {"conventions": "setting", "settings": "set", "other_data": "other-data"}
-        refused = ", ".join(f"--{named.get(name, name)}" for name in options)
+    if any(value is not False for value in options.values()):
+        named = {"settings": "--setting", "problem_options": "--set"}
+        refused = ", ".join(named.get(name, spelled(name)) for name in options if options[name] is not False)
         raise LandscapeError(
             f"{refused} cannot change measures that are taken", where=file, mend="give the trajectory instead"
         )
@@ -166,15 +155,12 @@ def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | 
 
 def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
     """What is to be measured; for a picture of one snapshot with settings that give profiles."""
-    from landscape.plots.measures import Along
     from landscape.sharpness import profile_settings
 
-    at = _steps(options.get("at", "last"))
-    chosen = {name: options[name] for name in ("split", "seed", "parameters", "dtype") if name in options}
-    conventions: dict[str, Mapping[str, Any]] = {**conventions_in(options.get("conventions", ()))}
-    names = names_in(options["measures"]) if "measures" in options else _DEFAULT
-    if len(at) == 1 and output is not None:
-        profiled = profile_settings(names, conventions)
+    own = {name: options[name] for name in fields_of(Along) if name in options}
+    wanted = taken(Along, {"at": "last", "measures": _DEFAULT} | own)
+    if len(wanted.at) == 1 and output is not None:
+        profiled = profile_settings(wanted.measures, wanted.settings)
         if not profiled:
             raise LandscapeError(
                 "a picture shows measures along training, and this is one snapshot",
@@ -182,8 +168,8 @@ def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
                 mend="add --at all; or take local_energy or local_entropy, which have a profile; or draw a "
                 "spectrum with: landscape plot FILE --kind spectrum",
             )
-        conventions |= profiled
-    return Along(names, settings=conventions, at=at, **chosen)
+        return replace(wanted, settings={**wanted.settings, **profiled})
+    return wanted
 
 
 def _taken(
@@ -293,11 +279,3 @@ def _completed(table: Any, taken: Mapping[int, Mapping[str, Any]]) -> dict[str, 
             "notes": [],
         }
     return found
-
-
-def _steps(text: str) -> tuple[int | str, ...]:
-    """``"all"`` is no step in particular."""
-    if text == "all":
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts)

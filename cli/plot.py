@@ -30,8 +30,9 @@ _SUFFIXES = [".png", ".pdf", ".svg"]
 # What is done before the line that announces it is read.
 _SHORT_SECONDS = 2.0
 # Of kinds with the same section, the first stands for all.
-_SECTIONS = {kind.title: kind.options for kind in reversed(KINDS.values())}
+_SECTIONS = {kind.title: kind.options for kind in reversed(list(KINDS.values()))}
 _DEFAULT = "surface"
+_SPELLINGS = {"gradient": ("--gradient-field", "--gradient"), "settings": ("--setting",)}
 
 
 @click.command(
@@ -54,9 +55,7 @@ _DEFAULT = "surface"
 @device_option
 @objective_options
 @json_option
-@options_in(
-    dict(reversed(_SECTIONS.items())) | {"Look": Look}, spellings={"gradient": ("--gradient-field", "--gradient")}
-)
+@options_in(dict(reversed(_SECTIONS.items())) | {"Look": Look}, spellings=_SPELLINGS)
 @option("Slices")("--common-plane", is_flag=True, default=None, help="The same as --plane common.")
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
@@ -80,7 +79,7 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     if chosen.saved:
         document[chosen.saved] = save
     document["seconds"] = time.monotonic() - began
-    say(document, chosen.lines(document), as_json)
+    say(document, chosen.say(shown, document), as_json)
 
 
 def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:

@@ -7,28 +7,12 @@ from typing import Any
 
 import click
 
-from landscape.plots.words import model_lines
+from landscape.plots import Shown, connect
+from landscape.plots.lines import ConnectOptions, Joined, LowCurve
 
-from .probing import (
-    number,
-    objective_from,
-    problem_options,
-    put_picture,
-    require_outputs,
-    settings_from,
-    table_option,
-    training_options,
-)
-from .shared import progress_bar, say
-
-_DEFAULTS = {
-    "epochs": "60",
-    "lr": "0.1",
-    "batch_size": "128",
-    "momentum": "0.9",
-    "schedule": "linear",
-    "warmup_epochs": "0",
-}
+from .declared import options_in, taken
+from .probing import problem_options, put, require_outputs, source_from, table_option
+from .shared import Interrupted, progress_bar, say
 
 
 @click.command(
@@ -49,12 +33,7 @@ _DEFAULTS = {
     help="Draw the plane through both ends and the bend too, N x N points, beside CURVE.h5. [default: not]",
 )
 @table_option
-@click.option("--kind", default="bezier", help="bezier or chain (polygonal). [default: bezier]")
-@click.option("--bends", type=int, default=1, help="Control points between the ends. [default: 1]")
-@click.option("--points", type=int, default=51, help="Points measured along the curve. [default: 51]")
-@click.option("--bn", help="frozen, interpolate or recalibrate. [default: recalibrate if there is BatchNorm]")
-@click.option("--seed", type=int, default=0, help="Draws batches and places on the curve. [default: 0]")
-@training_options("of the curve", _DEFAULTS)
+@options_in({"Options": connect.options}, skip=["at"], spellings={"curve": ("--kind", "--curve")})
 @problem_options
 def command(
     a: str,
@@ -69,9 +48,10 @@ def command(
 ) -> None:
     """Connect, and say how low the curve stays."""
     from landscape import LandscapeError
-    from landscape.plots.addresses import run_at
+    from landscape.objective.batchnorm import has_statistics
     from landscape.plots.probe_values import connect_snapshots
     from landscape.storage import require_writable
+    from landscape.training import Settings
 
     require_outputs(picture, table)
     if output is not None:
@@ -80,82 +60,44 @@ def command(
         raise LandscapeError(
             "the plane is drawn beside the curve's file", where="--plane", mend="give -o CURVE.h5"
         )
-    objective = objective_from(run_at(a)[0], given)
-    seed = given.pop("seed")
-    settings = settings_from(given, epochs=60, lr=0.1, schedule="linear", seed=seed)
-    with progress_bar("connect", "step") as update:
-        found = connect_snapshots(
-            objective,
-            (a, b),
-            save=output,
-            overwrite=overwrite,
-            plane=plane,
-            settings=settings,
-            progress=update,
-            **{name: value for name, value in given.items() if value is not None},
-        )
-    drawn = _draw(found, output, picture)
-    _write_table(found.connection, table)
-    document = _document(found.connection, output, drawn, table)
-    say(document, _words(document, objective), as_json)
+    objective = source_from([a, b], given).objective()
+    options = taken(ConnectOptions, given)
+    of_training = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs", "seed")
+    try:
+        with progress_bar("connect", "step") as update:
+            found = connect_snapshots(
+                objective,
+                (a, b),
+                save=output,
+                overwrite=overwrite,
+                plane=plane,
+                settings=Settings(**{name: getattr(options, name) for name in of_training}),
+                progress=update,
+                kind=options.curve,
+                bends=options.bends,
+                points=options.points,
+                bn=options.bn,
+            )
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was kept") from None
+    joined = Joined(LowCurve.of(found.connection), dict(objective.units), has_statistics(objective.model))
+    shown = Shown({"": joined}, options)
+    put(connect, shown, picture, table)
+    drawn = [*([picture] if picture is not None else []), *_plane(found, output)]
+    document = {**connect.report(shown), "trajectory": output, "drawn": drawn, "table": table}
+    written = [path for path in (output, *drawn, table) if path is not None]
+    say(document, [*connect.say(shown, {}), *(f"  written  {path}" for path in written)], as_json)
 
 
-def _draw(found: Any, output: str | None, picture: str | None) -> list[str]:
-    drawn = []
-    if picture is not None:
-        from landscape import render
+def _plane(found: Any, output: str | None) -> list[str]:
+    """Write the plane through the ends and the bend beside the file of the curve, where it is wanted."""
+    if found.surface is None or output is None:
+        return []
+    from landscape import render
+    from landscape.surface import save_surface
 
-        put_picture(render.interpolation([found.connection.line, found.connection.curve]), picture)
-        drawn.append(picture)
-    if found.surface is not None and output is not None:
-        from landscape import render
-        from landscape.surface import save_surface
-
-        beside = Path(output).with_suffix("")
-        kept, shown = f"{beside}-plane.h5", f"{beside}-plane.png"
-        save_surface(found.surface, kept)
-        put_picture(render.picture(found.surface), shown)
-        drawn += [kept, shown]
-    return drawn
-
-
-def _write_table(connection: Any, table: str | None) -> None:
-    if table is not None:
-        from landscape.probes.table import interpolation_columns, save_table
-
-        save_table(interpolation_columns([connection.line, connection.curve]), table, dict(connection.curve.meta))
-
-
-def _document(connection: Any, output: str | None, drawn: list[str], table: str | None) -> dict[str, Any]:
-    return {
-        "barrier": connection.barrier,
-        "straight_barrier": connection.straight_barrier,
-        "barriers": connection.curve.barriers,
-        "straight_barriers": connection.line.barriers,
-        "kind": connection.path.kind,
-        "bends": len(connection.path.bends),
-        "bn": connection.curve.bn,
-        **{key: connection.curve.meta[key] for key in ("buffers", "notes") if key in connection.curve.meta},
-        "length": connection.length,
-        "distance": connection.line.distance,
-        "t": connection.curve.t.tolist(),
-        "values": {name: values.tolist() for name, values in connection.curve.fields.items()},
-        "trajectory": output,
-        "drawn": drawn,
-        "table": table,
-    }
-
-
-def _words(document: dict[str, Any], objective: Any) -> list[str]:
-    unit = objective.units.get("loss", "")
-    said = [
-        f"{document['kind']} with {document['bends']} bend{'s' * (document['bends'] != 1)}: length "
-        f"{document['length']:.4g}, straight {document['distance']:.4g}",
-        f"  barrier  {number(document['barrier'], unit)} along the curve, "
-        f"{number(document['straight_barrier'], unit)} along the straight line",
-    ]
-    written = [
-        path for path in (document["trajectory"], *document["drawn"], document["table"]) if path is not None
-    ]
-    said += model_lines(document)
-    return said + [f"  written  {path}" for path in written]
+    beside = Path(output).with_suffix("")
+    kept, shown = f"{beside}-plane.h5", f"{beside}-plane.png"
+    save_surface(found.surface, kept)
+    render.save(render.picture(found.surface), shown)
+    return [kept, shown]

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from landscape import LandscapeError
-from landscape.plots.words import model_lines
+from landscape.forms import TEXT
+from landscape.options import Options, fields_of, option
+from landscape.plots import Source, perturb
+from landscape.plots.basins import PerturbOptions
+from landscape.plots.lines import SCHEDULES
 
-from .declared import SectionedCommand, option
-from .probing import (
-    names_from,
-    number,
-    objective_from,
-    problem_options,
-    put_picture,
-    require_outputs,
-    settings_from,
-    table_option,
-    training_options,
-)
+from .declared import SectionedCommand, given_in, options_in, spelled, taken
+from .probing import probed, problem_options, put, require_outputs, source_from, table_option
 from .shared import Interrupted, progress_bar, say
 
-_DEFAULTS = {
-    "epochs": "20",
-    "lr": "0.1",
-    "batch_size": "128",
-    "momentum": "0.9",
-    "schedule": "constant",
-    "warmup_epochs": "0",
-}
-_of_training = option("Training")
+
+@dataclass(frozen=True)
+class RetrainOptions(Options):
+    """How perturbed copies are trained on."""
+
+    retrain: str | None = option(
+        None, "Train perturbed copies on by this optimizer: gd, sgd, adam, ...", form=TEXT
+    )
+    branches: int = option(4, "Perturbed copies per step and noise", low=1)
+    no_control: bool = option(False, "No branch without noise beside them")
+    epochs: int = option(20, "Passes over the training data of each branch", low=1)
+    lr: float = option(0.1, "Learning rate", low=1e-300)
+    batch_size: int = option(128, "Examples per update of sgd", low=1)
+    momentum: float = option(0.9, "Momentum", low=0, high=0.999999)
+    schedule: str = option("constant", "The learning rate", choices=SCHEDULES)
+    warmup_epochs: float = option(0.0, "Epochs of linear warm-up", low=0)
+    every: str = option("1epochs", "Snapshots every N steps, or epochs, as 50 or 2epochs")
+    resume: bool = option(False, "Go on with BRANCHES.h5 if it is there; finished branches stay")
+    overwrite: bool = option(False, "Replace BRANCHES.h5 if it is there")
+
+
+# Of the probe of a basin, not of branches.
+_OF_BASINS = ("draws", "scales", "rise", "directions")
 
 
 @click.command(
@@ -51,7 +59,6 @@ _of_training = option("Training")
 )
 @click.option("--picture", metavar="PICTURE", help="With --retrain: what became of the branches. [default: none]")
 @table_option
-@click.option("--at", metavar="STEP,...|all", help="Which snapshots: steps, first, last or all. [default: last]")
 @click.option(
     "--noise",
     multiple=True,
@@ -59,125 +66,49 @@ _of_training = option("Training")
     help="mean-abs, layer-std, relative or absolute, and the largest scale; with --retrain repeatable. "
     "[default: mean-abs:0.01]",
 )
-@click.option("--draws", type=int, help="Draws of the noise, and random directions. [default: 20]")
-@click.option("--scales", type=int, help="How many scales, from 0 to the largest. [default: 11]")
-@click.option("--rise", type=float, help="The rise of the training loss that ends a basin. [default: 0.1]")
-@click.option(
-    "--directions", metavar="KIND,...", help="random, filter, gradient, top, or none. [default: all four]"
-)
-@click.option("--seed", type=int, default=0, help="Draws noise and directions. [default: 0]")
-@_of_training("--retrain", metavar="gd|sgd|adam", help="Train perturbed copies on by this optimizer.")
-@_of_training("--branches", type=int, help="Perturbed copies per step and noise. [default: 4]")
-@_of_training("--no-control", is_flag=True, help="No branch without noise beside them.")
-@training_options("of each branch", _DEFAULTS)
-@_of_training("--every", metavar="N[epochs]", help="Snapshots every N steps, or epochs. [default: 1epochs]")
-@_of_training("--resume", is_flag=True, help="Go on with BRANCHES.h5 if it is there; finished branches stay.")
-@_of_training("--overwrite", is_flag=True, help="Replace BRANCHES.h5 if it is there.")
+@options_in({"Options": perturb.options, "Training": RetrainOptions}, skip=["noise"])
 @problem_options
 def command(
     run: str,
     output: str | None,
     picture: str | None,
     table: str | None,
-    at: str | None,
     noise: tuple[str, ...],
-    retrain: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
     """Perturb, and say how wide the basin is, or what became of the branches."""
-    from landscape.plots.addresses import run_at
-    from landscape.training import Noise
-
-    noises = [Noise.parse(text) for text in noise or ("mean-abs:0.01",)]
-    held, step = run_at(run)
-    steps = names_from(at, "--at") if at is not None else [step]
-    if retrain is None:
-        _refuse(given, ("branches", "no_control", "resume", "overwrite", "every", *_DEFAULTS), "--retrain")
+    noises = list(noise or ("mean-abs:0.01",))
+    source = source_from([run], given)
+    asked = given_in(given)
+    if "retrain" not in asked:
+        _refuse(asked, fields_of(RetrainOptions), "is of the training of branches; pass --retrain too")
         if picture is not None:
             raise LandscapeError("without --retrain, -o is the picture", where="--picture", mend="pass -o PICTURE")
+        if len(noises) > 1:
+            raise LandscapeError("one noise at a time", where="--noise", got=len(noises), mend="or pass --retrain")
         require_outputs(output, table)
-        document, lines = _probe(held, steps, noises, output, table, given)
+        shown = probed(perturb, source, asked | {"noise": noises[0]})
+        put(perturb, shown, output, table)
+        document = {**perturb.report(shown), "picture": output, "table": table}
+        lines = perturb.say(shown, document)
     else:
-        _refuse(given, ("draws", "scales", "rise", "directions"), None)
+        _refuse(asked, _OF_BASINS, "is not of branches")
         require_outputs(picture, table)
-        document, lines = _grow(held, steps, noises, retrain, output, picture, table, given)
+        document, lines = _grow(source, noises, output, picture, table, asked)
     say(document, lines, as_json)
 
 
-def _refuse(given: dict[str, Any], names: tuple[str, ...], needed: str | None) -> None:
+def _refuse(asked: Mapping[str, Any], names: Iterable[str], why: str) -> None:
     """Options that mean nothing here."""
     for name in names:
-        if given.pop(name) not in (None, False):
-            why = f"is of the training of branches; pass {needed} too" if needed else "is not of branches"
-            raise LandscapeError(why, where=f"--{name.replace('_', '-')}", mend="or leave it out")
-
-
-def _probe(
-    run: Any, steps: list[str], noises: list[Any], output: str | None, table: str | None, given: dict[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
-    from landscape.plots.probe_values import perturb_run
-    from landscape.probes.table import perturbation_columns, profile_columns, save_table
-
-    if len(noises) > 1:
-        raise LandscapeError("one noise at a time", where="--noise", got=len(noises), mend="or pass --retrain")
-    objective = objective_from(run, given)
-    kinds = given.pop("directions")
-    ways = {name: value for name, value in given.items() if value is not None}
-    if kinds is not None:
-        ways["directions"] = () if kinds == "none" else tuple(names_from(kinds, "--directions"))
-    with progress_bar("perturb", "draw") as update:
-        basins = perturb_run(run, objective, noises[0], at=steps, progress=update, **ways)
-    if output is not None:
-        from landscape import render
-
-        put_picture(render.perturbation(basins), output)
-    columns = profile_columns(basins[0]) if len(basins) == 1 else perturbation_columns(basins)
-    if table is not None:
-        save_table(columns, table, {**basins[0].meta, "noise": noises[0].to_json()})
-    rows = perturbation_columns(basins)
-    document = {
-        "run": str(run.path),
-        "noise": noises[0].to_json(),
-        "rise": basins[0].rise,
-        "snapshots": [{name: rows[name][place] for name in rows} for place in range(len(basins))],
-        "infinite": [[n for n, r in basin.radii.items() if math.isinf(r.median)] for basin in basins],
-        "profile": profile_columns(basins[0]) if len(basins) == 1 else None,
-        "picture": output,
-        "table": table,
-        **{key: basins[0].meta[key] for key in ("buffers", "notes") if key in basins[0].meta},
-    }
-    return document, [*_basin_words(basins, objective), *(f"  written  {p}" for p in (output, table) if p)]
-
-
-def _basin_words(basins: list[Any], objective: Any) -> list[str]:
-    said = []
-    for basin in basins:
-        profile = basin.profile
-        said.append(f"step {basin.meta.get('step')}: noise {profile.mode}:{profile.scales[-1]:g}")
-        for field in profile.fields:
-            factor, unit = (100, "%") if field.endswith("error") else (1, objective.units.get("loss", ""))
-            before, after = factor * profile[field][0, 0], factor * profile.mean(field)[-1]
-            error = factor * profile.standard_error(field)[-1]
-            said.append(f"  {field:<12} {before:.4g} -> {after:.4g} ± {error:.2g} {unit}".rstrip())
-        for name, radius in basin.radii.items():
-            share = f" ({radius.median / basin.norm:.2g} of the norm)" if math.isfinite(radius.median) else ""
-            said.append(f"  radius along {name:<9} {number(radius.median)}{share}{_ways(radius)}")
-    return said + model_lines(basins[0].meta)
-
-
-def _ways(radius: Any) -> str:
-    """Both ways of a single direction; of random ones neither way is before the other."""
-    if len(radius.forward) != 1:
-        return ""
-    return f", {number(radius.forward[0])} along it and {number(radius.backward[0])} against it"
+        if name in asked:
+            raise LandscapeError(why, where=spelled(name), mend="or leave it out")
 
 
 def _grow(
-    run: Any,
-    steps: list[str],
-    noises: list[Any],
-    retrain: str,
+    source: Source,
+    noises: list[str],
     output: str | None,
     picture: str | None,
     table: str | None,
@@ -185,23 +116,31 @@ def _grow(
 ) -> tuple[dict[str, Any], list[str]]:
     from landscape import probes
     from landscape.storage import require_writable
+    from landscape.training import Every, Noise, Settings
 
     if output is None:
         raise LandscapeError("branches need a file", where="--retrain", mend="give -o BRANCHES.h5")
     require_writable(output, [".h5", ".hdf5"])
-    objective = objective_from(run, given)
-    settings = settings_from(given, optimizer=retrain, epochs=20)
-    count = given.pop("branches")
-    chosen = [str(step) for step in run.steps] if steps == ["all"] else steps
-    design = probes.Design(
-        at=tuple(chosen),
-        noises=tuple(noises),
-        repeats=4 if count is None else count,
-        control=not given.pop("no_control"),
-        settings=settings,
-        seed=given["seed"],
+    how = taken(RetrainOptions, given)
+    wanted = taken(PerturbOptions, given)
+    run, objective = source.first, source.objective()
+    of_training = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs")
+    settings = Settings(
+        optimizer=str(how.retrain),
+        every=Every.parse(how.every),
+        **{name: getattr(how, name) for name in of_training},
     )
-    modes = {"resume": given["resume"], "overwrite": given["overwrite"]}
+    step = source.steps.get(source.names[0])
+    at = (step,) if step is not None and wanted.at == ("last",) else wanted.at
+    design = probes.Design(
+        at=tuple(map(str, at or run.steps)),
+        noises=tuple(map(Noise.parse, noises)),
+        repeats=how.branches,
+        control=not how.no_control,
+        settings=settings,
+        seed=wanted.seed,
+    )
+    modes = {"resume": how.resume, "overwrite": how.overwrite}
     try:
         with progress_bar("retrain", "step") as update:
 
@@ -220,7 +159,7 @@ def _draw_branches(found: Any, picture: str | None, table: str | None) -> None:
     if picture is not None:
         from landscape import render
 
-        put_picture(render.retraining(found), picture)
+        render.save(render.retraining(found), picture)
     if table is not None:
         from landscape.probes.table import retraining_columns, save_table
 

@@ -1,69 +1,50 @@
-"""What the kinds of `landscape probe` share: the objective, where results go, how training is chosen."""
+"""What the kinds of `landscape probe` share: the runs, the objective, where results go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from landscape import LandscapeError
+from landscape.plots import Kind, Shown, Source
 
-from .declared import option
-from .shared import json_option, objective_options, together, told_in
+from .declared import taken
+from .shared import Interrupted, device_option, json_option, objective_options, progress_bar, together, told_in
 
 PICTURES = [".png", ".pdf", ".svg"]
 
-problem_options = together(
-    [
-        objective_options,
-        click.option("--device", default="cpu", help="cpu, cuda, mps or auto. [default: cpu]"),
-        json_option,
-    ]
-)
+problem_options = together([objective_options, device_option, json_option])
 table_option = click.option(
     "--table", metavar="T.h5|T.json|T.csv", help="Write the numbers as a table too. [default: none]"
 )
 
-_training = option("Training")
 
+def source_from(addresses: Sequence[str], given: dict[str, Any]) -> Source:
+    """The runs at some addresses with what rebuilds their objective, which is taken out of what was given."""
+    from landscape.plots.addresses import run_at
+    from landscape.plots.objectives import objective_of
+    from landscape.plots.opening import named, sourced
 
-def training_options(of: str, defaults: Mapping[str, str]) -> Callable[..., Any]:
-    """Options of a training; those that are not given are those of `defaults`."""
-
-    def said(name: str, help: str) -> str:
-        return f"{help} [default: {defaults[name]}]"
-
-    return together(
-        [
-            _training("--epochs", type=int, help=said("epochs", f"Passes over the training data {of}.")),
-            _training("--lr", type=float, help=said("lr", "Learning rate.")),
-            _training("--batch-size", type=int, help=said("batch_size", "Examples per update of sgd.")),
-            _training("--momentum", type=float, help=said("momentum", "Momentum.")),
-            _training("--schedule", help=said("schedule", "constant, step, cosine or linear.")),
-            _training("--warmup-epochs", type=float, help=said("warmup_epochs", "Epochs of linear warm-up.")),
-        ]
+    told, device = told_in(given), given.pop("device")
+    opened = {name: run_at(address) for name, address in named(addresses).items()}
+    return sourced(
+        {name: (run, None if step == "last" else step) for name, (run, step) in opened.items()},
+        lambda run: objective_of(run, **told, device=device),
     )
 
 
-def settings_from(given: dict[str, Any], **defaults: Any) -> Any:
-    """Take the options of a training out of what was given."""
-    from landscape.training import Every, Settings
+def probed(kind: Kind, source: Source, given: dict[str, Any]) -> Shown:
+    """Compute a probe with a bar; its options are taken out of what was given."""
+    from dataclasses import replace
 
-    names = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs", "every")
-    asked = {name: given.pop(name) for name in names if name in given}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    if isinstance(asked.get("every"), str):
-        asked["every"] = Every.parse(asked["every"])
-    return Settings(**{**defaults, **asked})
-
-
-def objective_from(run: Any, given: dict[str, Any]) -> Any:
-    """The objective of a run; what tells it is taken out of what was given."""
-    from landscape.plots.objectives import objective_of
-
-    return objective_of(run, **told_in(given), device=given.pop("device"))
+    options = taken(kind.options, given)
+    try:
+        with progress_bar(kind.name, kind.unit) as update:
+            return kind.shown(replace(source, progress=update), options)
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was kept") from None
 
 
 def require_outputs(picture: str | None, table: str | None) -> None:
@@ -77,29 +58,14 @@ def require_outputs(picture: str | None, table: str | None) -> None:
         require_writable(table, SUFFIXES)
 
 
-def put_picture(figure: Any, picture: str | Path) -> None:
-    """Write a picture."""
-    from landscape.render import save
+def put(kind: Kind, shown: Shown, picture: str | Path | None, table: str | None) -> None:
+    """Write the picture and the table of a probe, as far as they are wanted."""
+    if picture is not None:
+        from landscape.render import Look, save
 
-    save(figure, picture)
+        save(kind.drawn([shown], Look()), picture)
+    if table is not None and kind.columns is not None:
+        from landscape.probes.table import save_table
 
-
-def names_from(text: str, where: str) -> list[str]:
-    """``"a,b"`` as a list.
-
-    Raises:
-        LandscapeError: If it is empty.
-    """
-    found = [word.strip() for word in text.split(",") if word.strip()]
-    if not found:
-        raise LandscapeError("nothing is named", where=where, got=f"'{text}'")
-    return found
-
-
-def number(value: float, unit: str = "") -> str:
-    """A number for a line of a report: infinite and undefined ones are said plainly."""
-    if value != value:
-        return "undefined"
-    if value in (float("inf"), float("-inf")):
-        return "infinite"
-    return f"{value:.4g} {unit}".strip()
+        columns, about = kind.columns(shown)
+        save_table(columns, table, dict(about))

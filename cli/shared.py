@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.forms import pairs_in
 
 
 class Interrupted(Exception):
@@ -61,7 +62,7 @@ problem_option = click.option(
     help="What FILE was trained on; your own file is run. [default: what FILE names, if it is built in]",
 )
 set_option = click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the problem; repeatable."
+    "--set", "problem_options", multiple=True, metavar="NAME=VALUE", help="An option of the problem; repeatable."
 )
 _other_data_option = click.option(
     "--other-data", is_flag=True, help="Go on although the data are not those of the training."
@@ -94,68 +95,25 @@ def _finite(value: Any) -> Any:
 
 
 def parse_settings(pairs: Sequence[str], where: str = "--set") -> dict[str, str]:
-    """``("width=32", ...)`` as a dictionary.
-
-    Args:
-        pairs: What the user gave.
-        where: The option it was given with.
+    """``("width=32", ...)`` as a dictionary; see `options.pairs_in`.
 
     Raises:
-        LandscapeError: If one has no equals sign, or a name comes twice.
+        LandscapeError: Under the option that the user gave.
     """
-    settings: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise LandscapeError("not a setting", where=where, got=f"'{pair}'", expected="NAME=VALUE")
-        if name.strip() in settings:
-            raise LandscapeError(f"'{name.strip()}' is set twice", where=where)
-        settings[name.strip()] = value.strip()
-    return settings
+    try:
+        return pairs_in(pairs)
+    except LandscapeError as error:
+        raise LandscapeError(str(error), where=where) from None
 
 
 def told_in(given: dict[str, Any]) -> dict[str, Any]:
     """What `objectives.objective_of` is told but for the device; it is taken out of the options given."""
     return {
         "problem": given.pop("problem", None),
-        "settings": parse_settings(given.pop("settings", ())),
+        "settings": parse_settings(given.pop("problem_options", ())),
         "data": given.pop("data", None),
         "other_data": given.pop("other_data", False),
     }
-
-
-def names_in(text: str) -> tuple[str, ...]:
-    """``"a,b"`` as names of measures.
-
-    Raises:
-        LandscapeError: If there is none.
-    """
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise LandscapeError(
-            "names no measure", where="--measures", mend="landscape measure --list says which there are"
-        )
-    return names
-
-
-def conventions_in(pairs: Sequence[str]) -> dict[str, dict[str, str]]:
-    """``("hessian_top.k=5", ...)`` as measure -> setting -> text.
-
-    Raises:
-        LandscapeError: If one is not of this form, or comes twice.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        measure, dot, setting = name.strip().partition(".")
-        if not equals or not dot or not setting:
-            raise LandscapeError(
-                "not a setting", where="--setting", got=f"'{pair}'", expected="MEASURE.NAME=VALUE"
-            )
-        if setting in found.setdefault(measure, {}):
-            raise LandscapeError(f"'{name.strip()}' is set twice", where="--setting")
-        found[measure][setting] = value.strip()
-    return found
 
 
 @contextmanager

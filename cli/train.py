@@ -70,7 +70,7 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
 def command(
     problem: str,
     output: str,
-    settings: tuple[str, ...],
+    problem_options: tuple[str, ...],
     optimizer_options: tuple[str, ...],
     data: str | None,
     download: bool,
@@ -100,7 +100,7 @@ def command(
     chosen = _settings(given | ({"optimizer_options": own} if own else {}), held)
     options: dict[str, Any] = {
         **(held.problem_args if held and held.problem == problems.short_name(problem) else {}),
-        **parse_settings(settings),
+        **parse_settings(problem_options),
     }
     objective = problems.build(problem, options, seed=chosen.seed, data=data, download=download)
     try:

@@ -11,8 +11,8 @@ import numpy as np
 
 from landscape import problems, render, training
 from landscape.plots.objectives import objective_of
+from landscape.plots.slice_options import Slice
 from landscape.plots.slice_values import slice_of
-from landscape.plots.slices import Slice
 from landscape.storage import require_writable
 from landscape.surface import Surface
 from landscape.trajectory import Trajectory

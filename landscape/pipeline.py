@@ -7,14 +7,14 @@ from typing import Any
 
 # Name -> (module of `landscape.plots`, name there).
 _HOME = {
-    "COMMON": ("slices", "COMMON"),
-    "KINDS": ("slices", "KINDS"),
-    "THROUGH_RUNS": ("slices", "THROUGH_RUNS"),
+    "COMMON": ("slice_options", "COMMON"),
+    "KINDS": ("slice_options", "KINDS"),
+    "THROUGH_RUNS": ("slice_options", "THROUGH_RUNS"),
     "Along": ("measures", "Along"),
     "Audited": ("audits", "AuditOptions"),
     "Embed": ("embeddings", "Embed"),
     "Grown": ("branch_curves", "BranchOptions"),
-    "Slice": ("slices", "Slice"),
+    "Slice": ("slice_options", "Slice"),
     "Spectral": ("spectra", "SpectrumOptions"),
     "audit_of": ("audit_values", "audit_of"),
     "comparison_of": ("audit_values", "comparison_of"),

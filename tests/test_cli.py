@@ -259,9 +259,12 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
         (["--radius", "0"], "the radius must be positive and finite; got 0.0; try 1"),
         (["--points", "1"], "a grid needs at least 2 points along each axis; got 1; try 51"),
         (["--kind", "surfaces"], "unknown kind 'surfaces', did you mean 'surface'?"),
-        (["--normalize", "filtre"], "unknown normalize 'filtre', did you mean 'filter'?"),
+        (
+            ["--normalize", "filtre"],
+            "option '--normalize' has no such choice; got 'filtre'; did you mean 'filter'?",
+        ),
         (["--metric", "los"], "this objective has no metric 'los'; did you mean 'loss'?"),
-        (["--split", "val"], "this objective has no split 'val'; choose from train, test"),
+        (["--split", "val"], "option '--split' has no such choice; got 'val'; expected train or test"),
         (["--at", "13"], "no snapshot at step 13"),
         (["--plane", "snapshots:0,12"], "a surface goes through 3 snapshots, got 2"),
         (
@@ -269,31 +272,53 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
             "unknown plane 'randon', choose from random, pca, hessian, gradient-update, runs, "
             "snapshots:STEP,STEP[,STEP]",
         ),
-        (["--engine", "fast"], "unknown engine 'fast', choose from auto, sequential"),
+        (["--engine", "fast"], "option '--engine' has no such choice; got 'fast'; expected auto or sequential"),
         (
             ["--bn", "xyz", "--seed", "-1"],
-            "unknown bn 'xyz', choose from frozen, interpolate, recalibrate; the seed must not be negative, "
-            "got -1",
+            "option '--seed' is out of range; got -1; expected at least 0 | "
+            "option '--bn' has the wrong type; got 'xyz'; "
+            "expected frozen, interpolate, recalibrate or recalibrate:EXAMPLES",
         ),
         (["--radius", "1e308"], "the range of an axis must be finite and not empty"),
         (["--points", "10000000"], "a grid of so many points does not fit into memory; got 10000000; try 51"),
-        (["--kind", "curve", "--view", "3d"], "--view: a curve has one view only; got 3d; leave it out"),
-        (["--points", "many"], "--points: not a number of points; got 'many'; expected 41 or 41x21"),
-        (["--points", "3x"], "--points: not a number of points; got '3x'; expected 41 or 41x21"),
-        (["--points", "3x4x5"], "--points: not a number of points; got '3x4x5'; expected 41 or 41x21"),
+        (["--kind", "curve", "--view", "3d"], "a curve has one view only; got '3d'; leave it out"),
+        (
+            ["--points", "many"],
+            "option '--points' has the wrong type; got 'many'; expected a number of points, as 41 or 41x21",
+        ),
+        (
+            ["--points", "3x"],
+            "option '--points' has the wrong type; got '3x'; expected a number of points, as 41 or 41x21",
+        ),
+        (
+            ["--points", "3x4x5"],
+            "option '--points' has the wrong type; got '3x4x5'; expected a number of points, as 41 or 41x21",
+        ),
         (["--points", "5x1"], "a grid needs at least 2 points along each axis; got 1; try 51"),
         (["--points", "5x5", "--kind", "curve"], "a curve has one axis, got 5x5 points"),
         (["--y-range", "0:1", "--kind", "curve"], "a curve has one axis, got coordinates of y"),
-        (["--x-range", "1"], "--x-range: not a range; got '1'; expected LOW:HIGH, such as -1:0.5"),
-        (["--x-range", "a:1"], "--x-range: not a number; got 'a'"),
+        (["--x-range", "1"], "option '--x-range' has the wrong type; got '1'; expected LOW:HIGH, such as -1:0.5"),
+        (
+            ["--x-range", "a:1"],
+            "option '--x-range' has the wrong type; got 'a:1'; expected LOW:HIGH, such as -1:0.5",
+        ),
         (["--x-range", "1:0"], "the range of an axis must be finite and not empty; got [1.0, 0.0]"),
-        (["--y-range", "0:inf"], "the range of an axis must be finite and not empty; got [0.0, inf]"),
+        (
+            ["--y-range", "0:inf"],
+            "option '--y-range' has the wrong type; got '0:inf'; expected LOW:HIGH, such as -1:0.5",
+        ),
         (["--x-values", "0,1,1"], "x: coordinates must increase strictly; got 1.0 after 1.0"),
         (["--y-values", "3"], "y: an axis is a row of at least 2 coordinates; got an array of shape (1,)"),
-        (["--y-values", "1,,2"], "--y-values: not a number; got ''"),
-        (["--y-values", "1,nan"], "y: coordinates must be finite; got nan"),
-        (["--x-values", "0,1", "--x-range", "0:1"], "--x-range and --x-values exclude each other; choose one"),
-        (["--repeats", "1"], "repeats: repeats are planes to be compared; got 1; expected 2 to 1,000"),
+        (
+            ["--y-values", "1,,2"],
+            "option '--y-values' has the wrong type; got '1,,2'; expected numbers with commas between them",
+        ),
+        (
+            ["--y-values", "1,nan"],
+            "option '--y-values' has the wrong type; got '1,nan'; expected numbers with commas between them",
+        ),
+        (["--x-values", "0,1", "--x-range", "0:1"], "an axis has either x_range or x_values"),
+        (["--repeats", "1"], "option '--repeats' is out of range; got 1; expected 2 to 1000"),
         (["--repeats", "3", "--plane", "pca"], "repeats are of random lines or planes, leave the others out"),
         (
             ["--repeats", "3", "--kind", "trajectory"],
@@ -427,7 +452,7 @@ def test_repeats_of_a_curve_from_the_command_to_the_statistics(landscape, run_fi
     assert "x           5 from -1 to 1, evenly spaced" in inspected.out
     assert landscape("inspect", tmp_path / "c.h5", "--json").json["repeats"]["repeats"] == 4
     refused = landscape("plot", tmp_path / "c.h5", "--repeats", 9, "--x-range", "0:1")
-    assert "--repeats, --x-range cannot change a stored surface" in refused.err
+    assert "--repeats, --x-range cannot change a stored curve" in refused.err
 
 
 def test_repeats_of_a_plane_are_drawn_without_torch(landscape, run_file, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import landscape as ls
-from landscape.pipeline import auditing
+from landscape.plots import audit_values
 
 MEASURES = ("--measures", "hessian_top,fisher_rao_norm,orbit_min_trace")
 
@@ -116,10 +116,10 @@ def test_two_minima_are_compared(runs, landscape):
     ("options", "message"),
     [
         (("--measures", "hessian_topp"), "there is no measure 'hessian_topp'"),
-        (("--dtype", "float16"), "unknown dtype 'float16'"),
+        (("--dtype", "float16"), "option '--dtype' has no such choice; got 'float16'"),
         (("--at", "7777"), "7777"),
         (("-o", "audit.gif"), "audit.gif"),
-        (("--seed", "-1"), "the seed must not be negative"),
+        (("--seed", "-1"), "option '--seed' is out of range; got -1"),
         (("--setting", "hessian_top.nothing=1"), "settings of 'hessian_top', which is not taken"),
     ],
 )
@@ -142,7 +142,7 @@ def test_control_c_ends_it_with_130(runs, landscape, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(auditing, "audit", interrupted)
+    monkeypatch.setattr(audit_values, "audit", interrupted)
     code, said, error = landscape("audit", runs["a"])
     assert (code, said) == (130, "")
     assert error.startswith("landscape: interrupted; an audit is one table")

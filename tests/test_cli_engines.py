@@ -29,7 +29,7 @@ def test_every_way_gives_the_surface(landscape, run_file, tmp_path, arguments): 
 
 
 def test_the_choice_is_said_before_long_work_on_stderr(landscape, run_file, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("landscape.cli.slice_evaluation._SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("landscape.cli.plot._SHORT_SECONDS", 0.0)
     done = landscape("plot", run_file, "--points", 5, "-o", tmp_path / "p.png", "--json")
     assert done.err.startswith("sequential engine on cpu: micro-batches of ")
     assert "; 25 points in about " in done.err
@@ -55,14 +55,14 @@ def test_a_preview_says_how_much_is_computed(landscape, run_file, tmp_path):  # 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--engine", "fast"], "unknown engine 'fast'"),
-        (["--tune", "batch=3"], "tune: unknown setting 'batch', did you mean 'batch_size'?"),
-        (["--memory", "lots"], "memory: not a size of memory; got lots; write it like 4GB or 500MB"),
+        (["--engine", "fast"], "option '--engine' has no such choice; got 'fast'"),
+        (["--tune", "batch=3"], "option '--tune': there is no option 'batch'; did you mean 'batch_size'?"),
+        (["--memory", "lots"], "option '--memory': not a size of memory; got lots; write it like 4GB or 500MB"),
         (["--memory", "1kB"], "memory: one example at one point needs more than the memory that may be used"),
         (["--device", "tpu"], "device: unknown device 'tpu'; did you mean 'cpu'?"),
-        (["--dtype", "int8"], "unknown dtype 'int8'"),
-        (["--bn", "recalibrate:x"], "bn: unknown policy; got recalibrate:x"),
-        (["--bn", "frozen:3"], "unknown bn 'frozen:3'"),
+        (["--dtype", "int8"], "option '--dtype' has no such choice; got 'int8'"),
+        (["--bn", "recalibrate:x"], "option '--bn' has the wrong type; got 'recalibrate:x'"),
+        (["--bn", "frozen:3"], "option '--bn' has the wrong type; got 'frozen:3'"),
         (["--preview", "2"], "the tolerance of a preview must be above 0 and below 1; got 2.0; try 0.01 for 1 %"),
         (["--preview", "0.1", "--repeats", "3"], "preview: a preview is of one line or plane; got 3 of them"),
         (

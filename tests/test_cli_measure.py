@@ -10,7 +10,7 @@ import pytest
 from conftest import without_torch
 
 import landscape as ls
-from landscape.pipeline import measuring
+from landscape.plots import measure_values
 from landscape.sharpness import measures, read_table
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +93,7 @@ def test_along_training_is_kept_drawn_and_told_again_from_the_file(landscape, ru
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_interruption_keeps_what_is_finished(landscape, run_file, tmp_path, monkeypatch, as_json):
-    real, count = measuring.measure_at, []
+    real, count = measure_values.measure_at, []
 
     def stopped(*arguments, **options):
         count.append(1)
@@ -101,7 +101,7 @@ def test_an_interruption_keeps_what_is_finished(landscape, run_file, tmp_path, m
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(measuring, "measure_at", stopped)
+    monkeypatch.setattr(measure_values, "measure_at", stopped)
     names = ("--measures", "fisher_rao_norm,hessian_top")
     code, out, err = landscape("measure", run_file, *names, *(["--json"] if as_json else []))
     assert code == 130
@@ -174,19 +174,19 @@ def test_all_measures_are_listed(landscape):
     ("arguments", "message"),
     [
         (["--measures", "hessian_tip"], "there is no measure 'hessian_tip'; did you mean 'hessian_top'?"),
-        (["--measures", ","], "--measures: names no measure; landscape measure --list says which there are"),
-        (["--setting", "k=3"], "--setting: not a setting; got 'k=3'; expected MEASURE.NAME=VALUE"),
+        (["--measures", ","], "option '--measures' has the wrong type; got ','; expected names with commas between them"),
+        (["--setting", "k=3"], "option '--setting': not a setting; got 'k=3'; expected MEASURE.NAME=VALUE"),
         (["--setting", "hessian_top.q=3"], "'hessian_top' has no setting 'q'; choose from k, tol, max_products"),
         (["--setting", "hessian_bottom.k=3"], "settings of 'hessian_bottom', which is not taken; take it too"),
         (["--at", "77"], "no snapshot at step 77; the nearest are 0, 1, 2, 3"),
         (["--setting", "local_energy.sigmas=0.1,a"], "setting 'sigmas' of 'local_energy' is no list of positive"),
         (["--setting", "local_energy.draws=0"], "setting 'draws' of 'local_energy' must be at least 1; got 0"),
-        (["--split", "tset"], "this objective has no split 'tset'; did you mean 'test'?"),
-        (["--dtype", "float23"], "unknown dtype 'float23'; did you mean 'float32'?"),
+        (["--split", "tset"], "option '--split' has no such choice; got 'tset'; did you mean 'test'?"),
+        (["--dtype", "float23"], "option '--dtype' has no such choice; got 'float23'; did you mean 'float32'?"),
         (["--parameters", "nothing.*"], "parameters: nothing is left to move; got nothing.*"),
         (["-o", "m.png"], "-o: a picture shows measures along training, and this is one snapshot; add --at all"),
         (["-o", "m.gif", "--at", "all"], "m.gif: unknown file type; got .gif; expected .png or .pdf or .svg"),
-        (["--seed", "-1"], "the seed must not be negative; got -1"),
+        (["--seed", "-1"], "option '--seed' is out of range; got -1; expected at least 0"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(landscape, run_file, arguments, message):
@@ -227,9 +227,9 @@ def test_a_spectrum(landscape, run_file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--kind", "spectrum", "--points", "3"], "--points cannot change a spectrum; leave it out"),
-        (["--kind", "surface", "--probes", "3"], "--probes cannot change a surface; pass --kind spectrum"),
-        (["--kind", "spectrum", "--matrix", "hesian"], "unknown matrix 'hesian'; did you mean 'hessian'?"),
+        (["--kind", "spectrum", "--points", "3"], "--points cannot change a picture of kind spectrum; pass --kind curve"),
+        (["--kind", "surface", "--probes", "3"], "--probes cannot change a picture of kind surface; pass --kind spectrum"),
+        (["--kind", "spectrum", "--matrix", "hesian"], "option '--matrix' has no such choice; got 'hesian'; did you mean 'hessian'?"),
     ],
 )
 def test_wrong_spectra_are_told_in_one_line(landscape, run_file, arguments, message):

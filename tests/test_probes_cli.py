@@ -12,7 +12,7 @@ from conftest import make_convnet, make_mlp
 
 import landscape as ls
 from landscape import render
-from landscape.cli.probe_interpolate import _hint
+from landscape.plots.lines import Joined, _hint
 from landscape.probes.table import interpolation_columns, save_table
 from landscape.probes.values import Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 from landscape.training import Every, Settings, train

@@ -2,6 +2,7 @@
 
 import pytest
 
+from landscape.plots import KINDS
 from landscape.recipe import RecipeError, load
 from landscape.recipe.source import find_lines
 
@@ -124,10 +125,7 @@ BROKEN = {
     ),
     "unknown kind": (
         "# A caption.\n" + RUN + "[[panel]]\nkind = 'curv'\n",
-        [
-            "line 5, panel 1, kind: must be curve or surface or trajectory or measure or mds or branches "
-            "or comparison or mixture or interpolators; got 'curv'; did you mean 'curve'?"
-        ],
+        [f"line 5, panel 1, kind: must be {' or '.join(KINDS)}; got 'curv'; did you mean 'curve'?"],
     ),
     "unknown run": (
         "# A caption.\n" + RUN + PANEL + "runs = ['bose']\n",
@@ -140,9 +138,10 @@ BROKEN = {
     "wrong options of a panel": (
         "# A caption.\n" + RUN + PANEL + "normalize = 'filtre'\npoints = 1.5\nmetric = 'los'\nview = '3d'\n",
         [
-            "line 6, panel 1, normalize: unknown normalize 'filtre', did you mean 'filter'?",
-            "line 7, panel 1, points: must be a whole number or [nx, ny]; got 1.5",
-            "line 8, panel 1, metric: must be loss or error or penalty or total; got 'los'; did you mean 'loss'?",
+            "line 6, panel 1, normalize: has no such choice; got 'filtre'; did you mean 'filter'?",
+            "line 7, panel 1, points: has the wrong type; got 1.5; expected a number of points, as 41 or 41x21",
+            "line 8, panel 1, metric: must be loss or error or penalty or total or hessian_ratio; got 'los'; "
+            "did you mean 'loss'?",
             "line 9, panel 1, view: a curve has one view only; got '3d'; leave it out",
         ],
     ),
@@ -159,7 +158,7 @@ BROKEN = {
         + "directions = 'mine.py'\nplane = 'random'\n",
         [
             "line 6, panel 1, directions: there is no such file; got 'no.npz'; it is looked for beside the recipe",
-            "line 7, panel 2: directions from a file are a plane of their own, leave plane random out",
+            "line 9, panel 2, directions: directions from a file are a plane of their own, leave plane random out",
         ],
     ),
     "too few runs for the plane": (
@@ -184,10 +183,10 @@ BROKEN = {
         + PANEL
         + "[figure]\nstyle = 'papre'\nwidth = 'nurips'\ncolumns = 0\nformats = ['jpg']\n",
         [
-            "line 7, figure.style: must be paper or talk or dark; got 'papre'; did you mean 'paper'?",
-            "line 8, figure.width: there is no width 'nurips'; did you mean 'neurips'? (or give inches)",
-            "line 9, figure.columns: must be a whole number of at least 1; got 0",
-            "line 10, figure.formats: must be a list out of png, pdf, svg; got ['jpg']",
+            "line 7, figure.style: has no such choice; got 'papre'; did you mean 'paper'?",
+            "line 8, figure.width: there is no width 'nurips'; did you mean 'neurips'? or give a number of inches",
+            "line 9, figure.columns: is out of range; got 0; expected at least 1",
+            "line 10, figure.formats: has the wrong type; got ['jpg']; expected a list out of png, pdf, svg",
         ],
     ),
     "branches that are none": (
@@ -198,19 +197,19 @@ BROKEN = {
         "[[panel]]\nkind = 'branches'\nshow = 'distance'\n",
         [
             "line 8, panel 1, runs: 'base' is the trunk, no branch; leave it out",
-            "line 9, panel 1, show: unknown show 'distanc'; did you mean 'distance'?",
-            "line 10, panel 1, metric: unknown metric 'accuracy'; choose from loss, error",
+            "line 9, panel 1, show: has no such choice; got 'distanc'; did you mean 'distance'?",
+            "line 10, panel 1, metric: has no such choice; got 'accuracy'; expected loss or error",
             "line 13, panel 2, runs: 'base' is the trunk, no branch; leave it out",
             "line 16, panel 3, runs: 'base' is no branch; name runs with the same branch = { of = ..., at = ... }",
             "line 17, panel 4: two runs have a distance; got 1; name another branch",
         ],
     ),
     "several at once": (
-        "# A caption.\n" + RUN + "epochz = 4\n" + PANEL + "pionts = 5\n[figure]\nshare = 'yes'\n",
+        "# A caption.\n" + RUN + "epochz = 4\n" + PANEL + "pionts = 5\n[figure]\nshare = 'perhaps'\n",
         [
             "line 4, run.base.epochz: there is no such key; did you mean 'epochs'?",
             "line 7, panel 1, pionts: there is no such key; did you mean 'points'?",
-            "line 9, figure.share: must be true or false; got 'yes'",
+            "line 9, figure.share: has the wrong type; got 'perhaps'; expected true or false",
         ],
     ),
 }
@@ -282,7 +281,7 @@ def test_panels_of_paths_take_common_and_nearest_planes_and_gradients(tmp_path):
     )
     path = tmp_path / "figure.toml"
     path.write_text("# A caption.\n" + RUN + RUN.replace("base", "other") + panels)
-    common, nearest = (panel.slice for panel in load(path).panels)
+    common, nearest = (panel.options for panel in load(path).panels)
     assert (common.plane, common.nearest, common.gradient) == ("common", None, False)
     assert (nearest.plane, nearest.nearest, nearest.gradient) == (None, "first", True)
     path.write_text("# A caption.\n" + RUN + panels)

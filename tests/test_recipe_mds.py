@@ -36,9 +36,11 @@ def test_a_branch_starts_where_its_parent_is_and_is_embedded_with_it(tmp_path):
     assert report.done
     assert (tmp_path / "gallery" / "two.png").stat().st_size > 0
     graph = Graph(Where())
-    entry = graph.add_embeddings(recipe.panels[0])
+    entry = graph.add_panel(recipe.panels[0])
     cache = Cache(tmp_path / ".landscape-cache")
-    trunk, branch = (open_trajectory(cache.path(how, key)) for _, how, key in entry["runs"])
+    trunk, branch = (
+        open_trajectory(cache.path(how, key)) for _, how, key in graph.steps[entry["steps"][0][2]].places["runs"]
+    )
     assert branch.parent["parent_run_id"] == trunk.run_id
     assert branch.parent["parent_step"] == 24
     assert branch.parent["perturbation"] == {"noise": "layer-std:0.1", "seed": 3}
@@ -54,7 +56,7 @@ def test_a_branch_starts_where_its_parent_is_and_is_embedded_with_it(tmp_path):
         np.testing.assert_allclose(
             held["0/all layers/coordinates"], embeddings["all layers"].coordinates, rtol=1e-5, atol=1e-6
         )
-    with pytest.raises(LandscapeError, match="the panel shows an embedding"):
+    with pytest.raises(LandscapeError, match="the panel shows no slices"):
         recipe.panels[0].surfaces(cache.folder)
     assert {report.state for report in render(recipe).recipes} == {"current"}
 
@@ -63,8 +65,14 @@ def test_a_branch_starts_where_its_parent_is_and_is_embedded_with_it(tmp_path):
     ("change", "fault"),
     [
         (("per_layer = true", "points = 5"), "line 13, panel 1.points: there is no such key"),
-        (("per_layer = true", "method = 'metrical'"), "line 13, panel 1, method: unknown method 'metrical'"),
-        (("per_layer = true", "[[panel]]\nkind = 'curve'"), "embeddings are drawn in a figure of their own"),
+        (
+            ("per_layer = true", "method = 'metrical'"),
+            "line 13, panel 1, method: has no such choice; got 'metrical'",
+        ),
+        (
+            ("per_layer = true", "[[panel]]\nkind = 'curve'"),
+            "panels of kind 'mds' are drawn in a figure of their own",
+        ),
         (("layer-std:0.1", "layers:0.1"), "there is no noise 'layers'"),
         (('of = "trunk"', 'of = "trunc"'), "there is no run 'trunc' above"),
         (("epochs = 1", "epochs = 0"), "epochs must be at least 1, got 0"),

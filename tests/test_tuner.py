@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from landscape.errors import LandscapeError
+from landscape.forms import bytes_in
 from landscape.objective import Objective, Tuning
 from landscape.objective.devices import pick_device
 from landscape.objective.footprint import bytes_per_example
 from landscape.objective.memory import KERNELS, free_memory
-from landscape.options import bytes_in
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid, read_surface, tuner
 from landscape.surface.engine import Choice, choice_from, plain_choice

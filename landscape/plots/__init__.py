@@ -11,11 +11,14 @@ from types import MappingProxyType
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.audits import AUDIT as audit
+from landscape.plots.basins import PERTURB as perturb
 from landscape.plots.branch_curves import BRANCHES as branches
 from landscape.plots.comparisons import COMPARISON as comparison
 from landscape.plots.embeddings import MDS as mds
 from landscape.plots.interpolator_families import INTERPOLATORS as interpolators
 from landscape.plots.kind import Kind, Shown
+from landscape.plots.lines import CONNECT as connect
+from landscape.plots.lines import INTERPOLATE as interpolate
 from landscape.plots.measures import MEASURE as measure
 from landscape.plots.mixtures import MIXTURE as mixture
 from landscape.plots.paths import PATH as path
@@ -32,7 +35,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         kind.name: kind
         for kind in (
             *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure),
-            *(audit, branches, comparison, mixture, interpolators),
+            *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
         )
     }
 )

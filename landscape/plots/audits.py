@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.options import NAMES, NESTED, STEP, TEXT, WHOLE, Options, option
+from landscape.forms import NAMES, NESTED, STEP, TEXT, WHOLE
+from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.measure_words import audit_lines
 from landscape.plots.source import Source

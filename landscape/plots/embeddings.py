@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.options import Form, Options, option
+from landscape.forms import Form
+from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.source import Source
 from landscape.projection.distances import DISSIMILARITIES

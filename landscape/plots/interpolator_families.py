@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.options import NUMBERS, Form, Options, option
+from landscape.forms import NUMBERS, Form
+from landscape.options import Options, option
 from landscape.plots.source import Progress
 from landscape.plots.taken import Held, scenes
 

@@ -52,6 +52,10 @@ def _nothing(*_: Any) -> Any:
     return {}
 
 
+def _no_words(shown: Shown) -> list[str]:
+    return []
+
+
 def _no_faults(options: Any, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     return iter(())
 
@@ -67,7 +71,9 @@ class Kind:
         compute: (source, options) -> name -> value.
         draw: (panels, look) -> figure; several panels where one figure can hold them.
         report: (panel) -> what `--json` prints of it.
-        lines: (document) -> the same in lines for a person, but for the picture's name.
+        lines: (document) -> the same in lines for a person; None where `words` says it.
+        words: (panel) -> the same in lines, where the document does not suffice.
+        columns: (panel) -> name -> column, and what the table is about: a table of the numbers; None for none.
         numbers: (panel) -> name -> array: the numbers in the picture.
         each: (options) -> whether every run is computed by itself.
         loss: Whether it takes the objective of a run.
@@ -92,7 +98,9 @@ class Kind:
     compute: Callable[[Source, Any], Parts]
     draw: Callable[[Sequence[Shown], Look], Figure]
     report: Callable[[Shown], Document]
-    lines: Callable[[Mapping[str, Any]], list[str]]
+    lines: Callable[[Mapping[str, Any]], list[str]] | None = None
+    words: Callable[[Shown], list[str]] | None = None
+    columns: Callable[[Shown], tuple[Mapping[str, Any], Mapping[str, Any]]] | None = None
     numbers: Callable[[Shown], Mapping[str, NDArray[Any]]] = _nothing
     each: Callable[[Any], bool] = field(default=lambda options: False)
     loss: bool = True
@@ -116,6 +124,13 @@ class Kind:
         for own in source.each() if self.each(options) else [source]:
             parts |= self.compute(own, options)
         return Shown(parts, options, title, source.about(), source.groups)
+
+    def say(self, shown: Shown, document: Mapping[str, Any]) -> list[str]:
+        """What is seen, in lines for a person; `document` also names the picture."""
+        if self.lines is not None:
+            return self.lines(document)
+        written = [document[key] for key in ("trajectory", "picture", "table") if document.get(key)]
+        return [*(self.words or _no_words)(shown), *(f"  written  {path}" for path in written)]
 
     def __call__(
         self,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.options import NAMES, NESTED, STEPS, TEXT, Form, Options, option
+from landscape.forms import NAMES, NESTED, STEPS, TEXT, Form
+from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.measure_words import table_document, table_lines
 from landscape.plots.slices import composed, numbers_of

@@ -14,7 +14,7 @@ from landscape.curvature.eigenpairs import both_ends, eigenpairs
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held, Tensors, cast, dot
-from landscape.plots.slices import GRADIENT, HESSIAN, Slice
+from landscape.plots.slice_options import GRADIENT, HESSIAN, Slice
 from landscape.projection import Plane, Repeats
 from landscape.surface.directions import read_directions
 from landscape.trajectory import Snapshot, Trajectory, open_trajectory

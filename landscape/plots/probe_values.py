@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from landscape import probes, projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.batchnorm import POLICIES, RECALIBRATE
-from landscape.params import resolve
+from landscape.params import Weights, resolve
 from landscape.plots.addresses import short_name, snapshot_at
-from landscape.probes import Barriers, Connection, Interpolation, Perturbation
+from landscape.probes import Connection, Interpolation
 from landscape.probes.gauge import Gauge
 from landscape.surface import Path, Surface, evaluate, grid
-from landscape.training import Noise, Settings
+from landscape.training import Settings
 from landscape.trajectory import Snapshot, Trajectory
+from landscape.vocabulary import POLICIES, RECALIBRATE
 
 Progress = Callable[[int, int], None]
 
@@ -29,43 +29,9 @@ Progress = Callable[[int, int], None]
 _MARGIN = 0.2
 
 
-def perturb_run(
-    run: Trajectory,
-    objective: Objective,
-    noise: Noise,
-    *,
-    at: Sequence[int | str] = ("last",),
-    progress: Progress | None = None,
-    **ways: Any,
-) -> list[Perturbation]:
-    """Probe the basins around snapshots of a run.
-
-    Args:
-        run: The run.
-        objective: Its objective.
-        noise: The mode and the largest scale.
-        at: Steps, ``"first"``, ``"last"``, or ``"all"`` alone.
-        progress: Called with (work done, work in all).
-        **ways: Further arguments of `landscape.probes.perturb`.
-
-    Returns:
-        One value per snapshot, in the order of the steps asked for.
-    """
-    chosen = list(run) if list(at) == ["all"] else [run[run.index_of(step)] for step in at]
-    found = []
-    for place, snapshot in enumerate(chosen):
-
-        def told(done: int, total: int, before: int = place) -> None:
-            if progress is not None:
-                progress(before * total + done, len(chosen) * total)
-
-        found.append(probes.perturb(objective, snapshot, noise, progress=told, **ways))
-    return found
-
-
 def interpolate_snapshots(
     objective: Objective,
-    addresses: Sequence[str],
+    ends: Mapping[str, Weights],
     *,
     bn: str = "interpolate",
     align: bool = False,
@@ -76,7 +42,7 @@ def interpolate_snapshots(
 
     Args:
         objective: What is measured.
-        addresses: Of the two; see `addresses.run_at`.
+        ends: Name -> weights of the two.
         bn: A policy, or ``"all"``.
         align: Permute and rescale the second to be near the first, which leaves its function unchanged; the line
             to it comes after the one without.
@@ -87,16 +53,14 @@ def interpolate_snapshots(
         One curve per policy, then the aligned ones.
 
     Raises:
-        LandscapeError: If there are not two addresses, or the models differ.
+        LandscapeError: If the models differ.
     """
-    if len(addresses) != 2:
-        raise LandscapeError("a line goes through two snapshots", got=len(addresses))
-    first, second = (snapshot_at(address)[1] for address in addresses)
+    (name, first), (other, second) = ends.items()
     policies = POLICIES if bn == "all" else (bn,)
-    ends: list[tuple[str, Any]] = [("line", second)]
+    lines: list[tuple[str, Any]] = [("line", second)]
     if align:
-        ends.append(("aligned line", probes.align(objective, first, second)))
-    work = [(path, end, policy) for path, end in ends for policy in policies]
+        lines.append(("aligned line", probes.align(objective, first, second)))
+    work = [(path, end, policy) for path, end in lines for policy in policies]
     found = []
     for place, (path, end, policy) in enumerate(work):
 
@@ -104,35 +68,12 @@ def interpolate_snapshots(
             if progress is not None:
                 progress(before * total + done, len(work) * total)
 
-        labels = (short_name(addresses[0]), short_name(addresses[1]))
         found.append(
-            probes.interpolate(objective, first, end, bn=policy, labels=labels, path=path, progress=told, **ways)
+            probes.interpolate(
+                objective, first, end, bn=policy, labels=(name, other), path=path, progress=told, **ways
+            )
         )
     return found
-
-
-def barriers_between(
-    objective: Objective, addresses: Sequence[str], *, progress: Progress | None = None, **ways: Any
-) -> Barriers:
-    """The barriers between each two of several snapshots; see `landscape.probes.barriers`.
-
-    Args:
-        objective: What is measured.
-        addresses: Of the snapshots.
-        progress: Called with (lines done, lines in all).
-        **ways: Further arguments of `landscape.probes.barriers`.
-
-    Raises:
-        LandscapeError: If two addresses are the same, or the models differ.
-    """
-    names = [short_name(address) for address in addresses]
-    if len(set(names)) < len(names):
-        # Files of one name in several folders.
-        names = list(addresses)
-    if len(set(names)) < len(names):
-        raise LandscapeError("a snapshot is named twice", got=", ".join(addresses))
-    models = {name: snapshot_at(address)[1] for name, address in zip(names, addresses, strict=True)}
-    return probes.barriers(objective, models, progress=progress, **ways)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from landscape import projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.plots.planes import plane_of, plane_through, snapshot_of
-from landscape.plots.slices import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
+from landscape.plots.slice_options import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
 from landscape.plots.source import Source
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface import Grid, Surface, evaluate, grid

@@ -33,3 +33,12 @@ def preview_line(report: Mapping[str, Any]) -> str:
         f"error on {report['kept_aside']} kept-aside points at most {100 * report['reported_error']:.2g} % "
         f"(asked for {100 * report['tolerance']:.2g} %)"
     )
+
+
+def number(value: float, unit: str = "") -> str:
+    """A number for a line of a report: infinite and undefined ones are said plainly."""
+    if value != value:
+        return "undefined"
+    if value in (float("inf"), float("-inf")):
+        return "infinite"
+    return f"{value:.4g} {unit}".strip()

@@ -17,10 +17,10 @@ from typing import Any
 from torch import nn
 
 from landscape.errors import LandscapeError, did_you_mean, from_user_code
+from landscape.forms import convert
 from landscape.objective import Objective
 from landscape.objective.devices import pick_device
 from landscape.objective.loaders import own_random_state
-from landscape.options import convert
 
 # What `Objective` takes besides the model, of what a function may give.
 _PARTS = ("loss", "train", "test", "weight_decay", "unit", "batch_size", "stream")

@@ -87,5 +87,6 @@ def draw_panel(
         )
     if run is not None:
         shown = replace(shown, parts={run: shown.parts[run]})
-    look = replace(recipe.figure, width=None, height=None)
-    return chosen.plot.drawn([shown], Look(**{name: getattr(look, name) for name in Look().plain()}), ax)
+    # A panel by itself has the size that suits it.
+    own = {name: getattr(recipe.figure, name) for name in Look().plain() if name not in ("width", "height")}
+    return chosen.plot.drawn([shown], Look(**own), ax)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from landscape import problems
-from landscape.options import FILE, Options, fields_of
+from landscape.forms import FILE
+from landscape.options import Options, fields_of
 from landscape.plots import Kind
 from landscape.problems.cifar_data import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
@@ -71,7 +72,7 @@ class Graph:
             steps = [("", kind.step, self.add_value(kind, options, named))]
         return {
             "kind": kind.name,
-            "options": _plain(options.plain()),
+            "options": _shown(options),
             "title": panel.title,
             "groups": groups,
             "steps": steps,
@@ -236,6 +237,19 @@ def _options(run: Run) -> dict[str, Any]:
     if run.problem is None or problems.is_file_problem(run.problem):
         return dict(run.options)
     return asdict(problems.parse_options(run.problem, run.options))
+
+
+def _shown(options: Options) -> dict[str, Any]:
+    """The options that decide a picture, as plain values; of files the names."""
+    fields = fields_of(type(options)).items()
+    own = {
+        name: getattr(options, name)
+        for name, field in fields
+        if field.metadata["decides"] or field.metadata["shows"]
+    }
+    files = {name for name, field in fields if field.metadata["form"] is FILE and own.get(name) is not None}
+    found: dict[str, Any] = _plain(own | {name: Path(own[name]).name for name in files})
+    return found
 
 
 def _plain(value: Any) -> Any:

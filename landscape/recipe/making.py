@@ -200,15 +200,9 @@ def parts_of(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
         own = _parts(kind, cache, folder, key)
         for name, value in own.items():
             # A run may have another name where its value was computed first.
-            label = (
-                name
-                if not run
-                else run
-                if len(own) == 1
-                else name
-                if len(panel["steps"]) == 1
-                else f"{run}, {name}"
-            )
+            alone, label = len(panel["steps"]) == 1, name
+            if run:
+                label = run if len(own) == 1 else name if alone else f"{run}, {name}"
             found[label] = value
     return found
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from landscape.errors import did_you_mean
-from landscape.options import FILE, OptionError, fields_of, read_options
+from landscape.forms import FILE
+from landscape.options import OptionError, fields_of, read_options
 from landscape.plots import KINDS, Kind
 from landscape.recipe.reader import TEXT, TEXTS, WHOLE, Form, Reader, list_of, one_of
 from landscape.recipe.source import KeyPath
@@ -135,14 +136,15 @@ def _options(reader: Reader, where: Where, kind: Kind, entries: dict[str, Any]) 
 
 
 def noted(reader: Reader, where: Where, options: type[Any], entries: Mapping[str, Any]) -> Any:
-    """Options from entries of a table; what is wrong with them is noted, and None given."""
+    """Options from entries of a table without what is wrong, which is noted; None if the rest do not fit."""
     try:
         return read_options(options, entries, None)
     except OptionError as error:
         for fault in error.faults:
             # The key of the fault says its name.
-            reader.fault(where(fault.name), fault.what.removeprefix(f"option '{fault.name}' "))
-        return None
+            what = fault.what.removeprefix(f"option '{fault.name}'").removeprefix(":").strip()
+            reader.fault(where(fault.name), what)
+        return error.sound
 
 
 def read_figure(reader: Reader) -> Figure:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.options import Form, Options, option
+from landscape.errors import LandscapeError
+from landscape.forms import Form
+from landscape.options import Options, option
 from landscape.plots import KINDS
 from landscape.plots.kind import Kind
 from landscape.render.look import WIDTH, Look
@@ -15,6 +17,8 @@ from landscape.training import Settings
 
 if TYPE_CHECKING:
     import os
+
+    from landscape.surface.values import Surface
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,19 @@ class Panel:
 
         return dict(shown_of(self, cache, **where).parts)
 
-    surfaces = values
-    """The earlier name of `values`, of panels of slices."""
+    def surfaces(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Surface]:
+        """The slices or curves of this panel, made now as far as the cache does not hold them; see `values`.
+
+        Raises:
+            LandscapeError: If the panel shows none.
+        """
+        from landscape.recipe.rendering import shown_of
+
+        if self.plot.panels is None:
+            raise LandscapeError("the panel shows no slices", got=self.kind, mend="ask values()")
+        drawn = self.plot.panels(shown_of(self, cache, **where))
+        return {name: surface for panel in drawn for name, surface in panel.surfaces.items()}
+
     embeddings = values
     """The earlier name of `values`, of panels of embeddings."""
 

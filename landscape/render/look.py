@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from landscape.options import NUMBER, TEXT, TRUTH, WHOLE, Form, Options, option
+from landscape.forms import NUMBER, TEXT, TRUTH, WHOLE, Form
+from landscape.options import Options, option
 from landscape.render.widths import WIDTHS, inches_of, length
 
 STYLES = ("paper", "talk", "dark")

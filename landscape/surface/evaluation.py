@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from landscape.errors import LandscapeError
+from landscape.forms import bytes_in
 from landscape.objective import Objective
 from landscape.objective.batchnorm import examples_of
-from landscape.options import bytes_in
 from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
@@ -22,7 +22,6 @@ from landscape.surface.buffers import about_buffers, recomputed, require_line, r
 from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
 from landscape.surface.filling import Centre, fill, foretell, grid_points
 from landscape.surface.plan import Plan
-from landscape.surface.preview import require_tolerance
 from landscape.surface.provenance import (
     directions_of,
     dtype_name,
@@ -34,6 +33,7 @@ from landscape.surface.provenance import (
 from landscape.surface.slopes import ARROWS, gradient_field
 from landscape.surface.store import PartialSurface, read_identity
 from landscape.surface.task import Task
+from landscape.surface.tune import require_tolerance
 from landscape.surface.tuner import Tuner
 from landscape.surface.values import Grid, Path, Surface
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.errors import LandscapeError
 from landscape.surface.polyharmonic import Polyharmonic, distances
+from landscape.surface.tune import require_tolerance
 from landscape.surface.values import Array, Grid
 
 Indices = NDArray[np.int64]
@@ -69,19 +69,6 @@ class Preview:
     fields: Mapping[str, Array]
     computed: NDArray[np.bool_]
     report: Mapping[str, Any]
-
-
-def require_tolerance(tolerance: float) -> float:
-    """The tolerance of a preview.
-
-    Raises:
-        LandscapeError: If it is not a number between 0 and 1.
-    """
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
-        raise LandscapeError(
-            "the tolerance of a preview must be above 0 and below 1", got=tolerance, mend="try 0.01 for 1 %"
-        )
-    return float(tolerance)
 
 
 def preview(

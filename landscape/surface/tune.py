@@ -6,7 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from landscape.options import TRUTH, WHOLE, Options, option, pairs_in, read_options
+from landscape.errors import LandscapeError
+from landscape.forms import TRUTH, WHOLE, pairs_in
+from landscape.options import Options, option, read_options
+
+
+def require_tolerance(tolerance: float) -> float:
+    """The tolerance of a preview.
+
+    Raises:
+        LandscapeError: If it is not a number between 0 and 1.
+    """
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
+        raise LandscapeError(
+            "the tolerance of a preview must be above 0 and below 1", got=tolerance, mend="try 0.01 for 1 %"
+        )
+    return float(tolerance)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ def _put_together(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     module, _, name = tree["class"].partition(":")
     if not module.startswith(_OURS):
         raise ValueError(tree["class"])
-    made = getattr(importlib.import_module(module), name)
+    made: Any = getattr(importlib.import_module(module), name)
     if not dataclasses.is_dataclass(made):
         raise ValueError(tree["class"])
-    return made(**{field: _put_together(entry, arrays) for field, entry in tree["fields"].items()})
+    make: Callable[..., Any] = made  # type: ignore[assignment]
+    return make(**{field: _put_together(entry, arrays) for field, entry in tree["fields"].items()})
