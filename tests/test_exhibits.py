@@ -8,12 +8,12 @@ import pytest
 from landscape import laboratory
 from landscape.errors import LandscapeError
 from landscape.laboratory import Student
+from landscape.plots.paired import interval, paired
 from landscape.problems.mixture import MixtureOptions, draw_mixture
 from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
 from landscape.recipe import RecipeError, load, render
 from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.paired import interval, paired
 from landscape.render.labels import field_label
 from landscape.render.training_curves import curve_of
 from landscape.sharpness import measure
@@ -81,7 +81,7 @@ def test_a_comparison_is_of_the_runs_and_the_measure(folder):
     goal = graph.add(recipe)
     steps = [step for step in graph.steps.values() if step.kind == "exhibit"]
     assert [step.title for step in steps][:2] == ["comparison of SGD, seed 3", "comparison of SGD, seed 4"]
-    runs = [open_trajectory(cache.path(*step.places["run"])) for step in steps]
+    runs = [open_trajectory(cache.path(*step.places["runs"][0][1:])) for step in steps]
     assert [run.seed for run in runs] == [3, 4, 3, 4]
     # Two epochs of one update, and one of two gradients.
     assert [run.metrics["gradient_evaluations"][-1] for run in runs] == [2, 2, 2, 2]
@@ -144,7 +144,11 @@ def test_what_is_rendered_is_current(folder):
         ("comparison", ("[3, 4]", "[3, 3]"), "seeds are different whole numbers from 0"),
         ("comparison", ("draws = 3", "draws = 3\n[[panel]]\nkind = 'curve'"), "drawn in a figure of their own"),
         ("mixture", (_PROBLEM, 'problem = "digits-mlp"'), "of kind 'mixture' is of runs of gaussian-mixture"),
-        ("interpolators", ("places = 4", "blends = [0.0]"), "must be a list of shares between 0 and 1"),
+        (
+            "interpolators",
+            ("places = 4", "blends = [0.0]"),
+            "blends: has the wrong type; got [0.0]; expected shares between 0 and 1",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path, kind, change, fault):

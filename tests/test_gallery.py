@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from landscape.plots.slices import numbers_of
 from landscape.recipe import load
 from landscape.recipe.findings import findings_in, findings_of
-from landscape.recipe.gallery import MOST_BYTES, numbers_of
+from landscape.recipe.gallery import MOST_BYTES
 
 FIGURES = Path(__file__).parent.parent / "figures"
 RECIPES = sorted(FIGURES.glob("*.toml"))

@@ -231,7 +231,7 @@ def test_the_axes_along_the_hessian_are_the_eigenvectors_of_a_quadratic(runs, qu
 
 
 def test_the_plane_of_gradient_and_update_has_both_and_the_snapshot_before(runs, quadratic):
-    from landscape.pipeline.planes import plane_of
+    from landscape.plots.planes import plane_of
 
     run = runs["r1"]
     plane = plane_of(run, run, quadratic, Slice(plane="gradient-update"))
@@ -335,7 +335,7 @@ def test_level_lines_have_no_colours_and_say_their_values(runs, quadratic):
         ({"plane": "gradient"}, "a surface has two directions: plane gradient-update"),
         ({"plane": "pca", "directions": "d.npz"}, "directions from a file are a plane of their own"),
         ({"kind": "trajectory", "plane": "common", "nearest": 3}, "the nearest plane is that of one trajectory"),
-        ({"center": "middle"}, "unknown center 'middle'"),
+        ({"center": "middle"}, "option 'center' has no such choice; got 'middle'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(how, message):
@@ -377,10 +377,12 @@ def test_the_command_draws_components_common_planes_and_nearest_planes(folder, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--kind", "trajectory"], "a trajectory is drawn of one file; got 2 files; pass --common-plane"),
         (["--plane", "runs"], "a surface goes through 3 runs; got 2"),
         (["--kind", "path", "--points", "5"], "--points cannot change a picture of kind path"),
-        (["--kind", "path", "--components", "1"], "--components: a picture shows two components or more; got 1"),
+        (
+            ["--kind", "path", "--components", "1"],
+            "option '--components' is out of range; got 1; expected at least 2",
+        ),
         (["--common-plane"], "a common plane is of trajectories, got a surface"),
         (["--components", "3"], "--components cannot change a picture of kind surface"),
     ],

@@ -8,7 +8,6 @@ import warnings
 import h5py
 import numpy as np
 import pytest
-from conftest import make_convnet, make_mlp
 
 import landscape as ls
 from landscape import render
@@ -156,7 +155,7 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
         (["interpolate", "0.h5", "2.h5"], "no such file"),
         (["interpolate", "0.h5", "1.h5:twig:0"], "no branch is named 'twig'; the run has no branches"),
         (["interpolate", "0.h5", "1.h5", "--matrix", "--align"], "--align: not of a matrix; leave it out"),
-        (["perturb", "0.h5", "--noise", "mean-abs"], "noise: not a noise; got 'mean-abs'"),
+        (["perturb", "0.h5", "--noise", "mean-abs"], "option '--noise' has the wrong type; got 'mean-abs'"),
         (["perturb", "0.h5", "--epochs", "3"], "--epochs: is of the training of branches; pass --retrain too"),
         (["perturb", "0.h5", "--retrain", "gd"], "--retrain: branches need a file; give -o BRANCHES.h5"),
         (["perturb", "0.h5", "--table", "t.txt"], "t.txt: unknown file type; got .txt"),
@@ -228,10 +227,9 @@ def test_a_barrier_that_alignment_raised_is_explained_where_there_are_statistics
     def line(path, bn, top):
         return Interpolation(np.array([0.0, 0.5, 1.0]), {"train_loss": np.array([0.0, top, 0.0])}, bn, path)
 
-    plain, normalised = (type("Stub", (), {"model": model}) for model in (make_mlp(), make_convnet()))
     raised = [line("line", "interpolate", 1.0), line("aligned line", "interpolate", 2.0)]
-    (said,) = _hint(normalised, raised)
+    (said,) = _hint(Joined(raised, {}, statistics=True))
     assert said.endswith("compare with --bn recalibrate")
-    assert _hint(plain, raised) == []
-    assert _hint(normalised, [raised[0], line("aligned line", "interpolate", 0.5)]) == []
-    assert _hint(normalised, [*raised, line("line", "recalibrate", 1.0)]) == []
+    assert _hint(Joined(raised, {}, statistics=False)) == []
+    assert _hint(Joined([raised[0], line("aligned line", "interpolate", 0.5)], {}, statistics=True)) == []
+    assert _hint(Joined([*raised, line("line", "recalibrate", 1.0)], {}, statistics=True)) == []

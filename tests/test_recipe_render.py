@@ -20,6 +20,7 @@ from PIL import Image
 
 from landscape import LandscapeError, trajectory
 from landscape.cli.main import main
+from landscape.plots import KINDS
 from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.recipe import draw_panel, load, making, render
 from landscape.recipe.cache import digest_of_data
@@ -247,8 +248,7 @@ def test_failures_do_not_stop_the_others(folder, made, monkeypatch, capsys):
     assert recipes["user"]["errors"] == [f"train bad: {mine}:2: raised ValueError: broken on purpose"]
     assert recipes["data"]["errors"][0].startswith("train bad: the CIFAR-10 images are not in the package; give")
     assert recipes["wrong"]["errors"] == [
-        "line 5, panel 1, kind: must be curve or surface or trajectory or measure or mds or branches "
-        "or comparison or mixture or interpolators; got 'curv'; did you mean 'curve'?"
+        f"line 5, panel 1, kind: must be {' or '.join(KINDS)}; got 'curv'; did you mean 'curve'?"
     ]
     assert {step["state"] for step in document["steps"] if step["title"] == "curve of bad"} == {"skipped"}
     # The page of a gallery is written when all of it is there.

@@ -27,7 +27,7 @@ DIRECTIONS = ("random", "filter", "gradient", "top")
 
 
 def _directions(given: Any) -> tuple[str, ...]:
-    found = () if given == "none" else NAMES.read(given)
+    found = () if given in ("none", ()) else NAMES.read(given)
     if not set(found) <= set(DIRECTIONS):
         raise ValueError(given)
     return tuple(found)

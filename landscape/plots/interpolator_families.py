@@ -36,17 +36,22 @@ def _shares(given: Any) -> tuple[float, ...]:
 class InterpolatorOptions(Options):
     """Which networks that fit all examples are compared."""
 
-    memorisers: int = option(5, "Memorisers of each kind", low=1, decides=False)
+    memorisers: int = option(5, "Memorisers of each kind", low=1, decides=False, shows=True)
     blends: tuple[float, ...] = option(
         (0.003, 0.01, 0.03, 0.1, 0.3),
         "Shares of the memoriser in its blends with the teacher",
         form=Form("shares between 0 and 1 with commas between them", _shares, "A,B,..."),
         decides=False,
+        shows=True,
     )
-    places: int = option(3, "Places of its orbit where each network is measured", low=1, decides=False)
-    spread: float = option(1.0, "How far these places are apart, in log scale", low=1e-300, decides=False)
-    fits_below: float = option(1e-3, "The training loss of a network that fits", low=1e-300, decides=False)
-    draw_seed: int = option(0, "Draws the places", low=0, decides=False)
+    places: int = option(3, "Places of its orbit where each network is measured", low=1, decides=False, shows=True)
+    spread: float = option(
+        1.0, "How far these places are apart, in log scale", low=1e-300, decides=False, shows=True
+    )
+    fits_below: float = option(
+        1e-3, "The training loss of a network that fits", low=1e-300, decides=False, shows=True
+    )
+    draw_seed: int = option(0, "Draws the places", low=0, decides=False, shows=True)
 
 
 def take(
