@@ -58,7 +58,7 @@ def examine(
     gauge = Gauge(objective, splits, recalibrate=bn == RECALIBRATE, between=True)
     moved, between = np.empty((len(names), len(rows))), np.empty((len(pairs), len(rows)))
     midpoints = {name: np.empty((len(pairs), len(rows))) for name in gauge.fields}
-    origins = {step: run[run.index_of(step)] for step in {*starts.tolist()}}
+    origins = {step: run[run.index_of(step)] for step in dict.fromkeys(starts.tolist())}
     for place, row in enumerate(rows):
         snapshots = [branch[row] for branch in branches.values()]
         for index, snapshot in enumerate(snapshots):
