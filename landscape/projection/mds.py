@@ -129,8 +129,8 @@ def mds_by_layer(runs: Runs, **options: Any) -> dict[str, Embedding]:
         LandscapeError: As `mds` does.
 
     Example:
-        >>> list(mds_by_layer(run, layers="conv*"))
-        ['conv1', 'conv2', 'all layers']
+        >>> list(mds_by_layer(run, layers="*.weight"))
+        ['0', '2', '4', 'all layers']
     """
     way = _Way(**{**(mds.__kwdefaults__ or {}), **options})
     gathered = _Gathered.of(runs, way)
