@@ -77,6 +77,13 @@ def test_every_requirement_has_a_lowest_version_that_is_not_above_the_tried_one(
             assert [*map(int, lowest.split("."))] <= [*map(int, tried[name].split("."))], name
 
 
+def test_the_checks_before_a_commit_are_those_of_make():
+    recipe = (ROOT / "Makefile").read_text().partition("check: ")[2].partition("\n\n")[0]
+    wanted = [line.strip().removeprefix("$(VENV)/bin/") for line in recipe.splitlines()[1:]]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert [command for command in wanted if command.removesuffix(" .") not in hooks] == []
+
+
 def dotted(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return f"{dotted(node.value)}.{node.attr}"
