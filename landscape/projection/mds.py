@@ -14,13 +14,13 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.projection.distances import (
     MAX_BYTES,
     Progress,
-    Representative,
     Separations,
     layers_of,
     require_kind,
     separations,
 )
 from landscape.projection.embedding import Array, Embedding, stress_1
+from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
 
 METHODS = ("classical", "metric")
