@@ -189,7 +189,7 @@ def change(raw: BinaryIO) -> Iterator[Change]:
         The change: its `file` is an ordinary `h5py.File`. If the body raises, nothing has changed.
 
     Example:
-        >>> with path.open("r+b", buffering=0) as raw, change(raw) as change_:
+        >>> with Path("run.h5").open("r+b", buffering=0) as raw, change(raw) as change_:
         ...     change_.file.attrs["answer"] = 42
     """
     recover(raw)

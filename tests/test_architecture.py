@@ -43,7 +43,7 @@ ALLOWED = {
         "trajectory",
     },
     "probes": {
-        *("copies", "errors", "layout", "params", "storage", "objective", "curvature"),
+        *("vocabulary", "copies", "errors", "layout", "params", "storage", "objective", "curvature"),
         *("trajectory", "training", "projection", "symmetry"),
     },
     "integrations": {"errors", "params", "storage", "trajectory", "wrappers"},
@@ -129,6 +129,35 @@ def test_render_computes_no_loss_and_draws_values_only():
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("landscape.sharpness"):
                 values = ("audited", "correlated", "profile", "spectrum", "table")
                 assert node.module in [f"landscape.sharpness.{value}" for value in values], path.name
+
+
+def made_of_sets(function: ast.AST) -> set[str]:
+    """The names in a function that a set is assigned to."""
+    assigned = [node for node in ast.walk(function) if isinstance(node, ast.Assign) and is_set(node.value)]
+    return {target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)}
+
+
+def is_set(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id in ("set", "frozenset")
+    return isinstance(node, ast.Set | ast.SetComp)
+
+
+def test_no_dictionary_has_the_order_of_a_set():
+    """Sums over such a dictionary differ in their last digit between processes: strings hash at random."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                names = made_of_sets(function)
+                found += [
+                    f"{path.relative_to(ROOT)}:{node.lineno}"
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.DictComp)
+                    for source in [node.generators[0].iter]
+                    if is_set(source) or (isinstance(source, ast.Name) and source.id in names)
+                ]
+    assert found == []
 
 
 def test_modules_stay_small():

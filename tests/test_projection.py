@@ -377,6 +377,14 @@ def test_parallel_directions_have_no_coordinates():
         project_path(plane, Walk(np.random.default_rng(0).standard_normal((4, 30))))
 
 
+def test_directions_have_the_order_of_the_layout():
+    """Their sums would differ between processes otherwise."""
+    names = [f"layer{number}" for number in range(12)]
+    draws = np.random.default_rng(0)
+    ends = [{name: torch.from_numpy(draws.standard_normal(3)) for name in names} for _ in range(3)]
+    assert [list(direction) for direction in plane_through(*ends).directions] == [names, names]
+
+
 def test_too_few_snapshots_are_refused():
     line = np.outer(np.arange(4.0), np.ones(6))
     with pytest.raises(

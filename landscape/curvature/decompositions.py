@@ -149,7 +149,8 @@ def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Te
 
 
 _PLAIN: dict[Any, Callable[..., Any]] = {
-    torch._weight_norm: _weight_norm,
+    # Private to torch, and called by its parametrisation of weights.
+    **({torch._weight_norm: _weight_norm} if hasattr(torch, "_weight_norm") else {}),
     functional.layer_norm: _layer_norm,
     torch.layer_norm: _layer_norm,
     functional.rms_norm: _rms_norm,

@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.curvature.passes import Passes
 from landscape.errors import LandscapeError
+from landscape.layout import Layout
 from landscape.objective import Objective
-from landscape.params import Layout, Weights, resolve
+from landscape.params import Weights, resolve
 
 # Operations with a kink at 0.
 _AT_ZERO = ("relu", "leaky_relu", "_prelu_kernel", "threshold", "clamp_min", "clamp", "abs", "rrelu")

@@ -48,7 +48,7 @@ class RecorderCallback(TrainerCallback):
 
     Example:
         >>> callback = RecorderCallback("run.h5", every=50)
-        >>> Trainer(model, arguments, train_dataset=examples, callbacks=[callback]).train()
+        >>> Trainer(model, arguments, train_dataset=examples, callbacks=[callback]).train()  # doctest: +SKIP
     """
 
     def __init__(

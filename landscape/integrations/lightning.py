@@ -47,7 +47,7 @@ class RecorderCallback(Callback):
 
     Example:
         >>> callback = RecorderCallback("run.h5", model="net", every=50)
-        >>> Trainer(max_epochs=3, callbacks=[callback]).fit(module, loader)
+        >>> Trainer(max_epochs=3, callbacks=[callback]).fit(module, loader)  # doctest: +SKIP
     """
 
     def __init__(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from landscape.objective.data import Tree
 from landscape.objective.rewriting import trace
+from landscape.objective.tree import Tree
 
 _POINTWISE_MODULES = (
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Tanh),

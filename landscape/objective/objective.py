@@ -18,7 +18,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Batches, Source, Split, draw
 from landscape.objective.devices import pick_device
 from landscape.objective.element_types import require_type
-from landscape.objective.evaluator import Evaluator, Scoring
+from landscape.objective.evaluator import Evaluator
 from landscape.objective.examination import Case, examine, no_unit
 from landscape.objective.findings import Findings
 from landscape.objective.footprint import largest_batch
@@ -27,6 +27,7 @@ from landscape.objective.language import next_token_loss
 from landscape.objective.loaders import as_split, in_batches
 from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
+from landscape.objective.scores import Scoring
 from landscape.objective.streaming import Streamed, as_stream, in_own_batches
 from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning

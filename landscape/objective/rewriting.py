@@ -22,7 +22,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
-from landscape.objective.data import Tree, leaves, tree_map
+from landscape.objective.tree import Tree, leaves, tree_map
 from landscape.params import wide
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

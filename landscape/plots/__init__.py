@@ -41,7 +41,30 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 """Name -> kind of picture, in the order in which help lists them."""
 
-__all__ = ["KINDS", "Kind", "Shown", "Source", "kind_named", *(name.replace("-", "_") for name in KINDS)]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "Shown",
+    "Source",
+    "audit",
+    "branches",
+    "comparison",
+    "connect",
+    "curve",
+    "hessian_ratio",
+    "interpolate",
+    "interpolators",
+    "kind_named",
+    "mds",
+    "measure",
+    "metrics",
+    "mixture",
+    "path",
+    "perturb",
+    "spectrum",
+    "surface",
+    "trajectory",
+]
 
 
 def kind_named(name: str) -> Kind:

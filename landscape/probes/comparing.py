@@ -8,11 +8,12 @@ import numpy as np
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.batchnorm import RECALIBRATE, require_policy
+from landscape.objective.batchnorm import require_policy
 from landscape.params import Weights
 from landscape.probes.gauge import Gauge
 from landscape.probes.lines import Line
 from landscape.probes.values import Apart
+from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]
 

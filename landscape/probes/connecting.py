@@ -15,7 +15,7 @@ from landscape.copies import copied
 from landscape.curvature.decompositions import without_checkpoints
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, Split
-from landscape.objective.batchnorm import RECALIBRATE, has_statistics, require_policy
+from landscape.objective.batchnorm import has_statistics, require_policy
 from landscape.objective.loaders import own_random_state
 from landscape.params import Tensors, Weights, require_same_shapes, resolve
 from landscape.probes.gauge import Gauge
@@ -25,6 +25,7 @@ from landscape.probes.values import Array, Interpolation
 from landscape.training import Settings
 from landscape.training.plan import Plan
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
+from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]
 

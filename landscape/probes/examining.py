@@ -9,12 +9,13 @@ import numpy as np
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.objective.batchnorm import RECALIBRATE, require_policy
+from landscape.objective.batchnorm import require_policy
 from landscape.params import Tensors, norm, subtract
 from landscape.probes.comparing import half_way
 from landscape.probes.gauge import Gauge, about
 from landscape.probes.values import Array, Retraining
 from landscape.trajectory import Snapshot, Trajectory
+from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]
 
@@ -58,7 +59,7 @@ def examine(
     gauge = Gauge(objective, splits, recalibrate=bn == RECALIBRATE, between=True)
     moved, between = np.empty((len(names), len(rows))), np.empty((len(pairs), len(rows)))
     midpoints = {name: np.empty((len(pairs), len(rows))) for name in gauge.fields}
-    origins = {step: run[run.index_of(step)] for step in {*starts.tolist()}}
+    origins = {step: run[run.index_of(step)] for step in dict.fromkeys(starts.tolist())}
     for place, row in enumerate(rows):
         snapshots = [branch[row] for branch in branches.values()]
         for index, snapshot in enumerate(snapshots):

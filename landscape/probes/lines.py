@@ -14,11 +14,12 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Objective
-from landscape.objective.batchnorm import RECALIBRATE, require_policy
+from landscape.objective.batchnorm import require_policy
 from landscape.objective.continuity import differing, statement
 from landscape.params import Tensors, Weights, norm, require_same_shapes, resolve, subtract
 from landscape.probes.gauge import Gauge, about
 from landscape.probes.values import Array, Barriers, Interpolation
+from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from landscape.vocabulary import CENTERS as CENTERS
+from landscape.vocabulary import NORMALIZATIONS as NORMALIZATIONS
+from landscape.vocabulary import ONE_D_POLICIES as ONE_D_POLICIES
+
 _HOME = {
     "BUFFER_POLICIES": "plane",
-    "CENTERS": "nulls",
     "DISSIMILARITIES": "distances",
-    "NORMALIZATIONS": "directions",
-    "ONE_D_POLICIES": "directions",
     "Components": "components",
     "DirectionReport": "directions",
     "Embedding": "embedding",
@@ -40,15 +41,12 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from landscape.projection.components import Components as Components
     from landscape.projection.components import principal_components as principal_components
-    from landscape.projection.directions import NORMALIZATIONS as NORMALIZATIONS
-    from landscape.projection.directions import ONE_D_POLICIES as ONE_D_POLICIES
     from landscape.projection.directions import DirectionReport as DirectionReport
     from landscape.projection.directions import random_direction as random_direction
     from landscape.projection.distances import DISSIMILARITIES as DISSIMILARITIES
     from landscape.projection.distances import Separations as Separations
     from landscape.projection.distances import separations as separations
     from landscape.projection.embedding import Embedding as Embedding
-    from landscape.projection.nulls import CENTERS as CENTERS
     from landscape.projection.nulls import random_walk_null as random_walk_null
     from landscape.projection.nulls import random_walks_null as random_walks_null
     from landscape.projection.parallel import orthonormal_plane as orthonormal_plane

@@ -14,13 +14,13 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.projection.distances import (
     MAX_BYTES,
     Progress,
-    Representative,
     Separations,
     layers_of,
     require_kind,
     separations,
 )
 from landscape.projection.embedding import Array, Embedding, stress_1
+from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
 
 METHODS = ("classical", "metric")
@@ -129,8 +129,8 @@ def mds_by_layer(runs: Runs, **options: Any) -> dict[str, Embedding]:
         LandscapeError: As `mds` does.
 
     Example:
-        >>> list(mds_by_layer(run, layers="conv*"))
-        ['conv1', 'conv2', 'all layers']
+        >>> list(mds_by_layer(run, layers="*.weight"))
+        ['0', '2', '4', 'all layers']
     """
     way = _Way(**{**(mds.__kwdefaults__ or {}), **options})
     gathered = _Gathered.of(runs, way)

@@ -42,11 +42,11 @@ def parallel_plane(plane: Plane, weights: Weights) -> tuple[Plane, tuple[float, 
     for name, tensor in plane.origin.items():
         if name not in held or held[name].shape != tensor.shape:
             raise LandscapeError(f"the plane is of another model: tensor '{name}' is missing or misshapen")
-    moving = {info.name for info in plane.layout.moving()}
+    moving = [info.name for info in plane.layout.moving()]
     away = {
         name: _precise(held[name]).to(plane.origin[name].device) - _precise(plane.origin[name]) for name in moving
     }
-    own = [{name: tensor for name, tensor in d.items() if name in moving} for d in plane.directions]
+    own = [{name: direction[name] for name in moving if name in direction} for direction in plane.directions]
     gram = np.array([[dot(a, b) for b in own] for a in own])
     if np.linalg.matrix_rank(gram, hermitian=True) < plane.dims:
         raise LandscapeError("the directions of the plane are parallel", mend="choose others")

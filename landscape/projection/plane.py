@@ -241,7 +241,7 @@ def plane_through(
     """
     a = Held.of(a, parameters)
     to_b, to_c = _difference(a, b, buffers), _difference(a, c, buffers)
-    moving = {info.name for info in resolve(a)[0].moving()}
+    moving = [info.name for info in resolve(a)[0].moving()]
     along = {name: to_b[name] for name in moving}
     length = norm(along)
     first = scale(to_b, 1 / length)

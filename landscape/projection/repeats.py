@@ -7,10 +7,9 @@ from typing import overload
 
 from landscape.errors import LandscapeError
 from landscape.params import Held, Weights
-from landscape.projection.plane import Globs, Plane, random_line, random_plane
+from landscape.projection.plane import Plane, random_line, random_plane
+from landscape.projection.walks import Globs
 from landscape.vocabulary import SPAN
-
-# One repeat is a plane; a thousand lines tell a share of directions to 1.6 %, and nobody draws more.
 
 
 class Repeats(Sequence[Plane]):

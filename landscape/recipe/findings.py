@@ -25,7 +25,7 @@ def findings_of(numbers: Numbers) -> list[str]:
 
     Example:
         >>> x = np.linspace(-1.0, 1.0, 21)
-        >>> findings_of({"0/run/x": x, "0/run/train_loss": 10 * x**2})
+        >>> findings_of({"0/run/x": x, "0/run/train_loss": 9 * x**2})
         ['(a) `run`: lowest training loss 0 at 0, less than 0.1 above it over a width of 0.2.']
     """
     runs: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}

@@ -11,7 +11,8 @@ from landscape.render import style as looks
 from landscape.render.arrangement import arrange, best_columns
 from landscape.render.assembly import BARRED, Assembly
 from landscape.render.labels import put_foot
-from landscape.render.panels import Panel, cells_of
+from landscape.render.panels import Panel as Panel
+from landscape.render.panels import cells_of
 from landscape.render.sharing import groups_of
 from landscape.render.style import Sheet
 from landscape.render.widths import inches_of, length

@@ -54,6 +54,7 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
     Example:
         >>> with open_read("run.h5", format="landscape/trajectory", schema=1) as file:
         ...     file.attrs["problem"]
+        'digits-mlp'
     """
     path = Path(path)
     with _open_any(path) as file:

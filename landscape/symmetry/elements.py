@@ -288,7 +288,7 @@ class Element:
         factors: (generator, value), the first acts first.
 
     Example:
-        >>> symmetries = find(model, x)
+        >>> symmetries = ls.symmetry.find(model, x)
         >>> element = symmetries.draw(seed=0)
         >>> same_function = element.apply(model)
         >>> back = element.inverse().apply(same_function)

@@ -36,7 +36,7 @@ class Symmetries:
         runner: Runs a private copy of the model on the example input.
 
     Example:
-        >>> symmetries = find(model, x)
+        >>> symmetries = ls.symmetry.find(model, x)
         >>> sharp = symmetries.rescale(model, alpha=10.0)
         >>> symmetries.check(model, sharp).passed
         True

@@ -72,9 +72,9 @@ class Recorder:
             is to be resumed and is finished, of another layout, or recorded with other settings.
 
     Example:
-        >>> with Recorder("run.h5", model, problem="mine", seed=0, every=10) as recorder:
-        ...     for step in range(1000):
-        ...         recorder.snapshot(step)
+        >>> with Recorder("mine.h5", model, problem="mine", seed=0, every=10) as recorder:
+        ...     for step in range(100):
+        ...         kept = recorder.snapshot(step)
         ...         update(model)
     """
 
@@ -302,8 +302,8 @@ class Recorder:
             A handle with ``remove()``.
 
         Example:
-            >>> with Recorder("run.h5", model, every=50) as recorder:
-            ...     recorder.watch(optimizer)
+            >>> with Recorder("watched.h5", model, every=50) as recorder:
+            ...     handle = recorder.watch(optimizer)
             ...     train(model, optimizer)
         """
         self._require_open()

@@ -260,7 +260,7 @@ def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place
     if len(places) != len(layout):
         raise ValueError("two tensors of one name in /manifest")
     owners = {info.name: info for info in layout}
-    datasets = {name: group[name] for name in {place.group for place in places.values()}}
+    datasets = {name: group[name] for name in dict.fromkeys(place.group for place in places.values())}
     for info in layout:
         place = places[info.name]
         dataset = datasets[place.group]

@@ -125,8 +125,8 @@ class Trajectory:
 
     Example:
         >>> run = open_trajectory("run.h5")
-        >>> run[-1].weights["conv1.weight"].shape
-        torch.Size([6, 1, 5, 5])
+        >>> run[-1].weights["0.weight"].shape
+        torch.Size([64, 64])
     """
 
     def __init__(self, header: Header, rows: range | None = None) -> None:
@@ -239,7 +239,8 @@ class Trajectory:
             LandscapeError: If pandas is not installed.
 
         Example:
-            >>> run.to_dataframe().plot(x="step", y="train_loss")
+            >>> run.to_dataframe()["train_loss"].idxmin()
+            39
         """
         try:
             import pandas as pd
@@ -392,6 +393,6 @@ def open_trajectory(path: PathLike) -> Trajectory:
     Example:
         >>> run = open_trajectory("run.h5")
         >>> run[-1].step, run.metrics["train_loss"].shape
-        (8000, (41,))
+        (480, (41,))
     """
     return Trajectory(steadily(path, lambda: load_header(path)))

@@ -44,6 +44,7 @@ def export_snapshot(run: Trajectory, index: int, path: PathLike, *, overwrite: b
         >>> export_snapshot(run, -1, "last.safetensors")["tensors"]
         6
         >>> model.load_state_dict(safetensors.torch.load_file("last.safetensors"))
+        <All keys matched successfully>
     """
     path = Path(path)
     require_writable(path, WEIGHT_SUFFIXES)

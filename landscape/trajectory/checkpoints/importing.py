@@ -92,7 +92,7 @@ def import_checkpoints(
         LandscapeError: If a file cannot be read or does not fit, or no steps are known; nothing is written.
 
     Example:
-        >>> run, report = import_checkpoints("run.h5", "ckpts/epoch*.pt", model, steps_per_epoch=391)
+        >>> run, report = import_checkpoints("imported.h5", "ckpts/epoch*.pt", model, steps_per_epoch=391)
         >>> run.steps, report.files[0].names
         (array([391, 782]), "'module.' stripped")
     """
