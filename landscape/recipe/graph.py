@@ -247,7 +247,7 @@ def _shown(options: Options) -> dict[str, Any]:
         for name, field in fields
         if field.metadata["decides"] or field.metadata["shows"]
     }
-    files = {name for name, field in fields if field.metadata["form"] is FILE and own.get(name) is not None}
+    files = [name for name, field in fields if field.metadata["form"] is FILE and own.get(name) is not None]
     found: dict[str, Any] = _plain(own | {name: Path(own[name]).name for name in files})
     return found
 
