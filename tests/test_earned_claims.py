@@ -180,9 +180,13 @@ def test_a_rescaling_that_may_have_been_missed_leaves_measures_untested():
     assert (row.verdict, set(row.tested)) == ("invariant", {"permutation", "sign-flip"})
 
 
-def test_a_measure_that_cannot_be_computed_does_not_end_an_audit():
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(RuntimeError("no kernel for this\nand more"), "no kernel for this"), (IndexError(), "IndexError")],
+)
+def test_a_measure_that_cannot_be_computed_does_not_end_an_audit(error, reason):
     def broken(place, settings):
-        raise RuntimeError("no kernel for this\nand more")
+        raise error
 
     about = {"title": "", "formula": "", "unit": "1", "source": ""}
     register(Measure("broken", invariant=(), compute=broken, **about))
@@ -190,9 +194,9 @@ def test_a_measure_that_cannot_be_computed_does_not_end_an_audit():
         x = seeded(lambda: torch.randn(12, 4, dtype=torch.float64))
         model = seeded(lambda: nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))).double()
         found = audit(classified(model, x), model, ["broken", "fisher_rao_norm"])
-        assert (found["broken"].verdict, found["broken"].reason) == ("not computed", "no kernel for this")
+        assert (found["broken"].verdict, found["broken"].reason) == ("not computed", reason)
         assert found["fisher_rao_norm"].verdict == "invariant"
-        with pytest.raises(LandscapeError, match="no kernel for this"):
+        with pytest.raises(LandscapeError, match=reason):
             audit(classified(model, x), model, ["broken"])
     finally:
         registry._REGISTRY.pop("broken")

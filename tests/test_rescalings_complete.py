@@ -1,7 +1,7 @@
 """All rescalings are found, or it is said that some may have been missed.
 
-The oracle knows nothing of the search: exponents a of a rescaling are what d output / d log|theta| maps to 0 at all
-weights and inputs, so the null space of many such derivatives, stacked, is spanned by all rescalings that there are.
+The oracle knows nothing of the search: the exponents of a rescaling are what d output / d log|theta| maps to 0 at
+all weights and inputs, so the null space of many such derivatives, stacked, is spanned by all rescalings there are.
 It takes about 6 s.
 """
 
@@ -91,7 +91,9 @@ def exponents(model: nn.Module, draw) -> Exponents:
             flat = torch.cat([leaf.flatten() for leaf in leaves if isinstance(leaf, Tensor)])
         for _ in range(min(len(flat), PER_PASS)):
             weights = torch.randn(len(flat), generator=source, dtype=torch.float64)
-            slopes = torch.autograd.grad(weights @ flat, list(state.values()), retain_graph=True, allow_unused=True)
+            slopes = torch.autograd.grad(
+                weights @ flat, list(state.values()), retain_graph=True, allow_unused=True
+            )
             parts = [
                 torch.zeros_like(tensor) if slope is None else slope * tensor
                 for tensor, slope in zip(state.values(), slopes, strict=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from landscape.errors import LandscapeError
+from landscape.errors import reason_of
 from landscape.sharpness.audited import same_by
 from landscape.sharpness.columns import CLASS_OF, Column, led_to, moves
 from landscape.sharpness.place import Place
@@ -44,8 +44,8 @@ def tried(place: Place, found: Measured) -> Measured:
         return found
     try:
         report = _trial(place, found)
-    except (LandscapeError, RuntimeError) as error:
-        report = {"passed": None, "reason": str(error).splitlines()[0]}
+    except Exception as error:  # noqa: BLE001 - the number stands all the same
+        report = {"passed": None, "reason": reason_of(error)}
     notes = list(found.notes)
     claims = found.invariant_claimed
     if report["passed"] is None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from landscape.curvature.passes import derivatives_used
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, reason_of
 from landscape.objective import Objective
 from landscape.params import Held, Weights
 from landscape.sharpness.invariance import tried
@@ -190,10 +190,10 @@ def measure_at(
         here = place if progress is None else place.telling(partial(progress, name))
         try:
             found[name] = _taken(measure_named(name), here, settings)
-        except (LandscapeError, RuntimeError) as error:
+        except Exception as error:  # what models and losses raise is theirs to choose
             if not tolerant:
                 raise
-            found[name] = _refused(measure_named(name), here, settings, str(error))
+            found[name] = _refused(measure_named(name), here, settings, reason_of(error))
         if trial:
             found[name] = tried(place, found[name])
         if keep is not None:
@@ -224,7 +224,7 @@ def _refused(one: Measure, place: Place, settings: Mapping[str, Any], reason: st
         converged=False,
         settings={**settings, **place.settings},
         seconds=0.0,
-        details={"reason": reason.splitlines()[0]},
+        details={"reason": reason},
         **about,
     )
 

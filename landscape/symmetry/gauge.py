@@ -66,14 +66,18 @@ class Gauge:
             for one in scaling.slices:
                 if one.tensor in self._norms:
                     moving = ~_dead(one, self._norms[one.tensor], self._weights)
-                    rows = zip(*(part[moving].tolist() for part in (one.places, one.units, one.powers)), strict=True)
+                    rows = zip(
+                        *(part[moving].tolist() for part in (one.places, one.units, one.powers)), strict=True
+                    )
                     for place, unit, power in rows:
                         own = entries.setdefault((one.tensor, place), {})
                         own[start + unit] = own.get(start + unit, Fraction(0)) + power
             start += scaling.units
         alike: dict[frozenset[tuple[int, Fraction]], list[tuple[str, int]]] = {}
         for channel, powers in entries.items():
-            alike.setdefault(frozenset((unit, power) for unit, power in powers.items() if power), []).append(channel)
+            alike.setdefault(frozenset((unit, power) for unit, power in powers.items() if power), []).append(
+                channel
+            )
         yield from ((dict(powers), channels) for powers, channels in alike.items())
 
     def element(self) -> Element:
@@ -117,7 +121,7 @@ def _with_gains(scaling: Scaling, weights: Mapping[str, Tensor]) -> Scaling:
 def _logarithm(
     channels: Sequence[tuple[str, int]], norms: Mapping[str, Norm], weights: Mapping[str, Tensor]
 ) -> float:
-    """That of the factor of variances with c^2 v + eps = 1, or c^2 (v + eps) = 1 where no gain makes up for eps."""
+    """Of the factor with c^2 v + eps = 1, or with c^2 (v + eps) = 1 where no gain makes up for eps."""
     total = rest = 0.0
     for name, place in channels:
         norm = norms[name]
@@ -139,7 +143,9 @@ def _substituted(powers: Mapping[int, Fraction], solved: Mapping[int, Powers]) -
 def _basis(solved: Mapping[int, Powers], units: Sequence[int], total: int) -> sparse.csr_matrix:
     column = {unit: number for number, unit in enumerate(units)}
     entries = [(unit, number, 1.0) for unit, number in column.items()]
-    entries += [(pivot, column[unit], float(power)) for pivot, own in solved.items() for unit, power in own.items()]
+    entries += [
+        (pivot, column[unit], float(power)) for pivot, own in solved.items() for unit, power in own.items()
+    ]
     rows, columns, values = zip(*entries, strict=True) if entries else ((), (), ())
     return sparse.csr_matrix((values, (rows, columns)), shape=(total, len(units)))
 
