@@ -329,7 +329,7 @@ def test_two_maxima_are_not_called_converged():
         measure(objective, model, {"adaptive_sharpness_worst": {**settings, "restarts": restarts}})
         for restarts in (2, 1)
     )
-    assert alone["adaptive_sharpness_worst"].details["bound"] == "lower"
+    assert alone["adaptive_sharpness_worst"].bound == "lower"
     found = both["adaptive_sharpness_worst"]
     assert found.value == pytest.approx(1.501, rel=1e-6)
     assert not found.converged

@@ -1,7 +1,7 @@
 """All rescalings are found, or it is said that some may have been missed.
 
 The oracle knows nothing of the search: the exponents of a rescaling are what d output / d log|theta| maps to 0 at
-all weights and inputs, so the null space of many such derivatives, stacked, is spanned by all rescalings there are.
+all weights and inputs, so the null space of many such derivatives, stacked, is spanned by all rescalings.
 It takes about 6 s.
 """
 

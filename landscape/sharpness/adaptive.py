@@ -132,6 +132,7 @@ register(
             "restarts": 2,
             "normalise_logits": False,
         },
+        is_bound=lambda settings: True,
         misleads=_MISLEADS,
     )
 )

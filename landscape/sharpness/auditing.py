@@ -258,6 +258,7 @@ def _row(
         seconds=before.seconds + sum(there[name].seconds for there in after.values() if name in there),
         tested=tuple(dict.fromkeys(tested)),
         reason=reason,
+        bound=before.bound,
     )
 
 

@@ -38,6 +38,7 @@ class Measured:
         details: More numbers, as plain JSON values.
         notes: What a reader must know of this value, in sentences: a claim of invariance that did not hold at a
             random element of the orbit or could not be tried, and rescalings that may have been missed.
+        bound: ``"lower"`` where the value is a lower bound of the formula only; otherwise an empty text.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Measured:
     seconds: float
     details: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    bound: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -202,15 +204,17 @@ def measure_at(
 
 
 def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed."""
+    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed, bound."""
     # An error is a share of 1.
     unit = "1" if settings.get("metric") == "error" else loss_unit or "loss"
+    bound = "lower" if one.is_bound(settings) else ""
     return {
-        "title": one.title,
+        "title": f"{one.title} ({bound} bound)" if bound else one.title,
         "unit": one.unit.format(loss=unit),
         "formula": one.formula,
         "source": one.source,
         "invariant_claimed": one.invariant,
+        "bound": bound,
     }
 
 
