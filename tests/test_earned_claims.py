@@ -416,3 +416,36 @@ def test_standard_errors_cover_at_their_nominal_rate():
         found = trace(Dense(), "hutchinson", samples=60, seed=seed)
         covered += abs(found.value - truth) <= 2.0 * found.standard_error
     assert 0.93 <= covered / 500 <= 0.97
+
+
+def test_vectors_of_two_eigenvalues_within_the_tolerance_are_not_told_apart():
+    values = torch.linspace(0.0, 0.5, 300)
+    for gap, known in ((0.3, True), (1e-9, False)):
+        found = eigenpairs(Diagonal(torch.cat([values, torch.tensor([1.0, 1.0 + gap]).double()])), 2, tol=1e-4)
+        # The naive criterion passes for both: residuals are small, and the values right.
+        assert bool(found.converged.all())
+        assert found.values.tolist() == pytest.approx([1.0 + gap, 1.0], rel=1e-6)
+        assert (found.turned(0) < 0.1) == known
+        if known:
+            assert float(found.vectors[-1, 0].abs()) > math.cos(math.asin(found.turned(0))) - 1e-12
+
+
+@pytest.mark.parametrize(("heavy", "doubted"), [(True, True), (False, False)])
+def test_a_mean_that_one_draw_makes_is_doubted(heavy, doubted):
+    # L(w + d) - L(w) = exp(9 d_1) or d_1^2 of 50 parameters: the mean of the first is e^(40.5 sigma^2), which no
+    # fifty draws come near to, and its standard error says nothing of that.
+    model = nn.Linear(50, 1, bias=False).double()
+    one = torch.eye(50, dtype=torch.float64)[:1] if heavy else torch.eye(50, dtype=torch.float64)
+    with torch.no_grad():
+        model.weight.zero_()
+
+    def loss(output, target):
+        return torch.exp(9 * output).mean() if heavy else output.square().mean()
+
+    objective = Objective(model, loss=loss, train=(one, torch.zeros(len(one), 1, dtype=torch.float64)))
+    settings = {"noise": "additive", "sigma": 0.5, "points": 1, "draws": 50}
+    found = measure(objective, model, {"local_energy": settings})["local_energy"]
+    truth = math.exp(0.5 * (9 * 0.5) ** 2) - 1 if heavy else 0.25
+    assert (abs(found.value - truth) > 3 * found.standard_error) == doubted
+    assert (not found.converged) == doubted
+    assert ("of their variance" in found.details.get("note", "")) == doubted
