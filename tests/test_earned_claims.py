@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -297,6 +298,21 @@ def test_data_on_a_kink_are_seen_and_said():
     assert audit(objective, model, ["hessian_top"]).notes == (on.note,)
 
 
+def test_kinks_are_sought_on_all_of_few_examples_and_it_is_said_where_not(monkeypatch):
+    x = seeded(lambda: torch.randn(600, 4))
+    model = seeded(lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+    with torch.no_grad():
+        # On kinks lie examples that the first 256 do not show.
+        model[0].bias.copy_(-(model[0].weight @ x[-8:].T).diagonal())
+    objective = classified(model, x)
+    assert kinks(objective, model).met
+    assert "kinks_sought_on" not in measure(objective, model, ["hessian_top"])["hessian_top"].details
+    monkeypatch.setattr(sys.modules["landscape.curvature.kinks"], "_NUMBERS", 10)
+    few = kinks(objective, model)
+    assert (few.met, few.examples, few.available) == (False, 256, 600)
+    assert measure(objective, model, ["hessian_top"])["hessian_top"].details["kinks_sought_on"] == 256
+
+
 def test_small_gauss_newton_traces_are_exact():
     x = seeded(lambda: torch.randn(40, 10))
     model = seeded(lambda: nn.Sequential(nn.Linear(10, 40), nn.Tanh(), nn.Linear(40, 6)))
@@ -397,9 +413,10 @@ def test_interpolated_statistics_are_refused_where_there_is_nothing_between():
     ls.pipeline.Slice(plane="snapshots:0,1,2", bn="interpolate")
 
 
-def test_standard_errors_cover_at_their_nominal_rate():
-    # tr of a known matrix by Hutchinson's method, 500 times: 95 % intervals cover 93 to 97 % (binomial, 2 sigma).
-    from landscape.curvature import trace
+@pytest.mark.parametrize("method", ["hutchinson", "hutch++", "frobenius"])
+def test_standard_errors_cover_at_their_nominal_rate(method):
+    # Of a known matrix, 500 times: 95 % intervals cover 92 to 98 % (binomial, 3 sigma).
+    from landscape.curvature import frobenius, trace
 
     values = torch.linspace(0.0, 2.0, 300) ** 3
     truth, covered = float(values.sum()), 0
@@ -412,10 +429,15 @@ def test_standard_errors_cover_at_their_nominal_rate():
         def __matmul__(self, v: Tensor) -> Tensor:
             return whole.to(v) @ v
 
+    if method == "frobenius":
+        truth = float(values.double().square().sum().sqrt())
     for seed in range(500):
-        found = trace(Dense(), "hutchinson", samples=60, seed=seed)
+        if method == "frobenius":
+            found = frobenius(Dense(), "hutchinson", samples=60, seed=seed)
+        else:
+            found = trace(Dense(), method, samples=60, seed=seed)
         covered += abs(found.value - truth) <= 2.0 * found.standard_error
-    assert 0.93 <= covered / 500 <= 0.97
+    assert 0.92 <= covered / 500 <= 0.98
 
 
 def test_vectors_of_two_eigenvalues_within_the_tolerance_are_not_told_apart():

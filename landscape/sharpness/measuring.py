@@ -241,7 +241,11 @@ def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
     details = {**found.details, **({"derivatives": "; ".join(notes)} if notes else {})}
     about = described(one, place.objective.unit, settings)
     about.pop("title")
-    note = place.kinks.note if one.family in DERIVATIVES else ""
+    note = ""
+    if one.family in DERIVATIVES:
+        note = place.kinks.note
+        if place.kinks.examples < place.kinks.available:
+            details["kinks_sought_on"] = place.kinks.examples
     return Measured(
         name=one.name,
         value=found.value,
