@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Relative difference from which a measurement is not what theory foresees.
@@ -55,15 +55,25 @@ def measured_lines(document: Mapping[str, Any]) -> list[str]:
     room = max(map(len, values.values()), default=0)
     unit = max((len(one["unit"]) for one in found), default=0)
     lines = [head, f"  {'measure':<{wide}}  {'value':<{room}}  {'unit':<{unit}}  invariant to"]
+    shared = (
+        [note for note in _notes(found) if all(note in one.get("notes", ()) for one in found)]
+        if len(found) > 1
+        else []
+    )
     for one in found:
         claims = ", ".join(one["invariant_claimed"]) or "nothing"
         lines.append(f"  {one['name']:<{wide}}  {values[one['name']]:<{room}}  {one['unit']:<{unit}}  {claims}")
         lines += [f"    {one['details'][key]}" for key in ("note", "derivatives") if key in one["details"]]
-        lines += [f"    {note}" for note in one.get("notes", ())]
+        lines += [f"    {note}" for note in one.get("notes", ()) if note not in shared]
         lines += _profile(one)
+    lines += [f"  {note}" for note in shared]
     if document.get("picture"):
         lines.append(f"  drawn in {document['picture']}")
     return lines
+
+
+def _notes(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(note for one in found for note in one.get("notes", ())))
 
 
 def _profile(one: Mapping[str, Any]) -> list[str]:

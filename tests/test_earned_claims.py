@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import landscape as ls
+from landscape.cli.tables import measured_lines
 from landscape.curvature import both_ends, eigenpairs, kinks
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
@@ -471,3 +472,25 @@ def test_a_mean_that_one_draw_makes_is_doubted(heavy, doubted):
     assert (abs(found.value - truth) > 3 * found.standard_error) == doubted
     assert (not found.converged) == doubted
     assert ("of their variance" in found.details.get("note", "")) == doubted
+
+
+def test_parameters_that_are_not_registered_are_named_beside_measures_and_audits():
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.rest = nn.Linear(4, 5), [nn.Linear(5, 3)]
+
+        def forward(self, x):
+            return self.rest[0](self.first(x).relu())
+
+    x = seeded(lambda: torch.randn(12, 4))
+    model = seeded(Hidden)
+    objective = classified(model, x)
+    (note,) = objective.notes
+    found = measure(objective, model, ["hessian_trace", "hessian_top"])
+    assert all(note in one.notes for one in found.values())
+    assert note in audit(objective, model, ["hessian_top"]).notes
+    document = {"file": "r", "step": 0, "measures": {name: one.to_json() for name, one in found.items()}}
+    assert sum(note in line for line in measured_lines(document)) == 1
+    alone = {**document, "measures": {"hessian_top": document["measures"]["hessian_top"]}}
+    assert sum(note in line for line in measured_lines(alone)) == 1

@@ -136,7 +136,7 @@ def audit(
         meta={**place.settings, **_examples(objective, split), **(meta or {})},
         seconds=time.monotonic() - began,
         untried=tuple(untried),
-        notes=tuple(dict.fromkeys(note for one in before.values() for note in one.notes)),
+        notes=tuple(dict.fromkeys([*objective.notes, *(note for one in before.values() for note in one.notes)])),
     )
 
 

@@ -251,7 +251,7 @@ def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
         value=found.value,
         standard_error=found.standard_error,
         converged=found.converged and not note,
-        notes=(note,) if note else (),
+        notes=(*place.objective.notes, *([note] if note else [])),
         settings={**settings, **place.settings},
         seconds=time.monotonic() - began,
         details=details,
