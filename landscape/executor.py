@@ -1,6 +1,6 @@
 """Executors: what fans out is a set of tasks, done in this process or in several, of which none can end the rest.
 
-A task is a value with a `key` and a `title`. One function of (task, progress) does it and keeps the results itself,
+A task is a value with a `key` and a `title`. One function of (task, progress) does it and keeps its own results,
 under the key, so that a task may be done twice. Only the process that asked decides what comes next: a worker that
 dies costs its task.
 """
