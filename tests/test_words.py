@@ -14,11 +14,21 @@ import numpy as np
 import pytest
 
 from landscape import render
-from landscape.cli import findings, plot_mds, plot_spectrum, probe_connect, slice_report, tables
+from landscape.plots import connect, mds, measure_words, slice_findings, slice_report, spectrum
 from landscape.render import audits, embeddings, labels, spectra
 from landscape.render.components import component_verdict
 from landscape.sharpness.stability import threshold_words
 from landscape.surface.values import Path
+
+
+def _connected(numbers: dict[str, Any]) -> list[str]:
+    curve = SimpleNamespace(barrier=numbers["curve"], meta={})
+    line = SimpleNamespace(barrier=numbers["line"], distance=2.0)
+    found = SimpleNamespace(
+        kind="bezier", bends=numbers["bends"], length=numbers["length"], curve=curve, line=line
+    )
+    return connect.words(SimpleNamespace(first=SimpleNamespace(found=found, units={"loss": "nats"})))
+
 
 MEASURE = {
     "name": "adaptive_sharpness_worst",
@@ -81,7 +91,7 @@ FIELD = {
 Change = tuple[tuple[Any, ...], Any]
 TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
     "measure": (
-        tables.measured_lines,
+        measure_words.measured_lines,
         {"file": "r.h5", "step": 3, "measures": {"a": MEASURE}},
         [
             (("step",), 4),
@@ -97,7 +107,7 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         ],
     ),
     "measure along training": (
-        tables.table_lines,
+        measure_words.table_lines,
         {
             "file": "r.h5",
             "problem": "p",
@@ -117,7 +127,7 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         ],
     ),
     "audit": (
-        tables.audit_lines,
+        measure_words.audit_lines,
         AUDIT,
         [
             (("measures", 0, "verdict"), "invariant"),
@@ -137,12 +147,12 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         ],
     ),
     "audit without a trial": (
-        tables.audit_lines,
+        measure_words.audit_lines,
         AUDIT | {"elements": [], "measures": [ROW | {"cells": []}]},
         [(("symmetries",), [])],
     ),
     "audit of two": (
-        tables.comparison_lines,
+        measure_words.comparison_lines,
         {
             "files": ["a.h5", "b.h5"],
             "comparison": [
@@ -163,7 +173,7 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         [(("hessian", "unconverged"), 2), (("hessian", "undefined"), 1), (("hessian", "bounds"), 3)],
     ),
     "repeats": (
-        findings.finding_lines,
+        slice_findings.finding_lines,
         {
             "kind": "surface",
             "units": {"loss": "nats"},
@@ -181,7 +191,7 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         ],
     ),
     "spectrum": (
-        plot_spectrum._lines,
+        spectrum.lines,
         {
             "picture": "s.png",
             "matrix": "Hessian",
@@ -206,7 +216,7 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         ],
     ),
     "mds": (
-        plot_mds._lines,
+        mds.lines,
         {
             "embeddings": {
                 "all": {
@@ -231,19 +241,9 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         ],
     ),
     "connect": (
-        lambda document: probe_connect._words(document, SimpleNamespace(units={"loss": "nats"})),
-        {
-            "kind": "bezier",
-            "bends": 1,
-            "length": 3.0,
-            "distance": 2.0,
-            "barrier": 0.1,
-            "straight_barrier": 2.0,
-            "trajectory": None,
-            "drawn": [],
-            "table": None,
-        },
-        [(("barrier",), 0.5), (("straight_barrier",), 0.05), (("length",), 9.0), (("bends",), 2)],
+        _connected,
+        {"bends": 1, "length": 3.0, "curve": 0.1, "line": 2.0},
+        [(("curve",), 0.5), (("line",), 0.05), (("length",), 9.0), (("bends",), 2)],
     ),
     "fidelity of a path": (
         lambda numbers: render.verdict(
