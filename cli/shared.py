@@ -221,7 +221,7 @@ def what_is_kept(path: str | None, words: str) -> str:
         path: The file, if there is one.
         words: What is kept, and how to go on.
     """
-    from landscape.files import open_file
+    from landscape.files.opening import open_file
 
     if path is None or not Path(path).exists():
         return "nothing was kept"
