@@ -26,7 +26,7 @@ import numpy as np
 from landscape import LandscapeError
 from landscape.files.opening import open_file
 from landscape.files.result import load, save
-from landscape.projection.distance_store import DistancesKind, Kept
+from landscape.projection.distance_store import DISTANCES, Kept
 from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import save_table
 from landscape.storage import damage, open_read
@@ -85,7 +85,7 @@ def write_all(folder: Path) -> dict[str, Path]:
     table = Table(np.arange(11), np.arange(11.0), {"one": column}, {"train_loss": values[3]}, {})
     save_table(table, folder / "table.h5", {"b": 2})
     kept = Kept(finished={"all": {"squared": values @ values.T, "count": 3.0}})
-    save(DistancesKind(), kept, folder / "distances.h5", {"snapshots": "0" * 64})
+    save(DISTANCES, kept, folder / "distances.h5", {"snapshots": "0" * 64})
     torch.save(model.state_dict(), folder / "epoch1.pt")
     return {path.name: path for path in sorted(folder.iterdir())}
 
@@ -104,7 +104,7 @@ def _read(path: Path) -> Any:
         read = read_checkpoint(path)
         return read.key, {name: tensor.numpy() for name, tensor in read.tensors.items()}
     if path.name.endswith("distances.h5"):
-        return vars(load(DistancesKind(), path).value)
+        return vars(load(DISTANCES, path).value)
     held = open_file(path)
     if not hasattr(held, "header"):
         return vars(held)

@@ -11,9 +11,9 @@ import click
 from landscape import LandscapeError
 
 from .shared import (
-    Interrupted,
     conventions_in,
     json_option,
+    kept_until_done,
     names_in,
     objective_options,
     progress_bar,
@@ -77,15 +77,17 @@ def command(
     if measures is not None:
         wanted["measures"] = names_in(measures)
     wanted["settings"] = conventions_in(conventions)
-    try:
-        document, lines = _audited(files, told | {"device": device or "auto"}, wanted, output)
-    except KeyboardInterrupt:
-        raise Interrupted("an audit is one table, and nothing of it is kept; --measures asks for fewer") from None
+    with kept_until_done(*(f"{Path(file).stem}-audit" for file in files)) as stores:
+        document, lines = _audited(files, told | {"device": device or "auto"}, wanted, output, stores)
     say(document, lines, as_json)
 
 
 def _audited(
-    files: Sequence[str], told: Mapping[str, Any], wanted: Mapping[str, Any], output: str | None
+    files: Sequence[str],
+    told: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    output: str | None,
+    stores: Sequence[Any],
 ) -> tuple[dict[str, Any], list[str]]:
     from landscape.pipeline import Audited, audit_of, comparison_of, objective_of
     from landscape.trajectory import open_trajectory
@@ -95,9 +97,13 @@ def _audited(
     runs = [open_trajectory(file) for file in files]
     objectives = [objective_of(run, **told) for run in runs]
     audits = []
-    for run, objective in zip(runs, objectives, strict=True):
+    for run, objective, store in zip(runs, objectives, stores, strict=True):
         with progress_bar(f"audit of {run.problem or run.path}", "value") as update:
-            audits.append(audit_of(run, objective, asked, progress=lambda what, done, total: update(done, total)))
+
+            def show(what: str, done: int, total: int, update: Any = update) -> None:
+                update(done, total)
+
+            audits.append(audit_of(run, objective, asked, save=store, progress=show))
     documents = [{"file": file, **found.to_json()} for file, found in zip(files, audits, strict=True)]
     if len(files) == 1:
         document = {**documents[0], "picture": output}

@@ -14,10 +14,11 @@ from .probing import (
     put_picture,
     require_outputs,
     settings_from,
+    stem_of,
     table_option,
     training_options,
 )
-from .shared import model_lines, progress_bar, say
+from .shared import kept_until_done, model_lines, progress_bar, say
 
 _DEFAULTS = {
     "epochs": "60",
@@ -81,11 +82,12 @@ def command(
     objective = objective_from(run_at(a)[0], given)
     seed = given.pop("seed")
     settings = settings_from(given, epochs=60, lr=0.1, schedule="linear", seed=seed)
-    with progress_bar("connect", "step") as update:
+    with kept_until_done(stem_of((a, b), "connect")) as (store,), progress_bar("connect", "step") as update:
         found = connect_snapshots(
             objective,
             (a, b),
             save=output,
+            parts=store,
             overwrite=overwrite,
             plane=plane,
             settings=settings,

@@ -8,8 +8,8 @@ import click
 
 from landscape import LandscapeError
 
-from .probing import number, objective_from, problem_options, put_picture, require_outputs, table_option
-from .shared import model_lines, progress_bar, say
+from .probing import number, objective_from, problem_options, put_picture, require_outputs, stem_of, table_option
+from .shared import kept_until_done, model_lines, progress_bar, say
 
 _HELP = (
     "Loss and error along (1 - t) A + t B. The barrier is max L(t) over t in [0, 1], minus (L(0) + L(1)) / 2 "
@@ -72,8 +72,11 @@ def _line(
     from landscape.pipeline.probing import interpolate_snapshots
     from landscape.probes.table import interpolation_columns, save_table
 
-    with progress_bar("interpolate", "point") as update:
-        curves = interpolate_snapshots(objective, snapshots, progress=update, **ways)
+    with (
+        kept_until_done(stem_of(snapshots, "interpolate")) as (store,),
+        progress_bar("interpolate", "point") as update,
+    ):
+        curves = interpolate_snapshots(objective, snapshots, save=store, progress=update, **ways)
     if output is not None:
         from landscape import render
 
@@ -146,8 +149,8 @@ def _matrix(
     from landscape.pipeline.probing import barriers_between
     from landscape.probes.table import barrier_columns, save_table
 
-    with progress_bar("barriers", "line") as update:
-        found = barriers_between(objective, snapshots, progress=update, **ways)
+    with kept_until_done(stem_of(snapshots, "barriers")) as (store,), progress_bar("barriers", "line") as update:
+        found = barriers_between(objective, snapshots, save=store, progress=update, **ways)
     if output is not None:
         from landscape import render
 

@@ -19,10 +19,11 @@ from .probing import (
     put_picture,
     require_outputs,
     settings_from,
+    stem_of,
     table_option,
     training_options,
 )
-from .shared import Interrupted, model_lines, progress_bar, say
+from .shared import Interrupted, kept_until_done, model_lines, progress_bar, say
 
 _DEFAULTS = {
     "epochs": "20",
@@ -125,8 +126,8 @@ def _probe(
     ways = {name: value for name, value in given.items() if value is not None}
     if kinds is not None:
         ways["directions"] = () if kinds == "none" else tuple(names_from(kinds, "--directions"))
-    with progress_bar("perturb", "draw") as update:
-        basins = perturb_run(run, objective, noises[0], at=steps, progress=update, **ways)
+    with kept_until_done(stem_of((run.path,), "perturb")) as (store,), progress_bar("perturb", "draw") as update:
+        basins = perturb_run(run, objective, noises[0], at=steps, save=store, progress=update, **ways)
     if output is not None:
         from landscape import render
 

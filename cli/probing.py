@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,12 @@ def objective_from(run: Any, given: dict[str, Any]) -> Any:
     from landscape.pipeline import objective_of
 
     return objective_of(run, **told_in(given), device=given.pop("device"))
+
+
+def stem_of(addresses: Sequence[Any], probe: str) -> str:
+    """What the name of a file of finished parts begins with: the files that are probed, and how."""
+    names = dict.fromkeys(Path(str(address).split(":")[0]).stem for address in addresses)
+    return "-".join([*list(names)[:2], probe])
 
 
 def require_outputs(picture: str | None, table: str | None) -> None:

@@ -236,6 +236,26 @@ def what_is_kept(path: str | None, words: str) -> str:
     return "nothing was kept"
 
 
+@contextmanager
+def kept_until_done(*stems: str) -> Iterator[list[Any]]:
+    """Files for finished parts while a command computes, removed when it is done; an interrupt says what is kept.
+
+    Args:
+        stems: What the names of the files begin with, in the folder where the command was given.
+    """
+    from landscape.files.cells import Unfinished
+
+    unfinished = [Unfinished(stem) for stem in stems]
+    try:
+        yield unfinished
+    except KeyboardInterrupt:
+        kept = " and ".join(str(one.path) for one in unfinished if one.path is not None and one.path.exists())
+        words = f"what was finished is kept in {kept}; run the same command to go on"
+        raise Interrupted(words if kept else "nothing was finished yet") from None
+    for one in unfinished:
+        one.remove()
+
+
 def go_on(count: int) -> str:
     """Words for an interrupt after so many steps; one that was under way goes on where it was, if it can."""
     kept = "what was finished is kept" if count else "no step was finished yet"

@@ -30,7 +30,7 @@ ALLOWED = {
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"copies", "errors", "layout", "options", "params", "remnants", "objective", "trajectory"},
     "probes": {
-        *("copies", "errors", "layout", "params", "storage", "objective", "curvature"),
+        *("copies", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
         *("trajectory", "training", "projection", "symmetry"),
     },
     "integrations": {"errors", "params", "storage", "trajectory", "wrappers"},
@@ -45,7 +45,7 @@ ALLOWED = {
         *("copies", "wrappers"),
     },
     "render": {"errors", "storage", "probes", "projection", "sharpness", "surface"},
-    "files": {"errors", "storage"},
+    "files": {"errors", "remnants", "storage"},
     # Above the rooms whose files it opens.
     "files.opening": {"storage", "trajectory", "sharpness", "surface"},
     "pipeline": {

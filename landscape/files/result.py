@@ -6,12 +6,11 @@ import json
 import math
 import os
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -66,7 +65,8 @@ class Rows:
         return tuple(int(index) for index in np.unravel_index(row, self.shape))
 
 
-class Kind(ABC, Generic[Value]):
+@dataclass(frozen=True)
+class Kind(Generic[Value]):
     """A kind of result: which arrays and attributes its files have.
 
     Attributes:
@@ -74,63 +74,38 @@ class Kind(ABC, Generic[Value]):
         noun: A file of this kind, for messages.
         single: One result, for messages.
         other: Begins the message on a file that holds another result.
-        remedy: What to do about that.
-        growing: Members of a file that are filled row by row.
+        read: Reads the result from an open file; raises what is in `storage.FAULTS` where it is damaged.
+        write: Writes all datasets into a new file.
+        complete: Tells whether nothing is missing.
+        attributes: Those of this kind, as plain values in the order in which they are written.
+        meta: More to say about the result, as plain values.
+        rows: The arrays that are filled row by row.
+        growing: The members of a file that have digests of their own, some of them named in it.
+        digested: The datasets that schema 1 digested.
+        identity: Reads what makes the result this one.
+        closed: Tells whether an open file was finished; None reads that from its attribute ``complete``.
+        differing: What tells the result in a file from the one that is wanted, beyond their identities.
+        remedy: What to do about a file that holds another result.
     """
 
-    format: ClassVar[str]
-    noun: ClassVar[str]
-    single: ClassVar[str]
-    other: ClassVar[str]
-    remedy: ClassVar[str] = "give another name, or remove the file"
-    growing: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def read(self, file: h5py.File) -> Value:
-        """Read the result from an open file; raises what is in `storage.FAULTS` where it is damaged."""
-
-    @abstractmethod
-    def write(self, file: h5py.File, value: Value) -> None:
-        """Write all datasets into a new file."""
-
-    @abstractmethod
-    def complete(self, value: Value) -> bool:
-        """Return whether nothing is missing."""
-
-    def closed(self, file: h5py.File, value: Value) -> bool:
-        """Return whether an open file was finished."""
-        complete = read_attr(file, "complete")
-        if not isinstance(complete, np.bool_) or (complete and not self.complete(value)):
-            raise ValueError("attribute 'complete' is not what 'done' says")
-        return bool(complete)
-
-    @abstractmethod
-    def attributes(self, value: Value) -> Mapping[str, Any]:
-        """Return the attributes of this kind, as plain values in the order in which they are written."""
-
-    def meta(self, value: Value) -> Mapping[str, Any]:
-        """Return more to say about the result."""
-        return {}
-
-    def rows(self, value: Value) -> Rows:
-        """Return the arrays that are filled row by row."""
-        return Rows({}, ())
-
-    def unsettled(self, file: h5py.File) -> Sequence[str]:
-        """Return the members of an open file that have digests of their own."""
-        return (*self.growing, "digests")
-
-    def digested(self, file: h5py.File) -> Sequence[str]:
-        """Return the datasets that schema 1 digested."""
-        return ()
-
-    def identity(self, file: h5py.File) -> dict[str, Any]:
-        """Read what makes the result this one."""
-        return mapping(file, "identity")
-
-    def differing(self, held: Held[Value], identity: Mapping[str, Any], blank: Value) -> list[str]:
-        """Return what tells the result in a file from the one that is wanted, in words."""
-        return differences(held.identity, identity)
+    format: str
+    noun: str
+    single: str
+    other: str
+    read: Callable[[h5py.File], Value]
+    write: Callable[[h5py.File, Value], None]
+    complete: Callable[[Value], bool]
+    attributes: Callable[[Value], Mapping[str, Any]] = lambda value: {}
+    meta: Callable[[Value], Mapping[str, Any]] = lambda value: {}
+    rows: Callable[[Value], Rows] = lambda value: Rows({}, ())
+    growing: Callable[[h5py.File], Sequence[str]] = lambda file: ()
+    digested: Callable[[h5py.File], Sequence[str]] = lambda file: ()
+    identity: Callable[[h5py.File], dict[str, Any]] = lambda file: mapping(file, "identity")
+    closed: Callable[[Value], bool] | None = None
+    differing: Callable[[Held[Value], Mapping[str, Any], Value], list[str]] = lambda held, identity, blank: (
+        differences(held.identity, identity)
+    )
+    remedy: str = "give another name, or remove the file"
 
 
 @dataclass(frozen=True)
@@ -191,18 +166,18 @@ def save(kind: Kind[Value], value: Value, path: PathLike, identity: Mapping[str,
         rows = kind.rows(value)
         if rows.arrays:
             write_row_digests(file, list(rows.arrays.values()), rows.count)
-        seal(file, kind.unsettled(file))
+        seal(file, (*kind.growing(file), "digests"))
 
 
 def _held(kind: Kind[Value], path: PathLike) -> Held[Value]:
     with open_read(path, format=kind.format, schema=SCHEMA) as file:
         with damage(path, f"{kind.noun} is damaged"):
-            require_seal(file, kind.unsettled(file))
+            require_seal(file, (*kind.growing(file), "digests"))
             value = kind.read(file)
             rows = kind.rows(value)
             if rows.arrays:
                 require_rows(file, [file[name][...] for name in rows.arrays], rows.count)
-            complete = kind.closed(file, value)
+            complete = _closed(file, kind, value)
             # Of schema 1, and complete.
             written = read_attr(file, "digest")
             intact = written is None or written == digest_of(file, kind.digested(file))
@@ -214,6 +189,15 @@ def _held(kind: Kind[Value], path: PathLike) -> Held[Value]:
                 mend="restore it from a copy, or compute it again",
             )
         return Held(value, identity, complete)
+
+
+def _closed(file: h5py.File, kind: Kind[Value], value: Value) -> bool:
+    if kind.closed is not None:
+        return kind.closed(value)
+    complete = read_attr(file, "complete")
+    if not isinstance(complete, np.bool_) or (complete and not kind.complete(value)):
+        raise ValueError("attribute 'complete' is not what 'done' says")
+    return bool(complete)
 
 
 @dataclass
@@ -279,15 +263,19 @@ class ResultFile(Generic[Value]):
             return
         rows = self.kind.rows(self.value)
         place = rows.place(row)
-        with self._changing(self.path) as file:
+        with self.changing(self.path) as file:
             for name, values in rows.arrays.items():
                 file[name][place] = values[place]
             if has_seal(file):
                 file[ROWS][row] = row_digests([values[place] for values in rows.arrays.values()], 1)[0]
 
     @contextmanager
-    def _changing(self, path: Path) -> Iterator[h5py.File]:
-        """Open the file for a change wholly or not at all; it must still be the one that was begun."""
+    def changing(self, path: Path) -> Iterator[h5py.File]:
+        """Open the file for a change wholly or not at all; it must still be the one that was begun.
+
+        Raises:
+            LandscapeError: If the file cannot be written, or holds something else by now.
+        """
         self._written_at = time.monotonic()
         with change(path, wait_for_readers=False) as under_way:
             file = under_way.file

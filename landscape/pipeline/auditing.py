@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.files.cells import Save
 from landscape.objective import Objective
 from landscape.params import Weights, norm
 from landscape.projection import random_line
@@ -73,6 +74,7 @@ def audit_of(
     objective: Objective,
     wanted: Audited,
     *,
+    save: Save = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
     """Audit a snapshot of a run.
@@ -81,6 +83,7 @@ def audit_of(
         run: The trajectory.
         objective: Its objective.
         wanted: What is audited.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (what is done, values taken, values in all).
 
     Returns:
@@ -96,6 +99,7 @@ def audit_of(
         wanted.measures,
         settings=wanted.settings,
         meta={"problem": run.problem, "step": int(snapshot.step), "run_id": run.run_id},
+        save=save,
         progress=progress,
         **wanted.choices,
     )

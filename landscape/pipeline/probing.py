@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from landscape import probes, projection
 from landscape.errors import LandscapeError
+from landscape.files.cells import Cells, Save
 from landscape.objective import Objective
 from landscape.objective.batchnorm import POLICIES, RECALIBRATE
+from landscape.objective.identity import identity_of
 from landscape.params import resolve
 from landscape.pipeline.addresses import short_name, snapshot_at
 from landscape.probes import Barriers, Connection, Interpolation, Perturbation
@@ -35,6 +37,7 @@ def perturb_run(
     noise: Noise,
     *,
     at: Sequence[int | str] = ("last",),
+    save: Save = None,
     progress: Progress | None = None,
     **ways: Any,
 ) -> list[Perturbation]:
@@ -45,6 +48,7 @@ def perturb_run(
         objective: Its objective.
         noise: The mode and the largest scale.
         at: Steps, ``"first"``, ``"last"``, or ``"all"`` alone.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (work done, work in all).
         **ways: Further arguments of `landscape.probes.perturb`.
 
@@ -52,14 +56,17 @@ def perturb_run(
         One value per snapshot, in the order of the steps asked for.
     """
     chosen = list(run) if list(at) == ["all"] else [run[run.index_of(step)] for step in at]
+    places = {f"weights at {snapshot.step}": snapshot for snapshot in chosen}
+    told_of = {"of": "perturb", "noise": noise.to_json(), **ways}
     found = []
-    for place, snapshot in enumerate(chosen):
+    with Cells.open(save, lambda: identity_of(objective, places, objective.splits, **told_of)) as cells:
+        for place, snapshot in enumerate(chosen):
 
-        def told(done: int, total: int, before: int = place) -> None:
-            if progress is not None:
-                progress(before * total + done, len(chosen) * total)
+            def told(done: int, total: int, before: int = place) -> None:
+                if progress is not None:
+                    progress(before * total + done, len(chosen) * total)
 
-        found.append(probes.perturb(objective, snapshot, noise, progress=told, **ways))
+            found.append(probes.perturb(objective, snapshot, noise, save=cells, progress=told, **ways))
     return found
 
 
@@ -69,6 +76,7 @@ def interpolate_snapshots(
     *,
     bn: str = "interpolate",
     align: bool = False,
+    save: Save = None,
     progress: Progress | None = None,
     **ways: Any,
 ) -> list[Interpolation]:
@@ -80,6 +88,7 @@ def interpolate_snapshots(
         bn: A policy, or ``"all"``.
         align: Permute and rescale the second to be near the first, which leaves its function unchanged; the line
             to it comes after the one without.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (work done, work in all).
         **ways: Further arguments of `landscape.probes.interpolate`.
 
@@ -97,17 +106,20 @@ def interpolate_snapshots(
     if align:
         ends.append(("aligned line", probes.align(objective, first, second)))
     work = [(path, end, policy) for path, end in ends for policy in policies]
+    labels = (short_name(addresses[0]), short_name(addresses[1]))
+    told_of = {"of": "interpolate", "bn": policies, "align": align, **ways}
     found = []
-    for place, (path, end, policy) in enumerate(work):
+    with Cells.open(
+        save, lambda: identity_of(objective, {"a": first, "b": second}, objective.splits, **told_of)
+    ) as cells:
+        for place, (path, end, policy) in enumerate(work):
 
-        def told(done: int, total: int, before: int = place) -> None:
-            if progress is not None:
-                progress(before * total + done, len(work) * total)
+            def told(done: int, total: int, before: int = place) -> None:
+                if progress is not None:
+                    progress(before * total + done, len(work) * total)
 
-        labels = (short_name(addresses[0]), short_name(addresses[1]))
-        found.append(
-            probes.interpolate(objective, first, end, bn=policy, labels=labels, path=path, progress=told, **ways)
-        )
+            how: dict[str, Any] = {"bn": policy, "labels": labels, "path": path, "save": cells, "progress": told}
+            found.append(probes.interpolate(objective, first, end, **how, **ways))
     return found
 
 
@@ -155,6 +167,7 @@ def connect_snapshots(
     addresses: Sequence[str],
     *,
     save: str | os.PathLike[str] | None = None,
+    parts: Save = None,
     overwrite: bool = False,
     plane: int | None = None,
     settings: Settings | None = None,
@@ -167,6 +180,7 @@ def connect_snapshots(
         objective: What is to stay low.
         addresses: Of the two; see `addresses.run_at`.
         save: A trajectory file for the points of the curve.
+        parts: A file of finished parts to write and to resume from.
         overwrite: Replace that file if there is one.
         plane: So many points along each axis of the plane through the ends and the (middle) bend, with the curve
             in it; needs `save`. None draws no plane.
@@ -186,7 +200,8 @@ def connect_snapshots(
         raise LandscapeError("the file exists", where=save, mend="pass --overwrite to replace it")
     (run_a, a), (run_b, b) = (snapshot_at(address) for address in addresses)
     labels = (short_name(addresses[0]), short_name(addresses[1]))
-    connection = probes.connect(objective, a, b, settings=settings, labels=labels, progress=progress, **ways)
+    how: dict[str, Any] = {"settings": settings, "labels": labels, "save": parts, "progress": progress}
+    connection = probes.connect(objective, a, b, **how, **ways)
     if save is None:
         return Connected(connection, None, None)
     ends = [{"run_id": run.run_id, "step": end.step} for run, end in ((run_a, a), (run_b, b))]

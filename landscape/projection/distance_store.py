@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -39,53 +39,59 @@ class Kept:
     done: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class DistancesKind(Kind[Kept]):
-    """Sums and separations of certain snapshots.
+def _read(file: h5py.File) -> Kept:
+    finished, sums = (_groups(file, room) for room in ("separations", "sums"))
+    return Kept(finished, sums, tuple(read_json_attr(file, "done", [])))
 
-    Attributes:
-        digest: What old files have for an identity.
-    """
 
-    digest: str = ""
+def _groups(file: h5py.File, room: str) -> dict[str, dict[str, Any]]:
+    if room not in file:
+        return {}
+    names = read_json_attr(file, "groups", [])
+    return {
+        name: {
+            key: dataset[()] if dataset.ndim else float(dataset[()])
+            for key, dataset in file[f"{room}/{place}"].items()
+        }
+        for place, name in enumerate(names)
+    }
 
-    format: ClassVar[str] = "landscape/distances"
-    noun: ClassVar[str] = "the file of distances"
-    single: ClassVar[str] = "set of distances"
-    other: ClassVar[str] = "distances of other snapshots or layers; they differ in"
 
-    def read(self, file: h5py.File) -> Kept:
-        """Read sums or separations."""
-        finished, sums = (_groups(file, room) for room in ("separations", "sums"))
-        return Kept(finished, sums, tuple(read_json_attr(file, "done", [])))
+def _write(file: h5py.File, value: Kept) -> None:
+    for room, groups in (("separations", value.finished), ("sums", value.sums)):
+        for place, numbers in enumerate(groups.values()):
+            for name, values in numbers.items():
+                file.create_dataset(f"{room}/{place}/{name}", data=np.asarray(values, dtype=np.float64))
 
-    def write(self, file: h5py.File, value: Kept) -> None:
-        """Write sums or separations."""
-        for room, groups in (("separations", value.finished), ("sums", value.sums)):
-            for place, numbers in enumerate(groups.values()):
-                for name, values in numbers.items():
-                    file.create_dataset(f"{room}/{place}/{name}", data=np.asarray(values, dtype=np.float64))
 
-    def complete(self, value: Kept) -> bool:
-        """Return whether there are separations."""
-        return bool(value.finished)
+def _identity(file: h5py.File) -> dict[str, Any]:
+    text = read_attr(file, "identity")
+    return mapping(file, "identity") if text.startswith("{") else {"digest": text}
 
-    def closed(self, file: h5py.File, value: Kept) -> bool:
-        """Return whether an open file was finished; old ones do not say so."""
-        return self.complete(value)
 
-    def attributes(self, value: Kept) -> Mapping[str, Any]:
-        """Return parameters and groups, whose names may hold slashes: they are no names of datasets."""
-        return {"done": list(value.done), "groups": list(value.finished or value.sums)}
+DISTANCES: Kind[Kept] = Kind(
+    format="landscape/distances",
+    noun="the file of distances",
+    single="set of distances",
+    other="distances of other snapshots or layers; they differ in",
+    read=_read,
+    write=_write,
+    complete=lambda kept: bool(kept.finished),
+    # Names of layers may hold slashes: they are no names of datasets.
+    attributes=lambda kept: {"done": list(kept.done), "groups": list(kept.finished or kept.sums)},
+    identity=_identity,
+    # Old files do not say.
+    closed=lambda kept: bool(kept.finished),
+)
 
-    def identity(self, file: h5py.File) -> dict[str, Any]:
-        """Read what the distances are of; old files have a digest of it."""
-        text = read_attr(file, "identity")
-        return mapping(file, "identity") if text.startswith("{") else {"digest": text}
 
-    def differing(self, held: Held[Kept], identity: Mapping[str, Any], blank: Kept) -> list[str]:
-        """Return what tells two sets of distances apart."""
-        return [] if held.identity == {"digest": self.digest} else super().differing(held, identity, blank)
+def _known_by(digest: str) -> Kind[Kept]:
+    """Distances that old files know by a digest."""
+
+    def differing(held: Held[Kept], identity: Mapping[str, Any], blank: Kept) -> list[str]:
+        return [] if held.identity == {"digest": digest} else DISTANCES.differing(held, identity, blank)
+
+    return replace(DISTANCES, differing=differing)
 
 
 def open_distances(
@@ -101,23 +107,10 @@ def open_distances(
             or what stands for snapshots has no name.
     """
     if path is None:
-        return ResultFile(DistancesKind(), Kept(), None, {})
+        return ResultFile(DISTANCES, Kept(), None, {})
     require_writable(path, (".h5", ".hdf5"))
     identity, digest = identity_of(runs, groups, representative)
-    return ResultFile.open(DistancesKind(digest), path, Kept(), identity)
-
-
-def _groups(file: h5py.File, room: str) -> dict[str, dict[str, Any]]:
-    if room not in file:
-        return {}
-    names = read_json_attr(file, "groups", [])
-    return {
-        name: {
-            key: dataset[()] if dataset.ndim else float(dataset[()])
-            for key, dataset in file[f"{room}/{place}"].items()
-        }
-        for place, name in enumerate(names)
-    }
+    return ResultFile.open(_known_by(digest), path, Kept(), identity)
 
 
 def identity_of(

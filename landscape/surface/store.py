@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -40,115 +41,126 @@ class HasMean(Protocol):
     def standard_error(self) -> float: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class SurfaceKind(Kind[Surface]):
-    """A slice.
-
-    Attributes:
-        directions: Axis -> name -> array, to be written with it.
-    """
-
-    directions: Directions
-
-    format: ClassVar[str] = "landscape/surface"
-    noun: ClassVar[str] = "the surface file"
-    single: ClassVar[str] = "slice"
-    other: ClassVar[str] = "another slice; it differs in"
-    remedy: ClassVar[str] = "give another name to --save-surface, or remove the file"
-    growing: ClassVar[tuple[str, ...]] = ("standard_error", "done")
-
-    def read(self, file: h5py.File) -> Surface:
-        """Read the slice; where `done` is false the values are NaN."""
-        names = _fields_of(file)
-        x, *others = (numbers(file, name, "f", (None,)) for name in _axes_of(file))
-        axes: dict[str, Any] = {
-            "x": x,
-            "y": others[0] if others else None,
-            "more": tuple(others[1:]),
-            "repeat": numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
-        }
-        named = named_axes(**axes)
-        shape = tuple(map(len, named.values()))
-        done = numbers(file, "done", "b", shape)
-        for name, values in named.items():
-            if not len(values) or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
-                raise ValueError(f"dataset '{name}' does not increase")
-        held = {name: numbers(file, name, "f", shape) for name in (*names, *map(_error_of, names))}
-        # A writer that was killed may have left values that it had not yet marked as done.
-        held = {name: np.where(done, values, np.nan) for name, values in held.items()}
-        return Surface(
-            **axes,
-            fields={name: held[name] for name in names},
-            standard_errors={name: held[_error_of(name)] for name in names},
-            done=done,
-            meta=mapping(file, "meta"),
-            path=read_path(file, "path") if "path" in file else None,
-            paths=read_paths(file),
-            gradient=read_gradient(file, shape),
-            computed=numbers(file, "computed", "b", shape) if "computed" in file else None,
-        )
-
-    def write(self, file: h5py.File, value: Surface) -> None:
-        """Write axes, values, directions and what goes with the slice."""
-        axes, held = value.axes, self.rows(value).arrays
-        for name, values in axes.items():
-            file.create_dataset(name, data=values, dtype="i8" if name == REPEAT else "f8").make_scale(name)
-        for name in value.fields:
-            gridded(file, name, held[name], list(axes))
-            gridded(file, _error_of(name), held[_error_of(name)], list(axes))
-        gridded(file, "done", held["done"], list(axes))
-        if value.computed is not None:
-            gridded(file, "computed", value.computed, list(axes))
-        for axis, tensors in self.directions.items():
-            for name, values in tensors.items():
-                file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
-        write_companions(file, value)
-        if "directions" in file:
-            seal(file["directions"])
-
-    def complete(self, value: Surface) -> bool:
-        """Return whether all points are done."""
-        return value.complete
-
-    def attributes(self, value: Surface) -> Mapping[str, Any]:
-        """Return the names of the fields."""
-        return {"fields": list(value.fields)}
-
-    def meta(self, value: Surface) -> Mapping[str, Any]:
-        """Return more to say about the slice."""
-        return value.meta
-
-    def rows(self, value: Surface) -> Rows:
-        """Return fields, standard errors and what is done; rows are counted over all axes but the last."""
-        shape, errors = value.values.shape, {}
-        for name in value.fields:
-            own = value.standard_errors.get(name)
-            errors[_error_of(name)] = np.full(shape, np.nan) if own is None else own
-        done = np.ones(shape, bool) if value.done is None else value.done
-        return Rows({**value.fields, **errors, "done": done}, shape[:-1])
-
-    def unsettled(self, file: h5py.File) -> Sequence[str]:
-        """Return what is filled, and the directions, which have a seal of their own."""
-        return (*_fields_of(file), *super().unsettled(file), "directions")
-
-    def digested(self, file: h5py.File) -> Sequence[str]:
-        """Return the datasets that schema 1 digested."""
-        names = _fields_of(file)
-        repeat = [REPEAT] if REPEAT in file else []
-        return [*_axes_of(file), *repeat, *names, *map(_error_of, names), "done", *companions(file)]
-
-    def differing(self, held: Held[Surface], identity: Mapping[str, Any], blank: Surface) -> list[str]:
-        """Return what tells two slices apart, axes and fields too."""
-        own, wanted = held.value, blank
-        names = dict.fromkeys((*reversed(own.axes), *reversed(wanted.axes)))
-        found = differences(held.identity, identity)
-        found += [name for name in names if not _same(own.axes.get(name), wanted.axes.get(name))]
-        if list(own.fields) != list(wanted.fields):
-            found.append(f"fields ({', '.join(own.fields)} in the file, {', '.join(wanted.fields)} now)")
-        return found
+def _error_of(name: str) -> str:
+    return f"standard_error/{name}"
 
 
-SURFACE = SurfaceKind({})
+def _fields_of(file: h5py.File) -> list[str]:
+    names = read_json_attr(file, "fields")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise TypeError("attribute 'fields' is not a list of names")
+    return names
+
+
+def _axes_of(file: h5py.File) -> list[str]:
+    """The names of the axes in a file, the first always."""
+    names = axis_names(len(file))
+    return ["x", *itertools.takewhile(lambda name: name in file, names[1:])]
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _read(file: h5py.File) -> Surface:
+    names = _fields_of(file)
+    x, *others = (numbers(file, name, "f", (None,)) for name in _axes_of(file))
+    axes: dict[str, Any] = {
+        "x": x,
+        "y": others[0] if others else None,
+        "more": tuple(others[1:]),
+        "repeat": numbers(file, REPEAT, "i", (None,)) if REPEAT in file else None,
+    }
+    named = named_axes(**axes)
+    shape = tuple(map(len, named.values()))
+    done = numbers(file, "done", "b", shape)
+    for name, values in named.items():
+        if not len(values) or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+            raise ValueError(f"dataset '{name}' does not increase")
+    held = {name: numbers(file, name, "f", shape) for name in (*names, *map(_error_of, names))}
+    # A writer that was killed may have left values that it had not yet marked as done.
+    held = {name: np.where(done, values, np.nan) for name, values in held.items()}
+    return Surface(
+        **axes,
+        fields={name: held[name] for name in names},
+        standard_errors={name: held[_error_of(name)] for name in names},
+        done=done,
+        meta=mapping(file, "meta"),
+        path=read_path(file, "path") if "path" in file else None,
+        paths=read_paths(file),
+        gradient=read_gradient(file, shape),
+        computed=numbers(file, "computed", "b", shape) if "computed" in file else None,
+    )
+
+
+def _write(directions: Directions, file: h5py.File, value: Surface) -> None:
+    axes, held = value.axes, _rows(value).arrays
+    for name, values in axes.items():
+        file.create_dataset(name, data=values, dtype="i8" if name == REPEAT else "f8").make_scale(name)
+    for name in value.fields:
+        gridded(file, name, held[name], list(axes))
+        gridded(file, _error_of(name), held[_error_of(name)], list(axes))
+    gridded(file, "done", held["done"], list(axes))
+    if value.computed is not None:
+        gridded(file, "computed", value.computed, list(axes))
+    for axis, tensors in directions.items():
+        for name, values in tensors.items():
+            file.create_dataset(f"directions/{axis}/{name}", data=values, dtype=values.dtype)
+    write_companions(file, value)
+    if "directions" in file:
+        seal(file["directions"])
+
+
+def _rows(value: Surface) -> Rows:
+    shape, errors = value.values.shape, {}
+    for name in value.fields:
+        own = value.standard_errors.get(name)
+        errors[_error_of(name)] = np.full(shape, np.nan) if own is None else own
+    done = np.ones(shape, bool) if value.done is None else value.done
+    return Rows({**value.fields, **errors, "done": done}, shape[:-1])
+
+
+def _growing(file: h5py.File) -> Sequence[str]:
+    # Directions have a seal of their own.
+    return (*_fields_of(file), "standard_error", "done", "directions")
+
+
+def _digested(file: h5py.File) -> Sequence[str]:
+    names = _fields_of(file)
+    repeat = [REPEAT] if REPEAT in file else []
+    return [*_axes_of(file), *repeat, *names, *map(_error_of, names), "done", *companions(file)]
+
+
+def _differing(held: Held[Surface], identity: Mapping[str, Any], blank: Surface) -> list[str]:
+    own, wanted = held.value, blank
+    names = dict.fromkeys((*reversed(own.axes), *reversed(wanted.axes)))
+    found = differences(held.identity, identity)
+    found += [name for name in names if not _same(own.axes.get(name), wanted.axes.get(name))]
+    if list(own.fields) != list(wanted.fields):
+        found.append(f"fields ({', '.join(own.fields)} in the file, {', '.join(wanted.fields)} now)")
+    return found
+
+
+SURFACE: Kind[Surface] = Kind(
+    format="landscape/surface",
+    noun="the surface file",
+    single="slice",
+    other="another slice; it differs in",
+    remedy="give another name to --save-surface, or remove the file",
+    read=_read,
+    write=partial(_write, {}),
+    complete=lambda surface: surface.complete,
+    attributes=lambda surface: {"fields": list(surface.fields)},
+    meta=lambda surface: surface.meta,
+    rows=_rows,
+    growing=_growing,
+    digested=_digested,
+    differing=_differing,
+)
+
+
+def _with(directions: Directions) -> Kind[Surface]:
+    return replace(SURFACE, write=partial(_write, directions))
 
 
 def read_surface(path: PathLike) -> Surface:
@@ -191,28 +203,7 @@ def save_surface(
         identity: What decides whether a later run is the same slice.
         directions: Axis -> name -> array, to go with it.
     """
-    save(SurfaceKind(directions or {}), surface, path, identity)
-
-
-def _error_of(name: str) -> str:
-    return f"standard_error/{name}"
-
-
-def _fields_of(file: h5py.File) -> list[str]:
-    names = read_json_attr(file, "fields")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise TypeError("attribute 'fields' is not a list of names")
-    return names
-
-
-def _axes_of(file: h5py.File) -> list[str]:
-    """The names of the axes in a file, the first always."""
-    names = axis_names(len(file))
-    return ["x", *itertools.takewhile(lambda name: name in file, names[1:])]
-
-
-def _same(a: Array | None, b: Array | None) -> bool:
-    return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+    save(_with(directions or {}), surface, path, identity)
 
 
 class PartialSurface:
@@ -248,7 +239,7 @@ class PartialSurface:
         blank, errors = ({name: np.full(grid.shape, np.nan) for name in names} for _ in range(2))
         begun = np.zeros(grid.shape, bool)
         surface = Surface(grid.x, grid.y, blank, errors, begun, dict(meta), more=grid.more, repeat=grid.repeat)
-        return cls(ResultFile.open(SurfaceKind(directions), path, surface, identity))
+        return cls(ResultFile.open(_with(directions), path, surface, identity))
 
     @property
     def surface(self) -> Surface:
