@@ -1,17 +1,26 @@
 """Finished parts of long computations: kept as they come, and not computed again."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
 
-from landscape import problems
+from landscape import probes, problems
 from landscape.errors import LandscapeError
 from landscape.files import cells as module
 from landscape.files.cells import Cells, Unfinished
+from landscape.objective import Objective
+from landscape.params import Tensors
+from landscape.probes import connecting
+from landscape.probes.gauge import Gauge
 from landscape.sharpness import audit
+from landscape.training import Settings
 
 IDENTITY = {"weights": "abc", "points": 3}
 CHEAP = ["hessian_trace", "fisher_rao_norm"]
@@ -20,6 +29,14 @@ CHEAP = ["hessian_trace", "fisher_rao_norm"]
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_FLUSH_SECONDS", -1.0)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Objective, Tensors, Tensors]:
+    """A small network at two sets of weights."""
+    objective = problems.build("digits-mlp", {"width": "4", "train_size": "64"}, seed=0)
+    a = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+    return objective, a, {name: tensor.flip(0) for name, tensor in a.items()}
 
 
 def stop() -> None:
@@ -117,8 +134,8 @@ def test_an_unfinished_file_is_named_after_the_result_and_may_be_missing(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_audit_keeps_its_values(tmp_path: Path) -> None:
-    objective = problems.build("digits-mlp", {"width": "4", "train_size": "64"}, seed=0)
+def test_an_interrupted_audit_keeps_its_values(tmp_path: Path, pair: tuple[Objective, Tensors, Tensors]) -> None:
+    objective = pair[0]
     path, settings = tmp_path / "a.h5", {"hessian_trace": {"samples": 10}}
 
     def cut(what: str, done: int, total: int) -> None:
@@ -148,3 +165,91 @@ def without_seconds(value: object) -> object:
     if isinstance(value, dict):
         return {key: without_seconds(own) for key, own in value.items() if key != "seconds"}
     return [without_seconds(own) for own in value] if isinstance(value, list | tuple) else value
+
+
+def cut_at(count: int) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        if done == count:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_an_interrupted_line_goes_on(tmp_path: Path, pair: tuple[Objective, Tensors, Tensors]) -> None:
+    objective, a, b = pair
+    path = tmp_path / "c.h5"
+    whole = probes.interpolate(objective, a, b, points=5)
+    with pytest.raises(KeyboardInterrupt):
+        probes.interpolate(objective, a, b, points=5, save=path, progress=cut_at(3))
+    made = Cells.open(path, lambda: identity_in(path))
+    assert [f"line/interpolate/{place}" in made for place in range(5)] == [True] * 3 + [False] * 2
+    again = probes.interpolate(objective, a, b, points=5, save=path)
+    assert all(np.array_equal(again[name], whole[name]) for name in whole.fields)
+    with pytest.raises(LandscapeError, match=r"it differs in .*b \("):
+        probes.interpolate(objective, a, a, points=5, save=path)
+
+
+def test_an_interrupted_perturbation_goes_on(tmp_path: Path, pair: tuple[Objective, Tensors, Tensors]) -> None:
+    objective, a, _ = pair
+    how = {"draws": 2, "scales": 3, "directions": ("random", "gradient", "top")}
+    whole = probes.perturb(objective, a, **how)
+    for count in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            probes.perturb(objective, a, **how, save=tmp_path / "c.h5", progress=cut_at(count))
+    again = probes.perturb(objective, a, **how, save=tmp_path / "c.h5")
+    assert np.array_equal(again.profile["train_loss"], whole.profile["train_loss"])
+    for name, radius in whole.radii.items():
+        assert np.array_equal(again.radii[name].radii, radius.radii), name
+
+
+def test_an_interrupted_curve_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "_PATIENCE", -1.0)
+    torch.manual_seed(0)
+    # Statistics of batches, random masks and momentum: all that training goes on from.
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 3))
+    x, y = torch.randn(40, 4), torch.arange(40) % 3
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y))
+    a, b = ({n: t + 0.1 * (k + 1) for n, t in model.state_dict().items() if t.is_floating_point()} for k in (0, 1))
+    settings = Settings(epochs=3, lr=0.1, momentum=0.9, batch_size=10)
+    how = {"settings": settings, "points": 5}
+    whole = probes.connect(objective, a, b, **how)
+    for count in (4, 9):
+        with pytest.raises(KeyboardInterrupt):
+            probes.connect(objective, a, b, **how, save=tmp_path / "c.h5", progress=cut_at(count))
+    steps: list[int] = []
+    again = probes.connect(
+        objective, a, b, **how, save=tmp_path / "c.h5", progress=lambda done, _: steps.append(done)
+    )
+    assert steps == [10, 11, 12]
+    for held, wanted in zip(again.path.bends, whole.path.bends, strict=True):
+        assert all(torch.equal(held[name], wanted[name]) for name in wanted)
+    assert np.array_equal(again.curve["train_loss"], whole.curve["train_loss"])
+    assert np.array_equal(again.line["train_loss"], whole.line["train_loss"])
+
+
+def test_a_command_goes_on_where_it_was_interrupted(tmp_path, landscape, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        options = ("--set", "width=4", "--set", "train_size=64", "--epochs", "1", "--seed", str(seed))
+        assert landscape("train", "digits-mlp", *options, "-o", f"{seed}.h5")[0] == 0
+    line = ("probe", "interpolate", "0.h5", "1.h5", "--points", "4", "--json")
+    whole = landscape(*line)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.h5", "1.h5"]
+    taken: list[float] = []
+
+    def at(self: Gauge, weights: Tensors, *, own: bool = False) -> dict[str, float]:
+        if len(taken) == 2:
+            taken.clear()
+            raise KeyboardInterrupt
+        taken.append(1)
+        return original(self, weights, own=own)
+
+    original = Gauge.at
+    monkeypatch.setattr(Gauge, "at", at)
+    code, said, error = landscape(*line)
+    (kept,) = tmp_path.glob("0-1-interpolate-*.h5")
+    words = f"what was finished is kept in {kept.name}; run the same command to go on"
+    assert (code, said, error) == (130, "", f"landscape: interrupted; {words}\n")
+    assert landscape(*line) == whole
+    assert len(taken) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.h5", "1.h5"]
