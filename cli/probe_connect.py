@@ -82,20 +82,21 @@ def command(
     objective = objective_from(run_at(a)[0], given)
     seed = given.pop("seed")
     settings = settings_from(given, epochs=60, lr=0.1, schedule="linear", seed=seed)
-    with kept_until_done(stem_of((a, b), "connect")) as (store,), progress_bar("connect", "step") as update:
-        found = connect_snapshots(
-            objective,
-            (a, b),
-            save=output,
-            parts=store,
-            overwrite=overwrite,
-            plane=plane,
-            settings=settings,
-            progress=update,
-            **{name: value for name, value in given.items() if value is not None},
-        )
-    drawn = _draw(found, output, picture)
-    _write_table(found.connection, table)
+    with kept_until_done(stem_of((a, b), "connect")) as (store,):
+        with progress_bar("connect", "step") as update:
+            found = connect_snapshots(
+                objective,
+                (a, b),
+                save=output,
+                parts=store,
+                overwrite=overwrite,
+                plane=plane,
+                settings=settings,
+                progress=update,
+                **{name: value for name, value in given.items() if value is not None},
+            )
+        drawn = _draw(found, output, picture)
+        _write_table(found.connection, table)
     document = _document(found.connection, output, drawn, table)
     say(document, _words(document, objective), as_json)
 

@@ -50,7 +50,8 @@ def command(
     ways = {name: value for name, value in given.items() if value is not None}
     ways |= {} if split is None else {"splits": (split,)}
     make = _matrix if matrix else _line
-    document, lines = make(objective, snapshots, ways, output, table)
+    with kept_until_done(stem_of(snapshots, "barriers" if matrix else "interpolate")) as (store,):
+        document, lines = make(objective, snapshots, ways | {"save": store}, output, table)
     say(document, lines, as_json)
 
 
@@ -72,11 +73,8 @@ def _line(
     from landscape.pipeline.probing import interpolate_snapshots
     from landscape.probes.table import interpolation_columns, save_table
 
-    with (
-        kept_until_done(stem_of(snapshots, "interpolate")) as (store,),
-        progress_bar("interpolate", "point") as update,
-    ):
-        curves = interpolate_snapshots(objective, snapshots, save=store, progress=update, **ways)
+    with progress_bar("interpolate", "point") as update:
+        curves = interpolate_snapshots(objective, snapshots, progress=update, **ways)
     if output is not None:
         from landscape import render
 
@@ -149,8 +147,8 @@ def _matrix(
     from landscape.pipeline.probing import barriers_between
     from landscape.probes.table import barrier_columns, save_table
 
-    with kept_until_done(stem_of(snapshots, "barriers")) as (store,), progress_bar("barriers", "line") as update:
-        found = barriers_between(objective, snapshots, save=store, progress=update, **ways)
+    with progress_bar("barriers", "line") as update:
+        found = barriers_between(objective, snapshots, progress=update, **ways)
     if output is not None:
         from landscape import render
 

@@ -97,7 +97,8 @@ def command(
         if picture is not None:
             raise LandscapeError("without --retrain, -o is the picture", where="--picture", mend="pass -o PICTURE")
         require_outputs(output, table)
-        document, lines = _probe(held, steps, noises, output, table, given)
+        with kept_until_done(stem_of((held.path,), "perturb")) as (store,):
+            document, lines = _probe(held, steps, noises, output, table, given | {"save": store})
     else:
         _refuse(given, ("draws", "scales", "rise", "directions"), None)
         require_outputs(picture, table)
@@ -126,8 +127,8 @@ def _probe(
     ways = {name: value for name, value in given.items() if value is not None}
     if kinds is not None:
         ways["directions"] = () if kinds == "none" else tuple(names_from(kinds, "--directions"))
-    with kept_until_done(stem_of((run.path,), "perturb")) as (store,), progress_bar("perturb", "draw") as update:
-        basins = perturb_run(run, objective, noises[0], at=steps, save=store, progress=update, **ways)
+    with progress_bar("perturb", "draw") as update:
+        basins = perturb_run(run, objective, noises[0], at=steps, progress=update, **ways)
     if output is not None:
         from landscape import render
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,26 +16,6 @@ from landscape import LandscapeError
 
 class Interrupted(Exception):
     """The user pressed Ctrl-C; the message says what is kept and how to go on."""
-
-
-def hear_terminate() -> list[int]:
-    """Let SIGTERM end a command as Ctrl-C does, with files whole and temporary ones removed.
-
-    Returns:
-        A list that is empty until it came. Where it is ignored, or not in the main thread, it stays so.
-    """
-    came: list[int] = []
-
-    def hear(number: int, _frame: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGTERM, hear)
-    return came
 
 
 def together(decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:

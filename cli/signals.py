@@ -1,0 +1,109 @@
+"""Ctrl-C and SIGTERM while a command works: each ends it once, with files whole and temporary ones removed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+# Code that an exception must not come into: HDF5 swallows it or takes it for damage, and so do finalizers.
+_CLOSED = ("h5py.", "landscape.journal.", "weakref.")
+_FINALIZER = "__del__"
+# Seconds until the next try to end such code's caller, and how many there are before it is ended all the same.
+_AGAIN, _TRIES = 0.005, 400
+
+
+class Signals:
+    """What came, and whether it may end the work now.
+
+    Attributes:
+        number: The signal that came last; None before.
+        at_work: Whether a signal ends what is done, or waits for it to begin.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.at_work = False
+        self._tries = 0
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt where that ends the work."""
+        self.number = number
+        if not self.at_work:
+            return
+        if self._tries < _TRIES and _is_closed(frame):
+            self.send_again()
+            return
+        raise KeyboardInterrupt
+
+    def send_again(self) -> None:
+        """Let the signal come once more in a moment."""
+        self._tries += 1
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(self.number or signal.SIGINT))
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
+def _is_closed(frame: FrameType | None) -> bool:
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if f"{module}.".startswith(_CLOSED) or frame.f_code.co_name == _FINALIZER:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_signals = Signals()
+
+
+@contextmanager
+def signals_heard() -> Iterator[Signals]:
+    """Let SIGTERM end a command as Ctrl-C does, and neither of the two be lost.
+
+    A signal that is ignored stays ignored, and outside the main thread all stays as it is.
+
+    Yields:
+        What came.
+    """
+    global _signals
+    if threading.current_thread() is not threading.main_thread():
+        yield Signals()
+        return
+    _signals = heard = Signals()
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: handler for number, handler in wanted.items() if signal.getsignal(number) == handler}
+    hook = sys.unraisablehook
+
+    def unraisable(what: Any) -> None:
+        # Raised where an object was collected: Python says so, and goes on.
+        if what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
+            heard.send_again()
+        else:
+            hook(what)
+
+    sys.unraisablehook = unraisable
+    for number in before:
+        signal.signal(number, heard.hear)
+    try:
+        yield heard
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a signal end the body: one that came before ends it at once, and one that comes after finds it done."""
+    heard = _signals
+    before, heard.at_work = heard.at_work, True
+    try:
+        if heard.number is not None:
+            raise KeyboardInterrupt
+        yield
+    finally:
+        heard.at_work = before
