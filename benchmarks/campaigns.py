@@ -86,7 +86,7 @@ COMMANDS = {
 }
 SIGNALS = {"KILL": signal.SIGKILL, "INT": signal.SIGINT, "TERM": signal.SIGTERM}
 # What a killed process may leave until the next run.
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-\d+$")
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-\d+(\.d/.*)?$")
 _HEARD = {signal.SIGINT, signal.SIGTERM}
 # Exit code of a child that was interrupted before its command had begun: that is no trial.
 _EARLY = 99
@@ -235,7 +235,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def temporary(path: Path) -> bool:
     """Return whether a name is that of a file being written."""
-    return bool(_TEMPORARY.search(path.name))
+    return bool(_TEMPORARY.search(str(path)))
 
 
 def content(path: Path) -> tuple[int, str]:

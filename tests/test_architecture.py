@@ -26,7 +26,7 @@ ALLOWED = {
     "storage": {"errors", "journal", "remnants", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "wrappers"},
     "curvature": {"wrappers", "errors", "layout", "params", "objective"},
-    "trajectory": {"errors", "layout", "params", "signatures", "storage"},
+    "trajectory": {"errors", "layout", "params", "remnants", "signatures", "storage"},
     "problems": {"errors", "layout", "options", "params", "objective"},
     "training": {"copies", "errors", "layout", "options", "params", "remnants", "objective", "trajectory"},
     "probes": {
