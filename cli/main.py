@@ -15,8 +15,7 @@ import click
 from landscape import LandscapeError, __version__
 from landscape.errors import MachineError, did_you_mean, is_out_of_memory, out_of_memory
 
-from .shared import Interrupted
-from .signals import Signals, interruptible, signals_heard
+from .signals import Interrupted, Signals, interruptible, signals_heard
 from .threads import wait_for_others
 
 # Read when torch starts.
@@ -100,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Wrong input, and what the machine lacks (room, memory), is told in one line; a fault of ours shows a traceback.
     """
-    with signals_heard() as signals:
+    with signals_heard(to_the_end=arguments is None) as signals:
         code = _outcome(arguments, signals)
     sys.exit(code)
 

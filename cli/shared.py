@@ -13,9 +13,8 @@ import click
 
 from landscape import LandscapeError
 
-
-class Interrupted(Exception):
-    """The user pressed Ctrl-C; the message says what is kept and how to go on."""
+from .signals import Interrupted as Interrupted
+from .signals import interruptible
 
 
 def together(decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
@@ -225,7 +224,8 @@ def kept_until_done(*stems: str) -> Iterator[list[Any]]:
 
     unfinished = [Unfinished(stem) for stem in stems]
     try:
-        yield unfinished
+        with interruptible():
+            yield unfinished
     except KeyboardInterrupt:
         kept = " and ".join(str(one.path) for one in unfinished if one.path is not None and one.path.exists())
         words = f"what was finished is kept in {kept}; run the same command to go on"

@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# Code that an exception must not come into: HDF5 swallows it or takes it for damage, and so do finalizers.
-_CLOSED = ("h5py.", "landscape.journal.", "weakref.")
+# Code that an exception must not come into: HDF5 swallows it or takes it for damage, finalizers swallow it, and
+# libraries that are being loaded end the process.
+_CLOSED = ("h5py.", "landscape.journal.", "weakref.", "importlib._bootstrap.")
 _FINALIZER = "__del__"
-# Seconds until the next try to end such code's caller, and how many there are before it is ended all the same.
-_AGAIN, _TRIES = 0.005, 400
+# Seconds until the next try, and how many there are before such code is ended all the same: torch takes a while.
+_AGAIN, _TRIES = 0.005, 6000
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C; the message says what is kept and how to go on."""
 
 
 class Signals:
@@ -23,11 +28,12 @@ class Signals:
     Attributes:
         number: The signal that came last; None before.
         at_work: Whether a signal ends what is done, or waits for it to begin.
+        raised: Whether one has ended something.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.at_work = False
+        self.at_work = self.raised = False
         self._tries = 0
 
     def hear(self, number: int, frame: FrameType | None) -> None:
@@ -38,6 +44,7 @@ class Signals:
         if self._tries < _TRIES and _is_closed(frame):
             self.send_again()
             return
+        self.raised = True
         raise KeyboardInterrupt
 
     def send_again(self) -> None:
@@ -61,10 +68,13 @@ _signals = Signals()
 
 
 @contextmanager
-def signals_heard() -> Iterator[Signals]:
+def signals_heard(*, to_the_end: bool = False) -> Iterator[Signals]:
     """Let SIGTERM end a command as Ctrl-C does, and neither of the two be lost.
 
     A signal that is ignored stays ignored, and outside the main thread all stays as it is.
+
+    Args:
+        to_the_end: Nothing comes after but the end of the process, which no signal changes any more.
 
     Yields:
         What came.
@@ -93,17 +103,26 @@ def signals_heard() -> Iterator[Signals]:
     finally:
         sys.unraisablehook = hook
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if to_the_end else handler)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let a signal end the body: one that came before ends it at once, and one that comes after finds it done."""
+    """Let a signal end the body: one that came before ends it at once, and one that comes after finds it done.
+
+    Libraries in other languages make faults of their own of an interrupt: what is raised after one is that one.
+    """
     heard = _signals
     before, heard.at_work = heard.at_work, True
     try:
         if heard.number is not None:
             raise KeyboardInterrupt
         yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        if heard.raised:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         heard.at_work = before

@@ -1,5 +1,6 @@
 """Ctrl-C while a command works: it ends once, and is neither swallowed nor taken for damage."""
 
+import importlib
 import signal
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from landscape.cli.signals import interruptible, signals_heard
+from landscape.cli.signals import Interrupted, interruptible, signals_heard
 from landscape.storage import damage
 
 
@@ -50,9 +51,25 @@ def within_a_weak_reference(folder: Path, done: list[str]) -> None:
     done.append("went on")
 
 
+def within_an_import(folder: Path, done: list[str]) -> None:
+    # A library of C++ that is being loaded ends the process.
+    (folder / "loaded_slowly.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nloaded = True\n")
+    sys.path.insert(0, str(folder))
+    try:
+        assert importlib.import_module("loaded_slowly").loaded
+    finally:
+        sys.path.remove(str(folder))
+    done.append("loaded")
+
+
 @pytest.mark.parametrize(
     ("work", "first"),
-    [(within_h5py, "visited"), (within_a_finalizer, "collected"), (within_a_weak_reference, "went on")],
+    [
+        (within_h5py, "visited"),
+        (within_a_finalizer, "collected"),
+        (within_a_weak_reference, "went on"),
+        (within_an_import, "loaded"),
+    ],
 )
 def test_an_interrupt_where_it_would_be_swallowed_comes_again(
     tmp_path: Path, work: Callable[[Path, list[str]], None], first: str
@@ -81,6 +98,33 @@ def test_an_interrupt_before_the_work_ends_it_and_one_after_finds_it_done() -> N
         assert heard.number == signal.SIGINT
         with pytest.raises(KeyboardInterrupt), interruptible():
             raise AssertionError("begun")
+
+
+def test_a_fault_that_a_library_makes_of_an_interrupt_is_that_interrupt() -> None:
+    def converted() -> None:
+        with interruptible():
+            try:
+                press()
+            except KeyboardInterrupt:
+                raise TypeError("incompatible function arguments") from None
+
+    def own() -> None:
+        with interruptible():
+            raise TypeError("of our own")
+
+    def told() -> None:
+        with interruptible():
+            try:
+                press()
+            except KeyboardInterrupt:
+                raise Interrupted("what is kept") from None
+
+    with signals_heard(), pytest.raises(KeyboardInterrupt):
+        converted()
+    with signals_heard(), pytest.raises(TypeError):
+        own()
+    with signals_heard(), pytest.raises(Interrupted, match="what is kept"):
+        told()
 
 
 def test_what_h5py_makes_of_an_interrupt_is_no_damage(tmp_path: Path) -> None:
