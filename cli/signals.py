@@ -16,6 +16,7 @@ _CLOSED = ("h5py.", "landscape.journal.", "weakref.", "importlib._bootstrap.")
 _FINALIZER = "__del__"
 # Seconds until the next try, and how many there are before such code is ended all the same: torch takes a while.
 _AGAIN, _TRIES = 0.005, 6000
+_HAS_TIMER = hasattr(signal, "setitimer")
 
 
 class Interrupted(Exception):
@@ -41,7 +42,7 @@ class Signals:
         self.number = number
         if not self.at_work:
             return
-        if self._tries < _TRIES and _is_closed(frame):
+        if _HAS_TIMER and self._tries < _TRIES and _is_closed(frame):
             self.send_again()
             return
         self.raised = True
@@ -50,9 +51,8 @@ class Signals:
     def send_again(self) -> None:
         """Let the signal come once more in a moment."""
         self._tries += 1
-        if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(self.number or signal.SIGINT))
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(self.number or signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
 
 
 def _is_closed(frame: FrameType | None) -> bool:
@@ -87,10 +87,11 @@ def signals_heard(*, to_the_end: bool = False) -> Iterator[Signals]:
     wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: handler for number, handler in wanted.items() if signal.getsignal(number) == handler}
     hook = sys.unraisablehook
+    alarm = signal.getsignal(signal.SIGALRM) if _HAS_TIMER else None
 
     def unraisable(what: Any) -> None:
         # Raised where an object was collected: Python says so, and goes on.
-        if what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
+        if _HAS_TIMER and what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
             heard.send_again()
         else:
             hook(what)
@@ -102,8 +103,12 @@ def signals_heard(*, to_the_end: bool = False) -> Iterator[Signals]:
         yield heard
     finally:
         sys.unraisablehook = hook
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, alarm)
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if to_the_end else handler)
+        _signals = Signals()
 
 
 @contextmanager
