@@ -134,6 +134,16 @@ def test_an_unfinished_file_is_named_after_the_result_and_may_be_missing(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_an_unfinished_file_that_is_damaged_is_begun_anew(tmp_path: Path) -> None:
+    for content in (b"", b"nothing of ours"):
+        one = Unfinished(tmp_path / "run-audit")
+        one.at(IDENTITY).write_bytes(content)
+        with Cells.open(one, lambda: IDENTITY) as cells:
+            cells["a"] = 1
+        assert one.path is not None
+        assert Cells.open(one.path, lambda: IDENTITY)["a"] == 1
+
+
 def test_an_interrupted_audit_keeps_its_values(tmp_path: Path, pair: tuple[Objective, Tensors, Tensors]) -> None:
     objective = pair[0]
     path, settings = tmp_path / "a.h5", {"hessian_trace": {"samples": 10}}

@@ -146,13 +146,19 @@ class Cells:
             return save
         if save is None:
             return cls(ResultFile(CELLS, Contents(), None, {}))
-        wanted = as_read(identity())
+        wanted, optional = as_read(identity()), isinstance(save, Unfinished)
         path = save.at(wanted) if isinstance(save, Unfinished) else Path(save)
-        begun = os.path.lexists(path)
-        file = ResultFile(CELLS, Contents(), path, wanted)
-        return cls(
-            ResultFile.open(CELLS, path, file.value, wanted) if begun else file, isinstance(save, Unfinished)
-        )
+        blank = cls(ResultFile(CELLS, Contents(), path, wanted), optional)
+        if not os.path.lexists(path):
+            return blank
+        try:
+            return cls(ResultFile.open(CELLS, path, Contents(), wanted), optional)
+        except LandscapeError:
+            if not optional:
+                raise
+        # Damaged; it is replaced when there is something to keep.
+        blank._replaced = True
+        return blank
 
     def __contains__(self, name: str) -> bool:
         return name in self._file.value.values
