@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from landscape import LandscapeError
-from landscape.files import open_file
-from landscape.projection.distance_store import Store
+from landscape.files.opening import open_file
+from landscape.files.result import load, save
+from landscape.projection.distance_store import DISTANCES, Kept
 from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import save_table
 from landscape.storage import damage, open_read
@@ -41,7 +42,6 @@ OUTCOMES = ("same", "refused", "SILENT", "EXCEPTION", "HANG", "DIED", "MEMORY")
 _SECONDS = 30.0
 # What a worker may take beyond what it has when it begins.
 _MEMORY = 300 * 2**20
-_IDENTITY = "0" * 64
 
 
 def write_all(folder: Path) -> dict[str, Path]:
@@ -84,8 +84,8 @@ def write_all(folder: Path) -> dict[str, Path]:
     column = Column(values[0], values[1], values[2] > 0, np.ones(11, bool), {"unit": "nats"})
     table = Table(np.arange(11), np.arange(11.0), {"one": column}, {"train_loss": values[3]}, {})
     save_table(table, folder / "table.h5", {"b": 2})
-    store = Store(folder / "distances.h5", _IDENTITY)
-    store.finish({"all": {"squared": values @ values.T, "count": 3.0}})
+    kept = Kept(finished={"all": {"squared": values @ values.T, "count": 3.0}})
+    save(DISTANCES, kept, folder / "distances.h5", {"snapshots": "0" * 64})
     torch.save(model.state_dict(), folder / "epoch1.pt")
     return {path.name: path for path in sorted(folder.iterdir())}
 
@@ -104,7 +104,7 @@ def _read(path: Path) -> Any:
         read = read_checkpoint(path)
         return read.key, {name: tensor.numpy() for name, tensor in read.tensors.items()}
     if path.name.endswith("distances.h5"):
-        return vars(Store(path, _IDENTITY).read())
+        return vars(load(DISTANCES, path).value)
     held = open_file(path)
     if not hasattr(held, "header"):
         return vars(held)

@@ -28,7 +28,7 @@ Read = TypeVar("Read")
 
 _FORMATS = ("landscape/trajectory", "landscape/surface", "landscape/measures")
 # What is kept so as not to be computed twice; nobody opens it by hand.
-_KEPT = ("landscape/distances",)
+_KEPT = ("landscape/distances", "landscape/cells")
 # How often a file is read again that was changed meanwhile.
 _TRIES = 6
 
