@@ -249,11 +249,11 @@ def read_journal(raw: BinaryIO) -> Journal | None:
     end = raw.seek(0, io.SEEK_END)
     if end < _FOOTER.size:
         return None
-    magic, size, length, checksum = _FOOTER.unpack(_read(raw, end - _FOOTER.size, _FOOTER.size))
+    magic, size, length, checksum = _FOOTER.unpack(read_at(raw, end - _FOOTER.size, _FOOTER.size))
     start = end - _FOOTER.size - length
     if magic != _MAGIC or start < size:
         return None
-    records = _read(raw, start, length)
+    records = read_at(raw, start, length)
     return Journal(size, _unpack(records)) if _checksum(size, records) == checksum else None
 
 
@@ -290,7 +290,8 @@ def recover(raw: BinaryIO) -> bool:
     return True
 
 
-def _read(raw: BinaryIO, offset: int, size: int) -> bytes:
+def read_at(raw: BinaryIO, offset: int, size: int) -> bytes:
+    """Bytes from a place in a file; fewer at its end."""
     buffer = bytearray(size)
     return bytes(buffer[: _read_fully(raw, offset, memoryview(buffer))])
 

@@ -11,11 +11,10 @@ import h5py
 from landscape.errors import LandscapeError
 from landscape.storage.faults import FAULTS
 from landscape.storage.interrupts import deferred_interrupt
+from landscape.storage.structure import MOST_ITEMS
 
 # What a file may claim beyond its size: metrics that came late have rows that were never written.
 _SLACK = 2**26
-# More things than these take longer to look at than anyone waits; a resume state has thousands.
-_MOST_ITEMS = 50_000
 _MOST_ATTRIBUTES = 1_000
 # Filters by which our files hold no more than they are long.
 _PLAIN_FILTERS = (h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_SHUFFLE)
@@ -61,8 +60,8 @@ class _Census:
         if info.type != h5py.h5l.TYPE_HARD:
             return f"'/{shown}' is a link, and such files are refused"
         self._items += 1
-        if self._items > _MOST_ITEMS:
-            return f"it holds more than {_MOST_ITEMS:,} datasets and groups, and such files are refused"
+        if self._items > MOST_ITEMS:
+            return f"it holds more than {MOST_ITEMS:,} datasets and groups, and such files are refused"
         item = h5py.h5o.open(self._file.id, name)
         self.count_attributes(item, shown)
         if isinstance(item, h5py.h5d.DatasetID):
