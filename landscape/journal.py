@@ -290,18 +290,18 @@ def recover(raw: BinaryIO) -> bool:
     return True
 
 
-def read_at(raw: BinaryIO, offset: int, size: int) -> bytes:
+def read_at(raw: BinaryIO | Overlay, offset: int, size: int) -> bytes:
     """Bytes from a place in a file; fewer at its end."""
     buffer = bytearray(size)
     return bytes(buffer[: _read_fully(raw, offset, memoryview(buffer))])
 
 
-def _read_fully(raw: BinaryIO, offset: int, view: memoryview) -> int:
+def _read_fully(raw: BinaryIO | Overlay, offset: int, view: memoryview) -> int:
     """Fill a buffer from a place in a file; how many bytes there were."""
     raw.seek(offset)
     found = 0
     while found < len(view):
-        count = raw.readinto(view[found:])  # type: ignore[attr-defined]
+        count = raw.readinto(view[found:])  # type: ignore[union-attr]
         if not count:
             break
         found += count

@@ -73,15 +73,29 @@ class _Census:
 
     def count_attributes(self, item: Any, shown: str) -> None:
         """See that there are not more attributes than anyone writes."""
-        if h5py.h5a.get_num_attrs(item) > _MOST_ATTRIBUTES:
+        count = h5py.h5a.get_num_attrs(item)
+        if count > _MOST_ATTRIBUTES:
             self.fault = f"'/{shown}' has more than {_MOST_ATTRIBUTES:,} attributes"
+        elif isinstance(item, h5py.h5g.GroupID):
+            kinds = [h5py.h5a.open(item, index=index).get_type() for index in range(count)]
+            self._require_usual(kinds, shown)
+
+    def _require_usual(self, kinds: list[h5py.h5t.TypeID], shown: str) -> None:
+        """See that numbers are what NumPy has: HDF5 takes any width of an exponent, and reads others."""
+        numbers = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
+        if any(isinstance(kind, numbers) and kind != h5py.h5t.py_create(kind.dtype) for kind in kinds):
+            self.fault = f"'/{shown}' has numbers of a type that is not ours"
 
     def _count_room(self, dataset: h5py.h5d.DatasetID, creation: h5py.h5p.PropDCID, shown: str) -> None:
-        width = dataset.get_type().get_size()
+        kind = dataset.get_type()
+        width = kind.get_size()
+        self._require_usual([kind], shown)
         filters = [creation.get_filter(place)[0] for place in range(creation.get_nfilters())]
         if any(code not in _PLAIN_FILTERS for code in filters):
             self.fault = f"'/{shown}' is stored in a way that is not ours"
         claimed = math.prod(dataset.shape) * width
+        if creation.get_layout() == h5py.h5d.CONTIGUOUS and claimed and not dataset.get_storage_size():
+            self.fault = f"'/{shown}' was never written"
         if creation.get_layout() == h5py.h5d.CHUNKED:
             claimed = max(claimed, math.prod(creation.get_chunk()) * width)
         self._claimed += claimed

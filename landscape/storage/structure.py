@@ -1,8 +1,8 @@
 """The structure of an HDF5 file, checked before the HDF5 library reads it.
 
-Where some of it is damaged the library crashes the process: a chunk whose index says that it has less than the four
-bytes of its checksum makes it read four gigabytes. It also reads zeros for a chunk that the index does not find. Here
-all groups, headers, heaps and indexes are read once, and every number in them must be one that can be.
+Where some of it is damaged the library crashes the process: at a chunk that has less bytes, by its index, than
+its checksum takes, it reads four gigabytes. It also reads zeros for a chunk that the index does not find. Here
+all groups, headers, heaps and indexes are read once, and every number in them must be a possible one.
 
 Source: The HDF Group, HDF5 File Format Specification Version 3.0, sections II to IV.
 """
@@ -13,12 +13,12 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.journal import read_at
+from landscape.journal import Overlay, read_at
 from landscape.storage.messages import (
     CONTINUATION,
     UNDEFINED,
@@ -28,8 +28,10 @@ from landscape.storage.messages import (
     check_attribute,
 )
 
-# What HDF5 writes where nobody asks for anything newer: versions 0, offsets and lengths of 8 bytes, and the sizes of
-# nodes of groups (4, 16); section II.A.
+_Pair: TypeAlias = tuple[int, int]
+
+# What HDF5 writes where nobody asks for anything newer: versions 0, offsets and lengths of 8 bytes, and nodes of
+# groups for 4 and 16; section II.A.
 _SUPERBLOCK = b"\x89HDF\r\n\x1a\n" + bytes(5) + b"\x08\x08\0\x04\0\x10\0"
 _BASE, _ROOT = 24, 64
 _PREFIX = struct.Struct("<BxHII4x")  # version, messages, references, bytes; section IV.A.1.a
@@ -40,11 +42,13 @@ _ENTRY = np.dtype([("name", "<u8"), ("header", "<u8"), ("cache", "<u4"), ("", "<
 _NAMES, _CHUNKS = 0, 1
 _FREE_END = 1
 _SOFT_LINK = 2
+# Headers and names of what takes no more than a few seconds to look at.
+_LARGEST = 2**26
 # More than these take longer to look at than anyone waits; a resume state has thousands.
 MOST_ITEMS = 50_000
 
 
-def check_structure(raw: BinaryIO) -> bool:
+def check_structure(raw: BinaryIO | Overlay) -> bool:
     """Check all groups, headers, heaps and indexes of a file.
 
     Args:
@@ -65,7 +69,7 @@ def check_structure(raw: BinaryIO) -> bool:
 class _Structure:
     """What was found so far."""
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO | Overlay) -> None:
         self._raw = raw
         self._size = raw.seek(0, 2)
         self._known = True
@@ -73,6 +77,7 @@ class _Structure:
         self._objects: dict[int, Header] = {}
 
     def check(self) -> bool:
+        """Go through all that the first group leads to."""
         start = read_at(self._raw, 0, 96)
         if not start.startswith(_SUPERBLOCK):
             return False
@@ -86,9 +91,14 @@ class _Structure:
             waiting += self._object(*waiting.pop())
         return self._known
 
-    def _read(self, address: int, size: int) -> bytes:
+    def _require_inside(self, address: int, size: int) -> None:
         if address + size > self._end:
             raise StructureError(f"byte {address + size} is outside the file")
+
+    def _read(self, address: int, size: int) -> bytes:
+        self._require_inside(address, size)
+        if size > _LARGEST:
+            raise StructureError("a part that is too large")
         return read_at(self._raw, address, size)
 
     def _once(self, address: int) -> None:
@@ -96,7 +106,7 @@ class _Structure:
             raise StructureError("two parts in one place")
         self._seen.add(address)
 
-    def _object(self, address: int, cache: int, scratch: Any) -> Iterator[tuple[int, int, Any]]:
+    def _object(self, address: int, cache: int, scratch: _Pair) -> Iterator[tuple[int, int, _Pair]]:
         """The members of a group; of a dataset none."""
         if cache == _SOFT_LINK or address == UNDEFINED:
             self._known = False
@@ -110,7 +120,7 @@ class _Structure:
                 return
             header = self._objects[address] = self._header(address)
         # A copy of where a group keeps its names, for those who are in a hurry.
-        if cache > 1 or (cache == 1 and header.group is not None and tuple(scratch) != header.group):
+        if cache > 1 or (cache == 1 and header.group is not None and scratch != header.group):
             raise StructureError("a group that is in two places")
         self._known &= cache == 0 or header.group is not None
         if not fresh:
@@ -130,7 +140,7 @@ class _Structure:
             if header.chunk is not None and header.address != UNDEFINED:
                 self._chunks(header)
             elif header.chunk is None and header.address not in (None, UNDEFINED):
-                self._read_nothing(header.address, header.size)
+                self._require_inside(header.address or 0, header.size or 0)
 
     @contextmanager
     def _unknown(self) -> Iterator[None]:
@@ -139,10 +149,6 @@ class _Structure:
             yield
         except UnknownStructureError:
             self._known = False
-
-    def _read_nothing(self, address: Any, size: Any) -> None:
-        if address + size > self._end:
-            raise StructureError("data outside the file")
 
     def _header(self, address: int) -> Header:
         self._once(address)
@@ -175,7 +181,7 @@ class _Structure:
             raise StructureError(f"a header of {messages} messages that counts {count}")
         return found
 
-    def _members(self, tree: int, heap: int) -> Iterator[tuple[int, int, Any]]:
+    def _members(self, tree: int, heap: int) -> Iterator[tuple[int, int, _Pair]]:
         names = self._heap(heap)
         last = b""
         for low, high, node in self._leaves(tree, names):
@@ -185,13 +191,12 @@ class _Structure:
                 raise StructureError("names of a group that are none")
             # HDF5 reads all of a node, whatever of it counts.
             entries = np.frombuffer(self._read(node + 8, _MOST_IN_NAMES * _ENTRY.itemsize), _ENTRY)[:count]
-            found = [_text(names, int(entry["name"])) for entry in entries]
-            for name in found:
+            for place, address, cache, _, scratch in entries.tolist():
+                name = _text(names, place)
                 if name <= last or not low < name <= high:
                     raise StructureError("names of a group that are out of order")
                 last = name
-            for entry in entries:
-                yield int(entry["header"]), int(entry["cache"]), entry["scratch"].tolist()
+                yield address, cache, tuple(scratch)
 
     def _heap(self, address: int) -> bytes:
         """The names of a group, one after the other; section III.D."""
@@ -218,11 +223,8 @@ class _Structure:
         for node in self._lowest(tree, _NAMES, keys, _MOST_IN_GROUP):
             if len(node) == 1:
                 return
-            texts = [_text(names, int(key)) for key in node["key"]]
-            yield from (
-                (low, high, int(child))
-                for (low, high), child in zip(pairwise(texts), node["child"][:-1], strict=True)
-            )
+            texts = pairwise(_text(names, key) for key in node["key"].tolist())
+            yield from ((*ends, child) for ends, child in zip(texts, node["child"][:-1].tolist(), strict=True))
 
     def _chunks(self, header: Header) -> None:
         """Check the index of the chunks of a dataset."""
@@ -282,7 +284,8 @@ class _Structure:
                     yield entries
                     continue
                 own = [_key(entry) for entry in entries]
-                below += [(int(c), *ends) for c, ends in zip(entries["child"][:-1], pairwise(own), strict=True)]
+                children = entries["child"][:-1].tolist()
+                below += [(child, *ends) for child, ends in zip(children, pairwise(own), strict=True)]
             level = level - 1 if level else 0
             layer = below
 
