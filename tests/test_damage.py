@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import random
 import re
-import resource
 import signal
 import subprocess
 import sys
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from killing import command, run_command
-from spoiling import age, edited
+from spoiling import age, edited, files_up_to
 from torch import nn
 
 import landscape as ls
@@ -263,17 +261,6 @@ def test_an_archive_is_compared_with_its_checksums(tmp_path: Path) -> None:
     assert zipfile.ZipFile(path).testzip() is not None
 
 
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """A disk that is full, as far as one file is concerned."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("mode", ["raise", "warn"])
 def test_a_full_disk_is_told_once_and_recording_goes_on(tmp_path: Path, background: bool, mode: str) -> None:
@@ -329,32 +316,6 @@ def test_a_disk_that_fills_at_any_byte_leaves_the_file_as_it_was(run_file: Path,
         with files_up_to(len(before) + chance.randrange(4000)), pytest.raises(MachineError):
             recorder.snapshot(100, train_loss=1.0)
         assert read(run_file) == want
-
-
-def test_a_full_disk_costs_every_command_a_line(tmp_path: Path, landscape: Any, monkeypatch: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert landscape("train", "digits-mlp", "-o", "run.h5", "--epochs", 1, "--set", "width=8").code == 0
-    model = nn.Linear(100, 100)
-    torch.save(model.state_dict(), "epoch1.pt")
-    before = sorted(tmp_path.iterdir())
-    for size, line in (
-        (20_000, "train digits-mlp -o t.h5 --epochs 1 --set width=8"),
-        (20_000, "import i.h5 epoch1.pt"),
-        (9_000, "transform run.h5 --permute 1 -o moved.h5"),
-        (1_000, "export run.h5 -o out.pt"),
-        (1_000, "export run.h5 -o out.safetensors"),
-        (2_000, "plot run.h5 --kind curve --points 3 --save-surface s.h5 -o o.png"),
-        (1_000, "measure run.h5 --measures hessian_top --at all --save m.h5"),
-    ):
-        with files_up_to(size):
-            found = landscape(*line.split())
-        assert found.code == 1, (line, found)
-        assert found.err.count("\n") == 1
-        assert "File too large" in found.err
-        for path in set(tmp_path.iterdir()) - set(before):
-            assert path.suffix == ".h5", line
-            verify_trajectory(path)
-            path.unlink()
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

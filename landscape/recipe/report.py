@@ -17,8 +17,9 @@ class Failure:
 
     Attributes:
         message: One line.
-        expected: Whether it is the user's to mend; otherwise it is a fault of this package.
-        trace: Where in the code it happened, if it is not the user's to mend.
+        expected: Whether it is the user's to mend; otherwise the machine lacks something, or it is a fault of this
+            package.
+        trace: Where in the code it happened, if it is a fault of this package.
     """
 
     message: str

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, MachineError
 from landscape.recipe.cache import Cache
 from landscape.recipe.making import Made, Progress, make
 from landscape.recipe.report import Event, Failure
@@ -50,7 +50,7 @@ def attempt(step: Step, cache: Cache, progress: Progress, force: bool) -> Made |
     try:
         return make(step, cache, progress, force=force)
     except LandscapeError as error:
-        return Failure(f"{step.title}: {error}")
+        return Failure(f"{step.title}: {error}", expected=not isinstance(error, MachineError))
     except Exception as error:  # noqa: BLE001 - a step may raise anything, and the others shall go on
         message = " ".join(f"{step.title}: {type(error).__name__}: {error}".split())
         return Failure(message, expected=False, trace=traceback.format_exc())

@@ -63,7 +63,9 @@ def read_attr(item: Item, name: str) -> Any:
         return item.attrs[name]
     if kind.is_variable_str():
         require_old(item)
-        return item.attrs[name]
+        value = item.attrs[name]
+        # What is no UTF-8 comes as surrogates, which cannot be encoded.
+        return value.encode().decode() if isinstance(value, str) else value
     values = [item.attrs[key] for key in keys]
     if not all(isinstance(value, bytes) for value in values):
         raise TypeError(f"attribute '{name}' is not one text")
