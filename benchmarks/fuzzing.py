@@ -10,6 +10,7 @@ they have no checksums, so that nobody can tell. So have files of older versions
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -49,7 +50,7 @@ _REACH = 700
 # What a worker may take beyond what it has when it begins.
 _MEMORY = 300 * 2**20
 # How often our own files are damaged for once that another is, which another process examines: that takes longer.
-_OFTEN = 5
+_OFTEN = 20
 _IDENTITY = "0" * 64
 FOREIGN = "foreign.h5"
 
@@ -263,20 +264,24 @@ def fuzz(count: int, seed: int, folder: Path, more: list[Path]) -> dict[str, Any
     worker = _Worker()
     # Torch takes seconds to start.
     worker.read(next(iter(made.values())), "", 300.0)
-    for number in range(count):
-        name = names[number % len(names)]
-        path = folder / f"damaged-{name}"
-        path.write_bytes(damaged(whole[name], chance))
-        outcome, words = worker.read(path, expected[name])
-        table[name][outcome] += 1
-        if number % 500 == 0:
-            print(f"{number} of {count}: {len(bad)} bad", file=sys.stderr, flush=True)
-        if outcome not in ("same", "refused"):
-            bad.append({"file": name, "number": number, "outcome": outcome, "words": words})
-            path.rename(folder / f"bad-{number}-{name}")
+    done = 0
+    # What was tried until an interrupt counts.
+    with contextlib.suppress(KeyboardInterrupt):
+        for number in range(count):
+            name = names[number % len(names)]
+            path = folder / f"damaged-{name}"
+            path.write_bytes(damaged(whole[name], chance))
+            outcome, words = worker.read(path, expected[name])
+            table[name][outcome] += 1
+            done += 1
+            if number % 500 == 0:
+                print(f"{number} of {count}: {len(bad)} bad", file=sys.stderr, flush=True)
+            if outcome not in ("same", "refused"):
+                bad.append({"file": name, "number": number, "outcome": outcome, "words": words})
+                path.rename(folder / f"bad-{number}-{name}")
     worker.close()
     return {
-        "count": count,
+        "count": done,
         "seed": seed,
         "table": {name: dict(found) for name, found in table.items()},
         "bad": bad,
@@ -294,6 +299,7 @@ def main() -> None:
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="fuzzing-"))
     folder.mkdir(exist_ok=True)
     found = fuzz(asked.count, asked.seed, folder, asked.more)
+    print(f"{found['count']} readings, seed {found['seed']}\n")
     print("| file | " + " | ".join(OUTCOMES) + " |\n|---" * 1 + "|---" * len(OUTCOMES) + "|")
     for name, counts in found["table"].items():
         print(f"| {name} | " + " | ".join(str(counts.get(outcome, 0)) for outcome in OUTCOMES) + " |")
