@@ -176,6 +176,14 @@ def test_a_known_structure_costs_no_process(run_file: Path, monkeypatch: pytest.
     assert set(asked) == {run_file}
 
 
+def test_more_things_than_anyone_waits_for(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("landscape.storage.structure.MOST_ITEMS", 5)
+    with pytest.raises(
+        LandscapeError, match="holds more than 50,000 datasets and groups, and such files are refused"
+    ):
+        open_trajectory(run_file)
+
+
 def test_damage_of_the_structure_never_raises_anything_else(made: dict[str, Path]) -> None:
     """A fifth of the damage is noticed here; digests, checksums and HDF5 notice the rest."""
     chance = random.Random(3)

@@ -11,7 +11,7 @@ import h5py
 from landscape.errors import LandscapeError
 from landscape.storage.faults import FAULTS
 from landscape.storage.interrupts import deferred_interrupt
-from landscape.storage.structure import MOST_ITEMS
+from landscape.storage.structure import MOST_ITEMS, TOO_MANY
 
 # What a file may claim beyond its size: metrics that came late have rows that were never written.
 _SLACK = 2**26
@@ -61,7 +61,7 @@ class _Census:
             return f"'/{shown}' is a link, and such files are refused"
         self._items += 1
         if self._items > MOST_ITEMS:
-            return f"it holds more than {MOST_ITEMS:,} datasets and groups, and such files are refused"
+            return TOO_MANY
         item = h5py.h5o.open(self._file.id, name)
         self.count_attributes(item, shown)
         if isinstance(item, h5py.h5d.DatasetID):

@@ -17,7 +17,7 @@ import h5py
 
 from landscape.errors import LandscapeError
 from landscape.journal import Overlay, read_journal
-from landscape.storage.structure import check_structure
+from landscape.storage.structure import TooManyItemsError, check_structure
 
 # The seconds of reading that a file is given: a sound one takes milliseconds.
 _SECONDS = 4.0
@@ -41,13 +41,18 @@ def require_readable(path: Path, raw: BinaryIO | Overlay) -> None:
 
     Raises:
         StructureError: If something in its structure cannot be.
-        LandscapeError: If something is unknown there, and another process does not come back from reading it.
+        LandscapeError: If something is unknown there, and another process does not come back from reading it, or
+            if there is too much of it.
     """
     found = path.stat()
     key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     if key in _readable:
         return
-    if not check_structure(raw):
+    try:
+        known = check_structure(raw)
+    except TooManyItemsError as error:
+        raise LandscapeError(str(error), where=path) from error
+    if not known:
         _examine(path)
     if time.time() - found.st_mtime > _TICK:
         _readable.add(key)

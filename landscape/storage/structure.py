@@ -46,6 +46,11 @@ _SOFT_LINK = 2
 _LARGEST = 2**26
 # More than these take longer to look at than anyone waits; a resume state has thousands.
 MOST_ITEMS = 50_000
+TOO_MANY = f"it holds more than {MOST_ITEMS:,} datasets and groups, and such files are refused"
+
+
+class TooManyItemsError(Exception):
+    """A file has more datasets and groups than anyone waits for."""
 
 
 def check_structure(raw: BinaryIO | Overlay) -> bool:
@@ -59,6 +64,7 @@ def check_structure(raw: BinaryIO | Overlay) -> bool:
 
     Raises:
         StructureError: If something in it cannot be.
+        TooManyItemsError: If there is too much of it.
     """
     try:
         return _Structure(raw).check()
@@ -115,9 +121,7 @@ class _Structure:
         fresh = header is None
         if header is None:
             if len(self._objects) >= MOST_ITEMS:
-                # Whoever opens it refuses so many.
-                self._known = False
-                return
+                raise TooManyItemsError(TOO_MANY)
             header = self._objects[address] = self._header(address)
         # A copy of where a group keeps its names, for those who are in a hurry.
         if cache > 1 or (cache == 1 and header.group is not None and scratch != header.group):
