@@ -261,6 +261,18 @@ def test_an_archive_is_compared_with_its_checksums(tmp_path: Path) -> None:
     assert zipfile.ZipFile(path).testzip() is not None
 
 
+@pytest.mark.parametrize("method", [8, 14])
+def test_an_archive_that_claims_to_be_compressed(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "epoch1.pt"
+    torch.save(nn.Linear(30, 30).state_dict(), path)
+    content = bytearray(path.read_bytes())
+    for entry in re.finditer(rb"PK\x01\x02", content):
+        content[entry.start() + 10] = method
+    path.write_bytes(content)
+    with pytest.raises(LandscapeError, match="damaged"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("mode", ["raise", "warn"])
 def test_a_full_disk_is_told_once_and_recording_goes_on(tmp_path: Path, background: bool, mode: str) -> None:

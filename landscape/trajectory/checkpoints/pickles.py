@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import pickle
 import re
 import struct
 import warnings
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +23,10 @@ from landscape.trajectory.checkpoints.numpy_values import STAND_INS, Inert
 from landscape.trajectory.checkpoints.report import Names, printable
 
 # What readers of checkpoints raise at bytes that are not what they should be.
-READ_FAULTS = (*FAULTS, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, struct.error, AssertionError)
+READ_FAULTS = (
+    *(*FAULTS, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(pickle.UnpicklingError, EOFError, struct.error, AssertionError),
+)
 
 # How torch names what a pickle asked for beyond weights.
 _WANTED = (
