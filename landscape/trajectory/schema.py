@@ -284,9 +284,9 @@ def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place
             raise ValueError(f"tensor {info.name!r} in /manifest")
 
 
-def datasets_of(places: Mapping[str, Place]) -> set[str]:
-    """Names of all datasets that tensors are in."""
-    return {place.group for place in places.values()}
+def datasets_of(places: Mapping[str, Place]) -> list[str]:
+    """Names of all datasets that tensors are in, each once, in the order of the tensors."""
+    return list(dict.fromkeys(place.group for place in places.values()))
 
 
 def _require_written(group: h5py.Group, names: Iterable[str], count: int) -> None:
