@@ -32,15 +32,15 @@ from landscape import LandscapeError
 from landscape.files.opening import open_file
 from landscape.files.result import load, save
 from landscape.projection.distance_store import DISTANCES, Kept
-from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import save_table
 from landscape.storage import damage, open_read
 from landscape.surface.store import save_surface
-from landscape.surface.values import Path as Walk
-from landscape.surface.values import Surface
 from landscape.trajectory.columns import read_rows
 from landscape.trajectory.resume import state_arrays
 from landscape.trajectory.schema import FORMAT, SCHEMA, read_header
+from landscape.values.measure_table import Column, Table
+from landscape.values.surface import Path as Walk
+from landscape.values.surface import Surface
 
 OUTCOMES = ("same", "refused", "SILENT", "EXCEPTION", "HANG", "DIED", "MEMORY")
 # A reading takes milliseconds; an old file is examined by a process that has to start.

@@ -20,7 +20,7 @@ from landscape.problems.mlp import mlp
 from landscape.problems.resnet import ResNet
 from landscape.problems.transformer import Transformer
 from landscape.projection import Plane
-from landscape.surface.values import Grid
+from landscape.values.surface import Grid
 
 Batch = tuple[Tensor, Tensor]
 

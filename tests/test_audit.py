@@ -22,13 +22,13 @@ from landscape.objective import Objective
 from landscape.params import Held
 from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
 from landscape.sharpness import audit, compare, measures
-from landscape.sharpness.audited import Cell, judged, same_by
 from landscape.sharpness.auditing import place_of
 from landscape.sharpness.columns import Column, factors_of, foreseen, led_to
 from landscape.sharpness.field import Field, Stream
 from landscape.sharpness.measuring import measure_at, settled_settings
 from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Symmetries, find
+from landscape.values.audit import Cell, judged, same_by
 
 CHEAP = ("hessian_top", "gauss_newton_trace", "fisher_rao_norm", "orbit_min_trace")
 

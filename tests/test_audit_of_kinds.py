@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from landscape.objective import Objective
 from landscape.sharpness import audit
-from landscape.sharpness.audited import Audit
+from landscape.values.audit import Audit
 
 NAMES = ("hessian_top", "gauss_newton_trace", "sam_sharpness", "fisher_rao_norm", "orbit_min_trace")
 # One row of each kind: what is found, what is missed, and what cannot be computed.

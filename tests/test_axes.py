@@ -18,8 +18,8 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.projection import Plane, random_plane
 from landscape.surface import Grid, Surface, evaluate, grid, read_surface, save_surface
-from landscape.surface.axes import axis, axis_names
 from landscape.surface.summary import describe_surface
+from landscape.values.grid import axis, axis_names
 
 
 class Dot(torch.nn.Module):

@@ -26,7 +26,7 @@ from landscape.render.panels import letter
 from landscape.render.sharing import filled_of
 from landscape.render.truth import short_verdict
 from landscape.render.widths import WIDTHS, inches_of
-from landscape.surface.values import Array, Path, Surface, grid
+from landscape.values.surface import Array, Path, Surface, grid
 
 PLANE = {"kind": "random", "normalize": "filter", "one_d": "ignore", "seed": 3}
 PCA = {

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from landscape import LandscapeError
-from landscape.sharpness.correlated import Nets, is_invariant
 from landscape.sharpness.correlating import (
     agreement,
     correlate,
@@ -16,6 +15,7 @@ from landscape.sharpness.correlating import (
     pairs_that_differ_in,
     spearman_of,
 )
+from landscape.values.correlations import Nets, is_invariant
 
 
 def brute_tau_b(x, y):

@@ -17,8 +17,8 @@ from landscape.recipe.graph import Graph, Where
 from landscape.render.labels import field_label
 from landscape.render.training_curves import curve_of
 from landscape.sharpness import measure
-from landscape.sharpness.table import Table
 from landscape.trajectory import open_trajectory
+from landscape.values.measure_table import Table
 
 COMPARISON = """# Ways to train.
 [runs]

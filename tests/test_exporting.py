@@ -20,9 +20,9 @@ from landscape.errors import LandscapeError
 from landscape.params import digest
 from landscape.surface.store import save_surface
 from landscape.surface.table import export_surface
-from landscape.surface.values import Path as SurfacePath
-from landscape.surface.values import Surface
 from landscape.trajectory import Recorder, export_snapshot, import_checkpoints, open_trajectory
+from landscape.values.surface import Path as SurfacePath
+from landscape.values.surface import Surface
 
 
 def recorded(path: Path, model: torch.nn.Module) -> Path:

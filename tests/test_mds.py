@@ -12,9 +12,9 @@ from torch import nn
 import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.pipeline import Embed, embeddings_of
-from landscape.projection.embedding import stress_1
 from landscape.projection.mds import classical, mds_by_layer
 from landscape.trajectory import Recorder, open_trajectory
+from landscape.values.embedding import stress_1
 
 
 def pairwise(points):

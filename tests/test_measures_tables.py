@@ -14,12 +14,12 @@ from landscape.recipe import load
 from landscape.render.spectra import ticks_of
 from landscape.render.training_curves import curve_of
 from landscape.sharpness import measure, read_table, stability_threshold
-from landscape.sharpness.spectrum import smoothed
 from landscape.sharpness.stability import threshold_words
-from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import save_table
 from landscape.sharpness.table_summary import describe_table
 from landscape.trajectory import open_trajectory
+from landscape.values.measure_table import Column, Table
+from landscape.values.spectrum import smoothed
 
 GD = {"optimizer": "gd", "lr": 0.2, "momentum": 0.0}
 WANTED = Along(("hessian_top", "hessian_trace"), settings={"hessian_trace": {"method": "exact"}})

@@ -13,8 +13,8 @@ import landscape as ls
 from landscape import render
 from landscape.plots.lines import Joined, _hint
 from landscape.probes.table import interpolation_columns, save_table
-from landscape.probes.values import Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 from landscape.training import Every, Settings, train
+from landscape.values.probes import Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import digest, resolve
 from landscape.probes.lines import Line, line_axis
-from landscape.probes.values import barrier
 from landscape.problems.toys import QuadraticOptions, quadratic
+from landscape.values.probes import barrier
 
 
 def objective_of(model, shape=(6,)) -> Objective:

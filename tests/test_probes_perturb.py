@@ -15,9 +15,9 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import norm, resolve
 from landscape.probes.table import perturbation_columns
-from landscape.probes.values import Profile
 from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.training import Noise
+from landscape.values.probes import Profile
 
 DIM = 6
 OPTIONS = {"dtype": "float64", "dim": DIM, "offset": 0.0}

@@ -20,7 +20,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from landscape import render
 from landscape.errors import LandscapeError, MachineError
 from landscape.render.labels import axis_label, field_label, fit, fit_label
-from landscape.surface.values import Array, Path, Surface, grid
+from landscape.values.surface import Array, Path, Surface, grid
 
 PLANE = {"kind": "random", "normalize": "filter", "one_d": "ignore", "seed": 3, "cosine": 0.01}
 META = {

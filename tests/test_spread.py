@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from landscape.errors import LandscapeError
 from landscape.surface import Surface, grid
-from landscape.surface.spread import band, lines, subset_error, summarise_repeats
+from landscape.values.repeats import band, lines, subset_error, summarise_repeats
 
 X = grid(21, dims=1).x
 META = {"units": {"loss": "nats"}, "dtype": "float64"}

@@ -15,7 +15,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid
-from landscape.surface.spread import subset_error
+from landscape.values.repeats import subset_error
 
 
 def indices(part: Objective, whole: Objective, split: str = "train") -> list[int]:

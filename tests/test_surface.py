@@ -15,7 +15,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.projection import Plane, line_through, random_line, random_plane
 from landscape.surface import Grid, evaluate, grid, read_surface
-from landscape.surface.values import axis
+from landscape.values.surface import axis
 
 
 class Quadratic(nn.Module):

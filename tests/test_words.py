@@ -18,7 +18,7 @@ from landscape.plots import connect, mds, measure_words, slice_findings, slice_r
 from landscape.render import audits, embeddings, labels, spectra
 from landscape.render.components import component_verdict
 from landscape.sharpness.stability import threshold_words
-from landscape.surface.values import Path
+from landscape.values.surface import Path
 
 
 def _connected(numbers: dict[str, Any]) -> list[str]:

@@ -11,9 +11,9 @@ from landscape.surface.store import SURFACE, read_surface
 from landscape.trajectory import open_trajectory
 
 if TYPE_CHECKING:
-    from landscape.sharpness.table import Table
-    from landscape.surface.values import Surface
     from landscape.trajectory import Trajectory
+    from landscape.values.measure_table import Table
+    from landscape.values.surface import Surface
 
 
 def open_file(path: str | os.PathLike[str]) -> Trajectory | Surface | Table:

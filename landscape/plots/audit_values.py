@@ -12,13 +12,13 @@ from landscape.objective import Objective
 from landscape.params import Weights, norm
 from landscape.plots.audits import AuditOptions
 from landscape.projection import random_line
-from landscape.sharpness.audited import Audit
 from landscape.sharpness.auditing import audit, place_of
 from landscape.sharpness.columns import columns, led_to
 from landscape.sharpness.comparing import Compared, compare
 from landscape.sharpness.presets import is_small
 from landscape.surface import Surface, evaluate, grid
 from landscape.trajectory import Trajectory
+from landscape.values.audit import Audit
 
 # The element that pictures show.
 _SHOWN = "alpha = 10"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.render.look import Look
-    from landscape.sharpness.audited import Audit
-    from landscape.surface.values import Surface
+    from landscape.values.audit import Audit
+    from landscape.values.surface import Surface
 
 
 @dataclass(frozen=True)

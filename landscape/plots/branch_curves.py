@@ -14,7 +14,7 @@ from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.slices import composed, numbers, onto
 from landscape.plots.source import Source
-from landscape.surface.values import Surface
+from landscape.values.surface import Surface
 from landscape.vocabulary import METRICS, POLICIES, RECALIBRATE, SPLITS
 
 if TYPE_CHECKING:

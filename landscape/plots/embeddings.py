@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.objective import Objective
-    from landscape.projection.embedding import Embedding
     from landscape.projection.side_by_side import Representative
     from landscape.render.look import Look
+    from landscape.values.embedding import Embedding
 
 COLORS = ("run", "loss", "step")
 VIEWS = ("map", "3d")

@@ -18,9 +18,9 @@ from landscape.sharpness.measuring import Measured, described, globs_of, measure
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import measure_named
 from landscape.sharpness.stability import stability_threshold, threshold_words
-from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import MEASURES
 from landscape.trajectory import Snapshot, Trajectory
+from landscape.values.measure_table import Column, Table
 
 # Of these, a run without momentum hovers where the threshold says.
 _THRESHOLD_OF = "hessian_top"

@@ -78,7 +78,7 @@ def _notes(found: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _profile(one: Mapping[str, Any]) -> list[str]:
     """A measure over one of its settings, if it was taken at several values of it: no more rows than are read."""
-    from landscape.sharpness.profile import profiles_of
+    from landscape.values.profile import profiles_of
 
     found = profiles_of({one["name"]: one})
     if not found:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from landscape.render.look import Look
     from landscape.render.panels import Panel
-    from landscape.sharpness.table import Table
+    from landscape.values.measure_table import Table
 
 # What a run records by itself: drawn, not taken.
 RECORDED = ("loss", "error", "gamma", "replica_distance", "gradient_evaluations")

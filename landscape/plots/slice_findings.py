@@ -17,7 +17,7 @@ def findings(surface: Any) -> dict[str, Any]:
         ``repeats`` (see `summarise_repeats`) where there are some; ``examples`` (used and available by split)
         and, where not all are used, ``subset_error`` by field.
     """
-    from landscape.surface.spread import subset_error, summarise_repeats
+    from landscape.values.repeats import subset_error, summarise_repeats
 
     found: dict[str, Any] = {"examples": surface.meta.get("examples")}
     if surface.repeat is not None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from landscape.errors import LandscapeError
 from landscape.forms import COUNTS, FILE, NUMBER, NUMBERS, RANGE, SIZE, STEP, TEXT, WHOLE, Form
 from landscape.options import Options, option
-from landscape.surface.axes import Coordinates, grid
 from landscape.surface.tune import TuneOptions, require_tolerance
+from landscape.values.grid import Coordinates, grid
 from landscape.vocabulary import (
     CENTERS,
     ENGINES,

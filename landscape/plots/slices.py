@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from landscape.render.look import Look
     from landscape.render.panels import Panel
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 
 def field_of(surfaces: Mapping[str, Surface], metric: str | None, split: str | None) -> str | None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from landscape.curvature import EigenPairs
     from landscape.objective import Objective
     from landscape.render.look import Look
-    from landscape.sharpness.spectrum import End, Spectrum
     from landscape.trajectory import Trajectory
+    from landscape.values.spectrum import End, Spectrum
 
 MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 # The standard deviation of the smoothing, a tenth of an eigenvalue: hardly narrower than the nodes of 80 steps
@@ -70,7 +70,7 @@ def spectrum_of(
     import torch
 
     from landscape.curvature import Curvature, both_ends, spectral_density
-    from landscape.sharpness.spectrum import Spectrum, smoothed
+    from landscape.values.spectrum import Spectrum, smoothed
 
     snapshot = run[run.index_of(wanted.at)]
     measured = objective if wanted.subset is None else objective.subset(wanted.subset, splits=[wanted.split])
@@ -123,7 +123,7 @@ def spectrum_of(
 
 
 def _end(pairs: EigenPairs) -> End:
-    from landscape.sharpness.spectrum import End
+    from landscape.values.spectrum import End
 
     converged = bool(pairs.converged[0])
     value = float(pairs.values[0]) if converged else float("nan")

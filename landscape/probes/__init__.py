@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from landscape.values.probes import Apart, Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
+
 if TYPE_CHECKING:
     from landscape.probes.aligning import align as align
     from landscape.probes.branching import Design as Design
@@ -21,18 +23,8 @@ if TYPE_CHECKING:
     from landscape.probes.perturbing import perturb as perturb
     from landscape.probes.perturbing import profile as profile
     from landscape.probes.radius import radii as radii
-    from landscape.probes.values import Apart as Apart
-    from landscape.probes.values import Barriers as Barriers
-    from landscape.probes.values import Interpolation as Interpolation
-    from landscape.probes.values import Perturbation as Perturbation
-    from landscape.probes.values import Profile as Profile
-    from landscape.probes.values import Radius as Radius
-    from landscape.probes.values import Retraining as Retraining
 
 _HOME = {
-    **dict.fromkeys(
-        ("Apart", "Barriers", "Interpolation", "Perturbation", "Profile", "Radius", "Retraining"), "values"
-    ),
     **dict.fromkeys(("Design", "retrain"), "branching"),
     **dict.fromkeys(("Connection", "connect", "save_path"), "connecting"),
     **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),
@@ -43,7 +35,16 @@ _HOME = {
     "examine": "examining",
     "radii": "radius",
 }
-__all__ = sorted(_HOME)
+__all__ = [
+    "Apart",
+    "Barriers",
+    "Interpolation",
+    "Perturbation",
+    "Profile",
+    "Radius",
+    "Retraining",
+    *_HOME,
+]
 
 
 def __getattr__(name: str) -> Any:

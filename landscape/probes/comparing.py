@@ -12,7 +12,7 @@ from landscape.objective.batchnorm import require_policy
 from landscape.params import Weights
 from landscape.probes.gauge import Gauge
 from landscape.probes.lines import Line
-from landscape.probes.values import Apart
+from landscape.values.probes import Apart
 from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]

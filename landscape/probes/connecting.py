@@ -23,12 +23,12 @@ from landscape.params import Tensors, Weights, require_same_shapes, resolve
 from landscape.probes.gauge import Gauge
 from landscape.probes.lines import interpolate, line_axis, measured_along, mix, moving_names
 from landscape.probes.paths import Path, require_kind
-from landscape.probes.values import Interpolation
 from landscape.storage import atomic_path
 from landscape.training import Settings
 from landscape.training.plan import Plan
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
 from landscape.trajectory.resume import decode_state, encode_state
+from landscape.values.probes import Interpolation
 from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]

@@ -13,8 +13,8 @@ from landscape.objective.batchnorm import require_policy
 from landscape.params import Tensors, norm, subtract
 from landscape.probes.comparing import half_way
 from landscape.probes.gauge import Gauge, about
-from landscape.probes.values import Array, Retraining
 from landscape.trajectory import Snapshot, Trajectory
+from landscape.values.probes import Array, Retraining
 from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]

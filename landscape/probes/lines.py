@@ -21,7 +21,7 @@ from landscape.objective.continuity import differing, statement
 from landscape.objective.identity import identity_of
 from landscape.params import Tensors, Weights, norm, require_same_shapes, resolve, subtract
 from landscape.probes.gauge import Gauge, about
-from landscape.probes.values import Array, Barriers, Interpolation
+from landscape.values.probes import Array, Barriers, Interpolation
 from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]

@@ -15,8 +15,8 @@ from landscape.objective.identity import identity_of
 from landscape.params import HasWeights, Tensors, Weights, norm, resolve
 from landscape.probes.gauge import Gauge, about, kept_buffers
 from landscape.probes.radius import DIRECTIONS, radii
-from landscape.probes.values import Perturbation, Profile
 from landscape.training import Noise
+from landscape.values.probes import Perturbation, Profile
 
 Progress = Callable[[int, int], None]
 

@@ -15,8 +15,8 @@ from landscape.files.cells import Cells
 from landscape.objective import Objective
 from landscape.params import Held, Tensors, Weights, from_real, gaussian, norm, resolve, scale
 from landscape.probes.gauge import Gauge
-from landscape.probes.values import Radius
 from landscape.projection.directions import random_direction
+from landscape.values.probes import Radius
 
 DIRECTIONS = ("random", "filter", "gradient", "top")
 """Gaussian, Gaussian and filter-normalised, steepest ascent, and the eigenvector of largest curvature."""

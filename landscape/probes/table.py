@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from landscape.probes.values import Barriers, Interpolation, Perturbation, Retraining
 from landscape.storage import (
     atomic_path,
     create,
@@ -22,6 +21,7 @@ from landscape.storage import (
     write_json_attr,
     write_lines,
 )
+from landscape.values.probes import Barriers, Interpolation, Perturbation, Retraining
 
 SUFFIXES = (".h5", ".hdf5", ".json", ".csv")
 Columns: TypeAlias = dict[str, list[Any]]

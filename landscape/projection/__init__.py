@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from landscape.values.embedding import Embedding as Embedding
 from landscape.vocabulary import CENTERS as CENTERS
 from landscape.vocabulary import NORMALIZATIONS as NORMALIZATIONS
 from landscape.vocabulary import ONE_D_POLICIES as ONE_D_POLICIES
@@ -14,7 +15,6 @@ _HOME = {
     "DISSIMILARITIES": "distances",
     "Components": "components",
     "DirectionReport": "directions",
-    "Embedding": "embedding",
     "Plane": "plane",
     "Projected": "projecting",
     "Repeats": "repeats",
@@ -36,7 +36,7 @@ _HOME = {
     "require_repeats": "repeats",
     "separations": "distances",
 }
-__all__ = sorted(_HOME)
+__all__ = ["CENTERS", "NORMALIZATIONS", "ONE_D_POLICIES", "Embedding", *_HOME]
 
 if TYPE_CHECKING:
     from landscape.projection.components import Components as Components
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from landscape.projection.distances import DISSIMILARITIES as DISSIMILARITIES
     from landscape.projection.distances import Separations as Separations
     from landscape.projection.distances import separations as separations
-    from landscape.projection.embedding import Embedding as Embedding
     from landscape.projection.nulls import random_walk_null as random_walk_null
     from landscape.projection.nulls import random_walks_null as random_walks_null
     from landscape.projection.parallel import orthonormal_plane as orthonormal_plane

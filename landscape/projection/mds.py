@@ -19,9 +19,9 @@ from landscape.projection.distances import (
     require_kind,
     separations,
 )
-from landscape.projection.embedding import Array, Embedding, stress_1
 from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
+from landscape.values.embedding import Array, Embedding, stress_1
 
 METHODS = ("classical", "metric")
 ALL = "all layers"

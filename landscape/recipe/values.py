@@ -18,7 +18,7 @@ from landscape.training import Settings
 if TYPE_CHECKING:
     import os
 
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from landscape.render.audits import foretold, times
 from landscape.render.style import Sheet, paper
 
 if TYPE_CHECKING:
-    from landscape.sharpness.audited import Audit, Cell, Row
+    from landscape.values.audit import Audit, Cell, Row
 
 _DPI = 160
 _STYLE = """

@@ -18,8 +18,8 @@ from landscape.render.legend import legend_above
 from landscape.render.style import TWO_COLUMNS, Sheet
 
 if TYPE_CHECKING:
-    from landscape.sharpness.audited import Audit, Cell, Row
-    from landscape.surface.values import Surface
+    from landscape.values.audit import Audit, Cell, Row
+    from landscape.values.surface import Surface
 
 # Blue is flatter, red is sharper, white is the same; both ends differ under the common colour blindnesses.
 _MAP = "RdBu_r"

@@ -33,7 +33,7 @@ from landscape.render.legend import legend_above
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 
 if TYPE_CHECKING:
-    from landscape.probes.values import Perturbation, Profile, Retraining
+    from landscape.values.probes import Perturbation, Profile, Retraining
 
 _DIRECTIONS = {
     "random": "random",

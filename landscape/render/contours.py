@@ -39,7 +39,7 @@ from landscape.render.scale import Array, Scale, bands, scale_of, tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 # Off the end of the colour maps in use, so that "more than the scale shows" is not taken for its top.
 _OVER = "#FFF9D6"

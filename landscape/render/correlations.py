@@ -22,7 +22,7 @@ from landscape.render.overlay import run_colours
 from landscape.render.style import TWO_COLUMNS, Sheet
 
 if TYPE_CHECKING:
-    from landscape.sharpness.correlated import Correlated, Row
+    from landscape.values.correlations import Correlated, Row
 
 # Inches: of a row of a list; of what stands above it; of a scatter panel with its words.
 _ROW, _HEAD, _FOOT, _PANEL = 0.185, 0.75, 0.45, 1.4

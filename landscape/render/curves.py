@@ -37,7 +37,7 @@ from landscape.render.strokes import draw_centre, draw_field, draw_threshold, ma
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 # Of the height: a curve that lies on 0 would be hidden by the axis.
 _BELOW_ZERO = 0.03
 

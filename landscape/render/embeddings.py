@@ -30,7 +30,7 @@ from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 from landscape.render.widths import inches_of, length
 
 if TYPE_CHECKING:
-    from landscape.projection.embedding import Embedding
+    from landscape.values.embedding import Embedding
 
 VIEWS = ("map", "3d")
 # Of the width of a panel: its map, and the Shepard diagram beside it; the rest is for words.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landscape.render.scale import Array
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from landscape.render.look import current
 from landscape.render.scale import SHARES, Array
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 Page = Figure | SubFigure
 

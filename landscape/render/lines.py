@@ -35,7 +35,7 @@ from landscape.render.scale import tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
-    from landscape.probes.values import Barriers, Interpolation
+    from landscape.values.probes import Barriers, Interpolation
 
 _POLICIES = {"frozen": "frozen", "interpolate": "interpolated", "recalibrate": "recalibrated"}
 # Inches for a cell of a matrix that holds a number of four digits.

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from landscape.render.labels import centre_label, points
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 
 def mark_plane(ax: Axes, surface: Surface, centre: bool = True) -> list[Artist]:

@@ -19,7 +19,7 @@ from landscape.render.scale import Array
 from landscape.render.trajectories import the_paths
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from landscape.render.trajectories import draw_map, path_colours, the_paths
 from landscape.render.truth import draw_losses, verdict
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 _Panel = tuple[str, Callable[[SubFigure], None]]
 # Inches: in half of the page, a map with its labels is about as high as wide; the path has its losses below.

@@ -20,7 +20,7 @@ from landscape.render.trajectories import trajectory
 from landscape.storage import atomic_path
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 VIEWS = ("contour", "levels", "3d", "both")
 KINDS = ("curve", "surface", "trajectory")

@@ -21,7 +21,7 @@ from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 
 if TYPE_CHECKING:
-    from landscape.sharpness.profile import Profile
+    from landscape.values.profile import Profile
 
 _BAND = 0.25
 # Panels beside each other; more make another row.

@@ -14,7 +14,7 @@ from landscape.render.labels import parts
 from landscape.render.panels import Panel
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 from landscape.render.training_curves import RECORDED
-from landscape.surface.values import Surface
+from landscape.values.surface import Surface
 
 _SPLITS = ("train", "val", "test")
 # What grows evenly with the steps says nothing as a curve.

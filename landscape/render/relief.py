@@ -24,7 +24,7 @@ from landscape.render.scale import Array, Scale, bands
 from landscape.render.style import ONE_COLUMN, Sheet, is_dark, pale
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 # Inches: longer names of the slanting axes are broken, or they would run into the height's name and the caption.
 _LABEL = 1.5

@@ -29,10 +29,10 @@ from landscape.render.labels import (
 from landscape.render.relief import surface3d
 from landscape.render.scale import tell
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
-from landscape.surface.spread import Lines, band, lines
+from landscape.values.repeats import Lines, band, lines
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 # Thin and pale enough that twenty lines are a texture behind their median.
 _SINGLE: dict[str, Any] = {"lw": 0.4, "alpha": 0.22, "zorder": 1.2}

@@ -24,7 +24,7 @@ from landscape.render.relief import EYE
 from landscape.render.scale import Array, Scale, choose
 
 if TYPE_CHECKING:
-    from landscape.projection.embedding import Embedding
+    from landscape.values.embedding import Embedding
 
 COLORS = ("run", "loss", "step")
 # Square points at 8-point type: the smallest and the largest snapshot.

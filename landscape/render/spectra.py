@@ -18,7 +18,7 @@ from landscape.render.scale import Array
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
-    from landscape.sharpness.spectrum import Spectrum
+    from landscape.values.spectrum import Spectrum
 
 _MATRICES = {
     "hessian": "Hessian",

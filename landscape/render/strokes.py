@@ -17,7 +17,7 @@ from landscape.render.repeats import draw_lines, line_handles
 from landscape.render.scale import Array
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Surface
+    from landscape.values.surface import Surface
 
 # Where on the axes each kind of gap is marked, in shares of their height, and how.
 _GAP_MARKS = {"infinite": ("^", 0.97), "undefined (NaN)": ("x", 0.03), "not computed": ("|", 0.03)}

@@ -11,10 +11,10 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.composition import compose
 from landscape.render.panels import Panel
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
-from landscape.surface.values import Surface
+from landscape.values.surface import Surface
 
 if TYPE_CHECKING:
-    from landscape.sharpness.table import Table
+    from landscape.values.measure_table import Table
 
 # From so many panels on a figure takes the width of a page.
 _WIDE = 2

@@ -22,7 +22,7 @@ from landscape.render.style import TWO_COLUMNS, Sheet, pale
 from landscape.render.truth import draw_distance, draw_losses, verdict
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Path, Surface
+    from landscape.values.surface import Path, Surface
 
 
 def trajectory(

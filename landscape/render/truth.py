@@ -17,7 +17,7 @@ from landscape.render.legend import legend_above
 from landscape.render.scale import LINE_DECADES, Array, tell, wants_log
 
 if TYPE_CHECKING:
-    from landscape.surface.values import Path
+    from landscape.values.surface import Path
 
 # Distances from the plane below this share of the path's own extent are rounding of float32 weights.
 _IN_PLANE = 1e-6

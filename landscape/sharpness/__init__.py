@@ -9,32 +9,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from landscape.sharpness.registry import SYMMETRIES, Found, Measure, measure_named, measures, register
+from landscape.values.audit import Audit
+from landscape.values.measure_table import Table
+from landscape.values.profile import Profile, profiles_of
 
 if TYPE_CHECKING:
-    from landscape.sharpness.audited import Audit as Audit
     from landscape.sharpness.auditing import audit as audit
     from landscape.sharpness.comparing import Compared as Compared
     from landscape.sharpness.comparing import compare as compare
     from landscape.sharpness.measuring import Measured as Measured
     from landscape.sharpness.measuring import measure as measure
     from landscape.sharpness.measuring import profile_settings as profile_settings
-    from landscape.sharpness.profile import Profile as Profile
-    from landscape.sharpness.profile import profiles_of as profiles_of
     from landscape.sharpness.stability import stability_threshold as stability_threshold
-    from landscape.sharpness.table import Table as Table
     from landscape.sharpness.table_store import read_table as read_table
 
 _HOME = {
-    "Audit": "audited",
     "Compared": "comparing",
     "Measured": "measuring",
-    "Profile": "profile",
-    "Table": "table",
     "audit": "auditing",
     "compare": "comparing",
     "measure": "measuring",
     "profile_settings": "measuring",
-    "profiles_of": "profile",
     "read_table": "table_store",
     "stability_threshold": "stability",
 }

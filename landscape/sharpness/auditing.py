@@ -16,7 +16,6 @@ from landscape.files.cells import Cells, Save
 from landscape.objective import Objective
 from landscape.objective.identity import identity_of
 from landscape.params import Held, Weights, cast
-from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, same_by
 from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to, moves
 from landscape.sharpness.guessing import Guess
 from landscape.sharpness.measuring import Measured, globs_of, measure_at, settled_settings
@@ -25,6 +24,7 @@ from landscape.sharpness.presets import FEW_EXAMPLES, MANY, audit_settings, is_s
 from landscape.sharpness.registry import measure_named
 from landscape.symmetry import Flattest
 from landscape.symmetry.checking import Check, Runner, require_same
+from landscape.values.audit import UNBOUNDED, Audit, Cell, Row, judged, same_by
 
 # Measures that are functions of curvature products alone, whose change H -> D^-1 H D^-1 foresees.
 _FORESEEN = (

@@ -9,11 +9,11 @@ from typing import Any
 
 from landscape.objective import Objective
 from landscape.params import Weights
-from landscape.sharpness.audited import Audit, Row
 from landscape.sharpness.auditing import place_of
 from landscape.sharpness.columns import Column, led_to
 from landscape.sharpness.measuring import measure_at
 from landscape.sharpness.place import Place
+from landscape.values.audit import Audit, Row
 
 # Factors that a search for a reversal tries: beyond, rounding of float64 weights begins to show in outputs.
 _DECADES = (1e-1, 1e1, 1e-2, 1e2, 1e-3, 1e3, 1e-4, 1e4)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.sharpness.correlated import Agreement, Array, Correlated, Correlation, Nets, Row, is_invariant
+from landscape.values.correlations import Agreement, Array, Correlated, Correlation, Nets, Row, is_invariant
 
 Counts = NDArray[np.float64]
 

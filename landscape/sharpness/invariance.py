@@ -11,13 +11,13 @@ import torch
 
 from landscape.errors import reason_of
 from landscape.objective import Objective
-from landscape.sharpness.audited import same_by
 from landscape.sharpness.columns import CLASS_OF, Column, led_to, moves
 from landscape.sharpness.place import Place
 from landscape.sharpness.presets import audit_settings, sameness
 from landscape.sharpness.registry import measure_named
 from landscape.symmetry import Element
 from landscape.symmetry.elements import SCALINGS, Generator
+from landscape.values.audit import same_by
 
 if TYPE_CHECKING:
     from landscape.sharpness.measuring import Measured

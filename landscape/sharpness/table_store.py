@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from landscape.files.checked import mapping, numbers
 from landscape.files.result import Kind, PathLike, Rows, load, save
-from landscape.sharpness.table import Column, Table
 from landscape.storage import read_json_attr
+from landscape.values.measure_table import Column, Table
 
 # Group of a column -> kind of its elements.
 _GROUPS = {"values": "f", "standard_errors": "f", "converged": "b", "done": "b"}

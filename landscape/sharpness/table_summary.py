@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from landscape.files.result import SCHEMA
-from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import MEASURES, read_table
+from landscape.values.measure_table import Column, Table
 
 
 def describe_table(path: str | os.PathLike[str]) -> dict[str, Any]:

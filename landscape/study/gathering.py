@@ -10,10 +10,10 @@ import numpy as np
 
 from landscape.recipe.cache import Cache
 from landscape.recipe.report import StepReport
-from landscape.sharpness.correlated import Nets
 from landscape.sharpness.table_store import read_table
 from landscape.study.values import Net, Study
 from landscape.trajectory import Trajectory, open_trajectory
+from landscape.values.correlations import Nets
 
 # Name of a network -> key of its training, and measure -> key of its values.
 Keys: TypeAlias = "dict[str, tuple[str, dict[str, str]]]"

@@ -19,10 +19,10 @@ from landscape.recipe.graph import Graph, Where
 from landscape.recipe.rendering import CACHE
 from landscape.recipe.report import StepReport
 from landscape.recipe.scheduling import make_planned, survey
-from landscape.sharpness.correlated import Correlated
 from landscape.sharpness.correlating import correlate_nets
 from landscape.study.gathering import Keys, gather
 from landscape.study.values import Study
+from landscape.values.correlations import Correlated
 
 Target = str | os.PathLike[str]
 

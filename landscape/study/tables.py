@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from landscape.sharpness.correlated import Correlated, Row
 from landscape.storage import atomic_path
+from landscape.values.correlations import Correlated, Row
 
 
 def save_tables(found: Correlated, stem: str | os.PathLike[str]) -> list[Path]:

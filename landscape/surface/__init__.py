@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from landscape.surface.axes import Grid, axis, grid
-from landscape.surface.values import Path, Surface
+from landscape.values.grid import Grid, axis, grid
+from landscape.values.surface import Path, Surface
 
 if TYPE_CHECKING:
     from landscape.surface.evaluation import evaluate as evaluate

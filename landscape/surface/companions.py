@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from landscape.files.checked import numbers
 from landscape.storage import read_attr, write_attr
-from landscape.surface.values import Array, Path, Surface
+from landscape.values.surface import Array, Path, Surface
 
 _PATH_FIELDS = ("step", "x", "y", "off_plane", "loss", "plane_loss")
 GRADIENT_FIELDS = ("slope_x", "slope_y", "step_x", "step_y", "norm", "share")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape.surface.values import Surface
+from landscape.values.surface import Surface
 
 
 def unconverged(surface: Surface, split: str = "train") -> dict[str, int]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.files.result import SCHEMA
 from landscape.storage import damage, kind_of, open_read, require_file, require_seal
-from landscape.surface.axes import axis_names
 from landscape.surface.store import SURFACE
+from landscape.values.grid import axis_names
 
 SUFFIXES = (".h5", ".hdf5", ".npz", ".safetensors")
 Arrays = dict[str, NDArray[Any]]

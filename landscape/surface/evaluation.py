@@ -35,7 +35,7 @@ from landscape.surface.store import PartialSurface, read_identity
 from landscape.surface.task import Task
 from landscape.surface.tune import require_tolerance
 from landscape.surface.tuner import Tuner
-from landscape.surface.values import Grid, Path, Surface
+from landscape.values.surface import Grid, Path, Surface
 
 Progress = Callable[[int, int], None]
 

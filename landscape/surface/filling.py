@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from landscape.objective import Estimate
 from landscape.projection import Plane
-from landscape.surface.axes import REPEAT
 from landscape.surface.preview import preview
 from landscape.surface.store import PartialSurface
 from landscape.surface.task import Task
-from landscape.surface.values import Grid
+from landscape.values.grid import REPEAT
+from landscape.values.surface import Grid
 
 Progress = Callable[[int, int], None]
 

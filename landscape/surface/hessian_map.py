@@ -22,7 +22,7 @@ from landscape.surface.provenance import identity_of, meta_of, stored_directions
 from landscape.surface.slopes import point_of
 from landscape.surface.store import PartialSurface
 from landscape.surface.task import Task
-from landscape.surface.values import Grid, Surface
+from landscape.values.surface import Grid, Surface
 
 METRICS = ("hessian_ratio", "hessian_min", "hessian_max", "hessian_residual", "hessian_converged")
 # Colours cannot tell ratios apart that differ by less than this, of the larger eigenvalue.

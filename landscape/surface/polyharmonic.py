@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from landscape.surface.values import Array
+from landscape.values.surface import Array
 
 # |r|^5 is conditionally positive definite of order 3, so polynomials up to degree 2 make it solvable (Wendland
 # 2005, Theorem 8.16); on a line it is the natural quintic spline.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from landscape.surface.polyharmonic import Polyharmonic, distances
 from landscape.surface.tune import require_tolerance
-from landscape.surface.values import Array, Grid
+from landscape.values.surface import Array, Grid
 
 Indices = NDArray[np.int64]
 Compute = Callable[[Indices], Mapping[str, Array]]

@@ -12,9 +12,9 @@ import torch
 from landscape.objective.batchnorm import has_statistics
 from landscape.params import cast, digest
 from landscape.projection import Plane, Projected, Repeats
-from landscape.surface.axes import axis_names
 from landscape.surface.engine import Choice
 from landscape.surface.task import Task
+from landscape.values.grid import axis_names
 
 # A file of directions larger than this many numbers is not worth its disk: the seed draws them again.
 _LARGEST_STORED_DIRECTION = 2**20

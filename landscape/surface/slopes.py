@@ -14,7 +14,7 @@ from landscape.objective import Objective
 from landscape.params import Tensors, cast
 from landscape.projection import Plane
 from landscape.surface.companions import GRADIENT_FIELDS
-from landscape.surface.values import Array, Grid
+from landscape.values.surface import Array, Grid
 
 # Arrows along each axis, at most: more run into each other on a map of one column.
 ARROWS = 16

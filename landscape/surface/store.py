@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from landscape.files.checked import differences, mapping, numbers
 from landscape.files.result import Held, Kind, PathLike, ResultFile, Rows, load, load_identity, save
 from landscape.storage import read_json_attr, seal
-from landscape.surface.axes import REPEAT, axis_names, named_axes
 from landscape.surface.companions import (
     companions,
     gridded,
@@ -24,7 +23,8 @@ from landscape.surface.companions import (
     read_paths,
     write_companions,
 )
-from landscape.surface.values import Array, Grid, Path, Surface
+from landscape.values.grid import REPEAT, axis_names, named_axes
+from landscape.values.surface import Array, Grid, Path, Surface
 
 # Points slower than this are written as they come, so that a kill loses little even in a long row.
 _FLUSH_SECONDS = 1.0

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.files.result import SCHEMA
-from landscape.surface.axes import REPEAT
-from landscape.surface.spread import summarise_repeats
 from landscape.surface.store import SURFACE, read_surface
-from landscape.surface.values import Array
+from landscape.values.grid import REPEAT
+from landscape.values.repeats import summarise_repeats
+from landscape.values.surface import Array
 
 # Of the extent: steps that differ by less are the same but for rounding.
 _EVEN = 1e-9

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.storage import atomic_path, require_writable
-from landscape.surface.values import Surface
+from landscape.values.surface import Surface
 
 TABLE_SUFFIXES = (".npz", ".csv")
 

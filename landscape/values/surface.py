@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.surface.axes import REPEAT, Array, Grid, axis, axis_names, grid, named_axes
+from landscape.values.grid import REPEAT, Array, Grid, axis, axis_names, grid, named_axes
 
 __all__ = ["Array", "Grid", "Path", "Surface", "axis", "grid"]
 

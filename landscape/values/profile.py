@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from landscape.sharpness.measuring import Measured
+
+class Taken(Protocol):
+    """What was measured, as `landscape.sharpness.measure` gives it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    def to_json(self) -> dict[str, Any]: ...  # noqa: D102
+
 
 Array = NDArray[np.float64]
 
@@ -45,7 +51,7 @@ class Profile:
         return len(self.at)
 
 
-def profiles_of(found: Mapping[str, Measured | Mapping[str, Any]]) -> list[Profile]:
+def profiles_of(found: Mapping[str, Taken | Mapping[str, Any]]) -> list[Profile]:
     """The profiles of measures at a place: of local energy the rises of loss and error over sigma, of local
     entropy that over gamma, of others none.
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.surface.axes import REPEAT
-from landscape.surface.values import Array, Surface
+from landscape.values.grid import REPEAT
+from landscape.values.surface import Array, Surface
 
 # Unit roundoff, twice: the distance from 1 to the next number of each type.
 _EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
