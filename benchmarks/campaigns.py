@@ -133,11 +133,11 @@ def prepare(folder: Path, names: Sequence[str]) -> None:
 
     from landscape.curvature import columns
     from landscape.files import cells
-    from landscape.probes import connecting
+    from landscape.probes import connection
     from landscape.surface import store
 
     # Small commands are over before anything would be due.
-    cells._FLUSH_SECONDS = store._FLUSH_SECONDS = connecting._PATIENCE = 0.0
+    cells._FLUSH_SECONDS = store._FLUSH_SECONDS = connection._PATIENCE = 0.0
     # By timing products are taken side by side or not, and their last bits depend on it.
     columns._seconds = lambda work, device: 0.0
     base = folder / "base"

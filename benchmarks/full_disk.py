@@ -32,7 +32,7 @@ _SLOW = (
         "landscape.study",
     ),
     *("landscape.recipe.rendering", "landscape.render.composition", "landscape.sharpness", "landscape.probes"),
-    *("landscape.symmetry", "landscape.trajectory.checkpoints.importing", "landscape.pipeline"),
+    *("landscape.symmetry", "landscape.trajectory.checkpoints.imports", "landscape.pipeline"),
 )
 # Room for so much of what a command writes.
 _SHARES = (0.1, 0.7)

@@ -118,7 +118,7 @@ def contents(path: Path) -> str:
 
 def _read(path: Path) -> Any:
     if path.suffix != ".h5":
-        from landscape.trajectory.checkpoints.reading import read_checkpoint
+        from landscape.trajectory.checkpoints.readers import read_checkpoint
 
         read = read_checkpoint(path)
         return read.key, {name: tensor.numpy() for name, tensor in read.tensors.items()}

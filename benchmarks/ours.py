@@ -12,7 +12,7 @@ import torch
 import landscape as ls
 from benchmarks.workloads import Workload
 from landscape.surface.engine import ENGINES
-from landscape.surface.filling import grid_points
+from landscape.surface.fill_grid import grid_points
 from landscape.surface.plan import Made, Plan
 from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner

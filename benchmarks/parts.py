@@ -13,7 +13,7 @@ from benchmarks.workloads import SPECS, Workload
 from benchmarks.workloads import build as make
 from landscape.objective import Tuning
 from landscape.surface.engine import Choice, build
-from landscape.surface.filling import grid_points
+from landscape.surface.fill_grid import grid_points
 from landscape.surface.task import Task
 
 _ROUNDS = 5

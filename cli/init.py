@@ -22,7 +22,7 @@ def command() -> None:
 @json_option
 def problem(file: str, overwrite: bool, as_json: bool) -> None:
     """A problem of your own: model, data and loss in FILE.py."""
-    from landscape.problems.starting import template
+    from landscape.problems.start import template
     from landscape.storage import atomic_path, require_writable
 
     require_writable(file, [".py"])

@@ -136,7 +136,7 @@ def _source(
 ) -> tuple[Source, Any]:
     """The runs of a picture, and its options."""
     from landscape.plots.addresses import run_at
-    from landscape.plots.opening import named, sourced
+    from landscape.plots.sources import named, sourced
     from landscape.storage import require_writable
 
     own = {name: wanted.pop(name) for name in list(wanted) if name in fields_of(kind.options)}

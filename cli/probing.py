@@ -25,7 +25,7 @@ def source_from(addresses: Sequence[str], given: dict[str, Any]) -> Source:
     """The runs at some addresses with what rebuilds their objective, which is taken out of what was given."""
     from landscape.plots.addresses import run_at
     from landscape.plots.objectives import objective_of
-    from landscape.plots.opening import named, sourced
+    from landscape.plots.sources import named, sourced
 
     told, device = told_in(given), given.pop("device")
     opened = {name: run_at(address) for name, address in named(addresses).items()}

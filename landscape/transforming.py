@@ -13,10 +13,10 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors, Weights
 from landscape.symmetry import Element, Symmetries, symmetries_of
-from landscape.symmetry.checking import Check, require_same
+from landscape.symmetry.same_function import Check, require_same
 from landscape.trajectory import Snapshot, Trajectory
-from landscape.trajectory.border import described
 from landscape.trajectory.rounding import rounded, take
+from landscape.trajectory.validation import described
 from landscape.trajectory.writer import Row, write_run
 
 # Name of a transformation -> (symmetries, objective, weights, its value) -> the element.

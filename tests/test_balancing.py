@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from landscape.errors import LandscapeError
-from landscape.symmetry.balancing import balance
+from landscape.symmetry.balance import balance
 
 
 def chain(widths, seed, spread=2.0):

@@ -17,7 +17,7 @@ from landscape.files import cells as module
 from landscape.files.cells import Cells, Unfinished
 from landscape.objective import Objective
 from landscape.params import Tensors
-from landscape.probes import connecting
+from landscape.probes import connection
 from landscape.probes.gauge import Gauge
 from landscape.sharpness import audit
 from landscape.training import Settings
@@ -213,7 +213,7 @@ def test_an_interrupted_perturbation_goes_on(tmp_path: Path, pair: tuple[Objecti
 
 
 def test_an_interrupted_curve_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connecting, "_PATIENCE", -1.0)
+    monkeypatch.setattr(connection, "_PATIENCE", -1.0)
     torch.manual_seed(0)
     # Statistics of batches, random masks and momentum: all that training goes on from.
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 3))

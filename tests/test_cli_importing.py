@@ -16,7 +16,7 @@ from landscape import problems
 from landscape.cli.main import main
 from landscape.params import digest
 from landscape.trajectory import open_trajectory
-from landscape.trajectory.checkpoints.reading import read_checkpoint
+from landscape.trajectory.checkpoints.readers import read_checkpoint
 
 PAGE = (Path(__file__).parent.parent / "docs" / "importing.md").read_text()
 
@@ -139,7 +139,7 @@ def test_an_interrupt_leaves_nothing(ckpts: Path, landscape: Any, monkeypatch: p
             raise KeyboardInterrupt
         return read_checkpoint(path, *more)
 
-    monkeypatch.setattr("landscape.trajectory.checkpoints.importing.read_checkpoint", read)
+    monkeypatch.setattr("landscape.trajectory.checkpoints.imports.read_checkpoint", read)
     code, out, err = landscape("import", "run.h5", "ckpts/*.pt")
     assert (code, out, err) == (130, "", "landscape: interrupted; nothing was written\n")
     assert sorted(Path().iterdir()) == [ckpts]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from landscape.curvature import Curvature
-from landscape.curvature.convolving import Convolutions
+from landscape.curvature.convolution import Convolutions
 from landscape.curvature.graphs import HessianGraph
 from landscape.curvature.kernels import twice_differentiable
 from landscape.errors import LandscapeError

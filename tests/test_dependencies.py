@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.curvature import convolving, decompositions
-from landscape.curvature.convolving import Convolutions
-from landscape.objective import rewriting
+from landscape.curvature import convolution, decompositions
+from landscape.curvature.convolution import Convolutions
+from landscape.objective import rewrites
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [*(ROOT / "landscape").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
@@ -106,16 +106,16 @@ def test_convolutions_are_folded_without_the_kernel_of_the_compiler(monkeypatch)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval().requires_grad_(False)
     model[1].running_var.fill_(2.0)
     x = torch.randn(2, 3, 5, 5)
-    usual = rewriting.rewritten(model, x).counts
+    usual = rewrites.rewritten(model, x).counts
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    made = rewriting.rewritten(model, x)
+    made = rewrites.rewritten(model, x)
     assert made.counts == usual
     torch.testing.assert_close(made.call(x), model(x))
 
 
-@pytest.mark.parametrize("asks", [convolving._executes, convolving._always], ids=["asked", "not asked"])
+@pytest.mark.parametrize("asks", [convolution._executes, convolution._always], ids=["asked", "not asked"])
 def test_convolutions_have_their_gradients_without_asking_the_engine(monkeypatch, asks):
-    monkeypatch.setattr(convolving, "_executes", asks)
+    monkeypatch.setattr(convolution, "_executes", asks)
     generator = torch.Generator().manual_seed(0)
     x, model = torch.randn(2, 3, 5, 5, generator=generator, requires_grad=True), nn.Conv2d(3, 4, 3)
 

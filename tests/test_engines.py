@@ -21,7 +21,7 @@ from landscape.problems.transformer import Transformer
 from landscape.projection import line_through, random_line, random_plane
 from landscape.surface import evaluate, grid
 from landscape.surface.engine import Choice, build, parse_settings, plain_choice
-from landscape.surface.filling import grid_points
+from landscape.surface.fill_grid import grid_points
 from landscape.surface.streams import in_order
 from landscape.surface.task import Task
 

@@ -21,8 +21,8 @@ from landscape.params import digest, layout_of, resolve
 from landscape.trajectory import Recorder, import_checkpoints, open_trajectory
 from landscape.trajectory.checkpoints.element_types import widens
 from landscape.trajectory.checkpoints.files import natural_order
-from landscape.trajectory.checkpoints.reading import read_checkpoint
-from landscape.trajectory.checkpoints.renaming import without_wrappers
+from landscape.trajectory.checkpoints.new_names import without_wrappers
+from landscape.trajectory.checkpoints.readers import read_checkpoint
 
 
 class Mixed(nn.Module):
@@ -604,7 +604,7 @@ def test_a_checkpoint_is_gone_before_the_next_is_read(
         alive.extend(map(weakref.ref, checkpoint.tensors.values()))
         return checkpoint
 
-    monkeypatch.setattr("landscape.trajectory.checkpoints.importing.read_checkpoint", read)
+    monkeypatch.setattr("landscape.trajectory.checkpoints.imports.read_checkpoint", read)
     files = [save(run.with_name(f"c{step}"), make_mlp(step).state_dict()) for step in range(3)]
     import_checkpoints(run, files)
     assert len(alive) == 3 * 2 * 6

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.trajectory import import_checkpoints
-from landscape.trajectory.checkpoints.reading import read_checkpoint
+from landscape.trajectory.checkpoints.readers import read_checkpoint
 
 
 def model() -> nn.Module:

@@ -11,7 +11,7 @@ import landscape as ls
 from landscape import problems
 from landscape.errors import LandscapeError
 from landscape.params import norm, resolve, subtract
-from landscape.probes.branching import Design
+from landscape.probes.retraining import Design
 from landscape.training import Every, Noise, Settings, Start, train
 from landscape.trajectory import open_trajectory
 

@@ -29,8 +29,8 @@ from landscape.params import digest, layout_of, resolve
 from landscape.storage import open_read
 from landscape.trajectory import Recorder, Trajectory, open_trajectory, summary
 from landscape.trajectory.background import BACKLOG, _working
-from landscape.trajectory.pace import Pace
 from landscape.trajectory.run_file import RunFile
+from landscape.trajectory.schedule import Pace
 
 
 @pytest.fixture

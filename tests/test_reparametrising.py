@@ -14,8 +14,8 @@ from torch.nn import functional as F
 import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.symmetry.batch_normalising import batch_normalised
-from landscape.symmetry.reparametrising import Reparametrisation, power, radial, weight_normalised
+from landscape.symmetry.batch_norm import batch_normalised
+from landscape.symmetry.reparametrisation import Reparametrisation, power, radial, weight_normalised
 
 SIZE = 4
 

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
 from landscape.symmetry import find
+from landscape.symmetry.recording import plain_kernels
 from landscape.symmetry.symmetries import Symmetries
-from landscape.symmetry.trace import plain_kernels
 
 # Kinds of layers that pass factors on, each in its own way.
 NAMES = (

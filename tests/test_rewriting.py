@@ -6,9 +6,9 @@ from conftest import make_convnet, make_mlp
 from torch import nn
 from torch.nn import functional as F
 
-from landscape.objective import rewriting
+from landscape.objective import rewrites
 from landscape.objective.chain import chain_of
-from landscape.objective.rewriting import rewritten
+from landscape.objective.rewrites import rewritten
 from landscape.problems.convnets import cnn6, vgg9
 from landscape.problems.resnet import ResNet
 from landscape.problems.transformer import Transformer
@@ -129,7 +129,7 @@ def test_maxima_by_pairs_are_those_of_pooling_bit_for_bit(size):
     for layout in (torch.contiguous_format, torch.channels_last):
         image = x.contiguous(memory_format=layout)
         assert torch.equal(
-            rewriting.maximum_of_quads(image).nan_to_num(7.0), F.max_pool2d(image, 2).nan_to_num(7.0)
+            rewrites.maximum_of_quads(image).nan_to_num(7.0), F.max_pool2d(image, 2).nan_to_num(7.0)
         )
 
 
@@ -220,7 +220,7 @@ def test_a_model_that_branches_on_values_runs_as_it_is():
 
 def test_a_rewrite_that_differs_is_thrown_away(monkeypatch):
     model = lived_in(make_convnet())
-    monkeypatch.setattr(rewriting.Fused, "refresh", lambda self: None)
+    monkeypatch.setattr(rewrites.Fused, "refresh", lambda self: None)
     assert rewritten(model, torch.randn(4, 1, 4, 4, dtype=torch.float64)) is None
 
 

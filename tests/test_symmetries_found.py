@@ -13,7 +13,7 @@ from architectures import ARCHITECTURES
 from reference import made
 
 from landscape.objective import Objective
-from landscape.symmetry.finding import symmetries_of
+from landscape.symmetry.search import symmetries_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "symmetries-found.md"
 HEAD = """# Symmetries found

@@ -10,7 +10,7 @@ from torch import nn
 
 from landscape import LandscapeError, symmetry
 from landscape.symmetry import KINDS, Element, Scaling
-from landscape.symmetry.checking import Runner
+from landscape.symmetry.same_function import Runner
 
 SMALL = [name for name in MODELS if name not in LARGE]
 FOUND: dict[str, tuple] = {}

@@ -21,7 +21,7 @@ from landscape.objective.memory import KERNELS, free_memory
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid, read_surface, tuner
 from landscape.surface.engine import Choice, choice_from, plain_choice
-from landscape.surface.filling import grid_points
+from landscape.surface.fill_grid import grid_points
 from landscape.surface.plan import Plan
 from landscape.surface.task import Task
 from landscape.surface.tuner import Tuner

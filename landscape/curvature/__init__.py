@@ -13,7 +13,7 @@ from landscape.curvature.frobenius import Frobenius, frobenius
 from landscape.curvature.kinks import Kinks, kinks
 from landscape.curvature.matrix import SymmetricOperator, dense
 from landscape.curvature.operator import Curvature
-from landscape.curvature.probing import Estimate
+from landscape.curvature.random_vectors import Estimate
 from landscape.curvature.scattered import Scattered, scattered_traces
 from landscape.curvature.trace import trace
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.curvature.matrix import SymmetricOperator
-from landscape.curvature.probing import device_of, generator_of, require_samples, signs, vector_type
+from landscape.curvature.random_vectors import device_of, generator_of, require_samples, signs, vector_type
 from landscape.errors import LandscapeError
 
 Array = NDArray[np.float64]

@@ -14,7 +14,7 @@ from landscape.curvature.factors import Factor, factor_of
 from landscape.curvature.graphs import pulled
 from landscape.curvature.jacobians import PerExample
 from landscape.curvature.passes import Batch, Passes
-from landscape.curvature.probing import Estimate, generator_of
+from landscape.curvature.random_vectors import Estimate, generator_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors, Weights

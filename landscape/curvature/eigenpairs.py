@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.curvature.krylov import WHOLE, Budget, Choice, Krylov, attainable
 from landscape.curvature.matrix import SymmetricOperator
-from landscape.curvature.probing import generator_of
+from landscape.curvature.random_vectors import generator_of
 from landscape.errors import LandscapeError, did_you_mean
 
 WHICH = ("largest", "smallest", "magnitude")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from landscape.curvature.matrix import SymmetricOperator, identity_columns
-from landscape.curvature.probing import generator_of, mean_and_error, orthonormal, require_samples, signs
+from landscape.curvature.random_vectors import generator_of, mean_and_error, orthonormal, require_samples, signs
 from landscape.errors import LandscapeError, did_you_mean
 
 METHODS = ("auto", "exact", "hutchinson", "hutch++")

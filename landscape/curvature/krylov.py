@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.matrix import SymmetricOperator
-from landscape.curvature.probing import device_of, vector_type
+from landscape.curvature.random_vectors import device_of, vector_type
 
 # What a basis may take; with more parameters it is shorter, and started anew more often.
 _BASIS_BYTES = 2**31

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.curvature.convolving import Convolutions
+from landscape.curvature.convolution import Convolutions
 from landscape.curvature.derivatives import Derivatives
 from landscape.curvature.graphs import Parts, dense
 from landscape.curvature.kernels import twice_differentiable

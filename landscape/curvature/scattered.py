@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.curvature.graphs import HessianGraph
 from landscape.curvature.operator import Curvature
-from landscape.curvature.probing import Estimate, generator_of
+from landscape.curvature.random_vectors import Estimate, generator_of
 from landscape.errors import LandscapeError
 
 # B: vectors, shape (K, P), -> B times each of them, the same shape.

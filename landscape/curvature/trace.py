@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.matrix import SymmetricOperator, identity_columns
-from landscape.curvature.probing import (
+from landscape.curvature.random_vectors import (
     Estimate,
     generator_of,
     mean_and_error,

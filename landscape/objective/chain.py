@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from landscape.objective.rewriting import trace
+from landscape.objective.rewrites import trace
 from landscape.objective.tree import Tree
 
 _POINTWISE_MODULES = (

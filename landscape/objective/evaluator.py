@@ -25,7 +25,7 @@ from landscape.objective.flat import converted, gather, offsets, pack
 from landscape.objective.kernels import samples, settle_fast_path
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
-from landscape.objective.rewriting import rewritten
+from landscape.objective.rewrites import rewritten
 from landscape.objective.running_statistics import RunningStatistics
 from landscape.objective.scores import Scoring, how_of, score_of
 from landscape.objective.tree import Tree, forward

@@ -28,7 +28,7 @@ from landscape.objective.loaders import as_split, in_batches
 from landscape.objective.losses import mean_of, takes_model
 from landscape.objective.means import Estimate
 from landscape.objective.scores import Scoring
-from landscape.objective.streaming import Streamed, as_stream, in_own_batches
+from landscape.objective.streams import Streamed, as_stream, in_own_batches
 from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve

@@ -158,7 +158,7 @@ class Kind:
         Raises:
             LandscapeError: If an option does not exist or cannot be used, or the picture cannot be made.
         """
-        from landscape.plots.opening import source_of
+        from landscape.plots.sources import source_of
         from landscape.render.look import Look
 
         look_names = fields_of(Look)

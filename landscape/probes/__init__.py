@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any
 from landscape.values.probes import Apart, Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 
 if TYPE_CHECKING:
-    from landscape.probes.aligning import align as align
-    from landscape.probes.branching import Design as Design
-    from landscape.probes.branching import retrain as retrain
-    from landscape.probes.comparing import apart as apart
-    from landscape.probes.connecting import Connection as Connection
-    from landscape.probes.connecting import connect as connect
-    from landscape.probes.connecting import save_path as save_path
-    from landscape.probes.examining import examine as examine
+    from landscape.probes.alignment import align as align
+    from landscape.probes.apart_over_time import apart as apart
+    from landscape.probes.connection import Connection as Connection
+    from landscape.probes.connection import connect as connect
+    from landscape.probes.connection import save_path as save_path
+    from landscape.probes.examination import examine as examine
     from landscape.probes.lines import barriers as barriers
     from landscape.probes.lines import interpolate as interpolate
     from landscape.probes.nullity import Degeneracy as Degeneracy
     from landscape.probes.nullity import degeneracy as degeneracy
-    from landscape.probes.perturbing import perturb as perturb
-    from landscape.probes.perturbing import profile as profile
+    from landscape.probes.perturbation import perturb as perturb
+    from landscape.probes.perturbation import profile as profile
     from landscape.probes.radius import radii as radii
+    from landscape.probes.retraining import Design as Design
+    from landscape.probes.retraining import retrain as retrain
 
 _HOME = {
-    **dict.fromkeys(("Design", "retrain"), "branching"),
-    **dict.fromkeys(("Connection", "connect", "save_path"), "connecting"),
+    **dict.fromkeys(("Design", "retrain"), "retraining"),
+    **dict.fromkeys(("Connection", "connect", "save_path"), "connection"),
     **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),
     **dict.fromkeys(("barriers", "interpolate"), "lines"),
-    **dict.fromkeys(("perturb", "profile"), "perturbing"),
-    "align": "aligning",
-    "apart": "comparing",
-    "examine": "examining",
+    **dict.fromkeys(("perturb", "profile"), "perturbation"),
+    "align": "alignment",
+    "apart": "apart_over_time",
+    "examine": "examination",
     "radii": "radius",
 }
 __all__ = [

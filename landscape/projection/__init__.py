@@ -16,7 +16,7 @@ _HOME = {
     "Components": "components",
     "DirectionReport": "directions",
     "Plane": "plane",
-    "Projected": "projecting",
+    "Projected": "projected",
     "Repeats": "repeats",
     "Separations": "distances",
     "line_through": "plane",
@@ -25,7 +25,7 @@ _HOME = {
     "pca_plane": "pca",
     "plane_through": "plane",
     "principal_components": "components",
-    "project_path": "projecting",
+    "project_path": "projected",
     "random_direction": "directions",
     "random_line": "plane",
     "random_lines": "repeats",
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from landscape.projection.plane import plane_through as plane_through
     from landscape.projection.plane import random_line as random_line
     from landscape.projection.plane import random_plane as random_plane
-    from landscape.projection.projecting import Projected as Projected
-    from landscape.projection.projecting import project_path as project_path
+    from landscape.projection.projected import Projected as Projected
+    from landscape.projection.projected import project_path as project_path
     from landscape.projection.repeats import Repeats as Repeats
     from landscape.projection.repeats import random_lines as random_lines
     from landscape.projection.repeats import random_planes as random_planes

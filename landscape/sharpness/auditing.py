@@ -23,7 +23,7 @@ from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.presets import FEW_EXAMPLES, MANY, audit_settings, is_small, sameness
 from landscape.sharpness.registry import measure_named
 from landscape.symmetry import Flattest
-from landscape.symmetry.checking import Check, Runner, require_same
+from landscape.symmetry.same_function import Check, Runner, require_same
 from landscape.values.audit import UNBOUNDED, Audit, Cell, Row, judged, same_by
 
 # Measures that are functions of curvature products alone, whose change H -> D^-1 H D^-1 foresees.

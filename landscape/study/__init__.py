@@ -1,7 +1,7 @@
 """Studies: train and measure a family of networks, and correlate measures with what they are to foretell."""
 
-from landscape.study.reading import load
-from landscape.study.running import StudyReport, run
+from landscape.study.load import load
+from landscape.study.run_study import StudyReport, run
 from landscape.study.tables import save_tables
 from landscape.study.values import TARGETS, Net, Statistics, Study
 

@@ -31,10 +31,10 @@ from landscape.objective.raw import Raw, RawPoint, Score, join
 from landscape.objective.tree import tree_map
 from landscape.params import wide
 from landscape.projection import Plane
-from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
 from landscape.surface.streams import in_order
 from landscape.surface.task import Task
+from landscape.surface.weight_stepper import Mover
 from landscape.wrappers import is_scripted
 
 Stacks = dict[str, Tensor]

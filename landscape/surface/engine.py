@@ -10,10 +10,10 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Estimate, Objective, Tuning
 from landscape.projection import Plane
 from landscape.surface.batched import Batched
-from landscape.surface.moving import Mover
 from landscape.surface.sequential import Point, Sequential
 from landscape.surface.task import Task
 from landscape.surface.tune import TuneOptions
+from landscape.surface.weight_stepper import Mover
 from landscape.vocabulary import ENGINES
 
 # Points between two waits for the device: on a CPU nothing waits, and progress shows point by point.

@@ -20,7 +20,7 @@ from landscape.storage import require_writable
 from landscape.surface.accuracy import affordable, dtype_error
 from landscape.surface.buffers import about_buffers, recomputed, require_line, require_still
 from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
-from landscape.surface.filling import Centre, fill, foretell, grid_points
+from landscape.surface.fill_grid import Centre, fill, foretell, grid_points
 from landscape.surface.plan import Plan
 from landscape.surface.provenance import (
     directions_of,

@@ -17,7 +17,7 @@ from landscape.projection import Plane
 from landscape.storage import require_writable
 from landscape.surface.buffers import require_still
 from landscape.surface.engine import plain_choice
-from landscape.surface.filling import fill
+from landscape.surface.fill_grid import fill
 from landscape.surface.provenance import identity_of, meta_of, stored_directions
 from landscape.surface.slopes import point_of
 from landscape.surface.store import PartialSurface

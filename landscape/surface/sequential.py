@@ -9,9 +9,9 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.projection import Plane
-from landscape.surface.moving import Mover
 from landscape.surface.streams import in_order
 from landscape.surface.task import Task
+from landscape.surface.weight_stepper import Mover
 
 Point = tuple[float, ...]
 

@@ -20,10 +20,10 @@ from landscape.objective.memory import KERNELS, SHARE, free_memory
 from landscape.params import is_number
 from landscape.projection import Plane
 from landscape.surface.engine import Choice, Engine, build, plain_choice
-from landscape.surface.moving import Mover
 from landscape.surface.plan import Made, Plan
 from landscape.surface.sequential import Point, Sequential
 from landscape.surface.task import Task
+from landscape.surface.weight_stepper import Mover
 
 # What takes less is not worth choosing for, and so always gets the same bits.
 _QUICK_SECONDS = 2.0

@@ -1,11 +1,11 @@
 """Symmetries found in a model itself and applied exactly: rescalings, flips, permutations, changes of basis."""
 
-from landscape.symmetry.building import Blocked
-from landscape.symmetry.checking import Check
+from landscape.symmetry.construction import Blocked
 from landscape.symmetry.elements import KINDS, Basis, Element, Exchange, Flipping, Generator, Scaling, Slices
-from landscape.symmetry.finding import find, symmetries_of
 from landscape.symmetry.flattest import Flattest
 from landscape.symmetry.labels import Norm
+from landscape.symmetry.same_function import Check
+from landscape.symmetry.search import find, symmetries_of
 from landscape.symmetry.symmetries import Symmetries
 
 __all__ = [

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, cast
-from landscape.symmetry.balancing import balance
+from landscape.symmetry.balance import balance
 from landscape.symmetry.elements import Element, Flipping, Generator, Scaling
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from landscape.symmetry.trace import Call, Ref
+from landscape.symmetry.recording import Call, Ref
 
 if TYPE_CHECKING:
     from landscape.symmetry.shadows import Walk

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, pairs
+from landscape.symmetry.recording import Trace
 from landscape.symmetry.shadows import Walk
-from landscape.symmetry.trace import Trace
 
 Expression = Mapping[int, int]
 # Exact, but then the variances are no longer those of the data, and recalibration would change the function.

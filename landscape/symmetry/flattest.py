@@ -17,7 +17,7 @@ from landscape.curvature import gauss_newton_draws, kinks
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors
-from landscape.symmetry.balancing import Balanced, balance
+from landscape.symmetry.balance import Balanced, balance
 from landscape.symmetry.elements import Element, Scaling
 from landscape.symmetry.factors import factors_of
 from landscape.symmetry.gauge import Gauge, factors_at

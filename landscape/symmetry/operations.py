@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from landscape.symmetry.contractions import args, attention, convolution, embedding, linear, matrix
 from landscape.symmetry.labels import ANY, FIXED, Norm, Part
-from landscape.symmetry.trace import OVERWRITTEN, Call, Ref
+from landscape.symmetry.recording import OVERWRITTEN, Call, Ref
 
 if TYPE_CHECKING:
     from landscape.symmetry.shadows import Walk

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape.symmetry import operations
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, Ways, compact, places_of
-from landscape.symmetry.trace import Call, Ref, Trace
+from landscape.symmetry.recording import Call, Ref, Trace
 
 
 class Walk(ABC):

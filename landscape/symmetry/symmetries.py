@@ -12,12 +12,12 @@ from torch import Tensor
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.params import Tensors, Weights, resolve
-from landscape.symmetry.building import Blocked
 from landscape.symmetry.canonical import balance_element, sign_element, unit_norm_element
-from landscape.symmetry.checking import Check, Runner, require_same
+from landscape.symmetry.construction import Blocked
 from landscape.symmetry.elements import KINDS, Element, Generator, Scaling, element_from_json
 from landscape.symmetry.flattest import Flattest, flattest
-from landscape.symmetry.matching import matching_element
+from landscape.symmetry.same_function import Check, Runner, require_same
+from landscape.symmetry.unit_matches import matching_element
 
 
 @dataclass(frozen=True, eq=False)

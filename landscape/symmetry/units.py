@@ -17,8 +17,8 @@ from torch import Tensor
 
 from landscape.symmetry import operations
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, compact, pairs, varies
+from landscape.symmetry.recording import Trace
 from landscape.symmetry.shadows import Walk
-from landscape.symmetry.trace import Trace
 
 
 class Units(Walk):

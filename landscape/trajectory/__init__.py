@@ -16,16 +16,16 @@ _HOME = {
     "Snapshot": "trajectory",
     "Summary": "overview",
     "Trajectory": "trajectory",
-    "export_snapshot": "checkpoints.exporting",
-    "import_checkpoints": "checkpoints.importing",
+    "export_snapshot": "checkpoints.export",
+    "import_checkpoints": "checkpoints.imports",
     "open_trajectory": "trajectory",
     "summary": "overview",
 }
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from landscape.trajectory.checkpoints.exporting import export_snapshot as export_snapshot
-    from landscape.trajectory.checkpoints.importing import import_checkpoints as import_checkpoints
+    from landscape.trajectory.checkpoints.export import export_snapshot as export_snapshot
+    from landscape.trajectory.checkpoints.imports import import_checkpoints as import_checkpoints
     from landscape.trajectory.checkpoints.report import FileReport as FileReport
     from landscape.trajectory.checkpoints.report import ImportReport as ImportReport
     from landscape.trajectory.columns import Block as Block

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, is_out_of_memory, out_of_memory
 from landscape.storage import FAULTS, damage
+from landscape.trajectory.chunk_reader import DamagedRowError, Windows, windows
 from landscape.trajectory.digests import digests_of
 from landscape.trajectory.schema import Header
-from landscape.trajectory.straight import DamagedRowError, Windows, windows
 
 # What one number takes while it is read: a narrow type is held beside its widened copy.
 _BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4, "complex64": 8, "complex128": 16}

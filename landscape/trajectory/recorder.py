@@ -18,14 +18,14 @@ from landscape.layout import Layout
 from landscape.params import Weights, resolve
 from landscape.storage import PathLike, deferred_interrupt
 from landscape.trajectory.background import Background, Foreground
-from landscape.trajectory.border import checked_extra, described, plain_name, require_same_recording
-from landscape.trajectory.offer import Offer, recording, write
 from landscape.trajectory.outage import Outage
-from landscape.trajectory.pace import Pace, Turn
+from landscape.trajectory.pending import Offer, recording, write
 from landscape.trajectory.resume import Arrays, encode_state
 from landscape.trajectory.rounding import checked_storage, take
 from landscape.trajectory.run_file import RunFile
-from landscape.trajectory.watching import Watch
+from landscape.trajectory.schedule import Pace, Turn
+from landscape.trajectory.validation import checked_extra, described, plain_name, require_same_recording
+from landscape.trajectory.watcher import Watch
 
 
 class Recorder:

@@ -22,11 +22,11 @@ from landscape.storage import (
     require_writable,
     write_json_attr,
 )
-from landscape.trajectory.border import require_same_layout
 from landscape.trajectory.digests import reseal, seal_run, stamp
 from landscape.trajectory.resume import Arrays, read_state, remove_states, write_state
 from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header
 from landscape.trajectory.thinning import copy_thinned
+from landscape.trajectory.validation import require_same_layout
 from landscape.trajectory.writer import Row, append_row, compact, create_run
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from landscape.errors import LandscapeError
 from landscape.trajectory.checkpoints import folders
 from landscape.trajectory.checkpoints.files import ENDINGS, differ_in_numbers_only, natural_order
-from landscape.trajectory.checkpoints.reading import Checkpoint
+from landscape.trajectory.checkpoints.readers import Checkpoint
 
 _IN_NAME = {
     "step": re.compile(r"(?:steps?|(?<![a-z])iter(?:ation)?s?(?:_num)?)[=_\- ]*(\d+)", re.IGNORECASE),

@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.trajectory.checkpoints.element_types import same_values
-from landscape.trajectory.checkpoints.matching import covers, layout_of_state
+from landscape.trajectory.checkpoints.name_matches import covers, layout_of_state
 from landscape.trajectory.checkpoints.report import printable
 
 # Under these names trainers keep weights.

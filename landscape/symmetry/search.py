@@ -13,11 +13,11 @@ from landscape.objective import Objective
 from landscape.objective.calls import inputs_of
 from landscape.objective.losses import takes_model
 from landscape.params import Tensors, cast, resolve, wide
-from landscape.symmetry import building
-from landscape.symmetry.checking import Runner
+from landscape.symmetry import construction
 from landscape.symmetry.elements import Element, Generator
+from landscape.symmetry.recording import private_copy, trace_of
+from landscape.symmetry.same_function import Runner
 from landscape.symmetry.symmetries import Symmetries
-from landscape.symmetry.trace import private_copy, trace_of
 
 # Factors of e^0.5 or so move every output of a wrong symmetry, and keep a right one far from overflow.
 _SPREAD = 0.5
@@ -54,10 +54,10 @@ def find(model: nn.Module, x: Any) -> Symmetries:
     trace = trace_of(model, x)
     if not trace.calls:
         raise LandscapeError("the output depends on no weight and no input", where=type(model).__name__)
-    scalings, blocked = building.scalings(trace)
-    found = [*scalings, *building.flippings(trace), *building.exchanges(trace), *building.bases(trace)]
+    scalings, blocked = construction.scalings(trace)
+    found = [*scalings, *construction.flippings(trace), *construction.exchanges(trace), *construction.bases(trace)]
     runner = Runner(private_copy(model), x)
-    kept, notes = _tried(building.numbered(found), runner, resolve(model)[1])
+    kept, notes = _tried(construction.numbered(found), runner, resolve(model)[1])
     return Symmetries(kept, tuple(blocked), tuple(notes), runner)
 
 

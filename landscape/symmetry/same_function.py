@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, cast, wide
-from landscape.symmetry.trace import outputs_of, plain_kernels
+from landscape.symmetry.recording import outputs_of, plain_kernels
 
 # The largest of a few random roundings misses the largest of all by less than that, and so does the sum over the
 # layers of what each rounds anew.

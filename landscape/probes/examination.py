@@ -11,7 +11,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.batchnorm import require_policy
 from landscape.params import Tensors, norm, subtract
-from landscape.probes.comparing import half_way
+from landscape.probes.apart_over_time import half_way
 from landscape.probes.gauge import Gauge, about
 from landscape.trajectory import Snapshot, Trajectory
 from landscape.values.probes import Array, Retraining

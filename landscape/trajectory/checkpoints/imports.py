@@ -32,8 +32,8 @@ from landscape.storage import (
 from landscape.trajectory.checkpoints.element_types import Rounding, dtype_name, require_storable, widens
 from landscape.trajectory.checkpoints.files import differ_in_numbers_only, find_paths, natural_order
 from landscape.trajectory.checkpoints.folders import expand
-from landscape.trajectory.checkpoints.matching import Match, layout_of_state, match
-from landscape.trajectory.checkpoints.reading import Checkpoint, read_checkpoint
+from landscape.trajectory.checkpoints.name_matches import Match, layout_of_state, match
+from landscape.trajectory.checkpoints.readers import Checkpoint, read_checkpoint
 from landscape.trajectory.checkpoints.report import Conversion, FileReport, ImportReport, Names, printable
 from landscape.trajectory.checkpoints.steps import Moment, check_given, moment_of, named_alike, require_growth
 from landscape.trajectory.digests import digests_of, seal_run

@@ -10,7 +10,7 @@ import torch
 from landscape.symmetry.elements import Basis, Columns, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.exponents import Exponents
 from landscape.symmetry.labels import ANY, FIXED, Origin
-from landscape.symmetry.trace import Trace
+from landscape.symmetry.recording import Trace
 from landscape.symmetry.units import Units
 
 _WORDS = {

@@ -20,7 +20,7 @@ from landscape.recipe.rendering import CACHE
 from landscape.recipe.report import StepReport
 from landscape.recipe.scheduling import make_planned, survey
 from landscape.sharpness.correlating import correlate_nets
-from landscape.study.gathering import Keys, gather
+from landscape.study.collection import Keys, gather
 from landscape.study.values import Study
 from landscape.values.correlations import Correlated
 

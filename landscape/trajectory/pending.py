@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from landscape.layout import Layout
-from landscape.trajectory.pace import Turn
 from landscape.trajectory.resume import Arrays
 from landscape.trajectory.rounding import Taken, rounded
 from landscape.trajectory.run_file import RunFile
+from landscape.trajectory.schedule import Turn
 from landscape.trajectory.writer import Row
 
 

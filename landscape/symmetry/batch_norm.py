@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors
-from landscape.symmetry.reparametrising import Reparametrisation
-from landscape.symmetry.trace import private_copy
+from landscape.symmetry.recording import private_copy
+from landscape.symmetry.reparametrisation import Reparametrisation
 
 # Layer -> the dimension of its output that counts units.
 _UNITS = {nn.Linear: -1, nn.Conv1d: 1, nn.Conv2d: 1, nn.Conv3d: 1}
