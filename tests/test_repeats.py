@@ -17,9 +17,10 @@ from landscape import problems
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.projection import Projected, Repeats, random_line, random_lines, random_plane, random_planes
-from landscape.surface import Surface, evaluate, grid, provenance, read_surface, spread
+from landscape.surface import Surface, evaluate, grid, provenance, read_surface
 from landscape.surface import evaluation as evaluating
 from landscape.surface.summary import describe_surface
+from landscape.values import repeats
 
 
 def test_each_repeat_is_the_slice_of_its_own_seed_bit_for_bit(objective: Objective, mlp: torch.nn.Module) -> None:
@@ -185,7 +186,7 @@ def test_the_curvature_of_a_toy_quadratic_is_its_hessian_along_every_line() -> N
     form = problems.toys.quadratic(problems.toys.QuadraticOptions(dtype="float64"))
     hessian = form.eigenvectors @ np.diag(form.eigenvalues) @ form.eigenvectors.T
     steps = [line.directions[0]["weight"].double().numpy().ravel() for line in lines]
-    found = spread.lines(surface, "train_loss")
+    found = repeats.lines(surface, "train_loss")
     np.testing.assert_allclose(found.curvature, [d @ hessian @ d for d in steps], rtol=1e-8)
     assert found.positive == 10
 
