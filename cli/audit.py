@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
-from landscape.plots.audits import AuditOptions
+from landscape.plots.audit_options import AuditOptions
 from landscape.plots.measure_words import audit_lines, comparison_lines
 
 from .declared import options_in, taken

@@ -12,8 +12,8 @@ import click
 
 from landscape import LandscapeError
 from landscape.options import fields_of
+from landscape.plots.measure_options import Along
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
-from landscape.plots.measures import Along
 
 from .declared import given_in, options_in, spelled, taken
 from .shared import (

@@ -10,7 +10,7 @@ import torch
 from landscape.files.cells import Save
 from landscape.objective import Objective
 from landscape.params import Weights, norm
-from landscape.plots.audits import AuditOptions
+from landscape.plots.audit_options import AuditOptions
 from landscape.projection import random_line
 from landscape.sharpness.auditing import audit, place_of
 from landscape.sharpness.columns import columns, led_to

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.forms import NAMES, NESTED, STEP, TEXT, WHOLE
-from landscape.options import Options, option
+from landscape.plots.audit_options import AuditOptions
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.measure_words import audit_lines
 from landscape.plots.source import Source
-from landscape.vocabulary import DTYPES, SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,26 +20,6 @@ if TYPE_CHECKING:
     from landscape.render.look import Look
     from landscape.values.audit import Audit
     from landscape.values.surface import Surface
-
-
-@dataclass(frozen=True)
-class AuditOptions(Options):
-    """Which audit is made."""
-
-    measures: tuple[str, ...] | None = option(
-        None, "Which measures; landscape measure --list says which there are", form=NAMES, unset="a dozen"
-    )
-    at: int | str = option("last", "The snapshot: a step, first or last", form=STEP)
-    split: str = option("train", "The data", choices=SPLITS)
-    parameters: str | None = option(None, "Parameters that count, e.g. 'fc.*,!*.bias'", form=TEXT, unset="all")
-    seed: int = option(0, "Of all draws, the same everywhere on the orbit", low=0)
-    dtype: str | None = option(
-        None, "The type of numbers", form=TEXT, choices=DTYPES, unset="float64 where that is quick"
-    )
-    subset: int | None = option(None, "So many examples", form=WHOLE, low=1, unset="all, 128 if large")
-    settings: Mapping[str, Mapping[str, Any]] = option(
-        {}, "A setting of a measure, such as hessian_trace.samples=100; repeatable", form=NESTED
-    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError
 from landscape.files.result import ResultFile
 from landscape.objective import Objective
 from landscape.params import Held
-from landscape.plots.measures import Along
+from landscape.plots.measure_options import Along
 from landscape.sharpness.measuring import Measured, described, globs_of, measure_at, settled_settings
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import measure_named

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.plots.measures import MeasureOptions as Along
+from landscape.plots.measure_options import MeasureOptions as Along
 from landscape.recipe import Run
 from landscape.recipe.faults import RecipeError
 from landscape.recipe.reader import COUNT, TABLE, TEXT, TEXTS, WHOLE, Form, Reader, either, list_of, one_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from landscape.plots.measures import MeasureOptions as Along
+from landscape.plots.measure_options import MeasureOptions as Along
 from landscape.recipe import Run
 
 # What a measure may be asked to foretell: what is recorded, and differences of it (test less training).
