@@ -59,6 +59,7 @@ _SPELLINGS = {"gradient": ("--gradient-field", "--gradient"), "settings": ("--se
 @option("Slices")("--common-plane", is_flag=True, default=None, help="The same as --plane common.")
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
+    from landscape.render import save as save_picture
     from landscape.storage import require_writable
 
     chosen, held = _chosen(files, kind)
@@ -66,15 +67,16 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     require_writable(picture, _SUFFIXES)
     told, device, save = told_in(given), given.pop("device"), given.pop("save")
     options = _renamed(given_in(given))
-    own = [name for name in options if name in fields_of(chosen.options) or name not in fields_of(Look)]
-    wanted = {name: options.pop(name) for name in own}
+    written = [name for name in options if name in fields_of(Look)]
     look = taken(Look, options)
+    wanted = (_to_show if held else _to_compute)(files, chosen, options, save)
+    chosen.require_heeded(written, wanted, lambda name: _typed(name, getattr(look, name)))
     began = time.monotonic()
     if held:
-        shown = _stored(files, chosen, wanted, save, look.title)
+        shown = _stored(files, chosen, wanted)
     else:
-        shown = _computed(files, chosen, wanted, told | {"device": device}, save, look.title)
-    _write(chosen, shown, look, picture)
+        shown = _computed(files, chosen, wanted, told | {"device": device}, save)
+    save_picture(chosen.drawn([shown], look), picture)
     document = {**chosen.report(shown), "picture": str(picture)}
     if chosen.saved:
         document[chosen.saved] = save
@@ -107,33 +109,29 @@ def _renamed(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _stored(
-    files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None, title: str | None
-) -> Shown:
-    """What a file holds; only options that change how it is shown are allowed."""
+def _to_show(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None) -> Any:
+    """The options of a stored result; only those that change how it is shown are allowed."""
     shows = [name for name, one in fields_of(kind.options).items() if one.metadata["shows"]]
     refused = [spelled(name) for name in wanted if name not in shows]
     refused += ["--save"] if save is not None else []
-    if refused or kind.stored is None:
+    if refused:
         raise LandscapeError(
             f"{', '.join(refused)} cannot change a stored {kind.name}",
             where=files[0],
             mend="give the trajectory instead",
         )
-    value = kind.stored[1](Path(files[0]))
-    return Shown({Path(files[0]).stem: value}, taken(kind.options, wanted), title)
+    return taken(kind.options, wanted)
 
 
-def _computed(
-    files: tuple[str, ...],
-    kind: Kind,
-    wanted: dict[str, Any],
-    told: Mapping[str, Any],
-    save: str | None,
-    title: str | None,
-) -> Shown:
-    from landscape.plots.addresses import run_at
-    from landscape.plots.opening import named, sourced
+def _stored(files: tuple[str, ...], kind: Kind, wanted: Any) -> Shown:
+    """What a file holds."""
+    if kind.stored is None:
+        raise LandscapeError(f"no file holds a {kind.name}", where=files[0])
+    return Shown({Path(files[0]).stem: kind.stored[1](Path(files[0]))}, wanted)
+
+
+def _to_compute(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None) -> Any:
+    """The options of what is computed."""
     from landscape.storage import require_writable
 
     own = {name: wanted.pop(name) for name in list(wanted) if name in fields_of(kind.options)}
@@ -145,6 +143,15 @@ def _computed(
         require_writable(save, [".h5", ".hdf5"])
     if len(set(files)) < len(files):
         raise LandscapeError("a file is named twice", got=", ".join(files), mend="name each once")
+    return options
+
+
+def _computed(
+    files: tuple[str, ...], kind: Kind, options: Any, told: Mapping[str, Any], save: str | None
+) -> Shown:
+    from landscape.plots.addresses import run_at
+    from landscape.plots.opening import named, sourced
+
     opened = {name: run_at(address) for name, address in named(files).items()}
     steps = {name: (run, None if step == "last" else step) for name, (run, step) in opened.items()}
 
@@ -158,16 +165,15 @@ def _computed(
         with progress_bar(title_of_bar, kind.unit) as update:
             kept = None if save is None else Path(save)
             source = sourced(steps, rebuild, save=kept, progress=update, announce=_announce)
-            return kind.shown(source, options, title)
+            return kind.shown(source, options)
     except KeyboardInterrupt:
         words = f"the {kind.unit}s computed are kept in {save}; run the same command to go on"
         raise Interrupted(what_is_kept(save, words)) from None
 
 
-def _write(kind: Kind, shown: Shown, look: Look, picture: Path) -> None:
-    from landscape.render import save
-
-    save(kind.drawn([shown], look), picture)
+def _typed(name: str, value: Any) -> str:
+    """An option of the look as it is written with its value."""
+    return {"log": "--linear", "share": "--no-share"}[name] if value is False else spelled(name)
 
 
 def _announce(plan: Any) -> None:

@@ -57,7 +57,17 @@ ALLOWED = {
         *("errors", "forms", "options", "params", "checked", "storage", "objective", "curvature", "projection"),
         *("copies", "vocabulary", "wrappers"),
     },
-    "render": {"errors", "forms", "options", "storage", "probes", "projection", "sharpness", "surface"},
+    "render": {
+        "errors",
+        "forms",
+        "options",
+        "storage",
+        "vocabulary",
+        "probes",
+        "projection",
+        "sharpness",
+        "surface",
+    },
     "files": {"storage", "trajectory", "sharpness", "surface"},
     "plots": {
         *(
@@ -80,7 +90,7 @@ ALLOWED = {
     "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
-        *("forms", "options", "render", "plots", "transforming", "values"),
+        *("forms", "options", "render", "plots", "transforming", "values", "vocabulary"),
     },
     "study": {
         *("errors", "storage", "trajectory", "problems", "sharpness", "plots", "recipe"),

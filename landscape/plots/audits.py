@@ -14,7 +14,7 @@ from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.measure_words import audit_lines
 from landscape.plots.source import Source
-from landscape.vocabulary import DTYPES, SPLITS
+from landscape.vocabulary import DTYPES, PAGE_OPTIONS, SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,6 +100,7 @@ AUDIT = Kind(
     options=AuditOptions,
     compute=_compute,
     draw=alone("audit", _draw),
+    heeds=lambda options: PAGE_OPTIONS,
     report=_report,
     lines=audit_lines,
     numbers=_numbers,

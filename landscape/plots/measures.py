@@ -16,7 +16,7 @@ from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.measure_words import table_document, table_lines
 from landscape.plots.slices import composed, numbers_of
 from landscape.plots.source import Source
-from landscape.vocabulary import DTYPES, SPLITS
+from landscape.vocabulary import DTYPES, PAGE_OPTIONS, PANEL_OPTIONS, SCALE_OPTIONS, SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -152,7 +152,7 @@ def _panels(shown: Shown) -> list[Panel]:
 
 def _draw(panels: Sequence[Shown], look: Look) -> Figure:
     parts = [panel for shown in panels for panel in _panels(shown)]
-    return composed(parts, look, "one-column" if len(parts) == 1 else "two-columns")
+    return composed(parts, "one-column" if len(parts) == 1 else "two-columns")
 
 
 def _report(shown: Shown) -> Document:
@@ -195,6 +195,7 @@ MEASURE = Kind(
     numbers=_numbers,
     each=lambda options: True,
     panels=_panels,
+    heeds=lambda options: (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS),
     deciding=lambda options: options.to_json(),
     step="measures",
     stored=("landscape/measures", _read),

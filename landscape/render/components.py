@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.render.labels import DOT, Page, fit, inches, points, put_foot
+from landscape.render.labels import DOT, Page, put_foot, put_head
 from landscape.render.legend import legend_above
 from landscape.render.overlay import run_colours
 from landscape.render.paths import PATH, draw_path
@@ -118,9 +118,8 @@ def component_verdict(found: ComponentValues, runs: int = 1) -> str:
 
 
 def _verdict(fig: Page, found: ComponentValues, runs: int) -> None:
-    title = fig.suptitle("", x=0.01, ha="left")
     words = component_verdict(found, runs)
-    title.set_text(fit(words[:1].upper() + words[1:], inches(fig)[0], points(title)))
+    put_head(fig, words[:1].upper() + words[1:])
 
 
 def _paths(

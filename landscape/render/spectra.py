@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from landscape.render.curves import asked_log, limit
 from landscape.render.labels import DOT, caption_parts, fit_label, inches, page, points, put_foot, with_notes
 from landscape.render.legend import legend_above
 from landscape.render.scale import Array
@@ -62,7 +63,8 @@ def spectrum(found: Spectrum, ax: Axes | None = None, *, rc: Mapping[str, Any] |
 def _draw(found: Spectrum, ax: Axes) -> None:
     density, floor = found.density, found.floor
     ax.set_xscale("symlog", linthresh=found.linear)
-    ax.set_yscale("log")
+    log = asked_log(True)
+    ax.set_yscale("log" if log else "linear")
     band = ax.fill_between(
         found.grid,
         np.maximum(found.densities.min(axis=0), floor),
@@ -73,7 +75,8 @@ def _draw(found: Spectrum, ax: Axes) -> None:
         label=f"range of {len(found.densities)} probes",
     )
     curve = ax.plot(found.grid, np.where(density > floor, density, np.nan), color="C0", lw=1.0, label="mean")[0]
-    ax.set_ylim(floor, 3 * float(density.max()))
+    ax.set_ylim(floor if log else 0.0, 3 * float(density.max()) if log else 1.05 * float(found.densities.max()))
+    limit(ax)
     handles = [curve, band]
     for end, marker, name in ((found.largest, "v", "largest"), (found.smallest, "^", "smallest")):
         if end.converged:
@@ -89,7 +92,9 @@ def _draw(found: Spectrum, ax: Axes) -> None:
     width, height = inches(ax)
     across = with_notes(f"eigenvalue of the {matrix}", unit, "symmetric log scale")
     ax.set_xlabel(fit_label(across, 0.8 * width, points(ax.xaxis.label)))
-    ax.set_ylabel(fit_label(with_notes("density of eigenvalues", "log scale"), height, points(ax.yaxis.label)))
+    ax.set_ylabel(
+        fit_label(with_notes("density of eigenvalues", "log scale" if log else ""), height, points(ax.yaxis.label))
+    )
     ax.spines[["top", "right"]].set_visible(False)
     legend_above(ax, handles)
 
