@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.render.labels import DOT, Page, put_foot, put_head
+from landscape.render.heads import put_head
+from landscape.render.labels import DOT, Page, put_foot
 from landscape.render.legend import legend_above
 from landscape.render.overlay import run_colours
 from landscape.render.paths import PATH, draw_path

@@ -309,15 +309,6 @@ def put_caption(fig: Page, meta: Mapping[str, Any]) -> None:
     put_foot(fig, caption(meta))
 
 
-def put_head(fig: Page, text: str = "") -> None:
-    """Set the title that the look in use asks for and a text below it at the top, where the layout keeps room."""
-    title = current().title if isinstance(fig, Figure) else None
-    if title or text:
-        head = fig.suptitle("", x=0.01, ha="left", linespacing=1.3, fontweight="normal" if text else "bold")
-        lines = [fit_lines(words, inches(fig)[0], points(head)) for words in (title, text) if words]
-        head.set_text("\n".join(lines))
-
-
 def put_foot(fig: Page, text: str) -> None:
     """Set the words of the look in use and a text at the foot of a figure, where the layout keeps room for it."""
     words = current().words

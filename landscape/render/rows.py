@@ -81,27 +81,30 @@ def draw_rows(
     if not panels:
         raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one")
     look = look_for(style=style, width=width, height=height, words=caption)
-    k, across = in_use()["font.size"] / 8.0, len(ratios)
     with look.applied():
-        wide = inches_of(width_or("two-columns"))
-        narrow = wide < k * _NARROWEST * across
-        sheet = Sheet(wide, k * (_WORDS + len(panels) * row_height * (across if narrow else 1)))
-    with sheet.styled(), look.applied():
-        if narrow:
-            # On a narrow page the axes of a row stand below each other.
-            grid = sheet.subplots(len(panels) * across, 1, squeeze=False).reshape(len(panels), across)
-        else:
-            shared: Any = "row" if share else False
-            grid = sheet.subplots(
-                len(panels), across, squeeze=False, width_ratios=ratios, sharex=shared, sharey=shared
-            )
-        for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
-            title = draw(row, panel)
-            words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
-            row[0].set_title(words, loc="left", fontweight="bold")
-        legend_of_sheet(sheet, handles())
-        put_foot(sheet, foot(panels))
+        sheet, grid = _grid(len(panels), row_height, ratios, "row" if share else False)
+        with sheet.styled():
+            for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
+                title = draw(row, panel)
+                words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
+                row[0].set_title(words, loc="left", fontweight="bold")
+            legend_of_sheet(sheet, handles())
+            put_foot(sheet, foot(panels))
     return sheet
+
+
+def _grid(count: int, row_height: float, ratios: Sequence[float], shared: Any) -> tuple[Sheet, list[list[Axes]]]:
+    """A sheet with the axes of so many rows; on a narrow page those of a row stand below each other."""
+    k, across = in_use()["font.size"] / 8.0, len(ratios)
+    wide = inches_of(width_or("two-columns"))
+    narrow = wide < k * _NARROWEST * across
+    sheet = Sheet(wide, k * (_WORDS + count * row_height * (across if narrow else 1)))
+    with sheet.styled():
+        if narrow:
+            axes = sheet.subplots(count * across, 1, squeeze=False).reshape(count, across)
+        else:
+            axes = sheet.subplots(count, across, squeeze=False, width_ratios=ratios, sharex=shared, sharey=shared)
+    return sheet, axes.tolist()
 
 
 def name(ax: Axes, x: str, y: str) -> None:

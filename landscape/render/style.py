@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.labels import put_head
+from landscape.render.heads import put_head
 from landscape.render.look import Look, current
 from landscape.render.widths import ONE_COLUMN as ONE_COLUMN
 from landscape.render.widths import TWO_COLUMNS as TWO_COLUMNS

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
-from landscape.render.labels import Page, drawn, put_caption, put_head, root
+from landscape.render.heads import put_head
+from landscape.render.labels import Page, drawn, put_caption, root
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_moved
 from landscape.render.overlay import run_colours
