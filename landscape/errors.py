@@ -49,6 +49,12 @@ class MachineError(LandscapeError):
     """The machine lacks something, room on a disk or memory, where the input may be right; the command exits 1."""
 
 
+def reason_of(error: BaseException) -> str:
+    """What an exception says, in one line: its first, or its kind where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
 # What NumPy, HDF5, torch and the system's loader say where memory cannot be had.
 _MEMORY_WORDS = (
     *("allocate memory", "memory allocation", "unable to allocate", "bad_alloc", "out of memory"),

@@ -15,6 +15,7 @@ ALLOWED = {
     "errors": set(),
     "layout": {"errors"},
     "forms": {"errors"},
+    "executor": {"errors"},
     "options": {"errors", "forms"},
     "vocabulary": set(),
     "values": {"errors", "storage"},
@@ -90,7 +91,7 @@ ALLOWED = {
     "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
-        *("forms", "options", "render", "plots", "transforming", "values", "vocabulary"),
+        *("executor", "forms", "options", "render", "plots", "transforming", "values", "vocabulary"),
     },
     "study": {
         *("errors", "storage", "trajectory", "problems", "sharpness", "plots", "recipe"),

@@ -13,6 +13,8 @@ import landscape as ls
 from landscape.copies import copied
 from landscape.objective.batchnorm import batch_size
 from landscape.params import resolve
+from landscape.pipeline import Slice, slice_of
+from landscape.surface import read_surface
 
 X = torch.randn(96, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.randint(0, 3, (96,), generator=torch.Generator().manual_seed(1))
@@ -374,3 +376,46 @@ def test_what_is_no_average_of_the_data_is_not_estimated():
     assert line.meta["buffers"] == {"mixed": ["1.largest"]}
     own = [F.cross_entropy(one.eval()(X), Y).item() for one in (model, other)]
     assert line["train_loss"] == pytest.approx(own, rel=1e-6)
+
+
+def test_a_path_is_recalibrated_as_its_map_is(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    x = X + 1
+    objective = ls.Objective(model, loss=F.cross_entropy, train=(x, Y))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    with ls.Recorder(tmp_path / "run.h5", model) as recorder:
+        for step in range(3):
+            recorder.snapshot(step)
+            for _ in range(3):
+                optimizer.zero_grad()
+                F.cross_entropy(model.train()(x), Y).backward()
+                optimizer.step()
+    run = ls.open(tmp_path / "run.h5")
+    frozen, made = (
+        slice_of(
+            run, objective, Slice(kind="trajectory", points=5, bn=bn), save=tmp_path / f"{bn.partition(':')[0]}.h5"
+        )
+        for bn in ("frozen", "recalibrate:96")
+    )
+
+    def recalibrated(snapshot):
+        (own,) = copied(model)
+        own.load_state_dict(snapshot.weights | snapshot.buffers)
+        own[1].reset_running_stats()
+        own[1].momentum = None
+        own.train()(x)
+        return F.cross_entropy(own.eval()(x), Y).item()
+
+    truth = [recalibrated(snapshot) for snapshot in run]
+    # All snapshots lie in the plane, so that both curves are the same, and those of the map at its centre.
+    assert made.path.loss == pytest.approx(truth, rel=1e-4)
+    assert made.path.plane_loss == pytest.approx(truth, rel=1e-4)
+    said = ls.render.verdict(made.path, made.meta)
+    assert float(said.partition("in-plane| loss ")[2].split()[0].replace("\u2212", "-")) < 1e-6
+    held = read_surface(tmp_path / "recalibrate.h5")
+    assert held.meta["bn"] == "recalibrate:96"
+    assert np.array_equal(held.path.plane_loss, made.path.plane_loss)
+    # The control: stored statistics, which lag behind, give other numbers everywhere.
+    assert abs(frozen.path.plane_loss - made.path.plane_loss).min() > 1e-3
+    assert abs(frozen.values - made.values).min() > 1e-6

@@ -16,7 +16,7 @@ from landscape.sharpness import measures, read_table
 ROOT = Path(__file__).parent.parent
 KEYS = {
     *("name", "value", "standard_error", "converged", "unit", "formula", "source", "invariant_claimed"),
-    *("settings", "seconds", "details", "notes"),
+    *("settings", "seconds", "details", "notes", "bound"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import landscape as ls
 from landscape.curvature import both_ends, eigenpairs, kinks
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.plots.measure_words import measured_lines
 from landscape.sharpness import audit, compare, measure, registry
 from landscape.sharpness.registry import Found, Measure, register
 from landscape.symmetry import find
@@ -180,9 +182,13 @@ def test_a_rescaling_that_may_have_been_missed_leaves_measures_untested():
     assert (row.verdict, set(row.tested)) == ("invariant", {"permutation", "sign-flip"})
 
 
-def test_a_measure_that_cannot_be_computed_does_not_end_an_audit():
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(RuntimeError("no kernel for this\nand more"), "no kernel for this"), (IndexError(), "IndexError")],
+)
+def test_a_measure_that_cannot_be_computed_does_not_end_an_audit(error, reason):
     def broken(place, settings):
-        raise RuntimeError("no kernel for this\nand more")
+        raise error
 
     about = {"title": "", "formula": "", "unit": "1", "source": ""}
     register(Measure("broken", invariant=(), compute=broken, **about))
@@ -190,9 +196,9 @@ def test_a_measure_that_cannot_be_computed_does_not_end_an_audit():
         x = seeded(lambda: torch.randn(12, 4, dtype=torch.float64))
         model = seeded(lambda: nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))).double()
         found = audit(classified(model, x), model, ["broken", "fisher_rao_norm"])
-        assert (found["broken"].verdict, found["broken"].reason) == ("not computed", "no kernel for this")
+        assert (found["broken"].verdict, found["broken"].reason) == ("not computed", reason)
         assert found["fisher_rao_norm"].verdict == "invariant"
-        with pytest.raises(LandscapeError, match="no kernel for this"):
+        with pytest.raises(LandscapeError, match=reason):
             audit(classified(model, x), model, ["broken"])
     finally:
         registry._REGISTRY.pop("broken")
@@ -293,6 +299,21 @@ def test_data_on_a_kink_are_seen_and_said():
     assert audit(objective, model, ["hessian_top"]).notes == (on.note,)
 
 
+def test_kinks_are_sought_on_all_of_few_examples_and_it_is_said_where_not(monkeypatch):
+    x = seeded(lambda: torch.randn(600, 4))
+    model = seeded(lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+    with torch.no_grad():
+        # On kinks lie examples that the first 256 do not show.
+        model[0].bias.copy_(-(model[0].weight @ x[-8:].T).diagonal())
+    objective = classified(model, x)
+    assert kinks(objective, model).met
+    assert "kinks_sought_on" not in measure(objective, model, ["hessian_top"])["hessian_top"].details
+    monkeypatch.setattr(sys.modules["landscape.curvature.kinks"], "_NUMBERS", 10)
+    few = kinks(objective, model)
+    assert (few.met, few.examples, few.available) == (False, 256, 600)
+    assert measure(objective, model, ["hessian_top"])["hessian_top"].details["kinks_sought_on"] == 256
+
+
 def test_small_gauss_newton_traces_are_exact():
     x = seeded(lambda: torch.randn(40, 10))
     model = seeded(lambda: nn.Sequential(nn.Linear(10, 40), nn.Tanh(), nn.Linear(40, 6)))
@@ -325,7 +346,7 @@ def test_two_maxima_are_not_called_converged():
         measure(objective, model, {"adaptive_sharpness_worst": {**settings, "restarts": restarts}})
         for restarts in (2, 1)
     )
-    assert alone["adaptive_sharpness_worst"].details["bound"] == "lower"
+    assert alone["adaptive_sharpness_worst"].bound == "lower"
     found = both["adaptive_sharpness_worst"]
     assert found.value == pytest.approx(1.501, rel=1e-6)
     assert not found.converged
@@ -393,9 +414,10 @@ def test_interpolated_statistics_are_refused_where_there_is_nothing_between():
     ls.pipeline.Slice(plane="snapshots:0,1,2", bn="interpolate")
 
 
-def test_standard_errors_cover_at_their_nominal_rate():
-    # tr of a known matrix by Hutchinson's method, 500 times: 95 % intervals cover 93 to 97 % (binomial, 2 sigma).
-    from landscape.curvature import trace
+@pytest.mark.parametrize("method", ["hutchinson", "hutch++", "frobenius"])
+def test_standard_errors_cover_at_their_nominal_rate(method):
+    # Of a known matrix, 500 times: 95 % intervals cover 92 to 98 % (binomial, 3 sigma).
+    from landscape.curvature import frobenius, trace
 
     values = torch.linspace(0.0, 2.0, 300) ** 3
     truth, covered = float(values.sum()), 0
@@ -408,7 +430,67 @@ def test_standard_errors_cover_at_their_nominal_rate():
         def __matmul__(self, v: Tensor) -> Tensor:
             return whole.to(v) @ v
 
+    if method == "frobenius":
+        truth = float(values.double().square().sum().sqrt())
     for seed in range(500):
-        found = trace(Dense(), "hutchinson", samples=60, seed=seed)
+        if method == "frobenius":
+            found = frobenius(Dense(), "hutchinson", samples=60, seed=seed)
+        else:
+            found = trace(Dense(), method, samples=60, seed=seed)
         covered += abs(found.value - truth) <= 2.0 * found.standard_error
-    assert 0.93 <= covered / 500 <= 0.97
+    assert 0.92 <= covered / 500 <= 0.98
+
+
+def test_vectors_of_two_eigenvalues_within_the_tolerance_are_not_told_apart():
+    values = torch.linspace(0.0, 0.5, 300)
+    for gap, known in ((0.3, True), (1e-9, False)):
+        found = eigenpairs(Diagonal(torch.cat([values, torch.tensor([1.0, 1.0 + gap]).double()])), 2, tol=1e-4)
+        # The naive criterion passes for both: residuals are small, and the values right.
+        assert bool(found.converged.all())
+        assert found.values.tolist() == pytest.approx([1.0 + gap, 1.0], rel=1e-6)
+        assert (found.turned(0) < 0.1) == known
+        if known:
+            assert float(found.vectors[-1, 0].abs()) > math.cos(math.asin(found.turned(0))) - 1e-12
+
+
+@pytest.mark.parametrize(("heavy", "doubted"), [(True, True), (False, False)])
+def test_a_mean_that_one_draw_makes_is_doubted(heavy, doubted):
+    # L(w + d) - L(w) = exp(9 d_1) or d_1^2 of 50 parameters: the mean of the first is e^(40.5 sigma^2), which no
+    # fifty draws come near to, and its standard error says nothing of that.
+    model = nn.Linear(50, 1, bias=False).double()
+    one = torch.eye(50, dtype=torch.float64)[:1] if heavy else torch.eye(50, dtype=torch.float64)
+    with torch.no_grad():
+        model.weight.zero_()
+
+    def loss(output, target):
+        return torch.exp(9 * output).mean() if heavy else output.square().mean()
+
+    objective = Objective(model, loss=loss, train=(one, torch.zeros(len(one), 1, dtype=torch.float64)))
+    settings = {"noise": "additive", "sigma": 0.5, "points": 1, "draws": 50}
+    found = measure(objective, model, {"local_energy": settings})["local_energy"]
+    truth = math.exp(0.5 * (9 * 0.5) ** 2) - 1 if heavy else 0.25
+    assert (abs(found.value - truth) > 3 * found.standard_error) == doubted
+    assert (not found.converged) == doubted
+    assert ("of their variance" in found.details.get("note", "")) == doubted
+
+
+def test_parameters_that_are_not_registered_are_named_beside_measures_and_audits():
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.rest = nn.Linear(4, 5), [nn.Linear(5, 3)]
+
+        def forward(self, x):
+            return self.rest[0](self.first(x).relu())
+
+    x = seeded(lambda: torch.randn(12, 4))
+    model = seeded(Hidden)
+    objective = classified(model, x)
+    (note,) = objective.notes
+    found = measure(objective, model, ["hessian_trace", "hessian_top"])
+    assert all(note in one.notes for one in found.values())
+    assert note in audit(objective, model, ["hessian_top"]).notes
+    document = {"file": "r", "step": 0, "measures": {name: one.to_json() for name, one in found.items()}}
+    assert sum(note in line for line in measured_lines(document)) == 1
+    alone = {**document, "measures": {"hessian_top": document["measures"]["hessian_top"]}}
+    assert sum(note in line for line in measured_lines(alone)) == 1

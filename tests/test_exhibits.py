@@ -108,8 +108,8 @@ def test_a_comparison_is_of_the_runs_and_the_measure(folder):
 
 def test_a_mixture_has_its_exact_map_and_its_paths(folder):
     with np.load(folder / "gallery" / "mixture.npz") as held:
-        m, q, error, path = (held[f"0/{name}"] for name in ("m", "q", "error", "SGD 0/m"))
-        ends = held["0/SGD 0/train_local_energy"]
+        m, q, error, path = (held[f"0/{name}"] for name in ("m", "q", "error", "SGD/m"))
+        ends = held["0/SGD/train_local_energy"]
     row, column = 100, 40
     thresholds = np.linspace(-30, 30, 60001)
     scanned = laboratory.population_error(m[column], q[row], thresholds, rho=0.3).min()

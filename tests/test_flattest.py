@@ -16,7 +16,7 @@ from landscape.objective import Objective
 from landscape.params import resolve
 from landscape.symmetry import Element, Symmetries, find
 from landscape.symmetry.canonical import incoming_norms
-from landscape.symmetry.flattest import gauge_element
+from landscape.symmetry.gauge import Gauge
 
 
 class Residual(nn.Module):
@@ -50,11 +50,33 @@ def normed() -> nn.Sequential:
     )
 
 
+class Stream(nn.Module):
+    """Channels that a normalisation meets through filters of their own, and a head without it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.own = nn.Conv2d(1, 4, 3, bias=False), nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False)
+        self.norm, self.back, self.head = nn.BatchNorm2d(4, eps=1e-2), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head((x + self.back(torch.tanh(self.norm(self.own(x))))).mean((2, 3)))
+
+
+def silent() -> nn.Sequential:
+    """A network in which a channel was constant in training."""
+    model = normed()
+    model[1].register_buffer("running_var", torch.tensor([0.0, 1.0, 2.0, 0.5]))
+    return model
+
+
 MODELS = {
     "two layers": (lambda: mlp(4, 6, 3, bias=False), (4,)),
     "three layers with biases": (lambda: mlp(4, 6, 5, 3), (4,)),
     "residual": (Residual, (1, 5, 5)),
     "batch normalisation": (normed, (1, 5, 5)),
+    "two scales of one variance": (Stream, (1, 5, 5)),
+    "a variance of 0": (silent, (1, 5, 5)),
 }
 
 
@@ -65,7 +87,7 @@ def made(name: str, seed: int = 0) -> tuple[Objective, Symmetries]:
     model = build().double().eval()
     for tensor_name, tensor in resolve(model)[1].items():
         if tensor_name.endswith("running_var"):
-            tensor.uniform_(0.05, 3.0)
+            tensor[tensor > 0] = tensor[tensor > 0].uniform_(0.05, 3.0)
         elif tensor.ndim == 1 and tensor.is_floating_point():
             tensor.normal_()
     x = torch.randn(30, *shape, dtype=torch.float64)
@@ -125,7 +147,7 @@ def test_filters_in_front_of_batch_normalisation_are_among_them() -> None:
     assert value.gauge == "running_var + eps = 1"
     moved = symmetries.draw(0, kinds=["batchnorm"], spread=2.0).apply(start)
     assert symmetries.flattening(objective, moved).value == pytest.approx(value.value, rel=1e-10)
-    gauged = gauge_element(symmetries.scalings, start).apply(start)
+    gauged = Gauge(symmetries.scalings, start).element().apply(start)
     for variance in ("1.running_var", "4.running_var"):
         torch.testing.assert_close(
             gauged[variance] + 1e-2, torch.ones_like(gauged[variance]), rtol=1e-14, atol=0.0

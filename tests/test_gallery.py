@@ -93,3 +93,23 @@ def test_findings_change_with_the_numbers():
     assert all(one != other for one, other in zip(before, findings_of(wider), strict=True))
     shifted = {name: values + 0.5 if name.endswith("/x") else values for name, values in numbers.items()}
     assert findings_of(shifted) != before
+
+
+def test_findings_of_embeddings_and_mixtures_change_with_the_numbers():
+    with np.load(FIGURES / "gallery" / "liao2017-mds.npz") as held:
+        numbers = {name: held[name] for name in held.files}
+    before = findings_of(numbers)
+    assert [sentence[:3] for sentence in before] == [f"({letter})" for letter in "abcdefg"]
+    for entry, change in (("stress", 2.0), ("distances", 0.5)):
+        other = {
+            name: values * change if name.endswith(f"/{entry}") else values for name, values in numbers.items()
+        }
+        assert all(one != two for one, two in zip(before, findings_of(other), strict=True))
+    alone = {name: values * 0 if name.endswith("/run") else values for name, values in numbers.items()}
+    assert all("the run ends" in sentence for sentence in findings_of(alone))
+    with np.load(FIGURES / "gallery" / "pittorino2021-mixture.npz") as held:
+        numbers = {name: held[name] for name in held.files}
+    before = findings_of(numbers)
+    assert [sentence.split("`")[1] for sentence in before] == ["SGD", "Entropy-SGD", "Replicated-SGD"] * 2
+    backwards = {name: values[::-1] if values.ndim == 1 else values for name, values in numbers.items()}
+    assert all(one != two for one, two in zip(before, findings_of(backwards), strict=True))

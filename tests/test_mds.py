@@ -198,8 +198,8 @@ def test_wrong_options_are_all_told():
         "option 'dissimilarity' has no such choice; got 'euclid'; did you mean 'euclidean'? | option 'method' has "
         "no such choice; got 'clasical'; did you mean 'classical'? | option 'dims' is out of range; got 4; "
         "expected 2 to 3 | option 'color' has no such choice; got 'los'; did you mean 'loss'? | option 'view' has "
-        "no such choice; got '3D'; expected map or 3d | option 'starts' is out of range; got 0; expected at least 1 | "
-        "option 'seed' is out of range; got -1; expected at least 0"
+        "no such choice; got '3D'; expected map or 3d | option 'starts' is out of range; got 0; expected at least "
+        "1 | option 'seed' is out of range; got -1; expected at least 0"
     )
     with pytest.raises(LandscapeError, match="with view 3d the loss is the third axis: leave dims at 2"):
         Embed(dims=3, view="3d")

@@ -73,7 +73,15 @@ def test_the_same_options_give_the_same_picture_from_everywhere(kind, runs, tmp_
     files = [str(runs / f"{name}.h5") for name in names]
 
     outcome = landscape(
-        "plot", *files, "--kind", kind, *arguments_of(own | look), "-o", tmp_path / "command.png", "--device", "cpu"
+        "plot",
+        *files,
+        "--kind",
+        kind,
+        *arguments_of(own | look),
+        "-o",
+        tmp_path / "command.png",
+        "--device",
+        "cpu",
     )
     assert outcome.code == 0, outcome.err
     # A lone run is not named in a picture.

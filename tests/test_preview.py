@@ -162,6 +162,31 @@ def test_a_named_place_is_looked_at_and_would_be_missed_unnamed():
     assert true_error(foretell(values, over, places=[]), values) > 0.1
 
 
+def test_an_error_rate_is_never_below_zero():
+    # Flat at 0 and then a corner, over which a spline swings.
+    over = grid(31)
+    loss, error = (
+        full(SMOOTH["exp of a cubic"], over),
+        full(lambda x, y: np.maximum(0.0, x + y - 0.5) ** 0.5, over),
+    )
+    flat = {"train_error": error.ravel(), "train_loss": loss.ravel()}
+    how = {"judge": "train_loss"}
+    free = preview(over, lambda p: {n: v[p] for n, v in flat.items()}, 0.01, **how)
+    kept = preview(over, lambda p: {n: v[p] for n, v in flat.items()}, 0.01, bounds={"train_error": (0, 1)}, **how)
+    assert free.fields["train_error"].min() < -1e-3
+    assert kept.fields["train_error"].min() == 0
+    assert np.array_equal(kept.fields["train_loss"], free.fields["train_loss"])
+
+
+def test_a_preview_of_a_network_keeps_its_errors_in_bounds(objective, mlp):
+    plane = ls.random_plane(mlp)
+    found = evaluate(objective, plane, grid(31, 2.0), metrics=("loss", "error"), preview=0.05)
+    assert not found.meta["preview"]["rough"]
+    assert found.computed.sum() < found.computed.size
+    assert found["train_error"].min() >= 0
+    assert found["train_error"].max() <= 1
+
+
 def test_other_fields_go_along():
     over = grid(31)
     loss, error = full(SMOOTH["exp of a cubic"], over), full(lambda x, y: (x * x + y * y) / 2, over)

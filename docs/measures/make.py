@@ -105,18 +105,35 @@ _ENDS = (
 )
 _EXACT = (
     "exact where `details.method` says so, otherwise with a standard error",
-    "dense float64 matrices",
+    "dense float64 matrices; of the estimates, intervals of a known matrix 500 times",
     "nothing",
 )
-_ASCENT = (
-    "a lower bound: the best ascent ended where no small step climbs, and a second one came within 5 % of it",
+# All may end at the same lower maximum, which nothing at run time can tell: the value is never called more.
+_BOUND = "`lower bound` beside every value"
+_BALL = (
+    "the best ascent ended where no small step climbs",
     "a ball with two maxima of unlike height",
-    "`(rough)`, and a note on how many batches one ascent alone came so high",
+    f"{_BOUND}, and `(rough)`",
+)
+_BATCHES = (
+    "on every batch the best ascent ended where no small step climbs, and a second one came within 5 % of it",
+    "a ball with two maxima of unlike height",
+    f"{_BOUND}, and `(rough)` with a note on how many batches one ascent alone came so high",
+)
+_ITERATED = (
+    "the published number of iterations was made, arrived or not",
+    "a ball with two maxima of unlike height",
+    _BOUND,
+)
+_STEP = (
+    "the one step of the formula was taken on every batch; of more iterations as `adaptive_sharpness_worst`",
+    "batches of unlike size, computed by hand",
+    f"of more iterations {_BOUND}",
 )
 _SAMPLED = (
-    "a mean over independent draws with its standard error",
-    "known quadratic losses, 500 times",
-    "nothing",
+    "a mean over independent draws with its standard error, more than half of whose variance no draw makes",
+    "known quadratic losses, hundreds of times, and a loss whose tail no draw shows",
+    "`(rough)`, and which share of the variance one draw makes",
 )
 _CHAINS = (
     "R-hat, the effective sample size and the acceptance of its chains are within their limits",
@@ -125,9 +142,10 @@ _CHAINS = (
 )
 _CONVERGES = {
     **dict.fromkeys(("hessian_top", "hessian_bottom", "gauss_newton_top"), _ENDS),
-    **dict.fromkeys(
-        ("epsilon_sharpness", "keskar_sharpness", "sam_sharpness", "adaptive_sharpness_worst"), _ASCENT
-    ),
+    "epsilon_sharpness": _BALL,
+    "keskar_sharpness": _ITERATED,
+    "sam_sharpness": _STEP,
+    "adaptive_sharpness_worst": _BATCHES,
     **dict.fromkeys(("adaptive_sharpness_average", "local_energy"), _SAMPLED),
     **dict.fromkeys(("local_entropy", "local_learning_coefficient", "epsilon_volume"), _CHAINS),
 }
@@ -162,7 +180,8 @@ def claims_of(known: Collection[Measure]) -> str:
         "## Convergence",
         "",
         "Of all measures of curvature: a note, and `converged` false, where data lie exactly on kinks of the",
-        "network, so that derivatives are those of one side.",
+        "network, so that derivatives are those of one side. All examples are looked at where that is quick;",
+        "otherwise `details.kinks_sought_on` says how many of the first were.",
         "",
         *_table(
             ("measure", "`converged` means", "the control", "printed when it fails"), map(_convergence_of, known)

@@ -51,6 +51,20 @@ class EigenPairs:
     beyond: float = math.inf
     ritz: tuple[Tensor, Tensor] | None = None
 
+    def turned(self, place: int) -> float:
+        """Largest sine of the angle between a vector and the eigenvector, as far as the values found can tell.
+
+        The residual over the distance to the nearest other value less its residual, 1 at most (Davis & Kahan
+        1970): the vector of one of two eigenvalues within their residuals may be any mixture of theirs.
+
+        Args:
+            place: Which of the vectors.
+        """
+        gaps = (self.values - self.values[place]).abs() - self.residuals
+        gaps[place] = math.inf
+        gap = float(gaps.min())
+        return min(1.0, float(self.residuals[place]) / gap) if gap > 0 else 1.0
+
 
 @dataclass(frozen=True)
 class BothEnds:

@@ -26,7 +26,8 @@ class PerExample:
     """Squares of J^T S, summed over the columns of S and over examples.
 
     All examples of a group go side by side through `torch.func.vmap` where the model can be batched so: a few
-    examples are done both ways, and unless they agree every example goes alone.
+    examples are done both ways, and unless they agree every example goes alone. Where examples have first axes of
+    several lengths, as graphs do, they are read one by one.
 
     Args:
         passes: Model and data.
@@ -34,8 +35,11 @@ class PerExample:
 
     def __init__(self, passes: Passes) -> None:
         self._passes = passes
+        apart = passes.evaluator.first(passes.split, 2).cuts
+        if not apart:
+            passes.evaluator.cut(1)
         # A loss of (model, batch) calls the model by itself.
-        self._side_by_side = not passes.evaluator.takes_model
+        self._side_by_side = apart and not passes.evaluator.takes_model
         self._tried = False
 
     def group(self, width: int) -> int:
@@ -101,11 +105,13 @@ class PerExample:
         return self._join([part.double().sum(0) for part in found])
 
     def _alone(self, batch: Batch, factor: Factor, place: int) -> Tensor:
-        one = Batch(
-            tree_map(lambda tensor: tensor[place : place + 1], batch.inputs),
-            tree_map(lambda tensor: tensor[place : place + 1], batch.targets),
-            1,
-        )
+        one = batch
+        if batch.examples > 1:
+            one = Batch(
+                tree_map(lambda tensor: tensor[place : place + 1], batch.inputs),
+                tree_map(lambda tensor: tensor[place : place + 1], batch.targets),
+                1,
+            )
         outputs = self._passes.separated(one)[0].outputs
         covectors = self._covectors(batch, factor, place, place + 1)
         total = torch.zeros(self._passes.vectors.size, dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from landscape.curvature.passes import Passes
+from landscape.curvature.passes import Batch, Passes
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Objective
@@ -18,8 +18,8 @@ from landscape.params import Weights, resolve
 
 # Operations with a kink at 0.
 _AT_ZERO = ("relu", "leaky_relu", "_prelu_kernel", "threshold", "clamp_min", "clamp", "abs", "rrelu")
-# Examples that are looked at.
-_EXAMPLES = 256
+# Examples that are looked at, and all of them up to so many numbers, examples x parameters: two passes each.
+_EXAMPLES, _NUMBERS = 256, 10**7
 # Weights are moved by so many units in the last place of their type, but by so much at least.
 _UNITS, _LEAST = 4, 1e-12
 # Of generic weights hardly one in a million values lies so near to a kink; fewer than three are chance.
@@ -33,10 +33,14 @@ class Kinks:
     Attributes:
         count: How many.
         total: Of how many.
+        examples: Of how many examples, the first ones.
+        available: How many there are.
     """
 
     count: int
     total: int
+    examples: int = 0
+    available: int = 0
 
     @property
     def met(self) -> bool:
@@ -48,8 +52,9 @@ class Kinks:
         """What it means for derivatives, in a sentence; an empty text where nothing was met."""
         if not self.met:
             return ""
+        of = "" if self.examples == self.available else f" of the first {self.examples} examples"
         return (
-            f"{self.count} of {self.total} values lie exactly on a kink of the network: derivatives there are "
+            f"{self.count} of {self.total} values{of} lie exactly on a kink of the network: derivatives there are "
             "those of one side, and what is made of them is not the curvature of the loss nearby"
         )
 
@@ -75,7 +80,9 @@ class _Signs(TorchDispatchMode):
 def kinks(
     objective: Objective, weights: Weights, split: str = "train", parameters: str | Sequence[str] | None = None
 ) -> Kinks:
-    """Count the values before a kink that change sides when the weights are rounded otherwise, on some examples.
+    """Count the values before a kink that change sides when the weights are rounded otherwise.
+
+    All examples are looked at where that is quick, and otherwise the first 256.
 
     Args:
         objective: Model, data and loss.
@@ -88,19 +95,31 @@ def kinks(
     """
     try:
         passes = Passes(objective, weights, split, parameters, torch.float64, None)
-        batch = passes.trial(min(_EXAMPLES, passes.evaluator.batch_size))
         sides = []
         for sign in (1, -1):
             passes.load(_moved(resolve(weights)[1], objective.layout, sign))
+            examples = 0
             with passes.kernels(), torch.no_grad(), _Signs() as signs:
-                passes.loss_of(batch)
+                for batch in _looked_at(passes):
+                    passes.loss_of(batch)
+                    examples += batch.examples
             sides.append(signs.met)
     except (LandscapeError, RuntimeError):
         return Kinks(0, 0)
     changed = sum(
         int((one != other).sum()) for one, other in zip(*sides, strict=False) if one.shape == other.shape
     )
-    return Kinks(changed, sum(one.numel() for one in sides[0]))
+    available = passes.evaluator.data(split).count
+    return Kinks(changed, sum(one.numel() for one in sides[0]), examples, available)
+
+
+def _looked_at(passes: Passes) -> Iterator[Batch]:
+    """All micro-batches, or one of the first examples."""
+    count = passes.evaluator.data(passes.split).count
+    if not passes.evaluator.streamed and count * passes.vectors.size <= _NUMBERS:
+        yield from passes.batches()
+    else:
+        yield passes.trial(min(_EXAMPLES, passes.evaluator.batch_size))
 
 
 def _moved(tensors: Mapping[str, Tensor], layout: Layout, sign: int) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Relative difference from which a measurement is not what theory foresees.
@@ -48,19 +48,32 @@ def measured_lines(document: Mapping[str, Any]) -> list[str]:
     words = {"train": "training"}.get(split, split)
     head = f"{document['file']}: measures at step {document['step']}, {words} data"
     wide = max((len(one["name"]) for one in found), default=0)
-    values = {one["name"]: _value(one["value"], one["standard_error"], one["converged"]) for one in found}
+    values = {
+        one["name"]: _value(one["value"], one["standard_error"], one["converged"], one.get("bound", ""))
+        for one in found
+    }
     room = max(map(len, values.values()), default=0)
     unit = max((len(one["unit"]) for one in found), default=0)
     lines = [head, f"  {'measure':<{wide}}  {'value':<{room}}  {'unit':<{unit}}  invariant to"]
+    shared = (
+        [note for note in _notes(found) if all(note in one.get("notes", ()) for one in found)]
+        if len(found) > 1
+        else []
+    )
     for one in found:
         claims = ", ".join(one["invariant_claimed"]) or "nothing"
         lines.append(f"  {one['name']:<{wide}}  {values[one['name']]:<{room}}  {one['unit']:<{unit}}  {claims}")
         lines += [f"    {one['details'][key]}" for key in ("note", "derivatives") if key in one["details"]]
-        lines += [f"    {note}" for note in one.get("notes", ())]
+        lines += [f"    {note}" for note in one.get("notes", ()) if note not in shared]
         lines += _profile(one)
+    lines += [f"  {note}" for note in shared]
     if document.get("picture"):
         lines.append(f"  drawn in {document['picture']}")
     return lines
+
+
+def _notes(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(note for one in found for note in one.get("notes", ())))
 
 
 def _profile(one: Mapping[str, Any]) -> list[str]:
@@ -100,10 +113,16 @@ def _rounded(value: float, error: float) -> str:
     return f"{value:.{places}f} ± {error:.{places}f}"
 
 
-def _value(value: float, error: float | None, converged: bool) -> str:
+def _value(value: float, error: float | None, converged: bool, bound: str = "") -> str:
     if value != value:
         return "undefined" if converged else "not converged"
-    return f"{value:.6g}" + (f" ± {error:.2g}" if error is not None else "") + ("" if converged else " (rough)")
+    doubts = [f"{bound} bound"] if bound else []
+    doubts += [] if converged else ["rough"]
+    return (
+        f"{value:.6g}"
+        + (f" ± {error:.2g}" if error is not None else "")
+        + (f" ({', '.join(doubts)})" if doubts else "")
+    )
 
 
 def table_document(table: Any) -> dict[str, Any]:
@@ -139,6 +158,8 @@ def table_lines(document: Mapping[str, Any]) -> list[str]:
     for name, one in document["measures"].items():
         shown = [_number(value) for value in (one["values"][0], one["min"], one["max"], one["last"])]
         lines.append(f"  {name:<{wide}}  {' '.join(f'{text:>10}' for text in shown)}  {one['unit']}")
+        if one.get("bound"):
+            lines.append(f"    {one['bound']} bounds")
         if one["not_converged"]:
             lines.append(f"    not converged at {one['not_converged']} steps")
     lines += _edge(document)
@@ -173,7 +194,8 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
     ]
     names = [element["name"] for element in document["elements"]]
     if not names:
-        lines.append("  no symmetry was found in this model: nothing says which of its measures mean anything")
+        missing = "could be tried on" if document["symmetries"] else "was found in"
+        lines.append(f"  no symmetry {missing} this model: nothing says which of its measures mean anything")
     rows = [["measure", "value", *names, "verdict"]]
     rows += [
         [one["name"], _number(one["value"]), *map(_ratio, one["cells"]), _verdict(one)]
@@ -187,6 +209,8 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
         )
     lines += _orbit(document)
     lines += _reasons(document["measures"])
+    if bounds := [one["name"] for one in document["measures"] if one["bound"]]:
+        lines.append(f"  lower bounds, as ascents may end at lower maxima: {', '.join(bounds)}")
     lines += [f"  left out: {one}" for one in document["untried"]]
     lines += [f"  {note}" for note in document["notes"]]
     lines += _blocked(document["blocked"])

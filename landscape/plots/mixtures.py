@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -125,11 +126,15 @@ def draw(shown: Sequence[Any]) -> Figure:
 
 
 def numbers(scene: Mixture) -> dict[str, NDArray[Any]]:
-    """The numbers of a mixture."""
+    """The numbers of a mixture; paths of one name are numbered."""
     found = {name: np.asarray(getattr(scene, name)) for name in ("m", "q", "error", "best")}
-    for place, path in enumerate(scene.paths):
+    total = Counter(path.name for path in scene.paths)
+    seen: Counter[str] = Counter()
+    for path in scene.paths:
+        seen[path.name] += 1
+        own = path.name if total[path.name] == 1 else f"{path.name}, run {seen[path.name]}"
         names = [one.name for one in fields(path) if one.name != "name"]
-        found |= {f"{path.name} {place}/{name}": getattr(path, name) for name in names}
+        found |= {f"{own}/{name}": getattr(path, name) for name in names}
     return found
 
 

@@ -22,6 +22,8 @@ from landscape.vocabulary import RECALIBRATE
 
 # Eigenvectors good to this share of the largest eigenvalue cannot be told from exact ones on paper.
 _EIGENVECTORS = 1e-4
+# A direction that may lie farther than this (the sine) from the eigenvector is not called the one of its value.
+_TURNED = 0.1
 
 
 def plane_of(run: Trajectory, walk: Trajectory, objective: Objective, wanted: Slice) -> Plane | Repeats:
@@ -107,17 +109,22 @@ def hessian_plane(snapshot: Snapshot, objective: Objective, wanted: Slice) -> Pl
         ends = both_ends(curvature, tol=_EIGENVECTORS, seed=wanted.seed)
         found = [(ends.largest, 0, "largest"), (ends.smallest, 0, "smallest")]
     else:
-        pairs = eigenpairs(curvature, dims, end or "largest", tol=_EIGENVECTORS, seed=wanted.seed)
+        # One more than are drawn, to see whether the last of these is the only one of its value.
+        asked = min(dims + 1, curvature.size)
+        pairs = eigenpairs(curvature, asked, end or "largest", tol=_EIGENVECTORS, seed=wanted.seed)
         names = [end or "largest", f"second {end or 'largest'}"]
         found = [(pairs, place, names[place]) for place in range(dims)]
     axes, numbers = [], []
     for own, place, name in found:
         value, sure = float(own.values[place]), bool(own.converged[place])
+        turned = own.turned(place)
         doubt = "" if sure else ", not converged"
+        doubt += ", one of several so near" if turned > _TURNED else ""
         label = f"eigenvector of \u03bb = {value:.3g}{doubt}".replace("-", "\u2212")
         axes.append({"label": label, "unit": "weight distance"})
         residual = float(own.residuals[place])
-        numbers.append({"name": name, "eigenvalue": value, "residual": residual, "converged": sure})
+        entry = {"name": name, "eigenvalue": value, "residual": residual, "converged": sure}
+        numbers.append(entry | {"largest_sine": turned})
     directions = [_signed(curvature, own.vectors[:, place], snapshot) for own, place, _ in found]
     meta = {"axes": axes, "equal_aspect": True, "hessian": numbers}
     return Plane(_held(snapshot, wanted), directions, kind="hessian", meta=meta)

@@ -1,10 +1,11 @@
 """Recipes: a TOML file says how a figure is made, from training to picture; nothing is made twice."""
 
+from landscape.executor import Event
 from landscape.recipe.drawing import draw_panel
 from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.reading import load
 from landscape.recipe.rendering import render
-from landscape.recipe.report import Event, RecipeReport, Report, StepReport
+from landscape.recipe.report import RecipeReport, Report, StepReport
 from landscape.recipe.values import Figure, Panel, Recipe, Run
 
 __all__ = [

@@ -15,7 +15,7 @@ _RISE = 0.1
 
 
 def findings_of(numbers: Numbers) -> list[str]:
-    """Sentences about curves and mixtures of a picture, from the numbers drawn.
+    """Sentences about curves, mixtures and embeddings of a picture, from the numbers drawn.
 
     Args:
         numbers: ``panel/run/entry`` -> array, as beside the picture.
@@ -34,8 +34,15 @@ def findings_of(numbers: Numbers) -> list[str]:
         run, _, entry = rest.rpartition("/")
         if run:
             runs.setdefault((panel, run), {})[entry] = np.asarray(values)
-    said = ((panel, run, sentence) for (panel, run), own in runs.items() for sentence in _sentences(own))
-    return [f"({chr(ord('a') + int(panel))}) `{run}`: {sentence}" for panel, run, sentence in said]
+    # Every embedding has axes of its own, and all runs of another panel share one.
+    axes = [(int(panel), run if "coordinates" in own else "") for (panel, run), own in runs.items()]
+    order = sorted(dict.fromkeys(axes), key=lambda place: place[0])
+    letters = {place: chr(ord("a") + number) for number, place in enumerate(order)}
+    return [
+        f"({letters[place]}) `{run}`: {sentence}"
+        for place, ((_, run), own) in zip(axes, runs.items(), strict=True)
+        for sentence in _sentences(own)
+    ]
 
 
 def findings_in(file: Path) -> list[str]:
@@ -58,6 +65,28 @@ def _sentences(own: Numbers) -> Iterator[str]:
             f"error {_share(error[0])} at first, {_share(error[best])} at best (point {best} of "
             f"{len(error) - 1}), {_share(error[-1])} at the end."
         )
+    if {"distances", "run", "stress"} <= own.keys():
+        yield _embedded(own["distances"], own["run"], float(own["stress"]))
+
+
+def _embedded(distances: NDArray[np.float64], run: NDArray[np.float64], stress: float) -> str:
+    """What dissimilarities say of the ends of runs; the picture alone would not do, as its stress says."""
+    rows = [np.flatnonzero(run == number) for number in np.unique(run)]
+    starts, ends = [own[0] for own in rows], [own[-1] for own in rows]
+    travelled = _span(distances[starts, ends])
+    if len(rows) == 1:
+        return f"stress {stress:.2g}; the run ends {travelled} from its start."
+    apart = distances[np.ix_(ends, ends)][np.triu_indices(len(rows), 1)]
+    near = int((apart[:, None] < distances[starts, ends]).all(1).sum())
+    return (
+        f"stress {stress:.2g}; {len(rows)} runs end {travelled} from their starts and {_span(apart)} from each "
+        f"other, {near} of {len(apart)} pairs nearer than the least of these ways."
+    )
+
+
+def _span(values: NDArray[np.float64]) -> str:
+    low, high = (f"{float(value):.2g}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def _valley(x: NDArray[np.float64], loss: NDArray[np.float64]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from landscape.errors import LandscapeError
+from landscape.executor import Event
 from landscape.plots import Shown
 from landscape.recipe import gallery
 from landscape.recipe.cache import Cache
@@ -17,7 +18,7 @@ from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.graph import Graph, Where
 from landscape.recipe.making import make, shown_from
 from landscape.recipe.reading import load
-from landscape.recipe.report import Event, RecipeReport, Report, StepReport
+from landscape.recipe.report import RecipeReport, Report, StepReport
 from landscape.recipe.scheduling import is_done, make_planned, survey
 from landscape.recipe.steps import Step
 from landscape.recipe.values import Panel, Recipe

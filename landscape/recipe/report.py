@@ -7,42 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from landscape.executor import Event as Event
+from landscape.executor import Failure
 from landscape.recipe.faults import Fault
 from landscape.recipe.steps import Step
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a step was not made.
-
-    Attributes:
-        message: One line.
-        expected: Whether it is the user's to mend; otherwise it is a fault of this package.
-        trace: Where in the code it happened, if it is not the user's to mend.
-    """
-
-    message: str
-    expected: bool = True
-    trace: str = ""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened while steps are made.
-
-    Attributes:
-        kind: ``"plan"`` (before the first step), ``"begin"``, ``"progress"`` or ``"end"`` of a step.
-        worker: Which worker, from 0.
-        step: The step; None for a plan.
-        done: Work done in the step, or 0.
-        total: Work in the step; of a plan the steps to be made; 0 while another process makes the same step.
-    """
-
-    kind: str
-    worker: int = 0
-    step: Step | None = None
-    done: int = 0
-    total: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from landscape.executor import Event, Executor, Failure, executor
 from landscape.recipe.cache import Cache
-from landscape.recipe.making import Made
-from landscape.recipe.report import Event, Failure, StepReport
+from landscape.recipe.making import Made, make
+from landscape.recipe.report import StepReport
 from landscape.recipe.steps import Step
-from landscape.recipe.workers import Alone, Crew, Several
 
 
 def survey(steps: Mapping[str, Step], cache: Cache, goals: Iterable[str], force: bool) -> dict[str, StepReport]:
@@ -41,6 +41,23 @@ def survey(steps: Mapping[str, Step], cache: Cache, goals: Iterable[str], force:
     return found
 
 
+@dataclass(frozen=True)
+class Making:
+    """The work of an executor: makes steps.
+
+    Attributes:
+        cache: Where results are kept.
+        force: Make what is made already.
+    """
+
+    cache: Cache
+    force: bool
+
+    def __call__(self, step: Step, progress: Callable[[int, int], None]) -> Made:
+        """Make a step."""
+        return make(step, self.cache, progress, force=self.force)
+
+
 def make_planned(
     steps: dict[str, StepReport],
     cache: Cache,
@@ -62,14 +79,14 @@ def make_planned(
         threads: Of each of several processes; None shares the cores among them.
     """
     told = notify or (lambda event: None)
-    crew: Crew = Alone(cache, force, told) if jobs == 1 else Several(jobs, cache, force, told, threads)
-    _make(steps, crew, told, ended or (lambda key: None))
+    workers = executor(Making(cache, force), jobs, told, threads)
+    _make(steps, workers, told, ended or (lambda key: None))
     left = {key: replace(step, state="skipped") for key, step in steps.items() if step.state == "planned"}
     steps.update(left)
 
 
 def _make(
-    steps: dict[str, StepReport], crew: Crew, notify: Callable[[Event], None], ended: Callable[[str], None]
+    steps: dict[str, StepReport], workers: Executor, notify: Callable[[Event], None], ended: Callable[[str], None]
 ) -> None:
     waiting = [key for key, step in steps.items() if step.state == "planned"]
     notify(Event("plan", total=len(waiting)))
@@ -77,20 +94,20 @@ def _make(
     try:
         while waiting or running:
             ready = [key for key in waiting if all(is_done(steps[need]) for need in steps[key].step.needs)]
-            while ready and crew.free():
+            while ready and workers.free():
                 waiting.remove(ready[0])
-                crew.give(steps[ready.pop(0)].step)
+                workers.give(steps[ready.pop(0)].step)
                 running += 1
             if not running:
                 # What is left needs something that failed.
                 return
-            for step, outcome in crew.finished():
+            for step, outcome in workers.finished():
                 running -= 1
                 steps[step.key] = _outcome(steps[step.key], outcome)
                 if isinstance(outcome, Made):
                     ended(step.key)
     finally:
-        crew.close()
+        workers.close()
 
 
 def is_done(step: StepReport) -> bool:

@@ -255,13 +255,24 @@ def _foot(panels: Sequence[Panel]) -> str:
     metas = [panel.embedding.meta for panel in panels]
     first = panels[0].embedding
     parts = [
-        str(first.meta.get("problem") or ""),
+        " / ".join(dict.fromkeys(str(meta.get("problem") or "") for meta in metas)),
         " / ".join(dict.fromkeys(f"{meta['method']} MDS" for meta in metas)),
         " / ".join(dict.fromkeys(_NAMES[meta["dissimilarity"]] for meta in metas)),
-        f"{len(first.names)} run{'s' if len(first.names) > 1 else ''}, {len(first)} snapshots",
+        " / ".join(dict.fromkeys(_counted(panel.embedding) for panel in panels)),
     ]
-    parts += [f"layers {first.meta['layers']}"] if first.meta.get("layers") not in (None, "*") else []
-    parts += ["symmetries aligned"] if first.meta.get("representative") else []
+    layers = dict.fromkeys(str(meta.get("layers") or "*") for meta in metas)
+    parts += ["layers " + " / ".join("all" if own == "*" else own for own in layers)] if [*layers] != ["*"] else []
+    aligned = [letter(place) for place, meta in enumerate(metas) if meta.get("representative")]
+    where = "" if len(aligned) == len(panels) else f" in {', '.join(f'({own})' for own in aligned)}"
+    parts += [f"symmetries aligned{where}"] if aligned else []
     if len(panels) == 1:
         parts.append(_stress(first))
+<<<<<<< HEAD
     return DOT.join(part for part in parts if part)
+=======
+    return "\n".join(line for line in (caption, DOT.join(part for part in parts if part)) if line)
+
+
+def _counted(points: Embedding) -> str:
+    return f"{len(points.names)} run{'s' if len(points.names) > 1 else ''}, {len(points)} snapshots"
+>>>>>>> house

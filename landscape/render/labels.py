@@ -176,8 +176,9 @@ def _at(values: Any, index: int) -> float | None:
 
 
 def centre_label(meta: Mapping[str, Any]) -> str:
-    """What lies at the origin of the slice."""
-    return "trained weights" + (f" (step {meta['step']})" if meta.get("step") is not None else "")
+    """What lies at the origin of the slice; a step 0 is before all training."""
+    step = meta.get("step")
+    return "weights at step 0" if step == 0 else "trained weights" + ("" if step is None else f" (step {step})")
 
 
 def equal_axes(meta: Mapping[str, Any]) -> bool:

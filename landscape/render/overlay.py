@@ -93,9 +93,11 @@ def _split_handles(splits: Sequence[str]) -> list[Artist]:
 
 
 def _centre(ax: Axes, cell: Cell) -> list[Artist]:
-    """One dotted line at the trained weights of all runs; dashes mean a split here."""
+    """One dotted line at the weights in the middle of all runs; dashes mean a split here."""
     labels = {centre_label(surface.meta) for surface in cell.surfaces.values()}
-    label = labels.pop() if len(labels) == 1 else "trained weights"
+    # Those of several runs may be trained and untrained.
+    trained = all(label.startswith("trained") for label in labels)
+    label = labels.pop() if len(labels) == 1 else "trained weights" if trained else "weights of each run"
     for surface in cell.surfaces.values():
         if handles := draw_centre(ax, surface, label, ":"):
             return handles

@@ -12,7 +12,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.params import filter_rows, spread_over_filters
 from landscape.sharpness.ascent import NORMS, Ball, Climb, Slope, auto_climb
 from landscape.sharpness.batchwise import mean_rise
-from landscape.sharpness.draws import mean_and_error
+from landscape.sharpness.draws import mean_and_error, tail_note
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
@@ -102,7 +102,9 @@ def _average(place: Place, settings: Mapping[str, Any]) -> Found:
         rises.append(field.means(rho * (z * units))["loss"] - base)
         place.tell(index + 1, draws)
     mean, error = mean_and_error(rises)
-    return Found(mean, error, details={"loss": base, "highest": max(rises), "lowest": min(rises)})
+    note = tail_note(rises)
+    details = {"loss": base, "highest": max(rises), "lowest": min(rises), **({"note": note} if note else {})}
+    return Found(mean, error, not note, details)
 
 
 _MISLEADS = (
@@ -132,6 +134,7 @@ register(
             "restarts": 2,
             "normalise_logits": False,
         },
+        is_bound=lambda settings: True,
         misleads=_MISLEADS,
     )
 )

@@ -68,6 +68,7 @@ class Row:
         seconds: Of all its cells.
         tested: The registry's symmetries of which an element moved the weights and left a number.
         reason: Why it is not tested or not computed, otherwise an empty text.
+        bound: ``"lower"`` where the values are lower bounds only, otherwise an empty text.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Row:
     seconds: float
     tested: tuple[str, ...] = ()
     reason: str = ""
+    bound: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from landscape.curvature import eigenpairs
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, reason_of
 from landscape.objective import Objective
 from landscape.params import Held, Weights, cast
 from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, same_by
@@ -99,8 +99,8 @@ def audit(
         try:
             lowest = _flattest(place, settings)
             possible.append(flattest_column(lowest))
-        except (LandscapeError, RuntimeError) as error:
-            untried.append(f"flattest: {error}")
+        except Exception as error:  # noqa: BLE001 - as of any measure
+            untried.append(f"flattest: {reason_of(error)}")
         tell.advance()
     tell.begin("as it is")
     before = measure_at(place, settled, keep=tell.advance, tolerant=True)
@@ -112,8 +112,8 @@ def audit(
         try:
             there = led_to(place, column)
             checks.append(_checked(place, there, column.name))
-        except LandscapeError as error:
-            untried.append(f"{column.name}: {error}")
+        except (LandscapeError, RuntimeError) as error:
+            untried.append(f"{column.name}: {reason_of(error)}")
             continue
         if moves(place, there):
             tried.append(column)
@@ -136,7 +136,7 @@ def audit(
         meta={**place.settings, **_examples(objective, split), **(meta or {})},
         seconds=time.monotonic() - began,
         untried=tuple(untried),
-        notes=tuple(dict.fromkeys(note for one in before.values() for note in one.notes)),
+        notes=tuple(dict.fromkeys([*objective.notes, *(note for one in before.values() for note in one.notes)])),
     )
 
 
@@ -258,6 +258,7 @@ def _row(
         seconds=before.seconds + sum(there[name].seconds for there in after.values() if name in there),
         tested=tuple(dict.fromkeys(tested)),
         reason=reason,
+        bound=before.bound,
     )
 
 

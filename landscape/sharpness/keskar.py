@@ -92,6 +92,7 @@ register(
         invariant=("permutation", "sign-flip"),
         compute=_keskar_sharpness,
         settings={"epsilon": 1e-3, "subspace": None, "iterations": 10, "restarts": 3},
+        is_bound=lambda settings: True,
         misleads=(
             "The sides of the box are epsilon at least, so a rescaling that makes weights small makes it "
             "as large as one likes. Ten iterations are no maximum, and a maximum over a box has many "

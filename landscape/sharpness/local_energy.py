@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.projection import ONE_D_POLICIES
-from landscape.sharpness.draws import mean_and_error
+from landscape.sharpness.draws import mean_and_error, tail_note
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
@@ -60,11 +60,15 @@ def _local_energy(place: Place, settings: Mapping[str, Any]) -> Found:
                 rises[name][at].append(sum(means[name] for means in met) / len(met) - base[name])
             place.tell(index * len(grid) + at + 1, draws * len(grid))
     profiles = {name: [mean_and_error(values) for values in rises[name]] for name in field.metrics}
-    value, error = profiles[metric][grid.index(float(settings["sigma"]))]
+    at = grid.index(float(settings["sigma"]))
+    value, error = profiles[metric][at]
+    note = tail_note(rises[metric][at])
     return Found(
         value,
         error,
+        converged=not note,
         details={
+            **({"note": note} if note else {}),
             "sigmas": grid,
             **{f"{name}_rise": [mean for mean, _ in profile] for name, profile in profiles.items()},
             **{f"{name}_standard_error": [error for _, error in profile] for name, profile in profiles.items()},

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from landscape.curvature.passes import derivatives_used
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, reason_of
 from landscape.objective import Objective
 from landscape.params import Held, Weights
 from landscape.sharpness.invariance import tried
@@ -38,6 +38,7 @@ class Measured:
         details: More numbers, as plain JSON values.
         notes: What a reader must know of this value, in sentences: a claim of invariance that did not hold at a
             random element of the orbit or could not be tried, and rescalings that may have been missed.
+        bound: ``"lower"`` where the value is a lower bound of the formula only; otherwise an empty text.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Measured:
     seconds: float
     details: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    bound: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -190,10 +192,10 @@ def measure_at(
         here = place if progress is None else place.telling(partial(progress, name))
         try:
             found[name] = _taken(measure_named(name), here, settings)
-        except (LandscapeError, RuntimeError) as error:
+        except Exception as error:  # what models and losses raise is theirs to choose
             if not tolerant:
                 raise
-            found[name] = _refused(measure_named(name), here, settings, str(error))
+            found[name] = _refused(measure_named(name), here, settings, reason_of(error))
         if trial:
             found[name] = tried(place, found[name])
         if keep is not None:
@@ -202,15 +204,17 @@ def measure_at(
 
 
 def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed."""
+    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed, bound."""
     # An error is a share of 1.
     unit = "1" if settings.get("metric") == "error" else loss_unit or "loss"
+    bound = "lower" if one.is_bound(settings) else ""
     return {
-        "title": one.title,
+        "title": f"{one.title} ({bound} bound)" if bound else one.title,
         "unit": one.unit.format(loss=unit),
         "formula": one.formula,
         "source": one.source,
         "invariant_claimed": one.invariant,
+        "bound": bound,
     }
 
 
@@ -224,7 +228,7 @@ def _refused(one: Measure, place: Place, settings: Mapping[str, Any], reason: st
         converged=False,
         settings={**settings, **place.settings},
         seconds=0.0,
-        details={"reason": reason.splitlines()[0]},
+        details={"reason": reason},
         **about,
     )
 
@@ -237,13 +241,17 @@ def _taken(one: Measure, place: Place, settings: Mapping[str, Any]) -> Measured:
     details = {**found.details, **({"derivatives": "; ".join(notes)} if notes else {})}
     about = described(one, place.objective.unit, settings)
     about.pop("title")
-    note = place.kinks.note if one.family in DERIVATIVES else ""
+    note = ""
+    if one.family in DERIVATIVES:
+        note = place.kinks.note
+        if place.kinks.examples < place.kinks.available:
+            details["kinks_sought_on"] = place.kinks.examples
     return Measured(
         name=one.name,
         value=found.value,
         standard_error=found.standard_error,
         converged=found.converged and not note,
-        notes=(note,) if note else (),
+        notes=(*place.objective.notes, *([note] if note else [])),
         settings={**settings, **place.settings},
         seconds=time.monotonic() - began,
         details=details,

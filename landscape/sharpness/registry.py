@@ -72,6 +72,8 @@ class Measure:
         lists: Names of settings that are several numbers, or None.
         least: Name of a setting -> the least value that makes sense.
         profile: From complete settings to those with which `details` hold a profile; None where there is none.
+        is_bound: From complete settings to whether a value is a lower bound only, as what ascents find is of a
+            maximum: all of them may end at the same lower one.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Measure:
     lists: tuple[str, ...] = ()
     least: Mapping[str, float] = field(default_factory=dict)
     profile: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    is_bound: Callable[[Mapping[str, Any]], bool] = lambda settings: False
 
     @property
     def family(self) -> str:

@@ -42,6 +42,7 @@ register(
         invariant=("permutation", "sign-flip"),
         compute=_sam_sharpness,
         settings={"rho": 0.05, "norm": "l2", "batch": 128, "iterations": 1, "restarts": 1},
+        is_bound=lambda settings: settings["iterations"] > 1,
         misleads=(
             "Rescaling changes it at will, as it changes every measure with a ball of fixed size. One "
             "step is no maximum: near a minimum the gradient says little about the direction of largest "

@@ -21,7 +21,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from landscape.copies import private_copy
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, reason_of
 from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.objective.chain import Chain, Linear, Step, chain_of
 from landscape.objective.data import Split
@@ -326,7 +326,7 @@ class _MappedProgram:
                 raise
             raise LandscapeError(
                 "the batched engine cannot map this model over its weights",
-                got=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+                got=reason_of(error),
                 mend="use --engine sequential",
             ) from error
 

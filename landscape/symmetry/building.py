@@ -24,6 +24,10 @@ _WORDS = {
 }
 
 
+# More tensors than these are counted.
+_LISTED = 3
+
+
 @dataclass(frozen=True)
 class Blocked:
     """Units that cannot be rescaled, or are not known to be free to, and why.
@@ -46,7 +50,9 @@ class Blocked:
 
     def __str__(self) -> str:
         where = f"{self.layer} ({self.module})" if self.layer else self.module
-        tensors = ", ".join(self.tensors)
+        tensors = ", ".join(self.tensors[:_LISTED])
+        if len(self.tensors) > _LISTED:
+            tensors += f" and {len(self.tensors) - _LISTED} more"
         if not self.settled:
             return f"{where}: {self.operation}; factors of {tensors} that keep the function may have been missed"
         return f"{where}: {self.operation} refuses positive factors of {self.units} units of {tensors}"
@@ -56,6 +62,7 @@ def scalings(trace: Trace) -> tuple[list[Generator], list[Blocked]]:
     """The rescalings of a model, and what refuses more."""
     walk = Exponents(trace)
     walk.run()
+    walk.hold_statistics()
     return list(_diagonal(walk)), _blocked(walk, trace)
 
 
@@ -80,6 +87,7 @@ def _blocked(walk: Exponents, trace: Trace) -> list[Blocked]:
     found = []
     for layer, why in dict.fromkeys([*walk.blocked, *walk.doubts]):
         origins = walk.blocked.get((layer, why), set())
+        origins = {(origin, place) for origin, place in origins if origin.tensor not in walk.norms}
         named = {origin.tensor for origin, _ in origins} | walk.doubts.get((layer, why), set())
         # Outputs are what they are, and what meets only inputs and constants hides nothing.
         if why != "it is the output" and named:

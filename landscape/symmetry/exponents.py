@@ -21,6 +21,8 @@ from landscape.symmetry.shadows import Walk
 from landscape.symmetry.trace import Trace
 
 Expression = Mapping[int, int]
+# Exact, but then the variances are no longer those of the data, and recalibration would change the function.
+LEFT_OUT = "stored variances, scaled together with what multiplies the normalised values, are left out"
 
 
 class Scales:
@@ -101,7 +103,7 @@ class Exponents(Walk):
     Attributes:
         scales: The equations.
         blocked: (layer, operation) -> where the scales that it fixed came from.
-        doubts: (layer, operation) -> parameters that may have scales which this walk does not see.
+        doubts: (layer, operation) -> parameters that may have scales which this walk does not see, or leaves out.
     """
 
     def __init__(self, trace: Trace, modulus: int = 0) -> None:
@@ -110,6 +112,8 @@ class Exponents(Walk):
         self.blocked: dict[tuple[str, str], set[tuple[Origin, int]]] = {}
         self.doubts: dict[tuple[str, str], set[str]] = {}
         self._attended: list[int] = []
+        # Scales of stored deviations, without a gain to undo them, and of which normalisation.
+        self._deviations: list[tuple[Norm, Tensor]] = []
         self._signs = modulus == 2
         self._why = ""
 
@@ -248,12 +252,33 @@ class Exponents(Walk):
 
     def batch_norm(self, labels: Tensor, norm: Norm, gain: Part | None, bias: Part | None) -> Tensor:
         if not self.owned_by(norm):
-            self.zero(labels, f"{self.call.op} with shared statistics")
+            why = f"{self.call.op} with shared statistics"
+            self.doubt(why)
+            self.zero(labels, why)
         self.equate(self.whole(norm.mean), labels)
-        self.equate(self.whole(norm.variance), self._times(labels, 2))
-        out = self.fixed(labels.shape) if gain is None else self.labels_of(gain)
         if self._signs:
-            out = self._sum(out, labels)
+            self.equate(self.whole(norm.variance), self.fixed(labels.shape))
+            out = labels if gain is None else self._sum(self.labels_of(gain), labels)
+        elif gain is None:
+            own = self.fresh(len(labels), self.origin(norm.variance, 0))
+            self._deviations.append((norm, own))
+            self.equate(self.whole(norm.variance), self._times(self._sum(labels, own), 2))
+            out = self._times(own, -1)
+        else:
+            self.equate(self.whole(norm.variance), self._times(labels, 2))
+            self._leave_out(gain.name)
+            out = self.labels_of(gain)
         if bias is not None:
             self.equate(out, self.labels_of(bias))
         return out
+
+    def _leave_out(self, name: str) -> None:
+        self.doubts.setdefault(("", LEFT_OUT), set()).add(name)
+
+    def hold_statistics(self) -> None:
+        """Fix what would move stored variances and not what comes in, and note where that was free."""
+        for norm, own in self._deviations:
+            for label in own.tolist():
+                if expression := self.scales.expression(label):
+                    self._leave_out(norm.variance)
+                    self.scales.solve(expression)

@@ -117,7 +117,7 @@ def symmetries_of(objective: Objective) -> Symmetries:
             its outputs, so that maps that keep these do not keep the loss.
     """
     found = find(objective.model, inputs_of(objective, _EXAMPLES))
-    if takes_model(objective.loss):
+    if takes_model(objective.loss) and found.generators:
         _require_same_loss(objective, found)
     return found
 

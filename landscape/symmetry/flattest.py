@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +20,7 @@ from landscape.params import Tensors
 from landscape.symmetry.balancing import Balanced, balance
 from landscape.symmetry.elements import Element, Scaling
 from landscape.symmetry.factors import factors_of
+from landscape.symmetry.gauge import Gauge, factors_at
 
 if TYPE_CHECKING:
     from landscape.symmetry.symmetries import Symmetries
@@ -89,8 +90,8 @@ def flattest(
 
     A rescaling multiplies parameter e by exp(<a_e, mu>), and the trace is sum_e G_e exp(-2 <a_e, mu>), convex in
     mu (see `balance`). Filters in front of batch normalisation are free: their part of the trace falls towards 0
-    as they grow. Their scale is fixed first by the gauge running_var + eps = 1, which no other rescaling changes,
-    so that the value is the same from everywhere on the orbit.
+    as they grow. Their scale is fixed first by the gauge running_var + eps = 1, and the minimum is over all
+    rescalings that move no variance, so that the value is the same from everywhere on the orbit.
 
     Args:
         symmetries: Those of the objective's model.
@@ -116,11 +117,12 @@ def flattest(
         Vardhan, Taheri & Mazumdar 2026 for two layers; Dinh et al. 2017, section 5.1, for what batch normalisation
         leaves free.
     """
-    movable = [one for one in symmetries.scalings if not one.norms]
-    gauge = gauge_element(symmetries.scalings, weights)
-    if not movable and not gauge.factors:
+    scalings = symmetries.scalings
+    if not scalings:
         reasons = "; ".join(map(str, symmetries.blocked[:3])) or "it has no hidden units"
         raise LandscapeError("this model has no rescaling symmetry", got=reasons)
+    coordinates = Gauge(scalings, weights)
+    gauge = coordinates.element()
     start = gauge.apply({name: _widened(tensor) for name, tensor in weights.items()})
     if draws is None:
         draws = gauss_newton_draws(
@@ -128,46 +130,22 @@ def flattest(
         )
     else:
         draws = [_gauged(draw, gauge, weights) for draw in draws]
-    exponents, masses = _problem(movable, draws)
-    found = balance(exponents, masses.mean(axis=0))
+    exponents, masses = _problem(coordinates.exponents, draws)
+    found = balance(sparse.csr_matrix(exponents @ coordinates.basis), masses.mean(axis=0))
     each = masses @ found.shares
-    names = [f"{one.name}[{unit}]" for one in movable for unit in range(one.units)]
+    units = [f"{one.name}[{unit}]" for one in scalings for unit in range(one.units)]
+    names = [units[unit] for unit in coordinates.units]
     return Flattest(
         value=found.value,
         standard_error=float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else None,
         trace=found.before,
-        element=gauge.then(Element(tuple(_factors(movable, found.mu)))),
+        element=gauge.then(Element(tuple(factors_at(scalings, coordinates.basis @ found.mu)))),
         gauge=GAUGE if gauge.factors else "",
         dead=tuple(names[place] for place in found.free),
         unattained=tuple(names[place] for place in found.unattained),
         balanced=found,
         note=kinks(objective, weights, split, parameters).note,
     )
-
-
-def gauge_element(scalings: Sequence[Scaling], weights: Mapping[str, Tensor]) -> Element:
-    """The element after which every variance of batch normalisation, with its eps, is 1.
-
-    Where several normalisations share a scale, it is the mean of their variances. A channel of variance 0 keeps
-    its scale.
-    """
-    return Element(tuple((one, _gauge(one, weights)) for one in scalings if one.norms))
-
-
-def _gauge(scaling: Scaling, weights: Mapping[str, Tensor]) -> Tensor:
-    """With c^2 v + eps = 1, or c^2 (v + eps) = 1 where no gain makes up for eps: shape (units,), float64."""
-    total, count, rest = (torch.zeros(scaling.units, dtype=torch.float64) for _ in range(3))
-    norms = {norm.variance: norm for norm in scaling.norms}
-    for one in scaling.slices:
-        if one.tensor in norms:
-            norm = norms[one.tensor]
-            variance = weights[one.tensor].double()[one.places]
-            kept = norm.eps if norm.gain is not None else 0.0
-            total = total.index_add(0, one.units, variance + (norm.eps - kept))
-            rest = rest.index_add(0, one.units, torch.full_like(variance, 1 - kept))
-            count = count.index_add(0, one.units, torch.ones_like(variance))
-    usable = (total > 0) & (count > 0)
-    return torch.where(usable, (rest / torch.where(usable, total, 1.0)).sqrt(), torch.ones_like(total))
 
 
 def _widened(tensor: Tensor) -> Tensor:
@@ -248,10 +226,3 @@ def _summed(values: Array, axis: int, places: NDArray[np.int64], count: int) -> 
     total = np.zeros((count, *moved.shape[1:]))
     np.add.at(total, places, moved)
     return np.moveaxis(total, 0, axis)
-
-
-def _factors(scalings: Sequence[Scaling], mu: Array) -> Iterator[tuple[Scaling, Tensor]]:
-    start = 0
-    for one in scalings:
-        yield one, torch.from_numpy(np.exp(mu[start : start + one.units]))
-        start += one.units

@@ -43,6 +43,8 @@ _MOVING = (
 _PADDING = ("constant_pad_nd", "im2col")
 # No label: of memory that a tensor does not fill.
 _NOWHERE = -(2**62)
+# An eps below the rounding of float32 leaves the scale of what comes in as free as tests can tell.
+_HIDDEN = torch.finfo(torch.float32).eps
 _RESHAPING = ("view", "_unsafe_view", "reshape", "_reshape_alias")
 # Name -> what the function commutes with: positive factors, signs, all of them ("linear"), or takes signs away.
 _FUNCTIONS: Mapping[str, frozenset[str]] = {
@@ -201,7 +203,11 @@ def _binary(kind: str) -> Rule:
         if not isinstance(one, Ref) or (kind == "div" and one is second):
             return False
         linear = kind in ("mul", "div") or (kind == "add" and number == 0)
-        walk.give(call, walk.pointwise(walk.read(one), frozenset({"linear"} if linear else ()), call.op))
+        why = call.op
+        if not linear and isinstance(number, float) and abs(number) <= _HIDDEN:
+            why = f"{call.op} of a number that rounding hides"
+            walk.doubt(why)
+        walk.give(call, walk.pointwise(walk.read(one), frozenset({"linear"} if linear else ()), why))
         return None
 
     return rule
@@ -275,10 +281,20 @@ def _softmax(walk: Walk, call: Call) -> None:
     walk.give(call, walk.softmax(labels, [args(call, "dim")[0] % labels.ndim], call.op))
 
 
+def _standardised(walk: Walk, call: Call) -> str:
+    """What refuses factors in a normalisation by its own statistics; next to no eps refuses hardly any."""
+    (eps,) = args(call, "eps")
+    if eps is not None and eps > _HIDDEN:
+        return call.op
+    why = f"{call.op} with an eps that rounding hides"
+    walk.doubt(why)
+    return why
+
+
 def _layer_norm(walk: Walk, call: Call) -> bool | None:
     x, shape, gain, bias = args(call, "input", "normalized_shape", "weight", "bias")
     labels = walk.read(x)
-    out = walk.softmax(labels, range(labels.ndim - len(shape), labels.ndim), call.op)
+    out = walk.softmax(labels, range(labels.ndim - len(shape), labels.ndim), _standardised(walk, call))
     _affine(walk, call, out, gain, bias, lambda own: own)
     return None
 
@@ -286,7 +302,7 @@ def _layer_norm(walk: Walk, call: Call) -> bool | None:
 def _group_norm(walk: Walk, call: Call) -> bool | None:
     x, gain, bias = args(call, "input", "weight", "bias")
     labels = walk.read(x)
-    walk.zero(labels, call.op)
+    walk.zero(labels, _standardised(walk, call))
     beside = (1, -1, *(1,) * (labels.ndim - 2))
     _affine(walk, call, walk.fixed(labels.shape), gain, bias, lambda own: own.reshape(beside))
     return None
