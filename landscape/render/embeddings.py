@@ -267,12 +267,8 @@ def _foot(panels: Sequence[Panel]) -> str:
     parts += [f"symmetries aligned{where}"] if aligned else []
     if len(panels) == 1:
         parts.append(_stress(first))
-<<<<<<< HEAD
     return DOT.join(part for part in parts if part)
-=======
-    return "\n".join(line for line in (caption, DOT.join(part for part in parts if part)) if line)
 
 
 def _counted(points: Embedding) -> str:
     return f"{len(points.names)} run{'s' if len(points.names) > 1 else ''}, {len(points)} snapshots"
->>>>>>> house
