@@ -13,6 +13,7 @@ from landscape.forms import TRUTH
 from landscape.options import default_words, fields_of
 from landscape.plots import KINDS, Kind
 from landscape.render.look import Look
+from landscape.vocabulary import PAGE_OPTIONS
 
 PAGE = Path(__file__).parent.parent / "plots.md"
 _HEAD = """# Every kind of picture
@@ -56,7 +57,16 @@ def _section(kind: Kind) -> str:
 
 
 def _look() -> str:
-    return f"## Look\n\nOf every kind; in a recipe they stand in `[figure]`.\n\n{_table(Look)}"
+    rows = ["| kind | and of its look |", "|---|---|"]
+    for kind in KINDS.values():
+        own = [name for name in kind.heeds(kind.options()) if name not in PAGE_OPTIONS]
+        rows.append(f"| `{kind.name}` | {', '.join(f'`{name}`' for name in own) or '-'} |")
+    page = ", ".join(f"`{name}`" for name in PAGE_OPTIONS)
+    said = (
+        f"In a recipe they stand in `[figure]`. Every kind heeds {page}; what means nothing for a kind is refused. "
+        "These are heeded by default; other options of a kind may add to them, such as `color` of `mds` its `cmap`."
+    )
+    return "\n\n".join(["## Look", said, _table(Look), "\n".join(rows)])
 
 
 def _table(options: type[Any]) -> str:
