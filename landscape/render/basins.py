@@ -31,7 +31,7 @@ from landscape.render.labels import (
 )
 from landscape.render.legend import legend_above
 from landscape.render.look import of_metric
-from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
+from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, has_room
 
 if TYPE_CHECKING:
     from landscape.probes.values import Perturbation, Profile, Retraining
@@ -43,6 +43,8 @@ _DIRECTIONS = {
     "top": "top eigenvector",
 }
 _BAND = 0.25
+# Inches at 8-point type that curves and radii need beside each other.
+_WIDE = 4.8
 
 
 def perturbation(found: Perturbation | Sequence[Perturbation], *, rc: Mapping[str, Any] | None = None) -> Figure:
@@ -70,9 +72,14 @@ def perturbation(found: Perturbation | Sequence[Perturbation], *, rc: Mapping[st
 def _one(basin: Perturbation, rc: Mapping[str, Any] | None) -> Figure:
     profile = basin.profile
     metrics = list(dict.fromkeys(parts(field)[1] for field in profile.fields))
-    sheet = Sheet.grown(TWO_COLUMNS, 1.0 + 1.15 * max(2, len(metrics)), rc)
+    height = 1.0 + 1.15 * max(2, len(metrics))
+    beside = has_room(_WIDE)
+    sheet = Sheet.grown(TWO_COLUMNS, height, rc) if beside else Sheet.grown(ONE_COLUMN, 1.9 * height, rc)
     with sheet.styled():
-        left, right = sheet.subfigures(1, 2, width_ratios=[1.25, 1.0], squeeze=False)[0]
+        if beside:
+            left, right = sheet.subfigures(1, 2, width_ratios=[1.25, 1.0], squeeze=False)[0]
+        else:
+            left, right = sheet.subfigures(2, 1, height_ratios=[1.25, 1.0], squeeze=False)[:, 0]
         axes = left.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
         for place, (metric, ax) in enumerate(zip(metrics, axes, strict=True)):
             fields = [field for field in profile.fields if parts(field)[1] == metric]

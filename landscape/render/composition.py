@@ -14,7 +14,7 @@ from landscape.render.look import Look, width_or
 from landscape.render.panels import Panel as Panel
 from landscape.render.panels import cells_of
 from landscape.render.sharing import groups_of
-from landscape.render.style import Sheet, in_use, look_for
+from landscape.render.style import Sheet, look_for, type_scale
 from landscape.render.widths import inches_of
 
 
@@ -67,11 +67,11 @@ def compose(
 
 
 def _composed(panels: Sequence[Panel], look: Look) -> Sheet:
-    rc, inches, height = in_use(), inches_of(width_or("two-columns")), look.height
+    inches, height = inches_of(width_or("two-columns")), look.height
     own = [cells_of(panel, i) for i, panel in enumerate(panels)]
     counts = [len(cells) for cells in own]
     # All measures of the layout are for the 8-point type of `paper`.
-    k = rc["font.size"] / 8.0
+    k = type_scale()
     cells = [cell for panel in own for cell in panel]
     groups = groups_of(cells, look.share)
     bars = sum(any(cells[i].kind in BARRED and not cells[i].lines for i in group.cells) for group in groups)

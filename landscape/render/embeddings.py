@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.heads import Head, put_heads
-from landscape.render.labels import DOT, put_foot
+from landscape.render.labels import DOT, inches, put_foot
 from landscape.render.legend import legend_of_sheet
 from landscape.render.look import current, width_or
 from landscape.render.panels import letter
@@ -26,7 +26,7 @@ from landscape.render.snapshots import (
     draw_snapshots,
     legend_of,
 )
-from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, in_use, look_for
+from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, in_use, look_for, type_scale
 from landscape.render.widths import inches_of
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def embedding_maps(
         raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one Panel")
     look = look_for(style=style, width=width, height=height, columns=columns, words=caption)
     with look.applied():
-        fitting = max(1, int(_width(panels) / (_NARROWEST * in_use()["font.size"] / 8.0)))
+        fitting = max(1, int(_width(panels) / (_NARROWEST * type_scale())))
         return _figure(panels, look.columns or min(len(panels), fitting))
 
 
@@ -216,7 +216,8 @@ def shepard(ax: Axes, points: Embedding) -> None:
     ax.locator_params(nbins=2)
     small = 0.8 * float(mpl.rcParams["font.size"])
     ax.tick_params(labelsize=small)
-    ax.set_xlabel("dissimilarity", fontsize=small)
+    # Longer than narrow axes, it ends with them, or the page would cut it.
+    ax.set_xlabel("dissimilarity", fontsize=small, loc="right" if 72 * inches(ax)[0] < 9 * small else "center")
     ax.set_ylabel("distance drawn", fontsize=small)
     ax.spines[["top", "right"]].set_visible(False)
 

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.render.labels import fit_label, inches, points, put_foot
+from landscape.render.labels import fit, fit_label, inches, points, put_foot
 from landscape.render.legend import legend_of_sheet
 from landscape.render.look import width_or
 from landscape.render.panels import letter
-from landscape.render.style import Sheet, in_use, look_for
+from landscape.render.style import Sheet, look_for, type_scale
 from landscape.render.widths import inches_of
 
 Array = NDArray[np.float64]
@@ -23,6 +23,8 @@ Panel = TypeVar("Panel")
 
 # Inches at 8-point type of a figure's legend and foot.
 _WORDS = 0.45
+# Inches at 8-point type of what stands at the left of axes.
+_SIDE = 0.55
 # Inches at 8-point type that axes with their words need.
 _NARROWEST = 1.75
 
@@ -87,7 +89,8 @@ def draw_rows(
             for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
                 title = draw(row, panel)
                 words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
-                row[0].set_title(words, loc="left", fontweight="bold")
+                head = row[0].set_title(words, loc="left", fontweight="bold")
+                head.set_text(fit(words, inches(sheet)[0] - _SIDE * type_scale(), points(head)))
             legend_of_sheet(sheet, handles())
             put_foot(sheet, foot(panels))
     return sheet
@@ -95,7 +98,7 @@ def draw_rows(
 
 def _grid(count: int, row_height: float, ratios: Sequence[float], shared: Any) -> tuple[Sheet, list[list[Axes]]]:
     """A sheet with the axes of so many rows; on a narrow page those of a row stand below each other."""
-    k, across = in_use()["font.size"] / 8.0, len(ratios)
+    k, across = type_scale(), len(ratios)
     wide = inches_of(width_or("two-columns"))
     narrow = wide < k * _NARROWEST * across
     sheet = Sheet(wide, k * (_WORDS + count * row_height * (across if narrow else 1)))

@@ -16,7 +16,7 @@ from landscape.render.curves import asked_log, limit
 from landscape.render.labels import DOT, caption_parts, fit_label, inches, page, points, put_foot, with_notes
 from landscape.render.legend import legend_above
 from landscape.render.scale import Array
-from landscape.render.style import ONE_COLUMN, Sheet
+from landscape.render.style import ONE_COLUMN, Sheet, type_scale
 
 if TYPE_CHECKING:
     from landscape.sharpness.spectrum import Spectrum
@@ -84,7 +84,9 @@ def _draw(found: Spectrum, ax: Axes) -> None:
             look: dict[str, Any] = {"color": "C1", "ls": "none", "ms": 4.5, "label": label, "clip_on": False}
             handles += ax.plot(end.value, 0.06, marker, transform=ax.get_xaxis_transform(), **look)
     ax.axvline(0.0, color=mpl.rcParams["axes.labelcolor"], lw=0.5, ls=":", zorder=1)
-    ax.xaxis.set_major_locator(FixedLocator(ticks_of(found.grid, found.linear)))
+    # A power of ten with its sign takes a third of an inch at 8-point type.
+    most = int((inches(ax)[0] / (0.35 * type_scale()) - 1) / 2)
+    ax.xaxis.set_major_locator(FixedLocator(ticks_of(found.grid, found.linear, max(1, min(_MOST_TICKS, most)))))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(*_limits(found))
     unit = str(found.meta.get("unit") or "")
@@ -106,7 +108,7 @@ def _limits(found: Spectrum) -> tuple[float, float]:
     return float(min(seen[0], *ends)), float(max(seen[-1], *ends))
 
 
-def ticks_of(grid: Array, linear: float) -> list[float]:
+def ticks_of(grid: Array, linear: float, most: int = _MOST_TICKS) -> list[float]:
     """0 and powers of ten on either side of it, no more than are legible.
 
     Example:
@@ -117,7 +119,7 @@ def ticks_of(grid: Array, linear: float) -> list[float]:
     sides = []
     for far in high:
         decades = range(low, math.floor(math.log10(far) + 1e-9) + 1) if far > linear else range(0)
-        stride = max(1, math.ceil(len(decades) / (_MOST_TICKS + 1)))
+        stride = max(1, math.ceil(len(decades) / (most + 1)))
         sides.append([10.0**power for power in reversed(list(reversed(decades))[::stride])])
     return [*(-value for value in reversed(sides[0])), 0.0, *sides[1]]
 

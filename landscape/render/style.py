@@ -162,6 +162,18 @@ def look_for(
     return current().given(style=style, width=width, height=height, **others)
 
 
+def type_scale() -> float:
+    """The type size of the style in use in units of 8 points, for which the measures of all pictures are."""
+    size = FontProperties(size=in_use().get("font.size", rcParamsDefault["font.size"]))
+    return float(size.get_size_in_points()) / _POINTS
+
+
+def has_room(width: float) -> bool:
+    """Whether a page has so many inches across at 8-point type; one that suits what is drawn has."""
+    wanted = current().width
+    return wanted is None or inches_of(wanted) >= width * type_scale()
+
+
 def is_dark() -> bool:
     """Whether the style in use has a dark ground."""
     # Rec. 709 weights of red, green and blue in the lightness that the eye sees.
@@ -227,8 +239,9 @@ class Sheet(Figure):
         if wanted.cmap is not None:
             self.look["image.cmap"] = wanted.cmap
         self.dots = wanted.dpi
-        width = width if wanted.width is None else inches_of(wanted.width)
-        height = height if wanted.height is None else wanted.height
+        suiting, width = width, width if wanted.width is None else inches_of(wanted.width)
+        # Words take more lines on a narrow page, and none of the height of what is drawn.
+        height = height * max(1.0, suiting / width) if wanted.height is None else wanted.height
         with rc_context(self.look):
             super().__init__(figsize=(width, height), layout="constrained")
             put_head(self)
