@@ -34,9 +34,9 @@ probes = 20
 ls.plots.spectrum("run.h5", probes=20)
 ```
 
-On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`); in TOML and Python it has underscores and
-values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are told at once. FILE may be
-`FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by `docs/plots/make.py`.
+On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`); in TOML and Python it has underscores
+and values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are told at once. FILE
+may be `FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by `docs/plots/make.py`.
 """
 
 
@@ -63,8 +63,9 @@ def _look() -> str:
         rows.append(f"| `{kind.name}` | {', '.join(f'`{name}`' for name in own) or '-'} |")
     page = ", ".join(f"`{name}`" for name in PAGE_OPTIONS)
     said = (
-        f"In a recipe they stand in `[figure]`. Every kind heeds {page}; what means nothing for a kind is refused. "
-        "These are heeded by default; other options of a kind may add to them, such as `color` of `mds` its `cmap`."
+        f"In a recipe they stand in `[figure]`. Every kind heeds {page}; what means nothing for a kind is "
+        "refused. Other options of a kind may add to this table or take away: `mds` heeds `cmap` where `color` is "
+        "`loss` or `step`, a barrier matrix of `interpolate` heeds it, and `view` `levels` does not."
     )
     return "\n\n".join(["## Look", said, _table(Look), "\n".join(rows)])
 

@@ -16,7 +16,7 @@ from landscape.render.curves import asked_log, limit
 from landscape.render.labels import DOT, caption_parts, fit_label, inches, page, points, put_foot, with_notes
 from landscape.render.legend import legend_above
 from landscape.render.scale import Array
-from landscape.render.style import ONE_COLUMN, Sheet, type_scale
+from landscape.render.style import ONE_COLUMN, Sheet, has_room
 
 if TYPE_CHECKING:
     from landscape.sharpness.spectrum import Spectrum
@@ -30,6 +30,8 @@ _MATRICES = {
 _BAND = 0.25
 # More labels on either side of 0 stand in each other's way.
 _MOST_TICKS = 3
+# Inches at 8-point type of a page on which so many have room.
+_WIDE = 3.0
 
 
 def spectrum(found: Spectrum, ax: Axes | None = None, *, rc: Mapping[str, Any] | None = None) -> Figure:
@@ -84,9 +86,8 @@ def _draw(found: Spectrum, ax: Axes) -> None:
             look: dict[str, Any] = {"color": "C1", "ls": "none", "ms": 4.5, "label": label, "clip_on": False}
             handles += ax.plot(end.value, 0.06, marker, transform=ax.get_xaxis_transform(), **look)
     ax.axvline(0.0, color=mpl.rcParams["axes.labelcolor"], lw=0.5, ls=":", zorder=1)
-    # A power of ten with its sign takes a third of an inch at 8-point type.
-    most = int((inches(ax)[0] / (0.35 * type_scale()) - 1) / 2)
-    ax.xaxis.set_major_locator(FixedLocator(ticks_of(found.grid, found.linear, max(1, min(_MOST_TICKS, most)))))
+    most = _MOST_TICKS if has_room(_WIDE) else 1
+    ax.xaxis.set_major_locator(FixedLocator(ticks_of(found.grid, found.linear, most)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(*_limits(found))
     unit = str(found.meta.get("unit") or "")
