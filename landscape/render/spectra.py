@@ -28,9 +28,9 @@ _MATRICES = {
     "empirical-fisher": "empirical Fisher matrix",
 }
 _BAND = 0.25
-# More labels on either side of 0 stand in each other's way.
+# More labels on either side of 0 than one and so many stand in each other's way.
 _MOST_TICKS = 3
-# Inches at 8-point type of a page on which so many have room.
+# Inches at 8-point type of a page on which so many have room; on others there is one.
 _WIDE = 3.0
 
 
@@ -86,7 +86,7 @@ def _draw(found: Spectrum, ax: Axes) -> None:
             look: dict[str, Any] = {"color": "C1", "ls": "none", "ms": 4.5, "label": label, "clip_on": False}
             handles += ax.plot(end.value, 0.06, marker, transform=ax.get_xaxis_transform(), **look)
     ax.axvline(0.0, color=mpl.rcParams["axes.labelcolor"], lw=0.5, ls=":", zorder=1)
-    most = _MOST_TICKS if has_room(_WIDE) else 1
+    most = _MOST_TICKS if has_room(_WIDE) else 0
     ax.xaxis.set_major_locator(FixedLocator(ticks_of(found.grid, found.linear, most)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(*_limits(found))
@@ -95,9 +95,8 @@ def _draw(found: Spectrum, ax: Axes) -> None:
     width, height = inches(ax)
     across = with_notes(f"eigenvalue of the {matrix}", unit, "symmetric log scale")
     ax.set_xlabel(fit_label(across, 0.8 * width, points(ax.xaxis.label)))
-    ax.set_ylabel(
-        fit_label(with_notes("density of eigenvalues", "log scale" if log else ""), height, points(ax.yaxis.label))
-    )
+    along = with_notes("density of eigenvalues", "log scale" if log else "")
+    ax.set_ylabel(fit_label(along, 0.7 * height, points(ax.yaxis.label)))
     ax.spines[["top", "right"]].set_visible(False)
     legend_above(ax, handles)
 
