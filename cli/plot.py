@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import click
 
 from landscape import LandscapeError
 from landscape.options import fields_of
-from landscape.plots import KINDS, Kind, Shown, kind_named
+from landscape.plots import KINDS, Kind, Shown, Source, kind_named
 from landscape.render.look import Look
 
 from .declared import SectionedCommand, given_in, option, options_in, refuse, spelled, taken
@@ -19,6 +21,7 @@ from .shared import (
     Interrupted,
     device_option,
     json_option,
+    kept_until_done,
     objective_options,
     progress_bar,
     say,
@@ -72,11 +75,14 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     wanted = (_to_show if held else _to_compute)(files, chosen, options, save)
     chosen.require_heeded(written, wanted, lambda name: _typed(name, getattr(look, name)))
     began = time.monotonic()
-    if held:
-        shown = _stored(files, chosen, wanted)
-    else:
-        shown = _computed(files, chosen, wanted, told | {"device": device}, save)
-    save_picture(chosen.drawn([shown], look), picture)
+    with _kept(chosen, save, picture) as store:
+        if held:
+            shown = _stored(files, chosen, wanted)
+        else:
+            source = _source(files, told | {"device": device}, save)
+            with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
+                shown = chosen.shown(replace(source, progress=update, unfinished=store), wanted)
+        save_picture(chosen.drawn([shown], look), picture)
     document = {**chosen.report(shown), "picture": str(picture)}
     if chosen.saved:
         document[chosen.saved] = save
@@ -86,7 +92,7 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
 
 def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     """The kind of picture, and whether its value is in the file."""
-    from landscape.files import open_file
+    from landscape.files.opening import open_file
     from landscape.storage import kind_of
 
     wanted = kind_named(kind or _DEFAULT)
@@ -146,9 +152,8 @@ def _to_compute(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save
     return options
 
 
-def _computed(
-    files: tuple[str, ...], kind: Kind, options: Any, told: Mapping[str, Any], save: str | None
-) -> Shown:
+def _source(files: tuple[str, ...], told: Mapping[str, Any], save: str | None) -> Source:
+    """The runs of a picture."""
     from landscape.plots.addresses import run_at
     from landscape.plots.opening import named, sourced
 
@@ -160,12 +165,18 @@ def _computed(
 
         return objective_of(run, **told)
 
-    title_of_bar = f"{kind.name} of {next(iter(opened.values()))[0].problem}"
+    return sourced(steps, rebuild, save=None if save is None else Path(save), announce=_announce)
+
+
+@contextmanager
+def _kept(kind: Kind, save: str | None, picture: Path) -> Iterator[Any]:
+    """Keep what is finished of a picture until it is written; an interrupt says what is kept."""
+    if not kind.saved:
+        with kept_until_done(f"{picture.stem}-{kind.name}") as (store,):
+            yield store
+        return
     try:
-        with progress_bar(title_of_bar, kind.unit) as update:
-            kept = None if save is None else Path(save)
-            source = sourced(steps, rebuild, save=kept, progress=update, announce=_announce)
-            return kind.shown(source, options)
+        yield None
     except KeyboardInterrupt:
         words = f"the {kind.unit}s computed are kept in {save}; run the same command to go on"
         raise Interrupted(what_is_kept(save, words)) from None

@@ -133,9 +133,6 @@ def save(fig: Figure, path: str | Path) -> Path:
         raise LandscapeError("a picture cannot be saved in this format", where=path, got=suffix, expected=known)
     look = fig.look if isinstance(fig, Sheet) else dict[Any, Any](paper())
     with atomic_path(path) as draft, rc_context(look):
-        try:
-            dots = (fig.dots if isinstance(fig, Sheet) else None) or _DPI[suffix]
-            fig.savefig(draft, format=suffix[1:], dpi=dots, metadata=_UNDATED[suffix])
-        except OSError as error:
-            raise LandscapeError(f"the picture cannot be written: {error.strerror}", where=path) from error
+        dots = (fig.dots if isinstance(fig, Sheet) else None) or _DPI[suffix]
+        fig.savefig(draft, format=suffix[1:], dpi=dots, metadata=_UNDATED[suffix])
     return path
