@@ -36,7 +36,8 @@ ls.plots.spectrum("run.h5", probes=20)
 
 On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`); in TOML and Python it has
 underscores and values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are
-told at once. FILE may be `FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by `docs/plots/make.py`.
+told at once. FILE may be `FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by
+`docs/plots/make.py`.
 """
 
 

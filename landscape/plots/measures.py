@@ -136,6 +136,12 @@ def _compute(source: Source, wanted: MeasureOptions) -> Parts:
     return {name: measures_along(run, source.objective(name), along, save=save, progress=source.progress)}
 
 
+def _faults(wanted: MeasureOptions, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is missing in a panel of a recipe."""
+    if not wanted.names:
+        yield "", "a panel of this kind needs a measure; such as hessian_top, or loss"
+
+
 def _panels(shown: Shown) -> list[Panel]:
     from landscape.render.panels import Panel
     from landscape.render.training_curves import curve_of
@@ -195,6 +201,7 @@ MEASURE = Kind(
     numbers=_numbers,
     each=lambda options: True,
     panels=_panels,
+    faults=_faults,
     heeds=lambda options: (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS),
     deciding=lambda options: options.to_json(),
     step="measures",
