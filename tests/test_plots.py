@@ -18,6 +18,7 @@ from landscape.plots import KINDS
 from landscape.recipe import RecipeError, load
 from landscape.recipe import render as render_recipes
 from landscape.render.contours import colour_scale
+from landscape.render.interpolators import Interpolators, interpolators
 from landscape.render.look import Look, current
 from landscape.surface.values import Surface
 from landscape.training import Settings, train
@@ -328,6 +329,18 @@ def test_every_kind_says_what_it_heeds():
         assert (
             {"style", "width", "height", "title", "dpi", "no_caption"} <= set(kind.heeds(kind.options())) <= known
         )
+
+
+@pytest.mark.parametrize("width", ["two-columns", "icml-column"])
+def test_axes_of_a_row_share_their_limits_also_below_each_other(width):
+    # A row per network: population loss, training loss, least trace, traces elsewhere.
+    rows = np.array([[1.0, 0.0, 2.0, 30.0], [5.0, 0.0, 4.0, 90.0]])
+    shown = Interpolators(None, {"train_size": 4, "dim": 2}, {"trained": rows})
+    with Look(width=width, vmin=1.0).applied():
+        above, below = interpolators([shown]).axes
+    assert above.get_ylim() == below.get_ylim()
+    assert above.get_ylim()[0] == 1.0
+    assert (above.get_position().x0 == below.get_position().x0) == (width == "icml-column")
 
 
 def test_a_look_is_of_its_thread():

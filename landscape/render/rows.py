@@ -105,6 +105,10 @@ def _grid(count: int, row_height: float, ratios: Sequence[float], shared: Any) -
     with sheet.styled():
         if narrow:
             axes = sheet.subplots(count * across, 1, squeeze=False).reshape(count, across)
+            for first, *others in axes if shared else ():
+                for ax in others:
+                    ax.sharex(first)
+                    ax.sharey(first)
         else:
             axes = sheet.subplots(count, across, squeeze=False, width_ratios=ratios, sharex=shared, sharey=shared)
     return sheet, axes.tolist()
