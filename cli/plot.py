@@ -62,6 +62,7 @@ _SPELLINGS = {"gradient": ("--gradient-field", "--gradient"), "settings": ("--se
 @option("Slices")("--common-plane", is_flag=True, default=None, help="The same as --plane common.")
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
+    from landscape.render import save as save_picture
     from landscape.storage import require_writable
 
     chosen, held = _chosen(files, kind)
@@ -69,19 +70,19 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     require_writable(picture, _SUFFIXES)
     told, device, save = told_in(given), given.pop("device"), given.pop("save")
     options = _renamed(given_in(given))
-    own = [name for name in options if name in fields_of(chosen.options) or name not in fields_of(Look)]
-    wanted = {name: options.pop(name) for name in own}
+    written = [name for name in options if name in fields_of(Look)]
     look = taken(Look, options)
+    wanted = (_to_show if held else _to_compute)(files, chosen, options, save)
+    chosen.require_heeded(written, wanted, lambda name: _typed(name, getattr(look, name)))
     began = time.monotonic()
     with _kept(chosen, save, picture) as store:
         if held:
-            shown = _stored(files, chosen, wanted, save, look.title)
+            shown = _stored(files, chosen, wanted)
         else:
-            source, asked = _source(files, chosen, wanted, told | {"device": device}, save)
+            source = _source(files, told | {"device": device}, save)
             with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
-                source = replace(source, progress=update, unfinished=store)
-                shown = chosen.shown(source, asked, look.title)
-        _write(chosen, shown, look, picture)
+                shown = chosen.shown(replace(source, progress=update, unfinished=store), wanted)
+        save_picture(chosen.drawn([shown], look), picture)
     document = {**chosen.report(shown), "picture": str(picture)}
     if chosen.saved:
         document[chosen.saved] = save
@@ -114,29 +115,29 @@ def _renamed(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _stored(
-    files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None, title: str | None
-) -> Shown:
-    """What a file holds; only options that change how it is shown are allowed."""
+def _to_show(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None) -> Any:
+    """The options of a stored result; only those that change how it is shown are allowed."""
     shows = [name for name, one in fields_of(kind.options).items() if one.metadata["shows"]]
     refused = [spelled(name) for name in wanted if name not in shows]
     refused += ["--save"] if save is not None else []
-    if refused or kind.stored is None:
+    if refused:
         raise LandscapeError(
             f"{', '.join(refused)} cannot change a stored {kind.name}",
             where=files[0],
             mend="give the trajectory instead",
         )
-    value = kind.stored[1](Path(files[0]))
-    return Shown({Path(files[0]).stem: value}, taken(kind.options, wanted), title)
+    return taken(kind.options, wanted)
 
 
-def _source(
-    files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], told: Mapping[str, Any], save: str | None
-) -> tuple[Source, Any]:
-    """The runs of a picture, and its options."""
-    from landscape.plots.addresses import run_at
-    from landscape.plots.sources import named, sourced
+def _stored(files: tuple[str, ...], kind: Kind, wanted: Any) -> Shown:
+    """What a file holds."""
+    if kind.stored is None:
+        raise LandscapeError(f"no file holds a {kind.name}", where=files[0])
+    return Shown({Path(files[0]).stem: kind.stored[1](Path(files[0]))}, wanted)
+
+
+def _to_compute(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None) -> Any:
+    """The options of what is computed."""
     from landscape.storage import require_writable
 
     own = {name: wanted.pop(name) for name in list(wanted) if name in fields_of(kind.options)}
@@ -148,6 +149,14 @@ def _source(
         require_writable(save, [".h5", ".hdf5"])
     if len(set(files)) < len(files):
         raise LandscapeError("a file is named twice", got=", ".join(files), mend="name each once")
+    return options
+
+
+def _source(files: tuple[str, ...], told: Mapping[str, Any], save: str | None) -> Source:
+    """The runs of a picture."""
+    from landscape.plots.addresses import run_at
+    from landscape.plots.sources import named, sourced
+
     opened = {name: run_at(address) for name, address in named(files).items()}
     steps = {name: (run, None if step == "last" else step) for name, (run, step) in opened.items()}
 
@@ -156,7 +165,7 @@ def _source(
 
         return objective_of(run, **told)
 
-    return sourced(steps, rebuild, save=None if save is None else Path(save), announce=_announce), options
+    return sourced(steps, rebuild, save=None if save is None else Path(save), announce=_announce)
 
 
 @contextmanager
@@ -173,10 +182,9 @@ def _kept(kind: Kind, save: str | None, picture: Path) -> Iterator[Any]:
         raise Interrupted(what_is_kept(save, words)) from None
 
 
-def _write(kind: Kind, shown: Shown, look: Look, picture: Path) -> None:
-    from landscape.render import save
-
-    save(kind.drawn([shown], look), picture)
+def _typed(name: str, value: Any) -> str:
+    """An option of the look as it is written with its value."""
+    return {"log": "--linear", "share": "--no-share"}[name] if value is False else spelled(name)
 
 
 def _announce(plan: Any) -> None:

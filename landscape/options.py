@@ -242,8 +242,10 @@ def _value(field: dataclasses.Field[Any], given: Any, name: str) -> Any:
     """The value of an option that was given, of the form that is declared."""
     form: Form = field.metadata["form"]
     default = default_of(field)
-    if type(given) is type(default) and given == default:
-        return given
+    # JSON gives a tuple back as a list.
+    same = tuple(given) if isinstance(given, list) else given
+    if type(same) is type(default) and same == default:
+        return same
     automatic = field.metadata["unset"] == _AUTOMATIC
     if default is None and (given is None or (automatic and str(given).strip() == _AUTOMATIC)):
         return None

@@ -59,7 +59,7 @@ ALLOWED = {
         *("errors", "files", "forms", "options", "params", "storage", "objective", "curvature", "projection"),
         *("copies", "values", "vocabulary", "wrappers"),
     },
-    "render": {"errors", "forms", "options", "storage", "values"},
+    "render": {"errors", "forms", "options", "storage", "values", "vocabulary"},
     "files": {"errors", "remnants", "storage"},
     # Above the rooms whose files it opens.
     "files.opening": {"storage", "trajectory", "sharpness", "surface", "values"},
@@ -74,7 +74,7 @@ ALLOWED = {
     "transforming": {"errors", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
-        *("executor", "forms", "options", "render", "plots", "transforming", "values"),
+        *("executor", "forms", "options", "render", "plots", "transforming", "values", "vocabulary"),
     },
     "study": {
         *("errors", "storage", "trajectory", "problems", "sharpness", "plots", "recipe", "values"),

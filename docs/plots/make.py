@@ -13,6 +13,7 @@ from landscape.forms import TRUTH
 from landscape.options import default_words, fields_of
 from landscape.plots import KINDS, Kind
 from landscape.render.look import Look
+from landscape.vocabulary import PAGE_OPTIONS
 
 PAGE = Path(__file__).parent.parent / "plots.md"
 _HEAD = """# Every kind of picture
@@ -33,9 +34,10 @@ probes = 20
 ls.plots.spectrum("run.h5", probes=20)
 ```
 
-On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`); in TOML and Python it has underscores and
-values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are told at once. FILE may be
-`FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by `docs/plots/make.py`.
+On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`); in TOML and Python it has
+underscores and values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are
+told at once. FILE may be `FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by
+`docs/plots/make.py`.
 """
 
 
@@ -56,7 +58,17 @@ def _section(kind: Kind) -> str:
 
 
 def _look() -> str:
-    return f"## Look\n\nOf every kind; in a recipe they stand in `[figure]`.\n\n{_table(Look)}"
+    rows = ["| kind | and of its look |", "|---|---|"]
+    for kind in KINDS.values():
+        own = [name for name in kind.heeds(kind.options()) if name not in PAGE_OPTIONS]
+        rows.append(f"| `{kind.name}` | {', '.join(f'`{name}`' for name in own) or '-'} |")
+    page = ", ".join(f"`{name}`" for name in PAGE_OPTIONS)
+    said = (
+        f"In a recipe they stand in `[figure]`. Every kind heeds {page}; what means nothing for a kind is "
+        "refused. Other options of a kind may add to this table or take away: `mds` heeds `cmap` where `color` is "
+        "`loss` or `step`, a barrier matrix of `interpolate` heeds it, and `view` `levels` does not."
+    )
+    return "\n\n".join(["## Look", said, _table(Look), "\n".join(rows)])
 
 
 def _table(options: type[Any]) -> str:

@@ -13,6 +13,7 @@ from landscape.plots.audit_options import AuditOptions
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.measure_words import audit_lines
 from landscape.plots.source import Source
+from landscape.vocabulary import PAGE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,6 +81,7 @@ AUDIT = Kind(
     options=AuditOptions,
     compute=_compute,
     draw=alone("audit", _draw),
+    heeds=lambda options: PAGE_OPTIONS,
     report=_report,
     lines=audit_lines,
     numbers=_numbers,

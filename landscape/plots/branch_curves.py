@@ -15,7 +15,7 @@ from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.slices import composed, numbers, onto
 from landscape.plots.source import Source
 from landscape.values.surface import Surface
-from landscape.vocabulary import METRICS, POLICIES, RECALIBRATE, SPLITS
+from landscape.vocabulary import METRICS, PAGE_OPTIONS, PANEL_OPTIONS, POLICIES, RECALIBRATE, SCALE_OPTIONS, SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,7 +122,7 @@ def _panels(shown: Shown) -> list[Panel]:
 
 
 def _draw(panels: Sequence[Shown], look: Look) -> Figure:
-    return composed([panel for shown in panels for panel in _panels(shown)], look)
+    return composed([panel for shown in panels for panel in _panels(shown)])
 
 
 def _report(shown: Shown) -> Document:
@@ -188,6 +188,7 @@ BRANCHES = Kind(
     faults=_faults,
     bases=True,
     onto=onto,
+    heeds=lambda options: (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS),
     step="pair",
     title="Branches (--kind branches)",
     unit="epoch",

@@ -13,7 +13,7 @@ from landscape.options import Options, option
 from landscape.plots.paired import interval, paired
 from landscape.plots.source import Progress
 from landscape.plots.taken import Held, scenes
-from landscape.vocabulary import ONE_D_POLICIES
+from landscape.vocabulary import ONE_D_POLICIES, PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,11 +92,11 @@ def show(title: str | None, wanted: ComparisonOptions, held: Held) -> Comparison
     return Comparison(title, wanted.metric, wanted.sigma, wanted.draws, entrants)
 
 
-def draw(shown: Sequence[Any], **look: Any) -> Figure:
+def draw(shown: Sequence[Any]) -> Figure:
     """The figure of all comparisons."""
     from landscape.render.comparisons import comparisons
 
-    return comparisons(shown, **look)
+    return comparisons(shown)
 
 
 def numbers(scene: Comparison) -> dict[str, NDArray[Any]]:
@@ -140,4 +140,5 @@ COMPARISON = scenes(
     draw,
     numbers,
     table,
+    heeds=(*PAGE_OPTIONS, *SCALE_OPTIONS),
 )

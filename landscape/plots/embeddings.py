@@ -18,6 +18,7 @@ from landscape.plots.source import Source
 from landscape.projection.distances import DISSIMILARITIES
 from landscape.projection.mds import METHODS, mds, mds_by_layer
 from landscape.trajectory import Trajectory
+from landscape.vocabulary import PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,20 +145,24 @@ def _compute(source: Source, wanted: Embed) -> Parts:
 
 
 def _draw(panels: Sequence[Shown], look: Look) -> Figure:
-    from landscape.render.embeddings import Panel, default_width, embedding_maps
+    from landscape.render.embeddings import Panel, embedding_maps
 
     parts = [
         Panel(points, _title(shown, layer), _color(shown.options.color, points), shown.options.view)
         for shown in panels
         for layer, points in shown.parts.items()
     ]
-    return embedding_maps(
-        parts,
-        columns=look.columns,
-        width=default_width(len(parts)) if look.width is None else look.width,
-        height=look.height,
-        style=look.style,
-        caption=look.words,
+    return embedding_maps(parts)
+
+
+def _heeds(wanted: Embed) -> tuple[str, ...]:
+    """The options of a look that mean something here: colours may tell runs, and no loss need be shown."""
+    of_loss = wanted.color != "step" or wanted.view == "3d"
+    return (
+        *PAGE_OPTIONS,
+        "columns",
+        *(("cmap",) if wanted.color != "run" else ()),
+        *(SCALE_OPTIONS if of_loss else ()),
     )
 
 
@@ -235,6 +240,7 @@ MDS = Kind(
     options=Embed,
     compute=_compute,
     draw=_draw,
+    heeds=_heeds,
     report=_report,
     lines=_lines,
     numbers=_numbers,

@@ -14,6 +14,7 @@ from landscape.forms import NUMBERS, Form
 from landscape.options import Options, option
 from landscape.plots.source import Progress
 from landscape.plots.taken import Held, scenes
+from landscape.vocabulary import PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,11 +154,11 @@ def _measured(
     return np.column_stack([*columns, np.array(traces)])
 
 
-def draw(shown: Sequence[Any], **look: Any) -> Figure:
+def draw(shown: Sequence[Any]) -> Figure:
     """The figure of all panels."""
     from landscape.render.interpolators import interpolators
 
-    return interpolators(shown, **look)
+    return interpolators(shown)
 
 
 def numbers(scene: Interpolators) -> dict[str, NDArray[Any]]:
@@ -174,4 +175,5 @@ INTERPOLATORS = scenes(
     draw,
     numbers,
     problem="multi-index",
+    heeds=(*PAGE_OPTIONS, *SCALE_OPTIONS),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.errors import LandscapeError
 from landscape.options import Options, default_of, fields_of, read_options
 from landscape.plots.source import Source
+from landscape.vocabulary import MAP_OPTIONS, PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,20 +33,24 @@ class Shown:
         parts: Name -> value, in the order drawn.
         options: How they were computed, and how they are to be shown.
         title: Above the panel; None leaves it out.
-        about: The problems of the runs.
         groups: Name of a part -> what parts that differ in their seed have in common; by default its own name.
     """
 
     parts: Parts
     options: Any
     title: str | None = None
-    about: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def first(self) -> Any:
         """The first value, or the only one."""
         return next(iter(self.parts.values()))
+
+
+def _look_options() -> Mapping[str, Any]:
+    from landscape.render.look import Look
+
+    return fields_of(Look)
 
 
 def _nothing(*_: Any) -> Any:
@@ -86,6 +91,7 @@ class Kind:
         deciding: (options) -> those that decide what is computed, as plain values.
         cost: (options) -> what tells the costs of two computations apart, and how much of it there is.
         onto: (panel, axes) -> the figure drawn on; None if a panel does not fit on given axes.
+        heeds: (options) -> the options of `landscape.render.Look` that mean something for the picture.
         step: Where a recipe keeps such values.
         title: Of the section of its options in help.
         unit: What progress is counted in.
@@ -113,6 +119,7 @@ class Kind:
     deciding: Callable[[Any], Mapping[str, Any]] = field(default=lambda options: options.plain(deciding=True))
     cost: Callable[[Any], tuple[Any, float]] = field(default=lambda options: (options.plain(deciding=True), 1.0))
     onto: Callable[[Shown, Axes], Figure] | None = None
+    heeds: Callable[[Any], tuple[str, ...]] = field(default=lambda options: (*PAGE_OPTIONS, *SCALE_OPTIONS))
     step: str = "value"
     title: str = ""
     unit: str = "part"
@@ -123,7 +130,7 @@ class Kind:
         parts: dict[str, Any] = {}
         for own in source.each() if self.each(options) else [source]:
             parts |= self.compute(own, options)
-        return Shown(parts, options, title, source.about(), source.groups)
+        return Shown(parts, options, title, source.groups)
 
     def say(self, shown: Shown, document: Mapping[str, Any]) -> list[str]:
         """What is seen, in lines for a person; `document` also names the picture."""
@@ -161,12 +168,35 @@ class Kind:
         from landscape.plots.sources import source_of
         from landscape.render.look import Look
 
-        look_names = fields_of(Look)
+        look_names = _look_options()
         look = read_options(Look, {name: value for name, value in options.items() if name in look_names}, None)
-        own = {name: value for name, value in options.items() if name not in look_names or name in self.options_}
+        own = {name: value for name, value in options.items() if name not in look_names}
         wanted = read_options(self.options, own, None)
+        self.require_heeded(look.chosen, wanted, on_axes=ax is not None)
         source = source_of(runs, objective, save=save, progress=progress)
-        return self.drawn([self.shown(source, wanted, look.title)], look, ax)
+        return self.drawn([self.shown(source, wanted)], look, ax)
+
+    def require_heeded(
+        self, chosen: Iterable[str], options: Any, spell: Callable[[str], str] = str, *, on_axes: bool = False
+    ) -> None:
+        """Check that options of a look mean something here.
+
+        Args:
+            chosen: The options of the look that were given.
+            options: Those of the kind.
+            spell: The name of an option as the user wrote it.
+            on_axes: Whether it is drawn on axes whose page is not ours.
+
+        Raises:
+            LandscapeError: If some mean nothing.
+        """
+        heeded = [name for name in self.heeds(options) if not on_axes or name in (*MAP_OPTIONS, *SCALE_OPTIONS)]
+        names = [spell(name) for name in chosen if name not in heeded]
+        if names:
+            where = " on given axes" if on_axes else ""
+            raise LandscapeError(
+                f"{', '.join(names)} cannot change a picture of kind {self.name}{where}", mend="leave it out"
+            )
 
     @property
     def options_(self) -> Mapping[str, Any]:
@@ -180,7 +210,9 @@ class Kind:
                 return self.draw(panels, look)
         if self.onto is None:
             raise LandscapeError(f"a picture of kind {self.name} takes a figure of its own", mend="leave ax out")
-        with look.applied():
+        from matplotlib import rc_context
+
+        with look.applied(), rc_context({} if look.cmap is None else {"image.cmap": look.cmap}):
             return self.onto(panels[0], ax)
 
     @property
@@ -192,19 +224,20 @@ class Kind:
         ]
         only = inspect.Parameter.KEYWORD_ONLY
         names = {"save": None, "progress": None, "ax": None}
-        names |= {name: default_of(one) for name, one in self.options_.items()}
+        names |= {name: default_of(one) for name, one in {**self.options_, **_look_options()}.items()}
         parameters += [inspect.Parameter(name, only, default=default) for name, default in names.items()]
         return inspect.Signature(parameters)
 
 
 def alone(kind: str, draw: Callable[[Shown, Look], Figure]) -> Callable[[Sequence[Shown], Look], Figure]:
-    """Draw one panel in a figure; several are refused."""
+    """Draw one panel in a figure, under its title unless the look has one; several are refused."""
 
     def draw_alone(panels: Sequence[Shown], look: Look) -> Figure:
         if len(panels) > 1:
             raise LandscapeError(
                 f"a figure holds one panel of kind {kind}", got=len(panels), mend="write two recipes"
             )
-        return draw(panels[0], look)
+        with (look if look.title is not None else look.given(title=panels[0].title)).applied() as titled:
+            return draw(panels[0], titled)
 
     return draw_alone

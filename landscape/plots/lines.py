@@ -15,7 +15,7 @@ from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
 from landscape.plots.words import model_lines, number
-from landscape.vocabulary import POLICIES, SPLITS
+from landscape.vocabulary import PAGE_OPTIONS, POLICIES, SCALE_OPTIONS, SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -342,6 +342,7 @@ INTERPOLATE = Kind(
     options=InterpolateOptions,
     compute=_interpolate,
     draw=alone("interpolate", _draw_lines),
+    heeds=lambda options: (*PAGE_OPTIONS, *(("vmin", "vmax", "cmap") if options.matrix else SCALE_OPTIONS)),
     report=_report_lines,
     words=_words_of_lines,
     numbers=_numbers(_columns_of_lines),

@@ -15,6 +15,7 @@ from landscape.plots.measure_options import Along, MeasureOptions
 from landscape.plots.measure_words import table_document, table_lines
 from landscape.plots.slices import composed, numbers_of
 from landscape.plots.source import Source
+from landscape.vocabulary import PAGE_OPTIONS, PANEL_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +38,12 @@ def _compute(source: Source, wanted: MeasureOptions) -> Parts:
     return {name: measures_along(run, source.objective(name), along, save=save, progress=source.progress)}
 
 
+def _faults(wanted: MeasureOptions, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is missing in a panel of a recipe."""
+    if not wanted.names:
+        yield "", "a panel of this kind needs a measure; such as hessian_top, or loss"
+
+
 def _panels(shown: Shown) -> list[Panel]:
     from landscape.render.panels import Panel
     from landscape.render.training_curves import curve_of
@@ -53,7 +60,7 @@ def _panels(shown: Shown) -> list[Panel]:
 
 def _draw(panels: Sequence[Shown], look: Look) -> Figure:
     parts = [panel for shown in panels for panel in _panels(shown)]
-    return composed(parts, look, "one-column" if len(parts) == 1 else "two-columns")
+    return composed(parts, "one-column" if len(parts) == 1 else "two-columns")
 
 
 def _report(shown: Shown) -> Document:
@@ -96,6 +103,8 @@ MEASURE = Kind(
     numbers=_numbers,
     each=lambda options: True,
     panels=_panels,
+    faults=_faults,
+    heeds=lambda options: (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS),
     deciding=lambda options: options.to_json(),
     step="measures",
     stored=("landscape/measures", _read),

@@ -14,6 +14,7 @@ from landscape.errors import LandscapeError
 from landscape.options import Options, option
 from landscape.plots.source import Progress
 from landscape.plots.taken import Held, scenes
+from landscape.vocabulary import MAP_OPTIONS, PAGE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,11 +118,11 @@ def _flatness(sigma: float, best: float, threshold: float, delta: float, rho: fl
     }
 
 
-def draw(shown: Sequence[Any], **look: Any) -> Figure:
+def draw(shown: Sequence[Any]) -> Figure:
     """The figure of all mixtures."""
     from landscape.render.mixtures import mixtures
 
-    return mixtures(shown, **look)
+    return mixtures(shown)
 
 
 def numbers(scene: Mixture) -> dict[str, NDArray[Any]]:
@@ -146,4 +147,5 @@ MIXTURE = scenes(
     draw,
     numbers,
     problem="gaussian-mixture",
+    heeds=(*PAGE_OPTIONS, *MAP_OPTIONS),
 )

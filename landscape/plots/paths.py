@@ -12,6 +12,7 @@ from landscape.forms import STEP, TEXT
 from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
+from landscape.vocabulary import PAGE_OPTIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,12 +43,14 @@ class RunPaths:
         steps: Name of a run -> shape (T,), the steps of its snapshots.
         dims: How many components are reported.
         problem: Of the first run.
+        about: The problems of all runs.
     """
 
     found: Components
     steps: Mapping[str, NDArray[np.int64]]
     dims: int
     problem: str
+    about: str = ""
 
 
 def _compute(source: Source, wanted: PathOptions) -> Parts:
@@ -59,13 +62,13 @@ def _compute(source: Source, wanted: PathOptions) -> Parts:
         list(runs.values()), dims=wanted.components, center=wanted.center, parameters=wanted.parameters
     )
     steps = {name: run.steps for name, run in runs.items()}
-    return {", ".join(runs): RunPaths(found, steps, wanted.components, source.first.problem)}
+    return {", ".join(runs): RunPaths(found, steps, wanted.components, source.first.problem, source.about())}
 
 
 def _draw(shown: Shown, look: Look) -> Figure:
     from landscape import render
 
-    return render.components(shown.first.found, shown.first.steps, about=shown.about)
+    return render.components(shown.first.found, shown.first.steps, about=shown.first.about)
 
 
 def _report(shown: Shown) -> Document:
@@ -114,6 +117,7 @@ PATH = Kind(
     options=PathOptions,
     compute=_compute,
     draw=alone("path", _draw),
+    heeds=lambda options: PAGE_OPTIONS,
     report=_report,
     lines=_lines,
     numbers=_numbers,

@@ -12,6 +12,7 @@ from landscape.forms import NAMES
 from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
+from landscape.vocabulary import PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +64,9 @@ def _compute(source: Source, wanted: MetricsOptions) -> Parts:
 def _draw(shown: Shown, look: Look) -> Figure:
     from landscape import render
 
-    return render.recorded(shown.parts, shown.options.metrics or None, about=shown.about)
+    about = ", ".join(dict.fromkeys(run.problem for run in shown.parts.values() if run.problem))
+    lone = {"": shown.first} if len(shown.parts) == 1 else shown.parts
+    return render.recorded(lone, shown.options.metrics or None, about=about)
 
 
 def _report(shown: Shown) -> Document:
@@ -101,6 +104,7 @@ METRICS = Kind(
     options=MetricsOptions,
     compute=_compute,
     draw=alone("metrics", _draw),
+    heeds=lambda options: (*PAGE_OPTIONS, "columns", *SCALE_OPTIONS),
     report=_report,
     lines=_lines,
     numbers=_numbers,

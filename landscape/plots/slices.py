@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from landscape.plots.slice_options import (
     TrajectoryOptions,
 )
 from landscape.plots.source import Source
-from landscape.vocabulary import METRICS
+from landscape.vocabulary import MAP_OPTIONS, METRICS, PAGE_OPTIONS, PANEL_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,23 +66,32 @@ def draw(panels: Sequence[Shown], look: Look) -> Figure:
 
     if len(panels) == 1 and len(panels[0].parts) == 1 and look.width is None and look.height is None:
         panel = panel_of(panels[0])
-        return render.picture(panels[0].first, field=panel.field, view=panel.view)
-    return composed([panel_of(shown) for shown in panels], look)
+        with look.given(title=panel.title if look.title is None else None).applied():
+            return render.picture(panels[0].first, field=panel.field, view=panel.view)
+    return composed([panel_of(shown) for shown in panels])
 
 
-def composed(panels: Sequence[Panel], look: Look, width: str = "two-columns") -> Figure:
-    """Draw panels of slices and curves in one figure; its width where none is asked for."""
+def composed(panels: Sequence[Panel], width: str = "two-columns") -> Figure:
+    """Draw panels of slices and curves in one figure; its width where the look in use has none."""
     from landscape import render
+    from landscape.render.look import width_or
 
-    return render.compose(
-        panels,
-        columns=look.columns,
-        width=width if look.width is None else look.width,
-        height=look.height,
-        style=look.style,
-        share=look.share,
-        caption=look.words,
-    )
+    runs = {run for panel in panels for run in panel.surfaces}
+    if len(runs) == 1:
+        # The name of a lone run tells it from no other.
+        panels = [
+            replace(panel, surfaces={"": surface}) for panel in panels for surface in panel.surfaces.values()
+        ]
+    return render.compose(panels, width=width_or(width))
+
+
+def heeds(wanted: Slice) -> tuple[str, ...]:
+    """The options of a look that mean something for slices."""
+    if wanted.kind == "curve":
+        return (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS)
+    without = ("cmap",) if wanted.view == "levels" else ()
+    every = (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS, *MAP_OPTIONS)
+    return tuple(name for name in every if name not in without)
 
 
 def numbers_of(surface: Surface) -> dict[str, NDArray[Any]]:
@@ -171,14 +181,16 @@ def onto(shown: Shown, ax: Axes) -> Figure:
 
 
 def _overlay(surfaces: Mapping[str, Surface], field: str | None, ax: Axes) -> None:
-    from landscape.render.curves import wants_log_axis
+    from landscape.render.curves import limit, wants_log_axis
     from landscape.render.legend import legend_above
     from landscape.render.overlay import overlay, run_colours
     from landscape.render.panels import Panel, cells_of
 
     cell = cells_of(Panel(surfaces, "", field), 0)[0]
     lines = [surfaces[run][name] for run, names in cell.fields.items() for name in names]
-    legend_above(ax, overlay(ax, cell, run_colours(list(surfaces)), wants_log_axis(cell.field, lines)))
+    handles = overlay(ax, cell, run_colours(list(surfaces)), wants_log_axis(cell.field, lines))
+    limit(ax)
+    legend_above(ax, handles)
 
 
 def _read(path: Path) -> Surface:
@@ -204,6 +216,7 @@ def _kind(name: str, summary: str, options: type[Slice]) -> Kind:
         deciding=_deciding,
         cost=_cost,
         onto=onto,
+        heeds=heeds,
         step="slice",
         title="Slices",
         unit="point",

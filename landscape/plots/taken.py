@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape.options import Options
 from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.source import Progress, Source
+from landscape.vocabulary import PAGE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +47,7 @@ def scenes(
     numbers: Callable[[Any], Values],
     table: Callable[[Sequence[Any]], str] | None = None,
     problem: str | None = None,
+    heeds: tuple[str, ...] = PAGE_OPTIONS,
 ) -> Kind:
     """A kind of picture whose panels are scenes of many runs.
 
@@ -55,10 +57,11 @@ def scenes(
         options: Its options.
         take: (run, objective, options, progress) -> what is taken from a run.
         show: (title, options, group -> name of a run -> (options of its problem, values)) -> the scene.
-        draw: The figure of scenes; see `render.rows.Look` for its arguments.
+        draw: The figure of scenes, in the look in use.
         numbers: The numbers of a scene by name.
         table: The scenes in words, in Markdown; None if there is nothing to tell.
         problem: The problem that runs must have; None if any will do.
+        heeds: The options of a look that mean something here.
     """
 
     def scene(shown: Shown) -> Any:
@@ -74,14 +77,7 @@ def scenes(
         return {run: Taken(dict(objective.problem_args), values)}
 
     def drawn(panels: Sequence[Shown], look: Look) -> Figure:
-        width = "two-columns" if look.width is None else look.width
-        return draw(
-            [scene(shown) for shown in panels],
-            width=width,
-            height=look.height,
-            style=look.style,
-            caption=look.words,
-        )
+        return draw([scene(shown) for shown in panels])
 
     def report(shown: Shown) -> Document:
         found = {entry: values.tolist() for entry, values in numbers(scene(shown)).items()}
@@ -109,6 +105,7 @@ def scenes(
         each=lambda wanted: True,
         table=None if table is None else lambda panels: table([scene(shown) for shown in panels]),
         faults=faults,
+        heeds=lambda wanted: heeds,
         seeds=True,
         step="exhibit",
         title=f"{name.capitalize()} (--kind {name})",

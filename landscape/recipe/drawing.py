@@ -11,6 +11,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots import Kind, Shown
 from landscape.recipe.values import Figure as Wanted
 from landscape.render.look import Look
+from landscape.vocabulary import PAGE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def draw(kinds: Sequence[Kind], panels: Sequence[Shown], figure: Mapping[str, An
 
     parts = [panel for kind, shown in zip(kinds, panels, strict=True) for panel in (kind.panels or _none)(shown)]
     with look.applied():
-        return composed(parts, look)
+        return composed(parts)
 
 
 def _none(shown: Shown) -> list[Any]:
@@ -87,6 +88,7 @@ def draw_panel(
         )
     if run is not None:
         shown = replace(shown, parts={run: shown.parts[run]})
-    # A panel by itself has the size that suits it.
-    own = {name: getattr(recipe.figure, name) for name in Look().plain() if name not in ("width", "height")}
-    return chosen.plot.drawn([shown], Look(**own), ax)
+    # A panel by itself has the size that suits it, and no title of others.
+    without = ("width", "height", "title", *(() if ax is None else PAGE_OPTIONS))
+    heeded = [name for name in chosen.plot.heeds(chosen.options) if name not in without]
+    return chosen.plot.drawn([shown], Look(**{name: getattr(recipe.figure, name) for name in heeded}), ax)

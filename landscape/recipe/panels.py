@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from landscape.errors import did_you_mean
@@ -147,15 +147,22 @@ def noted(reader: Reader, where: Where, options: type[Any], entries: Mapping[str
         return error.sound
 
 
-def read_figure(reader: Reader) -> Figure:
+def read_figure(reader: Reader, panels: Sequence[Panel]) -> Figure:
     """How the panels become one picture; what is wrong with it is noted.
 
     Args:
         reader: The recipe.
+        panels: Those without faults.
 
     Returns:
         The figure, with the defaults where something is wrong.
     """
     keys = dict.fromkeys(fields_of(Figure), _ANYTHING)
     entries = reader.sound(("figure",), reader.source.document.get("figure", {}), keys)
-    return noted(reader, lambda name: ("figure", name), Figure, entries) or Figure()
+    figure = noted(reader, lambda name: ("figure", name), Figure, entries) or Figure()
+    heeded = {name for panel in panels for name in panel.plot.heeds(panel.options)}
+    kinds = " and ".join(dict.fromkeys(panel.kind for panel in panels))
+    for name in figure.chosen if panels else ():
+        if name not in heeded:
+            reader.fault(("figure", name), f"cannot change a picture of kind {kinds}", mend="leave it out")
+    return figure

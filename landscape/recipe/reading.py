@@ -44,7 +44,7 @@ def load(path: str | os.PathLike[str]) -> Recipe:
     runs = read_runs(reader)
     written = source.document.get("run", {})
     panels = read_panels(reader, runs, written if isinstance(written, dict) else {})
-    figure = read_figure(reader)
+    figure = read_figure(reader, panels)
     if reader.faults:
         raise RecipeError(source.path, dict.fromkeys(reader.faults))
     return Recipe(source.path, source.text, source.caption, runs, panels, figure)

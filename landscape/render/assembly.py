@@ -12,6 +12,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.render.arrangement import LEFT, inner_width, row_heights
 from landscape.render.contours import draw_plane
+from landscape.render.curves import limit
 from landscape.render.foot import Said, provenance
 from landscape.render.heads import Head, put_heads
 from landscape.render.labels import caption_parts, drawn, field_name, fit_lines, parts
@@ -165,6 +166,8 @@ class Assembly:
                 handles[i] = _draw_cell(axes[i], self.cells[i], group, colours)
             if self.cells[group.cells[0]].kind == "curves":
                 share_limits([axes[i] for i in group.cells])
+                for i in group.cells if group.first else ():
+                    limit(axes[i])
         # The same words may stand for a line among curves and for a star on maps.
         said: set[tuple[bool, str]] = set()
         legends = []
@@ -214,13 +217,8 @@ class Assembly:
         size = float(mpl.rcParams["legend.fontsize"])
         return fit_lines(self._notes(i, False), width, size).count("\n") > 1
 
-    def foot(self, caption: str | None) -> str:
-        """The words at the foot: those given, then what the slices say of themselves."""
-        if caption == "":
-            return ""
-        return "\n".join(part for part in (caption, self._provenance()) if part)
-
-    def _provenance(self) -> str:
+    def provenance(self) -> str:
+        """What the slices say of themselves, for the foot."""
         said: list[Said] = []
         for cell in self.cells:
             for run, surface in cell.surfaces.items():

@@ -13,9 +13,12 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from landscape.errors import LandscapeError
 from landscape.render.labels import put_foot, split_name, with_notes
 from landscape.render.legend import legend_above
-from landscape.render.style import TWO_COLUMNS, Sheet
+from landscape.render.look import width_or
+from landscape.render.style import TWO_COLUMNS, Sheet, has_room, type_scale
+from landscape.render.widths import inches_of
 
 if TYPE_CHECKING:
     from landscape.values.audit import Audit, Cell, Row
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 _MAP = "RdBu_r"
 # Decades at which colours end; the numbers go on.
 _DECADES = 3.0
+# Inches at 8-point type across: names and verdicts of measures, and a column of the map.
+_NAMES, _COLUMN = 2.0, 0.62
 # Inches.
 _ROW, _HEAD, _SLICES, _FOOT = 0.27, 0.5, 2.2, 0.45
 # The luminance under which letters are white.
@@ -61,9 +66,19 @@ def audit(
     Returns:
         A new figure.
 
+    Raises:
+        LandscapeError: If the width that is asked for has no room for the map.
+
     Example:
         >>> audit(found, slices).savefig("audit.pdf")  # doctest: +SKIP
     """
+    needed = _NAMES + _COLUMN * len(found.elements)
+    if not has_room(needed):
+        raise LandscapeError(
+            f"an audit of {len(found.elements)} symmetry elements takes {needed * type_scale():.1f} inches across",
+            got=f"{inches_of(width_or(TWO_COLUMNS)):g}",
+            mend="give a larger width",
+        )
     map_height = _HEAD + _ROW * len(found.rows)
     sheet = Sheet.grown(TWO_COLUMNS, map_height + (_SLICES if slices else 0.0) + _FOOT, rc)
     with sheet.styled():

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from landscape.errors import LandscapeError
-from landscape.render.curves import set_scale, y_label
+from landscape.render.curves import asked_log, limit, set_scale, y_label
 from landscape.render.labels import (
     DOT,
     caption,
@@ -30,7 +30,8 @@ from landscape.render.labels import (
     with_notes,
 )
 from landscape.render.legend import legend_above
-from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
+from landscape.render.look import of_metric
+from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, has_room
 
 if TYPE_CHECKING:
     from landscape.values.probes import Perturbation, Profile, Retraining
@@ -42,6 +43,8 @@ _DIRECTIONS = {
     "top": "top eigenvector",
 }
 _BAND = 0.25
+# Inches at 8-point type that curves and radii need beside each other.
+_WIDE = 4.8
 
 
 def perturbation(found: Perturbation | Sequence[Perturbation], *, rc: Mapping[str, Any] | None = None) -> Figure:
@@ -69,13 +72,19 @@ def perturbation(found: Perturbation | Sequence[Perturbation], *, rc: Mapping[st
 def _one(basin: Perturbation, rc: Mapping[str, Any] | None) -> Figure:
     profile = basin.profile
     metrics = list(dict.fromkeys(parts(field)[1] for field in profile.fields))
-    sheet = Sheet.grown(TWO_COLUMNS, 1.0 + 1.15 * max(2, len(metrics)), rc)
+    height = 1.0 + 1.15 * max(2, len(metrics))
+    beside = has_room(_WIDE)
+    sheet = Sheet.grown(TWO_COLUMNS, height, rc) if beside else Sheet.grown(ONE_COLUMN, 1.9 * height, rc)
     with sheet.styled():
-        left, right = sheet.subfigures(1, 2, width_ratios=[1.25, 1.0], squeeze=False)[0]
+        if beside:
+            left, right = sheet.subfigures(1, 2, width_ratios=[1.25, 1.0], squeeze=False)[0]
+        else:
+            left, right = sheet.subfigures(2, 1, height_ratios=[1.25, 1.0], squeeze=False)[:, 0]
         axes = left.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
         for place, (metric, ax) in enumerate(zip(metrics, axes, strict=True)):
             fields = [field for field in profile.fields if parts(field)[1] == metric]
-            _profile(ax, profile, fields, legend=place == 0)
+            with of_metric(place):
+                _profile(ax, profile, fields, legend=place == 0)
         axes[-1].set_xlabel(_axis_of(profile, axes[-1]))
         left.align_ylabels(list(axes))
         _bars(right.add_subplot(), basin)
@@ -98,10 +107,11 @@ def _profile(ax: Axes, profile: Profile, fields: Sequence[str], *, legend: bool)
         ax.fill_between(profile.scales, low, high, color=f"C{rank}", alpha=_BAND, lw=0)
         label = f"{split_name(parts(field)[0])} median"
         handles += ax.plot(profile.scales, middle, color=f"C{rank}", label=label)
-    set_scale(ax, fields[0], False)
+    log = set_scale(ax, fields[0], asked_log(False))
+    limit(ax)
     ax.set_xlim(profile.scales[0], profile.scales[-1])
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_ylabel(fit_label(y_label(fields, profile.meta, False), inches(ax)[1], points(ax.yaxis.label)))
+    ax.set_ylabel(fit_label(y_label(fields, profile.meta, log), inches(ax)[1], points(ax.yaxis.label)))
     if legend:
         handles.append(Patch(color=mpl.rcParams["axes.labelcolor"], alpha=_BAND, lw=0, label="10–90 %"))
         legend_above(ax, handles)
@@ -168,10 +178,9 @@ def _rises(ax: Axes, steps: np.ndarray, basins: Sequence[Perturbation]) -> None:
     ax.fill_between(steps, low, high, color="C1", alpha=_BAND, lw=0)
     handles: list[Artist] = [*ax.plot(steps, centre, color="C0", label="without noise")]
     handles += ax.plot(steps, middle, color="C1", label=f"{profile.mode} noise of {profile.scales[-1]:g}")
-    positive = np.concatenate([centre, low])
-    if (positive > 0).all():
-        ax.set_yscale("log")
-    ax.set_ylabel(fit_label(field_label(field, profile.meta), inches(ax)[1], points(ax.yaxis.label)))
+    log = set_scale(ax, field, asked_log(bool((np.concatenate([centre, low]) > 0).all())))
+    limit(ax)
+    ax.set_ylabel(fit_label(field_label(field, profile.meta, log=log), inches(ax)[1], points(ax.yaxis.label)))
     ax.spines[["top", "right"]].set_visible(False)
     legend_above(ax, handles)
 

@@ -12,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from landscape.render.curves import asked_log, limit, set_scale
 from landscape.render.labels import DOT
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
@@ -119,6 +120,7 @@ def _errors(ax: Axes, panel: Comparison) -> None:
     ax.set_xticks(range(len(every)), [one.name.replace("-", "-\n", 1) for one in panel.entrants])
     ax.set_xlim(-0.35, len(every) - 0.45)
     ax.tick_params(axis="x", length=0)
+    _errors_up(ax)
     name(ax, "", "test error (%)")
 
 
@@ -145,7 +147,13 @@ def _against(ax: Axes, panel: Comparison) -> None:
         marker = _MARKERS[place % len(_MARKERS)]
         look: dict[str, Any] = {"color": _colour(place), "marker": marker, "ls": "none"}
         ax.plot(one.rise_at(panel.sigma), one.test_error, ms=4.0, mew=0, alpha=0.8, **look)
+    _errors_up(ax)
     name(ax, _rise_label(panel, short=True), "test error (%)")
+
+
+def _errors_up(ax: Axes) -> None:
+    set_scale(ax, "", asked_log(False))
+    limit(ax)
 
 
 def _foot(panels: Sequence[Comparison]) -> str:

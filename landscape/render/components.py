@@ -15,17 +15,22 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.render.labels import DOT, Page, fit, inches, points, put_foot
+from landscape.render.heads import put_head
+from landscape.render.labels import DOT, Page, put_foot
 from landscape.render.legend import legend_above
+from landscape.render.look import width_or
 from landscape.render.overlay import run_colours
 from landscape.render.paths import PATH, draw_path
 from landscape.render.scale import Array
-from landscape.render.style import TWO_COLUMNS, Sheet
+from landscape.render.style import TWO_COLUMNS, Sheet, has_room, type_scale
+from landscape.render.widths import inches_of
 
 # Components whose course over the steps can be told apart: of one run by colour, of several by dash.
 _COURSES, _DASHES = 5, ("-", "--", ":")
 # Shares that are drawn: the null falls like 1 / k^2, and beyond these nothing can be read.
 _SHARES = 10
+# Inches at 8-point type that all axes need beside each other, and the two of the shares.
+_WIDE, _NARROW = 5.5, 3.2
 # Around the paths, as a share of their extent.
 _MARGIN = 0.12
 _CENTERS = {"mean": "the mean of all snapshots", "last": "the last snapshot", "initial": "the initial snapshot"}
@@ -82,13 +87,9 @@ def components(
     """
     if found.scores[0].shape[1] < 2:
         raise LandscapeError("the snapshots lie on a line: there is one component", mend="record more snapshots")
-    sheet = Sheet.grown(TWO_COLUMNS, 3.9, rc)
+    sheet = _sheet(rc)
     with sheet.styled():
-        axes = sheet.subplot_mosaic(
-            [["path", "course", "course"], ["path", "share", "sum"]],
-            width_ratios=[1.5, 0.72, 0.72],
-            height_ratios=[1.0, 1.0],
-        )
+        axes = sheet.subplot_mosaic(**_mosaic())
         colours = dict.fromkeys(runs, PATH) if len(runs) == 1 else run_colours(list(runs))
         _paths(axes["path"], found, runs, colours)
         _courses(axes["course"], found, runs, colours)
@@ -96,6 +97,27 @@ def components(
         _verdict(sheet, found, len(runs))
         put_foot(sheet, _foot(found, runs, about))
     return sheet
+
+
+def _sheet(rc: Mapping[str, Any] | None) -> Sheet:
+    if has_room(_WIDE):
+        return Sheet.grown(TWO_COLUMNS, 3.9, rc)
+    rows = 2.2 + 1.6 * (len(_mosaic()["mosaic"]) - 1)
+    return Sheet(inches_of(width_or(TWO_COLUMNS)), type_scale() * (rows + 0.6), rc)
+
+
+def _mosaic() -> dict[str, Any]:
+    """Which axes stand where: beside the paths, or below them where the page is narrow."""
+    if has_room(_WIDE):
+        return {
+            "mosaic": [["path", "course", "course"], ["path", "share", "sum"]],
+            "width_ratios": [1.5, 0.72, 0.72],
+            "height_ratios": [1.0, 1.0],
+        }
+    if has_room(_NARROW):
+        below = [["course", "course"], ["share", "sum"]]
+        return {"mosaic": [["path", "path"], *below], "height_ratios": [1.6, 1.0, 1.0]}
+    return {"mosaic": [["path"], ["course"], ["share"], ["sum"]], "height_ratios": [1.6, 1.0, 1.0, 1.0]}
 
 
 def component_verdict(found: ComponentValues, runs: int = 1) -> str:
@@ -118,9 +140,8 @@ def component_verdict(found: ComponentValues, runs: int = 1) -> str:
 
 
 def _verdict(fig: Page, found: ComponentValues, runs: int) -> None:
-    title = fig.suptitle("", x=0.01, ha="left")
     words = component_verdict(found, runs)
-    title.set_text(fit(words[:1].upper() + words[1:], inches(fig)[0], points(title)))
+    put_head(fig, words[:1].upper() + words[1:])
 
 
 def _paths(

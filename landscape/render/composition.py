@@ -7,28 +7,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from landscape.errors import LandscapeError
-from landscape.render import style as looks
 from landscape.render.arrangement import arrange, best_columns
 from landscape.render.assembly import BARRED, Assembly
 from landscape.render.labels import put_foot
+from landscape.render.look import Look, width_or
 from landscape.render.panels import Panel as Panel
 from landscape.render.panels import cells_of
 from landscape.render.sharing import groups_of
-from landscape.render.style import Sheet
-from landscape.render.widths import inches_of, length
+from landscape.render.style import Sheet, look_for, type_scale
+from landscape.render.widths import inches_of
 
 
 def compose(
     panels: Sequence[Panel],
     *,
     columns: int | None = None,
-    width: str | float = "two-columns",
+    width: str | float | None = None,
     height: float | None = None,
-    style: str = "paper",
-    share: bool = True,
+    style: str | None = None,
+    share: bool | None = None,
     caption: str | None = None,
 ) -> Sheet:
     """Draw several panels in one figure.
+
+    What is not asked for here is as in the look in use; see `Look`.
 
     Curves of several runs lie over each other, in a colour for each run that is the same in all panels, solid
     for training and dashed for test data. Maps of several runs stand beside each other under their names. Maps
@@ -38,10 +40,11 @@ def compose(
     Args:
         panels: From the left, row by row; they get letters where there are several.
         columns: Axes in a row; by default as many as are legible, with the fewest rows and empty places.
-        width: Inches, or a name such as ``"one-column"``, ``"neurips"``, ``"icml-column"``; see `widths.WIDTHS`.
+        width: Inches, or a name such as ``"one-column"``, ``"neurips"``, ``"icml-column"``; see `widths.WIDTHS`;
+            by default ``"two-columns"``.
         height: Inches; by default as high as the content.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
-        share: Whether panels of the same metric share limits, scale and levels.
+        style: ``"paper"``, which is the default, ``"talk"`` or ``"dark"``.
+        share: Whether panels of the same metric share limits, scale and levels; by default they do.
         caption: Words at the foot, before what the slices say of themselves; ``""`` leaves the foot empty.
 
     Returns:
@@ -54,26 +57,30 @@ def compose(
     Example:
         >>> fig = compose([Panel({"small batch": a, "large batch": b})], width="neurips")  # doctest: +SKIP
     """
-    rc, inches = looks.get(style), inches_of(width)
-    if height is not None:
-        length(height, "height")
     if columns is not None and (not isinstance(columns, int) or columns < 1):
         raise LandscapeError("a figure needs a column", where="columns", got=columns, expected="1 or more")
     if not panels:
         raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one Panel")
+    look = look_for(style=style, width=width, height=height, columns=columns, share=share, words=caption)
+    with look.applied():
+        return _composed(panels, look)
+
+
+def _composed(panels: Sequence[Panel], look: Look) -> Sheet:
+    inches, height = inches_of(width_or("two-columns")), look.height
     own = [cells_of(panel, i) for i, panel in enumerate(panels)]
     counts = [len(cells) for cells in own]
     # All measures of the layout are for the 8-point type of `paper`.
-    k = rc["font.size"] / 8.0
+    k = type_scale()
     cells = [cell for panel in own for cell in panel]
-    groups = groups_of(cells, share)
+    groups = groups_of(cells, look.share)
     bars = sum(any(cells[i].kind in BARRED and not cells[i].lines for i in group.cells) for group in groups)
-    places = arrange(counts, best_columns(counts, inches, k, bars) if columns is None else columns)
+    places = arrange(counts, best_columns(counts, inches, k, bars) if look.columns is None else look.columns)
     figure = Assembly(panels, cells, groups, places, inches, k)
-    sheet = Sheet(inches, figure.height if height is None else height, rc)
+    sheet = Sheet(inches, figure.height)
     with sheet.styled():
         figure.draw(sheet)
-        put_foot(sheet, figure.foot(caption))
+        put_foot(sheet, figure.provenance())
         with _roomy(f"{inches:g} x {'any height' if height is None else f'{height:g}'} inches"):
             # How long words may be is known once the axes have their width.
             figure.fit(sheet, height is None)

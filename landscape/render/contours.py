@@ -35,7 +35,7 @@ from landscape.render.labels import (
 )
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_computed, mark_plane, mark_unconverged, named_points
-from landscape.render.scale import Array, Scale, bands, scale_of, tell
+from landscape.render.scale import Array, Scale, asked, bands, scale_of, tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:
@@ -165,8 +165,12 @@ def plane_axes(surface: Surface) -> tuple[Array, Array]:
 
 
 def colour_scale(surface: Surface, field: str, log: bool | None = None, clip: float | None = None) -> Scale:
-    """The scale of a field in the unit shown; see `scale_of`."""
-    return scale_of(field, known(surface, shown(surface, field)), log, clip)
+    """The scale of a field in the unit shown; see `scale_of` and `asked`, before which `log` goes."""
+
+    def choice(values: Array, wanted: bool | None) -> Scale:
+        return scale_of(field, values, wanted if log is None else log, clip)
+
+    return asked(known(surface, shown(surface, field)), choice)
 
 
 def paint(
@@ -223,6 +227,7 @@ def paint(
 def _fill(ax: Axes, mesh: tuple[Array, Array, Array], scale: Scale, colours: Colormap) -> QuadContourSet:
     edges = bands(scale)
     norm = Normalize(edges[0], edges[-1])
+    # What lies below the scale has the height of its lower end, and so the colour.
     filled = ax.contourf(*mesh, edges, norm=norm, cmap=colours, extend="max" if scale.clipped else "neither")
     # In a PDF or SVG the seams between bands would show as white hairs; lines and words stay vectors.
     filled.set_rasterized(True)
@@ -242,11 +247,11 @@ def _lines(
         return
     positions = scale.forward(lines)
     colours = np.asarray(filled.get_cmap()(filled.norm(positions)))
-    inks = [_ink(colour) for colour in colours]
+    inks = [ink_on(colour) for colour in colours]
     drawn = ax.contour(*mesh, positions, colors=inks, linewidths=0.5, linestyles="solid", alpha=0.8)
     names = dict(zip(positions, scale.names(lines), strict=True))
     # The clipped end is named at the colour bar.
-    inner = lines < scale.high if scale.clipped else np.ones(len(lines), bool)
+    inner = (lines < scale.high if scale.clipped else np.ones(len(lines), bool)) & (lines > scale.low)
     roomy = [_roomy(segments, mesh) for segments in drawn.allsegs]
     large = positions[inner & np.array(roomy)]
     rims = {names[position]: filled.get_cmap()(filled.norm(np.array(position))) for position in positions}
@@ -323,7 +328,7 @@ def _roomy(segments: Sequence[Array], mesh: tuple[Array, Array, Array]) -> bool:
     return any(wide > 0.25 and (narrow > 0.08 or wide > 0.6) for narrow, wide in spans)
 
 
-def _ink(colour: Array) -> str:
+def ink_on(colour: Any) -> str:
     """Black on light colours, white on dark ones."""
     return "black" if np.dot(colour[:3], _LIGHTNESS) > 0.4 else "white"
 
@@ -351,7 +356,7 @@ def colour_bar(
     """
     place = ax.inset_axes((1.03, 0.0, 0.05, 1.0)) if place is None else place
     bar = ax.figure.colorbar(filled, cax=place, spacing="proportional")
-    ticks = np.array([scale.low]) if scale.flat else scale.lines()
+    ticks = np.append([scale.low][: scale.flat or scale.under], scale.lines())
     height, size = inches(ax)[1] if height is None else height, points(ax.yaxis.label)
     # From the top, so that a clipped end keeps its tick; twice the type size is the least distance.
     room = max(1, int(0.8 * height * 72 / (2 * size)))

@@ -31,6 +31,7 @@ from landscape.render.labels import (
     with_notes,
 )
 from landscape.render.legend import legend_above
+from landscape.render.look import current, of_metric
 from landscape.render.repeats import STATISTICS, caption_of
 from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.strokes import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
@@ -133,8 +134,9 @@ def stack(surface: Surface, panels: dict[str, list[str]], fig: Page) -> list[Axe
     grid = fig.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)
     axes = list(grid[:, 0])
     said: set[str] = set()
-    for fields, ax in zip(panels.values(), axes, strict=True):
-        _panel(surface, fields, ax, said)
+    for place, (fields, ax) in enumerate(zip(panels.values(), axes, strict=True)):
+        with of_metric(place):
+            _panel(surface, fields, ax, said)
     name_axes(axes[-1], surface.meta, flat=False)
     fig.align_ylabels(axes)
     return axes
@@ -151,6 +153,7 @@ def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> Non
     ax.set_xlim(surface.x[0], surface.x[-1])
     values = [known(surface, shown(surface, field)) for field in fields]
     log = set_scale(ax, fields[0], wants_log_axis(fields[0], values))
+    limit(ax)
     ax.locator_params(axis="x", nbins=5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_ylabel(fit_label(y_label(fields, surface.meta, log), inches(ax)[1], points(ax.yaxis.label)))
@@ -159,8 +162,38 @@ def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> Non
 
 
 def wants_log_axis(field: str, values: Sequence[Array]) -> bool:
-    """Whether curves of a metric want a logarithmic axis; errors are on a linear one."""
-    return not is_share(field) and wants_log(np.concatenate([v.ravel() for v in values]), LINE_DECADES)
+    """Whether curves of a metric want a logarithmic axis, or the look in use does; errors are on a linear one."""
+    return asked_log(not is_share(field) and wants_log(np.concatenate([v.ravel() for v in values]), LINE_DECADES))
+
+
+def asked_log(suiting: bool) -> bool:
+    """Whether an axis of values is logarithmic: as the look in use has it, or else as suits."""
+    look = current()
+    # A logarithmic axis has no place for a lower end of 0 or less.
+    return suiting and not (look.vmin is not None and look.vmin <= 0) if look.log is None else look.log
+
+
+def limit(ax: Axes) -> None:
+    """Give an axis of values the limits that the look in use asks for.
+
+    Raises:
+        LandscapeError: If it is logarithmic and nothing on it is positive, or the limits leave nothing between.
+    """
+    look = current()
+    if look.vmin is not None:
+        ax.set_ylim(bottom=look.vmin)
+    if look.vmax is not None:
+        ax.set_ylim(top=look.vmax)
+    if look.log and not np.isfinite(ax.dataLim.minposy):
+        raise LandscapeError("a logarithmic axis has positive values only", got="none", mend="leave out log")
+    low, high = ax.get_ylim()
+    if look.scaled and not low < high:
+        least, most = ax.dataLim.intervaly
+        raise LandscapeError(
+            "no value lies within the limits of the axis",
+            got=f"values from {least:g} to {most:g}",
+            mend="give another vmin or vmax",
+        )
 
 
 def set_scale(ax: Axes, field: str, log: bool) -> bool:

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render import style as looks
 from landscape.render.heads import Head, put_heads
-from landscape.render.labels import DOT, put_foot
+from landscape.render.labels import DOT, inches, put_foot
 from landscape.render.legend import legend_of_sheet
+from landscape.render.look import current, width_or
 from landscape.render.panels import letter
 from landscape.render.scale import tell
 from landscape.render.snapshots import (
@@ -26,8 +26,8 @@ from landscape.render.snapshots import (
     draw_snapshots,
     legend_of,
 )
-from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
-from landscape.render.widths import inches_of, length
+from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, in_use, look_for, type_scale
+from landscape.render.widths import inches_of
 
 if TYPE_CHECKING:
     from landscape.values.embedding import Embedding
@@ -85,7 +85,7 @@ def embedding(
         color: What colours tell: ``"run"`` (the size of points then tells the loss, where it is known), ``"loss"``
             or ``"step"``.
         view: ``"map"``, or ``"3d"`` for the loss as height. Three coordinates are always drawn in space.
-        rc: rcParams of the figure; by default `style.paper`.
+        rc: rcParams of the figure; by default those of the look in use.
 
     Returns:
         A new figure.
@@ -96,24 +96,26 @@ def embedding(
     Example:
         >>> embedding(ls.mds(run), color="loss").savefig("mds.png")  # doctest: +SKIP
     """
-    return _figure([Panel(points, None, color, view)], 1, 1.35 * ONE_COLUMN, None, rc or looks.paper(), None)
+    return _figure([Panel(points, None, color, view)], 1, rc)
 
 
 def embedding_maps(
     panels: Sequence[Panel],
     *,
     columns: int | None = None,
-    width: str | float = "two-columns",
+    width: str | float | None = None,
     height: float | None = None,
-    style: str = "paper",
+    style: str | None = None,
     caption: str | None = None,
 ) -> Figure:
     """Draw several embeddings in one figure, each beside its Shepard diagram; runs keep their colours.
 
+    What is not asked for here is as in the look in use; see `Look`.
+
     Args:
         panels: From the left, row by row; they get letters where there are several.
         columns: Panels in a row; by default as many as are legible.
-        width: Inches, or a name; see `widths.WIDTHS`.
+        width: Inches, or a name, see `widths.WIDTHS`; by default what suits the number of panels.
         height: Inches; by default as high as the content.
         style: ``"paper"``, ``"talk"`` or ``"dark"``.
         caption: Words at the foot, before what the embeddings say of themselves; ``""`` leaves the foot empty.
@@ -126,32 +128,24 @@ def embedding_maps(
     """
     if not panels:
         raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one Panel")
-    rc, inches = looks.get(style), inches_of(width)
-    if height is not None:
-        length(height, "height")
-    k = rc["font.size"] / 8.0
-    fitting = max(1, int(inches / (_NARROWEST * k)))
-    return _figure(panels, columns or min(len(panels), fitting), inches, height, rc, caption)
+    look = look_for(style=style, width=width, height=height, columns=columns, words=caption)
+    with look.applied():
+        fitting = max(1, int(_width(panels) / (_NARROWEST * type_scale())))
+        return _figure(panels, look.columns or min(len(panels), fitting))
 
 
-def default_width(count: int) -> float:
-    """Inches that suit a number of panels: one needs less than two columns of a page."""
-    return 1.35 * ONE_COLUMN if count == 1 else TWO_COLUMNS
+def _width(panels: Sequence[Panel]) -> float:
+    """Inches of a figure: by default one panel needs less than two columns of a page."""
+    return inches_of(width_or(1.35 * ONE_COLUMN if len(panels) == 1 else TWO_COLUMNS))
 
 
-def _figure(
-    panels: Sequence[Panel],
-    columns: int,
-    width: float,
-    height: float | None,
-    rc: Mapping[str, Any],
-    caption: str | None,
-) -> Sheet:
+def _figure(panels: Sequence[Panel], columns: int, rc: Mapping[str, Any] | None = None) -> Sheet:
+    rc, width = rc or in_use(), _width(panels)
     k = float(FontProperties(size=rc.get("font.size", 8.0)).get_size_in_points()) / 8.0
     rows = -(-len(panels) // columns)
     side = _MAP * width / columns
     own = rows * (side + _WORDS * k) + _FOOT * k
-    sheet = Sheet(width, own if height is None else height, rc)
+    sheet = Sheet(width, own, rc)
     with sheet.styled():
         colouring = Colouring.of([panel.embedding for panel in panels])
         ratios = [_MAP, _SHEPARD] * columns
@@ -173,8 +167,8 @@ def _figure(
         for together in heads.values():
             put_heads(together)
         legend_of_sheet(sheet, legend_of(panels[0].embedding, colouring, panels[0].color))
-        put_foot(sheet, _foot(panels, caption))
-        if height is None:
+        put_foot(sheet, _foot(panels))
+        if current().height is None:
             _grow(sheet, rows, side)
     return sheet
 
@@ -222,7 +216,8 @@ def shepard(ax: Axes, points: Embedding) -> None:
     ax.locator_params(nbins=2)
     small = 0.8 * float(mpl.rcParams["font.size"])
     ax.tick_params(labelsize=small)
-    ax.set_xlabel("dissimilarity", fontsize=small)
+    # Longer than narrow axes, it ends with them, or the page would cut it.
+    ax.set_xlabel("dissimilarity", fontsize=small, loc="right" if 72 * inches(ax)[0] < 9 * small else "center")
     ax.set_ylabel("distance drawn", fontsize=small)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -257,9 +252,7 @@ def _heading(panel: Panel, place: int, count: int) -> str:
     return title if count == 1 else f"({letter(place)}) {title}".strip()
 
 
-def _foot(panels: Sequence[Panel], caption: str | None) -> str:
-    if caption == "":
-        return ""
+def _foot(panels: Sequence[Panel]) -> str:
     metas = [panel.embedding.meta for panel in panels]
     first = panels[0].embedding
     parts = [
@@ -275,7 +268,7 @@ def _foot(panels: Sequence[Panel], caption: str | None) -> str:
     parts += [f"symmetries aligned{where}"] if aligned else []
     if len(panels) == 1:
         parts.append(_stress(first))
-    return "\n".join(line for line in (caption, DOT.join(part for part in parts if part)) if line)
+    return DOT.join(part for part in parts if part)
 
 
 def _counted(points: Embedding) -> str:

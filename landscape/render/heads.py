@@ -9,12 +9,14 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from landscape.render.labels import fit, fit_lines
+from landscape.render.labels import Page, fit, fit_lines, inches, points
 from landscape.render.legend import legend_above
+from landscape.render.look import current
 
 # Height of a line of text, in units of its type size.
 _LINE = 1.25
@@ -50,6 +52,15 @@ class _Above(Annotation):
             return Bbox.null()
         under = self.axes.bbox
         return Bbox([[under.x0, box.y0], [under.x1, box.y1]])
+
+
+def put_head(fig: Page, text: str = "") -> None:
+    """Set the title that the look in use asks for and a text below it at the top, where the layout keeps room."""
+    title = current().title if isinstance(fig, Figure) else None
+    if title or text:
+        head = fig.suptitle("", x=0.01, ha="left", linespacing=1.3, fontweight="normal" if text else "bold")
+        lines = [fit_lines(words, inches(fig)[0], points(head)) for words in (title, text) if words]
+        head.set_text("\n".join(lines))
 
 
 def put_heads(row: Sequence[tuple[Axes, Head]]) -> float:

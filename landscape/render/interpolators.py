@@ -12,7 +12,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from landscape.render.labels import DOT
+from landscape.render.curves import asked_log, limit
+from landscape.render.labels import DOT, with_notes
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
 
@@ -59,16 +60,17 @@ def interpolators(panels: Sequence[Interpolators], **look: Unpack[Look]) -> Shee
     }
 
     def draw(row: Sequence[Axes], panel: Interpolators) -> str:
-        nought = _nought(panel)
+        nought, log = _nought(panel), asked_log(True)
         for said, rows in panel.families.items():
             loss = np.where(rows[:, _LOSS] > _ZERO, rows[:, _LOSS], nought)
             every = rows[:, _FIRST_PLACE:]
             _dots(row[0], np.repeat(loss, every.shape[1]), every.ravel(), dots[said], said)
             _dots(row[1], loss, rows[:, _LEAST], dots[said], said)
         for ax in row:
-            ax.set_yscale("log")
+            ax.set_yscale("log" if log else "linear")
+            limit(ax)
             _losses(ax, nought)
-        name(row[0], "population loss (log scale)", "trace of the Hessian (log scale)")
+        name(row[0], "population loss (log scale)", with_notes("trace of the Hessian", "log scale" if log else ""))
         name(row[1], "population loss (log scale)", "trace at the flattest point")
         row[1].tick_params(labelleft=True)
         row[1].set_title("flattest point of the orbit", loc="left")

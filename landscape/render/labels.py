@@ -311,7 +311,9 @@ def put_caption(fig: Page, meta: Mapping[str, Any]) -> None:
 
 
 def put_foot(fig: Page, text: str) -> None:
-    """Set a text at the foot of a figure, broken into lines, where the layout keeps room for it."""
+    """Set the words of the look in use and a text at the foot of a figure, where the layout keeps room for it."""
+    words = current().words
+    text = "" if words == "" else "\n".join(part for part in (words, text) if part)
     if text and not current().no_caption:
         label = fig.supxlabel("", x=0.01, ha="left", linespacing=1.3)
         label.set_text(fit_lines(text, inches(fig)[0], points(label)))
@@ -364,26 +366,18 @@ def points(text: Text) -> float:
     return float(text.get_fontproperties().get_size_in_points())
 
 
-def page(ax: Axes) -> Figure:
-    """The figure that axes belong to, also from within a subfigure."""
-    figure = ax.get_figure(root=True)
+def page(thing: Axes | Page) -> Figure:
+    """The figure that axes belong to, also from within a subfigure; of a figure the whole of it."""
+    figure = thing.get_figure(root=True)
     if figure is None:
         raise LandscapeError("these axes belong to no figure", mend="make them with add_subplot")
-    return figure
-
-
-def root(fig: Page) -> Figure:
-    """The figure itself, also of a subfigure."""
-    figure = fig.get_figure(root=True)
-    if figure is None:
-        raise LandscapeError("this subfigure belongs to no figure")
     return figure
 
 
 def inches(thing: Axes | Page) -> tuple[float, float]:
     """Width and height of axes or a figure, in inches; of axes with equal units, of what these leave of them."""
     box = thing.bbox
-    dpi = float((page(thing) if isinstance(thing, Axes) else thing).dpi)
+    dpi = float(page(thing).dpi)
     width, height = float(box.width) / dpi, float(box.height) / dpi
     if isinstance(thing, Axes) and thing.get_aspect() != "auto":
         ratio = float(thing.get_data_ratio())

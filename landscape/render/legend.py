@@ -80,8 +80,16 @@ def legend_of_sheet(sheet: Figure, handles: Sequence[Artist]) -> None:
     # A letter takes 0.55 of its height; a handle and the space between columns as much as eight letters.
     longest = max(len(str(handle.get_label())) for handle in handles) + 8
     width = float(sheet.get_size_inches()[0])
+    # The layout would put the title of the figure into the same room: it becomes that of the legend.
+    title = sheet.get_suptitle()
+    if title:
+        sheet.suptitle("")
+    bold = FontProperties(size=mpl.rcParams["figure.titlesize"], weight="bold")
     sheet.legend(
         handles=list(handles),
+        title=title or None,
+        title_fontproperties=bold,
+        alignment="left",
         loc="outside upper left",
         ncols=max(1, min(len(handles), int(width / (longest * 0.55 * size / 72)))),
         frameon=False,

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.errors import LandscapeError
-from landscape.render.curves import set_scale, wants_log_axis, y_label
+from landscape.render.contours import ink_on
+from landscape.render.curves import limit, set_scale, wants_log_axis, y_label
 from landscape.render.labels import (
     DOT,
     caption,
@@ -30,6 +33,7 @@ from landscape.render.labels import (
     unit,
 )
 from landscape.render.legend import legend_above
+from landscape.render.look import current, of_metric
 from landscape.render.overlay import dash_of, run_colours
 from landscape.render.scale import tell
 from landscape.render.style import ONE_COLUMN, Sheet
@@ -40,8 +44,6 @@ if TYPE_CHECKING:
 _POLICIES = {"frozen": "frozen", "interpolate": "interpolated", "recalibrate": "recalibrated"}
 # Inches for a cell of a matrix that holds a number of four digits.
 _CELL = 0.42
-# A share of the colour scale above which dark ink on it is hard to read.
-_DARK = 0.6
 
 
 def interpolation(
@@ -85,7 +87,8 @@ def interpolation(
         ratios = [1.5] + [1.0] * (len(wanted) - 1)
         grid = sheet.subplots(len(wanted), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
         for place, (metric, panel) in enumerate(zip(wanted, grid, strict=True)):
-            _panel(panel, drawn, metric, first=place == 0)
+            with of_metric(place):
+                _panel(panel, drawn, metric, first=place == 0)
         _name_line(grid[-1], drawn)
         sheet.align_ylabels(list(grid))
         put_foot(sheet, _caption(drawn))
@@ -118,6 +121,7 @@ def _panel(ax: Axes, curves: Sequence[Interpolation], metric: str, *, first: boo
     for end in (0.0, 1.0):
         ax.axvline(end, color=ink, lw=0.7, ls=(0, (4, 2)), zorder=1)
     log = set_scale(ax, fields[0], wants_log_axis(fields[0], [curve[f] for curve in curves for f in fields]))
+    limit(ax)
     ax.set_xlim(curves[0].t[0], curves[0].t[-1])
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_ylabel(fit_label(y_label(fields, curves[0].meta, log), inches(ax)[1], points(ax.yaxis.label)))
@@ -213,12 +217,15 @@ def _matrix(ax: Axes, found: Barriers, field: str) -> None:
     count = len(found.names)
     known = values[np.isfinite(values)]
     top = float(known.max()) if known.size and known.max() > 0 else 1.0
-    image = ax.imshow(np.where(np.isfinite(values), values, top), vmin=0.0, vmax=top, cmap="viridis_r")
+    look = current()
+    ends = (0.0 if look.vmin is None else look.vmin, top if look.vmax is None else look.vmax)
+    norm, colours = Normalize(*ends, clip=True), colormaps[look.cmap or "viridis_r"]
+    image = ax.imshow(np.where(np.isfinite(values), values, top), norm=norm, cmap=colours)
     for row in range(count):
         for column in range(count):
             number = float(values[row, column])
             text = "–" if row == column else "∞" if math.isinf(number) else f"{number:.2g}"
-            ink = "white" if number > _DARK * top else "black"
+            ink = ink_on(colours(norm(number if math.isfinite(number) else top)))
             ax.text(column, row, text, ha="center", va="center", color=ink, size=7.0)
     ax.set_xticks(range(count), list(found.names), rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(count), list(found.names))

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from landscape.render.labels import DOT
+from landscape.render.look import current
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet, pale
 
@@ -126,7 +127,9 @@ def _star(ax: Axes, x: float, y: float) -> None:
 def _plane(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
     error = 100 * panel.error
     levels = np.arange(_LEVEL * np.ceil(error[panel.m**2 <= panel.q[:, None]].min() / _LEVEL), 50.0, _LEVEL)
-    ax.contourf(panel.m, panel.q, error, 40, cmap=pale("viridis", 0.6))
+    if (count := current().levels) is not None:
+        levels = np.linspace(float(levels[0]) if len(levels) else 0.0, 50.0, count, endpoint=False)
+    ax.contourf(panel.m, panel.q, error, 40, cmap=pale(mpl.rcParams["image.cmap"], 0.6))
     lines = ax.contour(panel.m, panel.q, error, levels, colors=[mpl.rcParams["axes.labelcolor"]], linewidths=0.4)
     ax.clabel(lines, fmt="%g %%", fontsize=0.7 * float(mpl.rcParams["font.size"]))
     m = np.append(0.0, panel.m)

@@ -75,6 +75,8 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
     # A number of the x axis is half an inch wide at 8-point type.
     ax.locator_params(axis="x", nbins=max(2, min(5, int(inches(ax)[0] / (0.5 * points(ax.xaxis.label) / 8)))))
     ax.spines[["top", "right"]].set_visible(False)
+    # A lone run may have no name.
+    runs = [handle for handle in runs if handle.get_label()]
     return [*runs, *_split_handles(splits), *_centre(ax, cell), *sides.values(), *gaps]
 
 

@@ -22,10 +22,10 @@ from landscape.render.labels import (
     fit,
     inches,
     is_share,
+    page,
     parts,
     points,
     put_foot,
-    root,
     unit,
 )
 from landscape.render.relief import surface3d
@@ -80,7 +80,7 @@ def overview(
         raise LandscapeError("there is no slice to draw", mend="give at least one of the three")
     if fig is not None:
         _fill(fig, panels, surfaces, summary or {})
-        return root(fig)
+        return page(fig)
     columns = min(2, len(panels))
     heights = [_UPPER, _LOWER] if len(panels) > 2 else [_UPPER if trajectory_surface is None else _LOWER]
     sheet = Sheet.grown(TWO_COLUMNS * columns / 2, 0.6 + sum(heights), rc)

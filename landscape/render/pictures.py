@@ -114,8 +114,8 @@ def save(fig: Figure, path: str | Path) -> Path:
 
     Args:
         fig: The figure.
-        path: Ends in .png (200 dots per inch), .pdf or .svg (whose filled maps have 300); folders that are
-            missing are made.
+        path: Ends in .png (200 dots per inch, unless its look has another number), .pdf or .svg (whose filled
+            maps have 300); folders that are missing are made.
 
     Returns:
         The path.
@@ -133,5 +133,6 @@ def save(fig: Figure, path: str | Path) -> Path:
         raise LandscapeError("a picture cannot be saved in this format", where=path, got=suffix, expected=known)
     look = fig.look if isinstance(fig, Sheet) else dict[Any, Any](paper())
     with atomic_path(path) as draft, rc_context(look):
-        fig.savefig(draft, format=suffix[1:], dpi=_DPI[suffix], metadata=_UNDATED[suffix])
+        dots = (fig.dots if isinstance(fig, Sheet) else None) or _DPI[suffix]
+        fig.savefig(draft, format=suffix[1:], dpi=dots, metadata=_UNDATED[suffix])
     return path

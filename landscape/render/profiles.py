@@ -32,7 +32,7 @@ _NAMES = {"sigma": "size of the noise σ", "gamma": "γ"}
 _WIDTHS = ("gamma",)
 
 
-def profiles(found: Mapping[str, Sequence[Profile]], *, about: str = "", style: str = "paper") -> Sheet:
+def profiles(found: Mapping[str, Sequence[Profile]], *, about: str = "", style: str | None = None) -> Sheet:
     """Draw the profiles of local energy over sigma and of local entropy over gamma.
 
     Bands are plus and minus one standard error. Where draws do not suffice there is a gap, with a cross at the
@@ -42,7 +42,7 @@ def profiles(found: Mapping[str, Sequence[Profile]], *, about: str = "", style: 
         found: Name of a network -> its profiles, as `landscape.sharpness.profiles_of` gives them. Measured
             with one seed, all networks get the same noise.
         about: Words for the foot, before how the profiles were taken.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
+        style: ``"paper"``, ``"talk"`` or ``"dark"``; by default that of the look in use.
 
     Returns:
         A new figure.
@@ -65,7 +65,9 @@ def profiles(found: Mapping[str, Sequence[Profile]], *, about: str = "", style: 
         raise LandscapeError("there is nothing to draw", got="no profile")
     across = min(len(panels), _COLUMNS)
     rows = -(-len(panels) // across)
-    sheet = Sheet.grown(ONE_COLUMN if across == 1 else TWO_COLUMNS, _HEIGHT * rows, looks.get(style))
+    sheet = Sheet.grown(
+        ONE_COLUMN if across == 1 else TWO_COLUMNS, _HEIGHT * rows, None if style is None else looks.get(style)
+    )
     with sheet.styled():
         colours = run_colours(list(found))
         axes = sheet.subplots(rows, across, squeeze=False).ravel()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.composition import compose
 from landscape.render.labels import parts
+from landscape.render.look import current, width_or
 from landscape.render.panels import Panel
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 from landscape.render.training_curves import RECORDED
@@ -36,7 +37,7 @@ def recorded(
     *,
     units: Mapping[str, str] | None = None,
     about: str | None = None,
-    style: str = "paper",
+    style: str | None = None,
 ) -> Sheet:
     """Draw what runs recorded: loss and error of all splits, then what optimizers record, such as gamma.
 
@@ -46,7 +47,7 @@ def recorded(
             the count of gradients.
         units: Name -> unit.
         about: Words for the foot.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
+        style: ``"paper"``, ``"talk"`` or ``"dark"``; by default that of the look in use.
 
     Returns:
         A new figure; a run that lacks a number is not in its panel.
@@ -70,8 +71,9 @@ def recorded(
             raise LandscapeError(f"no run recorded '{name}'", mend=did_you_mean(name, found))
     chosen.sort(key=lambda name: {"loss": 0, "error": 1}.get(name, 2))
     panels = [Panel(found[name], title="") for name in chosen]
-    width = ONE_COLUMN if len(panels) == 1 else TWO_COLUMNS
-    return compose(panels, width=width, style=style, share=False, caption=about)
+    width = width_or(ONE_COLUMN if len(panels) == 1 else TWO_COLUMNS)
+    words = "\n".join(part for part in (current().words, about) if part)
+    return compose(panels, width=width, style=style, share=False, caption=words or about)
 
 
 def _by_name(metrics: Mapping[str, Any]) -> dict[str, list[str]]:

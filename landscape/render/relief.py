@@ -146,7 +146,7 @@ def _relief(ax: Axes3D, mesh: tuple[Array, Array, Array], colours: dict[str, Any
 
 def _name(ax: Axes3D, surface: Surface, field: str, scale: Scale) -> None:
     """Ticks at round values, and labels far enough from them."""
-    ticks = np.array([scale.low]) if scale.flat else scale.lines(5)
+    ticks = np.array([scale.low]) if scale.flat else scale.ticks(5)
     ax.set_zticks(scale.forward(ticks), labels=scale.names(ticks))
     size = float(mpl.rcParams["font.size"])
     x, y = plane_axes(surface)

@@ -26,6 +26,7 @@ from landscape.render.labels import (
     put_foot,
     unit,
 )
+from landscape.render.look import of_metric
 from landscape.render.relief import surface3d
 from landscape.render.scale import tell
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
@@ -130,7 +131,8 @@ def repeats_map(surface: Surface, field: str | None, view: str, rc: Mapping[str,
         elif wide:
             left, right = sheet.subplots(1, 2, squeeze=False)[0]
             contour(middle, name, ax=left)
-            contour(widths_of(surface, name), ax=right)
+            with of_metric(1):
+                contour(widths_of(surface, name), ax=right)
         else:
             contour(middle, name, ax=sheet.add_subplot())
         put_foot(sheet, caption_of(surface, name, drawn(middle.meta, name)))

@@ -8,26 +8,29 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.render import style as looks
-from landscape.render.labels import fit_label, inches, points, put_foot
+from landscape.render.labels import fit, fit_label, inches, points, put_foot
 from landscape.render.legend import legend_of_sheet
+from landscape.render.look import width_or
 from landscape.render.panels import letter
-from landscape.render.style import Sheet
-from landscape.render.widths import inches_of, length
+from landscape.render.style import Sheet, look_for, type_scale
+from landscape.render.widths import inches_of
 
 Array = NDArray[np.float64]
 Panel = TypeVar("Panel")
 
 # Inches at 8-point type of a figure's legend and foot.
 _WORDS = 0.45
+# Inches at 8-point type of what stands at the left of axes.
+_SIDE = 0.55
+# Inches at 8-point type that axes with their words need.
+_NARROWEST = 1.75
 
 
 class Look(TypedDict, total=False):
-    """How a figure of rows looks.
+    """How a figure of rows looks; what is left out is as in `landscape.render.Look` in use.
 
     Attributes:
         width: Inches, or a name, by default ``"two-columns"``; see `widths.WIDTHS`.
@@ -36,9 +39,9 @@ class Look(TypedDict, total=False):
         caption: Words at the foot; ``""`` leaves it empty.
     """
 
-    width: str | float
+    width: str | float | None
     height: float | None
-    style: str
+    style: str | None
     caption: str | None
 
 
@@ -51,9 +54,9 @@ def draw_rows(
     row_height: float,
     ratios: Sequence[float],
     share: bool = False,
-    width: str | float = "two-columns",
+    width: str | float | None = None,
     height: float | None = None,
-    style: str = "paper",
+    style: str | None = None,
     caption: str | None = None,
 ) -> Sheet:
     """Draw panels, a row each, under one legend.
@@ -79,23 +82,36 @@ def draw_rows(
     """
     if not panels:
         raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one")
-    rc = looks.get(style)
-    k = float(FontProperties(size=rc["font.size"]).get_size_in_points()) / 8.0
-    own = k * (_WORDS + len(panels) * row_height)
-    sheet = Sheet(inches_of(width), own if height is None else length(height, "height"), rc)
-    with sheet.styled():
-        shared: Any = "row" if share else False
-        grid = sheet.subplots(
-            len(panels), len(ratios), squeeze=False, width_ratios=ratios, sharex=shared, sharey=shared
-        )
-        for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
-            title = draw(row, panel)
-            words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
-            row[0].set_title(words, loc="left", fontweight="bold")
-        legend_of_sheet(sheet, handles())
-        if caption != "":
-            put_foot(sheet, "\n".join(filter(None, [caption, foot(panels)])))
+    look = look_for(style=style, width=width, height=height, words=caption)
+    with look.applied():
+        sheet, grid = _grid(len(panels), row_height, ratios, "row" if share else False)
+        with sheet.styled():
+            for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
+                title = draw(row, panel)
+                words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
+                head = row[0].set_title(words, loc="left", fontweight="bold")
+                head.set_text(fit(words, inches(sheet)[0] - _SIDE * type_scale(), points(head)))
+            legend_of_sheet(sheet, handles())
+            put_foot(sheet, foot(panels))
     return sheet
+
+
+def _grid(count: int, row_height: float, ratios: Sequence[float], shared: Any) -> tuple[Sheet, list[list[Axes]]]:
+    """A sheet with the axes of so many rows; on a narrow page those of a row stand below each other."""
+    k, across = type_scale(), len(ratios)
+    wide = inches_of(width_or("two-columns"))
+    narrow = wide < k * _NARROWEST * across
+    sheet = Sheet(wide, k * (_WORDS + count * row_height * (across if narrow else 1)))
+    with sheet.styled():
+        if narrow:
+            axes = sheet.subplots(count * across, 1, squeeze=False).reshape(count, across)
+            for first, *others in axes if shared else ():
+                for ax in others:
+                    ax.sharex(first)
+                    ax.sharey(first)
+        else:
+            axes = sheet.subplots(count, across, squeeze=False, width_ratios=ratios, sharex=shared, sharey=shared)
+    return sheet, axes.tolist()
 
 
 def name(ax: Axes, x: str, y: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from landscape.errors import LandscapeError
+from landscape.render.look import current
 
 Array = NDArray[np.float64]
 
@@ -35,30 +38,48 @@ class Scale:
         low: The smallest value shown.
         high: The largest value shown; larger ones get the colour of "more".
         clipped: Whether any finite value lies above `high`.
+        under: Whether any finite value lies below `low`; such values get the colour of `low`.
+        count: The number of level lines, evenly spread; None puts them at round values.
     """
 
     log: bool
     low: float
     high: float
     clipped: bool = False
+    under: bool = False
+    count: int | None = None
 
     def forward(self, values: Any) -> Array:
         """Positions on the scale: log10 of the values, or the values themselves; not finite becomes NaN."""
         values = np.asarray(values, dtype=float)
         known = np.where(np.isfinite(values), values, np.nan)
+        known = np.maximum(known, self.low) if self.under else known
         return np.log10(known) if self.log else known
 
-    def lines(self, count: int = 8) -> Array:
+    def lines(self) -> Array:
         """Values at which contour lines run, the upper end of a clipped range among them."""
+        if self.count is None or self.flat:
+            return self.ticks()[int(self.under) :]
+        low, high = self.forward([self.low, self.high]).tolist()
+        places = np.linspace(low, high, self.count + 2 - self.clipped)[1:]
+        found: Array = 10.0**places if self.log else places
+        # Exactly the end, which rounding would move.
+        return np.append(found[:-1], [self.high][: self.clipped])
+
+    def ticks(self, count: int = 8) -> Array:
+        """Round values within the range, about so many, and its ends where it is clipped there."""
         inner = levels([self.low, self.high], self.log, count)
-        return np.append(inner, self.high) if self.clipped else inner
+        return np.concatenate([[self.low][: self.under], inner, [self.high][: self.clipped]])
 
     def names(self, ticks: Array) -> list[str]:
-        """Tick labels of some values; ``"> 50"`` at the upper end of a clipped range."""
+        """Tick labels of some values; ``"> 50"`` and ``"< 0.1"`` at the ends of a clipped range."""
         # A lone value has no neighbours to be told apart from: six digits say which one it is.
         texts = tell(ticks, digits=6 if self.flat else 3)
-        top = self.clipped and len(ticks) > 0 and ticks[-1] == self.high
-        return [*texts[:-1], f"> {texts[-1]}"] if top else texts
+        if self.clipped and len(ticks) > 0 and ticks[-1] == self.high:
+            texts[-1] = f"> {texts[-1]}"
+        if self.under and len(ticks) > 0 and ticks[0] == self.low:
+            texts[0] = f"< {texts[0]}"
+        return texts
 
     @property
     def flat(self) -> bool:
@@ -129,6 +150,40 @@ def scale_of(field: str, values: Any, log: bool | None = None, clip: float | Non
         top = 0.5 if clip is None else clip
         return Scale(False, 0.0, top, clipped=bool(known.max() > top))
     return choose(values, log=False if log is None and metric in SHARES else log, clip=clip)
+
+
+def asked(values: Any, choice: Callable[[Any, bool | None], Scale]) -> Scale:
+    """A scale with the limits, the logarithm and the number of level lines that the look in use asks for.
+
+    Args:
+        values: All that is drawn, in the unit shown, any shape.
+        choice: (values, log) -> the scale that suits them.
+
+    Raises:
+        LandscapeError: If values cannot be on a logarithmic scale, or none lies within the limits.
+    """
+    look, known = current(), _finite(values)
+    if not known.size or not look.scaled:
+        return replace(choice(values, None), count=look.levels)
+    least, most = float(known.min()), float(known.max())
+    if look.log and look.vmin is None and least <= 0:
+        raise LandscapeError(
+            "a logarithmic scale has positive values only",
+            got=f"{least:g}",
+            mend="give a vmin above 0, or leave out log",
+        )
+    if (look.vmin is not None and most < look.vmin) or (look.vmax is not None and least > look.vmax):
+        raise LandscapeError(
+            "no value lies within the limits of the scale",
+            got=f"values from {least:g} to {most:g}",
+            mend="give another vmin or vmax",
+        )
+    seen = known if look.vmin is None and look.vmax is None else np.clip(known, look.vmin, look.vmax)
+    linear = look.log is None and look.vmin is not None and look.vmin <= 0
+    found = choice(seen, False if linear else look.log)
+    low = found.low if look.vmin is None else look.vmin
+    high = found.high if look.vmax is None else look.vmax
+    return Scale(found.log, low, high, most > high, least < low, look.levels)
 
 
 def levels(values: Any, log: bool, count: int = 8) -> Array:

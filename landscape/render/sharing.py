@@ -24,8 +24,9 @@ from landscape.render.labels import (
     unit,
     with_notes,
 )
+from landscape.render.look import of_metric
 from landscape.render.panels import Cell
-from landscape.render.scale import Scale, scale_of
+from landscape.render.scale import Scale, asked, scale_of
 
 Place = tuple[int, int]
 """Row and column, from the top left."""
@@ -44,6 +45,7 @@ class Group:
         scale: Of maps and reliefs.
         pale: Whether colours are pale, since a path is drawn over some of them.
         log: Whether the y axes of curves are logarithmic.
+        first: Whether they show the metric of the first of all cells.
         label: What the values are.
     """
 
@@ -52,6 +54,7 @@ class Group:
     pale: bool
     log: bool
     label: str
+    first: bool
 
 
 def groups_of(cells: Sequence[Cell], share: bool) -> list[Group]:
@@ -73,14 +76,16 @@ def groups_of(cells: Sequence[Cell], share: bool) -> list[Group]:
 
 def _group(cells: Sequence[Cell], members: list[int]) -> Group:
     own = [cells[i] for i in members]
-    values = np.concatenate([cell.values for cell in own])
-    if own[0].kind == "curves":
-        return Group(members, Scale(False, 0.0, 1.0), False, wants_log_axis(own[0].field, [values]), "")
-    scale = scale_of(own[0].field, values)
+    field, values = own[0].field, np.concatenate([cell.values for cell in own])
+    first = own[0].measure == cells[0].measure
+    with of_metric(int(not first)):
+        if own[0].kind == "curves":
+            return Group(members, Scale(False, 0.0, 1.0), False, wants_log_axis(field, [values]), "", first)
+        scale = asked(values, lambda seen, log: scale_of(field, seen, log))
     labels = {field_label(cell.field, cell.surface.meta, log=scale.log) for cell in own}
     pale = any(cell.kind == "path" for cell in own)
     label = labels.pop() if len(labels) == 1 else _metric_label(own[0], scale.log)
-    return Group(members, scale, pale, scale.log, label)
+    return Group(members, scale, pale, scale.log, label, first)
 
 
 def _metric_label(cell: Cell, log: bool) -> str:

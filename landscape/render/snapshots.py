@@ -21,7 +21,7 @@ from landscape.errors import LandscapeError
 from landscape.render.labels import field_label, fit_label
 from landscape.render.overlay import run_colours
 from landscape.render.relief import EYE
-from landscape.render.scale import Array, Scale, choose
+from landscape.render.scale import Array, Scale, asked, choose
 
 if TYPE_CHECKING:
     from landscape.values.embedding import Embedding
@@ -57,7 +57,8 @@ class Colouring:
         values = [own.metrics[loss] for own in embeddings if loss is not None and loss in own.metrics]
         names = [name for own in embeddings for name in own.names]
         steps = max(int(own.steps.max()) for own in embeddings)
-        return cls(_colours_of(names), loss, choose(np.concatenate(values) if values else []), steps)
+        losses = asked(np.concatenate(values) if values else [], lambda seen, log: choose(seen, log=log))
+        return cls(_colours_of(names), loss, losses, steps)
 
     def heights(self, points: Embedding) -> Array:
         """The loss of every snapshot on its scale; NaN where it is not known."""
@@ -147,7 +148,7 @@ def draw_height(ax: Axes, points: Embedding, colouring: Colouring, color: str = 
     _draw(ax, points, np.column_stack([points.coordinates[:, :2], colouring.heights(points)]), colouring, color)
     # One unit is as long along both coordinates; heights are of another kind.
     _in_space(ax, ["MDS 1", "MDS 2", colouring.label], equal=2)
-    ticks = colouring.losses.lines(5)
+    ticks = colouring.losses.ticks(5)
     ax.set_zticks(colouring.losses.forward(ticks), labels=colouring.losses.names(ticks))
     ax.set_box_aspect((1, 1, 0.8), zoom=0.95)
 
@@ -225,7 +226,7 @@ def colour_bar(place: Axes, colouring: Colouring, color: str) -> None:
     mapped = ScalarMappable(norm, mpl.rcParams["image.cmap"])
     bar = place.figure.colorbar(mapped, cax=place, orientation="horizontal")
     if color == "loss":
-        ticks = colouring.losses.lines(5)
+        ticks = colouring.losses.ticks(5)
         bar.set_ticks(colouring.losses.forward(ticks).tolist(), labels=colouring.losses.names(ticks))
         bar.minorticks_off()
     else:
@@ -249,6 +250,7 @@ def legend_of(points: Embedding, colouring: Colouring, color: str) -> list[Artis
             label=name,
         )
         for number, name in enumerate(points.names)
+        if len(points.names) > 1
     ]
     rim: dict[str, Any] = {"mec": ink, "mew": 0.6, "ls": "none"}
     handles.append(Line2D([], [], marker="o", mfc=mpl.rcParams["axes.facecolor"], ms=size, label="start", **rim))

@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from landscape.render.curves import asked_log, limit
 from landscape.render.labels import DOT, caption_parts, fit_label, inches, page, points, put_foot, with_notes
 from landscape.render.legend import legend_above
 from landscape.render.scale import Array
-from landscape.render.style import ONE_COLUMN, Sheet
+from landscape.render.style import ONE_COLUMN, Sheet, has_room
 
 if TYPE_CHECKING:
     from landscape.values.spectrum import Spectrum
@@ -27,8 +28,10 @@ _MATRICES = {
     "empirical-fisher": "empirical Fisher matrix",
 }
 _BAND = 0.25
-# More labels on either side of 0 stand in each other's way.
+# More labels on either side of 0 than one and so many stand in each other's way.
 _MOST_TICKS = 3
+# Inches at 8-point type of a page on which so many have room; on others there is one.
+_WIDE = 3.0
 
 
 def spectrum(found: Spectrum, ax: Axes | None = None, *, rc: Mapping[str, Any] | None = None) -> Figure:
@@ -62,7 +65,8 @@ def spectrum(found: Spectrum, ax: Axes | None = None, *, rc: Mapping[str, Any] |
 def _draw(found: Spectrum, ax: Axes) -> None:
     density, floor = found.density, found.floor
     ax.set_xscale("symlog", linthresh=found.linear)
-    ax.set_yscale("log")
+    log = asked_log(True)
+    ax.set_yscale("log" if log else "linear")
     band = ax.fill_between(
         found.grid,
         np.maximum(found.densities.min(axis=0), floor),
@@ -73,7 +77,8 @@ def _draw(found: Spectrum, ax: Axes) -> None:
         label=f"range of {len(found.densities)} probes",
     )
     curve = ax.plot(found.grid, np.where(density > floor, density, np.nan), color="C0", lw=1.0, label="mean")[0]
-    ax.set_ylim(floor, 3 * float(density.max()))
+    ax.set_ylim(floor if log else 0.0, 3 * float(density.max()) if log else 1.05 * float(found.densities.max()))
+    limit(ax)
     handles = [curve, band]
     for end, marker, name in ((found.largest, "v", "largest"), (found.smallest, "^", "smallest")):
         if end.converged:
@@ -81,7 +86,8 @@ def _draw(found: Spectrum, ax: Axes) -> None:
             look: dict[str, Any] = {"color": "C1", "ls": "none", "ms": 4.5, "label": label, "clip_on": False}
             handles += ax.plot(end.value, 0.06, marker, transform=ax.get_xaxis_transform(), **look)
     ax.axvline(0.0, color=mpl.rcParams["axes.labelcolor"], lw=0.5, ls=":", zorder=1)
-    ax.xaxis.set_major_locator(FixedLocator(ticks_of(found.grid, found.linear)))
+    most = _MOST_TICKS if has_room(_WIDE) else 0
+    ax.xaxis.set_major_locator(FixedLocator(ticks_of(found.grid, found.linear, most)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(*_limits(found))
     unit = str(found.meta.get("unit") or "")
@@ -89,7 +95,8 @@ def _draw(found: Spectrum, ax: Axes) -> None:
     width, height = inches(ax)
     across = with_notes(f"eigenvalue of the {matrix}", unit, "symmetric log scale")
     ax.set_xlabel(fit_label(across, 0.8 * width, points(ax.xaxis.label)))
-    ax.set_ylabel(fit_label(with_notes("density of eigenvalues", "log scale"), height, points(ax.yaxis.label)))
+    along = with_notes("density of eigenvalues", "log scale" if log else "")
+    ax.set_ylabel(fit_label(along, 0.7 * height, points(ax.yaxis.label)))
     ax.spines[["top", "right"]].set_visible(False)
     legend_above(ax, handles)
 
@@ -101,7 +108,7 @@ def _limits(found: Spectrum) -> tuple[float, float]:
     return float(min(seen[0], *ends)), float(max(seen[-1], *ends))
 
 
-def ticks_of(grid: Array, linear: float) -> list[float]:
+def ticks_of(grid: Array, linear: float, most: int = _MOST_TICKS) -> list[float]:
     """0 and powers of ten on either side of it, no more than are legible.
 
     Example:
@@ -112,7 +119,7 @@ def ticks_of(grid: Array, linear: float) -> list[float]:
     sides = []
     for far in high:
         decades = range(low, math.floor(math.log10(far) + 1e-9) + 1) if far > linear else range(0)
-        stride = max(1, math.ceil(len(decades) / (_MOST_TICKS + 1)))
+        stride = max(1, math.ceil(len(decades) / (most + 1)))
         sides.append([10.0**power for power in reversed(list(reversed(decades))[::stride])])
     return [*(-value for value in reversed(sides[0])), 0.0, *sides[1]]
 

@@ -16,10 +16,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.look import current
+from landscape.render.heads import put_head
+from landscape.render.look import Look, current
 from landscape.render.widths import ONE_COLUMN as ONE_COLUMN
 from landscape.render.widths import TWO_COLUMNS as TWO_COLUMNS
-from landscape.render.widths import inches_of
+from landscape.render.widths import inches_of, length
 
 # Okabe & Ito (2008), "Color Universal Design": distinguishable under the common colour blindnesses.
 # Yellow is left out (too light on white) and the order puts the two most unlike colours first.
@@ -144,6 +145,35 @@ def in_use() -> dict[str, Any]:
     return get(current().style)
 
 
+def look_for(
+    *, style: str | None, width: str | float | None = None, height: float | None = None, **others: Any
+) -> Look:
+    """The look in use, with what the arguments of a function ask for instead; None asks for nothing.
+
+    Raises:
+        LandscapeError: If there is no such style or size.
+    """
+    if style is not None:
+        get(style)
+    if width is not None:
+        inches_of(width)
+    if height is not None:
+        length(height, "height")
+    return current().given(style=style, width=width, height=height, **others)
+
+
+def type_scale() -> float:
+    """The type size of the style in use in units of 8 points, for which the measures of all pictures are."""
+    size = FontProperties(size=in_use().get("font.size", rcParamsDefault["font.size"]))
+    return float(size.get_size_in_points()) / _POINTS
+
+
+def has_room(width: float) -> bool:
+    """Whether a page has so many inches across at 8-point type; one that suits what is drawn has."""
+    wanted = current().width
+    return wanted is None or inches_of(wanted) >= width * type_scale()
+
+
 def is_dark() -> bool:
     """Whether the style in use has a dark ground."""
     # Rec. 709 weights of red, green and blue in the lightness that the eye sees.
@@ -189,15 +219,17 @@ _SESSION = (
 class Sheet(Figure):
     """A figure that is drawn in the style it was made in, whenever and wherever it is drawn.
 
+    The look in use gives it its size, where it says one, and its title.
+
     Matplotlib makes ticks lazily and reads their style when they appear, which may be long after the
     `rc_context` that the figure was made in has ended. A sheet takes its look along instead, complete: what
     the style does not say is matplotlib's default, not the session's. It is laid out when it is first drawn
     and stays so; ``set_layout_engine("constrained")`` has it laid out again.
 
     Args:
-        width: Inches.
-        height: Inches.
-        rc: An rcParams dictionary, or None for `paper`.
+        width: Inches that suit what is drawn.
+        height: Inches that suit it.
+        rc: An rcParams dictionary, or None for the style of the look in use.
     """
 
     def __init__(self, width: float, height: float, rc: Mapping[str, Any] | None = None) -> None:
@@ -207,10 +239,16 @@ class Sheet(Figure):
         if wanted.cmap is not None:
             self.look["image.cmap"] = wanted.cmap
         self.dots = wanted.dpi
-        width = width if wanted.width is None else inches_of(wanted.width)
-        height = height if wanted.height is None else wanted.height
+        suiting, width = width, width if wanted.width is None else inches_of(wanted.width)
+        # Words take more lines on a narrow page, and none of the height of what is drawn.
+        height = height * max(1.0, suiting / width) if wanted.height is None else wanted.height
         with rc_context(self.look):
             super().__init__(figsize=(width, height), layout="constrained")
+            put_head(self)
+            if self.get_suptitle() and wanted.height is None:
+                # The title takes no height from what is drawn.
+                size = FontProperties(size=rcParams["figure.titlesize"]).get_size_in_points()
+                self.set_figheight(height + 1.3 * size / 72 * (1 + self.get_suptitle().count("\n")))
 
     @classmethod
     def grown(cls, width: float, height: float, rc: Mapping[str, Any] | None = None) -> Sheet:
@@ -222,7 +260,7 @@ class Sheet(Figure):
         Args:
             width: Inches at 8-point type.
             height: Inches at 8-point type.
-            rc: An rcParams dictionary, or None for `paper`.
+            rc: An rcParams dictionary, or None for the style of the look in use.
 
         Returns:
             An empty sheet.

@@ -9,6 +9,7 @@ import numpy as np
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.composition import compose
+from landscape.render.look import width_or
 from landscape.render.panels import Panel
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 from landscape.values.surface import Surface
@@ -81,13 +82,15 @@ def _meta_of(table: Table, name: str, split: str) -> dict[str, Any]:
     return meta
 
 
-def measures(tables: Mapping[str, Table], names: Sequence[str] | None = None, *, style: str = "paper") -> Sheet:
+def measures(
+    tables: Mapping[str, Table], names: Sequence[str] | None = None, *, style: str | None = None
+) -> Sheet:
     """Draw measures along training: one panel for each measure, one colour for each run.
 
     Args:
         tables: Name of a run -> its table.
         names: Which measures; by default all of the first table.
-        style: ``"paper"``, ``"talk"`` or ``"dark"``.
+        style: ``"paper"``, ``"talk"`` or ``"dark"``; by default that of the look in use.
 
     Returns:
         A new figure.
@@ -102,5 +105,5 @@ def measures(tables: Mapping[str, Table], names: Sequence[str] | None = None, *,
     if not chosen:
         raise LandscapeError("there is nothing to draw", got="no measures")
     panels = [Panel({run: curve_of(table, name) for run, table in tables.items()}, title="") for name in chosen]
-    width = TWO_COLUMNS if len(chosen) >= _WIDE else ONE_COLUMN
+    width = width_or(TWO_COLUMNS if len(chosen) >= _WIDE else ONE_COLUMN)
     return compose(panels, width=width, style=style, caption=None)

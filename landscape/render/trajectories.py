@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
-from landscape.render.labels import Page, drawn, fit, inches, points, put_caption, root
+from landscape.render.heads import put_head
+from landscape.render.labels import Page, drawn, page, put_caption
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_moved
 from landscape.render.overlay import run_colours
@@ -64,7 +65,7 @@ def trajectory(
     how = {"log": log, "clip": clip, "lines": lines}
     if fig is not None:
         _fill(surface, name, fig, how)
-        return root(fig)
+        return page(fig)
     # A line of the verdict of each path is an eighth of an inch high.
     height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS)) + 0.14 * (len(paths) - 1)
     sheet = Sheet.grown(TWO_COLUMNS, height, rc)
@@ -107,10 +108,9 @@ def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> No
 
 def put_verdict(surface: Surface, fig: Page) -> None:
     """Write the verdict of each path across the top of a figure or subfigure."""
-    title = fig.suptitle("", x=0.01, ha="left", linespacing=1.3)
     said = [verdict(path, surface.meta, name) for name, path in the_paths(surface).items()]
     said = [words if ":" in words.split(";")[0] else words[:1].upper() + words[1:] for words in said]
-    title.set_text("\n".join(fit(words, inches(fig)[0], points(title)) for words in said))
+    put_head(fig, "\n".join(said))
 
 
 def draw_map(
