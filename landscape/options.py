@@ -253,7 +253,7 @@ def _value(field: dataclasses.Field[Any], given: Any, name: str) -> Any:
     try:
         value = form.read(given)
     except LandscapeError as fault:
-        raise LandscapeError(str(fault).removeprefix(f"{field.name}: "), where=f"option '{name}'") from None
+        raise _named(fault, field.name, name) from None
     except (TypeError, ValueError, OverflowError):
         expected = _choice_words(choices) or form.words + (" or auto" if automatic else "")
         raise LandscapeError(f"option '{name}' has the wrong type", got=repr(given), expected=expected) from None
@@ -271,8 +271,15 @@ def _value(field: dataclasses.Field[Any], given: Any, name: str) -> Any:
         try:
             field.metadata["check"](value)
         except LandscapeError as fault:
-            raise LandscapeError(str(fault).removeprefix(f"{field.name}: "), where=f"option '{name}'") from None
+            raise _named(fault, field.name, name) from None
     return value
+
+
+def _named(fault: LandscapeError, field: str, typed: str) -> LandscapeError:
+    """A fault that has words of its own, under the name that the user typed where that is another."""
+    if typed == field:
+        return fault
+    return LandscapeError(str(fault).removeprefix(f"{field}: "), where=f"option '{typed}'")
 
 
 def _choice_words(choices: Sequence[Any] | None) -> str | None:

@@ -397,8 +397,9 @@ def test_settings_are_read_from_text_and_values_alike():
 def test_all_faults_of_the_settings_come_together():
     with pytest.raises(
         LandscapeError,
-        match=r"^tune: unknown setting 'batchsize', did you mean 'batch_size'\?; streams must be a whole "
-        r"number of at least 1, got '0'; rewrite must be yes or no, got 'maybe'$",
+        match=r"^tune: there is no option 'batchsize'; did you mean 'batch_size'\? \| option 'streams' is out of "
+        r"range; got 0; expected at least 1 \| option 'rewrite' has the wrong type; got 'maybe'; expected true or "
+        r"false$",
     ):
         parse_settings("batchsize=3,streams=0,rewrite=maybe")
 

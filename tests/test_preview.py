@@ -201,7 +201,8 @@ def test_bad_tolerances_are_refused(objective, mlp, tolerance):
     message = r"^the tolerance of a preview must be above 0 and below 1; got .*; try 0\.01 for 1 %$"
     with pytest.raises(LandscapeError, match=message):
         evaluate(objective, ls.random_plane(mlp), grid(31), preview=tolerance)
-    with pytest.raises(LandscapeError, match=message):
+    number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool) and tolerance == tolerance
+    with pytest.raises(LandscapeError, match=message if number else "option 'preview' has the wrong type"):
         Slice(preview=tolerance)
 
 

@@ -142,7 +142,7 @@ def noted(reader: Reader, where: Where, options: type[Any], entries: Mapping[str
     except OptionError as error:
         for fault in error.faults:
             # The key of the fault says its name.
-            what = fault.what.removeprefix(f"option '{fault.name}'").removeprefix(":").strip()
+            what = fault.what.removeprefix(f"option '{fault.name}' ").removeprefix(f"{fault.name}: ")
             reader.fault(where(fault.name), what)
         return error.sound
 
