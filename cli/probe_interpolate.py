@@ -36,7 +36,7 @@ def command(
     source = source_from(snapshots, given)
     with kept_until_done(stem_of(source, "interpolate")) as (store,):
         shown = probed(interpolate, source, given, store)
-        put(interpolate, shown, output, table)
+        put(interpolate, shown, output, table, {} if shown.options.matrix else {"snapshots": list(snapshots)})
     named = {} if shown.options.matrix else {"snapshots": list(snapshots)}
     document = {**named, **interpolate.report(shown), "picture": output, "table": table}
     say(document, interpolate.say(shown, document), as_json)

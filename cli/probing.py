@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,9 @@ def require_outputs(picture: str | None, table: str | None) -> None:
         require_writable(table, SUFFIXES)
 
 
-def put(kind: Kind, shown: Shown, picture: str | Path | None, table: str | None) -> None:
+def put(
+    kind: Kind, shown: Shown, picture: str | Path | None, table: str | None, about: Mapping[str, Any] | None = None
+) -> None:
     """Write the picture and the table of a probe, as far as they are wanted."""
     if picture is not None:
         from landscape.render import Look, save
@@ -70,5 +72,5 @@ def put(kind: Kind, shown: Shown, picture: str | Path | None, table: str | None)
     if table is not None and kind.columns is not None:
         from landscape.probes.table import save_table
 
-        columns, about = kind.columns(shown)
-        save_table(columns, table, dict(about))
+        columns, own = kind.columns(shown)
+        save_table(columns, table, {**own, **(about or {})})
