@@ -46,8 +46,11 @@ def _text(given: Any) -> str:
 
 
 def _whole(given: Any) -> int:
-    value = _number(given) if isinstance(given, float) else given
-    if isinstance(value, bool) or int(value) != (value if not isinstance(value, str) else int(value)):
+    if isinstance(given, str) and given.strip().lstrip("+-").isdecimal():
+        return int(given)
+    # Counts such as 1e3 are exact in floating point.
+    value = given if isinstance(given, int) and not isinstance(given, bool) else _number(given)
+    if value != int(value):
         raise ValueError(given)
     return int(value)
 

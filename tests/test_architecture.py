@@ -52,7 +52,7 @@ ALLOWED = {
     "symmetry": {"copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
     "sharpness": {
         *("wrappers", "errors", "layout", "params", "checked", "storage", "objective", "curvature"),
-        *("projection", "symmetry"),
+        *("forms", "options", "projection", "symmetry", "vocabulary"),
     },
     "surface": {
         *("errors", "forms", "options", "params", "checked", "storage", "objective", "curvature", "projection"),

@@ -250,8 +250,10 @@ BROKEN = {
         "line 9, measures.settings.hessian_top: 'hessian_top' is not taken; name it in 'names' too",
     ),
     "settings of a measure": (
-        HEAD + FAMILY + "[measures]\nsettings.hessian_top = { kk = 2 }\n",
-        "line 7, measures.settings.hessian_top: 'hessian_top' has no setting 'kk'; did you mean 'k'?",
+        HEAD + FAMILY + "[measures]\nsettings.hessian_trace = { method = 'hutchinsonn', k = 2 }\n",
+        "line 7, measures.settings.hessian_trace: option 'hessian_trace.method' has no such choice; got "
+        "'hutchinsonn'; did you mean 'hutchinson'? | there is no option 'hessian_trace.k'; choose from "
+        "hessian_trace.method, hessian_trace.samples",
     ),
     "correlation": (
         HEAD + FAMILY + "[correlation]\ntargets = ['error']\nlevel = 95\nover = 'net'\n",

@@ -5,12 +5,9 @@ Run it from the root of the repository: ``python docs/plots/make.py``.
 
 from __future__ import annotations
 
-from dataclasses import Field
 from pathlib import Path
-from typing import Any
 
-from landscape.forms import TRUTH
-from landscape.options import default_words, fields_of
+from landscape.options import options_table
 from landscape.plots import KINDS, Kind
 from landscape.render.look import Look
 
@@ -33,9 +30,11 @@ probes = 20
 ls.plots.spectrum("run.h5", probes=20)
 ```
 
-On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`); in TOML and Python it has underscores and
-values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are told at once. FILE may be
-`FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by `docs/plots/make.py`.
+On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`); in TOML and Python it
+has underscores and values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are
+told at once. FILE may be `FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`.
+
+This page is made by `docs/plots/make.py`.
 """
 
 
@@ -52,26 +51,11 @@ def _section(kind: Kind) -> str:
     head = f"## {kind.name}\n\n{kind.summary[:1].upper()}{kind.summary[1:]}."
     if first.name != kind.name:
         return f"{head} The options are those of [`{first.name}`](#{first.name})."
-    return f"{head}\n\n{_table(kind.options)}"
+    return f"{head}\n\n{options_table(kind.options)}"
 
 
 def _look() -> str:
-    return f"## Look\n\nOf every kind; in a recipe they stand in `[figure]`.\n\n{_table(Look)}"
-
-
-def _table(options: type[Any]) -> str:
-    rows = ["| option | default | what it says |", "|---|---|---|"]
-    return "\n".join([*rows, *(_row(name, field) for name, field in fields_of(options).items())])
-
-
-def _row(name: str, field: Field[Any]) -> str:
-    said, choices = field.metadata["help"], field.metadata["choices"]
-    if choices and not all(str(choice) in said for choice in choices):
-        said = f"{said}: {', '.join(f'`{choice}`' for choice in choices)}"
-    default = default_words(field)
-    if field.metadata["form"] is TRUTH and not default:
-        default = "off"
-    return f"| `{name}` | {default} | {said.replace('|', chr(92) + '|')} |"
+    return f"## Look\n\nOf every kind; in a recipe they stand in `[figure]`.\n\n{options_table(Look)}"
 
 
 if __name__ == "__main__":

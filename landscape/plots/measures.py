@@ -123,6 +123,11 @@ class MeasureOptions(Along):
             yield ("measure" if name == "measures" and self.measure is not None else name), what
 
 
+def _faults(wanted: MeasureOptions, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not wanted.names:
+        yield "measure", "a panel of this kind needs a measure; such as hessian_top, or loss"
+
+
 def _compute(source: Source, wanted: MeasureOptions) -> Parts:
     from landscape.plots.measure_values import measures_along
 
@@ -194,6 +199,7 @@ MEASURE = Kind(
     lines=_lines,
     numbers=_numbers,
     each=lambda options: True,
+    faults=_faults,
     panels=_panels,
     deciding=lambda options: options.to_json(),
     step="measures",
