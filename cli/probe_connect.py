@@ -9,6 +9,7 @@ import click
 
 from landscape.plots import Shown, connect
 from landscape.plots.lines import ConnectOptions, Joined, LowCurve
+from landscape.training.settings import Settings
 
 from .declared import options_in, taken
 from .probing import problem_options, put, require_outputs, source_from, table_option
@@ -51,7 +52,6 @@ def command(
     from landscape.objective.batchnorm import has_statistics
     from landscape.plots.probe_values import connect_snapshots
     from landscape.storage import require_writable
-    from landscape.training import Settings
 
     require_outputs(picture, table)
     if output is not None:
@@ -62,7 +62,6 @@ def command(
         )
     objective = source_from([a, b], given).objective()
     options = taken(ConnectOptions, given)
-    of_training = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs", "seed")
     try:
         with progress_bar("connect", "step") as update:
             found = connect_snapshots(
@@ -71,7 +70,7 @@ def command(
                 save=output,
                 overwrite=overwrite,
                 plane=plane,
-                settings=Settings(**{name: getattr(options, name) for name in of_training}),
+                settings=Settings.of(options),
                 progress=update,
                 kind=options.curve,
                 bends=options.bends,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ def option(
     below: float | None = None,
     check: Callable[[Any], object] | None = None,
     unset: str | None = None,
+    needs: str | None = None,
     decides: bool = True,
     shows: bool = False,
 ) -> T:
@@ -46,6 +47,7 @@ def option(
         below: What every value is less than.
         check: Raises a LandscapeError for any other value that is not allowed.
         unset: What stands for the default in help, where its value does not say it.
+        needs: Another option without which it means nothing: where that is wrong, nothing is said of this one.
         decides: Whether results depend on it; otherwise it is left out where results are told apart.
         shows: Whether it changes how a result is shown, so that it can be given for a stored one.
 
@@ -62,12 +64,22 @@ def option(
         "below": below,
         "check": check,
         "unset": unset,
+        "needs": needs,
         "decides": decides,
         "shows": shows,
     }
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def redeclared(options: type[Any], name: str, default: Any = dataclasses.MISSING, help: str | None = None) -> Any:
+    """Declare a dataclass field as an option of another class is, with another default or help."""
+    field = fields_of(options)[name]
+    changes: dict[str, Any] = {} if default is dataclasses.MISSING else {"unset": None}
+    changes |= {} if help is None else {"help": help}
+    own = default_of(field) if default is dataclasses.MISSING else default
+    return dataclasses.field(default=own, metadata={**field.metadata, **changes})
 
 
 def automatic(help: str, *, low: float | None = None, above: float | None = None) -> float | None:
@@ -132,10 +144,12 @@ class Options:
         faults = []
         for field in fields_of(type(self)).values():
             try:
-                object.__setattr__(self, field.name, _value(field, getattr(self, field.name), field.name))
+                value = _value(field, getattr(self, field.name), field.name)
             except LandscapeError as fault:
                 faults.append(OptionFault(field.name, str(fault)))
-        faults = faults or [OptionFault(*fault) for fault in self.conflicts()]
+                value = default_of(field)
+            object.__setattr__(self, field.name, value)
+        faults += _apart((OptionFault(*fault) for fault in self.conflicts()), faults, type(self))
         if faults:
             raise OptionError(faults)
 
@@ -150,6 +164,14 @@ class Options:
             for name, field in fields_of(type(self)).items()
             if field.metadata["decides"] or not deciding
         }
+
+
+def _apart(
+    conflicts: Iterable[OptionFault], faults: Sequence[OptionFault], options: type[Any]
+) -> list[OptionFault]:
+    """The conflicts that do not come from faults alone: a default stands in for what is wrong."""
+    told, fields = {fault.name for fault in faults}, fields_of(options)
+    return [one for one in conflicts if not told or (one.name and fields[one.name].metadata["needs"] not in told)]
 
 
 @dataclass(frozen=True)
@@ -278,7 +300,7 @@ def read_options(
     try:
         found = options(**values)
     except OptionError as error:
-        faults += error.faults
+        faults += _apart(error.faults, faults, options)
         wrong = {fault.name for fault in error.faults}
         with suppress(OptionError):
             found = options(**{name: value for name, value in values.items() if name not in wrong})

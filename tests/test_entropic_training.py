@@ -205,7 +205,7 @@ def test_faults_of_options_are_told_together():
     with pytest.raises(LandscapeError) as caught:
         Settings(optimizer="entropy-sgd", epochs=0, optimizer_options={"gama": 1, "average": 2, "gamma": "much"})
     assert str(caught.value) == (
-        "training: epochs must be at least 1, got 0; "
+        "option 'epochs' is out of range; got 0; expected at least 1 | "
         "entropy-sgd: there is no option 'gama'; did you mean 'gamma'? | "
         "option 'average' is out of range; got 2; expected 0 to 1 | "
         "option 'gamma' has the wrong type; got 'much'; expected a number or auto"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from landscape.laboratory import Student
     from landscape.objective import Objective
-    from landscape.problems.multi_index import MultiIndexOptions
+    from landscape.problems.catalogue import MultiIndexOptions
     from landscape.render.interpolators import Interpolators
     from landscape.trajectory import Trajectory
 

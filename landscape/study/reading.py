@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.measures import MeasureOptions as Along
 from landscape.recipe import Run
 from landscape.recipe.faults import RecipeError
-from landscape.recipe.reader import COUNT, TABLE, TEXT, TEXTS, WHOLE, Form, Reader, either, list_of, one_of
+from landscape.recipe.reader import COUNT, TABLE, TEXT, TEXTS, WHOLE, Form, Reader, either, one_of
 from landscape.recipe.runs import PROBLEM, TABLES, TRAINING, read_trained
 from landscape.recipe.source import KeyPath, faults_of_the_text, read_source
 from landscape.sharpness import measures
@@ -35,6 +35,7 @@ _MEASURES: dict[str, Form] = {
     **dict.fromkeys(("dtype", "parameters"), TEXT),
     "settings": TABLE,
 }
+_SOME = Form("a value or a list of values", lambda v: v != [])
 _SHARE = Form("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
 _TARGETS = Form(f"a list out of {', '.join(TARGETS)}", lambda v: TEXTS.fits(v) and set(v) <= set(TARGETS))
 _STATISTICS: dict[str, Form] = {
@@ -122,12 +123,7 @@ def _read_nets(reader: Reader) -> tuple[Net, ...]:
 
 def _forms() -> dict[str, Form]:
     """Keys of a family: those of a run, most of which may be lists."""
-    lists = {
-        name: either(form, list_of(form, "a list of such"))
-        for name, form in TRAINING.items()
-        if name not in _FIXED
-    }
-    return {**PROBLEM, **TRAINING, **lists}
+    return {**PROBLEM, **TRAINING, **dict.fromkeys((name for name in TRAINING if name not in _FIXED), _SOME)}
 
 
 def _check_lists(reader: Reader, key: KeyPath, table: Mapping[str, Any]) -> None:
