@@ -95,7 +95,7 @@ def _settings(asked: dict[str, Any], held: Any) -> Settings:
     if held is not None:
         training = {name: value for name, value in held.training.items() if name != "data"}
         stored = Settings.from_json(training).plain()
-        own = parse_settings(asked.get("optimizer_options", ()), "--optimizer-option")
+        own = parse_settings(asked.get("optimizer_options", ()), "option '--optimizer-option'")
         same = asked.get("optimizer", stored["optimizer"]) == stored["optimizer"]
         asked["optimizer_options"] = {**(stored["optimizer_options"] if same else {}), **own}
     return read_options(Settings, {**stored, **asked}, None, spelled)

@@ -228,7 +228,9 @@ def test_the_command_trains_resumes_and_shows_branches(tmp_path):
     runner = CliRunner()
     start = ["digits-mlp", "-o", file, "--set", "width=4", "--epochs", "1", "--optimizer", "replicated-sgd"]
     start += ["--optimizer-option", "replicas=2", "--json"]
-    with pytest.raises(LandscapeError, match=r"--optimizer-option: not a setting; got 'L'; expected NAME=VALUE"):
+    with pytest.raises(
+        LandscapeError, match=r"option '--optimizer-option': not a setting; got 'L'; expected NAME=VALUE"
+    ):
         runner.invoke(train_command, [*start, "--optimizer-option", "L"], catch_exceptions=False)
     done = runner.invoke(train_command, start, catch_exceptions=False)
     assert json.loads(done.stdout)["metrics"]["gradient_evaluations"] == 24
