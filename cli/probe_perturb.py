@@ -23,7 +23,9 @@ from .shared import Interrupted, progress_bar, say
 class RetrainOptions(Settings):
     """How perturbed copies are trained on."""
 
-    optimizer: str = redeclared(Settings, "optimizer", "gd", "Train perturbed copies on by this optimizer")
+    optimizer: str = redeclared(
+        Settings, "optimizer", "gd", "Train perturbed copies on by this optimizer", "no training"
+    )
     epochs: int = redeclared(Settings, "epochs", 20)
     lr: float = redeclared(Settings, "lr", 0.1)
     branches: int = option(4, "Perturbed copies per step and noise", low=1)

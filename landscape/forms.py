@@ -55,6 +55,13 @@ def _whole(given: Any) -> int:
     return int(value)
 
 
+def _seed(given: Any) -> int:
+    value = _whole(given)
+    if value >= 2**63:
+        raise ValueError(given)
+    return value
+
+
 def _number(given: Any) -> float:
     if isinstance(given, bool):
         raise TypeError(given)
@@ -134,6 +141,7 @@ def _nested(given: Any) -> dict[str, dict[str, Any]]:
 TRUTH = Form("true or false", _truth)
 TEXT = Form("text", _text, "TEXT")
 WHOLE = Form("a whole number", _whole, "N")
+SEED = Form("a whole number below 2^63", _seed, "N")
 NUMBER = Form("a number", _number, "X")
 STEP = Form("a step, first or last", _step, "STEP")
 STEPS = Form("steps with commas between them, or all", _steps, "STEP,...|all")

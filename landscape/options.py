@@ -73,13 +73,21 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def redeclared(options: type[Any], name: str, default: Any = dataclasses.MISSING, help: str | None = None) -> Any:
+def redeclared(
+    options: type[Any],
+    name: str,
+    default: Any = dataclasses.MISSING,
+    help: str | None = None,
+    unset: str | None = None,
+) -> Any:
     """Declare a dataclass field as an option of another class is, with another default or help."""
     field = fields_of(options)[name]
-    changes: dict[str, Any] = {} if default is dataclasses.MISSING else {"unset": None}
-    changes |= {} if help is None else {"help": help}
-    own = default_of(field) if default is dataclasses.MISSING else default
-    return dataclasses.field(default=own, metadata={**field.metadata, **changes})
+    changes: dict[str, Any] = {} if help is None else {"help": help}
+    if default is dataclasses.MISSING:
+        default = default_of(field)
+    else:
+        changes["unset"] = unset
+    return dataclasses.field(default=default, metadata={**field.metadata, **changes})
 
 
 def automatic(help: str, *, low: float | None = None, above: float | None = None) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError
-from landscape.forms import NUMBER, TABLE, Form
+from landscape.forms import NUMBER, SEED, TABLE, Form
 from landscape.options import Options, fields_of, option, read_options
 from landscape.training.choices import CHOICES
 from landscape.vocabulary import SCHEDULES
@@ -83,18 +83,16 @@ class Settings(Options):
         LandscapeError: Naming every setting that is wrong.
     """
 
-    optimizer: str = option(
-        "sgd", "sgd, gd (all examples in one step), adam, sam, entropy-sgd or replicated-sgd", choices=OPTIMIZERS
-    )
+    optimizer: str = option("sgd", "The optimizer; gd takes all examples in one step", choices=OPTIMIZERS)
     epochs: int = option(10, "Passes over the training data; of entropy-sgd, L passes each", low=1)
     lr: float | None = option(None, "Learning rate", form=NUMBER, above=0, unset="0.1; adam 0.001")
     batch_size: int = option(128, "Examples per update; gd takes all", low=1)
     momentum: float = option(0.9, "Momentum of all but adam", low=0, below=1)
     nesterov: bool = option(False, "Nesterov's momentum")
     weight_decay: float = option(0.0, "Penalty lambda/2 |weights|^2", low=0)
-    schedule: str = option("constant", "How the rate falls: constant, step, cosine or linear", choices=SCHEDULES)
+    schedule: str = option("constant", "How the rate falls", choices=SCHEDULES)
     warmup_epochs: float = option(0.0, "Epochs of linear warm-up", low=0)
-    seed: int = option(0, "Draws the initial weights and the order of examples", low=0, below=2**63)
+    seed: int = option(0, "Draws the initial weights and the order of examples", form=SEED, low=0)
     every: Every = option(  # noqa: RUF009 (frozen)
         Every(), "Snapshots every N steps, or epochs", form=EVERY, unset="1epochs"
     )
