@@ -1,19 +1,23 @@
 """What becomes of damaged files: ``python -m benchmarks.fuzzing --count 2000``.
 
-One file of every kind is written, then damaged in one of six ways and read to the end, many times over by a worker
-with a limit on time and memory. A reading ends in the same values, in a refusal (one line), or in something that
-must not be: other values, another exception, a hang, a crash, much memory. Files of safetensors are left out: they
-have no checksums, so that nobody can tell.
+One file of every kind is written, and a foreign one, then damaged in one of six ways and read to the end, many
+times over by a worker with a limit on time and memory. Half of the damage is drawn from the structure of the
+files, which is a small part of them. A reading ends in the same values, in a refusal (one line), or in something
+that must not be: other values, another exception, a hang, a crash, much memory. Files of safetensors are left out:
+they have no checksums, so that nobody can tell. So have files of older versions: texts in them can change unseen.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import random
+import re
 import resource
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -21,11 +25,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from landscape import LandscapeError
-from landscape.files import open_file
-from landscape.projection.distance_store import Store
+from landscape.files.opening import open_file
+from landscape.files.result import load, save
+from landscape.projection.distance_store import DISTANCES, Kept
 from landscape.sharpness.table import Column, Table
 from landscape.sharpness.table_store import save_table
 from landscape.storage import damage, open_read
@@ -39,9 +45,14 @@ from landscape.trajectory.schema import FORMAT, SCHEMA, read_header
 OUTCOMES = ("same", "refused", "SILENT", "EXCEPTION", "HANG", "DIED", "MEMORY")
 # A reading takes milliseconds; an old file is examined by a process that has to start.
 _SECONDS = 30.0
+# What begins a part of the structure of an HDF5 file, and how far it reaches; a node of an index is longer.
+_PARTS = re.compile(rb"TREE|SNOD|HEAP|GCOL|\x01\x00.\x00\x01\x00\x00\x00", re.DOTALL)
+_REACH = 700
 # What a worker may take beyond what it has when it begins.
 _MEMORY = 300 * 2**20
-_IDENTITY = "0" * 64
+# How often our own files are damaged for once that another is, which another process examines: that takes longer.
+_OFTEN = 20
+FOREIGN = "foreign.h5"
 
 
 def write_all(folder: Path) -> dict[str, Path]:
@@ -84,14 +95,22 @@ def write_all(folder: Path) -> dict[str, Path]:
     column = Column(values[0], values[1], values[2] > 0, np.ones(11, bool), {"unit": "nats"})
     table = Table(np.arange(11), np.arange(11.0), {"one": column}, {"train_loss": values[3]}, {})
     save_table(table, folder / "table.h5", {"b": 2})
-    store = Store(folder / "distances.h5", _IDENTITY)
-    store.finish({"all": {"squared": values @ values.T, "count": 3.0}})
+    kept = Kept(finished={"all": {"squared": values @ values.T, "count": 3.0}})
+    save(DISTANCES, kept, folder / "distances.h5", {"snapshots": "0" * 64})
     torch.save(model.state_dict(), folder / "epoch1.pt")
+    with h5py.File(folder / FOREIGN, "w", libver="latest", track_order=True) as file:
+        file.attrs["title"] = "a text of variable length"
+        file.create_dataset("a/b", data=values, compression="gzip", chunks=(3, 3))
+        file["a/c"] = ["some", "texts"]
     return {path.name: path for path in sorted(folder.iterdir())}
 
 
 def contents(path: Path) -> str:
-    """The digest of all that can be read from a file, whatever kind it is."""
+    """The digest of all that can be read from a file, whatever kind it is.
+
+    Raises:
+        LandscapeError: If it is damaged or foreign.
+    """
     found = hashlib.sha256()
     _feed(found.update, _read(path))
     return found.hexdigest()
@@ -104,7 +123,7 @@ def _read(path: Path) -> Any:
         read = read_checkpoint(path)
         return read.key, {name: tensor.numpy() for name, tensor in read.tensors.items()}
     if path.name.endswith("distances.h5"):
-        return vars(Store(path, _IDENTITY).read())
+        return vars(load(DISTANCES, path).value)
     held = open_file(path)
     if not hasattr(held, "header"):
         return vars(held)
@@ -147,6 +166,9 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     """A copy with one thing wrong."""
     copy = bytearray(content)
     place = chance.randrange(len(copy))
+    parts = [found.start() for found in _PARTS.finditer(content)]
+    if parts and chance.random() < 0.5:
+        place = min(chance.choice(parts) + chance.randrange(_REACH), len(copy) - 1)
     length = min(chance.choice((4, 16, 512)), len(copy) - place)
     kind = chance.choice(("bit", "bit", "bit", "byte", "zeros", "copied", "cut", "noise"))
     if kind == "bit":
@@ -232,26 +254,34 @@ def fuzz(count: int, seed: int, folder: Path, more: list[Path]) -> dict[str, Any
         Plain values: ``table`` (file -> outcome -> how many) and ``bad`` (what must not be).
     """
     made = write_all(folder) | {path.name: path for path in more}
+    rare = [FOREIGN, *(path.name for path in more)]
+    names = [name for name in made if name not in rare] * _OFTEN + rare
     chance = random.Random(seed)
     whole = {name: path.read_bytes() for name, path in made.items()}
-    expected = {name: contents(path) for name, path in made.items()}
+    expected = {name: contents(path) if name != FOREIGN else "" for name, path in made.items()}
     table: dict[str, Counter[str]] = {name: Counter() for name in made}
     bad = []
     worker = _Worker()
     # Torch takes seconds to start.
     worker.read(next(iter(made.values())), "", 300.0)
-    for number in range(count):
-        name = list(made)[number % len(made)]
-        path = folder / f"damaged-{name}"
-        path.write_bytes(damaged(whole[name], chance))
-        outcome, words = worker.read(path, expected[name])
-        table[name][outcome] += 1
-        if outcome not in ("same", "refused"):
-            bad.append({"file": name, "number": number, "outcome": outcome, "words": words})
-            path.rename(folder / f"bad-{number}-{name}")
+    done = 0
+    # What was tried until an interrupt counts.
+    with contextlib.suppress(KeyboardInterrupt):
+        for number in range(count):
+            name = names[number % len(names)]
+            path = folder / f"damaged-{name}"
+            path.write_bytes(damaged(whole[name], chance))
+            outcome, words = worker.read(path, expected[name])
+            table[name][outcome] += 1
+            done += 1
+            if number % 500 == 0:
+                print(f"{number} of {count}: {len(bad)} bad", file=sys.stderr, flush=True)
+            if outcome not in ("same", "refused"):
+                bad.append({"file": name, "number": number, "outcome": outcome, "words": words})
+                path.rename(folder / f"bad-{number}-{name}")
     worker.close()
     return {
-        "count": count,
+        "count": done,
         "seed": seed,
         "table": {name: dict(found) for name, found in table.items()},
         "bad": bad,
@@ -269,6 +299,7 @@ def main() -> None:
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="fuzzing-"))
     folder.mkdir(exist_ok=True)
     found = fuzz(asked.count, asked.seed, folder, asked.more)
+    print(f"{found['count']} readings, seed {found['seed']}\n")
     print("| file | " + " | ".join(OUTCOMES) + " |\n|---" * 1 + "|---" * len(OUTCOMES) + "|")
     for name, counts in found["table"].items():
         print(f"| {name} | " + " | ".join(str(counts.get(outcome, 0)) for outcome in OUTCOMES) + " |")

@@ -13,7 +13,7 @@ from landscape.plots.audits import AuditOptions
 from landscape.plots.measure_words import audit_lines, comparison_lines
 
 from .declared import options_in, taken
-from .shared import Interrupted, device_option, json_option, objective_options, progress_bar, say, told_in
+from .shared import device_option, json_option, kept_until_done, objective_options, progress_bar, say, told_in
 
 _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
 
@@ -51,15 +51,17 @@ def command(
         )
     told = told_in(given) | {"device": given.pop("device")}
     asked = taken(AuditOptions, given)
-    try:
-        document, lines = _audited(files, told, asked, output)
-    except KeyboardInterrupt:
-        raise Interrupted("an audit is one table, and nothing of it is kept; --measures asks for fewer") from None
+    with kept_until_done(*(f"{Path(file).stem}-audit" for file in files)) as stores:
+        document, lines = _audited(files, told, asked, output, stores)
     say(document, lines, as_json)
 
 
 def _audited(
-    files: Sequence[str], told: Mapping[str, Any], asked: AuditOptions, output: str | None
+    files: Sequence[str],
+    told: Mapping[str, Any],
+    asked: AuditOptions,
+    output: str | None,
+    stores: Sequence[Any],
 ) -> tuple[dict[str, Any], list[str]]:
     from landscape.plots.audit_values import audit_of, comparison_of
     from landscape.plots.objectives import objective_of
@@ -68,9 +70,13 @@ def _audited(
     runs = [open_trajectory(file) for file in files]
     objectives = [objective_of(run, **told) for run in runs]
     audits = []
-    for run, objective in zip(runs, objectives, strict=True):
+    for run, objective, store in zip(runs, objectives, stores, strict=True):
         with progress_bar(f"audit of {run.problem or run.path}", "value") as update:
-            audits.append(audit_of(run, objective, asked, progress=lambda what, done, total: update(done, total)))
+
+            def show(what: str, done: int, total: int, update: Any = update) -> None:
+                update(done, total)
+
+            audits.append(audit_of(run, objective, asked, save=store, progress=show))
     documents = [{"file": file, **found.to_json()} for file, found in zip(files, audits, strict=True)]
     if len(files) == 1:
         document = {**documents[0], "picture": output}

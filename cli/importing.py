@@ -15,7 +15,7 @@ from .shared import Interrupted, data_option, json_option, parse_settings, progr
 
 @click.command(
     epilog="Example: landscape import run.h5 'ckpts/epoch*.pt' --problem digits-mlp --set width=32",
-    help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, .t7, Lightning .ckpt, .safetensors, "
+    help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, .t7, Lightning .ckpt, .safetensors, .npz, "
     "folders (of these; of Hugging Face, DeepSpeed, torch.distributed.checkpoint), or quoted patterns of them. No "
     "code in them is run; nothing is written unless all of them fit.",
 )

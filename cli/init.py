@@ -22,13 +22,14 @@ def command() -> None:
 @json_option
 def problem(file: str, overwrite: bool, as_json: bool) -> None:
     """A problem of your own: model, data and loss in FILE.py."""
-    from landscape.problems.starting import write_template
-    from landscape.storage import require_writable
+    from landscape.problems.starting import template
+    from landscape.storage import atomic_path, require_writable
 
     require_writable(file, [".py"])
     if Path(file).exists() and not overwrite:
         raise LandscapeError("the file exists", where=file, mend="pass --overwrite or another name")
-    write_template(file)
+    with atomic_path(file) as draft:
+        draft.write_text(template(Path(file).name), encoding="utf-8")
     if as_json:
         print_json({"problem": f"{file}:make"})
         return

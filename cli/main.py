@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,7 +15,7 @@ import click
 from landscape import LandscapeError, __version__
 from landscape.errors import MachineError, did_you_mean, is_out_of_memory, out_of_memory
 
-from .shared import Interrupted, hear_terminate
+from .signals import Interrupted, Signals, interruptible, signals_heard
 from .threads import wait_for_others
 
 # Read when torch starts.
@@ -39,6 +41,16 @@ _COMMANDS = {
 _MODULES = {"import": "importing"}
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    # A command that keeps something says what; click would begin a line for what is left.
+    try:
+        with interruptible():
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted("") from None
+
+
 class _Commands(click.Group):
     """Finds subcommands by name and imports only the one that is used."""
 
@@ -52,12 +64,13 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"landscape.cli.{module}").command
         return command
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _ended_by_signals():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _ended_by_signals():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            # Each command that keeps something says what.
-            raise Interrupted("") from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -86,22 +99,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Wrong input, and what the machine lacks (room, memory), is told in one line; a fault of ours shows a traceback.
     """
-    terminated = hear_terminate()
+    with signals_heard(to_the_end=arguments is None) as signals:
+        code = _outcome(arguments, signals)
+    sys.exit(code)
+
+
+def _outcome(arguments: Sequence[str] | None, signals: Signals) -> int:
+    """The exit code, when all is said."""
     try:
         outcome: Any = cli.main(args=arguments, prog_name="landscape", standalone_mode=False)
     except click.ClickException as error:
         _say(f"{_command_of(error)}: {error.format_message()}")
-        sys.exit(2)
+        return 2
     except LandscapeError as error:
         _say(f"landscape: {error}")
-        sys.exit(1 if isinstance(error, MachineError) else 2)
+        return 1 if isinstance(error, MachineError) else 2
     except (Interrupted, KeyboardInterrupt, click.Abort) as error:
+        terminated = signals.number == signal.SIGTERM
         kept = f"; {error}" if isinstance(error, Interrupted) and str(error) else ""
         _say(f"landscape: {'terminated' if terminated else 'interrupted'}{kept}")
-        sys.exit(143 if terminated else 130)
+        return 143 if terminated else 130
     except (OSError, MemoryError, RuntimeError, ImportError) as error:
-        sys.exit(_fault_of_the_machine(error))
-    sys.exit(outcome if isinstance(outcome, int) else 0)
+        return _fault_of_the_machine(error)
+    return outcome if isinstance(outcome, int) else 0
 
 
 def _fault_of_the_machine(error: BaseException) -> int:

@@ -58,7 +58,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 @json_option
 def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
     """Measure, and say what each number is."""
-    from landscape.sharpness.table_store import FORMAT
+    from landscape.sharpness.table_store import MEASURES
     from landscape.storage import kind_of, require_writable
 
     if listing:
@@ -71,7 +71,7 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
     options = {name: value for name, value in given_in(given).items() if (name, value) != ("device", "auto")}
     if len(files) > 1:
         _compared(files, options, output, as_json)
-    elif kind_of(files[0]) == FORMAT:
+    elif kind_of(files[0]) == MEASURES.format:
         _stored(files[0], options, output, as_json)
     else:
         _measured(files[0], options, output, as_json)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import click
 
 from landscape import LandscapeError
 from landscape.options import fields_of
-from landscape.plots import KINDS, Kind, Shown, kind_named
+from landscape.plots import KINDS, Kind, Shown, Source, kind_named
 from landscape.render.look import Look
 
 from .declared import SectionedCommand, given_in, option, options_in, refuse, spelled, taken
@@ -19,6 +21,7 @@ from .shared import (
     Interrupted,
     device_option,
     json_option,
+    kept_until_done,
     objective_options,
     progress_bar,
     say,
@@ -70,11 +73,15 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     wanted = {name: options.pop(name) for name in own}
     look = taken(Look, options)
     began = time.monotonic()
-    if held:
-        shown = _stored(files, chosen, wanted, save, look.title)
-    else:
-        shown = _computed(files, chosen, wanted, told | {"device": device}, save, look.title)
-    _write(chosen, shown, look, picture)
+    with _kept(chosen, save, picture) as store:
+        if held:
+            shown = _stored(files, chosen, wanted, save, look.title)
+        else:
+            source, asked = _source(files, chosen, wanted, told | {"device": device}, save)
+            with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
+                source = replace(source, progress=update, unfinished=store)
+                shown = chosen.shown(source, asked, look.title)
+        _write(chosen, shown, look, picture)
     document = {**chosen.report(shown), "picture": str(picture)}
     if chosen.saved:
         document[chosen.saved] = save
@@ -84,7 +91,7 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
 
 def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     """The kind of picture, and whether its value is in the file."""
-    from landscape.files import open_file
+    from landscape.files.opening import open_file
     from landscape.storage import kind_of
 
     wanted = kind_named(kind or _DEFAULT)
@@ -124,14 +131,10 @@ def _stored(
     return Shown({Path(files[0]).stem: value}, taken(kind.options, wanted), title)
 
 
-def _computed(
-    files: tuple[str, ...],
-    kind: Kind,
-    wanted: dict[str, Any],
-    told: Mapping[str, Any],
-    save: str | None,
-    title: str | None,
-) -> Shown:
+def _source(
+    files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], told: Mapping[str, Any], save: str | None
+) -> tuple[Source, Any]:
+    """The runs of a picture, and its options."""
     from landscape.plots.addresses import run_at
     from landscape.plots.opening import named, sourced
     from landscape.storage import require_writable
@@ -153,12 +156,18 @@ def _computed(
 
         return objective_of(run, **told)
 
-    title_of_bar = f"{kind.name} of {next(iter(opened.values()))[0].problem}"
+    return sourced(steps, rebuild, save=None if save is None else Path(save), announce=_announce), options
+
+
+@contextmanager
+def _kept(kind: Kind, save: str | None, picture: Path) -> Iterator[Any]:
+    """Keep what is finished of a picture until it is written; an interrupt says what is kept."""
+    if not kind.saved:
+        with kept_until_done(f"{picture.stem}-{kind.name}") as (store,):
+            yield store
+        return
     try:
-        with progress_bar(title_of_bar, kind.unit) as update:
-            kept = None if save is None else Path(save)
-            source = sourced(steps, rebuild, save=kept, progress=update, announce=_announce)
-            return kind.shown(source, options, title)
+        yield None
     except KeyboardInterrupt:
         words = f"the {kind.unit}s computed are kept in {save}; run the same command to go on"
         raise Interrupted(what_is_kept(save, words)) from None

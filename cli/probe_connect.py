@@ -12,8 +12,8 @@ from landscape.plots.lines import ConnectOptions, Joined, LowCurve
 from landscape.training.settings import Settings
 
 from .declared import options_in, taken
-from .probing import problem_options, put, require_outputs, source_from, table_option
-from .shared import Interrupted, progress_bar, say
+from .probing import problem_options, put, require_outputs, source_from, stem_of, table_option
+from .shared import kept_until_done, progress_bar, say
 
 
 @click.command(
@@ -60,14 +60,15 @@ def command(
         raise LandscapeError(
             "the plane is drawn beside the curve's file", where="--plane", mend="give -o CURVE.h5"
         )
-    objective = source_from([a, b], given).objective()
-    options = taken(ConnectOptions, given)
-    try:
+    source = source_from([a, b], given)
+    objective, options = source.objective(), taken(ConnectOptions, given)
+    with kept_until_done(stem_of(source, "connect")) as (store,):
         with progress_bar("connect", "step") as update:
             found = connect_snapshots(
                 objective,
                 (a, b),
                 save=output,
+                parts=store,
                 overwrite=overwrite,
                 plane=plane,
                 settings=Settings.of(options),
@@ -77,12 +78,10 @@ def command(
                 points=options.points,
                 bn=options.bn,
             )
-    except KeyboardInterrupt:
-        raise Interrupted("nothing was kept") from None
-    joined = Joined(LowCurve.of(found.connection), dict(objective.units), has_statistics(objective.model))
-    shown = Shown({"": joined}, options)
-    put(connect, shown, picture, table)
-    drawn = [*([picture] if picture is not None else []), *_plane(found, output)]
+        joined = Joined(LowCurve.of(found.connection), dict(objective.units), has_statistics(objective.model))
+        shown = Shown({"": joined}, options)
+        put(connect, shown, picture, table)
+        drawn = [*([picture] if picture is not None else []), *_plane(found, output)]
     document = {**connect.report(shown), "trajectory": output, "drawn": drawn, "table": table}
     written = [path for path in (output, *drawn, table) if path is not None]
     say(document, [*connect.say(shown, {}), *(f"  written  {path}" for path in written)], as_json)

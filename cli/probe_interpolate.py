@@ -9,8 +9,8 @@ import click
 from landscape.plots import interpolate
 
 from .declared import options_in
-from .probing import probed, problem_options, put, require_outputs, source_from, table_option
-from .shared import say
+from .probing import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
+from .shared import kept_until_done, say
 
 _HELP = (
     "Loss and error along (1 - t) A + t B. The barrier is max L(t) over t in [0, 1], minus (L(0) + L(1)) / 2 "
@@ -33,8 +33,10 @@ def command(
 ) -> None:
     """Interpolate, and say how high the barrier is."""
     require_outputs(output, table)
-    shown = probed(interpolate, source_from(snapshots, given), given)
-    put(interpolate, shown, output, table)
+    source = source_from(snapshots, given)
+    with kept_until_done(stem_of(source, "interpolate")) as (store,):
+        shown = probed(interpolate, source, given, store)
+        put(interpolate, shown, output, table)
     named = {} if shown.options.matrix else {"snapshots": list(snapshots)}
     document = {**named, **interpolate.report(shown), "picture": output, "table": table}
     say(document, interpolate.say(shown, document), as_json)

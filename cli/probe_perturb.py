@@ -15,8 +15,8 @@ from landscape.plots.basins import PerturbOptions
 from landscape.training.settings import Settings
 
 from .declared import SectionedCommand, given_in, options_in, spelled, taken
-from .probing import probed, problem_options, put, require_outputs, source_from, table_option
-from .shared import Interrupted, progress_bar, say
+from .probing import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
+from .shared import Interrupted, kept_until_done, progress_bar, say
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def command(
         if len(noises) > 1:
             raise LandscapeError("one noise at a time", where="--noise", got=len(noises), mend="or pass --retrain")
         require_outputs(output, table)
-        shown = probed(perturb, source, asked | {"noise": noises[0]})
-        put(perturb, shown, output, table)
+        with kept_until_done(stem_of(source, "perturb")) as (store,):
+            shown = probed(perturb, source, asked | {"noise": noises[0]}, store)
+            put(perturb, shown, output, table)
         document = {**perturb.report(shown), "picture": output, "table": table}
         lines = perturb.say(shown, document)
     else:

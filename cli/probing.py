@@ -11,7 +11,7 @@ import click
 from landscape.plots import Kind, Shown, Source
 
 from .declared import taken
-from .shared import Interrupted, device_option, json_option, objective_options, progress_bar, together, told_in
+from .shared import device_option, json_option, objective_options, progress_bar, together, told_in
 
 PICTURES = [".png", ".pdf", ".svg"]
 
@@ -35,16 +35,19 @@ def source_from(addresses: Sequence[str], given: dict[str, Any]) -> Source:
     )
 
 
-def probed(kind: Kind, source: Source, given: dict[str, Any]) -> Shown:
-    """Compute a probe with a bar; its options are taken out of what was given."""
+def probed(kind: Kind, source: Source, given: dict[str, Any], store: Any) -> Shown:
+    """Compute a probe with a bar, its parts kept; its options are taken out of what was given."""
     from dataclasses import replace
 
     options = taken(kind.options, given)
-    try:
-        with progress_bar(kind.name, kind.unit) as update:
-            return kind.shown(replace(source, progress=update), options)
-    except KeyboardInterrupt:
-        raise Interrupted("nothing was kept") from None
+    with progress_bar(kind.name, kind.unit) as update:
+        return kind.shown(replace(source, progress=update, unfinished=store), options)
+
+
+def stem_of(source: Source, probe: str) -> str:
+    """What the name of a file of finished parts begins with: the files that are probed, and how."""
+    names = dict.fromkeys(run.path.stem for run in source.runs.values())
+    return "-".join([*list(names)[:2], probe])
 
 
 def require_outputs(picture: str | None, table: str | None) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,29 +14,8 @@ import click
 from landscape import LandscapeError
 from landscape.forms import pairs_in
 
-
-class Interrupted(Exception):
-    """The user pressed Ctrl-C; the message says what is kept and how to go on."""
-
-
-def hear_terminate() -> list[int]:
-    """Let SIGTERM end a command as Ctrl-C does, with files whole and temporary ones removed.
-
-    Returns:
-        A list that is empty until it came. Where it is ignored, or not in the main thread, it stays so.
-    """
-    came: list[int] = []
-
-    def hear(number: int, _frame: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGTERM, hear)
-    return came
+from .signals import Interrupted as Interrupted
+from .signals import interruptible
 
 
 def together(decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
@@ -150,7 +127,7 @@ def what_is_kept(path: str | None, words: str) -> str:
         path: The file, if there is one.
         words: What is kept, and how to go on.
     """
-    from landscape.files import open_file
+    from landscape.files.opening import open_file
 
     if path is None or not Path(path).exists():
         return "nothing was kept"
@@ -163,6 +140,27 @@ def what_is_kept(path: str | None, words: str) -> str:
             return words if held.done is None or held.done.any() else "nothing was computed yet"
         return words if len(held) else "nothing was recorded yet"
     return "nothing was kept"
+
+
+@contextmanager
+def kept_until_done(*stems: str) -> Iterator[list[Any]]:
+    """Files for finished parts while a command computes, removed when it is done; an interrupt says what is kept.
+
+    Args:
+        stems: What the names of the files begin with, in the folder where the command was given.
+    """
+    from landscape.files.cells import Unfinished
+
+    unfinished = [Unfinished(stem) for stem in stems]
+    try:
+        with interruptible():
+            yield unfinished
+    except KeyboardInterrupt:
+        kept = " and ".join(str(one.path) for one in unfinished if one.path is not None and one.path.exists())
+        words = f"what was finished is kept in {kept}; run the same command to go on"
+        raise Interrupted(words if kept else "nothing was finished yet") from None
+    for one in unfinished:
+        one.remove()
 
 
 def go_on(count: int) -> str:

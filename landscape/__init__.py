@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from landscape import symmetry as symmetry
     from landscape import training as training
     from landscape.errors import LandscapeError as LandscapeError
-    from landscape.files import open_file as open
+    from landscape.files.opening import open_file as open
     from landscape.objective import Objective as Objective
     from landscape.objective import next_token_loss as next_token_loss
     from landscape.projection import Plane as Plane
@@ -57,7 +57,7 @@ _HOME = {
     "line_through": ("landscape.projection", "line_through"),
     "mds": ("landscape.projection.mds", "mds"),
     "next_token_loss": ("landscape.objective", "next_token_loss"),
-    "open": ("landscape.files", "open_file"),
+    "open": ("landscape.files.opening", "open_file"),
     "pca_plane": ("landscape.projection", "pca_plane"),
     "plane_through": ("landscape.projection", "plane_through"),
     "random_line": ("landscape.projection", "random_line"),

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, MachineError
 
 Progress = Callable[[int, int], None]
 Work = Callable[[Any, Progress], Any]
@@ -48,8 +48,9 @@ class Failure:
 
     Attributes:
         message: One line.
-        expected: Whether it is the user's to mend; otherwise it is a fault of this package.
-        trace: Where in the code it happened, if it is not the user's to mend.
+        expected: Whether it is the user's to mend; otherwise the machine lacks something, or it is a fault of this
+            package.
+        trace: Where in the code it happened, if it is a fault of this package.
     """
 
     message: str
@@ -112,7 +113,7 @@ def attempt(work: Work, task: Task, progress: Progress) -> Any:
     try:
         return work(task, progress)
     except LandscapeError as error:
-        return Failure(f"{task.title}: {error}")
+        return Failure(f"{task.title}: {error}", expected=not isinstance(error, MachineError))
     except Exception as error:  # noqa: BLE001 - a task may raise anything, and the others shall go on
         message = " ".join(f"{task.title}: {type(error).__name__}: {error}".split())
         return Failure(message, expected=False, trace=traceback.format_exc())

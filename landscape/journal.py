@@ -249,11 +249,11 @@ def read_journal(raw: BinaryIO) -> Journal | None:
     end = raw.seek(0, io.SEEK_END)
     if end < _FOOTER.size:
         return None
-    magic, size, length, checksum = _FOOTER.unpack(_read(raw, end - _FOOTER.size, _FOOTER.size))
+    magic, size, length, checksum = _FOOTER.unpack(read_at(raw, end - _FOOTER.size, _FOOTER.size))
     start = end - _FOOTER.size - length
     if magic != _MAGIC or start < size:
         return None
-    records = _read(raw, start, length)
+    records = read_at(raw, start, length)
     return Journal(size, _unpack(records)) if _checksum(size, records) == checksum else None
 
 
@@ -290,17 +290,18 @@ def recover(raw: BinaryIO) -> bool:
     return True
 
 
-def _read(raw: BinaryIO, offset: int, size: int) -> bytes:
+def read_at(raw: BinaryIO | Overlay, offset: int, size: int) -> bytes:
+    """Bytes from a place in a file; fewer at its end."""
     buffer = bytearray(size)
     return bytes(buffer[: _read_fully(raw, offset, memoryview(buffer))])
 
 
-def _read_fully(raw: BinaryIO, offset: int, view: memoryview) -> int:
+def _read_fully(raw: BinaryIO | Overlay, offset: int, view: memoryview) -> int:
     """Fill a buffer from a place in a file; how many bytes there were."""
     raw.seek(offset)
     found = 0
     while found < len(view):
-        count = raw.readinto(view[found:])  # type: ignore[attr-defined]
+        count = raw.readinto(view[found:])  # type: ignore[union-attr]
         if not count:
             break
         found += count

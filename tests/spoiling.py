@@ -1,6 +1,7 @@
-"""Files with a byte that is another."""
+"""Files with a byte that is another, and disks that are full."""
 
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,3 +66,14 @@ def groups_of(file: h5py.File) -> list[h5py.Group]:
     found = [file["/"]]
     file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Group) else None)
     return found
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """A disk that is full, as far as one file is concerned."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

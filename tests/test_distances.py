@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from landscape.errors import LandscapeError
-from landscape.projection import distance_store, distances
+from landscape.projection import distances
 from landscape.projection.distances import DISSIMILARITIES, Separations, layers_of, separations
 from landscape.projection.side_by_side import stretches
 from landscape.trajectory import Recorder, open_trajectory
@@ -321,7 +321,7 @@ def test_distances_of_other_snapshots_are_refused(tmp_path, runs, other):
 def test_a_killed_reading_goes_on_with_what_is_left(tmp_path, runs, monkeypatch):
     whole = separations(runs)["all"]
     path = tmp_path / "d.h5"
-    monkeypatch.setattr(distance_store, "_PATIENCE", 0.0)
+    monkeypatch.setattr(distances, "_PATIENCE", 0.0)
 
     def stop(read, total):
         if read > 40:

@@ -307,7 +307,7 @@ def test_a_reason_is_given_where_torch_knows_one(run: Path, tmp_path: Path, cont
 
 def test_other_things_by_name(run: Path, tmp_path: Path) -> None:
     (tmp_path / "c1.txt").write_text("x")
-    expected = ".pt, .pth, .bin, .ckpt, .pth.tar, .t7, .tar, .safetensors or a folder of them"
+    expected = ".pt, .pth, .bin, .ckpt, .pth.tar, .t7, .tar, .safetensors, .npz, .npy or a folder of them"
     assert refusal(run, tmp_path / "c1.txt").endswith(
         f"c1.txt: not a checkpoint by its name; got .txt; expected {expected}"
     )

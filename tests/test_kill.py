@@ -9,6 +9,9 @@ import pytest
 import torch
 from killing import objective_of, run_and_kill, run_to_the_end
 
+from landscape import probes
+from landscape.files import cells
+from landscape.files.result import load
 from landscape.params import digest, resolve
 from landscape.projection import random_plane
 from landscape.storage import kind_of
@@ -62,6 +65,15 @@ def draw_digits(path: str) -> None:
     # Settled, for under load it may take so long that an engine is chosen, which is done by timing.
     tune = "batch_size=2000,streams=1,threads=1,rewrite=no"
     evaluate(objective, random_plane(objective.model), grid(21), save=path, tune=tune)
+
+
+def interpolate_digits(path: str) -> None:
+    objective = objective_of("digits-mlp", ("width", "16"))
+    a = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+    # It is over before its points are due to be written.
+    cells._FLUSH_SECONDS = 0.0
+    line = probes.interpolate(objective, a, {name: -tensor for name, tensor in a.items()}, points=101, save=path)
+    np.save(Path(path).with_suffix(".npy"), line["train_loss"])
 
 
 def record_steps(path: str) -> None:
@@ -164,6 +176,21 @@ def test_a_surface_killed_25_times(tmp_path):
     run_to_the_end(draw_digits, file)
     bytes_of[file] = hashlib.sha256(file.read_bytes()).hexdigest()
     assert set(bytes_of.values()) == {hashlib.sha256((tmp_path / "whole.h5").read_bytes()).hexdigest()}
+
+
+def test_a_probe_killed_a_few_times_keeps_its_points(tmp_path):
+    duration = run_to_the_end(interpolate_digits, tmp_path / "whole.h5")
+    chance = random.Random(4)
+    file, kept, kills = tmp_path / "cut.h5", 0, 0
+    while run_and_kill(interpolate_digits, file, chance.uniform(0.1, 0.5) * duration):
+        if file.exists():
+            held = load(cells.CELLS, file).value.values
+            assert len(held) >= kept
+            kills += len(held) > kept
+            kept = len(held)
+    assert kills
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert np.array_equal(np.load(tmp_path / "cut.npy"), np.load(tmp_path / "whole.npy"))
 
 
 def test_a_recording_loop_killed_25_times(tmp_path):

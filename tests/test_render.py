@@ -18,7 +18,7 @@ from matplotlib.patches import PathPatch
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from landscape import render
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, MachineError
 from landscape.render.labels import axis_label, field_label, fit, fit_label
 from landscape.surface.values import Array, Path, Surface, grid
 
@@ -726,8 +726,8 @@ def test_a_failed_save_leaves_the_old_file_and_no_draft(tmp_path: File, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail)
-    message = f"{target}: the picture cannot be written: No space left on device"
-    with pytest.raises(LandscapeError, match=f"^{re.escape(message)}$"):
+    message = f"{target}: cannot be written; got No space left on device; free some space, or write elsewhere"
+    with pytest.raises(MachineError, match=f"^{re.escape(message)}$"):
         render.save(Figure(), target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]

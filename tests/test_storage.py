@@ -444,7 +444,7 @@ def test_no_room_for_a_change(tmp_path: Path) -> None:
     ("attrs", "expected"),
     [
         ({"format": [1, 2]}, "not a landscape file; got a format attribute that is not text; expected landscape/"),
-        ({"format": b"\xff"}, "not a landscape file; got "),
+        ({"format": b"\xff"}, "the file is damaged; got attribute 'format' is not text; restore it from a copy"),
         ({"schema": "x"}, "the file is damaged; got attribute 'schema' is not a whole number; restore it"),
         ({"schema": [1, 1]}, "the file is damaged; got attribute 'schema' is not a whole number; restore it"),
     ],

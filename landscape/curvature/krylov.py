@@ -174,8 +174,11 @@ class Krylov:
 
     def complete(self) -> None:
         """Grow the basis until it is that of the whole space, as far as products and room last."""
+        coupling = None
         while self._used < min(self._free, self._room) and self._budget.left > self._kept_back:
-            self._solve(self._grow())
+            coupling = self._grow()
+        if coupling is not None:
+            self._solve(coupling)
 
     def search(self, choose: Choice, relative: float, own: float | None = None) -> None:
         """Grow the basis until the chosen pairs have residuals within a tolerance, or there is no more to find.

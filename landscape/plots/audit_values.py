@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from landscape.files.cells import Save
 from landscape.objective import Objective
 from landscape.params import Weights, norm
 from landscape.plots.audits import AuditOptions
@@ -34,6 +35,7 @@ def audit_of(
     objective: Objective,
     wanted: AuditOptions,
     *,
+    save: Save = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
     """Audit a snapshot of a run.
@@ -42,6 +44,7 @@ def audit_of(
         run: The trajectory.
         objective: Its objective.
         wanted: What is audited.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (what is done, values taken, values in all).
 
     Returns:
@@ -57,6 +60,7 @@ def audit_of(
         wanted.measures,
         settings=wanted.settings,
         meta={"problem": run.problem, "step": int(snapshot.step), "run_id": run.run_id},
+        save=save,
         progress=progress,
         **_choices(wanted),
     )

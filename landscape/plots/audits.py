@@ -63,7 +63,9 @@ def _compute(source: Source, wanted: AuditOptions) -> Parts:
     run, wanted = source.only("an audit"), source.placed(wanted)
     objective = source.objective()
     tell = source.progress
-    found = audit_of(run, objective, wanted, progress=lambda what, done, total: tell(done, total))
+    found = audit_of(
+        run, objective, wanted, save=source.parts, progress=lambda what, done, total: tell(done, total)
+    )
     return {source.names[0]: DrawnAudit(found, slices_before_and_after(run, objective, wanted))}
 
 

@@ -87,30 +87,25 @@ def snapshots_at(run: Trajectory, at: tuple[int | str, ...]) -> list[Snapshot]:
 
 def _compute(source: Source, wanted: PerturbOptions) -> Parts:
     from landscape import probes
+    from landscape.files.cells import Cells
+    from landscape.objective.identity import identity_of
     from landscape.training import Noise
 
     name, run, objective = source.names[0], source.only("a basin"), source.objective()
     step, noise = source.steps.get(name), Noise.parse(wanted.noise)
     chosen = snapshots_at(run, (step,) if step is not None and wanted.at == ("last",) else wanted.at)
+    names = ("draws", "scales", "rise", "directions", "seed")
+    how: dict[str, Any] = {name: getattr(wanted, name) for name in names}
+    places = {f"weights at {snapshot.step}": snapshot for snapshot in chosen}
+    told_of = {"of": "perturb", "noise": noise.to_json(), **how}
     found = []
-    for place, snapshot in enumerate(chosen):
+    with Cells.open(source.parts, lambda: identity_of(objective, places, objective.splits, **told_of)) as cells:
+        for place, snapshot in enumerate(chosen):
 
-        def told(done: int, total: int, before: int = place) -> None:
-            source.progress(before * total + done, len(chosen) * total)
+            def told(done: int, total: int, before: int = place) -> None:
+                source.progress(before * total + done, len(chosen) * total)
 
-        found.append(
-            probes.perturb(
-                objective,
-                snapshot,
-                noise,
-                draws=wanted.draws,
-                scales=wanted.scales,
-                rise=wanted.rise,
-                directions=wanted.directions,
-                seed=wanted.seed,
-                progress=told,
-            )
-        )
+            found.append(probes.perturb(objective, snapshot, noise, save=cells, progress=told, **how))
     return {name: Basins(tuple(found), str(run.path), noise.to_json(), dict(objective.units))}
 
 

@@ -146,7 +146,10 @@ def _interpolate(source: Source, wanted: InterpolateOptions) -> Parts:
     given |= {} if wanted.points is None else {"points": wanted.points}
     if wanted.matrix:
         return _joined(
-            source, probes.barriers(source.objective(), ends, bn=wanted.bn, progress=source.progress, **given)
+            source,
+            probes.barriers(
+                source.objective(), ends, bn=wanted.bn, save=source.parts, progress=source.progress, **given
+            ),
         )
     found = interpolate_snapshots(
         source.objective(),
@@ -154,6 +157,7 @@ def _interpolate(source: Source, wanted: InterpolateOptions) -> Parts:
         bn=wanted.bn,
         align=wanted.align,
         extend=wanted.extend,
+        save=source.parts,
         progress=source.progress,
         **given,
     )
@@ -267,6 +271,7 @@ def _connect(source: Source, wanted: ConnectOptions) -> Parts:
         bn=wanted.bn,
         settings=Settings.of(wanted),
         labels=(first, second),
+        save=source.parts,
         progress=source.progress,
     )
     return _joined(source, LowCurve.of(found))

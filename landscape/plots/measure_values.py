@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from landscape.errors import LandscapeError
+from landscape.files.result import ResultFile
 from landscape.objective import Objective
 from landscape.params import Held
 from landscape.plots.measures import Along
@@ -18,7 +19,7 @@ from landscape.sharpness.place import Place
 from landscape.sharpness.registry import measure_named
 from landscape.sharpness.stability import stability_threshold, threshold_words
 from landscape.sharpness.table import Column, Table
-from landscape.sharpness.table_store import PartialTable
+from landscape.sharpness.table_store import MEASURES
 from landscape.trajectory import Snapshot, Trajectory
 
 # Of these, a run without momentum hovers where the threshold says.
@@ -62,14 +63,14 @@ def measures_along(
         raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
     settled = settled_settings(wanted.measures, wanted.settings)
     blank = _blank(run, rows, objective, wanted, settled)
-    partial = PartialTable.open(save, blank, _identity(run, rows, objective, wanted, settled))
-    if not partial.table.complete:
+    partial = ResultFile.open(MEASURES, save, blank, _identity(run, rows, objective, wanted, settled))
+    if not partial.value.complete:
         _fill(partial, [run[row] for row in rows], objective, wanted, settled, progress, keep, trial)
-    return partial.finish()
+    return partial.write(partial.value)
 
 
 def _fill(
-    partial: PartialTable,
+    partial: ResultFile[Table],
     snapshots: Sequence[Snapshot],
     objective: Objective,
     wanted: Along,
@@ -78,7 +79,7 @@ def _fill(
     keep: Callable[[int, Measured], None] | None,
     trial: bool,
 ) -> None:
-    table = partial.table
+    table = partial.value
     tell = progress or (lambda done, total: None)
     place: Place | None = None
     for row, snapshot in enumerate(snapshots):
@@ -89,7 +90,8 @@ def _fill(
         for name, own in missing.items():
             tell(table.taken, table.size)
             found = measure_at(place, {name: own}, trial=trial and row == len(snapshots) - 1)[name]
-            partial.put(row, name, found.value, found.standard_error, found.converged)
+            table[name].put(row, found.value, found.standard_error, found.converged)
+            partial.flush(row)
             if keep is not None:
                 keep(snapshot.step, found)
     tell(table.size, table.size)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from landscape import probes, projection
 from landscape.errors import LandscapeError
+from landscape.files.cells import Cells, Save
 from landscape.objective import Objective
+from landscape.objective.identity import identity_of
 from landscape.params import Weights, resolve
 from landscape.plots.addresses import short_name, snapshot_at
 from landscape.probes import Connection, Interpolation
@@ -35,6 +37,7 @@ def interpolate_snapshots(
     *,
     bn: str = "interpolate",
     align: bool = False,
+    save: Save = None,
     progress: Progress | None = None,
     **ways: Any,
 ) -> list[Interpolation]:
@@ -46,6 +49,7 @@ def interpolate_snapshots(
         bn: A policy, or ``"all"``.
         align: Permute and rescale the second to be near the first, which leaves its function unchanged; the line
             to it comes after the one without.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (work done, work in all).
         **ways: Further arguments of `landscape.probes.interpolate`.
 
@@ -61,18 +65,20 @@ def interpolate_snapshots(
     if align:
         lines.append(("aligned line", probes.align(objective, first, second)))
     work = [(path, end, policy) for path, end in lines for policy in policies]
+    labels = (name, other)
+    told_of = {"of": "interpolate", "bn": policies, "align": align, **ways}
     found = []
-    for place, (path, end, policy) in enumerate(work):
+    with Cells.open(
+        save, lambda: identity_of(objective, {"a": first, "b": second}, objective.splits, **told_of)
+    ) as cells:
+        for place, (path, end, policy) in enumerate(work):
 
-        def told(done: int, total: int, before: int = place) -> None:
-            if progress is not None:
-                progress(before * total + done, len(work) * total)
+            def told(done: int, total: int, before: int = place) -> None:
+                if progress is not None:
+                    progress(before * total + done, len(work) * total)
 
-        found.append(
-            probes.interpolate(
-                objective, first, end, bn=policy, labels=(name, other), path=path, progress=told, **ways
-            )
-        )
+            how: dict[str, Any] = {"bn": policy, "labels": labels, "path": path, "save": cells, "progress": told}
+            found.append(probes.interpolate(objective, first, end, **how, **ways))
     return found
 
 
@@ -96,6 +102,7 @@ def connect_snapshots(
     addresses: Sequence[str],
     *,
     save: str | os.PathLike[str] | None = None,
+    parts: Save = None,
     overwrite: bool = False,
     plane: int | None = None,
     settings: Settings | None = None,
@@ -108,6 +115,7 @@ def connect_snapshots(
         objective: What is to stay low.
         addresses: Of the two; see `addresses.run_at`.
         save: A trajectory file for the points of the curve.
+        parts: A file of finished parts to write and to resume from.
         overwrite: Replace that file if there is one.
         plane: So many points along each axis of the plane through the ends and the (middle) bend, with the curve
             in it; needs `save`. None draws no plane.
@@ -127,7 +135,8 @@ def connect_snapshots(
         raise LandscapeError("the file exists", where=save, mend="pass --overwrite to replace it")
     (run_a, a), (run_b, b) = (snapshot_at(address) for address in addresses)
     labels = (short_name(addresses[0]), short_name(addresses[1]))
-    connection = probes.connect(objective, a, b, settings=settings, labels=labels, progress=progress, **ways)
+    how: dict[str, Any] = {"settings": settings, "labels": labels, "save": parts, "progress": progress}
+    connection = probes.connect(objective, a, b, **how, **ways)
     if save is None:
         return Connected(connection, None, None)
     ends = [{"run_id": run.run_id, "step": end.step} for run, end in ((run_a, a), (run_b, b))]

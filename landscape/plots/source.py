@@ -39,6 +39,7 @@ class Source:
         progress: Called with (work done, work in all).
         announce: Called with the plan of an evaluation, before it starts.
         shared: (what, all that decides it) -> the file of an intermediate result that other pictures may share.
+        unfinished: A file of finished parts that is kept until all is done; None is `save`.
         places: The files that parts were asked to be kept in, by name of the part.
     """
 
@@ -51,6 +52,7 @@ class Source:
     progress: Progress = unheard
     announce: Callable[[Any], None] = unheard
     shared: Callable[[str, Mapping[str, Any]], Path] | None = None
+    unfinished: Any = None
     places: dict[str, Path] = field(default_factory=dict)
     _objectives: dict[str, Objective] = field(default_factory=dict)
 
@@ -101,6 +103,11 @@ class Source:
             return None
         self.places[name] = self.save.with_stem(self.save.stem + ending)
         return self.places[name]
+
+    @property
+    def parts(self) -> Any:
+        """Where finished parts of a probe or an audit are kept; see `landscape.files.cells.Save`."""
+        return self.save if self.unfinished is None else self.unfinished
 
     def place_of(self, what: str, about: Mapping[str, Any]) -> Path | None:
         """The file of an intermediate result that other pictures may share, if results are kept.

@@ -14,17 +14,21 @@ from torch import Tensor, nn
 from landscape.copies import copied
 from landscape.curvature.decompositions import without_checkpoints
 from landscape.errors import LandscapeError
+from landscape.files.cells import Cells, Save
 from landscape.objective import Objective, Split
 from landscape.objective.batchnorm import has_statistics, require_policy
+from landscape.objective.identity import identity_of
 from landscape.objective.loaders import own_random_state
 from landscape.params import Tensors, Weights, require_same_shapes, resolve
 from landscape.probes.gauge import Gauge
-from landscape.probes.lines import interpolate, line_axis, mix, moving_names
+from landscape.probes.lines import interpolate, line_axis, measured_along, mix, moving_names
 from landscape.probes.paths import Path, require_kind
-from landscape.probes.values import Array, Interpolation
+from landscape.probes.values import Interpolation
+from landscape.storage import atomic_path
 from landscape.training import Settings
 from landscape.training.plan import Plan
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
+from landscape.trajectory.resume import decode_state, encode_state
 from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]
@@ -32,6 +36,10 @@ Progress = Callable[[int, int], None]
 # Nets that train in tens of epochs need as many for a curve; the paper trains 200 (VGG-16, ResNet-164).
 _EPOCHS = 60
 _POINTS = 51
+# Seconds of training that an interrupt may lose.
+_PATIENCE = 5.0
+# Among the cells of a connection.
+_TRAINING = "training"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,7 @@ def connect(
     bn: str | None = None,
     splits: Sequence[str] | None = None,
     labels: tuple[str, str] = ("a", "b"),
+    save: Save = None,
     progress: Progress | None = None,
 ) -> Connection:
     """Find a curve between two models along which the loss stays low.
@@ -97,6 +106,8 @@ def connect(
             the model has batch normalisation, as the paper does, and otherwise ``"interpolate"``.
         splits: On which data to measure; None is all.
         labels: What a and b are called.
+        save: A file of finished parts to write and to resume from: the curve every few seconds of its training,
+            then the points measured.
         progress: Called with (updates done, updates in all).
 
     Returns:
@@ -116,9 +127,15 @@ def connect(
     policy = require_policy(bn or (RECALIBRATE if has_statistics(objective.model) else "interpolate"))
     chosen = settings or Settings(epochs=_EPOCHS, lr=0.1, schedule="linear")
     gauge = Gauge(objective, splits, recalibrate=policy == RECALIBRATE, between=True)
-    path = _trained(objective, _straight(a, b, kind, bends, policy, gauge.derived), chosen, progress)
-    axis, fields = _measured(gauge, path, points)
-    line = interpolate(objective, a, b, points=points, bn=policy, splits=splits, labels=labels)
+    straight = _straight(a, b, kind, bends, policy, gauge.derived)
+    axis = line_axis(points)
+    settled = {"of": "connect", "kind": kind, "bends": bends, "points": points, "bn": policy}
+    settled |= {"metrics": gauge.metrics, "training": chosen.to_json()}
+    splits = gauge.splits
+    with Cells.open(save, lambda: identity_of(objective, {"a": a, "b": b}, splits, **settled)) as cells:
+        path = _trained(objective, straight, chosen, cells, progress)
+        fields = measured_along(gauge, axis, path.point, cells, path=kind, bn=policy)
+        line = interpolate(objective, a, b, points=points, bn=policy, splits=splits, labels=labels, save=cells)
     curve = Interpolation(axis, fields, policy, kind, line.distance, labels, line.meta)
     return Connection(path, curve, line, path.length(), chosen)
 
@@ -136,16 +153,9 @@ def _straight(a: Weights, b: Weights, kind: str, bends: int, bn: str, derived: S
     return Path(kind, [*controls, end], moving)
 
 
-def _measured(gauge: Gauge, path: Path, points: int) -> tuple[Array, dict[str, Array]]:
-    axis = line_axis(points)
-    fields = {name: np.empty(len(axis)) for name in gauge.fields}
-    for place, t in enumerate(axis):
-        for name, value in gauge.at(path.point(float(t)), own=t in (0.0, 1.0)).items():
-            fields[name][place] = value
-    return axis, fields
-
-
-def _trained(objective: Objective, path: Path, settings: Settings, progress: Progress | None) -> Path:
+def _trained(
+    objective: Objective, path: Path, settings: Settings, cells: Cells, progress: Progress | None
+) -> Path:
     model = copied(objective.model)[0].to(objective.device).train()
     named = dict(model.named_parameters())
     trained = [info.name for info in objective.layout.moving()]
@@ -160,20 +170,59 @@ def _trained(objective: Objective, path: Path, settings: Settings, progress: Pro
     # The statistics of bends stay where they were on the straight line: nothing trains them.
     controls = [path.controls[0], *({**old, **new} for old, new in zip(path.bends, bends, strict=True))]
     curve = Path(path.kind, [*controls, path.controls[-1]], path.moving)
-    drawn = np.random.Generator(np.random.Philox(key=settings.seed))
+    times = np.random.Generator(np.random.Philox(key=settings.seed)).random(plan.total).tolist()
     with own_random_state():
         torch.set_rng_state(torch.Generator().manual_seed(settings.seed).get_state())
-        for step in range(plan.total):
-            shares = curve.shares(float(drawn.random()))
+        state = _State(model, bends, optimizer)
+        for step in range(state.restored(cells), plan.total):
+            shares = curve.shares(times[step])
             _load(named, curve, shares, trained)
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate_at(step, plan.total, plan.steps_per_epoch)
             slopes = _slopes(objective, model, plan.batch(step), [named[name] for name in trained])
             _pull(bends, shares[1:-1], trained, slopes, named, objective.weight_decay)
             optimizer.step()
+            if cells.due(_PATIENCE if step + 1 < plan.total else -1.0):
+                state.keep(cells, step + 1)
             if progress is not None:
                 progress(step + 1, plan.total)
     return curve
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """All that the training of a curve goes on from."""
+
+    model: nn.Module
+    bends: Sequence[Tensors]
+    optimizer: torch.optim.Optimizer
+
+    def keep(self, cells: Cells, step: int) -> None:
+        """Keep it after so many updates."""
+        state = {
+            "step": step,
+            "bends": [dict(bend) for bend in self.bends],
+            "buffers": dict(self.model.named_buffers()),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        cells.keep_state(_TRAINING, encode_state(state, copy=True))
+
+    def restored(self, cells: Cells) -> int:
+        """Take it up where it was kept, and return how many updates were done."""
+        arrays = cells.state(_TRAINING)
+        if arrays is None:
+            return 0
+        state = decode_state(arrays)
+        with torch.no_grad():
+            for bend, held in zip(self.bends, state["bends"], strict=True):
+                for name, tensor in bend.items():
+                    tensor.copy_(held[name])
+            for name, buffer in self.model.named_buffers():
+                buffer.copy_(state["buffers"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        return int(state["step"])
 
 
 def _slopes(objective: Objective, model: nn.Module, batch: Split, leaves: list[nn.Parameter]) -> list[Tensor]:
@@ -237,21 +286,24 @@ def save_path(
         "weight_decay": objective.weight_decay,
         "data": objective.data_digest("train"),
     }
-    recorder = Recorder(
-        file,
-        objective.model,
-        problem=objective.problem,
-        problem_args=objective.problem_args,
-        seed=connection.settings.seed,
-        training=training,
-        overwrite=overwrite,
-    )
-    with recorder:
-        for step, t in enumerate(connection.curve.t):
-            point = connection.path.point(float(t))
-            gauge.at(point, own=t in (0.0, 1.0))
-            metrics: dict[str, Any] = {
-                name: float(values[step]) for name, values in connection.curve.fields.items()
-            }
-            recorder.snapshot(step, weights={**point, **gauge.buffers}, t=float(t), **metrics)
+    if os.path.lexists(file) and not overwrite:
+        raise LandscapeError("the file exists", where=file, mend="pass overwrite=True to replace it")
+    # A curve that is cut short would pass for one that is whole.
+    with atomic_path(file) as draft:
+        recorder = Recorder(
+            draft,
+            objective.model,
+            problem=objective.problem,
+            problem_args=objective.problem_args,
+            seed=connection.settings.seed,
+            training=training,
+        )
+        with recorder:
+            for step, t in enumerate(connection.curve.t):
+                point = connection.path.point(float(t))
+                gauge.at(point, own=t in (0.0, 1.0))
+                metrics: dict[str, Any] = {
+                    name: float(values[step]) for name, values in connection.curve.fields.items()
+                }
+                recorder.snapshot(step, weights={**point, **gauge.buffers}, t=float(t), **metrics)
     return open_trajectory(file)

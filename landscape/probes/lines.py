@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.files.cells import Cells, Save
 from landscape.layout import Layout
 from landscape.objective import Objective
 from landscape.objective.batchnorm import require_policy
 from landscape.objective.continuity import differing, statement
+from landscape.objective.identity import identity_of
 from landscape.params import Tensors, Weights, norm, require_same_shapes, resolve, subtract
 from landscape.probes.gauge import Gauge, about
 from landscape.probes.values import Array, Barriers, Interpolation
@@ -36,6 +39,7 @@ def interpolate(
     metrics: Sequence[str] | None = None,
     labels: tuple[str, str] = ("a", "b"),
     path: str = "line",
+    save: Save = None,
     progress: Progress | None = None,
 ) -> Interpolation:
     """Means along (1 - t) a + t b, and the barrier between the two.
@@ -59,14 +63,15 @@ def interpolate(
         metrics: What; None is the loss, and the error where there is one.
         labels: What a and b are called.
         path: What the line is, where it is not just that.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (points done, points in all).
 
     Returns:
         The curve; its ``barrier`` is max over t in [0, 1] of L(t), minus (L(0) + L(1)) / 2.
 
     Raises:
-        LandscapeError: If the models differ, an argument is wrong, or buffers of whole numbers that differ
-            change the output.
+        LandscapeError: If the models differ, an argument is wrong, buffers of whole numbers that differ change
+            the output, or the file holds parts of another result.
 
     Source:
         Li et al. 2018, section 3; the barrier is that of Ainsworth, Hayase & Srinivasa 2023.
@@ -80,13 +85,48 @@ def interpolate(
     gauge = Gauge(objective, splits, metrics, recalibrate=bn == RECALIBRATE, between=True)
     line = Line(a, b, bn, gauge.derived)
     line.require_continuous(gauge)
+    settings = {"of": "interpolate", "bn": bn, "metrics": gauge.metrics, "points": points, "extend": extend}
+    with Cells.open(save, lambda: identity_of(objective, {"a": a, "b": b}, gauge.splits, **settings)) as cells:
+        fields = measured_along(gauge, axis, line.point, cells, path=path, bn=bn, progress=progress)
+    return Interpolation(axis, fields, bn, path, line.distance, labels, {**about(objective), **line.about(gauge)})
+
+
+def measured_along(
+    gauge: Gauge,
+    axis: Array,
+    point: Callable[[float], Tensors],
+    cells: Cells,
+    *,
+    path: str,
+    bn: str,
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """Means at points of a path, those that are in cells not again.
+
+    Args:
+        gauge: Measures.
+        axis: Coordinates of the points; at 0 and 1 the weights are networks' own.
+        point: The weights at a coordinate.
+        cells: What was measured before.
+        path: What the path is called among the cells.
+        bn: The policy for normalisation statistics, likewise.
+        progress: Called with (points done, points in all).
+
+    Returns:
+        ``"<split>_<metric>"`` -> shape of the axis.
+    """
     fields = {name: np.empty(len(axis)) for name in gauge.fields}
-    for place, t in enumerate(axis):
-        for name, value in gauge.at(line.point(float(t)), own=t in (0.0, 1.0)).items():
+
+    def means_at(t: float) -> dict[str, float]:
+        return gauge.at(point(t), own=t in (0.0, 1.0))
+
+    for place, t in enumerate(axis.tolist()):
+        means = cells.of(f"{path}/{bn}/{place}", partial(means_at, t))
+        for name, value in means.items():
             fields[name][place] = value
         if progress is not None:
             progress(place + 1, len(axis))
-    return Interpolation(axis, fields, bn, path, line.distance, labels, {**about(objective), **line.about(gauge)})
+    return fields
 
 
 def line_axis(points: int, extend: float = 0.0) -> Array:
@@ -189,6 +229,7 @@ def barriers(
     bn: str = "interpolate",
     splits: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
+    save: Save = None,
     progress: Progress | None = None,
 ) -> Barriers:
     """The barriers on the lines between each two of several models.
@@ -200,6 +241,7 @@ def barriers(
         bn: ``"interpolate"``, ``"frozen"`` (which is not symmetric, and refused) or ``"recalibrate"``.
         splits: On which data; None is all.
         metrics: What; None is the loss, and the error where there is one.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (lines done, lines in all).
 
     Returns:
@@ -219,14 +261,23 @@ def barriers(
     pairs = list(itertools.combinations(range(len(names)), 2))
     fields: dict[str, Array] = {}
     distance = np.zeros((len(names), len(names)))
-    for done, (i, j) in enumerate(pairs):
-        found = interpolate(
-            objective, models[names[i]], models[names[j]], points=points, bn=bn, splits=splits, metrics=metrics
-        )
-        for name, value in found.barriers.items():
-            matrix = fields.setdefault(name, np.zeros_like(distance))
-            matrix[i, j] = matrix[j, i] = value
-        distance[i, j] = distance[j, i] = found.distance
-        if progress is not None:
-            progress(done + 1, len(pairs))
+    gauge = Gauge(objective, splits, metrics)
+    settings = {"of": "barriers", "bn": bn, "metrics": gauge.metrics, "points": points}
+    with Cells.open(save, lambda: identity_of(objective, models, gauge.splits, **settings)) as cells:
+        for done, (i, j) in enumerate(pairs):
+            found = interpolate(
+                *(objective, models[names[i]], models[names[j]]),
+                points=points,
+                bn=bn,
+                splits=splits,
+                metrics=metrics,
+                path=f"{names[i]} to {names[j]}",
+                save=cells,
+            )
+            for name, value in found.barriers.items():
+                matrix = fields.setdefault(name, np.zeros_like(distance))
+                matrix[i, j] = matrix[j, i] = value
+            distance[i, j] = distance[j, i] = found.distance
+            if progress is not None:
+                progress(done + 1, len(pairs))
     return Barriers(tuple(names), fields, distance, bn, points, found.meta)

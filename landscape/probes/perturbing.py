@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from landscape.errors import LandscapeError
+from landscape.files.cells import Cells, Save
 from landscape.objective import Objective
+from landscape.objective.identity import identity_of
 from landscape.params import HasWeights, Tensors, Weights, norm, resolve
 from landscape.probes.gauge import Gauge, about, kept_buffers
 from landscape.probes.radius import DIRECTIONS, radii
@@ -31,6 +34,7 @@ def profile(
     seed: int = 0,
     splits: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
+    cells: Cells | None = None,
     progress: Progress | None = None,
 ) -> Profile:
     """Means at w + s n, with n noise of scale 1, for rising s.
@@ -48,6 +52,7 @@ def profile(
         seed: Draws the noise.
         splits: On which data; None is all.
         metrics: What; None is the loss, and the error where there is one.
+        cells: Draws that were measured before, and are not again.
         progress: Called with (draws done, draws in all).
 
     Returns:
@@ -66,14 +71,18 @@ def profile(
     state = resolve(weights)[1]
     fields = {name: np.empty((draws, len(axis))) for name in gauge.fields}
     sizes = np.empty(draws)
-    centre = gauge.at(state)
-    for index in range(draws):
+    held = Cells.open(cells, dict)
+
+    def drawn(index: int) -> dict[str, Any]:
         step = noise.draw(weights, seed, index)
-        sizes[index] = norm(step)
-        for place, scale in enumerate(axis):
-            measured = centre if scale == 0 else gauge.at(moved(state, step, float(scale)))
-            for name, value in measured.items():
-                fields[name][index, place] = value
+        measured = [gauge.at(state if scale == 0 else moved(state, step, scale)) for scale in axis.tolist()]
+        return {"size": norm(step), **{name: [one[name] for one in measured] for name in gauge.fields}}
+
+    for index in range(draws):
+        found = held.of(f"{_step(weights)}/noise/{index}", partial(drawn, index))
+        sizes[index] = found["size"]
+        for name in fields:
+            fields[name][index] = found[name]
         if progress is not None:
             progress(index + 1, draws)
     meta = {**about(objective), **kept_buffers(objective), "seed": seed, "draws": draws}
@@ -104,6 +113,7 @@ def perturb(
     rise: float = 0.1,
     directions: Sequence[str] = DIRECTIONS,
     splits: Sequence[str] | None = None,
+    save: Save = None,
     progress: Progress | None = None,
 ) -> Perturbation:
     """A basin seen from some weights: its profile under noise, and its radius along directions.
@@ -118,6 +128,7 @@ def perturb(
         rise: The rise of the training loss that ends a basin; see `radii`.
         directions: Some of ``"random"``, ``"filter"``, ``"gradient"``, ``"top"``.
         splits: On which data the profile is measured; None is all.
+        save: A file of finished parts to write and to resume from.
         progress: Called with (draws done, draws in all).
 
     Returns:
@@ -136,19 +147,29 @@ def perturb(
     def told(offset: int) -> Progress | None:
         return None if progress is None else lambda done, _: progress(offset + done, total)
 
-    found = profile(
-        objective,
-        weights,
-        chosen,
-        draws=draws,
-        scales=scales,
-        seed=seed,
-        splits=splits,
-        progress=told(0),
-    )
-    reached = radii(
-        objective, weights, rise=rise, directions=directions, draws=draws, seed=seed, progress=told(draws)
-    )
+    measured = splits or objective.splits
+    settings = {"of": "perturb", "noise": chosen.to_json(), "scales": _axis(chosen, scales).tolist()}
+    settings |= {"draws": draws, "seed": seed, "rise": rise, "directions": list(directions)}
+    with Cells.open(save, lambda: identity_of(objective, {"weights": weights}, measured, **settings)) as cells:
+        found = profile(
+            *(objective, weights, chosen),
+            draws=draws,
+            scales=scales,
+            seed=seed,
+            splits=splits,
+            cells=cells,
+            progress=told(0),
+        )
+        reached = radii(
+            *(objective, weights),
+            rise=rise,
+            directions=directions,
+            draws=draws,
+            seed=seed,
+            cells=cells,
+            prefix=f"{_step(weights)}/",
+            progress=told(draws),
+        )
     layout, state = resolve(weights)
     size = norm({info.name: state[info.name] for info in layout.moving()})
     said = {**about(objective), **kept_buffers(objective)}
@@ -160,3 +181,8 @@ def _place(weights: Weights) -> dict[str, Any]:
     if isinstance(weights, HasWeights) and hasattr(weights, "step"):
         return {"step": weights.step, "epoch": getattr(weights, "epoch", None)}
     return {}
+
+
+def _step(weights: Weights) -> str:
+    """The step of a snapshot, which tells it from others of its run."""
+    return str(_place(weights).get("step", ""))

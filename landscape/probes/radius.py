@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from torch import Tensor
 
 from landscape.curvature import Curvature, eigenpairs
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.files.cells import Cells
 from landscape.objective import Objective
 from landscape.params import Held, Tensors, Weights, from_real, gaussian, norm, resolve, scale
 from landscape.probes.gauge import Gauge
@@ -39,6 +41,8 @@ def radii(
     directions: Sequence[str] = DIRECTIONS,
     draws: int = 20,
     seed: int = 0,
+    cells: Cells | None = None,
+    prefix: str = "",
     progress: Progress | None = None,
 ) -> dict[str, Radius]:
     """The distance from some weights to where the training loss has risen by a given amount.
@@ -57,6 +61,8 @@ def radii(
         directions: Some of `DIRECTIONS`.
         draws: How many random directions of each kind.
         seed: Draws them.
+        cells: Distances that were found before, and are not looked for again.
+        prefix: Of their names among the cells.
         progress: Called with (draws done, draws in all).
 
     Returns:
@@ -71,19 +77,27 @@ def radii(
     if not rise > 0:
         raise LandscapeError("must be above 0", where="rise", got=f"{rise:g}")
     search = _Search(objective, weights, rise)
+    held = Cells.open(cells, dict)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in directions}
+
+    def look(name: str, index: int, direction: Callable[[], Tensors]) -> None:
+        found[name].append(held.of(f"{prefix}{name}/{index}", lambda: search.both(direction())))
+
     for index in range(draws):
         for name in (name for name in directions if name in ("random", "filter")):
-            found[name].append(search.both(_drawn(weights, name, seed, index)))
+            look(name, index, partial(_drawn, weights, name, seed, index))
         if progress is not None:
             progress(index + 1, draws)
     if {"gradient", "top"} & set(found):
         curvature = Curvature(objective, weights)
-    if "gradient" in found:
-        found["gradient"].append(search.both(curvature.unflatten(curvature.gradient())))
-    if "top" in found:
-        top = curvature.unflatten(eigenpairs(curvature, 1, "largest", _TOLERANCE, seed=seed).vectors[:, 0])
-        found["top"].append(search.both(top))
+
+        def top() -> Tensors:
+            vectors = eigenpairs(curvature, 1, "largest", _TOLERANCE, seed=seed).vectors
+            return curvature.unflatten(vectors[:, 0])
+
+        ways = {"gradient": lambda: curvature.unflatten(curvature.gradient()), "top": top}
+        for name in (name for name in ways if name in found):
+            look(name, 0, ways[name])
     return {name: _radius(name, ways) for name, ways in found.items()}
 
 

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import h5py
 import numpy as np
 
 from landscape.errors import LandscapeError
+from landscape.files.checked import mapping
+from landscape.files.result import Held, Kind, PathLike, ResultFile
 from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
-from landscape.storage import (
-    PathLike,
-    create,
-    damage,
-    open_read,
-    read_attr,
-    read_json_attr,
-    require_seal,
-    require_writable,
-    seal,
-    write_attrs,
-    write_json_attr,
-)
+from landscape.storage import read_attr, read_json_attr, require_writable
 
-FORMAT = "landscape/distances"
-SCHEMA = 2
 # Raised when the numbers change although the runs do not.
 _VERSION = 1
-# Seconds of reading that a killed process may lose.
-_PATIENCE = 20.0
 
 _Numbers = Mapping[str, Any]
 
@@ -50,79 +34,14 @@ class Kept:
         done: The parameters that are in the sums.
     """
 
-    finished: Mapping[str, _Numbers]
-    sums: Mapping[str, _Numbers]
-    done: tuple[str, ...]
+    finished: Mapping[str, _Numbers] = field(default_factory=dict)
+    sums: Mapping[str, _Numbers] = field(default_factory=dict)
+    done: tuple[str, ...] = ()
 
 
-class Store:
-    """Sums and separations of certain snapshots, in a file.
-
-    Args:
-        path: The file.
-        identity: The digest of what decides the numbers.
-    """
-
-    def __init__(self, path: Path, identity: str) -> None:
-        self.path, self.identity = path, identity
-        self._written = time.monotonic()
-
-    @classmethod
-    def open(
-        cls,
-        path: PathLike,
-        runs: Sequence[Snapshots],
-        groups: Mapping[str, Sequence[str]],
-        representative: Representative | None,
-    ) -> Store:
-        """The store for these snapshots and groups; nothing is written yet.
-
-        Raises:
-            LandscapeError: If the file cannot be written, or what stands for snapshots has no name.
-        """
-        require_writable(path, (".h5", ".hdf5"))
-        return cls(Path(path), identity_of(runs, groups, representative))
-
-    def read(self) -> Kept | None:
-        """What the file holds of these snapshots; None if there is no file yet.
-
-        Raises:
-            LandscapeError: If the file is damaged, foreign, or of other snapshots, parameters or versions.
-        """
-        if not self.path.exists():
-            return None
-        with open_read(self.path, format=FORMAT, schema=SCHEMA) as file, damage(self.path):
-            require_seal(file)
-            identity, done = read_attr(file, "identity"), read_json_attr(file, "done", [])
-            finished, sums = (_groups(file, room) for room in ("separations", "sums"))
-        if identity != self.identity:
-            raise LandscapeError(
-                "the file holds distances of other snapshots or layers",
-                where=self.path,
-                mend="give another name, or delete it",
-            )
-        return Kept(finished, sums, tuple(done))
-
-    def note(self, sums: Mapping[str, _Numbers], done: Sequence[str]) -> None:
-        """Write the sums so far, if it is time to."""
-        if time.monotonic() - self._written >= _PATIENCE:
-            self._write("sums", sums, done)
-            self._written = time.monotonic()
-
-    def finish(self, separations: Mapping[str, _Numbers]) -> None:
-        """Write the result."""
-        self._write("separations", separations, ())
-
-    def _write(self, room: str, groups: Mapping[str, _Numbers], done: Sequence[str]) -> None:
-        with create(self.path) as file:
-            write_attrs(file, {"format": FORMAT, "schema": np.int64(SCHEMA), "identity": self.identity})
-            write_json_attr(file, "done", list(done))
-            # Names of layers may hold slashes: they are attributes, not names of groups.
-            write_json_attr(file, "groups", list(groups))
-            for place, numbers in enumerate(groups.values()):
-                for name, values in numbers.items():
-                    file.create_dataset(f"{room}/{place}/{name}", data=np.asarray(values, dtype=np.float64))
-            seal(file)
+def _read(file: h5py.File) -> Kept:
+    finished, sums = (_groups(file, room) for room in ("separations", "sums"))
+    return Kept(finished, sums, tuple(read_json_attr(file, "done", [])))
 
 
 def _groups(file: h5py.File, room: str) -> dict[str, dict[str, Any]]:
@@ -138,10 +57,66 @@ def _groups(file: h5py.File, room: str) -> dict[str, dict[str, Any]]:
     }
 
 
+def _write(file: h5py.File, value: Kept) -> None:
+    for room, groups in (("separations", value.finished), ("sums", value.sums)):
+        for place, numbers in enumerate(groups.values()):
+            for name, values in numbers.items():
+                file.create_dataset(f"{room}/{place}/{name}", data=np.asarray(values, dtype=np.float64))
+
+
+def _identity(file: h5py.File) -> dict[str, Any]:
+    text = read_attr(file, "identity")
+    return mapping(file, "identity") if text.startswith("{") else {"digest": text}
+
+
+DISTANCES: Kind[Kept] = Kind(
+    format="landscape/distances",
+    noun="the file of distances",
+    single="set of distances",
+    other="distances of other snapshots or layers; they differ in",
+    read=_read,
+    write=_write,
+    complete=lambda kept: bool(kept.finished),
+    # Names of layers may hold slashes: they are no names of datasets.
+    attributes=lambda kept: {"done": list(kept.done), "groups": list(kept.finished or kept.sums)},
+    identity=_identity,
+    # Old files do not say.
+    closed=lambda kept: bool(kept.finished),
+)
+
+
+def _known_by(digest: str) -> Kind[Kept]:
+    """Distances that old files know by a digest."""
+
+    def differing(held: Held[Kept], identity: Mapping[str, Any], blank: Kept) -> list[str]:
+        return [] if held.identity == {"digest": digest} else DISTANCES.differing(held, identity, blank)
+
+    return replace(DISTANCES, differing=differing)
+
+
+def open_distances(
+    path: PathLike | None,
+    runs: Sequence[Snapshots],
+    groups: Mapping[str, Sequence[str]],
+    representative: Representative | None,
+) -> ResultFile[Kept]:
+    """Begin a file of distances between snapshots, or go on with it; None keeps nothing.
+
+    Raises:
+        LandscapeError: If the file cannot be written, is damaged, or of other snapshots, parameters or versions,
+            or what stands for snapshots has no name.
+    """
+    if path is None:
+        return ResultFile(DISTANCES, Kept(), None, {})
+    require_writable(path, (".h5", ".hdf5"))
+    identity, digest = identity_of(runs, groups, representative)
+    return ResultFile.open(_known_by(digest), path, Kept(), identity)
+
+
 def identity_of(
     runs: Sequence[Snapshots], groups: Mapping[str, Sequence[str]], representative: Representative | None
-) -> str:
-    """The digest of everything that decides the numbers.
+) -> tuple[dict[str, Any], str]:
+    """Everything that decides the numbers, and the digest of it that old files have.
 
     A trajectory only ever grows, and has an identifier of its own: with the steps of its snapshots, that
     tells what is in it.
@@ -152,7 +127,7 @@ def identity_of(
         representative: What stands for snapshots; its attribute ``name`` says which it is.
 
     Returns:
-        64 hexadecimal digits.
+        Digests of the snapshots and of the layers by name, and 64 hexadecimal digits of all together.
 
     Raises:
         LandscapeError: If a run has no identifier, or `representative` no name.
@@ -170,5 +145,15 @@ def identity_of(
             mend="give it an attribute `name` that changes with what it does, or keep no distances",
         )
     tensors = [asdict(info) for info in runs[0].layout.moving()]
-    told = [_VERSION, entries, {key: list(members) for key, members in groups.items()}, name, tensors]
+    layers = {key: list(members) for key, members in groups.items()}
+    identity = {
+        "version": _VERSION,
+        "snapshots": _digest(entries),
+        "layers": _digest([layers, tensors]),
+        "representative": name or "none",
+    }
+    return identity, _digest([_VERSION, entries, layers, name, tensors])
+
+
+def _digest(told: Any) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

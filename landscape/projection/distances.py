@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.projection.distance_store import Kept, Store
+from landscape.files.result import ResultFile
+from landscape.projection.distance_store import Kept, open_distances
 from landscape.projection.side_by_side import (
     Representative,
     Stretch,
@@ -31,6 +32,8 @@ MAX_BYTES = 2**31
 
 # Bytes of the float64 copies that products are taken of: large enough for full speed, small beside the values.
 _PANEL = 2**27
+# Seconds of reading that a killed process may lose.
+_PATIENCE = 20.0
 # Where |a - b|^2 is a smaller share of |a - r|^2 + |b - r|^2, the difference of these sums has lost half of its 16
 # digits: such pairs are subtracted directly.
 _LOST = 1e-8
@@ -167,18 +170,16 @@ def separations(
     wanted = {"all": moving} if groups is None else {name: list(group) for name, group in groups.items()}
     chosen = [name for name in moving if any(name in group for group in wanted.values())]
     runs = [run.select(exactly(chosen)) for run in runs] if len(chosen) < len(moving) else list(runs)
-    store = None if save is None else Store.open(save, runs, wanted, representative)
-    kept = None if store is None else store.read()
-    if kept is not None and kept.finished:
-        return {name: Separations(**kept.finished[name]) for name in wanted}
+    store = open_distances(save, runs, wanted, representative)
+    if store.complete:
+        return {name: Separations(**store.value.finished[name]) for name in wanted}
     with represented(runs, representative) as compared:
-        sums = _sum_up(compared, wanted, kept, store, max_bytes, progress)
+        sums = _sum_up(compared, wanted, store, max_bytes, progress)
         _require_finite(sums, runs, called)
         squared = {name: total.squared() for name, total in sums.items()}
         _subtract_directly(compared, wanted, sums, squared, max_bytes)
     found = {name: Separations(squared[name], total.excess(), total.square) for name, total in sums.items()}
-    if store is not None:
-        store.finish({name: vars(separation) for name, separation in found.items()})
+    store.write(Kept(finished={name: vars(separation) for name, separation in found.items()}))
     return found
 
 
@@ -211,16 +212,15 @@ class _Sums:
 def _sum_up(
     runs: Sequence[Snapshots],
     wanted: Mapping[str, Sequence[str]],
-    kept: Kept | None,
-    store: Store | None,
+    store: ResultFile[Kept],
     max_bytes: int,
     progress: Progress | None,
 ) -> dict[str, _Sums]:
     count, last = sum(map(len, runs)), len(runs[0]) - 1
     sums = {name: _Sums(np.zeros((count, count)), np.zeros(count)) for name in wanted}
-    done: list[str] = []
-    if kept is not None:
-        sums, done = {name: _Sums(**kept.sums[name]) for name in wanted}, list(kept.done)
+    done = list(store.value.done)
+    if done:
+        sums = {name: _Sums(**store.value.sums[name]) for name in wanted}
     infos = {info.name: info for info in runs[0].layout.moving()}
     total, read = sum(info.numbers for info in infos.values()), sum(infos[name].numbers for name in done)
     left = [name for name in infos if name not in done]
@@ -239,8 +239,8 @@ def _sum_up(
             progress(read, total)
         if stretch.stop == infos[stretch.name].numbers:
             done.append(stretch.name)
-            if store is not None:
-                store.note({name: vars(own) for name, own in sums.items()}, done)
+            if store.due(_PATIENCE):
+                store.write(Kept(sums={name: vars(own) for name, own in sums.items()}, done=tuple(done)))
         # The next values take their place.
         del stretch
     return sums

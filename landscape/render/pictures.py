@@ -133,8 +133,5 @@ def save(fig: Figure, path: str | Path) -> Path:
         raise LandscapeError("a picture cannot be saved in this format", where=path, got=suffix, expected=known)
     look = fig.look if isinstance(fig, Sheet) else dict[Any, Any](paper())
     with atomic_path(path) as draft, rc_context(look):
-        try:
-            fig.savefig(draft, format=suffix[1:], dpi=_DPI[suffix], metadata=_UNDATED[suffix])
-        except OSError as error:
-            raise LandscapeError(f"the picture cannot be written: {error.strerror}", where=path) from error
+        fig.savefig(draft, format=suffix[1:], dpi=_DPI[suffix], metadata=_UNDATED[suffix])
     return path

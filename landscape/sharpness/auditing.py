@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,9 @@ import torch
 
 from landscape.curvature import eigenpairs
 from landscape.errors import LandscapeError, reason_of
+from landscape.files.cells import Cells, Save
 from landscape.objective import Objective
+from landscape.objective.identity import identity_of
 from landscape.params import Held, Weights, cast
 from landscape.sharpness.audited import UNBOUNDED, Audit, Cell, Row, judged, same_by
 from landscape.sharpness.columns import Column, columns, flattest_column, foreseen, led_to, moves
@@ -50,6 +52,7 @@ def audit(
     dtype: torch.dtype | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     meta: Mapping[str, Any] | None = None,
+    save: Save = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
     """Take measures of some weights and of what symmetries make of them: the same function, other numbers.
@@ -67,13 +70,15 @@ def audit(
         dtype: The type of real numbers; None is float64 where that is quick, and the model's own otherwise.
         settings: Name of a measure -> its settings that differ from those of audits, `SMALL` or `LARGE`.
         meta: What else the audit is of, such as problem and step; plain JSON values.
+        save: A file of finished parts to write and to resume from; each value is in it as soon as it is taken.
         progress: Called with (what is done, values taken, values in all).
 
     Returns:
         The audit.
 
     Raises:
-        LandscapeError: If the model cannot be run on the first examples alone, or a name does not exist.
+        LandscapeError: If the model cannot be run on the first examples alone, a name does not exist, or the file
+            holds parts of another result.
 
     Source:
         Dinh et al. 2017; the flattest point after Vardhan, Taheri & Mazumdar 2026.
@@ -92,20 +97,38 @@ def audit(
     settled = settled_settings(chosen, audit_settings(place, chosen, settings))
     possible = columns(place.symmetries, seed, few=not is_small(objective, place.weights, split))
     tell = _Teller(progress, (len(possible) + 1 + rescalable) * len(chosen) + rescalable)
+    made_of = {**place.settings, "of": "audit", "settings": settled}
+    with Cells.open(save, lambda: identity_of(objective, {"weights": _state(place)}, [split], **made_of)) as cells:
+        found = _audited(place, settled, possible, settings, cells, tell)
+    return replace(found, meta={**found.meta, **(meta or {})}, seconds=time.monotonic() - began)
+
+
+def _notes_of(taken: Iterable[Measured]) -> list[str]:
+    return [note for one in taken for note in one.notes]
+
+
+def _audited(
+    place: Place,
+    settled: Mapping[str, Mapping[str, Any]],
+    possible: list[Column],
+    given: Mapping[str, Mapping[str, Any]] | None,
+    cells: Cells,
+    tell: _Teller,
+) -> Audit:
     untried: list[str] = []
     lowest = None
-    if rescalable:
+    if place.symmetries.scalings:
         tell.begin("flattest point")
         try:
-            lowest = _flattest(place, settings)
+            lowest = _flattest(place, given)
             possible.append(flattest_column(lowest))
         except Exception as error:  # noqa: BLE001 - as of any measure
             untried.append(f"flattest: {reason_of(error)}")
         tell.advance()
     tell.begin("as it is")
-    before = measure_at(place, settled, keep=tell.advance, tolerant=True)
+    before = _taken_at(place, "", settled, cells, tell)
     if all("reason" in one.details for one in before.values()):
-        raise LandscapeError(before[chosen[0]].details["reason"])
+        raise LandscapeError(next(iter(before.values())).details["reason"])
     tried, after, checks = [], {}, []
     for column in possible:
         tell.begin(column.name)
@@ -118,11 +141,11 @@ def audit(
         if moves(place, there):
             tried.append(column)
             wanted = {name: own for name, own in settled.items() if "reason" not in before[name].details}
-            after[column.name] = measure_at(there, wanted, keep=tell.advance, tolerant=True)
+            after[column.name] = _taken_at(there, column.name, wanted, cells, tell)
         else:
             untried.append(f"{column.name}: the weights are there already")
     missed = "; ".join(str(one) for one in place.symmetries.blocked if not one.settled)
-    rows = [_row(name, settled[name], place, before[name], tried, after, missed) for name in settled]
+    rows = [_row(name, settled[name], place, before[name], tried, after, missed, cells) for name in settled]
     return Audit(
         symmetries=tuple(place.symmetries.describe()["generators"]),
         blocked=tuple(map(str, place.symmetries.blocked)),
@@ -133,11 +156,30 @@ def audit(
         max_output_change=max((check.max_difference for check in checks), default=0.0),
         explained=max((check.explained for check in checks), default=0.0),
         orbit_min_trace=None if lowest is None else lowest.value,
-        meta={**place.settings, **_examples(objective, split), **(meta or {})},
-        seconds=time.monotonic() - began,
+        meta={**place.settings, **_examples(place.objective, place.split)},
+        seconds=0.0,
         untried=tuple(untried),
-        notes=tuple(dict.fromkeys([*objective.notes, *(note for one in before.values() for note in one.notes)])),
+        notes=tuple(
+            dict.fromkeys([*place.objective.notes, *(note for one in before.values() for note in one.notes)])
+        ),
     )
+
+
+def _taken_at(
+    place: Place, element: str, settled: Mapping[str, Mapping[str, Any]], cells: Cells, tell: _Teller
+) -> dict[str, Measured]:
+    """Measures at a place, those of a file not again. What failed may succeed another time, and is not kept."""
+    names = {name: f"{element}/{name}" for name in settled}
+    held = {name: Measured.from_json(cells[cell]) for name, cell in names.items() if cell in cells}
+
+    def keep(taken: Measured) -> None:
+        if "reason" not in taken.details:
+            cells[names[taken.name]] = taken.to_json()
+        tell.advance(taken)
+
+    for one in held.values():
+        tell.advance(one)
+    return measure_at(place, settled, keep=keep, held=held, tolerant=True)
 
 
 def place_of(
@@ -222,6 +264,7 @@ def _row(
     tried: Sequence[Column],
     after: Mapping[str, Mapping[str, Measured]],
     missed: str,
+    kept: Cells,
 ) -> Row:
     reason = before.details.get("reason", "")
     cells: tuple[Cell, ...]
@@ -229,7 +272,7 @@ def _row(
         cells = tuple(Cell(column.name, math.nan, None, math.nan, None, "", reason) for column in tried)
         kind, factor, within = "not computed", math.nan, ""
     else:
-        cells = tuple(_cell(column, before, after[column.name][name], place, settings) for column in tried)
+        cells = tuple(_cell(column, before, after[column.name][name], place, settings, kept) for column in tried)
         kind, factor, within = judged(name, cells, [column.symmetries for column in tried], missed)
     tested = [
         one
@@ -262,7 +305,9 @@ def _row(
     )
 
 
-def _cell(column: Column, before: Measured, there: Measured, place: Place, settings: Mapping[str, Any]) -> Cell:
+def _cell(
+    column: Column, before: Measured, there: Measured, place: Place, settings: Mapping[str, Any], kept: Cells
+) -> Cell:
     tolerance = sameness(place.dtype)
     ratio = there.value / before.value if before.value else (1.0 if there.value == before.value else math.inf)
     return Cell(
@@ -270,7 +315,9 @@ def _cell(column: Column, before: Measured, there: Measured, place: Place, setti
         value=there.value,
         standard_error=there.standard_error,
         ratio=ratio,
-        predicted=_predicted(column, before, place, settings),
+        predicted=kept.of(
+            f"{column.name}/{before.name}/predicted", lambda: _predicted(column, before, place, settings)
+        ),
         same=same_by(before.value, there.value, (before.standard_error, there.standard_error), tolerance),
         reason=there.details.get("reason", ""),
     )

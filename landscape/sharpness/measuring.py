@@ -59,6 +59,13 @@ class Measured:
         """The same as plain values."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Measured:
+        """What `to_json` gave, after JSON."""
+        texts = ("invariant_claimed", "notes")
+        held: dict[str, Any] = {name: tuple(own) if name in texts else own for name, own in values.items()}
+        return cls(**held)
+
 
 def measure(
     objective: Objective,
@@ -167,6 +174,7 @@ def measure_at(
     *,
     progress: Callable[[str, int, int], None] | None = None,
     keep: Callable[[Measured], None] | None = None,
+    held: Mapping[str, Measured] | None = None,
     tolerant: bool = False,
     trial: bool = False,
 ) -> dict[str, Measured]:
@@ -177,6 +185,7 @@ def measure_at(
         settled: Name of a measure -> all its settings.
         progress: Called with (name of the measure, done, in all).
         keep: Called with each measure as soon as it is taken.
+        held: Name -> measured, of those that were taken before; they are not taken again.
         tolerant: Give NaN for a measure that cannot be taken here, with the reason in its details.
         trial: Try every claim of invariance under rescalings at a random element; see `invariance.tried`.
 
@@ -189,6 +198,9 @@ def measure_at(
     found = {}
     place = replace(place, wanted=settled)
     for name, settings in settled.items():
+        if held and name in held:
+            found[name] = held[name]
+            continue
         here = place if progress is None else place.telling(partial(progress, name))
         try:
             found[name] = _taken(measure_named(name), here, settings)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from landscape.files.result import SCHEMA
 from landscape.sharpness.table import Column, Table
-from landscape.sharpness.table_store import FORMAT, SCHEMA, read_table
+from landscape.sharpness.table_store import MEASURES, read_table
 
 
 def describe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def describe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
         format, schema, problem, steps (count, first, last), taken, size, complete, measures (by name: min, max,
         last, done, not_converged, unit, title), meta.
     """
-    return {"format": FORMAT, "schema": SCHEMA, **describe(read_table(path))}
+    return {"format": MEASURES.format, "schema": SCHEMA, **describe(read_table(path))}
 
 
 def describe(table: Table) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -16,6 +17,7 @@ Item: TypeAlias = h5py.Group | h5py.Dataset
 
 # HDF5 holds at most 64 KiB in one attribute; a longer text goes on in "name:2", "name:3".
 _PIECE = 2**15
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def write_attr(item: Item, name: str, value: Any) -> None:
@@ -63,7 +65,11 @@ def read_attr(item: Item, name: str) -> Any:
         return item.attrs[name]
     if kind.is_variable_str():
         require_old(item)
-        return item.attrs[name]
+        value = item.attrs[name]
+        # What is no UTF-8 comes as surrogates.
+        if isinstance(value, str) and _SURROGATES.search(value):
+            raise TypeError(f"attribute '{name}' is not text")
+        return value
     values = [item.attrs[key] for key in keys]
     if not all(isinstance(value, bytes) for value in values):
         raise TypeError(f"attribute '{name}' is not one text")

@@ -11,11 +11,10 @@ import h5py
 from landscape.errors import LandscapeError
 from landscape.storage.faults import FAULTS
 from landscape.storage.interrupts import deferred_interrupt
+from landscape.storage.structure import MOST_ITEMS, TOO_MANY
 
 # What a file may claim beyond its size: metrics that came late have rows that were never written.
 _SLACK = 2**26
-# More things than these take longer to look at than anyone waits; a resume state has thousands.
-_MOST_ITEMS = 50_000
 _MOST_ATTRIBUTES = 1_000
 # Filters by which our files hold no more than they are long.
 _PLAIN_FILTERS = (h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_SHUFFLE)
@@ -61,8 +60,8 @@ class _Census:
         if info.type != h5py.h5l.TYPE_HARD:
             return f"'/{shown}' is a link, and such files are refused"
         self._items += 1
-        if self._items > _MOST_ITEMS:
-            return f"it holds more than {_MOST_ITEMS:,} datasets and groups, and such files are refused"
+        if self._items > MOST_ITEMS:
+            return TOO_MANY
         item = h5py.h5o.open(self._file.id, name)
         self.count_attributes(item, shown)
         if isinstance(item, h5py.h5d.DatasetID):
@@ -74,15 +73,29 @@ class _Census:
 
     def count_attributes(self, item: Any, shown: str) -> None:
         """See that there are not more attributes than anyone writes."""
-        if h5py.h5a.get_num_attrs(item) > _MOST_ATTRIBUTES:
+        count = h5py.h5a.get_num_attrs(item)
+        if count > _MOST_ATTRIBUTES:
             self.fault = f"'/{shown}' has more than {_MOST_ATTRIBUTES:,} attributes"
+        elif isinstance(item, h5py.h5g.GroupID):
+            kinds = [h5py.h5a.open(item, index=index).get_type() for index in range(count)]
+            self._require_usual(kinds, shown)
+
+    def _require_usual(self, kinds: list[h5py.h5t.TypeID], shown: str) -> None:
+        """See that numbers are what NumPy has: HDF5 takes any width of an exponent, and reads others."""
+        numbers = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
+        if any(isinstance(kind, numbers) and kind != h5py.h5t.py_create(kind.dtype) for kind in kinds):
+            self.fault = f"'/{shown}' has numbers of a type that is not ours"
 
     def _count_room(self, dataset: h5py.h5d.DatasetID, creation: h5py.h5p.PropDCID, shown: str) -> None:
-        width = dataset.get_type().get_size()
+        kind = dataset.get_type()
+        width = kind.get_size()
+        self._require_usual([kind], shown)
         filters = [creation.get_filter(place)[0] for place in range(creation.get_nfilters())]
         if any(code not in _PLAIN_FILTERS for code in filters):
             self.fault = f"'/{shown}' is stored in a way that is not ours"
         claimed = math.prod(dataset.shape) * width
+        if creation.get_layout() == h5py.h5d.CONTIGUOUS and claimed and not dataset.get_storage_size():
+            self.fault = f"'/{shown}' was never written"
         if creation.get_layout() == h5py.h5d.CHUNKED:
             claimed = max(claimed, math.prod(creation.get_chunk()) * width)
         self._claimed += claimed

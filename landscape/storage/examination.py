@@ -1,4 +1,7 @@
-"""Texts of variable length, read by another process first: where they are damaged, HDF5 loops for ever."""
+"""Files that the HDF5 library may be given: those whose structure was checked, or that another process has read.
+
+Where a text of variable length is damaged the library loops for ever, and some other damage makes it crash.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,15 @@ import contextlib
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 
 from landscape.errors import LandscapeError
+from landscape.journal import Overlay, read_journal
+from landscape.storage.structure import TooManyItemsError, check_structure
 
 # The seconds of reading that a file is given: a sound one takes milliseconds.
 _SECONDS = 4.0
@@ -18,18 +25,41 @@ _SECONDS = 4.0
 _PATIENCE = 120.0
 # Bytes that it may take beyond what it has when it begins.
 _MEMORY = 2**29
-_examined: set[tuple[int, int, int, int]] = set()
+# Data larger than this is not read there.
+_LARGE = 2**26
+# Seconds between two changes of a file that show in its time: file systems count in jiffies, at most 10 ms.
+_TICK = 0.1
+_readable: set[tuple[int, int, int, int]] = set()
 
 
-def examine(path: Path) -> None:
-    """Let another process read all texts of variable length in a file, once for each state of the file.
+def require_readable(path: Path, raw: BinaryIO | Overlay) -> None:
+    """Check that the HDF5 library can read a file without harm, once for each state of the file.
+
+    Args:
+        path: The file.
+        raw: The same, open; as it will be where a change is to be completed.
 
     Raises:
-        LandscapeError: If it does not come back from that.
+        StructureError: If something in its structure cannot be.
+        LandscapeError: If something is unknown there, and another process does not come back from reading it, or
+            if there is too much of it.
     """
     found = path.stat()
     key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if key in _examined or not sys.executable:
+    if key in _readable:
+        return
+    try:
+        known = check_structure(raw)
+    except TooManyItemsError as error:
+        raise LandscapeError(str(error), where=path) from error
+    if not known:
+        _examine(path)
+    if time.time() - found.st_mtime > _TICK:
+        _readable.add(key)
+
+
+def _examine(path: Path) -> None:
+    if not sys.executable:
         return
     arguments = [sys.executable, "-c", f"from {__name__} import main; main()", str(path)]
     try:
@@ -43,19 +73,22 @@ def examine(path: Path) -> None:
         raise LandscapeError(
             "the file is damaged",
             where=path,
-            got="texts that HDF5 cannot read to an end",
+            got="parts that HDF5 cannot read to an end",
             mend="restore it from a copy",
         )
-    _examined.add(key)
 
 
 def main() -> None:
-    """Read all texts of variable length in the file that the command line names."""
+    """Read the file that the command line names: all attributes and data, but for large ones."""
     _limit()
     # Whoever reads the file after this meets the same exception and says so.
-    with contextlib.suppress(Exception), h5py.File(sys.argv[1], "r", locking=False) as file:
-        _read_texts(file)
-        file.visititems(lambda _name, item: _read_texts(item))
+    with (
+        contextlib.suppress(Exception),
+        Path(sys.argv[1]).open("rb", buffering=0) as raw,
+        h5py.File(Overlay(raw, read_journal(raw)), "r") as file,
+    ):
+        _read(file)
+        file.visititems(lambda _name, item: _read(item))
 
 
 def _limit() -> None:
@@ -70,14 +103,13 @@ def _limit() -> None:
         signal.setitimer(signal.ITIMER_REAL, _SECONDS)
 
 
-def _read_texts(item: h5py.Group | h5py.Dataset) -> None:
+def _read(item: h5py.Group | h5py.Dataset) -> None:
+    """Read what others may ask for: lists of lists they refuse by their type."""
     for name in item.attrs:
-        kind = item.attrs.get_id(name).get_type()
-        if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
-            with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):
+            if not isinstance(item.attrs.get_id(name).get_type(), h5py.h5t.TypeVlenID):
                 item.attrs[name]
-    if isinstance(item, h5py.Dataset):
-        kind = item.id.get_type()
-        if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
-            with contextlib.suppress(Exception):
+    if isinstance(item, h5py.Dataset) and item.nbytes <= _LARGE:
+        with contextlib.suppress(Exception):
+            if not isinstance(item.id.get_type(), h5py.h5t.TypeVlenID):
                 item[()]

@@ -33,6 +33,9 @@ def damage(path: str | os.PathLike[str], what: str = "the file is damaged") -> I
     except (*FAULTS, MemoryError) as error:
         if is_out_of_memory(error):
             raise out_of_memory(path) from error
+        # Raised within h5py, Ctrl-C becomes a fault of its own.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         raise LandscapeError(what, where=path, got=reason(error), mend="restore it from a copy") from error
 
 

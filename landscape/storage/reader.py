@@ -17,10 +17,10 @@ from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.journal import lock
 from landscape.signatures import refuse_checkpoint
-from landscape.storage.attributes import integer_attr, is_old, read_attr
+from landscape.storage.attributes import integer_attr, read_attr
 from landscape.storage.claims import require_modest
 from landscape.storage.digests import has_seal
-from landscape.storage.examination import examine
+from landscape.storage.examination import require_readable
 from landscape.storage.faults import FAULTS, damage, reason
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -28,7 +28,7 @@ Read = TypeVar("Read")
 
 _FORMATS = ("landscape/trajectory", "landscape/surface", "landscape/measures")
 # What is kept so as not to be computed twice; nobody opens it by hand.
-_KEPT = ("landscape/distances",)
+_KEPT = ("landscape/distances", "landscape/cells")
 # How often a file is read again that was changed meanwhile.
 _TRIES = 6
 
@@ -105,8 +105,6 @@ def carries_digests(path: PathLike) -> bool:
 
 def _format_of(file: h5py.File, path: Path) -> str:
     with damage(path):
-        if is_old(file):
-            examine(path)
         found = read_attr(file, "format")
     if isinstance(found, str) and found in (*_FORMATS, *_KEPT):
         return found
@@ -128,7 +126,9 @@ def _open_any(path: Path) -> Iterator[h5py.File]:
             if found is None and not h5py.is_hdf5(path):
                 refuse_checkpoint(path)
                 raise LandscapeError("not an HDF5 file", where=path, expected=" or ".join(_FORMATS))
-            file = _open_plainly(path) if found is None else h5py.File(journal.Overlay(raw, found), "r")
+            view = raw if found is None else journal.Overlay(raw, found)
+            require_readable(path, view)
+            file = _open_plainly(path) if found is None else h5py.File(view, "r")
         try:
             yield file
         finally:

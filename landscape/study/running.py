@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, MachineError
 from landscape.plots import measure
 from landscape.problems import short_name
 from landscape.recipe import Event
@@ -132,7 +132,9 @@ def run(
         make_planned(steps, kept, jobs, force, notify, threads=1)
     nets = gather(study, keys, steps, kept)
     if not nets.results:
-        raise LandscapeError("no network could be trained", where=study.path, got=next(iter(nets.faults.values())))
+        ours = all(step.failure is None or step.failure.expected for step in steps.values())
+        kind = LandscapeError if ours else MachineError
+        raise kind("no network could be trained", where=study.path, got=next(iter(nets.faults.values())))
     statistics = study.statistics
     found = correlate_nets(
         nets,

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 from numpy.typing import NDArray
 
-from landscape.checked import numbers
+from landscape.files.checked import numbers
 from landscape.storage import read_attr, write_attr
 from landscape.surface.values import Array, Path, Surface
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.files.result import SCHEMA
 from landscape.storage import damage, kind_of, open_read, require_file, require_seal
 from landscape.surface.axes import axis_names
-from landscape.surface.store import FORMAT, SCHEMA
+from landscape.surface.store import SURFACE
 
 SUFFIXES = (".h5", ".hdf5", ".npz", ".safetensors")
 Arrays = dict[str, NDArray[Any]]
@@ -73,7 +74,7 @@ def read_directions(path: str | os.PathLike[str], dims: int = 2) -> list[Arrays]
 
 def _from_hdf5(file: Path) -> Arrays:
     if _is_surface(file):
-        with open_read(file, format=FORMAT, schema=SCHEMA) as surface, damage(file):
+        with open_read(file, format=SURFACE.format, schema=SCHEMA) as surface, damage(file):
             if "directions" not in surface:
                 return {}
             require_seal(surface["directions"])
@@ -88,7 +89,7 @@ def verify_directions(path: str | os.PathLike[str]) -> None:
     Raises:
         LandscapeError: If they are not what was written.
     """
-    with open_read(path, format=FORMAT, schema=SCHEMA) as file, damage(path):
+    with open_read(path, format=SURFACE.format, schema=SCHEMA) as file, damage(path):
         if "directions" in file:
             require_seal(file["directions"])
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.files.result import SCHEMA
 from landscape.surface.axes import REPEAT
 from landscape.surface.spread import summarise_repeats
-from landscape.surface.store import FORMAT, SCHEMA, read_surface
+from landscape.surface.store import SURFACE, read_surface
 from landscape.surface.values import Array
 
 # Of the extent: steps that differ by less are the same but for rounding.
@@ -31,7 +32,7 @@ def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
     surface = read_surface(path)
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
     return {
-        "format": FORMAT,
+        "format": SURFACE.format,
         "schema": SCHEMA,
         "kind": surface.meta.get("kind", ""),
         "problem": surface.meta.get("problem", ""),

@@ -44,6 +44,12 @@ def encode_state(state: Mapping[str, Any], *, copy: bool = False) -> Arrays:
     return [np.frombuffer(text, np.uint8), *arrays]
 
 
+def decode_state(arrays: Arrays) -> dict[str, Any]:
+    """The state that `encode_state` made arrays of."""
+    found: dict[str, Any] = _decode(json.loads(arrays[0].tobytes()), arrays)
+    return found
+
+
 def write_state(change: Change | None, group: h5py.Group, state: Mapping[str, Any] | Arrays, count: int) -> None:
     """Store a state as that which goes with the first `count` snapshots.
 
@@ -105,7 +111,7 @@ def read_state(group: h5py.Group) -> tuple[dict[str, Any], int] | None:
     if found is None:
         return None
     arrays, count = found
-    return _decode(json.loads(arrays[0].tobytes()), arrays), count
+    return decode_state(arrays), count
 
 
 def state_arrays(group: h5py.Group) -> tuple[Arrays, int] | None:

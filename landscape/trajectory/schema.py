@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,8 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
     schema = integer_attr(group, "schema", default=1)
     _require_sound(group, layout, places, schema)
     count, attrs = count_of(group), group.attrs
+    if not has_seal(group):
+        _require_written(group, [*datasets_of(places), *(f"steps/{name}" for name in group["steps"])], count)
     steps = {name: _column(item, count, _step_type(name)) for name, item in group["steps"].items()}
     metrics = Metrics({name: _column(item, count) for name, item in group["metrics"].items()})
     require_rows(group, steps, metrics)
@@ -260,7 +262,7 @@ def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place
     if len(places) != len(layout):
         raise ValueError("two tensors of one name in /manifest")
     owners = {info.name: info for info in layout}
-    datasets = {name: group[name] for name in dict.fromkeys(place.group for place in places.values())}
+    datasets = {name: group[name] for name in datasets_of(places)}
     for info in layout:
         place = places[info.name]
         dataset = datasets[place.group]
@@ -280,6 +282,23 @@ def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place
             or place.offset + info.numel > dataset.shape[1]
         ):
             raise ValueError(f"tensor {info.name!r} in /manifest")
+
+
+def datasets_of(places: Mapping[str, Place]) -> list[str]:
+    """Names of all datasets that tensors are in, each once, in the order of the tensors."""
+    return list(dict.fromkeys(place.group for place in places.values()))
+
+
+def _require_written(group: h5py.Group, names: Iterable[str], count: int) -> None:
+    """Chunks that are missing from an index read as zeros; a run with digests notices by those."""
+    for name in names:
+        dataset = group[name]
+        rows, *columns = dataset.chunks
+        wanted = -(-count // rows) * math.prod(
+            -(-n // width) for n, width in zip(dataset.shape[1:], columns, strict=True)
+        )
+        if dataset.id.get_num_chunks() < wanted:
+            raise ValueError(f"snapshots that were never written in /{name}")
 
 
 def _types_allowed(owner: TensorInfo, dtype: str, schema: int) -> set[str]:

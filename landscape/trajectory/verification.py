@@ -11,7 +11,7 @@ import h5py
 from landscape.storage import PathLike, damage, open_read
 from landscape.trajectory.columns import read_rows
 from landscape.trajectory.resume import state_arrays
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, read_header
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, datasets_of, read_header
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def verify_trajectory(path: PathLike) -> Verification:
     snapshots, digests = 0, True
     with open_read(path, format=FORMAT, schema=SCHEMA) as file:
         for run, header in _runs(file, path, "/"):
-            for group in sorted({place.group for place in header.places.values()}):
+            for group in sorted(datasets_of(header.places)):
                 for row in range(len(header.steps)):
                     read_rows(run, header, group, range(row, row + 1))
             with damage(path):

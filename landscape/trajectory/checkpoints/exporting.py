@@ -7,7 +7,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.remnants import temporary_folder
 from landscape.storage import FAULTS, PathLike, atomic_path, require_writable
 from landscape.trajectory.trajectory import Snapshot, Trajectory
 
@@ -56,7 +56,7 @@ def export_snapshot(run: Trajectory, index: int, path: PathLike, *, overwrite: b
         if path.suffix.lower() == ".safetensors":
             state = {info.name: state[info.name] for info in run.layout if info.tied_to is None}
             try:
-                _save_safetensors(state, temporary, _metadata(run, snapshot))
+                _save_safetensors(state, path, temporary, _metadata(run, snapshot))
             except OSError:
                 raise
             except (*FAULTS, SafetensorError) as error:
@@ -82,12 +82,12 @@ def export_snapshot(run: Trajectory, index: int, path: PathLike, *, overwrite: b
     }
 
 
-def _save_safetensors(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+def _save_safetensors(state: dict[str, Tensor], path: Path, temporary: Path, metadata: dict[str, str]) -> None:
     """Write the same bytes each time, with the mode of any new file: safetensors draws an order for metadata."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".landscape-") as folder:
-        draft = Path(folder) / "draft"
+    with temporary_folder(path) as folder:
+        draft = folder / "draft"
         save_file(state, draft, metadata)
-        with draft.open("rb") as source, path.open("wb") as target:
+        with draft.open("rb") as source, temporary.open("wb") as target:
             header = json.loads(source.read(int.from_bytes(source.read(8), "little")))
             header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
             text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()

@@ -14,7 +14,8 @@ from landscape.storage import PathLike, require_file
 
 SAFETENSORS = ".safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".t7", ".tar")
-_ENDINGS = (*PICKLES, SAFETENSORS)
+NUMPY = (".npz", ".npy")
+ENDINGS = (*PICKLES, SAFETENSORS, *NUMPY)
 # What Git keeps in place of a large file until that is fetched.
 _LFS = b"version https://git-lfs.github.com/"
 
@@ -88,9 +89,9 @@ def holds_safetensors(path: Path, start: bytes) -> bool:
     if kind is not None:
         return kind == "safetensors"
     name = path.name.lower()
-    if name.endswith(_ENDINGS):
+    if name.endswith(ENDINGS):
         return name.endswith(SAFETENSORS)
-    expected = ", ".join(_ENDINGS) + " or a folder of them"
+    expected = ", ".join(ENDINGS) + " or a folder of them"
     raise LandscapeError(
         "not a checkpoint by its name", where=path, got=path.suffix or "no ending", expected=expected
     )

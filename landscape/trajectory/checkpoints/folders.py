@@ -32,9 +32,7 @@ _ZERO = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_\d+_.*\.pt")
 _FSDP = re.compile(r"pytorch_model_fsdp_\d+")
 # What trainers keep beside weights.
 _BESIDE = re.compile(r"(?:optim|scheduler|scaler|rng_state|random_states|training_args|sampler|dataloader)", re.I)
-_ZERO_MEND = (
-    "merge them with the script zero_to_fp32.py that DeepSpeed puts beside them, and import what it writes"
-)
+ZERO_MEND = "merge them with the script zero_to_fp32.py that DeepSpeed puts beside them, and import what it writes"
 
 
 def is_standard_name(name: str) -> bool:
@@ -48,7 +46,7 @@ def expand(folder: Path) -> list[Path]:
     Raises:
         LandscapeError: If there are none.
     """
-    names = _names_in(folder)
+    names = names_in(folder)
     if _is_checkpoint(names):
         return [folder]
     files = [name for name in names if _is_weights(name)]
@@ -56,7 +54,7 @@ def expand(folder: Path) -> list[Path]:
         return natural_order(folder / name for name in files)
     inner = [folder / name for name in names if not name.startswith(".") and _BESIDE.match(name) is None]
     inner = [one for one in inner if one.is_dir()]
-    found = natural_order(one for one in inner if _is_checkpoint(_names_in(one)))
+    found = natural_order(one for one in inner if _is_checkpoint(names_in(one)))
     if not found and any(name.endswith(PART) for name in names):
         raise LandscapeError(
             f"a distributed checkpoint without its {METADATA}",
@@ -91,7 +89,7 @@ def weight_files(folder: Path) -> dict[Path, list[str] | None]:
         LandscapeError: If there are none, they are parts that only their framework can put together, or the index
             is damaged, lacks a file, or names one elsewhere.
     """
-    names = _names_in(folder)
+    names = names_in(folder)
     indexes = [name for name in names if name.endswith(_INDEX)]
     for name in (*_SEARCHED, *(indexes if len(indexes) == 1 else ())):
         if name in names:
@@ -112,7 +110,7 @@ def weight_files(folder: Path) -> dict[Path, list[str] | None]:
 
 def _of_deepspeed(folder: Path, ranks: Sequence[str]) -> dict[Path, list[str] | None]:
     if not ranks:
-        raise LandscapeError("a checkpoint of DeepSpeed in the parts of ZeRO", where=folder, mend=_ZERO_MEND)
+        raise LandscapeError("a checkpoint of DeepSpeed in the parts of ZeRO", where=folder, mend=ZERO_MEND)
     if len(ranks) > 1:
         raise LandscapeError(
             f"weights in {len(ranks)} parts of model parallelism",
@@ -130,7 +128,8 @@ def require_whole(tensors: Mapping[str, Tensor], file: Path) -> None:
         LandscapeError: If it does not.
     """
     if is_part_of_zero(file) or (tensors and not any(tensor.numel() for tensor in tensors.values())):
-        raise LandscapeError("one of the parts in which ZeRO keeps weights", where=file, mend=_ZERO_MEND)
+        mend = f"name its folder, {file.absolute().parent}, or {ZERO_MEND}"
+        raise LandscapeError("one of the parts in which ZeRO keeps weights", where=file, mend=mend)
 
 
 def is_part_of_zero(file: Path) -> bool:
@@ -143,7 +142,12 @@ def is_of_deepspeed(file: Path) -> bool:
     return is_part_of_zero(file) or _RANK.fullmatch(file.name) is not None
 
 
-def _names_in(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
+    """The names of all that is in a folder.
+
+    Raises:
+        LandscapeError: If it cannot be read.
+    """
     try:
         return [file.name for file in folder.iterdir()]
     except OSError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import pickle
 import re
 import struct
 import warnings
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -17,11 +19,14 @@ from landscape.errors import LandscapeError, is_out_of_memory, out_of_memory
 from landscape.signatures import foreign, kind_of_start
 from landscape.storage import FAULTS
 from landscape.trajectory.checkpoints.files import read_start
-from landscape.trajectory.checkpoints.numpy_scalars import STAND_INS
+from landscape.trajectory.checkpoints.numpy_values import STAND_INS, Inert
 from landscape.trajectory.checkpoints.report import Names, printable
 
 # What readers of checkpoints raise at bytes that are not what they should be.
-READ_FAULTS = (*FAULTS, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, struct.error, AssertionError)
+READ_FAULTS = (
+    *(*FAULTS, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(pickle.UnpicklingError, EOFError, struct.error, AssertionError),
+)
 
 # How torch names what a pickle asked for beyond weights.
 _WANTED = (
@@ -30,16 +35,19 @@ _WANTED = (
     r"NEWOBJ for unsupported class <class '([\w.]+)",
     r"unsupported class ([\w.]+)",
 )
+# Whose classes stand for a share of a tensor.
+_SPLIT = ("torch.distributed._shard.", "torch.distributed.tensor.", "torch.distributed._tensor.")
 _MEND = "load it where you trust it and save model.state_dict(), or .safetensors"
 
 
-def load_pickle(path: Path) -> Any:
+def load_pickle(path: Path, inert: str | None = None) -> Any:
     """What is in a file that `torch.save` wrote, tensors on the CPU and, where they can be, mapped from the file.
 
     Only tensors, plain containers and numbers are made (``weights_only=True``): the file cannot run code.
 
     Args:
         path: The file.
+        inert: The package whose objects are left empty; by default they are refused as all others.
 
     Raises:
         LandscapeError: If it needs more than weights, is damaged, or is no such file.
@@ -50,9 +58,11 @@ def load_pickle(path: Path) -> Any:
         raise LandscapeError(reason[0], where=path, mend=reason[1])
     try:
         if kind == "zip":
-            _require_intact(path)
+            require_intact(path)
         # Old files keep all numbers in one stream, which cannot be mapped.
-        return load_weights(str(path), mapped=kind == "zip")
+        asked = [] if inert is None else _asked(path)
+        with torch.serialization.safe_globals([(Inert, name) for name in asked if name.startswith(f"{inert}.")]):
+            return load_weights(str(path), mapped=kind == "zip")
     except pickle.UnpicklingError as error:
         wanted = _unsafe(path, str(error))
         if wanted:
@@ -64,7 +74,7 @@ def load_pickle(path: Path) -> Any:
         raise unreadable(path, error) from error
 
 
-def _require_intact(path: Path) -> None:
+def require_intact(path: Path) -> None:
     """Compare an archive with its own checksums: torch does not where it maps the file.
 
     Raises:
@@ -95,11 +105,15 @@ def load_weights(source: str | IO[bytes], *, mapped: bool = False) -> Any:
 
 def _unsafe(path: Path, message: str) -> list[str]:
     """What the pickle asks for beyond weights, by name."""
-    found = [name for pattern in _WANTED for name in re.findall(pattern, message)]
     # Old files cannot be asked; then the message says the first one.
-    with suppress(*READ_FAULTS), torch.serialization.safe_globals(list(STAND_INS)):
-        found += torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    found = [name for pattern in _WANTED for name in re.findall(pattern, message)] + _asked(path)
     return list(dict.fromkeys(name.rstrip(".,:;'>") for name in found))
+
+
+def _asked(path: Path) -> list[str]:
+    with suppress(*READ_FAULTS), torch.serialization.safe_globals(list(STAND_INS)):
+        return list(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
+    return []
 
 
 def refused(wanted: list[str], where: Path) -> LandscapeError:
@@ -109,6 +123,13 @@ def refused(wanted: list[str], where: Path) -> LandscapeError:
         wanted: What it asks for.
         where: The file.
     """
+    if any(name.startswith(_SPLIT) for name in wanted):
+        return LandscapeError(
+            "the file holds one process's share of weights that are split among several",
+            where=where,
+            got=str(Names.of(wanted)),
+            mend="save with StateDictType.FULL_STATE_DICT, or with torch.distributed.checkpoint",
+        )
     return LandscapeError(
         "the file needs more than weights, which could run any code, and is refused",
         where=where,

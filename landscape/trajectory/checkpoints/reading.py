@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from landscape.layout import Layout
 from landscape.trajectory.checkpoints import distributed, folders
 from landscape.trajectory.checkpoints.contents import Said, said_in
 from landscape.trajectory.checkpoints.files import holds_safetensors, read_start
+from landscape.trajectory.checkpoints.numpy_files import holds_arrays, mostly_arrays, read_arrays, with_tensors
 from landscape.trajectory.checkpoints.pickles import READ_FAULTS, load_pickle, short_reason
 from landscape.trajectory.checkpoints.report import Names
 from landscape.trajectory.checkpoints.weight_sets import find_state, left_out
+from landscape.trajectory.checkpoints.zero import put_together
 
 # What Lightning writes into every checkpoint beside the weights.
 _LIGHTNING = "pytorch-lightning_version"
@@ -29,8 +31,8 @@ class Checkpoint:
 
     Attributes:
         path: The file or folder.
-        format: ``"torch"``, ``"lightning"``, ``"safetensors"``, ``"huggingface"``, ``"deepspeed"`` or
-            ``"distributed"``.
+        format: ``"torch"``, ``"lightning"``, ``"safetensors"``, ``"huggingface"``, ``"deepspeed"``,
+            ``"distributed"`` or ``"numpy"``.
         key: Where in the file the tensors are; empty for the top level.
         tensors: Name -> tensor, detached, on the CPU.
         said: What it states of its step and epoch.
@@ -64,7 +66,10 @@ def read_checkpoint(path: Path, key: str | None = None, layout: Layout | None = 
         mend = f"name its folder, {path.absolute().parent}"
         raise LandscapeError("one of the files of a distributed checkpoint", where=path, mend=mend)
     stated = said_in(folders.trainer_state(path.parent)) if folders.is_standard_name(path.name) else Said()
-    if holds_safetensors(path, read_start(path)):
+    start = read_start(path)
+    if holds_arrays(path, start):
+        return _from_loaded(read_arrays(path), "numpy", path, key, layout)
+    if holds_safetensors(path, start):
         tensors, metadata = read_safetensors(path)
         found = _under(tensors, key, path)
         return Checkpoint(path, "safetensors", key or "", found, _first(stated, said_in(metadata)))
@@ -72,16 +77,26 @@ def read_checkpoint(path: Path, key: str | None = None, layout: Layout | None = 
 
 
 def _read_pickle(path: Path, key: str | None, layout: Layout | None, stated: Said) -> Checkpoint:
-    loaded = load_pickle(path)
     if folders.is_part_of_zero(path):
         folders.require_whole({}, path)
-    own_key, found = find_state(loaded, key, path, layout)
+    loaded = load_pickle(path)
     kind = "lightning" if isinstance(loaded, Mapping) and _LIGHTNING in loaded else "torch"
+    if mostly_arrays(loaded):
+        loaded, kind = with_tensors(loaded), "numpy"
+    read = _from_loaded(loaded, kind, path, key, layout, stated)
     if folders.is_of_deepspeed(path):
-        folders.require_whole(found, path)
-        kind = "deepspeed"
+        folders.require_whole(read.tensors, path)
+        return replace(read, format="deepspeed")
+    return read
+
+
+def _from_loaded(
+    loaded: Any, kind: str, path: Path, key: str | None, layout: Layout | None, stated: Said | None = None
+) -> Checkpoint:
+    own_key, found = find_state(loaded, key, path, layout)
     notes = left_out(loaded, own_key, layout) if layout is not None and key is None else []
-    return Checkpoint(path, kind, own_key, found, _first(stated, said_in(loaded, own_key)), tuple(notes))
+    said = _first(stated or Said(), said_in(loaded, own_key))
+    return Checkpoint(path, kind, own_key, found, said, tuple(notes))
 
 
 def _first(a: Said, b: Said) -> Said:
@@ -91,6 +106,9 @@ def _first(a: Said, b: Said) -> Said:
 
 
 def _read_folder(path: Path, key: str | None, layout: Layout | None) -> Checkpoint:
+    whole = put_together(path) if key is None else None
+    if whole is not None:
+        return Checkpoint(path, "deepspeed", "", whole.tensors, said_in(whole.loaded), (whole.note,))
     wanted = folders.weight_files(path)
     if len(wanted) == 1 and folders.is_of_deepspeed(next(iter(wanted))):
         inner = _read_pickle(next(iter(wanted)), key, layout, Said())

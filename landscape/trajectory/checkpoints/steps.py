@@ -10,7 +10,7 @@ from pathlib import Path
 
 from landscape.errors import LandscapeError
 from landscape.trajectory.checkpoints import folders
-from landscape.trajectory.checkpoints.files import PICKLES, SAFETENSORS, differ_in_numbers_only, natural_order
+from landscape.trajectory.checkpoints.files import ENDINGS, differ_in_numbers_only, natural_order
 from landscape.trajectory.checkpoints.reading import Checkpoint
 
 _IN_NAME = {
@@ -101,7 +101,7 @@ def _numbers(name: str) -> dict[str, int | None]:
 
 
 def _stem(path: Path) -> str:
-    for ending in sorted((*PICKLES, SAFETENSORS), key=len, reverse=True):
+    for ending in sorted(ENDINGS, key=len, reverse=True):
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     return path.name or path.resolve().name

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from landscape.sharpness.table_store import FORMAT as TABLE_FORMAT
-from landscape.sharpness.table_store import read_table
+from landscape.sharpness.table_store import MEASURES, read_table
 from landscape.storage import kind_of
-from landscape.surface.store import FORMAT as SURFACE_FORMAT
-from landscape.surface.store import read_surface
+from landscape.surface.store import SURFACE, read_surface
 from landscape.trajectory import open_trajectory
 
 if TYPE_CHECKING:
@@ -31,6 +29,6 @@ def open_file(path: str | os.PathLike[str]) -> Trajectory | Surface | Table:
         LandscapeError: If the file is missing, damaged, foreign, or of a newer version.
     """
     kind = kind_of(path)
-    if kind == TABLE_FORMAT:
+    if kind == MEASURES.format:
         return read_table(path)
-    return read_surface(path) if kind == SURFACE_FORMAT else open_trajectory(path)
+    return read_surface(path) if kind == SURFACE.format else open_trajectory(path)

@@ -1,0 +1,47 @@
+"""The first moments of the command."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# What the console script does, with a word when its first line was run.
+_SCRIPT = "from landscape.cli.entry import main; print('ready', flush=True); main()"
+_LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+
+
+def ended(
+    number: int, after: float, script: str = _LISTEN + _SCRIPT, command: str = "measure --list"
+) -> tuple[int, str]:
+    """The exit code and the words of a command that gets a signal so many seconds after its first line."""
+    arguments = [sys.executable, "-c", script, *command.split()]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(after)
+        child.send_signal(number)
+        _, said = child.communicate(timeout=60)
+    return child.returncode, said
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_during_the_imports_ends_in_one_line(number: int, code: int, words: str) -> None:
+    for after in (0.005, 0.02, 0.06):
+        assert ended(number, after) == (code, f"landscape: {words}\n")
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    assert ended(signal.SIGINT, 0.01, ignore + _SCRIPT, "--version") == (0, "")
+
+
+def test_the_console_script_starts_here() -> None:
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    assert 'landscape = "landscape.cli.entry:main"' in project
