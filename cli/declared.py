@@ -17,7 +17,7 @@ OptionsT = TypeVar("OptionsT")
 
 
 # Repeatable options are spelled in the singular.
-_SINGULAR = {"settings": "--setting"}
+_SINGULAR = {"settings": "--setting", "optimizer_options": "--optimizer-option"}
 
 
 def spelled(name: str) -> str:
@@ -110,19 +110,25 @@ def given_in(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value not in (None, ())}
 
 
-def taken(options: type[OptionsT], given: dict[str, Any], what: str | None = None) -> OptionsT:
+def taken(
+    options: type[OptionsT],
+    given: dict[str, Any],
+    what: str | None = None,
+    spell: Callable[[str], str] = spelled,
+) -> OptionsT:
     """Read the options of a class, and take them out of what was given.
 
     Args:
         options: A dataclass of declared options.
         given: Name -> what was written.
         what: Whose they are, for messages.
+        spell: A field as the user typed it.
 
     Raises:
         LandscapeError: With every fault, under the names that the user typed.
     """
     own = {name: given.pop(name) for name in fields_of(options) if name in given}
-    return read_options(options, given_in(own), what, spelled)
+    return read_options(options, given_in(own), what, spell)
 
 
 def refuse(given: Iterable[str], what: str, kinds: Mapping[str, type[Any]]) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from landscape.plots.words import preview_line
-
 from .shared import json_option, say
 
 # More names than these would not fit into a line.
@@ -145,6 +143,8 @@ def _surface_lines(file: str, document: dict[str, Any]) -> list[str]:
         *_repeats(document),
     ]
     if document["meta"].get("preview"):
+        from landscape.plots.words import preview_line
+
         lines.append(f"  {preview_line(document['meta']['preview'])}")
     lines.append("  fields" + " " * 15 + "min        max   NaN   inf")
     for name, numbers in document["fields"].items():

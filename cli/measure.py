@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
-from landscape.options import fields_of
+from landscape.options import describe_options, fields_of
 from landscape.plots.measure_options import Along
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
 
@@ -88,11 +88,12 @@ def _list(as_json: bool) -> None:
             "source": one.source,
             "invariant_claimed": list(one.invariant),
             "settings": dict(one.settings),
+            "options": describe_options(one.options),
             "misleads": one.misleads,
         }
         for one in measures().values()
     }
-    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(entries, SYMMETRIES), as_json)
+    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(measures(), SYMMETRIES), as_json)
 
 
 def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:

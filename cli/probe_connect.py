@@ -9,6 +9,7 @@ import click
 
 from landscape.plots import Shown, connect
 from landscape.plots.lines import ConnectOptions, Joined, LowCurve
+from landscape.training.settings import Settings
 
 from .declared import options_in, taken
 from .probing import problem_options, put, require_outputs, source_from, stem_of, table_option
@@ -51,7 +52,6 @@ def command(
     from landscape.objective.batchnorm import has_statistics
     from landscape.plots.probe_values import connect_snapshots
     from landscape.storage import require_writable
-    from landscape.training import Settings
 
     require_outputs(picture, table)
     if output is not None:
@@ -62,7 +62,6 @@ def command(
         )
     source = source_from([a, b], given)
     objective, options = source.objective(), taken(ConnectOptions, given)
-    of_training = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs", "seed")
     with kept_until_done(stem_of(source, "connect")) as (store,):
         with progress_bar("connect", "step") as update:
             found = connect_snapshots(
@@ -72,7 +71,7 @@ def command(
                 parts=store,
                 overwrite=overwrite,
                 plane=plane,
-                settings=Settings(**{name: getattr(options, name) for name in of_training}),
+                settings=Settings.of(options),
                 progress=update,
                 kind=options.curve,
                 bends=options.bends,

@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
-from landscape.forms import TEXT
-from landscape.options import Options, fields_of, option
+from landscape.options import fields_of, option, redeclared
 from landscape.plots import Source, perturb
 from landscape.plots.basins import PerturbOptions
-from landscape.plots.lines import SCHEDULES
+from landscape.training.settings import Settings
 
 from .declared import SectionedCommand, given_in, options_in, spelled, taken
 from .probing import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
@@ -21,21 +20,16 @@ from .shared import Interrupted, kept_until_done, progress_bar, say
 
 
 @dataclass(frozen=True)
-class RetrainOptions(Options):
+class RetrainOptions(Settings):
     """How perturbed copies are trained on."""
 
-    retrain: str | None = option(
-        None, "Train perturbed copies on by this optimizer: gd, sgd, adam, ...", form=TEXT
+    optimizer: str = redeclared(
+        Settings, "optimizer", "gd", "Train perturbed copies on by this optimizer", "no training"
     )
+    epochs: int = redeclared(Settings, "epochs", 20)
+    lr: float = redeclared(Settings, "lr", 0.1)
     branches: int = option(4, "Perturbed copies per step and noise", low=1)
     no_control: bool = option(False, "No branch without noise beside them")
-    epochs: int = option(20, "Passes over the training data of each branch", low=1)
-    lr: float = option(0.1, "Learning rate", low=1e-300)
-    batch_size: int = option(128, "Examples per update of sgd", low=1)
-    momentum: float = option(0.9, "Momentum", low=0, high=0.999999)
-    schedule: str = option("constant", "The learning rate", choices=SCHEDULES)
-    warmup_epochs: float = option(0.0, "Epochs of linear warm-up", low=0)
-    every: str = option("1epochs", "Snapshots every N steps, or epochs, as 50 or 2epochs")
     resume: bool = option(False, "Go on with BRANCHES.h5 if it is there; finished branches stay")
     overwrite: bool = option(False, "Replace BRANCHES.h5 if it is there")
 
@@ -66,7 +60,11 @@ _OF_BASINS = ("draws", "scales", "rise", "directions")
     help="mean-abs, layer-std, relative or absolute, and the largest scale; with --retrain repeatable. "
     "[default: mean-abs:0.01]",
 )
-@options_in({"Options": perturb.options, "Training": RetrainOptions}, skip=["noise"])
+@options_in(
+    {"Options": perturb.options, "Training": RetrainOptions},
+    skip=["noise", "target_loss"],
+    spellings={"optimizer": ("--retrain",), "nesterov": ("--nesterov/--no-nesterov",)},
+)
 @problem_options
 def command(
     run: str,
@@ -81,8 +79,9 @@ def command(
     noises = list(noise or ("mean-abs:0.01",))
     source = source_from([run], given)
     asked = given_in(given)
-    if "retrain" not in asked:
-        _refuse(asked, fields_of(RetrainOptions), "is of the training of branches; pass --retrain too")
+    if "optimizer" not in asked:
+        of_training = [name for name in fields_of(RetrainOptions) if name not in fields_of(PerturbOptions)]
+        _refuse(asked, of_training, "is of the training of branches; pass --retrain too")
         if picture is not None:
             raise LandscapeError("without --retrain, -o is the picture", where="--picture", mend="pass -o PICTURE")
         if len(noises) > 1:
@@ -98,6 +97,10 @@ def command(
         require_outputs(picture, table)
         document, lines = _grow(source, noises, output, picture, table, asked)
     say(document, lines, as_json)
+
+
+def _spelled(name: str) -> str:
+    return "--retrain" if name == "optimizer" else spelled(name)
 
 
 def _refuse(asked: Mapping[str, Any], names: Iterable[str], why: str) -> None:
@@ -117,20 +120,15 @@ def _grow(
 ) -> tuple[dict[str, Any], list[str]]:
     from landscape import probes
     from landscape.storage import require_writable
-    from landscape.training import Every, Noise, Settings
+    from landscape.training import Noise
 
     if output is None:
         raise LandscapeError("branches need a file", where="--retrain", mend="give -o BRANCHES.h5")
     require_writable(output, [".h5", ".hdf5"])
-    how = taken(RetrainOptions, given)
+    # The seed is that of noise and directions; examples come in the order of the default.
     wanted = taken(PerturbOptions, given)
+    how = taken(RetrainOptions, given, spell=_spelled)
     run, objective = source.first, source.objective()
-    of_training = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs")
-    settings = Settings(
-        optimizer=str(how.retrain),
-        every=Every.parse(how.every),
-        **{name: getattr(how, name) for name in of_training},
-    )
     step = source.steps.get(source.names[0])
     at = (step,) if step is not None and wanted.at == ("last",) else wanted.at
     design = probes.Design(
@@ -138,7 +136,7 @@ def _grow(
         noises=tuple(map(Noise.parse, noises)),
         repeats=how.branches,
         control=not how.no_control,
-        settings=settings,
+        settings=Settings.of(how),
         seed=wanted.seed,
     )
     modes = {"resume": how.resume, "overwrite": how.overwrite}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from landscape import LandscapeError
+from landscape.options import read_options
+from landscape.training.settings import Settings
 
+from .declared import given_in, options_in, spelled
 from .shared import (
     Interrupted,
     data_option,
@@ -32,33 +34,7 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
 )
 @click.argument("problem")
 @click.option("-o", "--output", required=True, metavar="RUN.h5", help="The trajectory file to write.")
-@click.option(
-    "--optimizer",
-    help="sgd, gd (all examples in one step), adam, sam, entropy-sgd or replicated-sgd. [default: sgd]",
-)
-@click.option(
-    "--optimizer-option",
-    "optimizer_options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, "
-    "gamma, ...); repeatable; see docs/optimizers.md.",
-)
-@click.option(
-    "--epochs", type=int, help="Passes over the training data; of entropy-sgd, L passes each. [default: 10]"
-)
-@click.option("--lr", type=float, help="Learning rate. [default: 0.1; adam 0.001]")
-@click.option("--batch-size", type=int, help="Examples per update. [default: 128]")
-@click.option("--momentum", type=float, help="Momentum of all but adam. [default: 0.9]")
-@click.option("--nesterov/--no-nesterov", default=None, help="Nesterov's momentum. [default: no]")
-@click.option("--weight-decay", type=float, help="Penalty lambda/2 |weights|^2. [default: 0]")
-@click.option(
-    "--target-loss", type=float, help="End at the first snapshot with no more training loss. [default: none]"
-)
-@click.option("--schedule", help="constant, step, cosine or linear. [default: constant]")
-@click.option("--warmup-epochs", type=float, help="Epochs of linear warm-up. [default: 0]")
-@click.option("--seed", type=int, help="Draws the initial weights and the order of examples. [default: 0]")
-@click.option("--every", metavar="N[epochs]", help="Snapshots every N steps, or epochs. [default: 1epochs]")
+@options_in({"Options": Settings}, spellings={"nesterov": ("--nesterov/--no-nesterov",)})
 @set_option
 @data_option
 @click.option("--download", is_flag=True, help="Fetch missing data from the internet.")
@@ -71,7 +47,6 @@ def command(
     problem: str,
     output: str,
     problem_options: tuple[str, ...],
-    optimizer_options: tuple[str, ...],
     data: str | None,
     download: bool,
     resume: bool,
@@ -86,7 +61,6 @@ def command(
 
     if resume and overwrite:
         raise LandscapeError("--resume and --overwrite exclude each other", mend="choose one")
-    own = parse_settings(optimizer_options, "--optimizer-option")
     if not problems.is_file_problem(problem):
         problems.get(problem)
     require_writable(output, [".h5", ".hdf5"])
@@ -97,7 +71,7 @@ def command(
                 "the file exists", where=output, mend="pass --resume, --overwrite or another name"
             )
         held = open_trajectory(output)
-    chosen = _settings(given | ({"optimizer_options": own} if own else {}), held)
+    chosen = _settings(given_in(given), held)
     options: dict[str, Any] = {
         **(held.problem_args if held and held.problem == problems.short_name(problem) else {}),
         **parse_settings(problem_options),
@@ -115,21 +89,16 @@ def command(
     _report(run, output, as_json)
 
 
-def _settings(given: dict[str, Any], held: Any) -> Any:
+def _settings(asked: dict[str, Any], held: Any) -> Settings:
     """The settings asked for; those not given come from the file that is resumed, or are the defaults."""
-    from landscape.training import Every, Settings
-
-    asked = {name: value for name, value in given.items() if value is not None}
-    if "every" in asked:
-        asked["every"] = Every.parse(asked["every"])
-    if held is None:
-        return Settings(**asked)
-    stored = {name: value for name, value in held.training.items() if name != "data"}
-    if asked.get("optimizer", stored.get("optimizer")) != stored.get("optimizer"):
-        stored.pop("optimizer_options", None)
-    elif "optimizer_options" in asked:
-        asked["optimizer_options"] = {**stored.get("optimizer_options", {}), **asked["optimizer_options"]}
-    return replace(Settings.from_json(stored), **asked)
+    stored: dict[str, Any] = {}
+    if held is not None:
+        training = {name: value for name, value in held.training.items() if name != "data"}
+        stored = Settings.from_json(training).plain()
+        own = parse_settings(asked.get("optimizer_options", ()), "option '--optimizer-option'")
+        same = asked.get("optimizer", stored["optimizer"]) == stored["optimizer"]
+        asked["optimizer_options"] = {**(stored["optimizer_options"] if same else {}), **own}
+    return read_options(Settings, {**stored, **asked}, None, spelled)
 
 
 def _kept(output: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.transforming import Transform
 
+from .declared import options_in, taken
 from .shared import (
     json_option,
     objective_options,
@@ -25,12 +27,7 @@ from .shared import (
 )
 @click.argument("file")
 @click.option("-o", "--output", required=True, metavar="OUT.h5", help="The trajectory file to write.")
-@click.option("--alpha", type=float, metavar="A", help="Hidden units times A, undone by what takes them.")
-@click.option("--balance", is_flag=True, help="Equal norms of layers.")
-@click.option("--flattest", is_flag=True, help="The smallest curvature that rescalings reach.")
-@click.option("--unit-norm", is_flag=True, help="Incoming weights of norm 1, the scale pushed forward.")
-@click.option("--permute", type=int, metavar="SEED", help="Hidden units, channels and heads in a random order.")
-@click.option("--rescale", type=int, metavar="SEED", help="A random factor for each unit.")
+@options_in({"Options": Transform})
 @click.option("--at", metavar="STEP", help="Only this snapshot: a step, first or last. [default: all]")
 @objective_options
 @click.option("--overwrite", is_flag=True, help="Replace OUT.h5 if it is there.")
@@ -47,10 +44,10 @@ def command(
     from landscape.plots.objectives import objective_of
     from landscape.storage import require_writable
     from landscape.trajectory import open_trajectory
-    from landscape.transforming import Transform, transform
+    from landscape.transforming import transform
 
     told = told_in(given)
-    wanted = Transform(**given)
+    wanted = taken(Transform, given)
     require_writable(output, [".h5", ".hdf5"])
     if Path(output).exists() and not overwrite:
         raise LandscapeError(

@@ -46,10 +46,20 @@ def _text(given: Any) -> str:
 
 
 def _whole(given: Any) -> int:
-    value = _number(given) if isinstance(given, float) else given
-    if isinstance(value, bool) or int(value) != (value if not isinstance(value, str) else int(value)):
+    if isinstance(given, str) and given.strip().lstrip("+-").isdecimal():
+        return int(given)
+    # Counts such as 1e3 are exact in floating point.
+    value = given if isinstance(given, int) and not isinstance(given, bool) else _number(given)
+    if value != int(value):
         raise ValueError(given)
     return int(value)
+
+
+def _seed(given: Any) -> int:
+    value = _whole(given)
+    if value >= 2**63:
+        raise ValueError(given)
+    return value
 
 
 def _number(given: Any) -> float:
@@ -131,6 +141,7 @@ def _nested(given: Any) -> dict[str, dict[str, Any]]:
 TRUTH = Form("true or false", _truth)
 TEXT = Form("text", _text, "TEXT")
 WHOLE = Form("a whole number", _whole, "N")
+SEED = Form("a whole number below 2^63", _seed, "N")
 NUMBER = Form("a number", _number, "X")
 STEP = Form("a step, first or last", _step, "STEP")
 STEPS = Form("steps with commas between them, or all", _steps, "STEP,...|all")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,8 +26,11 @@ def option(
     choices: Sequence[Any] | None = None,
     low: float | None = None,
     high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
     check: Callable[[Any], object] | None = None,
     unset: str | None = None,
+    needs: str | None = None,
     decides: bool = True,
     shows: bool = False,
 ) -> T:
@@ -39,8 +43,11 @@ def option(
         choices: The only values allowed, if it is one of a few.
         low: The least value allowed.
         high: The greatest value allowed.
+        above: What every value is greater than.
+        below: What every value is less than.
         check: Raises a LandscapeError for any other value that is not allowed.
         unset: What stands for the default in help, where its value does not say it.
+        needs: Another option without which it means nothing: where that is wrong, nothing is said of this one.
         decides: Whether results depend on it; otherwise it is left out where results are told apart.
         shows: Whether it changes how a result is shown, so that it can be given for a stored one.
 
@@ -53,8 +60,11 @@ def option(
         "choices": None if choices is None else tuple(choices),
         "low": low,
         "high": high,
+        "above": above,
+        "below": below,
         "check": check,
         "unset": unset,
+        "needs": needs,
         "decides": decides,
         "shows": shows,
     }
@@ -63,17 +73,35 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def automatic(help: str, *, low: float | None = None) -> float | None:
+def redeclared(
+    options: type[Any],
+    name: str,
+    default: Any = dataclasses.MISSING,
+    help: str | None = None,
+    unset: str | None = None,
+) -> Any:
+    """Declare a dataclass field as an option of another class is, with another default or help."""
+    field = fields_of(options)[name]
+    changes: dict[str, Any] = {} if help is None else {"help": help}
+    if default is dataclasses.MISSING:
+        default = default_of(field)
+    else:
+        changes["unset"] = unset
+    return dataclasses.field(default=default, metadata={**field.metadata, **changes})
+
+
+def automatic(help: str, *, low: float | None = None, above: float | None = None) -> float | None:
     """Declare a dataclass field that is a number, or ``auto`` (None) if it is to be found on the way.
 
     Args:
         help: One line that says what it does, with its unit.
         low: The least value allowed.
+        above: What every value is greater than.
 
     Returns:
         The field; typed as its value, as `dataclasses.field` is.
     """
-    found: float | None = option(None, help, form=NUMBER, low=low, unset=_AUTOMATIC)
+    found: float | None = option(None, help, form=NUMBER, low=low, above=above, unset=_AUTOMATIC)
     return found
 
 
@@ -124,10 +152,12 @@ class Options:
         faults = []
         for field in fields_of(type(self)).values():
             try:
-                object.__setattr__(self, field.name, _value(field, getattr(self, field.name), field.name))
+                value = _value(field, getattr(self, field.name), field.name)
             except LandscapeError as fault:
                 faults.append(OptionFault(field.name, str(fault)))
-        faults = faults or [OptionFault(*fault) for fault in self.conflicts()]
+                value = default_of(field)
+            object.__setattr__(self, field.name, value)
+        faults += _apart((OptionFault(*fault) for fault in self.conflicts()), faults, type(self))
         if faults:
             raise OptionError(faults)
 
@@ -144,6 +174,30 @@ class Options:
         }
 
 
+def _apart(
+    conflicts: Iterable[OptionFault], faults: Sequence[OptionFault], options: type[Any]
+) -> list[OptionFault]:
+    """The conflicts that do not come from faults alone: a default stands in for what is wrong."""
+    told, fields = {fault.name for fault in faults}, fields_of(options)
+    return [one for one in conflicts if not told or (one.name and fields[one.name].metadata["needs"] not in told)]
+
+
+@dataclass(frozen=True)
+class NoOptions(Options):
+    """Of what has none."""
+
+
+_ANY = Form("a value", lambda given: given)
+
+
+def options_like(defaults: Mapping[str, Any]) -> type[Options]:
+    """Declare options by nothing but their defaults: values are of the same type."""
+    declared = {name: option(value, "", form=FORMS.get(type(value), _ANY)) for name, value in defaults.items()}
+    annotations = {name: type(value) for name, value in defaults.items()}
+    made = type("LikeDefaults", (Options,), {**declared, "__annotations__": annotations, "__module__": __name__})
+    return dataclass(frozen=True)(made)
+
+
 def fields_of(options: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     """Return the declared options of a class by name, in order."""
     return {field.name: field for field in dataclasses.fields(options) if "help" in field.metadata}
@@ -151,6 +205,8 @@ def fields_of(options: type[Any]) -> dict[str, dataclasses.Field[Any]]:
 
 def describe_options(options: type[Any]) -> list[dict[str, Any]]:
     """What can be set, one dictionary per option: name, type, default, choices, low, high, help.
+
+    Bounds that are not allowed themselves are there as ``above`` and ``below`` where there are some.
 
     Args:
         options: A dataclass whose fields were made by `option`.
@@ -167,6 +223,7 @@ def describe_options(options: type[Any]) -> list[dict[str, Any]]:
             "low": field.metadata["low"],
             "high": field.metadata["high"],
             "help": field.metadata["help"],
+            **{name: field.metadata[name] for name in ("above", "below") if field.metadata[name] is not None},
         }
         for name, field in fields_of(options).items()
     ]
@@ -182,6 +239,18 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
     return field.default if made is dataclasses.MISSING else made()
 
 
+def allowed_words(field: dataclasses.Field[Any]) -> str:
+    """What the values of an option are, for messages and tables."""
+    form: Form = field.metadata["form"]
+    words = _choice_words(field.metadata["choices"]) or form.words
+    bounds = _range_words(field)
+    return (f"{words}, {bounds}" if bounds else words) + (" or auto" if _is_automatic(field) else "")
+
+
+def _is_automatic(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata["unset"] == _AUTOMATIC)
+
+
 def default_words(field: dataclasses.Field[Any]) -> str:
     """The default of an option as help shows it; empty where there is nothing to show."""
     default = default_of(field)
@@ -192,6 +261,16 @@ def default_words(field: dataclasses.Field[Any]) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def options_table(options: type[Any]) -> str:
+    """The options of a class as a table in Markdown, for the pages about them."""
+    rows = [("option", "default", "values", "what it says"), ("---",) * 4]
+    for name, field in fields_of(options).items():
+        off = "off" if field.metadata["form"] is TRUTH else ""
+        rows.append((f"`{name}`", default_words(field) or off, allowed_words(field), field.metadata["help"]))
+    # A bar would part a cell in two.
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
 
 def read_options(
@@ -229,7 +308,7 @@ def read_options(
     try:
         found = options(**values)
     except OptionError as error:
-        faults += error.faults
+        faults += _apart(error.faults, faults, options)
         wrong = {fault.name for fault in error.faults}
         with suppress(OptionError):
             found = options(**{name: value for name, value in values.items() if name not in wrong})
@@ -242,11 +321,11 @@ def _value(field: dataclasses.Field[Any], given: Any, name: str) -> Any:
     """The value of an option that was given, of the form that is declared."""
     form: Form = field.metadata["form"]
     default = default_of(field)
-    # JSON gives a tuple back as a list.
-    same = tuple(given) if isinstance(given, list) else given
-    if type(same) is type(default) and same == default:
-        return same
-    automatic = field.metadata["unset"] == _AUTOMATIC
+    # JSON has lists for tuples.
+    like = tuple(given) if isinstance(given, list) and isinstance(default, tuple) else given
+    if type(like) is type(default) and like == default:
+        return like
+    automatic = _is_automatic(field)
     if default is None and (given is None or (automatic and str(given).strip() == _AUTOMATIC)):
         return None
     choices = field.metadata["choices"]
@@ -262,11 +341,12 @@ def _value(field: dataclasses.Field[Any], given: Any, name: str) -> Any:
         mend = near if near.startswith("did you mean") else None
         wanted = None if mend else _choice_words(choices)
         raise LandscapeError(f"option '{name}' has no such choice", got=repr(given), expected=wanted, mend=mend)
-    low, high = field.metadata["low"], field.metadata["high"]
-    if isinstance(value, int | float) and (
-        (low is not None and value < low) or (high is not None and value > high)
+    if isinstance(value, int | float) and not all(
+        within(value, field.metadata[bound])
+        for bound, (_, within) in _BOUNDS.items()
+        if field.metadata[bound] is not None
     ):
-        raise LandscapeError(f"option '{name}' is out of range", got=given, expected=_range_words(low, high))
+        raise LandscapeError(f"option '{name}' is out of range", got=given, expected=_range_words(field))
     if field.metadata["check"] is not None:
         try:
             field.metadata["check"](value)
@@ -286,7 +366,17 @@ def _choice_words(choices: Sequence[Any] | None) -> str | None:
     return " or ".join(str(choice) for choice in choices) if choices else None
 
 
-def _range_words(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"{low} to {high}"
-    return f"at least {low}" if low is not None else f"at most {high}"
+# Bound -> how it is said, and whether a value keeps it.
+_BOUNDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
+    "low": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "high": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
+
+
+def _range_words(field: dataclasses.Field[Any]) -> str:
+    bounds = {name: field.metadata[name] for name in _BOUNDS if field.metadata[name] is not None}
+    if [*bounds] == ["low", "high"]:
+        return f"{bounds['low']} to {bounds['high']}"
+    return " and ".join(f"{_BOUNDS[name][0]} {bound}" for name, bound in bounds.items())

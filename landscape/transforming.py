@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from landscape.errors import LandscapeError
-from landscape.objective import Objective
-from landscape.params import Tensors, Weights
-from landscape.symmetry import Element, Symmetries, symmetries_of
-from landscape.symmetry.same_function import Check, require_same
-from landscape.trajectory import Snapshot, Trajectory
-from landscape.trajectory.rounding import rounded, take
-from landscape.trajectory.validation import described
-from landscape.trajectory.writer import Row, write_run
+from landscape.forms import NUMBER, WHOLE
+from landscape.options import Options, option
+
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+    from landscape.params import Tensors, Weights
+    from landscape.symmetry import Element, Symmetries
+    from landscape.symmetry.same_function import Check
+    from landscape.trajectory import Snapshot, Trajectory
+    from landscape.trajectory.writer import Row
 
 # Name of a transformation -> (symmetries, objective, weights, its value) -> the element.
-Maker = Callable[[Symmetries, Objective, Weights, Any], Element]
+Maker: TypeAlias = "Callable[[Symmetries, Objective, Weights, Any], Element]"
 MAKERS: dict[str, Maker] = {
     "alpha": lambda symmetries, objective, weights, value: symmetries.scaling(value),
     "balance": lambda symmetries, objective, weights, value: symmetries.balancing(weights),
@@ -37,42 +38,29 @@ def _scalings(symmetries: Symmetries) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Transform:
-    """What is to be done to the weights; one of these.
+class Transform(Options):
+    """What is to be done to the weights; one of these. `Symmetries` has a method for each."""
 
-    Attributes:
-        alpha: The scale that all hidden units take; see `Symmetries.rescale`.
-        balance: Equal norms of layers.
-        flattest: The smallest Gauss-Newton trace on the training data; see `Symmetries.flattest`.
-        unit_norm: Incoming weights of norm 1.
-        permute: The seed of a random order of units.
-        rescale: The seed of random factors, one per unit.
-    """
+    alpha: float | None = option(None, "Hidden units times A, undone by what takes them", form=NUMBER, above=0)
+    balance: bool = option(False, "Equal norms of layers")
+    flattest: bool = option(False, "The smallest curvature that rescalings reach on the training data")
+    unit_norm: bool = option(False, "Incoming weights of norm 1, the scale pushed forward")
+    permute: int | None = option(
+        None, "Hidden units, channels and heads in a random order of this seed", form=WHOLE, low=0
+    )
+    rescale: int | None = option(None, "A random factor of this seed for each unit", form=WHOLE, low=0)
 
-    alpha: float | None = None
-    balance: bool = False
-    flattest: bool = False
-    unit_norm: bool = False
-    permute: int | None = None
-    rescale: int | None = None
-
-    def __post_init__(self) -> None:
-        given = [name for name, value in asdict(self).items() if value is not None and value is not False]
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield what is missing, or too much."""
+        given = [name for name, value in self.plain().items() if value is not None and value is not False]
         if len(given) != 1:
-            choice = ", ".join(name.replace("_", "-") for name in MAKERS)
-            raise LandscapeError(
-                f"a transformation is one of {choice}", got=" and ".join(given).replace("_", "-") or "none"
-            )
-        if self.alpha is not None and not (self.alpha > 0 and math.isfinite(self.alpha)):
-            raise LandscapeError("alpha must be positive and finite", got=self.alpha)
-        for name in ("permute", "rescale"):
-            if (getattr(self, name) or 0) < 0:
-                raise LandscapeError(f"the seed of {name} must not be negative", got=getattr(self, name))
+            said = f"a transformation is one of {', '.join(MAKERS)}; got {' and '.join(given) or 'none'}"
+            yield "", said.replace("_", "-")
 
     @property
     def name(self) -> str:
         """Which one it is."""
-        return next(name for name, value in asdict(self).items() if value is not None and value is not False)
+        return next(name for name, value in self.plain().items() if value is not None and value is not False)
 
     @property
     def value(self) -> Any:
@@ -110,6 +98,11 @@ def transform(
     Raises:
         LandscapeError: If the model has no such symmetry, or outputs change by more than rounding explains.
     """
+    from landscape.symmetry import symmetries_of
+    from landscape.symmetry.same_function import require_same
+    from landscape.trajectory.validation import described
+    from landscape.trajectory.writer import write_run
+
     if not len(run):
         raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
     index = run.index_of("last" if at is None else at)
@@ -168,5 +161,8 @@ class _Change:
 
 def _row(snapshot: Snapshot, tensors: Tensors) -> Row:
     """A snapshot with other weights; when it was taken and what was measured there stays."""
+    from landscape.trajectory.rounding import rounded, take
+    from landscape.trajectory.writer import Row
+
     values, _ = rounded(take(snapshot.layout, tensors, None), snapshot.layout, None)
     return Row(snapshot.step, snapshot.epoch, snapshot.seconds, snapshot.metrics, values)

@@ -17,6 +17,14 @@ MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 """Curvature matrices."""
 DTYPES = ("float32", "float64")
 """Types in which derivatives are taken."""
+SCHEDULES = ("constant", "step", "cosine", "linear")
+"""How a learning rate falls."""
+AVERAGES = ("old", "new")
+"""What the weight of a running average is of."""
+WALK_NOISES = ("code", "paper")
+"""Conventions for the noise of a walk."""
+STARTS = ("shuffled", "same")
+"""Where replicas start."""
 SPLITS = ("train", "test")
 METRICS = ("loss", "error")
 # One repeat is a plane; a thousand lines tell a share of directions to 1.6 %, and nobody draws more.

@@ -351,20 +351,24 @@ def test_wrong_options_end_with_2_one_line_and_nothing_behind(
         (["digit-mlp"], "did you mean 'digits-mlp'?"),
         (["digits-mlp", "--set", "widht=3"], "did you mean 'width'?"),
         (["digits-mlp", "--set", "width"], "--set: not a setting; got 'width'; expected NAME=VALUE"),
-        (["digits-mlp", "--optimizer", "sdg"], "training: unknown optimizer 'sdg', did you mean 'sgd'?"),
+        (
+            ["digits-mlp", "--optimizer", "sdg"],
+            "option '--optimizer' has no such choice; got 'sdg'; did you mean 'sgd'?",
+        ),
         (
             ["digits-mlp", "--every", "often"],
-            "every: not an interval; got 'often'; expected 50, 50steps or 2epochs",
+            "option '--every': not an interval; got 'often'; expected 50, 50steps or 2epochs",
         ),
         (
             ["digits-mlp", "--epochs", "0", "--lr", "-1"],
-            "epochs must be at least 1, got 0; lr must be positive, got -1.0",
+            "option '--epochs' is out of range; got 0; expected at least 1 | "
+            "option '--lr' is out of range; got -1; expected above 0",
         ),
         (["digits-mlp", "--resume", "--overwrite"], "--resume and --overwrite exclude each other; choose one"),
         (["cifar10-cnn6", "--data", "/nowhere"], "/nowhere"),
         (["digits-mlp", "--set", "width=1000000000000"], "digits-mlp: the problem does not fit into memory"),
         (["digits-cnn", "--batch-size", "1"], "training: BatchNorm cannot be trained on single examples"),
-        (["digits-mlp", "--every", "9" * 400 + "epochs"], "every: not an interval"),
+        (["digits-mlp", "--every", "9" * 400 + "epochs"], "option '--every': not an interval"),
     ],
 )
 def test_wrong_training_ends_with_2_one_line_and_nothing_behind(landscape, tmp_path, arguments, message):

@@ -168,6 +168,9 @@ def test_all_measures_are_listed(landscape):
     said = json.loads(landscape("measure", "--list", "--json")[1])
     assert set(said["measures"]) == set(measures())
     assert said["measures"]["hessian_top"]["formula"] == measures()["hessian_top"].formula
+    assert said["measures"]["hessian_top"]["settings"] == {"k": 1, "tol": 1e-6, "max_products": 500}
+    assert [one["low"] for one in said["measures"]["hessian_top"]["options"]] == [1, 0, 1]
+    assert "max_products=500: Products with one vector after which it gives up (a whole number, at" in out
 
 
 @pytest.mark.parametrize(
@@ -179,11 +182,19 @@ def test_all_measures_are_listed(landscape):
             "option '--measures' has the wrong type; got ','",
         ),
         (["--setting", "k=3"], "option '--setting': not a setting; got 'k=3'; expected MEASURE.NAME=VALUE"),
-        (["--setting", "hessian_top.q=3"], "'hessian_top' has no setting 'q'; choose from k, tol, max_products"),
+        (["--setting", "hessian_top.q=3"], "there is no option 'hessian_top.q'; did you mean 'hessian_top.k'?"),
         (["--setting", "hessian_bottom.k=3"], "settings of 'hessian_bottom', which is not taken; take it too"),
         (["--at", "77"], "no snapshot at step 77; the nearest are 0, 1, 2, 3"),
-        (["--setting", "local_energy.sigmas=0.1,a"], "setting 'sigmas' of 'local_energy' is no list of positive"),
-        (["--setting", "local_energy.draws=0"], "setting 'draws' of 'local_energy' must be at least 1; got 0"),
+        (["--setting", "local_energy.sigmas=0.1,a"], "option 'local_energy.sigmas' has the wrong type"),
+        (
+            ["--setting", "local_energy.draws=0"],
+            "option 'local_energy.draws' is out of range; got 0; expected at least 1",
+        ),
+        (
+            ["--setting", "epsilon_sharpness.subspace=many", "--setting", "epsilon_sharpness.restarts=0"],
+            "option 'epsilon_sharpness.subspace' has the wrong type; got 'many'; expected a whole number | "
+            "option 'epsilon_sharpness.restarts' is out of range; got 0; expected at least 1",
+        ),
         (["--split", "tset"], "option '--split' has no such choice; got 'tset'; did you mean 'test'?"),
         (["--dtype", "float23"], "option '--dtype' has no such choice; got 'float23'; did you mean 'float32'?"),
         (["--parameters", "nothing.*"], "parameters: nothing is left to move; got nothing.*"),
@@ -193,7 +204,8 @@ def test_all_measures_are_listed(landscape):
     ],
 )
 def test_wrong_input_is_told_in_one_line(landscape, run_file, arguments, message):
-    own = ["--measures", "local_energy"] if "local_energy" in message else []
+    own = [name for name in ("local_energy", "epsilon_sharpness") if name in message]
+    own = ["--measures", *own] if own else []
     code, out, err = landscape("measure", run_file, *own, *arguments)
     assert (code, out) == (2, "")
     assert message in err

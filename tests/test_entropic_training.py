@@ -205,7 +205,7 @@ def test_faults_of_options_are_told_together():
     with pytest.raises(LandscapeError) as caught:
         Settings(optimizer="entropy-sgd", epochs=0, optimizer_options={"gama": 1, "average": 2, "gamma": "much"})
     assert str(caught.value) == (
-        "training: epochs must be at least 1, got 0; "
+        "option 'epochs' is out of range; got 0; expected at least 1 | "
         "entropy-sgd: there is no option 'gama'; did you mean 'gamma'? | "
         "option 'average' is out of range; got 2; expected 0 to 1 | "
         "option 'gamma' has the wrong type; got 'much'; expected a number or auto"
@@ -228,7 +228,9 @@ def test_the_command_trains_resumes_and_shows_branches(tmp_path):
     runner = CliRunner()
     start = ["digits-mlp", "-o", file, "--set", "width=4", "--epochs", "1", "--optimizer", "replicated-sgd"]
     start += ["--optimizer-option", "replicas=2", "--json"]
-    with pytest.raises(LandscapeError, match=r"--optimizer-option: not a setting; got 'L'; expected NAME=VALUE"):
+    with pytest.raises(
+        LandscapeError, match=r"option '--optimizer-option': not a setting; got 'L'; expected NAME=VALUE"
+    ):
         runner.invoke(train_command, [*start, "--optimizer-option", "L"], catch_exceptions=False)
     done = runner.invoke(train_command, start, catch_exceptions=False)
     assert json.loads(done.stdout)["metrics"]["gradient_evaluations"] == 24

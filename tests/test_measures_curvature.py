@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 import landscape as ls
 from landscape import LandscapeError
+from landscape.forms import NUMBER, WHOLE
 from landscape.objective import Objective
+from landscape.options import fields_of
 from landscape.params import Held
-from landscape.sharpness import measure, measure_named, measures
+from landscape.sharpness import Measure, measure, measure_named, measures
 from landscape.sharpness.measuring import settled_settings
 from landscape.sharpness.place import Place
 
@@ -155,24 +157,32 @@ def test_equal_seeds_give_equal_numbers():
     assert first == again != other
 
 
+NO_KK = "there is no option 'hessian_top.kk'"
+
+
 @pytest.mark.parametrize(
     ("names", "settings", "message"),
     [
         (["hessian_topp"], None, "there is no measure 'hessian_topp'; did you mean 'hessian_top'?"),
-        (["hessian_top"], {"hessian_top": {"kk": 1}}, "'hessian_top' has no setting 'kk'; did you mean 'k'?"),
+        (["hessian_top"], {"hessian_top": {"kk": 1}}, f"{NO_KK}; did you mean 'hessian_top.k'?"),
         (["hessian_top"], {"hessian_trace": {}}, "settings of 'hessian_trace', which is not taken"),
         (
             ["hessian_top"],
             {"hessian_top": {"k": "many"}},
-            "setting 'k' of 'hessian_top' must be a number; got 'many'",
+            "option 'hessian_top.k' has the wrong type; got 'many'; expected a whole number",
         ),
-        (["hessian_top"], {"hessian_top": {"k": 1.5}}, "setting 'k' of 'hessian_top' must be a whole number"),
+        (
+            ["hessian_top"],
+            {"hessian_top": {"k": 1.5, "max_products": 0}},
+            "option 'hessian_top.k' has the wrong type; got 1.5; expected a whole number | "
+            "option 'hessian_top.max_products' is out of range; got 0; expected at least 1",
+        ),
         (
             ["fisher_rao_norm"],
             {"fisher_rao_norm": {"squared": "maybe"}},
-            "setting 'squared' of 'fisher_rao_norm' must be true or false; got 'maybe'",
+            "option 'fisher_rao_norm.squared' has the wrong type; got 'maybe'; expected true or false",
         ),
-        ({"hessian_top": {"kk": 1}}, None, "'hessian_top' has no setting 'kk'; did you mean 'k'?"),
+        ({"hessian_top": {"kk": 1}}, None, f"{NO_KK}; did you mean 'hessian_top.k'?"),
         ({"hessian_top": {}}, {"hessian_top": {}}, "settings: settings of measures are given twice"),
     ],
 )
@@ -199,3 +209,26 @@ def test_every_measure_is_told_in_full():
     for one in measures().values():
         for words in (one.title, one.formula, one.unit, one.source, one.misleads):
             assert words.strip(), one.name
+
+
+def test_no_count_and_no_size_of_a_measure_is_without_bounds():
+    """A setting that is a number says which make sense, and all others are refused, however they come."""
+    for one in measures().values():
+        for name, field in fields_of(one.options).items():
+            if field.metadata["form"] not in (WHOLE, NUMBER):
+                continue
+            low, above = field.metadata["low"], field.metadata["above"]
+            assert (low is None) != (above is None), f"{one.name}.{name}"
+            for wrong in (low - 1 if above is None else above, str(-1e9), "many", True):
+                with pytest.raises(LandscapeError, match=rf"option '{one.name}\.{name}'"):
+                    one.settled({name: wrong})
+
+
+def test_settings_of_a_measure_come_from_its_options_or_from_defaults_alone():
+    assert all(dict(one.settings) == one.settled() for one in measures().values())
+    about = {"title": "", "formula": "", "unit": "1", "source": "", "invariant": ()}
+    own = Measure("own", compute=lambda place, settings: None, settings={"size": 2, "shape": None}, **about)
+    assert own.settled({"size": "3", "shape": "round"}) == {"size": 3, "shape": "round"}
+    assert replace(own, title="other").settled() == {"size": 2, "shape": None}
+    with pytest.raises(LandscapeError, match=r"option 'own\.size' has the wrong type"):
+        own.settled({"size": "large"})

@@ -148,7 +148,7 @@ def test_local_energy_refuses_what_it_does_not_know():
     objective, weights = away_from_the_minimum(spread_matrix(6, 0.1, 5.0))
     with pytest.raises(LandscapeError, match="unknown value 'error'"):
         take(objective, weights, "local_energy", metric="error")
-    with pytest.raises(LandscapeError, match="unknown value 'multiplicativ'"):
+    with pytest.raises(LandscapeError, match="got 'multiplicativ'; did you mean 'multiplicative'"):
         take(objective, weights, "local_energy", noise="multiplicativ")
 
 

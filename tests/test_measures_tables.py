@@ -273,7 +273,12 @@ def test_a_recipe_draws_measures_along_training(run, table, tmp_path):
         ('{ kind = "measure", measure = "loss", points = 3 }', "there is no such key"),
         (
             '{ kind = "measure", measure = "hessian_top", settings = { many = 1 } }',
-            "'hessian_top' has no setting 'many'",
+            "there is no option 'hessian_top.many'",
+        ),
+        (
+            '{ kind = "measure", measure = "hessian_trace", settings = { method = "hutchinsonn", samples = 0 } }',
+            "option 'hessian_trace.method' has no such choice; got 'hutchinsonn'; did you mean 'hutchinson'? | "
+            "option 'hessian_trace.samples' is out of range; got 0; expected at least 1",
         ),
     ],
 )

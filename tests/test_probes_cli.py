@@ -158,6 +158,11 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
         (["perturb", "0.h5", "--noise", "mean-abs"], "option '--noise' has the wrong type; got 'mean-abs'"),
         (["perturb", "0.h5", "--epochs", "3"], "--epochs: is of the training of branches; pass --retrain too"),
         (["perturb", "0.h5", "--retrain", "gd"], "--retrain: branches need a file; give -o BRANCHES.h5"),
+        (
+            ["perturb", "0.h5", "--retrain", "gdd", "--momentum", "1", "-o", "b.h5"],
+            "option '--retrain' has no such choice; got 'gdd'; did you mean 'gd'? | option '--momentum' is out of "
+            "range; got 1; expected at least 0 and below 1",
+        ),
         (["perturb", "0.h5", "--table", "t.txt"], "t.txt: unknown file type; got .txt"),
         (["connect", "0.h5", "1.h5", "--plane", "5"], "--plane: the plane is drawn beside the curve's file"),
         (["conect", "0.h5", "1.h5"], "there is no probe 'conect'; did you mean 'connect'?"),

@@ -158,7 +158,8 @@ def test_text_and_values_read_alike():
         (
             "digits-mlp",
             {"activation": "swish"},
-            "digits-mlp: there is no activation 'swish'; choose from relu, leaky-relu, tanh, gelu",
+            "digits-mlp: option 'activation': there is no activation 'swish'; choose from relu, leaky-relu, tanh, "
+            "gelu",
         ),
         (
             "cifar10-resnet20",

@@ -42,21 +42,21 @@ BROKEN = {
     "wrong type": (
         "# A caption.\n" + RUN + "epochs = 'forty'\nnesterov = 1\n" + PANEL,
         [
-            "line 4, run.base.epochs: must be a whole number; got 'forty'",
-            "line 5, run.base.nesterov: must be true or false; got 1",
+            "line 4, run.base.epochs: has the wrong type; got 'forty'; expected a whole number",
+            "line 5, run.base.nesterov: has the wrong type; got 1; expected true or false",
         ],
     ),
     "out of range": (
         "# A caption.\n" + RUN + "epochs = 0\nlr = -1\noptimizer = 'sdg'\n" + PANEL,
         [
-            "line 4, run.base.epochs: epochs must be at least 1, got 0",
-            "line 5, run.base.lr: lr must be positive, got -1",
-            "line 6, run.base.optimizer: unknown optimizer 'sdg', did you mean 'sgd'?",
+            "line 4, run.base.epochs: is out of range; got 0; expected at least 1",
+            "line 5, run.base.lr: is out of range; got -1; expected above 0",
+            "line 6, run.base.optimizer: has no such choice; got 'sdg'; did you mean 'sgd'?",
         ],
     ),
     "settings that exclude each other": (
         "# A caption.\n" + RUN + "nesterov = true\nmomentum = 0\n" + PANEL,
-        ["line 2, run.base: nesterov needs a momentum above 0"],
+        ["line 4, run.base.nesterov: nesterov needs a momentum above 0"],
     ),
     "unknown problem": (
         "# A caption.\n[run.base]\nproblem = 'digit-mlp'\n" + PANEL,

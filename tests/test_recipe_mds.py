@@ -75,7 +75,7 @@ def test_a_branch_starts_where_its_parent_is_and_is_embedded_with_it(tmp_path):
         ),
         (("layer-std:0.1", "layers:0.1"), "there is no noise 'layers'"),
         (('of = "trunk"', 'of = "trunc"'), "there is no run 'trunc' above"),
-        (("epochs = 1", "epochs = 0"), "epochs must be at least 1, got 0"),
+        (("epochs = 1", "epochs = 0"), "epochs: is out of range; got 0; expected at least 1"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path, change, fault):

@@ -228,7 +228,7 @@ BROKEN = {
     ),
     "a wrong value in a list": (
         HEAD + "[family.sgd]\nlr = [0.1, 0.2, -3]\n",
-        "line 5, family.sgd.lr: lr must be positive, got -3",
+        "line 5, family.sgd.lr: is out of range; got -3; expected above 0",
     ),
     "twice the same value": (
         HEAD + "seed = [0, 1, 1]\n" + FAMILY,
@@ -246,18 +246,20 @@ BROKEN = {
     "measures": (
         HEAD + FAMILY + "[measures]\nnames = ['hessian_tpo']\nsplit = 'tain'\nsettings.hessian_top = { k = 2 }\n",
         "line 7, measures.names: there is no measure 'hessian_tpo'; did you mean 'hessian_top'? | "
-        "line 8, measures.split: must be train or test; got 'tain'; did you mean 'train'? | "
+        "line 8, measures.split: has no such choice; got 'tain'; did you mean 'train'? | "
         "line 9, measures.settings.hessian_top: 'hessian_top' is not taken; name it in 'names' too",
     ),
     "settings of a measure": (
-        HEAD + FAMILY + "[measures]\nsettings.hessian_top = { kk = 2 }\n",
-        "line 7, measures.settings.hessian_top: 'hessian_top' has no setting 'kk'; did you mean 'k'?",
+        HEAD + FAMILY + "[measures]\nsettings.hessian_trace = { method = 'hutchinsonn', k = 2 }\n",
+        "line 7, measures.settings.hessian_trace: option 'hessian_trace.method' has no such choice; got "
+        "'hutchinsonn'; did you mean 'hutchinson'? | there is no option 'hessian_trace.k'; did you mean "
+        "'hessian_trace.method'?",
     ),
     "correlation": (
         HEAD + FAMILY + "[correlation]\ntargets = ['error']\nlevel = 95\nover = 'net'\n",
-        "line 7, correlation.targets: must be a list out of test_error, test_loss, error_gap, loss_gap; "
-        "got ['error'] | line 8, correlation.level: must be a number between 0 and 1; got 95 | "
-        "line 9, correlation.over: must be nets or settings; got 'net'; did you mean 'nets'?",
+        "line 7, correlation.targets: has the wrong type; got ['error']; expected a list out of test_error, "
+        "test_loss, error_gap, loss_gap | line 8, correlation.level: is out of range; got 95; expected above 0 "
+        "and below 1 | line 9, correlation.over: has no such choice; got 'net'; did you mean 'nets'?",
     ),
 }
 

@@ -173,8 +173,8 @@ def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, landscap
             "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; "
             "got alpha and balance\n"
         ),
-        ("--alpha", "-2"): "landscape: alpha must be positive and finite; got -2.0\n",
-        ("--permute", "-2"): "landscape: the seed of permute must not be negative; got -2\n",
+        ("--alpha", "-2"): "landscape: option '--alpha' is out of range; got -2; expected above 0\n",
+        ("--permute", "-2"): "landscape: option '--permute' is out of range; got -2; expected at least 0\n",
     }
     for options, message in cases.items():
         assert landscape("transform", run_file, *options, "-o", out) == (2, "", message)

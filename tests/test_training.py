@@ -203,8 +203,10 @@ def test_all_faults_of_the_settings_are_told_together():
     with pytest.raises(LandscapeError) as caught:
         Settings(optimizer="sdg", epochs=0, lr=-1.0, momentum=1.0, nesterov=True)
     assert str(caught.value) == (
-        "training: unknown optimizer 'sdg', did you mean 'sgd'?; epochs must be at least 1, got 0; "
-        "lr must be positive, got -1.0; momentum must be in [0, 1), got 1.0"
+        "option 'optimizer' has no such choice; got 'sdg'; did you mean 'sgd'? | "
+        "option 'epochs' is out of range; got 0; expected at least 1 | "
+        "option 'lr' is out of range; got -1.0; expected above 0 | "
+        "option 'momentum' is out of range; got 1.0; expected at least 0 and below 1"
     )
 
 
@@ -233,7 +235,7 @@ def test_training_ends_at_the_first_snapshot_that_reaches_the_target(objective, 
 
 
 def test_a_target_must_be_positive():
-    with pytest.raises(LandscapeError, match=r"^training: target_loss must be positive, got 0$"):
+    with pytest.raises(LandscapeError, match=r"^option 'target_loss' is out of range; got 0; expected above 0$"):
         Settings(target_loss=0)
 
 

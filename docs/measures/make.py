@@ -17,6 +17,7 @@ import torch
 from matplotlib.axes import Axes
 
 import landscape as ls
+from landscape.options import options_table
 from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.recipe.gallery import save_png
 from landscape.render.style import Sheet
@@ -49,18 +50,17 @@ _WIDTH, _HEIGHT = 5.6, 2.1
 
 def table_of(one: Measure) -> str:
     """What the registry says of a measure, as a table for its page."""
-    settings = ", ".join(f"`{name}` = {value}" for name, value in one.settings.items()) or "none"
     rows = {
         "formula": one.formula,
         "unit": one.unit.format(loss="that of the loss"),
         "source": one.source,
         "invariant to": ", ".join(one.invariant) or "nothing",
-        "settings": settings,
         "when it misleads": one.misleads,
     }
     # A bar would part a cell in two.
     lines = [f"| {key} | {value.replace('|', '&#124;')} |" for key, value in rows.items()]
-    return "\n".join([f"# {one.name}", "", BEGIN, "", f"| {one.title} | |", "|---|---|", *lines])
+    settings = ["", options_table(one.options)] if one.settings else []
+    return "\n".join([f"# {one.name}", "", BEGIN, "", f"| {one.title} | |", "|---|---|", *lines, *settings])
 
 
 def head_of(one: Measure) -> str:

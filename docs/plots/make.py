@@ -5,12 +5,9 @@ Run it from the root of the repository: ``python docs/plots/make.py``.
 
 from __future__ import annotations
 
-from dataclasses import Field
 from pathlib import Path
-from typing import Any
 
-from landscape.forms import TRUTH
-from landscape.options import default_words, fields_of
+from landscape.options import options_table
 from landscape.plots import KINDS, Kind
 from landscape.render.look import Look
 from landscape.vocabulary import PAGE_OPTIONS
@@ -54,7 +51,7 @@ def _section(kind: Kind) -> str:
     head = f"## {kind.name}\n\n{kind.summary[:1].upper()}{kind.summary[1:]}."
     if first.name != kind.name:
         return f"{head} The options are those of [`{first.name}`](#{first.name})."
-    return f"{head}\n\n{_table(kind.options)}"
+    return f"{head}\n\n{options_table(kind.options)}"
 
 
 def _look() -> str:
@@ -68,22 +65,7 @@ def _look() -> str:
         "refused. Other options of a kind may add to this table or take away: `mds` heeds `cmap` where `color` is "
         "`loss` or `step`, a barrier matrix of `interpolate` heeds it, and `view` `levels` does not."
     )
-    return "\n\n".join(["## Look", said, _table(Look), "\n".join(rows)])
-
-
-def _table(options: type[Any]) -> str:
-    rows = ["| option | default | what it says |", "|---|---|---|"]
-    return "\n".join([*rows, *(_row(name, field) for name, field in fields_of(options).items())])
-
-
-def _row(name: str, field: Field[Any]) -> str:
-    said, choices = field.metadata["help"], field.metadata["choices"]
-    if choices and not all(str(choice) in said for choice in choices):
-        said = f"{said}: {', '.join(f'`{choice}`' for choice in choices)}"
-    default = default_words(field)
-    if field.metadata["form"] is TRUTH and not default:
-        default = "off"
-    return f"| `{name}` | {default} | {said.replace('|', chr(92) + '|')} |"
+    return "\n\n".join(["## Look", said, options_table(Look), "\n".join(rows)])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.laboratory.students import Student
-from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
+from landscape.problems.catalogue import MultiIndexOptions
+from landscape.problems.multi_index import draw_multi_index
 
 Array = NDArray[np.float64]
 

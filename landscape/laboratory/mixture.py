@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from landscape.errors import LandscapeError
 from landscape.params import Weights, resolve
-from landscape.problems.mixture import MixtureOptions, draw_mixture
+from landscape.problems.catalogue import MixtureOptions
+from landscape.problems.mixture import draw_mixture
 
 Array = NDArray[np.float64]
 

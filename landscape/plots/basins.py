@@ -54,7 +54,7 @@ class PerturbOptions(Options):
     )
     draws: int = option(20, "Draws of the noise, and random directions", low=1)
     scales: int = option(11, "How many scales, from 0 to the largest", low=2)
-    rise: float = option(0.1, "The rise of the training loss that ends a basin", low=1e-300)
+    rise: float = option(0.1, "The rise of the training loss that ends a basin", above=0)
     directions: tuple[str, ...] = option(
         DIRECTIONS,
         f"Directions of the radii: {', '.join(DIRECTIONS)}, or none",

@@ -29,9 +29,9 @@ class ComparisonOptions(Options):
 
     # Pittorino et al. 2021 draw profiles of the training error to a sigma of about 0.5.
     sigma: float = option(
-        0.3, "The noise at which local energies are compared", low=1e-300, decides=False, shows=True
+        0.3, "The noise at which local energies are compared", above=0, decides=False, shows=True
     )
-    largest_sigma: float = option(0.5, "The largest noise of the profiles", low=1e-300)
+    largest_sigma: float = option(0.5, "The largest noise of the profiles", above=0)
     points: int = option(10, "Values of sigma up to it", low=1)
     draws: int = option(20, "Draws of the noise at each", low=1)
     noise_seed: int = option(0, "Draws the noise, the same for all runs", low=0)

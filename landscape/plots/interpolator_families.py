@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from landscape.laboratory import Student
     from landscape.objective import Objective
-    from landscape.problems.multi_index import MultiIndexOptions
+    from landscape.problems.catalogue import MultiIndexOptions
     from landscape.render.interpolators import Interpolators
     from landscape.trajectory import Trajectory
 
@@ -46,11 +46,9 @@ class InterpolatorOptions(Options):
         shows=True,
     )
     places: int = option(3, "Places of its orbit where each network is measured", low=1, decides=False, shows=True)
-    spread: float = option(
-        1.0, "How far these places are apart, in log scale", low=1e-300, decides=False, shows=True
-    )
+    spread: float = option(1.0, "How far these places are apart, in log scale", above=0, decides=False, shows=True)
     fits_below: float = option(
-        1e-3, "The training loss of a network that fits", low=1e-300, decides=False, shows=True
+        1e-3, "The training loss of a network that fits", above=0, decides=False, shows=True
     )
     draw_seed: int = option(0, "Draws the places", low=0, decides=False, shows=True)
 

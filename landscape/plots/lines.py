@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.forms import STEP, TEXT, WHOLE
-from landscape.options import Options, option
+from landscape.options import Options, option, redeclared
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
 from landscape.plots.words import model_lines, number
+from landscape.training.settings import Settings
 from landscape.vocabulary import PAGE_OPTIONS, POLICIES, SCALE_OPTIONS, SPLITS
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from landscape.render.look import Look
     from landscape.trajectory import Snapshot
 
-SCHEDULES = ("constant", "step", "cosine", "linear")
 _DEFINITION = "max over t in [0, 1] of L(t), minus (L(0) + L(1)) / 2"
 
 
@@ -69,13 +69,13 @@ class ConnectOptions(Options):
     bn: str | None = option(
         None, "Normalisation statistics", form=TEXT, choices=POLICIES, unset="recalibrate if there is BatchNorm"
     )
-    seed: int = option(0, "Draws batches and places on the curve", low=0)
-    epochs: int = option(60, "Passes over the training data of the curve", low=1)
-    lr: float = option(0.1, "Learning rate", low=1e-300)
-    batch_size: int = option(128, "Examples per update", low=1)
-    momentum: float = option(0.9, "Momentum", low=0, high=0.999999)
-    schedule: str = option("linear", "The learning rate", choices=SCHEDULES)
-    warmup_epochs: float = option(0.0, "Epochs of linear warm-up", low=0)
+    seed: int = redeclared(Settings, "seed", help="Draws batches and places on the curve")
+    epochs: int = redeclared(Settings, "epochs", 60)
+    lr: float = redeclared(Settings, "lr", 0.1)
+    batch_size: int = redeclared(Settings, "batch_size")
+    momentum: float = redeclared(Settings, "momentum")
+    schedule: str = redeclared(Settings, "schedule", "linear")
+    warmup_epochs: float = redeclared(Settings, "warmup_epochs")
 
 
 @dataclass(frozen=True)
@@ -257,10 +257,8 @@ def _columns_of_lines(shown: Shown) -> tuple[Mapping[str, Any], Mapping[str, Any
 
 def _connect(source: Source, wanted: ConnectOptions) -> Parts:
     from landscape import probes
-    from landscape.training import Settings
 
     ends = ends_of(source, wanted.at)
-    names = ("epochs", "lr", "batch_size", "momentum", "schedule", "warmup_epochs", "seed")
     a, b = ends.values()
     first, second = ends
     found = probes.connect(
@@ -271,7 +269,7 @@ def _connect(source: Source, wanted: ConnectOptions) -> Parts:
         bends=wanted.bends,
         points=wanted.points,
         bn=wanted.bn,
-        settings=Settings(**{name: getattr(wanted, name) for name in names}),
+        settings=Settings.of(wanted),
         labels=(first, second),
         save=source.parts,
         progress=source.progress,

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from landscape.options import allowed_words, default_words, fields_of
+
+if TYPE_CHECKING:
+    from landscape.sharpness import Measure
 
 # Relative difference from which a measurement is not what theory foresees.
 _MARKED = 5e-3
@@ -17,18 +22,19 @@ _WIDTH = 100
 _ROWS = 10
 
 
-def listing_lines(entries: Mapping[str, Any], symmetries: Mapping[str, str]) -> list[str]:
+def listing_lines(known: Mapping[str, Measure], symmetries: Mapping[str, str]) -> list[str]:
     """All measures with formula, source, invariances and settings."""
     lines = []
-    for name, entry in entries.items():
-        lines += [f"{name}: {entry['title']}"]
-        lines += _told("formula", entry["formula"])
-        lines += _told("source", entry["source"])
-        lines += _told("invariant", ", ".join(entry["invariant_claimed"]) or "to nothing")
-        if entry["settings"]:
-            lines += _told("settings", ", ".join(f"{key}={value}" for key, value in entry["settings"].items()))
-        if entry["misleads"]:
-            lines += _told("misleads", entry["misleads"])
+    for name, one in known.items():
+        lines += [f"{name}: {one.title}"]
+        lines += _told("formula", one.formula)
+        lines += _told("source", one.source)
+        lines += _told("invariant", ", ".join(one.invariant) or "to nothing")
+        for key, field in fields_of(one.options).items():
+            words = f"{key}={default_words(field)}: {field.metadata['help']} ({allowed_words(field)})"
+            lines += _told("setting", words)
+        if one.misleads:
+            lines += _told("misleads", one.misleads)
         lines.append("")
     lines.append("What a measure can be invariant to:")
     for name, words in symmetries.items():

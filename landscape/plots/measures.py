@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from landscape.values.measure_table import Table
 
 
+def _faults(wanted: MeasureOptions, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not wanted.names:
+        yield "measure", "a panel of this kind needs a measure; such as hessian_top, or loss"
+
+
 def _compute(source: Source, wanted: MeasureOptions) -> Parts:
     from landscape.plots.measure_values import measures_along
 
@@ -36,12 +41,6 @@ def _compute(source: Source, wanted: MeasureOptions) -> Parts:
         run.index_of(step)
     along = Along(**{**{field: getattr(wanted, field) for field in asdict(Along())}, "measures": wanted.taken})
     return {name: measures_along(run, source.objective(name), along, save=save, progress=source.progress)}
-
-
-def _faults(wanted: MeasureOptions, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is missing in a panel of a recipe."""
-    if not wanted.names:
-        yield "", "a panel of this kind needs a measure; such as hessian_top, or loss"
 
 
 def _panels(shown: Shown) -> list[Panel]:
@@ -102,8 +101,8 @@ MEASURE = Kind(
     lines=_lines,
     numbers=_numbers,
     each=lambda options: True,
-    panels=_panels,
     faults=_faults,
+    panels=_panels,
     heeds=lambda options: (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS),
     deciding=lambda options: options.to_json(),
     step="measures",

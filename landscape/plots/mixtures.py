@@ -33,7 +33,7 @@ _ROOM = 1.12
 class MixtureOptions(Options):
     """How hyperplanes are drawn."""
 
-    sigma: float = option(0.5, "The noise of the local energies", low=1e-300)
+    sigma: float = option(0.5, "The noise of the local energies", above=0)
 
 
 def take(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t
 
 # Of the intervals.
 LEVEL = 0.95
@@ -54,6 +53,9 @@ def interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     given = np.asarray(values, dtype=np.float64)
     if len(given) < 2:
         return Interval(float(given.mean()), float("nan"))
+    # It takes half a second.
+    from scipy.stats import t
+
     quantile = float(t.ppf((1 + level) / 2, len(given) - 1))
     return Interval(float(given.mean()), float(quantile * given.std(ddof=1) / np.sqrt(len(given))))
 

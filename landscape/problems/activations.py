@@ -7,17 +7,16 @@ from collections.abc import Callable
 from torch import nn
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.problems.catalogue import ACTIVATIONS
 from landscape.problems.polynomial import PolynomialFit
 
+# Of every name in `catalogue.ACTIVATIONS`.
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky-relu": nn.LeakyReLU,
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
 }
-
-ACTIVATIONS = tuple(_ACTIVATIONS)
-HELP = f"nonlinearity of the hidden layers: {', '.join(ACTIVATIONS)} or poly:DEGREE[:FIT][:INTERVAL]"
 
 
 def activation(name: str) -> nn.Module:

@@ -12,18 +12,15 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.problems.catalogue import CIFAR_TEST, CIFAR_TRAIN, VARIABLE
 from landscape.problems.data import order
 from landscape.problems.problem import Pair
 
-TRAIN_SIZE = 50_000
-TEST_SIZE = 10_000
 CLASSES = 10
 # The channel means and standard deviations of the 50,000 training images over all their pixels, scaled to
 # [0, 1]: measured on the JPEG folders, and used for both layouts so that they give the same inputs.
 MEAN = (0.49125, 0.48209, 0.44652)
 STD = (0.24523, 0.24278, 0.26063)
-# The folder that may stand in for --data.
-VARIABLE = "LANDSCAPE_DATA"
 
 _BATCHES = "cifar-10-batches-py"
 _PIXELS = 32
@@ -49,8 +46,8 @@ class _Images:
 def cifar10(
     folder: Path | None,
     *,
-    train_size: int = TRAIN_SIZE,
-    test_size: int = TEST_SIZE,
+    train_size: int = CIFAR_TRAIN,
+    test_size: int = CIFAR_TEST,
     data_seed: int = 0,
     download: bool = False,
 ) -> tuple[Pair, Pair]:

@@ -12,10 +12,6 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.problems.problem import Pair
 
-# scikit-learn's digits: 1,797 images of 8x8 pixels with values 0 to 16.
-DIGITS = 1797
-# Four fifths for training.
-DIGITS_TRAIN = 1437
 _GREYS = 16.0
 
 

@@ -10,24 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.options import option
+from landscape.problems.catalogue import MixtureOptions
 from landscape.problems.initial import construct
-from landscape.problems.problem import Parts, Problem, Source
+from landscape.problems.problem import Parts, Source
 from landscape.problems.toys import half_squared_error
-
-
-@dataclass(frozen=True)
-class MixtureOptions:
-    """Options of ``gaussian-mixture``."""
-
-    dim: int = option(200, "dimensions N", low=1)
-    alpha: float = option(2.0, "training examples per dimension", low=1e-9)
-    delta: float = option(1.0, "variance of the clusters", low=1e-9)
-    rho: float = option(0.5, "share of the cluster +1", low=1e-9, high=1 - 1e-9)
-    loss: str = option("logistic", "loss of the classifier", choices=("square", "logistic"))
-    bias: bool = option(True, "whether the hyperplane has a threshold")
-    test_size: int = option(2000, "examples for testing", low=1)
-    data_seed: int = option(0, "draws the centre of the clusters and the examples", low=0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +68,8 @@ def half_squared_margin(output: Tensor, target: Tensor, reduction: str = "mean")
     return half_squared_error(output[:, 1] - output[:, 0], 2.0 * target - 1, reduction=reduction)
 
 
-def _mixture(options: MixtureOptions, seed: int, source: Source) -> Parts:
+def make_mixture(options: MixtureOptions, seed: int, source: Source) -> Parts:
+    """The parts of ``gaussian-mixture``."""
     drawn = draw_mixture(options)
     model = construct(lambda: nn.Sequential(nn.Linear(options.dim, 1, bias=options.bias), Scores()), seed)
     train, test = (
@@ -92,14 +79,3 @@ def _mixture(options: MixtureOptions, seed: int, source: Source) -> Parts:
     square = options.loss == "square"
     loss = half_squared_margin if square else functional.cross_entropy
     return Parts(model, loss, train, test, unit="" if square else "nats")
-
-
-PROBLEMS = (
-    Problem(
-        "gaussian-mixture",
-        "a hyperplane between two Gaussian clusters; its population error is known",
-        "Mignacco et al. 2020; Baldassi et al. 2020; closed forms: landscape.laboratory.mixture",
-        MixtureOptions,
-        _mixture,
-    ),
-)

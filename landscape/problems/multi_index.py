@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import LandscapeError
-from landscape.options import option
+from landscape.problems.catalogue import MultiIndexOptions
 from landscape.problems.initial import construct
-from landscape.problems.problem import Parts, Problem, Source
+from landscape.problems.problem import Parts, Source
 
 Array = NDArray[np.float64]
 
-LINKS: dict[str, Callable[[Array], Array]] = {
+# Of every name in `catalogue.LINKS`.
+_LINKS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda t: np.maximum(t, 0),
     "abs": np.abs,
     "linear": lambda t: t,
@@ -27,22 +28,6 @@ LINKS: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
     "sine": np.sin,
 }
-
-
-@dataclass(frozen=True)
-class MultiIndexOptions:
-    """Options of ``multi-index``."""
-
-    dim: int = option(20, "dimensions of the input", low=2)
-    indices: int = option(1, "directions that matter", low=1)
-    link: str = option("relu", "function of each direction; the target is their sum", choices=tuple(LINKS))
-    noise: float = option(0.0, "standard deviation of the noise on training targets", low=0)
-    train_size: int = option(200, "training examples", low=2)
-    test_size: int = option(2000, "examples for testing, without noise", low=1)
-    width: int = option(50, "hidden units", low=1)
-    degree: int = option(1, "of the activation max(t, 0)^degree", low=1, high=6)
-    bias: bool = option(True, "whether the input has a further entry 1")
-    data_seed: int = option(0, "draws the directions and the examples", low=0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +67,7 @@ def draw_multi_index(options: MultiIndexOptions) -> MultiIndex:
 
     def examples(count: int, noise: float) -> tuple[Array, Array]:
         x = random.normal(size=(count, options.dim))
-        y = LINKS[options.link](x @ directions.T).sum(axis=1) + noise * random.normal(size=count)
+        y = _LINKS[options.link](x @ directions.T).sum(axis=1) + noise * random.normal(size=count)
         return (np.column_stack([x, np.ones(count)]) if options.bias else x), y
 
     return MultiIndex(directions, examples(options.train_size, options.noise), examples(options.test_size, 0.0))
@@ -104,7 +89,8 @@ class Power(nn.Module):
         return str(self.degree)
 
 
-def _multi_index(options: MultiIndexOptions, seed: int, source: Source) -> Parts:
+def make_multi_index(options: MultiIndexOptions, seed: int, source: Source) -> Parts:
+    """The parts of ``multi-index``."""
     drawn = draw_multi_index(options)
     inputs = drawn.train[0].shape[1]
 
@@ -117,14 +103,3 @@ def _multi_index(options: MultiIndexOptions, seed: int, source: Source) -> Parts
         for x, y in (drawn.train, drawn.test)
     )
     return Parts(construct(student, seed), functional.mse_loss, train, test, unit="")
-
-
-PROBLEMS = (
-    Problem(
-        "multi-index",
-        "a sum of functions of a few directions, learnt by a two-layer homogeneous network",
-        "setting of Vardhan, Taheri & Mazumdar 2026; closed forms: landscape.laboratory.students",
-        MultiIndexOptions,
-        _multi_index,
-    ),
-)

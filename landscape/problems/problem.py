@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from landscape.errors import LandscapeError
-from landscape.objective import Objective
 from landscape.options import describe_options, read_options
 
-Pair: TypeAlias = tuple[Tensor, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from landscape.objective import Objective
+
+Pair: TypeAlias = "tuple[Tensor, Tensor]"
+
+
+def is_file_problem(name: str) -> bool:
+    """Whether a problem is named as ``path/file.py:function``."""
+    return re.fullmatch(r".+\.py:\w+", name, flags=re.DOTALL) is not None
+
+
+def short_name(name: str) -> str:
+    """The name as files remember it, without the folder: a run may be drawn from elsewhere."""
+    if not is_file_problem(name):
+        return name
+    file, _, function = name.rpartition(":")
+    return f"{Path(file).name}:{function}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,8 @@ class Problem:
         Raises:
             LandscapeError: If the seed is not a whole number of 0 to 2^63 - 1, or the data are missing or wrong.
         """
+        from landscape.objective import Objective
+
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise LandscapeError(
                 "not a seed", where="seed", got=repr(seed), expected="a whole number from 0 to 2^63 - 1"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.objective import Objective
-from landscape.problems import cifar10, digits, mixture, multi_index, text, toys
-from landscape.problems.problem import Problem
-from landscape.problems.userfile import build_from_file, is_file_problem
+from landscape.problems.catalogue import PROBLEMS
+from landscape.problems.problem import Problem, is_file_problem
 
-_PROBLEMS: dict[str, Problem] = {
-    problem.name: problem
-    for room in (digits, cifar10, text, mixture, multi_index, toys)
-    for problem in room.PROBLEMS
-}
+if TYPE_CHECKING:
+    from landscape.objective import Objective
+
+_PROBLEMS: dict[str, Problem] = {problem.name: problem for problem in PROBLEMS}
 
 
 def names() -> list[str]:
@@ -92,6 +89,8 @@ def build(
         1.0
     """
     if is_file_problem(name):
+        from landscape.problems.userfile import build_from_file
+
         return build_from_file(name, settings, seed=seed, data=data, **arguments)
     problem = get(name)
     return problem.build(problem.parse_options(settings), seed, data, download, **arguments)

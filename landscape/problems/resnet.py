@@ -7,9 +7,6 @@ from torch.nn import functional
 
 from landscape.problems.activations import activation
 
-# He et al. 2016, section 4.2: 6n + 2 layers: one convolution, three stages of n blocks of two, one linear.
-DEPTHS = (20, 32, 56, 110)
-
 
 class Shortcut(nn.Module):
     """Option A: every second pixel, and channels of zeros around the old ones; it has no parameters.

@@ -9,29 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.options import option
+from landscape.problems.catalogue import HyperbolaOptions, QuadraticOptions
 from landscape.problems.initial import construct
-from landscape.problems.problem import Parts, Problem, Source
-
-
-@dataclass(frozen=True)
-class HyperbolaOptions:
-    """Options of ``toy-hyperbola``; the start is chosen, not drawn, so the seed changes nothing."""
-
-    start1: float = option(2.5, "initial theta1")
-    start2: float = option(0.2, "initial theta2")
-
-
-@dataclass(frozen=True)
-class QuadraticOptions:
-    """Options of ``toy-quadratic``."""
-
-    dim: int = option(4, "number of weights", low=2)
-    low: float = option(0.1, "smallest curvature", low=0.0)
-    high: float = option(2.0, "largest curvature", low=0.0)
-    offset: float = option(0.5, "the loss at the minimum", low=0.0)
-    dtype: str = option("float32", "type of weights and data", choices=("float32", "float64"))
-    data_seed: int = option(0, "draws the minimum and the directions of curvature", low=0)
+from landscape.problems.problem import Parts, Source
 
 
 @dataclass(frozen=True)
@@ -94,7 +74,7 @@ def half_squared_error(output: Tensor, target: Tensor, reduction: str = "mean") 
     return 0.5 * functional.mse_loss(output, target, reduction=reduction)
 
 
-def _hyperbola(options: HyperbolaOptions, seed: int, source: Source) -> Parts:
+def make_hyperbola(options: HyperbolaOptions, seed: int, source: Source) -> Parts:
     """(theta1 theta2 - 1)^2 as the squared error of a chain of two weights on the example 1 -> 1."""
 
     def chain() -> nn.Sequential:
@@ -107,7 +87,7 @@ def _hyperbola(options: HyperbolaOptions, seed: int, source: Source) -> Parts:
     return Parts(model, functional.mse_loss, (torch.ones(1, 1), torch.ones(1, 1)), unit="")
 
 
-def _quadratic(options: QuadraticOptions, seed: int, source: Source) -> Parts:
+def make_quadratic(options: QuadraticOptions, seed: int, source: Source) -> Parts:
     """Linear regression on two examples per direction of curvature, one above the plane and one below.
 
     With inputs a_i = sqrt(dim * lambda_i) q_i and targets a_i . c +- s, the mean over the 2 dim examples of
@@ -122,21 +102,3 @@ def _quadratic(options: QuadraticOptions, seed: int, source: Source) -> Parts:
     y = torch.from_numpy(targets[:, None]).to(dtype)
     model = construct(lambda: nn.Linear(options.dim, 1, bias=False), seed).to(dtype)
     return Parts(model, half_squared_error, (x, y), unit="")
-
-
-PROBLEMS = (
-    Problem(
-        "toy-hyperbola",
-        "(theta1 theta2 - 1)^2: a valley of minima of every sharpness",
-        "Dinh et al. 2017, section 3, the smallest network with their rescaling",
-        HyperbolaOptions,
-        _hyperbola,
-    ),
-    Problem(
-        "toy-quadratic",
-        "a quadratic function with known curvatures, as linear regression",
-        "closed form: landscape.problems.toys.quadratic",
-        QuadraticOptions,
-        _quadratic,
-    ),
-)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
-import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -21,23 +20,11 @@ from landscape.forms import convert
 from landscape.objective import Objective
 from landscape.objective.devices import pick_device
 from landscape.objective.loaders import own_random_state
+from landscape.problems.problem import short_name
 
 # What `Objective` takes besides the model, of what a function may give.
 _PARTS = ("loss", "train", "test", "weight_decay", "unit", "batch_size", "stream")
 _PLAIN = (bool, int, float, str)
-
-
-def is_file_problem(name: str) -> bool:
-    """Whether a problem is named as ``path/file.py:function``."""
-    return re.fullmatch(r".+\.py:\w+", name, flags=re.DOTALL) is not None
-
-
-def short_name(name: str) -> str:
-    """The name as files remember it, without the folder: a run may be drawn from elsewhere."""
-    if not is_file_problem(name):
-        return name
-    file, _, function = name.rpartition(":")
-    return f"{Path(file).name}:{function}"
 
 
 @own_random_state()

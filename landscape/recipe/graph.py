@@ -12,7 +12,7 @@ from landscape import problems
 from landscape.forms import FILE
 from landscape.options import Options, fields_of
 from landscape.plots import Kind
-from landscape.problems.cifar_data import VARIABLE
+from landscape.problems.catalogue import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
 from landscape.recipe.values import Panel, Recipe, Run

@@ -7,9 +7,9 @@ from typing import Any
 
 from landscape.errors import did_you_mean
 from landscape.forms import FILE
-from landscape.options import OptionError, fields_of, read_options
+from landscape.options import fields_of
 from landscape.plots import KINDS, Kind
-from landscape.recipe.reader import TEXT, TEXTS, WHOLE, Form, Reader, list_of, one_of
+from landscape.recipe.reader import ANYTHING, TEXT, TEXTS, WHOLE, Form, Reader, list_of, one_of
 from landscape.recipe.source import KeyPath
 from landscape.recipe.values import Figure, Panel, Run
 
@@ -17,7 +17,6 @@ Where = Callable[[str], KeyPath]
 
 _ANY: dict[str, Form] = {"kind": one_of(*KINDS), "runs": TEXTS, "title": TEXT}
 _SEEDS: dict[str, Form] = {"seeds": list_of(WHOLE, "a list of whole numbers")}
-_ANYTHING = Form("anything", lambda value: True)
 _DEFAULT = "surface"
 
 
@@ -57,7 +56,7 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
 
 def _keys(kind: Kind) -> dict[str, Form]:
     """The keys that a panel of a kind may have."""
-    return {**_ANY, **(_SEEDS if kind.seeds else {}), **dict.fromkeys(fields_of(kind.options), _ANYTHING)}
+    return {**_ANY, **(_SEEDS if kind.seeds else {}), **dict.fromkeys(fields_of(kind.options), ANYTHING)}
 
 
 def _shared_keys(common: Any) -> dict[str, Form]:
@@ -132,19 +131,7 @@ def _options(reader: Reader, where: Where, kind: Kind, entries: dict[str, Any]) 
         if not file.is_file():
             reader.missing(where(name), entries[name])
         entries[name] = str(file)
-    return noted(reader, where, kind.options, entries)
-
-
-def noted(reader: Reader, where: Where, options: type[Any], entries: Mapping[str, Any]) -> Any:
-    """Options from entries of a table without what is wrong, which is noted; None if the rest do not fit."""
-    try:
-        return read_options(options, entries, None)
-    except OptionError as error:
-        for fault in error.faults:
-            # The key of the fault says its name.
-            what = fault.what.removeprefix(f"option '{fault.name}' ").removeprefix(f"{fault.name}: ")
-            reader.fault(where(fault.name), what)
-        return error.sound
+    return reader.options(where, kind.options, entries)
 
 
 def read_figure(reader: Reader, panels: Sequence[Panel]) -> Figure:
@@ -157,9 +144,9 @@ def read_figure(reader: Reader, panels: Sequence[Panel]) -> Figure:
     Returns:
         The figure, with the defaults where something is wrong.
     """
-    keys = dict.fromkeys(fields_of(Figure), _ANYTHING)
+    keys = dict.fromkeys(fields_of(Figure), ANYTHING)
     entries = reader.sound(("figure",), reader.source.document.get("figure", {}), keys)
-    figure = noted(reader, lambda name: ("figure", name), Figure, entries) or Figure()
+    figure = reader.options(lambda name: ("figure", name), Figure, entries) or Figure()
     heeded = {name for panel in panels for name in panel.plot.heeds(panel.options)}
     kinds = " and ".join(dict.fromkeys(panel.kind for panel in panels))
     for name in figure.chosen if panels else ():

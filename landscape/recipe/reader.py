@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.options import OptionError, read_options
 from landscape.recipe.faults import Fault
 from landscape.recipe.source import KeyPath, Source
 
@@ -57,6 +58,7 @@ POSITIVE = Form("a number above 0", lambda v: _is_number(v) and 0 < v < float("i
 TRUTH = Form("true or false", lambda v: isinstance(v, bool))
 TABLE = Form("a table", lambda v: isinstance(v, dict))
 TEXTS = list_of(TEXT, "a list of names")
+ANYTHING = Form("anything", lambda value: True)
 
 
 class Reader:
@@ -127,6 +129,23 @@ class Reader:
             else:
                 found[name] = value
         return found
+
+    def options(self, where: Callable[[str], KeyPath], options: type[Any], entries: Mapping[str, Any]) -> Any:
+        """Options from entries of a table without what is wrong, which is noted; None if the rest do not fit.
+
+        Args:
+            where: The path of a key.
+            options: A dataclass of declared options.
+            entries: Key -> value.
+        """
+        try:
+            return read_options(options, entries, None)
+        except OptionError as error:
+            for fault in error.faults:
+                # The key of the fault says its name.
+                what = fault.what.removeprefix(f"option '{fault.name}'").removeprefix(":").strip()
+                self.fault(where(fault.name), what)
+            return error.sound
 
 
 def _nearest(form: Form, value: Any) -> str | None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from landscape import problems
 from landscape.errors import did_you_mean
+from landscape.options import NoOptions, fields_of
 from landscape.recipe.reader import (
+    ANYTHING,
     COUNT,
-    NUMBER,
     TABLE,
     TEXT,
     TEXTS,
@@ -26,18 +27,12 @@ from landscape.recipe.reader import (
 )
 from landscape.recipe.source import KeyPath
 from landscape.recipe.values import Run
-from landscape.training import Every, Noise, Settings
+from landscape.training import Noise
+from landscape.training.settings import Settings
 from landscape.transforming import Transform
 
-TRAINING: dict[str, Form] = {
-    **dict.fromkeys(("optimizer", "schedule"), TEXT),
-    **dict.fromkeys(("epochs", "batch_size", "seed"), WHOLE),
-    **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup_epochs", "target_loss"), NUMBER),
-    "nesterov": TRUTH,
-    "every": either(TEXT, COUNT),
-    "optimizer_options": TABLE,
-}
 TABLES = ("options", "optimizer_options")
+TRAINING: dict[str, Form] = {name: TABLE if name in TABLES else ANYTHING for name in fields_of(Settings)}
 PROBLEM: dict[str, Form] = {"problem": TEXT, "options": TABLE, "data": TEXT}
 
 
@@ -50,14 +45,14 @@ class Derivation:
         required: The keys that cannot be left out.
         of: The key that names the run it is derived from; None if it comes from no run.
         files: The key that names files; None if it comes from no files.
-        check: Refuses arguments that do not go together; None if all do.
+        options: The options among its keys.
     """
 
     forms: Mapping[str, Form]
     required: tuple[str, ...]
     of: str | None = None
     files: str | None = None
-    check: Callable[[Mapping[str, Any]], object] | None = None
+    options: type[Any] = NoOptions
 
 
 # Kinds of derived runs by the key that says so; None is a kind that a later version will know. A kind that is
@@ -79,16 +74,12 @@ DERIVATIONS: dict[str, Derivation | None] = {
     "transform": Derivation(
         {
             "of": TEXT,
-            "alpha": NUMBER,
-            **dict.fromkeys(("balance", "flattest", "unit_norm"), TRUTH),
-            **dict.fromkeys(("permute", "rescale"), WHOLE),
+            **dict.fromkeys(fields_of(Transform), ANYTHING),
             "at": either(TEXT, WHOLE),
         },
         required=("of",),
         of="of",
-        check=lambda arguments: Transform(
-            **{name: value for name, value in arguments.items() if name not in ("of", "at")}
-        ),
+        options=Transform,
     ),
     "branch": Derivation(
         {"of": TEXT, "at": either(WHOLE, one_of("first", "last")), "noise": TEXT, **TRAINING},
@@ -174,7 +165,7 @@ def read_trained(
         reader.fault(key, "a run needs one of " + ", ".join(name for name in _MAIN if _is_there(name)))
         return None
     given = {name: value for name, value in entries.items() if name in TRAINING}
-    settings = _settings(reader, key, given, where, Settings())
+    settings = reader.options(where, Settings, given)
     problem = _problem(reader, where, entries, key, common)
     return Run(
         name=str(key[-1]),
@@ -184,23 +175,6 @@ def read_trained(
         training=settings,
         data=_data(reader, where, entries),
     )
-
-
-def _settings(
-    reader: Reader, key: KeyPath, given: Mapping[str, Any], where: Callable[[str], KeyPath], others: Settings
-) -> Settings | None:
-    """How a run is trained: every key is tried by itself, so that each fault is told with its own line."""
-    training: dict[str, Any] = {}
-    for name in sorted(given, key=TABLES.__contains__):
-        with reader.noting(where(name), "training: "):
-            value: Any = Every.parse(str(given[name])) if name == "every" else given[name]
-            # Options of an optimizer mean nothing without it.
-            optimizer = training.get("optimizer", others.optimizer)
-            replace(Settings(optimizer=optimizer), **{name: value})
-            training[name] = value
-    with reader.noting(key, "training: "):
-        return replace(others, **training)
-    return None
 
 
 def _is_there(name: str) -> bool:
@@ -236,9 +210,9 @@ def _derived(
         if name not in table[kind]:
             reader.fault((*key, kind), f"'{name}' is missing")
 
-    if derivation.check is not None and len(arguments) == len(table[kind]):
-        with reader.noting((*key, kind)):
-            derivation.check(arguments)
+    if len(arguments) == len(table[kind]):
+        own_options = {name: arguments[name] for name in fields_of(derivation.options) if name in arguments}
+        reader.options(lambda name: (*key, kind, name) if name else (*key, kind), derivation.options, own_options)
 
     def where(name: str) -> KeyPath:
         return (*key, name)
@@ -277,7 +251,7 @@ def _branch(reader: Reader, key: KeyPath, run: Run) -> Run:
     base = run.base
     given = {name: value for name, value in run.arguments.items() if name in TRAINING}
     training = Settings() if base is None or base.training is None else base.training
-    training = _settings(reader, key, given, lambda name: (*key, name), training) or training
+    training = reader.options(lambda name: (*key, name), Settings, training.plain() | given) or training
     if "noise" in run.arguments:
         with reader.noting((*key, "noise"), "noise: "):
             Noise.parse(run.arguments["noise"])

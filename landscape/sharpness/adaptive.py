@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from landscape.errors import LandscapeError, did_you_mean
+from landscape.errors import LandscapeError
+from landscape.options import Options, option
 from landscape.params import filter_rows, spread_over_filters
 from landscape.sharpness.ascent import NORMS, Ball, Climb, Slope, auto_climb
 from landscape.sharpness.batchwise import mean_rise
@@ -20,6 +22,35 @@ from landscape.sharpness.registry import Found, Measure, register
 UNITS = ("element", "filter", "none")
 
 
+@dataclass(frozen=True)
+class AdaptiveOptions(Options):
+    """The neighbourhood."""
+
+    rho: float = option(0.1, "Radius of the ball, in units", above=0)
+    norm: str = option("l2", "Of the ball", choices=NORMS)
+    units: str = option("element", "Each weight itself, the norm of its filter, or 1", choices=UNITS)
+    eta: float = option(0.0, "Added to the size of each unit", low=0)
+
+
+@dataclass(frozen=True)
+class WorstOptions(AdaptiveOptions):
+    """The neighbourhood, and how its highest point is sought."""
+
+    batch: int = option(128, "Examples of a batch; 0 takes all at once", low=0)
+    batches: int = option(8, "Batches at most; 0 takes all", low=0)
+    iterations: int = option(20, "Steps of an ascent", low=1)
+    restarts: int = option(2, "Ascents on every batch", low=1)
+    normalise_logits: bool = option(False, "Scores of classes divided by their root mean square")
+
+
+@dataclass(frozen=True)
+class AverageOptions(AdaptiveOptions):
+    """The neighbourhood, and how often it is sampled."""
+
+    draws: int = option(100, "Random points", low=1)
+    normalise_logits: bool = option(False, "Scores of classes divided by their root mean square")
+
+
 def units_of(field: Field, kind: str, eta: float = 0.0) -> Tensor:
     """What a step of each parameter is measured in, shape (P,).
 
@@ -28,12 +59,7 @@ def units_of(field: Field, kind: str, eta: float = 0.0) -> Tensor:
         kind: ``"element"`` the weight itself (its sign is kept, which changes no law), ``"filter"`` the norm of
             its filter (elements where a tensor has at most one dimension), ``"none"`` 1.
         eta: Added to the size of each.
-
-    Raises:
-        LandscapeError: If there is no such kind.
     """
-    if kind not in UNITS:
-        raise LandscapeError(f"unknown units '{kind}'", where="units", mend=did_you_mean(kind, UNITS))
     if kind == "none":
         return torch.ones_like(field.origin)
     parts = []
@@ -92,8 +118,6 @@ def _worst(place: Place, settings: Mapping[str, Any]) -> Found:
 
 
 def _average(place: Place, settings: Mapping[str, Any]) -> Found:
-    if settings["norm"] not in NORMS:
-        raise LandscapeError(f"unknown norm '{settings['norm']}'", mend=did_you_mean(settings["norm"], NORMS))
     field = _field(place, settings)
     rho, units = float(settings["rho"]), units_of(field, settings["units"], float(settings["eta"]))
     base, draws, rises = field.means(field.zero())["loss"], int(settings["draws"]), []
@@ -123,17 +147,7 @@ register(
         source="Kwon et al. 2021, definition 2; Andriushchenko et al. 2023, section 2; ascent: Croce & Hein 2020",
         invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_worst,
-        settings={
-            "rho": 0.1,
-            "norm": "l2",
-            "units": "element",
-            "eta": 0.0,
-            "batch": 128,
-            "batches": 8,
-            "iterations": 20,
-            "restarts": 2,
-            "normalise_logits": False,
-        },
+        options=WorstOptions,
         is_bound=lambda settings: True,
         misleads=_MISLEADS,
     )
@@ -147,14 +161,7 @@ register(
         source="Andriushchenko et al. 2023, section 2",
         invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_average,
-        settings={
-            "rho": 0.1,
-            "norm": "l2",
-            "units": "element",
-            "eta": 0.0,
-            "draws": 100,
-            "normalise_logits": False,
-        },
+        options=AverageOptions,
         misleads=_MISLEADS,
     )
 )

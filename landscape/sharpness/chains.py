@@ -25,6 +25,8 @@ _GAIN, _DECAY = 1.0, 0.6
 _SHORTENING = 2.0
 # A path whose energy rises by so much (Hoffman & Gelman 2014, section 3.1) is never accepted, and goes nowhere.
 _DIVERGED = 1000.0
+# Fewer draws tell nothing of how they mix.
+FEWEST = 8
 
 
 class Noise(Protocol):
@@ -80,9 +82,9 @@ class Plan:
     acceptance: float | None = None
 
     def __post_init__(self) -> None:
-        if self.draws < 8 or self.burn_in < 0 or self.leapfrog < 1:
+        if self.draws < FEWEST or self.burn_in < 0 or self.leapfrog < 1:
             raise LandscapeError(
-                "a chain needs 8 draws and a leapfrog step at least",
+                f"a chain needs {FEWEST} draws and a leapfrog step at least",
                 got=f"{self.draws} draws after {self.burn_in}, {self.leapfrog} leapfrog steps",
             )
         if not self.adjusted and self.step is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.forms import WHOLE
+from landscape.options import Options, option
 from landscape.sharpness.ascent import Ball, Climb, Slope, best_of, climb
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
@@ -20,6 +23,19 @@ _FITS = 1 + 1e-5
 _BASIS_BYTES = 2**31
 # More starts of one kind would cost more than they find.
 _TENSORS = 3
+
+
+@dataclass(frozen=True)
+class EpsilonOptions(Options):
+    """The ball, and how its highest point is sought."""
+
+    epsilon: float = option(1e-3, "Radius of the ball", above=0)
+    restarts: int = option(4, "Ascents: along the gradient, and along random directions", low=1)
+    iterations: int = option(100, "Steps of an ascent at most", low=1)
+    tolerance: float = option(1e-4, "Share of the climb that a last step may still add", low=0)
+    subspace: int | None = option(
+        None, "Dimensions of a random subspace that the ball is cut with", form=WHOLE, low=1, unset="the whole"
+    )
 
 
 def subspace(field: Field, dimensions: int) -> Tensor:
@@ -98,7 +114,7 @@ register(
         source="Dinh et al. 2017, definition 2; after Keskar et al. 2017",
         invariant=("permutation", "sign-flip"),
         compute=_epsilon_sharpness,
-        settings={"epsilon": 1e-3, "restarts": 4, "iterations": 100, "tolerance": 1e-4, "subspace": None},
+        options=EpsilonOptions,
         is_bound=lambda settings: True,
         misleads=(
             "Rescaling moves weights of any size into the ball: with a layer of norm epsilon it is at "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,13 +12,28 @@ from torch import Tensor
 from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
+from landscape.options import Options, option
 from landscape.params import Tensors, filter_rows, spread_over_filters, wide
-from landscape.projection import ONE_D_POLICIES
 from landscape.sharpness.congruent import scaled
-from landscape.sharpness.hessian import TRACE_SETTINGS, traced
+from landscape.sharpness.hessian import TraceOptions, traced
 from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
 from landscape.sharpness.scattering import register_map, scattered
+from landscape.vocabulary import ONE_D_POLICIES
+
+
+@dataclass(frozen=True)
+class OneDOptions(Options):
+    """What counts as a filter."""
+
+    one_d: str = option(
+        "ignore", "Parameters of at most one dimension: left out, or each one filter", choices=ONE_D_POLICIES
+    )
+
+
+@dataclass(frozen=True)
+class FilterCurvatureOptions(TraceOptions, OneDOptions):
+    """What counts as a filter, and how the trace is taken."""
 
 
 def filter_scales(place: Place, one_d: str = "ignore") -> Tensors:
@@ -31,10 +47,8 @@ def filter_scales(place: Place, one_d: str = "ignore") -> Tensors:
         Name -> scales, shaped like the `real_view` of the parameter, float64.
 
     Raises:
-        LandscapeError: If the policy does not exist, or nothing is left.
+        LandscapeError: If nothing is left.
     """
-    if one_d not in ONE_D_POLICIES:
-        raise LandscapeError(f"unknown value '{one_d}'", where="one_d", expected=" or ".join(ONE_D_POLICIES))
     moving = place.weights.layout.moving()
     if one_d == "ignore" and all(len(info.shape) <= 1 for info in moving):
         raise LandscapeError("no parameter has filters", where="parameters", mend='set one_d to "norm"')
@@ -71,7 +85,7 @@ register(
         source="Li et al. 2018, section 4 (the directions); the mean curvature along them",
         invariant=("layer-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_compute,
-        settings={"one_d": "ignore", **TRACE_SETTINGS},
+        options=FilterCurvatureOptions,
         misleads="Scales of single hidden units change it: what a unit's filter gains the next layer loses per "
         "input channel, and a filter's norm does not see its channels apart. Curvatures of both signs cancel.",
     )

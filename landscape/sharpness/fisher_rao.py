@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from landscape.sharpness.gauss_newton import fisher_kind
+from landscape.options import Options, option
+from landscape.sharpness.gauss_newton import LABELS
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import SYMMETRIES, Found, Measure, register
 
 
+@dataclass(frozen=True)
+class FisherRaoOptions(Options):
+    """Which Fisher matrix it is."""
+
+    labels: str = option("data", "Labels of the data, or drawn from the model", choices=tuple(LABELS))
+    squared: bool = option(True, "The square of the norm, as published")
+
+
 def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
-    operator = place.operator(fisher_kind(settings))
+    operator = place.operator(LABELS[settings["labels"]])
     value = operator.quadratic(operator.flatten(place.weights.weights).double())
     return Found(value if settings["squared"] else max(value, 0.0) ** 0.5)
 
@@ -26,7 +36,7 @@ register(
         source="Liang, Poggio, Rakhlin & Stokes 2019, Fisher-Rao metric, geometry and complexity of networks",
         invariant=tuple(SYMMETRIES),
         compute=_compute,
-        settings={"labels": "data", "squared": True},
+        options=FisherRaoOptions,
         misleads="It is no curvature: without biases it is (L + 1)² times the mean of (f · dl/df)² for L hidden "
         "layers, so it sees outputs and residuals only and vanishes at an interpolator.",
     )

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from landscape.errors import LandscapeError, did_you_mean
+from landscape.options import Options, option
 from landscape.params import Tensors
 from landscape.sharpness.draws import mean_and_error
-from landscape.sharpness.hessian import EIGENVALUE_SETTINGS, ORTHOGONAL, TRACE_SETTINGS, extreme, traced
+from landscape.sharpness.hessian import (
+    ORTHOGONAL,
+    EigenvalueOptions,
+    EstimateOptions,
+    TraceOptions,
+    extreme,
+    traced,
+)
 from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
 
@@ -19,16 +27,16 @@ from landscape.sharpness.registry import Found, Measure, register
 LABELS: Mapping[str, str] = {"model": "fisher", "data": "empirical-fisher"}
 
 
-def fisher_kind(settings: Mapping[str, Any]) -> str:
-    """The kind of operator that ``labels`` asks for.
+@dataclass(frozen=True)
+class LabelOptions(Options):
+    """Which Fisher matrix it is."""
 
-    Raises:
-        LandscapeError: If there is no such kind of labels.
-    """
-    labels = settings["labels"]
-    if labels not in LABELS:
-        raise LandscapeError(f"unknown labels '{labels}'", where="fisher", mend=did_you_mean(str(labels), LABELS))
-    return LABELS[labels]
+    labels: str = option("model", "Labels drawn from the model, or those of the data", choices=tuple(LABELS))
+
+
+@dataclass(frozen=True)
+class FisherOptions(EstimateOptions, LabelOptions):
+    """Which Fisher matrix it is, and how its trace is taken."""
 
 
 def _trace(place: Place, settings: Mapping[str, Any]) -> Found:
@@ -52,7 +60,7 @@ def _top(place: Place, settings: Mapping[str, Any]) -> Found:
 
 
 def _fisher_trace(place: Place, settings: Mapping[str, Any]) -> Found:
-    return traced(place, place.operator(fisher_kind(settings)), settings)
+    return traced(place, place.operator(LABELS[settings["labels"]]), settings)
 
 
 register(
@@ -65,7 +73,7 @@ register(
         source="Schraudolph 2002, section 4; Martens 2020, section 8",
         invariant=ORTHOGONAL,
         compute=_trace,
-        settings=TRACE_SETTINGS,
+        options=TraceOptions,
         misleads="It leaves out the curvature of the network itself, which matters away from an interpolator, and "
         "rescalings change it like the Hessian trace.",
     )
@@ -79,7 +87,7 @@ register(
         source="Schraudolph 2002, section 4; Martens 2020, section 8",
         invariant=ORTHOGONAL,
         compute=_top,
-        settings=EIGENVALUE_SETTINGS,
+        options=EigenvalueOptions,
         misleads="It follows the largest Hessian eigenvalue only where the residuals are small, and rescalings "
         "make it as large as one likes.",
     )
@@ -94,7 +102,7 @@ register(
         source="Martens 2020, sections 5 and 11; Jastrzebski et al. 2021 (early in training)",
         invariant=ORTHOGONAL,
         compute=_fisher_trace,
-        settings={"labels": "model", **TRACE_SETTINGS},
+        options=FisherOptions,
         misleads="With the labels of the data it is the mean squared norm of the gradients, which vanishes at an "
         "interpolator whatever its shape; for cross-entropy with the model's labels it is the Gauss-Newton trace.",
     )

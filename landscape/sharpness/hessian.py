@@ -4,18 +4,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from landscape.curvature import Estimate, Frobenius, SymmetricOperator, eigenpairs, frobenius, trace
+from landscape.curvature.frobenius import METHODS as FROBENIUS_METHODS
+from landscape.curvature.trace import METHODS
+from landscape.options import Options, option
 from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
 from landscape.sharpness.scattering import register_map, scattered
 
 # Orthogonal maps of the weights leave eigenvalues as they are; rescalings do not.
 ORTHOGONAL = ("permutation", "sign-flip")
-EIGENVALUE_SETTINGS: Mapping[str, Any] = {"k": 1, "tol": 1e-6, "max_products": 500}
-TRACE_SETTINGS: Mapping[str, Any] = {"method": "auto", "samples": 100}
+
+
+@dataclass(frozen=True)
+class EigenvalueOptions(Options):
+    """How eigenvalues at an end of a spectrum are found."""
+
+    k: int = option(1, "Eigenvalues that are found; the outermost is the value", low=1)
+    tol: float = option(1e-6, "Residual at which one counts, relative to the largest absolute one", low=0)
+    max_products: int = option(500, "Products with one vector after which it gives up", low=1)
+
+
+@dataclass(frozen=True)
+class EstimateOptions(Options):
+    """How a trace is taken."""
+
+    method: str = option("auto", "How; auto is exact up to 256 parameters, and hutch++ beyond", choices=METHODS)
+    samples: int = option(100, "Products with one vector to spend where it is not exact", low=1)
+
+
+@dataclass(frozen=True)
+class TraceOptions(EstimateOptions):
+    """How a trace is taken that samples of micro-batches estimate too."""
+
+    method: str = option(
+        "auto",
+        "How; auto is exact where that is cheap, and hutch++ otherwise; scattered takes all of them from one "
+        "pass over micro-batches",
+        choices=(*METHODS, SCATTERED),
+    )
+
+
+@dataclass(frozen=True)
+class FrobeniusOptions(EstimateOptions):
+    """How a Frobenius norm is taken."""
+
+    method: str = option(
+        "auto", "How; auto is exact up to 256 parameters, and hutch++ beyond", choices=FROBENIUS_METHODS
+    )
 
 
 def extreme(place: Place, operator: SymmetricOperator, which: str, settings: Mapping[str, Any]) -> Found:
@@ -112,7 +152,7 @@ register(
         source="Dinh et al. 2017 (Hessian-based sharpness: the spectral norm); Lanczos 1950, reorthogonalised",
         invariant=ORTHOGONAL,
         compute=_top,
-        settings=EIGENVALUE_SETTINGS,
+        options=EigenvalueOptions,
         misleads="A rescaling of layers that leaves the function as it is makes it as large as one likes "
         "(Dinh et al. 2017, theorem 4); compare it along one training, not between models or parametrisations.",
     )
@@ -126,7 +166,7 @@ register(
         source="Li et al. 2018 (the maps of |smallest / largest| eigenvalue); Lanczos 1950, reorthogonalised",
         invariant=ORTHOGONAL,
         compute=_bottom,
-        settings=EIGENVALUE_SETTINGS,
+        options=EigenvalueOptions,
         misleads="Away from a minimum it is nearly always negative, and rescalings change it like the largest; a "
         "small negative value beside a large positive one says little about non-convexity.",
     )
@@ -140,7 +180,7 @@ register(
         source="Dinh et al. 2017 (Hessian-based sharpness: the trace); Meyer et al. 2021, Hutch++ (estimates)",
         invariant=ORTHOGONAL,
         compute=_trace,
-        settings=TRACE_SETTINGS,
+        options=TraceOptions,
         misleads="Rescalings make it as large as one likes, though not as small: it has a minimum on the orbit. "
         "Where a cross-entropy is near zero it vanishes with the loss, whatever the shape of the valley.",
     )
@@ -154,7 +194,7 @@ register(
         source="Dinh et al. 2017, theorem 4 (proof)",
         invariant=ORTHOGONAL,
         compute=_frobenius,
-        settings=TRACE_SETTINGS,
+        options=FrobeniusOptions,
         misleads="A few large eigenvalues decide it, negative ones count like positive ones, and rescalings "
         "change it like the largest eigenvalue.",
     )

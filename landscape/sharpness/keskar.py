@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.forms import WHOLE
+from landscape.options import Options, option
 from landscape.sharpness.ascent import Climb, Slope, best_of
 from landscape.sharpness.epsilon import subspace, within
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+
+
+@dataclass(frozen=True)
+class KeskarOptions(Options):
+    """The box, and how its highest point is sought."""
+
+    epsilon: float = option(1e-3, "Half sides of the box, in units of |weight| + 1", above=0)
+    subspace: int | None = option(
+        None, "Dimensions of a random subspace that the box lies in", form=WHOLE, low=1, unset="the whole"
+    )
+    iterations: int = option(10, "Of L-BFGS-B", low=1)
+    restarts: int = option(3, "Searches from random points of the box", low=1)
 
 
 def climb_in_box(slope: Slope, sides: Tensor, start: Tensor, iterations: int) -> Climb:
@@ -91,7 +106,7 @@ register(
         source="Keskar et al. 2017, metric 2.1",
         invariant=("permutation", "sign-flip"),
         compute=_keskar_sharpness,
-        settings={"epsilon": 1e-3, "subspace": None, "iterations": 10, "restarts": 3},
+        options=KeskarOptions,
         is_bound=lambda settings: True,
         misleads=(
             "The sides of the box are epsilon at least, so a rescaling that makes weights small makes it "

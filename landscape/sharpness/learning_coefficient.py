@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.sharpness.adaptive import in_units, units_of
-from landscape.sharpness.chains import Chain, Plan, Potential, Target, run_chain
+from landscape.forms import NUMBER
+from landscape.options import Options, option
+from landscape.sharpness.adaptive import UNITS, in_units, units_of
+from landscape.sharpness.chains import FEWEST, Chain, Plan, Potential, Target, run_chain
 from landscape.sharpness.field import Field, Stream
 from landscape.sharpness.mixing import mixed
 from landscape.sharpness.place import Place
@@ -18,6 +21,39 @@ from landscape.sharpness.registry import Found, Measure, register
 
 # An estimate that is below 0 by more standard errors than that says that the loss falls around the weights.
 _BELOW = 2.0
+
+
+@dataclass(frozen=True)
+class LearningOptions(Options):
+    """The distribution, and the chains that sample it."""
+
+    gamma: float = option(1.0, "How strongly chains are pulled back to the weights", low=0)
+    n: float | None = option(None, "Examples that count", form=NUMBER, above=1, unset="all")
+    beta: float | None = option(None, "Inverse temperature", form=NUMBER, above=0, unset="1 / log n")
+    chains: int = option(4, "Chains", low=1)
+    draws: int = option(250, "Draws of every chain", low=FEWEST)
+    burn_in: int = option(150, "Draws of every chain before these", low=0)
+    leapfrog: int = option(4, "Steps of every draw", low=1)
+    adjusted: bool = option(True, "Accept or refuse every draw, so that step lengths leave no bias")
+    acceptance: float | None = option(
+        None,
+        "Share of draws to accept, by which the step length is found",
+        form=NUMBER,
+        above=0,
+        below=1,
+        unset="0.8; of one leapfrog step 0.574",
+    )
+    step: float | None = option(None, "Length of a step", form=NUMBER, above=0, unset="found during burn_in")
+    batch: int = option(0, "Examples of the batch of every step; 0 takes all", low=0)
+    units: str = option("none", "Of distances: 1, each weight itself, or the norm of its filter", choices=UNITS)
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield what chains cannot do."""
+        if self.batch and self.adjusted:
+            why = "batch: losses of batches cannot decide about acceptance"
+            yield "batch", f"{why}; set adjusted=False and give a step, or leave batch out"
+        elif not self.adjusted and self.step is None:
+            yield "step", "step: without acceptance nothing tells how long a step may be; give its length"
 
 
 def _temperature(count: int, settings: Mapping[str, Any]) -> tuple[float, float]:
@@ -29,12 +65,6 @@ def _temperature(count: int, settings: Mapping[str, Any]) -> tuple[float, float]
 
 
 def _plan(settings: Mapping[str, Any]) -> Plan:
-    if settings["batch"] and settings["adjusted"]:
-        raise LandscapeError(
-            "losses of batches cannot decide about acceptance",
-            where="batch",
-            mend="set adjusted=False and give a step, or leave batch out",
-        )
     return Plan(
         draws=int(settings["draws"]),
         burn_in=int(settings["burn_in"]),
@@ -108,20 +138,7 @@ register(
         # Chains that are pulled back alike in all directions see every rescaling of the directions.
         invariant=("permutation", "sign-flip"),
         compute=_local_learning_coefficient,
-        settings={
-            "gamma": 1.0,
-            "n": None,
-            "beta": None,
-            "chains": 4,
-            "draws": 250,
-            "burn_in": 150,
-            "leapfrog": 4,
-            "adjusted": True,
-            "acceptance": None,
-            "step": None,
-            "batch": 0,
-            "units": "none",
-        },
+        options=LearningOptions,
         misleads=(
             "The quantity that is estimated does not change under any reparametrisation, but gamma, which "
             "keeps chains near, does: where n beta times a curvature is not far above gamma the estimate "

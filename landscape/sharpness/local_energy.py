@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,31 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.projection import ONE_D_POLICIES
+from landscape.forms import POSITIVE_NUMBERS
+from landscape.options import Options, option
 from landscape.sharpness.draws import mean_and_error, tail_note
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+from landscape.vocabulary import ONE_D_POLICIES
 
 NOISES = ("multiplicative", "additive")
 
 
-def _require(name: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise LandscapeError(f"unknown value '{given}'", where=name, mend=did_you_mean(given, known))
+@dataclass(frozen=True)
+class LocalEnergyOptions(Options):
+    """The noise, and what rises under it."""
+
+    sigma: float = option(0.1, "Size of the noise", above=0)
+    sigmas: Sequence[float] | None = option(
+        None, "Other sizes, for a profile", form=POSITIVE_NUMBERS, unset="evenly spaced up to sigma"
+    )
+    points: int = option(5, "Sizes up to sigma where sigmas are not given", low=1)
+    draws: int = option(100, "Noises", low=1)
+    noise: str = option("multiplicative", "In units of each weight, or of 1", choices=NOISES)
+    metric: str = option("loss", "The metric that rises: loss or error")
+    one_d: str = option("norm", "ignore leaves biases and gains without noise", choices=ONE_D_POLICIES)
+    antithetic: bool = option(False, "Every noise with both signs")
 
 
 def _noise(field: Field, index: int, kind: str, one_d: str) -> Tensor:
@@ -37,18 +51,14 @@ def _grid(settings: Mapping[str, Any]) -> list[float]:
     """The sizes of the noise: those given, or evenly spaced up to sigma, which is always among them."""
     sigma, given = float(settings["sigma"]), settings["sigmas"]
     wanted = np.linspace(0, sigma, int(settings["points"]) + 1)[1:].tolist() if given is None else given
-    grid = sorted({*wanted, sigma})
-    if grid[0] <= 0:
-        raise LandscapeError("the size of noise must be positive", where="sigma", got=grid[0])
-    return grid
+    return sorted({*wanted, sigma})
 
 
 def _local_energy(place: Place, settings: Mapping[str, Any]) -> Found:
     field = Field(place)
     metric, grid = settings["metric"], _grid(settings)
-    _require("metric", metric, field.metrics)
-    _require("noise", settings["noise"], NOISES)
-    _require("one_d", settings["one_d"], ONE_D_POLICIES)
+    if metric not in field.metrics:
+        raise LandscapeError(f"unknown value '{metric}'", where="metric", mend=did_you_mean(metric, field.metrics))
     base, draws = field.means(field.zero()), int(settings["draws"])
     signs = (1.0, -1.0) if settings["antithetic"] else (1.0,)
     rises: dict[str, list[list[float]]] = {name: [[] for _ in grid] for name in field.metrics}
@@ -90,16 +100,7 @@ register(
         source="Pittorino et al. 2021; number of draws and largest sigma: the authors' code",
         invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_local_energy,
-        settings={
-            "sigma": 0.1,
-            "sigmas": None,
-            "points": 5,
-            "draws": 100,
-            "noise": "multiplicative",
-            "metric": "loss",
-            "one_d": "norm",
-            "antithetic": False,
-        },
+        options=LocalEnergyOptions,
         misleads=(
             "Additive noise is not invariant to any rescaling. The order of two networks can change with "
             "sigma: read the profile, not one value. Errors move in steps of one example, so small rises "
@@ -107,8 +108,6 @@ register(
             "included unless one_d='ignore'; its running statistics are frozen, which makes networks with "
             "batch normalisation look sharper."
         ),
-        lists=("sigmas",),
-        least={"points": 1, "draws": 1},
         profile=dict,
     )
 )

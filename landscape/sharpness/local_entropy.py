@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from landscape.errors import LandscapeError, did_you_mean
-from landscape.sharpness.chains import Array, Chain, Plan, Target, run_chain
+from landscape.forms import POSITIVE_NUMBERS
+from landscape.options import Options, option
+from landscape.sharpness.chains import FEWEST, Array, Chain, Plan, Target, run_chain
 from landscape.sharpness.draws import log_mean_exp
 from landscape.sharpness.field import Field
 from landscape.sharpness.mixing import mixed
@@ -25,6 +26,23 @@ _COUNTING = 20.0
 _INTERVALS = 8
 # Of a profile that is asked for without gammas. Below, draws of the Gaussian soon do not suffice.
 _HALF_DECADES = range(-2, 5)
+
+
+@dataclass(frozen=True)
+class LocalEntropyOptions(Options):
+    """The Gaussian, and how the volume in it is found."""
+
+    gamma: float = option(1000.0, "How narrow the Gaussian is, in units of beta", above=0)
+    beta: float = option(1.0, "Inverse temperature", above=0)
+    gammas: Sequence[float] | None = option(
+        None, "Other gammas, for a profile", form=POSITIVE_NUMBERS, unset="none"
+    )
+    method: str = option("gaussian", "Draws of the Gaussian, or Markov chains", choices=METHODS)
+    draws: int = option(1000, "Of the Gaussian", low=1)
+    chains: int = option(4, "Chains at every strength", low=1)
+    chain_draws: int = option(200, "Draws of every chain", low=FEWEST)
+    burn_in: int = option(100, "Draws of every chain before these", low=0)
+    leapfrog: int = option(4, "Steps of every draw", low=1)
 
 
 def by_gaussian(place: Place, field: Field, settings: Mapping[str, Any]) -> Found:
@@ -170,13 +188,6 @@ def with_profile(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _local_entropy(place: Place, settings: Mapping[str, Any]) -> Found:
-    if settings["method"] not in METHODS:
-        raise LandscapeError(
-            f"unknown method '{settings['method']}'", mend=did_you_mean(settings["method"], METHODS)
-        )
-    smallest = min(float(settings["beta"]), float(settings["gamma"]))
-    if smallest <= 0:
-        raise LandscapeError("beta and gamma must be positive", where="local_entropy", got=smallest)
     way = by_gaussian if settings["method"] == "gaussian" else by_chains
     return way(place, Field(place), settings)
 
@@ -194,25 +205,13 @@ register(
         source="Pittorino et al. 2021; Chaudhari et al. 2017, equation 3",
         invariant=("permutation", "sign-flip"),
         compute=_local_entropy,
-        settings={
-            "gamma": 1000.0,
-            "beta": 1.0,
-            "gammas": None,
-            "method": "gaussian",
-            "draws": 1000,
-            "chains": 4,
-            "chain_draws": 200,
-            "burn_in": 100,
-            "leapfrog": 4,
-        },
+        options=LocalEntropyOptions,
         misleads=(
             "It depends on gamma and beta: only values with the same of both, and the same number of "
             "parameters, can be compared. Rescaling changes it, since the Gaussian has one width for all "
             "weights. In many dimensions a few draws of the Gaussian decide: where too few of them count "
             "the value is NaN, and chains are needed."
         ),
-        lists=("gammas",),
-        least={"draws": 1, "chains": 1},
         profile=with_profile,
     )
 )

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from landscape.forms import WHOLE
+from landscape.options import Options, option
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+
+
+@dataclass(frozen=True)
+class OrbitOptions(Options):
+    """How the diagonal is taken that the search begins with."""
+
+    samples: int | None = option(
+        None, "Sampled diagonals of every micro-batch", form=WHOLE, low=1, unset="none: the exact diagonal"
+    )
 
 
 def _orbit_min_trace(place: Place, settings: Mapping[str, Any]) -> Found:
@@ -28,7 +40,7 @@ register(
         "layers 2 sum_j sqrt(A_j B_j)",
         invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_orbit_min_trace,
-        settings={"samples": None},
+        options=OrbitOptions,
         misleads="It is blind to everything but the trace: a network with one very sharp direction and one with "
         "many mild ones can have the same. Away from interpolation it leaves out the part of the Hessian that "
         "comes from the residuals. Changes of basis within attention heads still change it.",

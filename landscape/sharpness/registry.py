@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import json
-import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.options import NoOptions, default_of, fields_of, options_like, read_options
 
 if TYPE_CHECKING:
     from landscape.sharpness.place import Place
@@ -67,10 +65,10 @@ class Measure:
         source: Author, year, section.
         invariant: Names out of `SYMMETRIES` that it claims not to change under.
         compute: From a place and complete settings to what is found.
-        settings: Name -> published default of every convention.
+        settings: Name -> published default of every convention: those of `options`; without such a class, what
+            is given here declares them.
         misleads: When it misleads, in a sentence.
-        lists: Names of settings that are several numbers, or None.
-        least: Name of a setting -> the least value that makes sense.
+        options: The settings: a frozen dataclass of `landscape.options.option` fields.
         profile: From complete settings to those with which `details` hold a profile; None where there is none.
         is_bound: From complete settings to whether a value is a lower bound only, as what ascents find is of a
             maximum: all of them may end at the same lower one.
@@ -85,8 +83,7 @@ class Measure:
     compute: Callable[[Place, Mapping[str, Any]], Found]
     settings: Mapping[str, Any] = field(default_factory=dict)
     misleads: str = ""
-    lists: tuple[str, ...] = ()
-    least: Mapping[str, float] = field(default_factory=dict)
+    options: type[Any] = NoOptions
     profile: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     is_bound: Callable[[Mapping[str, Any]], bool] = lambda settings: False
 
@@ -95,56 +92,22 @@ class Measure:
         """The module that registered it, by its last name."""
         return str(getattr(self.compute, "__module__", "")).rpartition(".")[2]
 
+    def __post_init__(self) -> None:
+        if self.settings and self.options is NoOptions:
+            object.__setattr__(self, "options", options_like(self.settings))
+        defaults = {name: default_of(one) for name, one in fields_of(self.options).items()}
+        object.__setattr__(self, "settings", MappingProxyType(defaults))
+
     def settled(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The defaults with some settings as they are given.
+        """The defaults with some settings as they are given; text is read as a command line gives it.
 
         Raises:
-            LandscapeError: If there is no such setting, or a value is of another kind than its default or too
-                small.
+            LandscapeError: With every setting that does not exist or cannot be used.
         """
-        for name in given or {}:
-            if name not in self.settings:
-                known = did_you_mean(name, self.settings) if self.settings else "it has none"
-                raise LandscapeError(f"'{self.name}' has no setting '{name}'", mend=known)
-        return {**self.settings, **{name: self._value(name, value) for name, value in (given or {}).items()}}
-
-    def _value(self, name: str, given: Any) -> Any:
-        """A setting of the kind of its default; text is read as a command line gives it."""
-        default = self.settings[name]
-        if name in self.lists:
-            return self._numbers(name, given)
-        if isinstance(given, str) and not isinstance(default, str):
-            with suppress(ValueError):
-                given = json.loads(given)
-        if not isinstance(default, int | float):
-            return given
-        if not isinstance(given, int | float) or isinstance(given, bool) != isinstance(default, bool):
-            words = "true or false" if isinstance(default, bool) else "a number"
-            raise LandscapeError(f"setting '{name}' of '{self.name}' must be {words}", got=repr(given))
-        if type(default) is int and given != int(given):
-            raise LandscapeError(f"setting '{name}' of '{self.name}' must be a whole number", got=given)
-        if given < self.least.get(name, -math.inf):
-            raise LandscapeError(
-                f"setting '{name}' of '{self.name}' must be at least {self.least[name]:g}", got=given
-            )
-        return int(given) if type(default) is int else given
-
-    def _numbers(self, name: str, given: Any) -> list[float] | None:
-        """A setting that is several positive numbers, or None; text has commas between them, brackets or not."""
-        texts = given.strip().strip("[]").split(",") if isinstance(given, str) else given
-        if given is None or given == "null":
-            return None
-        try:
-            numbers = [float(one) for one in texts]
-        except (TypeError, ValueError):
-            numbers = []
-        if not numbers or not all(0 < one < math.inf for one in numbers):
-            raise LandscapeError(
-                f"setting '{name}' of '{self.name}' is no list of positive numbers",
-                got=repr(given),
-                expected="such as 0.1,0.2,0.5",
-            )
-        return numbers
+        # As JSON writes it.
+        plain = {name: None if value == "null" else value for name, value in (given or {}).items()}
+        found = read_options(self.options, plain, None, lambda name: f"{self.name}.{name}")
+        return {name: getattr(found, name) for name in self.settings}
 
 
 _REGISTRY: dict[str, Measure] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from landscape.curvature import Curvature, trace
 from landscape.curvature.scattered import Map
-from landscape.errors import LandscapeError, did_you_mean
+from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
+from landscape.options import Options, option
 from landscape.params import filter_rows, real_view, wide
 from landscape.sharpness.congruent import Congruent
-from landscape.sharpness.hessian import TRACE_SETTINGS
+from landscape.sharpness.hessian import TraceOptions
 from landscape.sharpness.place import SCATTERED, Place
 from landscape.sharpness.registry import Found, Measure, register
 from landscape.sharpness.scattering import register_map, scattered_of
@@ -24,11 +26,20 @@ from landscape.sharpness.scattering import register_map, scattered_of
 _CONVENTIONS = ("sum", "max", "last", "first")
 
 
+@dataclass(frozen=True)
+class LayerOptions(Options):
+    """Which layers count."""
+
+    layers: str = option("sum", "The sum or the largest over all layers, or one layer", choices=_CONVENTIONS)
+
+
+@dataclass(frozen=True)
+class RelativeFlatnessOptions(TraceOptions, LayerOptions):
+    """Which layers count, and how their traces are taken."""
+
+
 def _compute(place: Place, settings: Mapping[str, Any]) -> Found:
     convention = settings["layers"]
-    if convention not in _CONVENTIONS:
-        mend = did_you_mean(str(convention), _CONVENTIONS)
-        raise LandscapeError(f"unknown layers '{convention}'", where="relative_flatness", mend=mend)
     chosen = _chosen(place, convention)
     together = settings["method"] == SCATTERED
     seen = scattered_of(place, "relative_flatness", settings) if together else None
@@ -145,7 +156,7 @@ register(
         source="Petzka, Kamp, Adilova, Sminchisescu & Boley 2021, Relative flatness and generalization",
         invariant=("layer-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
         compute=_compute,
-        settings={"layers": "sum", **TRACE_SETTINGS},
+        options=RelativeFlatnessOptions,
         misleads="The theorem behind it is about one layer and a classifier on its features; to add layers up is "
         "a convention. Scales of single hidden units change it through the columns of the next layer.",
     )

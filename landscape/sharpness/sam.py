@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from landscape.sharpness.ascent import Ball, Climb, climb
+from landscape.options import Options, option
+from landscape.sharpness.ascent import NORMS, Ball, Climb, climb
 from landscape.sharpness.batchwise import mean_rise
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
 from landscape.sharpness.registry import Found, Measure, register
+
+
+@dataclass(frozen=True)
+class SamOptions(Options):
+    """The ball, the batches, and how the highest point is sought."""
+
+    rho: float = option(0.05, "Radius of the ball", above=0)
+    norm: str = option("l2", "Of the ball", choices=NORMS)
+    batch: int = option(128, "Examples of a batch; 0 takes all at once", low=0)
+    iterations: int = option(1, "Steps of an ascent; one is that of the training", low=1)
+    restarts: int = option(1, "Ascents, where they have more than one step", low=1)
 
 
 def _sam_sharpness(place: Place, settings: Mapping[str, Any]) -> Found:
@@ -41,7 +54,7 @@ register(
         source="Foret et al. 2021, equations 1 and 2, and section 4.1 for batches of m",
         invariant=("permutation", "sign-flip"),
         compute=_sam_sharpness,
-        settings={"rho": 0.05, "norm": "l2", "batch": 128, "iterations": 1, "restarts": 1},
+        options=SamOptions,
         is_bound=lambda settings: settings["iterations"] > 1,
         misleads=(
             "Rescaling changes it at will, as it changes every measure with a ball of fixed size. One "

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import LandscapeError
-from landscape.sharpness.adaptive import units_of
+from landscape.options import Options, option
+from landscape.sharpness.adaptive import UNITS, units_of
 from landscape.sharpness.draws import Array, log_mean_exp, mean_and_error
 from landscape.sharpness.field import Field
 from landscape.sharpness.place import Place
@@ -39,6 +39,17 @@ class Crossing:
 
     radius: float
     returns: bool
+
+
+@dataclass(frozen=True)
+class VolumeOptions(Options):
+    """The level, and the rays on which it is sought."""
+
+    epsilon: float = option(0.1, "Rise of the loss that ends the set", above=0)
+    directions: int = option(200, "Random rays", low=2)
+    units: str = option("none", "Of distances: 1, each weight itself, or the norm of its filter", choices=UNITS)
+    tolerance: float = option(1e-3, "Of a radius, as a share of it", above=0)
+    largest: float = option(100.0, "Radius at which a search ends, in units of that of the weights", above=0)
 
 
 def first_crossing(
@@ -103,8 +114,6 @@ def _extrapolated(log_radii: Array, dimensions: int) -> dict[str, float]:
 
 def _crossings(place: Place, field: Field, units: Tensor, settings: Mapping[str, Any]) -> list[Crossing]:
     level, number = float(settings["epsilon"]), int(settings["directions"])
-    if not level > 0 or number < 2:
-        raise LandscapeError("needs a positive epsilon and two directions", got=f"{level:g} and {number}")
     base, found = field.loss(field.zero()), []
     largest = float(settings["largest"]) * float((field.origin / _nonzero(units)).norm())
     largest = largest or float(settings["largest"])
@@ -181,7 +190,7 @@ register(
         source="Dinh et al. 2017, definition 1, the part in sight of the weights",
         invariant=("permutation", "sign-flip"),
         compute=_epsilon_volume,
-        settings={"epsilon": 0.1, "directions": 200, "units": "none", "tolerance": 1e-3, "largest": 100.0},
+        options=VolumeOptions,
         misleads=(
             "The mean of r^P is decided by the largest radii, which random directions miss in many "
             "dimensions: the direct value is then too small, and NaN is given instead; the extrapolation "

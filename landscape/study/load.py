@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.options import fields_of
 from landscape.plots.measure_options import MeasureOptions as Along
 from landscape.recipe import Run
 from landscape.recipe.faults import RecipeError
-from landscape.recipe.reader import COUNT, TABLE, TEXT, TEXTS, WHOLE, Form, Reader, either, list_of, one_of
+from landscape.recipe.reader import ANYTHING, TABLE, TEXTS, Form, Reader, either, one_of
 from landscape.recipe.runs import PROBLEM, TABLES, TRAINING, read_trained
 from landscape.recipe.source import KeyPath, faults_of_the_text, read_source
 from landscape.sharpness import measures
-from landscape.sharpness.correlating import OVER
-from landscape.study.values import TARGETS, Net, Statistics, Study
+from landscape.study.values import Net, Statistics, Study
 
 _KNOWN = ("study", "family", "measures", "correlation")
 # A family of many kinds still fits on a page.
@@ -30,20 +30,10 @@ _TOLD = ("optimizer", "lr", "batch_size", "weight_decay", "seed")
 _FIXED = ("every", *TABLES)
 _MEASURES: dict[str, Form] = {
     "names": either(one_of("all"), TEXTS),
-    "split": one_of("train", "test"),
-    "seed": WHOLE,
-    **dict.fromkeys(("dtype", "parameters"), TEXT),
+    **dict.fromkeys(("split", "seed", "dtype", "parameters"), ANYTHING),
     "settings": TABLE,
 }
-_SHARE = Form("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
-_TARGETS = Form(f"a list out of {', '.join(TARGETS)}", lambda v: TEXTS.fits(v) and set(v) <= set(TARGETS))
-_STATISTICS: dict[str, Form] = {
-    "targets": _TARGETS,
-    "resamples": COUNT,
-    "level": _SHARE,
-    "seed": Form("a whole number of at least 0", lambda v: WHOLE.fits(v) and v >= 0),
-    "over": one_of(*OVER),
-}
+_SOME = Form("a value or a list of values", lambda v: v != [])
 
 
 @dataclass(frozen=True)
@@ -122,12 +112,7 @@ def _read_nets(reader: Reader) -> tuple[Net, ...]:
 
 def _forms() -> dict[str, Form]:
     """Keys of a family: those of a run, most of which may be lists."""
-    lists = {
-        name: either(form, list_of(form, "a list of such"))
-        for name, form in TRAINING.items()
-        if name not in _FIXED
-    }
-    return {**PROBLEM, **TRAINING, **lists}
+    return {**PROBLEM, **TRAINING, **dict.fromkeys((name for name in TRAINING if name not in _FIXED), _SOME)}
 
 
 def _check_lists(reader: Reader, key: KeyPath, table: Mapping[str, Any]) -> None:
@@ -237,11 +222,8 @@ def _read_measures(reader: Reader) -> dict[str, Along]:
     if len(set(chosen)) < len(chosen):
         reader.fault((*key, "names"), "a measure is named twice", got=", ".join(chosen))
     settings = _read_settings(reader, (*key, "settings"), entries.pop("settings", {}), chosen)
-    common: dict[str, Any] = {}
-    for name, value in entries.items():
-        with reader.noting((*key, name)):
-            Along((), **{name: value})
-            common[name] = value
+    sound = reader.options(lambda name: (*key, name), Along, entries) or Along()
+    common = {name: getattr(sound, name) for name in entries}
     return {
         name: Along((name,), settings={name: settings[name]} if name in settings else {}, at=("last",), **common)
         for name in chosen
@@ -270,7 +252,6 @@ def _read_settings(
 
 def _read_statistics(reader: Reader) -> Statistics:
     key = ("correlation",)
-    entries = reader.sound(key, reader.source.document.get("correlation", {}), _STATISTICS)
-    if "targets" in entries:
-        entries["targets"] = tuple(dict.fromkeys(entries["targets"]))
-    return Statistics(**entries)
+    known = dict.fromkeys(fields_of(Statistics), ANYTHING)
+    entries = reader.sound(key, reader.source.document.get("correlation", {}), known)
+    return reader.options(lambda name: (*key, name), Statistics, entries) or Statistics()

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from landscape.forms import NAMES, Form
+from landscape.options import Options, option
 from landscape.plots.measure_options import MeasureOptions as Along
 from landscape.recipe import Run
+from landscape.sharpness.correlating import OVER
 
 # What a measure may be asked to foretell: what is recorded, and differences of it (test less training).
 TARGETS = ("test_error", "test_loss", "error_gap", "loss_gap")
@@ -34,23 +37,28 @@ class Net:
         return self.run.name
 
 
+def _targets(given: Any) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(NAMES.read(given)))
+    if not set(found) <= set(TARGETS):
+        raise ValueError(given)
+    return found
+
+
 @dataclass(frozen=True)
-class Statistics:
-    """How correlations are taken.
+class Statistics(Options):
+    """How correlations are taken."""
 
-    Attributes:
-        targets: Out of `TARGETS`; scatter pictures are with the first.
-        resamples: How often networks are drawn anew for the intervals.
-        level: Of the intervals.
-        seed: Of the draws.
-        over: What is drawn: ``"nets"``, or ``"settings"``: all that differ in the seed alone together.
-    """
-
-    targets: tuple[str, ...] = TARGETS[:2]
-    resamples: int = 2000
-    level: float = 0.95
-    seed: int = 0
-    over: str = "nets"
+    targets: tuple[str, ...] = option(
+        TARGETS[:2],
+        "What is correlated with; scatter pictures are with the first",
+        form=Form(f"a list out of {', '.join(TARGETS)}", _targets),
+    )
+    resamples: int = option(2000, "How often networks are drawn anew for the intervals", low=1)
+    level: float = option(0.95, "Of the intervals", above=0, below=1)
+    seed: int = option(0, "Of the draws", low=0)
+    over: str = option(
+        "nets", "What is drawn: networks, or those that differ in the seed alone together", choices=OVER
+    )
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,35 @@
-"""Training that is recorded: deterministic by seed, resumable to the bit. Optimizers that stand on their own."""
+"""Training that is recorded: deterministic by seed, resumable to the bit. Optimizers that stand on their own.
+
+What decides a training needs no torch; training does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from landscape.training.choices import CHOICES
-from landscape.training.entropy_sgd import EntropySGD
 from landscape.training.gamma import GAMMA_SHAPES, GammaSchedule, growth_rate
-from landscape.training.loop import train
 from landscape.training.noise import MODES, Noise
-from landscape.training.replicas import centre
-from landscape.training.replicated_sgd import ReplicatedSGD
-from landscape.training.sam import SAM
-from landscape.training.settings import OPTIMIZERS, SCHEDULES, Every, Settings
-from landscape.training.start import Start
+from landscape.training.settings import OPTIMIZERS, Every, Settings
+from landscape.vocabulary import SCHEDULES
 
+if TYPE_CHECKING:
+    from landscape.training.entropy_sgd import EntropySGD as EntropySGD
+    from landscape.training.loop import train as train
+    from landscape.training.replicas import centre as centre
+    from landscape.training.replicated_sgd import ReplicatedSGD as ReplicatedSGD
+    from landscape.training.sam import SAM as SAM
+    from landscape.training.start import Start as Start
+
+_HOME = {
+    "EntropySGD": "entropy_sgd",
+    "ReplicatedSGD": "replicated_sgd",
+    "SAM": "sam",
+    "Start": "start",
+    "centre": "replicas",
+    "train": "loop",
+}
 __all__ = [
     "CHOICES",
     "GAMMA_SHAPES",
@@ -29,3 +48,9 @@ __all__ = [
     "growth_rate",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"landscape.training.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'landscape.training' has no attribute '{name}'")

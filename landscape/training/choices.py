@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from landscape.options import automatic, automatic_flag, option
-from landscape.training.entropy_sgd import AVERAGES, NOISES
+from landscape.options import NoOptions, automatic, automatic_flag, option
 from landscape.training.gamma import GAMMA_SHAPES, GROWTH, GammaSchedule
-from landscape.training.replicas import STARTS
+from landscape.vocabulary import AVERAGES, STARTS, WALK_NOISES
 
 # A step of a walk, or of a replica, goes at most this share of the way back, unless a limit is given: from twice
 # as far on it would swing ever wider.
@@ -17,11 +16,6 @@ _FURTHEST = 1.0
 _FURTHEST_REPLICA = 0.5
 # From so many replicas on one mapped pass is faster; see `replicas.Together`.
 _TOGETHER = 4
-
-
-@dataclass(frozen=True)
-class NoChoices:
-    """Of ``sgd``, ``gd`` and ``adam``: they have none."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +32,22 @@ class EntropyChoices:
     """Options of ``entropy-sgd``."""
 
     L: int = option(5, "steps of the walk that averages, one minibatch each; 0 is sgd", low=0)
-    inner_lr: float = option(0.1, "step size of the walk", low=1e-30)
-    inner_momentum: float = option(0.0, "momentum of the walk", low=0, high=0.999999)
+    inner_lr: float = option(0.1, "step size of the walk", above=0)
+    inner_momentum: float = option(0.0, "momentum of the walk", low=0, below=1)
     inner_nesterov: bool = option(True, "whether that is Nesterov's")
     inner_weight_decay: float | None = automatic("penalty in the walk; auto: that of the training", low=0)
     noise: float = option(1e-4, "size of the noise of the walk", low=0)
-    noise_convention: str = option("code", "code: sqrt(2 inner_lr) noise; paper: without the 2", choices=NOISES)
+    noise_convention: str = option(
+        "code", "code: sqrt(2 inner_lr) noise; paper: without the 2", choices=WALK_NOISES
+    )
     average: float = option(0.75, "weight of the running average of the walk", low=0, high=1)
     average_on: str = option("old", "whether that weights the old average or the new point", choices=AVERAGES)
     gamma: float | None = automatic("initial gamma; auto: loss over half the squared distance walked", low=0)
     gamma_schedule: str = option("exponential", "how gamma grows", choices=GAMMA_SHAPES)
-    gamma_growth: float = option(GROWTH, "the factor by which it grows over the training", low=1e-300)
-    gamma_rate: float | None = automatic("rate per tick instead (scoping); auto: by gamma_growth", low=-0.999999)
+    gamma_growth: float = option(GROWTH, "the factor by which it grows over the training", above=0)
+    gamma_rate: float | None = automatic("rate per tick instead (scoping); auto: by gamma_growth", above=-1)
     gamma_per: str = option("step", "a tick of the schedule", choices=("step", "epoch"))
-    gamma_limit: float | None = automatic("largest gamma; auto: 1 / inner_lr (the walk diverges at 2)", low=1e-30)
+    gamma_limit: float | None = automatic("largest gamma; auto: 1 / inner_lr (the walk diverges at 2)", above=0)
     scale_by_gamma: bool = option(True, "outer step lr gamma (w - mu), instead of lr (w - mu)")
     coupling_in_momentum: bool = option(True, "whether the walk's momentum gathers the pull towards w")
 
@@ -73,11 +69,11 @@ class ReplicaChoices:
     start: str = option("shuffled", "weights of the others: those of the first in other orders", choices=STARTS)
     gamma: float | None = automatic("initial gamma; auto: mean loss of epoch 1 over mean squared distance", low=0)
     gamma_schedule: str = option("exponential", "how gamma grows", choices=GAMMA_SHAPES)
-    gamma_growth: float = option(GROWTH, "the factor by which it grows over the training", low=1e-300)
-    gamma_rate: float | None = automatic("rate per tick instead; auto: by gamma_growth", low=-0.999999)
+    gamma_growth: float = option(GROWTH, "the factor by which it grows over the training", above=0)
+    gamma_rate: float | None = automatic("rate per tick instead; auto: by gamma_growth", above=-1)
     gamma_per: str = option("epoch", "a tick of the schedule", choices=("step", "epoch"))
     gamma_limit: float | None = automatic(
-        "the largest gamma; auto: an update goes half the way to the centre", low=1e-30
+        "the largest gamma; auto: an update goes half the way to the centre", above=0
     )
     half: bool = option(False, "coupling gamma |w - m|^2 / 2 instead of gamma |w - m|^2")
     coupling_every: int = option(1, "the coupling acts in every so many updates", low=1)
@@ -116,9 +112,9 @@ def _schedule(
 
 
 CHOICES: Mapping[str, type[Any]] = {
-    "sgd": NoChoices,
-    "gd": NoChoices,
-    "adam": NoChoices,
+    "sgd": NoOptions,
+    "gd": NoOptions,
+    "adam": NoOptions,
     "sam": SamChoices,
     "entropy-sgd": EntropyChoices,
     "replicated-sgd": ReplicaChoices,

@@ -12,9 +12,7 @@ from torch.optim.optimizer import ParamsT
 
 from landscape.training.descent import Closure, complete, descend, evaluate, refuse, trained
 from landscape.training.gamma import GammaSchedule, gamma_of
-
-AVERAGES = ("old", "new")
-NOISES = ("code", "paper")
+from landscape.vocabulary import AVERAGES, WALK_NOISES
 
 
 class EntropySGD(torch.optim.SGD):
@@ -248,7 +246,7 @@ def _faults(L: int, group: dict[str, Any]) -> list[str]:
         "gamma": group["gamma"] is None or group["gamma"] >= 0,
         "gamma_after": group["gamma_after"] >= 0,
         "average_on": group["average_on"] in AVERAGES,
-        "noise_convention": group["noise_convention"] in NOISES,
+        "noise_convention": group["noise_convention"] in WALK_NOISES,
     }
     faults = [f"{name} cannot be {group[name]!r}" for name, right in rules.items() if not right]
     return faults if L >= 0 else [f"L cannot be {L!r}", *faults]

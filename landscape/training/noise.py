@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.layout import TensorInfo
-from landscape.params import Tensors, Weights, from_real, gaussian, real_view, resolve, wide
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from landscape.layout import TensorInfo
+    from landscape.params import Tensors, Weights
 
 MODES = {
     "mean-abs": "mean |w|",
@@ -101,6 +103,8 @@ class Noise:
         Raises:
             LandscapeError: If the seed is negative.
         """
+        from landscape.params import resolve
+
         if seed < 0:
             raise LandscapeError("must not be negative", where="seed", got=seed)
         layout, tensors = resolve(weights)
@@ -108,7 +112,9 @@ class Noise:
         mean = _mean_abs(tensors, moving) if self.mode == "mean-abs" else 1.0
         return {info.name: self._one(tensors, info, mean, seed, index) for info in moving}
 
-    def _one(self, tensors: Tensors, info: TensorInfo, mean: float, seed: int, index: int) -> torch.Tensor:
+    def _one(self, tensors: Tensors, info: TensorInfo, mean: float, seed: int, index: int) -> Tensor:
+        from landscape.params import from_real, gaussian, real_view, wide
+
         weight = tensors[info.name]
         drawn = gaussian(info, seed, index)
         if self.mode == "relative":
@@ -132,6 +138,8 @@ class Noise:
         Returns:
             Name -> tensor, buffers and frozen parameters unchanged.
         """
+        from landscape.params import resolve
+
         moved = dict(resolve(weights)[1])
         for name, step in self.draw(weights, seed, index).items():
             moved[name] = moved[name] + step * self.scale
@@ -144,5 +152,7 @@ class Noise:
 
 def _mean_abs(tensors: Tensors, moving: list[TensorInfo]) -> float:
     """The mean of |w| over all parameters that move, summed in float64."""
+    from landscape.params import wide
+
     total = sum(float(wide(tensors[info.name]).abs().sum()) for info in moving)
     return total / max(1, sum(info.numbers for info in moving))

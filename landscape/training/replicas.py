@@ -16,8 +16,6 @@ from landscape.objective.losses import takes_model
 from landscape.objective.tree import tree_map
 from landscape.params import Tensors, Weights, resolve
 
-STARTS = ("shuffled", "same")
-
 
 def centre(weights: Sequence[Weights]) -> Tensors:
     """The mean of several weights of one model.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from landscape.errors import LandscapeError, did_you_mean
-from landscape.options import read_options
+from landscape.errors import LandscapeError
+from landscape.forms import NUMBER, SEED, TABLE, Form
+from landscape.options import Options, fields_of, option, read_options
 from landscape.training.choices import CHOICES
+from landscape.vocabulary import SCHEDULES
 
 OPTIMIZERS = tuple(CHOICES)
-SCHEDULES = ("constant", "step", "cosine", "linear")
 
 _DEFAULT_RATE = {"sgd": 0.1, "gd": 0.1, "adam": 1e-3}
 # Epochs 150, 225 and 275 of 300, each a tenth of the rate before: Li et al. 2018, section 4.
@@ -60,70 +61,71 @@ class Every:
         return max(1, round(self.count * (steps_per_epoch if self.unit == "epochs" else 1)))
 
 
+def _every(given: Any) -> Every:
+    if isinstance(given, Every):
+        return given
+    return Every(**given) if isinstance(given, Mapping) else Every.parse(str(given))
+
+
+EVERY = Form("an interval such as 50, 50steps or 2epochs", _every, "N[epochs]")
+
+
 @dataclass(frozen=True)
-class Settings:
+class Settings(Options):
     """What decides a training run besides its objective.
 
-    Attributes:
-        optimizer: ``"sgd"``, ``"gd"`` (all examples in one step), ``"adam"``, ``"sam"``, ``"entropy-sgd"`` or
-            ``"replicated-sgd"``.
-        epochs: Each has as many updates as minibatches make a pass over the training data. An update of ``sam``
-            takes two gradients, of ``entropy-sgd`` L, of ``replicated-sgd`` one per replica.
-        lr: Initial learning rate; None takes the optimizer's usual one (0.1; Adam 0.001).
-        batch_size: Examples of a minibatch; ``gd`` takes all.
-        momentum: Of all but Adam; of Entropy-SGD that of the outer updates.
-        nesterov: Whether the momentum is Nesterov's.
-        weight_decay: lambda of the penalty (lambda / 2) |theta|^2, over all trained parameters.
-        schedule: ``"constant"``, ``"step"`` (a tenth at 50, 75 and 92 % of training, as in Li et al. 2018),
-            ``"cosine"`` or ``"linear"`` (to zero).
-        warmup_epochs: Epochs over which the rate rises linearly from zero first.
-        seed: Draws the initial weights (in the problem) and the order of the examples.
-        every: How often a snapshot is taken; the first and the last always are.
-        target_loss: Training ends early at the first snapshot whose training loss (mean per example, without
-            penalty) is at most this; None trains for all epochs. Schedules do not count with it.
-        optimizer_options: Options of the optimizer, name -> value, as text or as stored; see `choices`.
+    An epoch has as many updates as minibatches make a pass over the training data. An update of ``sam`` takes two
+    gradients, of ``entropy-sgd`` L, of ``replicated-sgd`` one per replica. Of Entropy-SGD, the momentum is that of
+    the outer updates. Schedules do not count with a target of the loss. Options of the optimizer may be text, or
+    as stored; see `choices`.
 
     Raises:
         LandscapeError: Naming every setting that is wrong.
     """
 
-    optimizer: str = "sgd"
-    epochs: int = 10
-    lr: float | None = None
-    batch_size: int = 128
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    warmup_epochs: float = 0.0
-    seed: int = 0
-    every: Every = Every()
-    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    target_loss: float | None = None
+    optimizer: str = option("sgd", "The optimizer; gd takes all examples in one step", choices=OPTIMIZERS)
+    epochs: int = option(10, "Passes over the training data; of entropy-sgd, L passes each", low=1)
+    lr: float | None = option(None, "Learning rate", form=NUMBER, above=0, unset="0.1; adam 0.001")
+    batch_size: int = option(128, "Examples per update; gd takes all", low=1)
+    momentum: float = option(0.9, "Momentum of all but adam", low=0, below=1)
+    nesterov: bool = option(False, "Nesterov's momentum")
+    weight_decay: float = option(0.0, "Penalty lambda/2 |weights|^2", low=0)
+    schedule: str = option("constant", "How the rate falls", choices=SCHEDULES)
+    warmup_epochs: float = option(0.0, "Epochs of linear warm-up", low=0)
+    seed: int = option(0, "Draws the initial weights and the order of examples", form=SEED, low=0)
+    every: Every = option(  # noqa: RUF009 (frozen)
+        Every(), "Snapshots every N steps, or epochs", form=EVERY, unset="1epochs"
+    )
+    optimizer_options: Mapping[str, Any] = option(
+        {},
+        "An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, gamma, "
+        "...); repeatable; see docs/optimizers.md",
+        form=TABLE,
+        needs="optimizer",
+    )
+    target_loss: float | None = option(
+        None,
+        "End at the first snapshot with no more training loss (mean per example, without penalty)",
+        form=NUMBER,
+        above=0,
+        unset="none",
+    )
 
-    def __post_init__(self) -> None:
-        faults = [
-            *_choice("optimizer", self.optimizer, OPTIMIZERS),
-            *_choice("schedule", self.schedule, SCHEDULES),
-            *_number("epochs", self.epochs, lambda n: n >= 1, "at least 1"),
-            *_number("lr", self.rate, lambda n: n > 0, "positive"),
-            *_number("batch_size", self.batch_size, lambda n: n >= 1, "at least 1"),
-            *_number("momentum", self.momentum, lambda n: 0 <= n < 1, "in [0, 1)"),
-            *_number("weight_decay", self.weight_decay, lambda n: n >= 0, "not negative"),
-            *_number("warmup_epochs", self.warmup_epochs, lambda n: n >= 0, "not negative"),
-            *_number("seed", self.seed, lambda n: 0 <= n < 2**63, "in [0, 2^63)"),
-        ]
-        if self.target_loss is not None:
-            faults += _number("target_loss", self.target_loss, lambda n: n > 0, "positive")
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield what does not go together."""
         if self.nesterov and self.momentum == 0:
-            faults.append("nesterov needs a momentum above 0")
-        if self.optimizer in OPTIMIZERS:
-            try:
-                self.choices  # noqa: B018
-            except LandscapeError as fault:
-                faults.append(str(fault))
-        if faults:
-            raise LandscapeError("; ".join(faults), where="training")
+            yield "nesterov", "nesterov needs a momentum above 0"
+        try:
+            self.choices  # noqa: B018
+        except LandscapeError as fault:
+            yield "optimizer_options", str(fault)
+
+    @classmethod
+    def of(cls, options: Options, **others: Any) -> Settings:
+        """The settings among other options."""
+        theirs = fields_of(type(options))
+        own = {name: getattr(options, name) for name in fields_of(cls) if name in theirs}
+        return cls(**{**own, **others})
 
     @property
     def choices(self) -> Any:
@@ -177,11 +179,3 @@ def _schedule_factor(schedule: str, progress: float) -> float:
     if schedule == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2
     return 1 - progress if schedule == "linear" else 1.0
-
-
-def _choice(name: str, given: str, known: tuple[str, ...]) -> list[str]:
-    return [] if given in known else [f"unknown {name} '{given}', {did_you_mean(given, known)}"]
-
-
-def _number(name: str, given: float, valid: Callable[[float], bool], rule: str) -> list[str]:
-    return [] if math.isfinite(given) and valid(given) else [f"{name} must be {rule}, got {given}"]
