@@ -32,9 +32,14 @@ def ended(
 @pytest.mark.parametrize(
     ("number", "code", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_signal_during_the_imports_ends_in_one_line(number: int, code: int, words: str) -> None:
-    for after in (0.005, 0.02, 0.06):
-        assert ended(number, after) == (code, f"landscape: {words}\n")
+def test_a_signal_during_the_imports_ends_in_one_line(number: int, code: int, words: str, tmp_path: Path) -> None:
+    # Whatever is imported when the signal comes, the work after it is not begun.
+    command = f"train toy-hyperbola --epochs 1000000 -o {tmp_path / 'run.h5'}"
+    for after in (0.005, 0.02, 0.06, 0.3):
+        ended_with, said = ended(number, after, command=command)
+        assert ended_with == code
+        assert said.startswith(f"landscape: {words}")
+        assert said.count("\n") == 1
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
