@@ -3,10 +3,11 @@
 from landscape.executor import Event
 from landscape.recipe.drawing import draw_panel
 from landscape.recipe.faults import Fault, RecipeError
+from landscape.recipe.panel import Panel, Recipe
 from landscape.recipe.reading import load
 from landscape.recipe.rendering import render
 from landscape.recipe.report import RecipeReport, Report, StepReport
-from landscape.recipe.values import Figure, Panel, Recipe, Run
+from landscape.recipe.values import Figure, Run
 
 __all__ = [
     "Event",

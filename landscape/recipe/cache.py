@@ -15,6 +15,8 @@ from landscape.journal import lock
 from landscape.recipe.steps import Step
 from landscape.storage import atomic_path, versions
 
+# Beside the recipes; hidden, since it may be deleted at any time.
+CACHE = ".landscape-cache"
 # Seconds between two looks at a lock that another process holds.
 _PAUSE = 0.2
 

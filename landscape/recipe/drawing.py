@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots import Kind, Shown
+from landscape.recipe.cache import CACHE
 from landscape.recipe.values import Figure as Wanted
 from landscape.render.look import Look
 from landscape.vocabulary import PAGE_OPTIONS
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from landscape.recipe.values import Recipe
+    from landscape.recipe.panel import Recipe
 
 
 def draw(kinds: Sequence[Kind], panels: Sequence[Shown], figure: Mapping[str, Any], caption: str | None) -> Figure:
@@ -74,14 +75,12 @@ def draw_panel(
     Example:
         >>> draw_panel(load("figures/digits.toml"), 1, ax=ax)  # doctest: +SKIP
     """
-    from landscape.recipe.rendering import CACHE, shown_of
-
     if not 0 <= panel < len(recipe.panels):
         raise LandscapeError(
             "there is no such panel", where=recipe.path, got=panel, expected=f"0 to {len(recipe.panels) - 1}"
         )
     chosen = recipe.panels[panel]
-    shown = shown_of(chosen, recipe.path.parent / CACHE if cache is None else cache, **where)
+    shown = chosen.shown(recipe.path.parent / CACHE if cache is None else cache, **where)
     if run is not None and run not in shown.parts:
         raise LandscapeError(
             f"there is no run '{run}' in this panel", where=recipe.path, mend=did_you_mean(run, shown.parts)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-    from landscape.recipe.values import Recipe
+    from landscape.recipe.panel import Recipe
 
 # What a repository bears per picture.
 MOST_BYTES = 300_000

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape import problems
 from landscape.forms import FILE
@@ -15,8 +15,11 @@ from landscape.plots import Kind
 from landscape.problems.catalogue import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
-from landscape.recipe.values import Panel, Recipe, Run
+from landscape.recipe.values import Panel, Run
 from landscape.training import Settings
+
+if TYPE_CHECKING:
+    from landscape.recipe.panel import Recipe
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from landscape.errors import did_you_mean
 from landscape.forms import FILE
 from landscape.options import fields_of
 from landscape.plots import KINDS, Kind
+from landscape.recipe.panel import Panel
 from landscape.recipe.reader import ANYTHING, TEXT, TEXTS, WHOLE, Form, Reader, list_of, one_of
 from landscape.recipe.source import KeyPath
-from landscape.recipe.values import Figure, Panel, Run
+from landscape.recipe.values import Figure, Run
 
 Where = Callable[[str], KeyPath]
 

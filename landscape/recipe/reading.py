@@ -7,11 +7,11 @@ from pathlib import Path
 
 from landscape.errors import did_you_mean
 from landscape.recipe.faults import RecipeError
+from landscape.recipe.panel import Recipe
 from landscape.recipe.panels import read_figure, read_panels
 from landscape.recipe.reader import Reader
 from landscape.recipe.runs import read_runs
 from landscape.recipe.source import faults_of_the_text, read_source
-from landscape.recipe.values import Recipe
 
 _TABLES = ("run", "runs", "panel", "panels", "figure")
 

@@ -11,22 +11,17 @@ from pathlib import Path
 
 from landscape.errors import LandscapeError
 from landscape.executor import Event
-from landscape.plots import Shown
 from landscape.recipe import gallery
-from landscape.recipe.cache import Cache
+from landscape.recipe.cache import CACHE, Cache
 from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.making import make, shown_from
+from landscape.recipe.panel import Recipe
 from landscape.recipe.reading import load
 from landscape.recipe.report import RecipeReport, Report, StepReport
 from landscape.recipe.scheduling import is_done, make_planned, survey
 from landscape.recipe.steps import Step
-from landscape.recipe.values import Panel, Recipe
 
 Target = str | os.PathLike[str]
-
-# Beside the recipes; hidden, since it may be deleted at any time.
-CACHE = ".landscape-cache"
 
 
 def render(
@@ -96,21 +91,6 @@ def render(
     told = Report(tuple(reports[path] for path in found), steps, kept.folder)
     pages = [] if dry_run or only or output else _pages(folders, told, recipes, seconds)
     return replace(told, pages=tuple(pages), seconds=time.monotonic() - began)
-
-
-def shown_of(panel: Panel, cache: Target, *, data: Target | None = None, device: str = "auto") -> Shown:
-    """What a panel shows; see `Panel.values`."""
-    kept = Cache(Path(cache))
-    graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
-    entry = graph.add_panel(panel)
-    _make_all(graph, kept)
-    return shown_from(entry, kept)
-
-
-def _make_all(graph: Graph, cache: Cache) -> None:
-    for step in graph.steps.values():
-        if cache.record(step) is None:
-            make(step, cache, lambda done, total: None)
 
 
 def _find(targets: Sequence[Target | Recipe], only: str | None) -> tuple[dict[Path, Recipe | None], list[Path]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.errors import LandscapeError
 from landscape.forms import Form
 from landscape.options import Options, option
 from landscape.plots import KINDS
@@ -16,9 +15,7 @@ from landscape.render.look import WIDTH, Look
 from landscape.training import Settings
 
 if TYPE_CHECKING:
-    import os
-
-    from landscape.values.surface import Surface
+    pass
 
 
 @dataclass(frozen=True)
@@ -82,43 +79,6 @@ class Panel:
             return {name: run}
         return {f"{name}, seed {seed}": replace(run, training=replace(training, seed=seed)) for seed in self.seeds}
 
-    def values(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Any]:
-        """What this panel shows, made now as far as the cache does not hold it.
-
-        Args:
-            cache: The folder that results are kept in.
-            **where: ``data`` and ``device``, as in `render`.
-
-        Returns:
-            Name of a run -> its value, such as a slice; of a line or plane through several runs one for all.
-
-        Raises:
-            LandscapeError: If one cannot be made.
-
-        Example:
-            >>> recipe.panels[0].values(".landscape-cache")["base"].values.shape  # doctest: +SKIP
-            (51,)
-        """
-        from landscape.recipe.rendering import shown_of
-
-        return dict(shown_of(self, cache, **where).parts)
-
-    def surfaces(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Surface]:
-        """The slices or curves of this panel, made now as far as the cache does not hold them; see `values`.
-
-        Raises:
-            LandscapeError: If the panel shows none.
-        """
-        from landscape.recipe.rendering import shown_of
-
-        if self.plot.panels is None:
-            raise LandscapeError("the panel shows no slices", got=self.kind, mend="ask values()")
-        drawn = self.plot.panels(shown_of(self, cache, **where))
-        return {name: surface for panel in drawn for name, surface in panel.surfaces.items()}
-
-    embeddings = values
-    """The earlier name of `values`, of panels of embeddings."""
-
 
 _FORMATS = ("png", "pdf", "svg")
 
@@ -145,29 +105,3 @@ class Figure(Look):
     formats: tuple[str, ...] = option(
         ("png",), "Formats besides png", form=Form(f"a list out of {', '.join(_FORMATS)}", _formats)
     )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one figure is made, from training to picture.
-
-    Attributes:
-        path: The file.
-        text: What is in it.
-        caption: Its first comment.
-        runs: Name -> run.
-        panels: In the order drawn.
-        figure: How they become one picture.
-    """
-
-    path: Path
-    text: str
-    caption: str
-    runs: Mapping[str, Run]
-    panels: tuple[Panel, ...]
-    figure: Figure
-
-    @property
-    def name(self) -> str:
-        """The name of the file without its suffix; pictures have it too."""
-        return self.path.stem

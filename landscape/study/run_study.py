@@ -14,9 +14,8 @@ from landscape.errors import LandscapeError, MachineError
 from landscape.plots import measure
 from landscape.problems import short_name
 from landscape.recipe import Event
-from landscape.recipe.cache import Cache
+from landscape.recipe.cache import CACHE, Cache
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.rendering import CACHE
 from landscape.recipe.report import StepReport
 from landscape.recipe.scheduling import make_planned, survey
 from landscape.sharpness.correlating import correlate_nets
