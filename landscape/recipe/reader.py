@@ -143,7 +143,7 @@ class Reader:
         except OptionError as error:
             for fault in error.faults:
                 # The key of the fault says its name.
-                what = fault.what.removeprefix(f"option '{fault.name}'").removeprefix(":").strip()
+                what = fault.what.removeprefix(f"option '{fault.name}' ").removeprefix(f"{fault.name}: ")
                 self.fault(where(fault.name), what)
             return error.sound
 
