@@ -108,6 +108,10 @@ def _outcome(arguments: Sequence[str] | None, signals: Signals) -> int:
     """The exit code, when all is said."""
     try:
         outcome: Any = cli.main(args=arguments, prog_name="landscape", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        # Asked for nothing in particular: the help, on lines of its own.
+        click.echo(error.message)
+        return 0
     except click.ClickException as error:
         _say(f"{_command_of(error)}: {error.format_message()}")
         return 2

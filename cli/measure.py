@@ -166,8 +166,8 @@ def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
             raise LandscapeError(
                 "a picture shows measures along training, and this is one snapshot",
                 where="-o",
-                mend="add --at all; or take local_energy or local_entropy, which have a profile; or draw a "
-                "spectrum with: landscape plot FILE --kind spectrum",
+                mend="draw measures along training with: landscape plot FILES --kind measure; or take "
+                "local_energy or local_entropy, which have a profile",
             )
         return replace(wanted, settings={**wanted.settings, **profiled})
     return wanted

@@ -114,9 +114,11 @@ def _kept(output: str) -> str:
 
 def _report(run: Any, output: str, as_json: bool) -> None:
     last = {name: float(values[-1]) for name, values in run.metrics.items()}
+    first, final = float(run.metrics["train_loss"][0]), last["train_loss"]
     diverged = not all(math.isfinite(value) for value in last.values())
-    if diverged:
-        click.echo("warning: the loss is not finite; training diverged (try a smaller --lr)", err=True)
+    if diverged or final > first:
+        words = "is not finite" if diverged else f"rose from {first:.4g} to {final:.4g}"
+        click.echo(f"warning: the training loss {words}; training diverged (try a smaller --lr)", err=True)
     if as_json:
         print_json(
             {

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "landscape"
 
 # Room -> rooms it may import. "landscape" is the table of contents; it imports lazily.
 ALLOWED = {
+    "__main__": {"cli"},
     "errors": set(),
     "layout": {"errors"},
     "forms": {"errors"},

@@ -276,6 +276,11 @@ class Objective:
         """How many examples of each split are used, and how many there are."""
         return {name: {"used": self.data[name].count, "available": self._available[name]} for name in splits}
 
+    def __repr__(self) -> str:
+        what, numbers = self.problem or type(self.model).__name__, sum(info.numel for info in self.layout.moving())
+        splits, metrics = ", ".join(self.splits), ", ".join(self.metrics)
+        return f"Objective({what}, {numbers:,} numbers move, splits {splits}, metrics {metrics}, on {self.device})"
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits: ``"train"``, and ``"test"`` where there is one."""

@@ -98,6 +98,12 @@ class Plane:
             raise LandscapeError("is zero throughout", where=where)
         return {name: tensor.detach().to(self.origin[name].device) for name, tensor in direction.items()}
 
+    def __repr__(self) -> str:
+        moving = dict.fromkeys(name for direction in self.directions for name in direction)
+        numbers = sum(self.origin[name].numel() for name in moving)
+        what = "line" if len(self.directions) == 1 else f"plane of {len(self.directions)} directions"
+        return f"Plane({self.kind} {what}, moves {len(moving)} tensors of {numbers:,} numbers)"
+
     @property
     def between(self) -> bool:
         """Return whether it goes through several networks, or as near to them as a plane can."""

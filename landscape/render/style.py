@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -200,6 +201,8 @@ def pale(name: str, white: float = 0.45) -> Colormap:
 _POINTS = 8.0
 # Passes after which the layouts of all pictures in the tests stand still.
 _LAYOUT_PASSES = 3
+# Dots per inch of a picture in a notebook.
+_NOTEBOOK_DPI = 110
 # Dots per inch at which room is measured, whatever the format is that the figure goes to.
 _LAYOUT_DPI = 200
 # rcParams that belong to the session, not to the look of a picture.
@@ -269,6 +272,12 @@ class Sheet(Figure):
         size = FontProperties(size=look.get("font.size", rcParamsDefault["font.size"])).get_size_in_points()
         grow = math.sqrt(size / _POINTS)
         return cls(grow * width, grow * height, look)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """The picture, for notebooks: shown once, whether `matplotlib.pyplot` was imported or not."""
+        with io.BytesIO() as held, rc_context(self.look):
+            self.savefig(held, format="png", dpi=_NOTEBOOK_DPI)
+            return {"image/png": held.getvalue(), "text/plain": repr(self)}
 
     @contextmanager
     def styled(self) -> Iterator[Sheet]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,11 @@ class Symmetries:
     blocked: tuple[Blocked, ...]
     notes: tuple[str, ...]
     runner: Runner
+
+    def __repr__(self) -> str:
+        kinds = Counter(generator.kind for generator in self.generators)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none found"
+        return f"Symmetries({found}; {len(self.blocked)} blocked, {len(self.notes)} notes)"
 
     def __getitem__(self, name: str) -> Generator:
         for generator in self.generators:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from landscape.values.brief import brief
+
 # What layer-wise rescalings make as large as one likes, and who says so.
 UNBOUNDED = {
     "hessian_top": "Dinh et al. 2017, theorem 4",
@@ -36,6 +38,8 @@ class Cell:
             it is another.
         reason: Why it could not be computed, otherwise an empty text.
     """
+
+    __repr__ = brief
 
     element: str
     value: float
@@ -70,6 +74,8 @@ class Row:
         reason: Why it is not tested or not computed, otherwise an empty text.
         bound: ``"lower"`` where the values are lower bounds only, otherwise an empty text.
     """
+
+    __repr__ = brief
 
     name: str
     title: str
@@ -107,6 +113,8 @@ class Audit:
         untried: Elements that were left out, and why.
         notes: What makes numbers of the audit doubtful, in sentences.
     """
+
+    __repr__ = brief
 
     symmetries: tuple[Mapping[str, Any], ...]
     blocked: tuple[str, ...]

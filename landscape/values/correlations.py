@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.values.brief import brief
 
 Array = NDArray[np.float64]
 
@@ -44,6 +45,8 @@ class Nets:
         missing: Measure -> name of a network -> why it has no value there.
         rough: Measure -> networks where the value stands although the computation did not reach its tolerance.
     """
+
+    __repr__ = brief
 
     names: tuple[str, ...]
     levels: Mapping[str, tuple[str, ...]]
@@ -89,6 +92,8 @@ class Correlation:
         tied: The share of pairs of networks that are equal in the second number.
     """
 
+    __repr__ = brief
+
     kendall: float
     kendall_interval: tuple[float, float]
     spearman: float
@@ -111,6 +116,8 @@ class Agreement:
         pairs: How many pairs differ in the second number.
     """
 
+    __repr__ = brief
+
     value: float
     pairs: int
 
@@ -129,6 +136,8 @@ class Row:
         agreements: Hyperparameter -> agreement with the first target over pairs that differ in it alone.
         missing: Name of a network that counts -> why it has no value there.
     """
+
+    __repr__ = brief
 
     name: str
     title: str
@@ -154,6 +163,8 @@ class Correlated:
         over: What was drawn: ``"nets"``, or ``"settings"``: all networks that differ in the seed alone together.
         meta: What this is: name, problem, options, split, target_loss. Plain JSON values.
     """
+
+    __repr__ = brief
 
     nets: Nets
     rows: tuple[Row, ...]

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.values.brief import brief
+
 Array = NDArray[np.float64]
 
 
@@ -60,6 +62,8 @@ class Embedding:
         metrics: Name -> shape (T,), NaN where a run has none.
         meta: ``dissimilarity``, ``method``, ``layers``, ``problem``, the runs and what else made it, plain values.
     """
+
+    __repr__ = brief
 
     coordinates: Array
     run: NDArray[np.int64]

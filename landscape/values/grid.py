@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.values.brief import brief
 
 Array = NDArray[np.float64]
 Coordinates: TypeAlias = "tuple[float, float] | Sequence[float] | Array"
@@ -58,6 +59,8 @@ class Grid:
         >>> Grid([-1.0, 0.0, 0.5], [0.0, 1.0]).shape
         (2, 3)
     """
+
+    __repr__ = brief
 
     x: Array
     y: Array | None = None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.values.brief import brief
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -26,6 +27,8 @@ class Column:
         done: Shape (T,), whether it is taken.
         about: What it is: title, unit, formula, source, invariant_claimed, settings. Plain JSON values.
     """
+
+    __repr__ = brief
 
     values: Array
     standard_errors: Array
@@ -68,6 +71,8 @@ class Table:
         >>> table.complete, len(table)
         (False, 2)
     """
+
+    __repr__ = brief
 
     steps: NDArray[np.int64]
     epochs: Array

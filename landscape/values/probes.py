@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.values.brief import brief
 
 Array = NDArray[np.float64]
 
@@ -30,6 +31,8 @@ class Profile:
         sizes: Shape (draws,), the Euclidean length of the noise at scale 1.
         meta: Problem, step, seed, units. Plain JSON values.
     """
+
+    __repr__ = brief
 
     mode: str
     unit: str
@@ -70,6 +73,8 @@ class Radius:
         backward: Shape (directions,), the distance the other way.
     """
 
+    __repr__ = brief
+
     direction: str
     radii: Array
     forward: Array = field(default_factory=lambda: np.empty(0))
@@ -93,6 +98,8 @@ class Perturbation:
         meta: Problem, step, epoch. Plain JSON values.
     """
 
+    __repr__ = brief
+
     profile: Profile
     radii: Mapping[str, Radius]
     rise: float
@@ -113,6 +120,8 @@ class Interpolation:
         labels: What a and b are called.
         meta: Problem, units. Plain JSON values.
     """
+
+    __repr__ = brief
 
     t: Array
     fields: Mapping[str, Array]
@@ -177,6 +186,8 @@ class Apart:
         bn: The policy for normalisation statistics there.
     """
 
+    __repr__ = brief
+
     distance: Array
     midpoints: Mapping[str, Array]
     bn: str
@@ -194,6 +205,8 @@ class Barriers:
         points: How many on each line.
         meta: Problem, units. Plain JSON values.
     """
+
+    __repr__ = brief
 
     names: Sequence[str]
     fields: Mapping[str, Array]
@@ -223,6 +236,8 @@ class Retraining:
         midpoints: ``"<split>_<metric>"`` -> shape (P, T), at the mean of the two at equal epochs.
         meta: Problem, units, policy for normalisation statistics. Plain JSON values.
     """
+
+    __repr__ = brief
 
     names: Sequence[str]
     starts: NDArray[np.int64]

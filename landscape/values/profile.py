@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.values.brief import brief
+
 
 class Taken(Protocol):
     """What was measured, as `landscape.sharpness.measure` gives it."""
@@ -37,6 +39,8 @@ class Profile:
         unit: Of values and standard errors; ``"1"`` of shares of 1.
         about: How it was taken, in words.
     """
+
+    __repr__ = brief
 
     measure: str
     title: str

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.values.brief import brief
 from landscape.values.grid import REPEAT
 from landscape.values.surface import Array, Surface
 
@@ -36,6 +37,8 @@ class Band:
         upper_quartile: The 75 % quantile.
         count: How many repeats have a value.
     """
+
+    __repr__ = brief
 
     median: Array
     low: Array
@@ -105,6 +108,8 @@ class Lines:
             they go together (the same examples), so it is too large rather than too small. NaN if unknown.
         asymmetry: Shape (n,), dimensionless; NaN where it is not defined. See `lines`.
     """
+
+    __repr__ = brief
 
     axis: tuple[str, ...]
     curvature: Array

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.values.brief import brief
+
 Array = NDArray[np.float64]
 
 
@@ -21,6 +23,8 @@ class End:
         residual: |A v - value v|.
         converged: Whether the residual is within the tolerance.
     """
+
+    __repr__ = brief
 
     value: float
     residual: float
@@ -45,6 +49,8 @@ class Spectrum:
         smallest: The smallest eigenvalue.
         meta: What this is: problem, step, kind, split, seed, probes, steps, parameters, unit. Plain JSON values.
     """
+
+    __repr__ = brief
 
     grid: Array
     densities: Array

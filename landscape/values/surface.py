@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.values.brief import brief
 from landscape.values.grid import REPEAT, Array, Grid, axis, axis_names, grid, named_axes
 
 __all__ = ["Array", "Grid", "Path", "Surface", "axis", "grid"]
@@ -33,6 +34,8 @@ class Path:
         plane_loss: Shape (T,), the loss at its projection into the plane.
         motion_held: The share of its motion that lies along the plane; NaN where only the slice says it.
     """
+
+    __repr__ = brief
 
     step: NDArray[np.int64]
     x: Array
@@ -67,6 +70,8 @@ class Surface:
         more: Shapes (nz,), ..., coordinates along further directions.
         repeat: Shape (K,), int64, the seeds of the planes that the slice is repeated over; None for one plane.
     """
+
+    __repr__ = brief
 
     x: Array
     y: Array | None

@@ -1,0 +1,65 @@
+"""What a value prints: what it is, sizes, and key numbers, in at most ten lines."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_WIDTH = 100
+_LINES = 8
+_TEXT = 60
+_NAMES = 4
+_ITEMS = 3
+
+
+def brief(value: Any) -> str:
+    """The `repr` of a frozen dataclass: arrays by type, shape and range, tables by their names.
+
+    Example:
+        >>> from landscape.values.spectrum import End
+        >>> brief(End(2.0, 1e-9, True))
+        'End(value=2.0, residual=1e-09, converged=True)'
+    """
+    name = type(value).__name__
+    held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+    told = {key: _short(entry) for key, entry in held.items() if not _is_empty(entry)}
+    line = f"{name}({', '.join(f'{key}={words}' for key, words in told.items())})"
+    if len(line) <= _WIDTH:
+        return line
+    rows = [f"  {key}: {words}" for key, words in told.items()]
+    more = [f"  ... {len(rows) - _LINES} more"] if len(rows) > _LINES else []
+    return "\n".join([name, *rows[:_LINES], *more])
+
+
+def _is_empty(entry: Any) -> bool:
+    return entry is None or (isinstance(entry, Mapping | tuple | list | str) and not entry)
+
+
+def _short(entry: Any) -> str:
+    if isinstance(entry, np.ndarray):
+        return _array(entry)
+    if isinstance(entry, Mapping):
+        names = [str(name) for name in entry]
+        more = f", ... {len(names)} in all" if len(names) > _NAMES else ""
+        return "{" + ", ".join(names[:_NAMES]) + more + "}"
+    if dataclasses.is_dataclass(entry) and not isinstance(entry, type):
+        return type(entry).__name__
+    if isinstance(entry, tuple | list):
+        shown = [_short(one) for one in entry[:_ITEMS]]
+        return "[" + ", ".join(shown) + (f", ... {len(entry)} in all" if len(entry) > _ITEMS else "") + "]"
+    if isinstance(entry, float):
+        return repr(float(f"{entry:.6g}"))
+    text = repr(entry)
+    return text if len(text) <= _TEXT else f"{text[: _TEXT - 3]}..."
+
+
+def _array(entry: np.ndarray) -> str:
+    if entry.size <= _ITEMS:
+        return str(entry.tolist())
+    shape = "x".join(map(str, entry.shape))
+    known = entry[np.isfinite(entry)] if entry.dtype.kind in "fiu" else entry[:0]
+    span = f", {known.min():.4g} to {known.max():.4g}" if known.size else ""
+    return f"{entry.dtype} {shape}{span}"
