@@ -225,7 +225,7 @@ def test_limits_without_a_value_between_are_refused():
     [
         ({"vmin": 2.0, "vmax": 1.0}, "vmin is to be below vmax; got 2 and 1"),
         ({"log": True, "vmin": 0.0}, "a logarithmic scale has positive values only; got vmin 0; leave out log"),
-        ({"cmap": "virids"}, "option 'cmap': there is no colour map 'virids'; did you mean 'viridis'?"),
+        ({"cmap": "virids"}, "there is no colour map 'virids'; did you mean 'viridis'?"),
     ],
 )
 def test_looks_that_cannot_be(given, said):

@@ -158,8 +158,7 @@ def test_text_and_values_read_alike():
         (
             "digits-mlp",
             {"activation": "swish"},
-            "digits-mlp: option 'activation': there is no activation 'swish'; choose from relu, leaky-relu, tanh, "
-            "gelu",
+            "digits-mlp: there is no activation 'swish'; choose from relu, leaky-relu, tanh, gelu",
         ),
         (
             "cifar10-resnet20",
