@@ -118,7 +118,7 @@ def _report(run: Any, output: str, as_json: bool) -> None:
     diverged = not all(math.isfinite(value) for value in last.values())
     if diverged or final > first:
         words = "is not finite" if diverged else f"rose from {first:.4g} to {final:.4g}"
-        click.echo(f"warning: the training loss {words}; training diverged (try a smaller --lr)", err=True)
+        click.echo(f"warning: the loss {words}; training diverged (try a smaller --lr)", err=True)
     if as_json:
         print_json(
             {
