@@ -30,7 +30,11 @@ _FORMATS = ("landscape/trajectory", "landscape/surface", "landscape/measures")
 # What is kept so as not to be computed twice; nobody opens it by hand.
 _KEPT = ("landscape/distances", "landscape/cells")
 # How often a file is read again that was changed meanwhile.
-_TRIES = 6
+_TRIES = 200
+# Seconds between two of them at most.
+_PAUSE = 0.02
+# Seconds within which a file system may give two changes the same time.
+_TICK = 0.05
 
 
 @contextmanager
@@ -211,9 +215,9 @@ def steadily(path: PathLike, read: Callable[[], Read]) -> Read:
             return read()
         except LandscapeError:
             attempt += 1
-            if attempt == _TRIES or state_of(path) == before:
+            if attempt == _TRIES or (state_of(path) == before and not _is_fresh(path)):
                 raise
-            time.sleep(0.001 * 2**attempt)
+            time.sleep(min(0.001 * 2**attempt, _PAUSE))
 
 
 def steadily_each(path: PathLike, read: Callable[[], Iterator[Read]]) -> Iterator[Read]:
@@ -230,11 +234,18 @@ def steadily_each(path: PathLike, read: Callable[[], Iterator[Read]]) -> Iterato
                 yield piece
                 done += 1
         except LandscapeError:
-            if state_of(path) == before:
+            if state_of(path) == before and not _is_fresh(path):
                 raise
             before = state_of(path)
         else:
             return
+
+
+def _is_fresh(path: PathLike) -> bool:
+    """Return whether a file was written a moment ago: changes within a tick of the clock have the same time."""
+    with suppress(OSError, ValueError):
+        return abs(time.time() - Path(path).stat().st_mtime) < _TICK
+    return False
 
 
 def state_of(path: PathLike) -> tuple[int, ...]:
