@@ -90,8 +90,12 @@ def kind_of(path: PathLike) -> str:
         LandscapeError: If it cannot be opened, or is none of these.
     """
     path = Path(path)
-    with _open_any(path) as file:
-        return _format_of(file, path)
+
+    def read() -> str:
+        with _open_any(path) as file:
+            return _format_of(file, path)
+
+    return steadily(path, read)
 
 
 def carries_digests(path: PathLike) -> bool:
@@ -101,10 +105,14 @@ def carries_digests(path: PathLike) -> bool:
         LandscapeError: If it cannot be opened, or is none of ours.
     """
     path = Path(path)
-    with _open_any(path) as file:
-        _format_of(file, path)
-        with damage(path):
-            return has_seal(file)
+
+    def read() -> bool:
+        with _open_any(path) as file:
+            _format_of(file, path)
+            with damage(path):
+                return has_seal(file)
+
+    return steadily(path, read)
 
 
 def _format_of(file: h5py.File, path: Path) -> str:
