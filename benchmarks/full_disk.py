@@ -31,7 +31,7 @@ _SLOW = (
         "landscape.surface.evaluation",
         "landscape.study",
     ),
-    *("landscape.recipe.rendering", "landscape.render.composition", "landscape.sharpness", "landscape.probes"),
+    *("landscape.recipe.render_recipe", "landscape.render.composition", "landscape.measures", "landscape.probes"),
     *("landscape.symmetry", "landscape.trajectory.checkpoints.imports", "landscape.pipeline"),
 )
 # Room for so much of what a command writes.

@@ -31,8 +31,8 @@ import numpy as np
 from landscape import LandscapeError
 from landscape.files.opening import open_file
 from landscape.files.result import load, save
+from landscape.measures.table_store import save_table
 from landscape.projection.distance_store import DISTANCES, Kept
-from landscape.sharpness.table_store import save_table
 from landscape.storage import damage, open_read
 from landscape.surface.store import save_surface
 from landscape.trajectory.columns import read_rows

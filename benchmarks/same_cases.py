@@ -99,7 +99,7 @@ say(barrier=line.barrier, radius=noise.radii["random"].median)
 """,
     "python-measures": """
 names = ["hessian_top", "orbit_min_trace", "hessian_trace"]
-found = ls.sharpness.measure(objective, run[-1], names)
+found = ls.measures.measure(objective, run[-1], names)
 say(**{name: [found[name].value, found[name].standard_error] for name in names})
 """,
     "python-symmetry": """

@@ -69,7 +69,7 @@ def _surface(file: str) -> dict[str, Any]:
 
 
 def _measures(file: str) -> dict[str, Any]:
-    from landscape.sharpness.table_summary import describe_table
+    from landscape.measures.table_summary import describe_table
 
     return describe_table(file)
 

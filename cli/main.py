@@ -38,7 +38,7 @@ _COMMANDS = {
     "problems": "list the built-in problems and their options",
 }
 # Where the name of a command cannot be that of a module.
-_MODULES = {"import": "importing"}
+_MODULES = {"import": "import_checkpoints"}
 
 
 @contextmanager

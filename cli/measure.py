@@ -58,7 +58,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 @json_option
 def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
     """Measure, and say what each number is."""
-    from landscape.sharpness.table_store import MEASURES
+    from landscape.measures.table_store import MEASURES
     from landscape.storage import kind_of, require_writable
 
     if listing:
@@ -78,7 +78,7 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
 
 
 def _list(as_json: bool) -> None:
-    from landscape.sharpness import SYMMETRIES, measures
+    from landscape.measures import SYMMETRIES, measures
 
     entries = {
         one.name: {
@@ -98,7 +98,7 @@ def _list(as_json: bool) -> None:
 
 def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
     """Print and draw what a file of measures holds."""
-    from landscape.sharpness.table_store import read_table
+    from landscape.measures.table_store import read_table
 
     if any(value is not False for value in options.values()):
         named = {"settings": "--setting", "problem_options": "--set"}
@@ -156,7 +156,7 @@ def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | 
 
 def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
     """What is to be measured; for a picture of one snapshot with settings that give profiles."""
-    from landscape.sharpness import profile_settings
+    from landscape.measures import profile_settings
 
     own = {name: options[name] for name in fields_of(Along) if name in options}
     wanted = taken(Along, {"at": "last", "measures": _DEFAULT} | own)
@@ -241,7 +241,7 @@ def _tell(
 
 def _draw_profiles(documents: Mapping[str, Mapping[str, Any]], tables: Sequence[Any], output: str) -> None:
     from landscape import render
-    from landscape.sharpness import profiles_of
+    from landscape.measures import profiles_of
 
     found = {name: profiles_of(document["measures"]) for name, document in documents.items()}
     if not all(found.values()):

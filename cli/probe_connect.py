@@ -12,7 +12,7 @@ from landscape.plots.lines import ConnectOptions, Joined, LowCurve
 from landscape.training.settings import Settings
 
 from .declared import options_in, taken
-from .probing import problem_options, put, require_outputs, source_from, stem_of, table_option
+from .probe_options import problem_options, put, require_outputs, source_from, stem_of, table_option
 from .shared import kept_until_done, progress_bar, say
 
 

@@ -9,7 +9,7 @@ import click
 from landscape.plots import interpolate
 
 from .declared import options_in
-from .probing import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
+from .probe_options import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
 from .shared import kept_until_done, say
 
 _HELP = (

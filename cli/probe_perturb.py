@@ -15,7 +15,7 @@ from landscape.plots.basins import PerturbOptions
 from landscape.training.settings import Settings
 
 from .declared import SectionedCommand, given_in, options_in, spelled, taken
-from .probing import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
+from .probe_options import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
 from .shared import Interrupted, kept_until_done, progress_bar, say
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
-from landscape.transforming import Transform
+from landscape.transform import Transform
 
 from .declared import options_in, taken
 from .shared import (
@@ -44,7 +44,7 @@ def command(
     from landscape.plots.objectives import objective_of
     from landscape.storage import require_writable
     from landscape.trajectory import open_trajectory
-    from landscape.transforming import transform
+    from landscape.transform import transform
 
     told = told_in(given)
     wanted = taken(Transform, given)

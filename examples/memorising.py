@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import landscape as ls
-from landscape import laboratory
+from landscape import papers
 from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
 from landscape.render.style import ONE_COLUMN, Sheet
 
@@ -29,21 +29,21 @@ def traces(examples: int, seed: int) -> dict[str, tuple[float, float]]:
     """Smallest traces on the orbits: found on the real objective by balancing (or NaN), and in closed form."""
     options = MultiIndexOptions(dim=20, train_size=examples, data_seed=seed, test_size=2)
     drawn = draw_multi_index(options)
-    direction = laboratory.random_direction(20, drawn.directions, seed=seed)
+    direction = papers.random_direction(20, drawn.directions, seed=seed)
     students = {
-        "memoriser": laboratory.memoriser(*drawn.train, direction),
-        "teacher": laboratory.teacher(options),
+        "memoriser": papers.memoriser(*drawn.train, direction),
+        "teacher": papers.teacher(options),
     }
     found = {}
     for name, student in students.items():
-        closed = laboratory.flattest_trace(student, drawn.train[0])
+        closed = papers.flattest_trace(student, drawn.train[0])
         found[name] = np.nan, closed
         if examples > MOST_BALANCED:
             continue
         settings = {"train_size": examples, "data_seed": seed, "test_size": 2, "width": len(student.a)}
         objective = ls.problems.build("multi-index", settings)
         weights = student.weights(torch.float64)
-        taken = ls.sharpness.measure(objective, weights, ["orbit_min_trace"], dtype=torch.float64)
+        taken = ls.measures.measure(objective, weights, ["orbit_min_trace"], dtype=torch.float64)
         found[name] = taken["orbit_min_trace"].value, closed
     return found
 

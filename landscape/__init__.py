@@ -15,6 +15,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landscape import audit as audit
+    from landscape import curvature as curvature
+    from landscape import measures as measures
+    from landscape import papers as papers
     from landscape import pipeline as pipeline
     from landscape import plots as plots
     from landscape import probes as probes
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from landscape import recipe as recipe
     from landscape import render as render
     from landscape import sharpness as sharpness
+    from landscape import study as study
     from landscape import symmetry as symmetry
     from landscape import training as training
     from landscape.errors import LandscapeError as LandscapeError
@@ -65,20 +70,10 @@ _HOME = {
     "random_plane": ("landscape.projection", "random_plane"),
     "random_planes": ("landscape.projection", "random_planes"),
 }
+# The last three are earlier names.
 _ROOMS = (
-    *(
-        "pipeline",
-        "plots",
-        "probes",
-        "problems",
-        "projection",
-        "recipe",
-        "render",
-        "sharpness",
-        "study",
-        "symmetry",
-    ),
-    "training",
+    *("audit", "curvature", "measures", "papers", "plots", "probes", "problems", "projection", "recipe", "render"),
+    *("study", "surface", "symmetry", "training", "trajectory", "values", "laboratory", "pipeline", "sharpness"),
 )
 __all__ = [
     "LandscapeError",
@@ -87,12 +82,16 @@ __all__ = [
     "Recorder",
     "Surface",
     "__version__",
+    "audit",
+    "curvature",
     "evaluate",
     "grid",
     "line_through",
     "mds",
+    "measures",
     "next_token_loss",
     "open",
+    "papers",
     "pca_plane",
     "pipeline",
     "plane_through",
@@ -101,12 +100,16 @@ __all__ = [
     "problems",
     "projection",
     "random_line",
+    "random_lines",
     "random_plane",
+    "random_planes",
     "recipe",
     "render",
     "sharpness",
+    "study",
     "symmetry",
     "training",
+    "values",
 ]
 
 

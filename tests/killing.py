@@ -26,7 +26,7 @@ FORKS.set_forkserver_preload(
         *("landscape.problems", "landscape.training", "landscape.surface.evaluation", "landscape.projection"),
         # Imported late by an optimizer and by the digits: two seconds that every child would pay again.
         *("torch._dynamo", "sklearn.datasets", "landscape.trajectory.recorder"),
-        *("landscape.cli.main", "landscape.recipe.rendering", "landscape.render.composition"),
+        *("landscape.cli.main", "landscape.recipe.render_recipe", "landscape.render.composition"),
         "killing_ready",
     ]
 )

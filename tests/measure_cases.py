@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from landscape.measures.computation import Measured, measure
 from landscape.objective import Objective
 from landscape.problems.toys import half_squared_error
-from landscape.sharpness.measuring import Measured, measure
 
 
 def take(

@@ -15,18 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import landscape as ls
-from landscape import laboratory
+from landscape import papers
+from landscape.audit import audit, compare
+from landscape.audit.orbit_audit import context_of
 from landscape.curvature import dense
 from landscape.errors import LandscapeError
+from landscape.measures import measures
+from landscape.measures.computation import measure_at, settled_settings
+from landscape.measures.context import MeasureContext
+from landscape.measures.local_loss import LocalLoss, Stream
+from landscape.measures.orbit_elements import Column, factors_of, foreseen, led_to
 from landscape.objective import Objective
 from landscape.params import Held
 from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
-from landscape.sharpness import audit, compare, measures
-from landscape.sharpness.auditing import place_of
-from landscape.sharpness.columns import Column, factors_of, foreseen, led_to
-from landscape.sharpness.field import Field, Stream
-from landscape.sharpness.measuring import measure_at, settled_settings
-from landscape.sharpness.place import Place
 from landscape.symmetry import Element, Symmetries, find
 from landscape.values.audit import Cell, judged, same_by
 
@@ -84,7 +85,7 @@ def test_gradient_and_hessian_elsewhere_are_those_here_between_factors(name):
         assert float((gradient_there - d * gradient).abs().max()) <= 1e-10 * float(gradient_there.abs().max())
         assert float((hessian_there - wanted).abs().max()) <= 1e-10 * float(wanted.abs().max())
         # What audits foresee is the same, and so is what they measure.
-        place = place_of(objective, model)
+        place = context_of(objective, model)
         column = Column("", "", (), element)
         seen = foreseen(place, column)
         assert seen is not None
@@ -233,7 +234,7 @@ def element_of(symmetries: Symmetries, claim: str, seed: int) -> Element | None:
 
 
 @pytest.fixture(scope="module")
-def swept() -> dict[str, Place]:
+def swept() -> dict[str, MeasureContext]:
     places = {}
     for name, (build, shape) in SWEPT.items():
         torch.manual_seed(2)
@@ -243,11 +244,11 @@ def swept() -> dict[str, Place]:
                 tensor.uniform_(0.3, 3.0)
         x = torch.randn(16, *shape, dtype=torch.float64)
         objective = Objective(model, loss=F.cross_entropy, train=(x, torch.randint(0, 2, (16,))))
-        places[name] = Place(objective, Held.of(model), dtype=torch.float64)
+        places[name] = MeasureContext(objective, Held.of(model), dtype=torch.float64)
     return places
 
 
-def taken(place: Place, name: str):
+def taken(place: MeasureContext, name: str):
     return measure_at(place, settled_settings([name], {name: QUICK.get(name, {})}))[name]
 
 
@@ -279,7 +280,7 @@ def test_every_claim_of_the_registry_holds_and_what_is_not_claimed_changes(name,
             assert abs(after.value / before.value - 1) > 1e-4, claim
 
 
-def carried_draws(element: Element, state: dict[str, Tensor], field: Field, step: Tensor) -> Tensor:
+def carried_draws(element: Element, state: dict[str, Tensor], field: LocalLoss, step: Tensor) -> Tensor:
     """A step whose units moved along with those of the weights."""
     parts = {info.name: part for info, part in zip(field.infos, field.cut(step), strict=True)}
     there = element.apply({**state, **parts})
@@ -304,14 +305,14 @@ def test_searches_and_chains_move_along_with_units_that_change_places_or_signs(n
     place, (settings, told) = swept[model], FEW[name]
     state = {**place.weights.weights, **place.weights.buffers}
 
-    shapes = Field(place)
+    shapes = LocalLoss(place)
 
-    def taken_with(element: Element, at: Place) -> float:
+    def taken_with(element: Element, at: MeasureContext) -> float:
         with monkeypatch.context() as patch:
             for drawn in ("normal", "uniform"):
-                plain = getattr(Field, drawn)
+                plain = getattr(LocalLoss, drawn)
                 patch.setattr(
-                    Field,
+                    LocalLoss,
                     drawn,
                     lambda field, index, plain=plain: carried_draws(element, state, field, plain(field, index)),
                 )
@@ -342,7 +343,7 @@ def test_chains_in_units_of_the_weights_feel_no_rescaling(model, swept):
     name, kinds = "local_learning_coefficient", ("layer-rescaling", "unit-rescaling", "batchnorm-scale")
     few = {"chains": 1, "draws": 8, "burn_in": 0, "leapfrog": 1}
 
-    def taken_in(units: str, at: Place) -> float:
+    def taken_in(units: str, at: MeasureContext) -> float:
         settings = {name: {**few, "units": units, "step": 0.01, "gamma": 3.0}}
         return float(measure_at(at, settled_settings([name], settings))[name].details["plain_mean"])
 
@@ -455,17 +456,17 @@ def test_balancing_finds_the_closed_form_of_memorisers_and_teachers():
     for examples in (10, 40):
         options = MultiIndexOptions(dim=6, train_size=examples, test_size=2)
         drawn = draw_multi_index(options)
-        direction = laboratory.random_direction(6, drawn.directions, seed=0)
+        direction = papers.random_direction(6, drawn.directions, seed=0)
         least = {}
-        for student in (laboratory.memoriser(*drawn.train, direction), laboratory.teacher(options)):
+        for student in (papers.memoriser(*drawn.train, direction), papers.teacher(options)):
             width = len(student.a)
             choices = {"dim": 6, "train_size": examples, "test_size": 2, "width": width}
             objective = ls.problems.build("multi-index", choices)
             weights = student.weights(torch.float64)
-            found = ls.sharpness.measure(objective, weights, ["orbit_min_trace"], dtype=torch.float64)
+            found = ls.measures.measure(objective, weights, ["orbit_min_trace"], dtype=torch.float64)
             least[width] = found["orbit_min_trace"].value
             # Kinks are at examples: rounded to float32, as the problem does, these are on one side or the other.
             x = objective.data["train"].inputs.double().numpy()
-            assert least[width] == pytest.approx(laboratory.flattest_trace(student, x), rel=1e-8)
+            assert least[width] == pytest.approx(papers.flattest_trace(student, x), rel=1e-8)
         ratios.append(least[examples] / least[1])
     assert ratios[1] > 4 * ratios[0] > 40

@@ -14,8 +14,8 @@ from reference import made
 from torch import nn
 from torch.nn import functional as F
 
+from landscape.audit import audit
 from landscape.objective import Objective
-from landscape.sharpness import audit
 from landscape.values.audit import Audit
 
 NAMES = ("hessian_top", "gauss_newton_trace", "sam_sharpness", "fisher_rao_norm", "orbit_min_trace")

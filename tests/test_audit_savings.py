@@ -9,30 +9,30 @@ from test_flattest import made
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from landscape.audit.orbit_audit import context_of
 from landscape.curvature import Curvature, dense, eigenpairs, gauss_newton_draws, scattered_traces
 from landscape.errors import LandscapeError
+from landscape.measures import scattering
+from landscape.measures.computation import measure_at, settled_settings
+from landscape.measures.context import MeasureContext
+from landscape.measures.orbit_elements import Column, led_to
+from landscape.measures.warm_start import WarmStart
 from landscape.objective import Objective
 from landscape.params import Held
-from landscape.sharpness import scattering
-from landscape.sharpness.auditing import place_of
-from landscape.sharpness.columns import Column, led_to
-from landscape.sharpness.guessing import Guess
-from landscape.sharpness.measuring import measure_at, settled_settings
-from landscape.sharpness.place import Place
 
 TRACES = ("hessian_trace", "filter_normalized_curvature", "relative_flatness")
 
 
 @pytest.fixture(scope="module")
-def small() -> Place:
+def small() -> MeasureContext:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(1, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(9, 3)).double()
     x, y = torch.randn(40, 1, 4, dtype=torch.float64), torch.randint(0, 3, (40,))
     objective = Objective(model, loss=F.cross_entropy, train=(x, y))
-    return Place(objective, Held.of(model), dtype=torch.float64)
+    return MeasureContext(objective, Held.of(model), dtype=torch.float64)
 
 
-def taken(place: Place, names: tuple[str, ...], **settings):
+def taken(place: MeasureContext, names: tuple[str, ...], **settings):
     return measure_at(place, settled_settings(names, dict.fromkeys(names, settings)))
 
 
@@ -40,7 +40,7 @@ def test_scattered_traces_have_no_bias_and_their_errors_are_not_too_small(small)
     exact = taken(small, TRACES, method="exact")
     seeds, found = 24, {name: [] for name in TRACES}
     for seed in range(seeds):
-        at = Place(small.objective, small.weights, seed=seed, dtype=torch.float64)
+        at = MeasureContext(small.objective, small.weights, seed=seed, dtype=torch.float64)
         for name, one in taken(at, TRACES, method="scattered", samples=1).items():
             found[name].append((one.value, one.standard_error))
     for name, draws in found.items():
@@ -74,12 +74,12 @@ def test_measures_at_one_place_share_passes(small, monkeypatch):
         return plain(*args, **kwargs)
 
     monkeypatch.setattr(scattering, "scattered_traces", counted)
-    at = Place(small.objective, small.weights, dtype=torch.float64)
+    at = MeasureContext(small.objective, small.weights, dtype=torch.float64)
     together = taken(at, TRACES, method="scattered", samples=1)
     assert calls == [3]
     # Alone each is what it is with the others.
     for name in TRACES:
-        alone = Place(small.objective, small.weights, dtype=torch.float64)
+        alone = MeasureContext(small.objective, small.weights, dtype=torch.float64)
         assert taken(alone, (name,), method="scattered", samples=1)[name].value == together[name].value
     settings = {
         "local_energy": {"draws": 3, "points": 1},
@@ -126,9 +126,11 @@ def test_a_start_saves_products_and_hides_nothing():
 @pytest.mark.parametrize("kind", ["rescale", "batchnorm", "permutation"])
 def test_what_is_known_of_the_hessian_is_carried_along_as_the_hessian_itself(kind):
     objective, symmetries = made("batch normalisation")
-    place = place_of(objective, objective.model)
+    place = context_of(objective, objective.model)
     values, vectors = torch.linalg.eigh(dense(place.operator()))
-    knowing = Place(objective, place.weights, dtype=torch.float64, guesses={"hessian": Guess(values, vectors)})
+    knowing = MeasureContext(
+        objective, place.weights, dtype=torch.float64, guesses={"hessian": WarmStart(values, vectors)}
+    )
     element = symmetries.draw(1, kinds=[kind], spread=0.8)
     there = led_to(knowing, Column("", "", (), element))
     hessian = dense(there.operator())

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from landscape import probes, problems
+from landscape.audit import audit
 from landscape.errors import LandscapeError
 from landscape.files import cells as module
 from landscape.files.cells import Cells, Unfinished
@@ -19,7 +20,6 @@ from landscape.objective import Objective
 from landscape.params import Tensors
 from landscape.probes import connection
 from landscape.probes.gauge import Gauge
-from landscape.sharpness import audit
 from landscape.training import Settings
 
 IDENTITY = {"weights": "abc", "points": 3}

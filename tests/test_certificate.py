@@ -13,10 +13,10 @@ from landscape.curvature import Curvature, certificate, eigenpairs, frobenius, g
 from landscape.curvature.derivatives import Derivatives
 from landscape.curvature.passes import Passes
 from landscape.errors import LandscapeError
+from landscape.measures import measure
 from landscape.objective import Objective
 from landscape.probes import connect
 from landscape.projection import random_plane
-from landscape.sharpness import measure
 from landscape.surface import evaluate, grid
 from landscape.surface.hessian_map import hessian_map
 from landscape.surface.slopes import gradient_field

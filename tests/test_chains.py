@@ -9,8 +9,8 @@ from measure_cases import Drawn
 from scipy.integrate import quad
 
 from landscape.errors import LandscapeError
-from landscape.sharpness.chains import Plan, Target, effective_draws, run_chain, split_r_hat
-from landscape.sharpness.mixing import mixed
+from landscape.measures.hmc import Plan, Target, effective_draws, run_chain, split_r_hat
+from landscape.measures.mcmc_diagnostics import mixed
 
 
 def bowl(curvatures):

@@ -10,8 +10,8 @@ import pytest
 from conftest import without_torch
 
 import landscape as ls
+from landscape.measures import measures, read_table
 from landscape.plots import measure_values
-from landscape.sharpness import measures, read_table
 
 ROOT = Path(__file__).parent.parent
 KEYS = {

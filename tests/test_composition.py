@@ -22,10 +22,10 @@ from landscape import render
 from landscape.errors import LandscapeError
 from landscape.render import Panel, compose, style
 from landscape.render.arrangement import arrange, best_columns
+from landscape.render.figure_widths import WIDTHS, inches_of
 from landscape.render.panels import letter
-from landscape.render.sharing import filled_of
-from landscape.render.truth import short_verdict
-from landscape.render.widths import WIDTHS, inches_of
+from landscape.render.path_fidelity import short_verdict
+from landscape.render.shared_axes import filled_of
 from landscape.values.surface import Array, Path, Surface, grid
 
 PLANE = {"kind": "random", "normalize": "filter", "one_d": "ignore", "seed": 3}

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from landscape import LandscapeError
-from landscape.sharpness.correlating import (
+from landscape.study.correlation import (
     agreement,
     correlate,
     correlate_nets,

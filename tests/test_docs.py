@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import landscape as ls
-from landscape import laboratory
+from landscape import papers
 
 with warnings.catch_warnings():
     # Both libraries warn while they are imported; their warnings are theirs to mend.
@@ -276,7 +276,7 @@ def test_every_option_of_an_optimizer_is_told_of():
 def test_laboratories(names, capsys):
     run("laboratories.md", 0, names)
     assert capsys.readouterr().out.startswith("0.666")
-    found = run("laboratories.md", 1, names | {"laboratory": laboratory})["found"]
+    found = run("laboratories.md", 1, names | {"papers": papers})["found"]
     assert (found.train_loss < 1e-20).all()
     teacher, line, bumps, elsewhere = found.least_trace
     assert elsewhere == pytest.approx(teacher)

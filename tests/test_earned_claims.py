@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import landscape as ls
+from landscape.audit import audit, compare
 from landscape.curvature import both_ends, eigenpairs, kinks
 from landscape.errors import LandscapeError
+from landscape.measures import measure, registry
+from landscape.measures.registry import Found, Measure, register
 from landscape.objective import Objective
 from landscape.plots.measure_words import measured_lines
-from landscape.sharpness import audit, compare, measure, registry
-from landscape.sharpness.registry import Found, Measure, register
 from landscape.symmetry import find
 from landscape.training import SAM
 

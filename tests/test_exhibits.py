@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from landscape import laboratory
+from landscape import papers
 from landscape.errors import LandscapeError
-from landscape.laboratory import Student
+from landscape.measures import measure
+from landscape.papers import Student
 from landscape.plots.paired import interval, paired
 from landscape.problems.mixture import MixtureOptions, draw_mixture
 from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
@@ -16,7 +17,6 @@ from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
 from landscape.render.labels import field_label
 from landscape.render.training_curves import curve_of
-from landscape.sharpness import measure
 from landscape.trajectory import open_trajectory
 from landscape.values.measure_table import Table
 
@@ -112,7 +112,7 @@ def test_a_mixture_has_its_exact_map_and_its_paths(folder):
         ends = held["0/SGD/train_local_energy"]
     row, column = 100, 40
     thresholds = np.linspace(-30, 30, 60001)
-    scanned = laboratory.population_error(m[column], q[row], thresholds, rho=0.3).min()
+    scanned = papers.population_error(m[column], q[row], thresholds, rho=0.3).min()
     assert error[row, column] == pytest.approx(scanned, abs=1e-6)
     assert m[-1] >= path.max()
     assert np.isfinite(ends).all()
@@ -187,29 +187,28 @@ def test_training_local_energy_is_its_mean_over_draws(b):
         moved, shifted = w * (1 + sigma * random.normal(size=30)), b * (1 + sigma * random.normal())
         wrong[draw] = (y * (x @ moved + shifted) <= 0).mean()
     still = (y * (x @ w + b) <= 0).mean()
-    exact = laboratory.training_local_energy(w, b, x, y, sigma=sigma)
+    exact = papers.training_local_energy(w, b, x, y, sigma=sigma)
     assert abs(wrong.mean() - still - exact) < 3 * wrong.std(ddof=1) / math.sqrt(draws)
     # Rescaling changes nothing; it does under noise of one size for all weights.
-    assert laboratory.training_local_energy(8 * w, 8 * b, x, y, sigma=sigma) == exact
+    assert papers.training_local_energy(8 * w, 8 * b, x, y, sigma=sigma) == exact
 
 
 @pytest.mark.parametrize("degree", [1, 2])
 def test_a_blend_of_interpolators_interpolates_and_its_least_trace_follows_the_shares(degree):
     options = MultiIndexOptions(dim=6, train_size=12, link="relu" if degree == 1 else "square", degree=degree)
     drawn = draw_multi_index(options)
-    direction = laboratory.random_direction(6, drawn.directions, seed=1)
-    knows, recalls = laboratory.teacher(options), laboratory.bump_memoriser(*drawn.train, direction, degree)
-    mixed = laboratory.blend(knows, recalls, 0.3)
+    direction = papers.random_direction(6, drawn.directions, seed=1)
+    knows, recalls = papers.teacher(options), papers.bump_memoriser(*drawn.train, direction, degree)
+    mixed = papers.blend(knows, recalls, 0.3)
     np.testing.assert_allclose(mixed.outputs(drawn.train[0]), drawn.train[1], atol=1e-8)
     # The outer weights of a part enter B alone, squared: s^(2p/(p+1)).
     power = 2 * degree / (degree + 1)
     wanted = sum(
-        share**power * laboratory.flattest_trace(one, drawn.train[0])
-        for share, one in ((0.7, knows), (0.3, recalls))
+        share**power * papers.flattest_trace(one, drawn.train[0]) for share, one in ((0.7, knows), (0.3, recalls))
     )
-    assert laboratory.flattest_trace(mixed, drawn.train[0]) == pytest.approx(wanted, rel=1e-10)
+    assert papers.flattest_trace(mixed, drawn.train[0]) == pytest.approx(wanted, rel=1e-10)
     with pytest.raises(LandscapeError, match="students must have one degree"):
-        laboratory.blend(knows, Student(knows.a, knows.w, degree + 1), 0.5)
+        papers.blend(knows, Student(knows.a, knows.w, degree + 1), 0.5)
 
 
 def test_what_optimizers_record_is_drawn_along_training():

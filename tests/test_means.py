@@ -192,10 +192,10 @@ def test_a_model_for_batches_of_one_size_meets_no_others():
     model = objective.model
     with torch.no_grad():
         assert objective.value(model) == pytest.approx(F.cross_entropy(model.layer(x), y).item(), rel=1e-6)
-    found = ls.sharpness.measure(objective, model, ["hessian_top"])["hessian_top"].value
+    found = ls.measures.measure(objective, model, ["hessian_top"])["hessian_top"].value
     plain = Objective(model.layer, loss=F.cross_entropy, train=(x, y))
     assert found == pytest.approx(
-        ls.sharpness.measure(plain, model.layer, ["hessian_top"])["hessian_top"].value, rel=1e-4
+        ls.measures.measure(plain, model.layer, ["hessian_top"])["hessian_top"].value, rel=1e-4
     )
     with pytest.raises(LandscapeError, match=r"raised RuntimeError: shape .* pass batch_size or a DataLoader$"):
         Objective(Shaped(), loss=F.cross_entropy, train=(x, y))
@@ -269,7 +269,7 @@ def test_curvature_of_graphs_is_that_of_all_in_one_batch():
     objective = Objective(model, loss=each_graph, train=DataLoader(data, batch_size=4, collate_fn=Graphs))
     whole = Objective(model, loss=each_graph, train=DataLoader(data, batch_size=21, collate_fn=Graphs))
     names = ["hessian_top", "hessian_trace", "gauss_newton_trace", "fisher_rao_norm"]
-    found, wanted = (ls.sharpness.measure(o, model, names) for o in (objective, whole))
+    found, wanted = (ls.measures.measure(o, model, names) for o in (objective, whole))
     for name in names:
         assert found[name].value == pytest.approx(wanted[name].value, rel=1e-4)
 
@@ -455,10 +455,10 @@ def test_data_that_a_model_writes_into_stay(engine):
     surface = ls.evaluate(objective, ls.random_line(model, seed=0), ls.grid(3, radius=0.1), engine=engine)
     assert surface.values[1] == pytest.approx(wanted, rel=1e-6)
     assert torch.equal(x, kept)
-    found = ls.sharpness.measure(objective, model, ["hessian_trace"])["hessian_trace"].value
+    found = ls.measures.measure(objective, model, ["hessian_trace"])["hessian_trace"].value
     plain = Objective(model.layer, loss=F.cross_entropy, train=(kept / 2, y))
     assert found == pytest.approx(
-        ls.sharpness.measure(plain, model.layer, ["hessian_trace"])["hessian_trace"].value, rel=1e-4
+        ls.measures.measure(plain, model.layer, ["hessian_trace"])["hessian_trace"].value, rel=1e-4
     )
     assert torch.equal(x, kept)
 

@@ -11,19 +11,19 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from landscape.errors import LandscapeError
+from landscape.measures.ascent import Ball, auto_climb, climb
+from landscape.measures.context import MeasureContext
+from landscape.measures.local_loss import LocalLoss
 from landscape.objective import Objective
 from landscape.params import Held
-from landscape.sharpness.ascent import Ball, auto_climb, climb
-from landscape.sharpness.field import Field
-from landscape.sharpness.place import Place
 
 
 def row(*numbers):
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-def field_of(objective, model, **options) -> Field:
-    return Field(Place(objective, Held.of(model), dtype=torch.float64, **options))
+def field_of(objective, model, **options) -> LocalLoss:
+    return LocalLoss(MeasureContext(objective, Held.of(model), dtype=torch.float64, **options))
 
 
 # The field
@@ -301,8 +301,8 @@ def test_gradients_at_the_weights_are_shared_by_parts_and_are_those_of_each_part
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     x, y = torch.randn(300, 3, dtype=torch.float64), torch.randint(0, 2, (300,))
-    place = Place(Objective(model, loss=F.cross_entropy, train=(x, y)), Held.of(model))
-    field = Field(place)
+    place = MeasureContext(Objective(model, loss=F.cross_entropy, train=(x, y)), Held.of(model))
+    field = LocalLoss(place)
     spans = [slice(0, 300), slice(0, 128), slice(128, 256), slice(256, 300)]
     for part, rows in zip([field, *field.batches(128)], spans, strict=True):
         loss = F.cross_entropy(model(x[rows]), y[rows])

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 import landscape as ls
 from landscape import LandscapeError
 from landscape.forms import NUMBER, WHOLE
+from landscape.measures import Measure, measure, measure_named, measures
+from landscape.measures.computation import settled_settings
+from landscape.measures.context import MeasureContext
 from landscape.objective import Objective
 from landscape.options import fields_of
 from landscape.params import Held
-from landscape.sharpness import Measure, measure, measure_named, measures
-from landscape.sharpness.measuring import settled_settings
-from landscape.sharpness.place import Place
 
 DENSE = {
     "hessian_top": lambda c: torch.linalg.eigvalsh(c.hessian)[-1],
@@ -76,7 +76,7 @@ def test_the_size_of_the_batches_does_not_matter(name):
 @pytest.mark.parametrize("measured", ["hessian_trace", "filter_normalized_curvature", "relative_flatness"])
 def test_standard_errors_are_honest(measured):
     held = case("tanh")
-    place = Place(held.objective, Held.of(held.model))
+    place = MeasureContext(held.objective, Held.of(held.model))
     one = measure_named(measured)
     layers = {"layers": "first"} if "layers" in one.settings else {}
     exact = one.compute(place, one.settled({"method": "exact", **layers})).value
@@ -122,7 +122,7 @@ def test_a_measure_says_what_it_is_and_leaves_the_model_alone():
     objective = ls.Objective(model, loss=F.cross_entropy, train=make_data())
     untouched = Untouched(model)
     told, kept = [], []
-    found = ls.sharpness.measure(
+    found = ls.measures.measure(
         objective,
         model,
         ["hessian_top"],

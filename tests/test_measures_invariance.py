@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landscape.curvature import Curvature
+from landscape.measures import measure, measure_named
 from landscape.objective import Objective
 from landscape.projection.directions import random_direction
-from landscape.sharpness import measure, measure_named
 
 NAMES = (
     *("hessian_top", "hessian_bottom", "hessian_trace", "hessian_frobenius", "gauss_newton_trace"),

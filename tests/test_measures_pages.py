@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.sharpness import measures
+from landscape.measures import measures
 
 PAGES = Path(__file__).parent.parent / "docs" / "measures"
 _spec = importlib.util.spec_from_file_location("make_pages", PAGES / "make.py")

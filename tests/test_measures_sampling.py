@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from landscape.errors import LandscapeError
+from landscape.measures.computation import measure
+from landscape.measures.context import MeasureContext
+from landscape.measures.draws import log_mean_exp
+from landscape.measures.local_entropy import by_chains, clenshaw_curtis
+from landscape.measures.volume import first_crossing, log_unit_ball
 from landscape.objective import Objective
 from landscape.params import Held
-from landscape.sharpness.draws import log_mean_exp
-from landscape.sharpness.local_entropy import by_chains, clenshaw_curtis
-from landscape.sharpness.measuring import measure
-from landscape.sharpness.place import Place
-from landscape.sharpness.volume import first_crossing, log_unit_ball
 
 CENTRE = torch.tensor([1.0, -2.0, 0.5, 1.5, 3.0, -1.0], dtype=torch.float64)
 
@@ -207,7 +207,7 @@ class Bowl:
 def test_chains_find_the_local_entropy_of_a_quadratic_too(objective, mlp):
     curvatures = torch.tensor([0.5, 20.0], dtype=torch.float64)
     settings = {"gamma": 1.0, "beta": 2.0, "chains": 3, "chain_draws": 200, "burn_in": 60, "leapfrog": 3}
-    found = by_chains(Place(objective, Held.of(mlp)), Bowl(curvatures), {**settings, "gammas": [10.0]})
+    found = by_chains(MeasureContext(objective, Held.of(mlp)), Bowl(curvatures), {**settings, "gammas": [10.0]})
     assert found.converged, found.details["not_converged"]
     # The profile: the closed form at the other gamma, to its own error and that of the rule.
     assert found.details["gammas"] == [1.0, 10.0]

@@ -9,14 +9,14 @@ import pytest
 
 import landscape as ls
 from landscape import LandscapeError, render
+from landscape.measures import measure, read_table, stability_threshold
+from landscape.measures.stability import threshold_words
+from landscape.measures.table_store import save_table
+from landscape.measures.table_summary import describe_table
 from landscape.pipeline import Along, Spectral, measures_along, objective_of, spectrum_of
 from landscape.recipe import load
 from landscape.render.spectra import ticks_of
 from landscape.render.training_curves import curve_of
-from landscape.sharpness import measure, read_table, stability_threshold
-from landscape.sharpness.stability import threshold_words
-from landscape.sharpness.table_store import save_table
-from landscape.sharpness.table_summary import describe_table
 from landscape.trajectory import open_trajectory
 from landscape.values.measure_table import Column, Table
 from landscape.values.spectrum import smoothed

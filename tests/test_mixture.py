@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape import laboratory, problems
+from landscape import papers, problems
 from landscape.errors import LandscapeError
 from landscape.problems.mixture import MixtureOptions, draw_mixture
 from landscape.training import Settings, train
@@ -33,32 +33,32 @@ def hyperplane(m: float, q: float, dim: int = 10_000, seed: int = 0) -> tuple[np
 
 @pytest.mark.parametrize(("alpha", "delta"), TABLE)
 def test_the_best_hyperplane_and_its_local_energy(alpha, delta):
-    best = laboratory.bayes_optimal(alpha, delta)
+    best = papers.bayes_optimal(alpha, delta)
     error, *energies = TABLE[alpha, delta]
     assert best.m == alpha / (alpha + delta)
     assert best.threshold == 0
     assert best.error == pytest.approx(error, abs=1e-6)
     assert best.error == pytest.approx(
-        float(laboratory.gaussian_tail(math.sqrt(alpha / (delta * (alpha + delta))))), abs=1e-12
+        float(papers.gaussian_tail(math.sqrt(alpha / (delta * (alpha + delta))))), abs=1e-12
     )
     w, v = hyperplane(best.m, best.m)
     for sigma, energy in zip((0.5, 1.0), energies, strict=True):
-        closed = float(laboratory.local_energy(best.m, best.m, sigma=sigma, delta=delta))
+        closed = float(papers.local_energy(best.m, best.m, sigma=sigma, delta=delta))
         assert closed == pytest.approx(energy, abs=1e-6)
-        sampled = laboratory.sampled_local_energy(w, 0.0, v, sigma=sigma, delta=delta, draws=80)
+        sampled = papers.sampled_local_energy(w, 0.0, v, sigma=sigma, delta=delta, draws=80)
         assert abs(sampled.mean - closed) < 3 * sampled.standard_error
         assert sampled.standard_error < 0.002
     # Control: half the overlap is another number.
-    assert abs(float(laboratory.local_energy(best.m / 2, best.m, sigma=1.0, delta=delta)) - energies[1]) > 0.01
+    assert abs(float(papers.local_energy(best.m / 2, best.m, sigma=1.0, delta=delta)) - energies[1]) > 0.01
 
 
 def test_unbalanced_clusters_have_a_threshold():
-    best = laboratory.bayes_optimal(2.0, 1.0, rho=0.2)
+    best = papers.bayes_optimal(2.0, 1.0, rho=0.2)
     assert best.threshold == pytest.approx(-0.693147, abs=1e-6)
     assert best.error == pytest.approx(0.140918, abs=1e-6)
-    assert float(laboratory.population_error(best.m, best.m, 0.0, rho=0.2)) == pytest.approx(0.207108, abs=1e-6)
+    assert float(papers.population_error(best.m, best.m, 0.0, rho=0.2)) == pytest.approx(0.207108, abs=1e-6)
     thresholds = np.linspace(-2, 1, 3001)
-    errors = laboratory.population_error(best.m, best.m, thresholds, rho=0.2)
+    errors = papers.population_error(best.m, best.m, thresholds, rho=0.2)
     assert thresholds[errors.argmin()] == pytest.approx(best.threshold, abs=1e-3)
 
 
@@ -66,10 +66,10 @@ def test_unbalanced_clusters_have_a_threshold():
 def test_local_energy_with_a_threshold_is_the_sampled_one(perturb_bias):
     m, q, b, about = 0.6, 0.8, -0.5, {"delta": 0.7, "rho": 0.3, "sigma": 0.8, "perturb_bias": perturb_bias}
     w, v = hyperplane(m, q)
-    sampled = laboratory.sampled_local_energy(w, b, v, draws=400, **about)
-    closed = float(laboratory.local_energy(m, q, b, **about))
+    sampled = papers.sampled_local_energy(w, b, v, draws=400, **about)
+    closed = float(papers.local_energy(m, q, b, **about))
     assert abs(sampled.mean - closed) < 3 * sampled.standard_error
-    other = float(laboratory.local_energy(m, q, b, **{**about, "perturb_bias": not perturb_bias}))
+    other = float(papers.local_energy(m, q, b, **{**about, "perturb_bias": not perturb_bias}))
     assert abs(sampled.mean - other) > 3 * sampled.standard_error
 
 
@@ -80,24 +80,24 @@ def test_the_population_error_is_that_of_examples():
     w, b = random.normal(size=40) / 6 + drawn.centre / 10, -0.3
     x, y = drawn.test
     m, q = w @ drawn.centre / math.sqrt(40), w @ w
-    wanted = float(laboratory.population_error(m, q, b, delta=0.8, rho=0.3))
+    wanted = float(papers.population_error(m, q, b, delta=0.8, rho=0.3))
     found = float((np.where(x @ w + b > 0, 1, -1) != y).mean())
     assert abs(found - wanted) < 3 * math.sqrt(wanted * (1 - wanted) / len(y))
-    assert abs(found - float(laboratory.population_error(m, q, b, delta=0.8, rho=0.7))) > 0.01
+    assert abs(found - float(papers.population_error(m, q, b, delta=0.8, rho=0.7))) > 0.01
 
 
 def test_the_posterior_mean_is_as_good_as_the_best():
     options = MixtureOptions(dim=2000, alpha=2.0)
-    w, centre = laboratory.bayes_weights(options), draw_mixture(options).centre
+    w, centre = papers.bayes_weights(options), draw_mixture(options).centre
     m, q = w @ centre / math.sqrt(2000), w @ w
-    best = laboratory.bayes_optimal(2.0)
+    best = papers.bayes_optimal(2.0)
     # Overlaps of random vectors fluctuate by 1 / sqrt(N).
     assert [m, q] == pytest.approx([best.m, best.m], abs=4 / math.sqrt(2000))
-    assert float(laboratory.population_error(m, q)) == pytest.approx(best.error, abs=0.01)
+    assert float(papers.population_error(m, q)) == pytest.approx(best.error, abs=0.01)
     # Under the posterior, any mixing with noise is worse.
     worse = w + 0.3 * np.random.default_rng(0).normal(size=2000) / math.sqrt(2000)
-    found = laboratory.population_error(worse @ centre / math.sqrt(2000), worse @ worse)
-    assert float(found) > float(laboratory.population_error(m, q))
+    found = papers.population_error(worse @ centre / math.sqrt(2000), worse @ worse)
+    assert float(found) > float(papers.population_error(m, q))
 
 
 @pytest.mark.parametrize("loss", ["square", "logistic"])
@@ -116,7 +116,7 @@ def test_order_parameters_along_a_training(tmp_path):
     objective = problems.build("gaussian-mixture", options)
     run = train(objective, tmp_path / "r.h5", Settings(epochs=8, lr=0.05))
     read = problems.parse_options("gaussian-mixture", run.problem_args)
-    path = laboratory.order_parameters(run, read, sigma=0.5)
+    path = papers.order_parameters(run, read, sigma=0.5)
     assert path.m.shape == path.error.shape == (len(run),)
     w, b = run[-1].weights["0.weight"].double().numpy()[0], float(run[-1].weights["0.bias"])
     centre = draw_mixture(read).centre
@@ -128,17 +128,17 @@ def test_order_parameters_along_a_training(tmp_path):
     standard_error = math.sqrt(path.error[-1] * (1 - path.error[-1]) / 2000)
     assert abs(run.metrics["test_error"][-1] - path.error[-1]) < 3 * standard_error
     assert path.local_energy[-1] == pytest.approx(
-        float(laboratory.local_energy(path.m[-1], path.q[-1], b, sigma=0.5, rho=0.3))
+        float(papers.local_energy(path.m[-1], path.q[-1], b, sigma=0.5, rho=0.3))
     )
     with pytest.raises(LandscapeError, match=r"^0.weight: not a hyperplane; got \(1, 50\); expected \(1, 60\)$"):
-        laboratory.order_parameters(run, MixtureOptions(dim=60))
+        papers.order_parameters(run, MixtureOptions(dim=60))
 
 
 def test_the_error_does_not_see_the_norm_without_a_threshold():
-    assert laboratory.population_error([0.5, 5.0], [1.0, 100.0])[0] == pytest.approx(
-        laboratory.population_error(5.0, 100.0)
+    assert papers.population_error([0.5, 5.0], [1.0, 100.0])[0] == pytest.approx(
+        papers.population_error(5.0, 100.0)
     )
-    moved = laboratory.local_energy([0.5, 5.0], [1.0, 100.0], sigma=0.7)
+    moved = papers.local_energy([0.5, 5.0], [1.0, 100.0], sigma=0.7)
     assert moved[0] == pytest.approx(moved[1], abs=1e-15)
-    thresholded = laboratory.population_error([0.5, 5.0], [1.0, 100.0], -0.4)
+    thresholded = papers.population_error([0.5, 5.0], [1.0, 100.0], -0.4)
     assert abs(thresholded[0] - thresholded[1]) > 0.01

@@ -6,7 +6,7 @@ from measure_cases import hidden_net
 
 from landscape import render
 from landscape.errors import LandscapeError
-from landscape.sharpness import measure, profile_settings, profiles_of
+from landscape.measures import measure, profile_settings, profiles_of
 
 
 @pytest.fixture(scope="module")

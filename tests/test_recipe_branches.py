@@ -10,7 +10,7 @@ from landscape.recipe import load, render
 from landscape.recipe.cache import Cache
 from landscape.recipe.gallery import settings_of
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.making import run_at
+from landscape.recipe.tasks import run_at
 
 RECIPE = """# Branches of a quadratic.
 panel = [

@@ -4,7 +4,7 @@ import pytest
 
 from landscape.plots import KINDS
 from landscape.recipe import RecipeError, load
-from landscape.recipe.source import find_lines
+from landscape.recipe.toml_lines import find_lines
 
 RUN = '[run.base]\nproblem = "digits-mlp"\n'
 PANEL = '[[panel]]\nkind = "curve"\n'

@@ -22,7 +22,7 @@ from landscape import LandscapeError, trajectory
 from landscape.cli.main import main
 from landscape.plots import KINDS
 from landscape.problems.toys import QuadraticOptions, quadratic
-from landscape.recipe import draw_panel, load, making, render
+from landscape.recipe import draw_panel, load, render, tasks
 from landscape.recipe.cache import digest_of_data
 from landscape.recipe.gallery import MOST_BYTES, duration, save_png
 from landscape.recipe.graph import Graph, Where
@@ -72,9 +72,9 @@ def made(monkeypatch):
         Image.new("L", (4, 4)).save(cache.path(step.kind, step.key, ".png"))
         return {".png": ".png"}
 
-    makers = {**making._MAKERS, "slice": making._value}
+    makers = {**tasks._MAKERS, "slice": tasks._value}
     for kind, maker in makers.items():
-        monkeypatch.setitem(making._MAKERS, kind, counting(blank if kind == "picture" else maker))
+        monkeypatch.setitem(tasks._MAKERS, kind, counting(blank if kind == "picture" else maker))
     return count
 
 
@@ -260,7 +260,7 @@ def test_a_fault_of_ours_is_told_apart(folder, made, monkeypatch, capsys):
     def broken(step, cache, progress):
         raise RuntimeError("a bug")
 
-    monkeypatch.setitem(making._MAKERS, "slice", broken)
+    monkeypatch.setitem(tasks._MAKERS, "slice", broken)
     with pytest.raises(SystemExit) as stopped:
         main(["render", str(folder)])
     assert stopped.value.code == 1
@@ -272,14 +272,14 @@ def test_a_fault_of_ours_is_told_apart(folder, made, monkeypatch, capsys):
 
 def test_ctrl_c_keeps_what_is_finished(folder, made, monkeypatch, capsys):
     (folder / "zz.toml").write_text(RECIPE.replace("seed = 1", "seed = 5"))
-    maker = making._MAKERS["train"]
+    maker = tasks._MAKERS["train"]
 
     def interrupted(step, cache, progress):
         if step.settings["training"]["seed"] == 5:
             raise KeyboardInterrupt
         return maker(step, cache, progress)
 
-    monkeypatch.setitem(making._MAKERS, "train", interrupted)
+    monkeypatch.setitem(tasks._MAKERS, "train", interrupted)
     with pytest.raises(SystemExit) as stopped:
         main(["render", str(folder)])
     assert stopped.value.code == 130

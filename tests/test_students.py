@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from landscape import laboratory, problems
+from landscape import papers, problems
 from landscape.errors import LandscapeError
-from landscape.laboratory.students import Student
+from landscape.papers.students import Student
 from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index
 
 DEGREES = [1, 2, 3]
@@ -26,12 +26,12 @@ def examples(count: int = 40, inputs: int = 5) -> np.ndarray:
 @pytest.mark.parametrize("degree", DEGREES)
 def test_the_least_trace_is_that_of_a_scan(degree):
     a, b = 2.3, 0.7
-    closed = float(laboratory.least_trace(a, b, degree))
+    closed = float(papers.least_trace(a, b, degree))
     assert closed == pytest.approx(LEAST[degree], abs=5e-7)
     c = np.exp(np.linspace(-2, 2, 400_001))
     scan = c ** (2 * degree) * a + b / c**2
     assert closed == pytest.approx(scan.min(), rel=1e-9)
-    assert float(laboratory.flattest_factors(a, b, degree)) == pytest.approx(c[scan.argmin()], rel=1e-4)
+    assert float(papers.flattest_factors(a, b, degree)) == pytest.approx(c[scan.argmin()], rel=1e-4)
 
 
 def exact_trace(student: Student, x: np.ndarray, y: np.ndarray) -> float:
@@ -54,9 +54,9 @@ def exact_trace(student: Student, x: np.ndarray, y: np.ndarray) -> float:
 def test_the_trace_of_an_interpolator_is_the_exact_one(degree):
     student, x = random_student(degree), examples()
     y = student.outputs(x)
-    assert laboratory.interpolation_trace(student, x) == pytest.approx(exact_trace(student, x, y), rel=1e-10)
-    flat = laboratory.flattest(student, x)
-    assert laboratory.flattest_trace(student, x) == pytest.approx(exact_trace(flat, x, y), rel=1e-10)
+    assert papers.interpolation_trace(student, x) == pytest.approx(exact_trace(student, x, y), rel=1e-10)
+    flat = papers.flattest(student, x)
+    assert papers.flattest_trace(student, x) == pytest.approx(exact_trace(flat, x, y), rel=1e-10)
     # Control: off the interpolator the residuals add to the trace, unless units are piecewise linear.
     shifted = exact_trace(student, x, y + 3.0)
     assert (shifted == pytest.approx(exact_trace(student, x, y), rel=1e-10)) == (degree == 1)
@@ -68,23 +68,23 @@ def test_the_flattest_point_is_the_same_all_over_the_orbit(degree):
     factors = np.exp(np.random.default_rng(3).normal(size=6))
     other = student.rescaled(factors)
     np.testing.assert_allclose(other.outputs(x), student.outputs(x), rtol=1e-12)
-    least = laboratory.flattest_trace(student, x)
-    assert laboratory.flattest_trace(other, x) == pytest.approx(least, rel=1e-13)
+    least = papers.flattest_trace(student, x)
+    assert papers.flattest_trace(other, x) == pytest.approx(least, rel=1e-13)
     # Control: the trace itself is not.
-    assert laboratory.interpolation_trace(other, x) > 1.1 * laboratory.interpolation_trace(student, x)
-    flat = laboratory.flattest(other, x)
+    assert papers.interpolation_trace(other, x) > 1.1 * papers.interpolation_trace(student, x)
+    flat = papers.flattest(other, x)
     np.testing.assert_allclose(flat.outputs(x), student.outputs(x), rtol=1e-12)
-    assert laboratory.interpolation_trace(flat, x) == pytest.approx(least, rel=1e-13)
-    again = laboratory.flattest(flat, x)
+    assert papers.interpolation_trace(flat, x) == pytest.approx(least, rel=1e-13)
+    again = papers.flattest(flat, x)
     np.testing.assert_allclose(again.w, flat.w, rtol=1e-13)
-    outer, inner = laboratory.neuron_traces(flat, x)
+    outer, inner = papers.neuron_traces(flat, x)
     np.testing.assert_allclose(inner, degree * outer, rtol=1e-12)
 
 
 def test_a_dead_unit_stays_as_it_is():
     x = np.abs(examples())
     student = Student(np.array([1.0, 2.0, 0.0]), np.array([[1.0] * 5, [-1.0] * 5, [1.0] * 5]), 1)
-    flat = laboratory.flattest(student, x)
+    flat = papers.flattest(student, x)
     np.testing.assert_array_equal(flat.w[1:], student.w[1:])
     with pytest.raises(LandscapeError, match=r"^rescaled: factors must be positive; got -1.0$"):
         student.rescaled([1.0, -1.0, 2.0])
@@ -98,7 +98,7 @@ LINKS = {"relu": 1, "abs": 1, "linear": 1, "square": 2, "cube": 3}
 def test_the_teacher_is_the_target(link, bias):
     options = MultiIndexOptions(dim=8, indices=2, link=link, bias=bias, train_size=30)
     x, y = draw_multi_index(options).train
-    teacher = laboratory.teacher(options)
+    teacher = papers.teacher(options)
     assert teacher.degree == LINKS[link]
     np.testing.assert_allclose(teacher.outputs(x), y, atol=1e-12)
     noisy = MultiIndexOptions(dim=8, indices=2, link=link, bias=bias, train_size=30, noise=0.5)
@@ -111,7 +111,7 @@ def test_links_that_no_few_units_make_up_have_no_teacher():
     with pytest.raises(
         LandscapeError, match=f"^teacher: no network of few units; got link=tanh; expected {expected}$"
     ):
-        laboratory.teacher(MultiIndexOptions(link="tanh"))
+        papers.teacher(MultiIndexOptions(link="tanh"))
 
 
 def test_memorisers_grow_and_the_teacher_does_not():
@@ -124,12 +124,12 @@ def test_memorisers_grow_and_the_teacher_does_not():
             options = MultiIndexOptions(train_size=count, data_seed=seed, test_size=200)
             drawn = draw_multi_index(options)
             x, y = drawn.train
-            teacher = laboratory.teacher(options)
-            direction = laboratory.random_direction(20, drawn.directions, seed)
+            teacher = papers.teacher(options)
+            direction = papers.random_direction(20, drawn.directions, seed)
             assert abs(float(direction @ drawn.directions[0])) < 1e-12
-            student = laboratory.memoriser(x, y, direction)
+            student = papers.memoriser(x, y, direction)
             assert len(student.a) == count
-            rows.append([laboratory.flattest_trace(one, x) for one in (student, teacher)])
+            rows.append([papers.flattest_trace(one, x) for one in (student, teacher)])
         memorised.append(np.median([row[0] for row in rows]))
         taught.append(np.median([row[1] for row in rows]))
     exponent = np.polyfit(np.log(counts), np.log(memorised), 1)[0]
@@ -142,14 +142,14 @@ def test_memorisers_grow_and_the_teacher_does_not():
 def test_memorisers_fit_all_examples_and_learn_nothing(degree):
     options = MultiIndexOptions(dim=6, train_size=20, test_size=400)
     drawn = draw_multi_index(options)
-    direction = laboratory.random_direction(6, drawn.directions, 1)
+    direction = papers.random_direction(6, drawn.directions, 1)
     students = {
-        "bumps": laboratory.bump_memoriser(*drawn.train, direction, degree),
-        "line": laboratory.memoriser(*drawn.train, direction),
-        "teacher": laboratory.teacher(options),
+        "bumps": papers.bump_memoriser(*drawn.train, direction, degree),
+        "line": papers.memoriser(*drawn.train, direction),
+        "teacher": papers.teacher(options),
     }
     assert len(students["bumps"].a) == 20 * (degree + 2)
-    found = laboratory.compare(students, drawn.train, drawn.test)
+    found = papers.compare(students, drawn.train, drawn.test)
     assert found.names == ("bumps", "line", "teacher")
     assert (found.train_loss < 1e-12).all()
     spread = float(np.var(drawn.test[1]))
@@ -162,10 +162,10 @@ def test_memorisers_fit_all_examples_and_learn_nothing(degree):
 def test_what_a_memoriser_cannot_take():
     x, y = examples(), np.zeros(40)
     with pytest.raises(LandscapeError, match="the last entry of every input must be 1"):
-        laboratory.memoriser(x, y, np.ones(4))
+        papers.memoriser(x, y, np.ones(4))
     twice = np.column_stack([np.ones((3, 2)), np.ones(3)])
     with pytest.raises(LandscapeError, match="two examples lie at the same place"):
-        laboratory.memoriser(twice, np.zeros(3), np.array([1.0, 0.0]))
+        papers.memoriser(twice, np.zeros(3), np.array([1.0, 0.0]))
     with pytest.raises(LandscapeError, match="more directions than dimensions"):
         draw_multi_index(MultiIndexOptions(dim=2, indices=3))
 
@@ -173,11 +173,11 @@ def test_what_a_memoriser_cannot_take():
 @pytest.mark.parametrize("degree", DEGREES)
 def test_students_and_models_are_the_same_network(degree):
     objective = problems.build("multi-index", {"degree": degree, "width": 7, "train_size": 30, "dim": 4}, seed=2)
-    student = laboratory.student_of(objective.model, degree)
+    student = papers.student_of(objective.model, degree)
     x, y = draw_multi_index(MultiIndexOptions(dim=4, train_size=30)).train
     wanted = float(((student.outputs(x) - y) ** 2).mean())
     assert objective.value(objective.model) == pytest.approx(wanted, rel=1e-5)
-    moved = laboratory.flattest(student, x)
+    moved = papers.flattest(student, x)
     assert objective.value(moved.weights()) == pytest.approx(wanted, rel=1e-4)
     with pytest.raises(LandscapeError, match="not a student of multi-index"):
-        laboratory.student_of(torch.nn.Linear(2, 1), 1)
+        papers.student_of(torch.nn.Linear(2, 1), 1)

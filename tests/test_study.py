@@ -12,11 +12,11 @@ import pytest
 from landscape import problems, study
 from landscape.cli.main import main
 from landscape.errors import LandscapeError
+from landscape.measures import registry
+from landscape.measures.registry import Found, Measure, register
 from landscape.recipe import RecipeError
 from landscape.recipe import load as load_recipe
 from landscape.render import correlations, scatters
-from landscape.sharpness import registry
-from landscape.sharpness.registry import Found, Measure, register
 
 RECIPE = """# Which measures go with the test error.
 [study]

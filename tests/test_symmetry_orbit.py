@@ -13,7 +13,7 @@ from landscape import LandscapeError, problems, symmetry
 from landscape.params import resolve
 from landscape.recipe import render
 from landscape.symmetry.canonical import incoming_norms
-from landscape.transforming import Transform
+from landscape.transform import Transform
 
 
 def chain(bias: bool = False):

@@ -20,13 +20,13 @@ from torch.nn import functional as F
 
 import landscape as ls
 from landscape.errors import LandscapeError
+from landscape.measures.computation import measure
+from landscape.measures.registry import measures
 from landscape.objective import Objective
 from landscape.objective.flat import converted
 from landscape.params import cast, digest, dot, layout_of, norm, resolve
 from landscape.probes import interpolate
 from landscape.projection import Plane, pca_plane, project_path, random_plane
-from landscape.sharpness.measuring import measure
-from landscape.sharpness.registry import measures
 from landscape.surface import evaluate, grid
 from landscape.surface.directions import read_directions
 from landscape.ties import identity, tied_memo

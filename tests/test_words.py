@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from landscape import render
+from landscape.measures.stability import threshold_words
 from landscape.plots import connect, mds, measure_words, slice_findings, slice_report, spectrum
 from landscape.render import audits, embeddings, labels, spectra
 from landscape.render.components import component_verdict
-from landscape.sharpness.stability import threshold_words
 from landscape.values.surface import Path
 
 

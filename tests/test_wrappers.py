@@ -50,7 +50,7 @@ def test_a_wrapped_model_is_the_bare_one_under_its_names(kind, tmp_path):
     assert list(resolve(wrapped)[1]) == list(resolve(model)[1])
     assert objective.value(wrapped) == objective.value(model) == plain.value(wrapped)
     measured = [
-        ls.sharpness.measure(one, other, ["hessian_top"])["hessian_top"].value
+        ls.measures.measure(one, other, ["hessian_top"])["hessian_top"].value
         for one, other in ((objective, wrapped), (plain, model))
     ]
     assert measured[0] == measured[1]
@@ -97,8 +97,8 @@ def test_torchscript_is_drawn_and_differentiated_and_refuses_the_rest(make):
         scripted = make(model)
     objective, plain = objective_of(scripted), objective_of(model)
     assert objective.value(scripted) == plain.value(model)
-    top = ls.sharpness.measure(objective, scripted, ["hessian_top"])["hessian_top"].value
-    assert top == pytest.approx(ls.sharpness.measure(plain, model, ["hessian_top"])["hessian_top"].value, rel=1e-6)
+    top = ls.measures.measure(objective, scripted, ["hessian_top"])["hessian_top"].value
+    assert top == pytest.approx(ls.measures.measure(plain, model, ["hessian_top"])["hessian_top"].value, rel=1e-6)
     with pytest.raises(
         ls.LandscapeError, match="symmetries cannot be found in TorchScript; pass the Python model"
     ):

@@ -17,11 +17,11 @@ import torch
 from matplotlib.axes import Axes
 
 import landscape as ls
+from landscape.measures import SYMMETRIES, Measure, measures
 from landscape.options import options_table
 from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.recipe.gallery import save_png
 from landscape.render.style import Sheet
-from landscape.sharpness import SYMMETRIES, Measure, measures
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- from the registry -->", "<!-- text -->"
@@ -221,7 +221,7 @@ def draw(one: Measure, run: Any, objective: Any, path: Path) -> None:
     shown, label = _SHOWN.get(one.name, ("", one.title))
 
     def at(weights: Any) -> tuple[float, float]:
-        found = ls.sharpness.measure(objective, weights, [one.name])[one.name]
+        found = ls.measures.measure(objective, weights, [one.name])[one.name]
         if shown:
             return found.details[shown], found.details[f"{shown}_standard_error"]
         return found.value, found.standard_error or 0.0
@@ -272,7 +272,7 @@ def draw_learning_coefficient(path: Path) -> None:
 
 
 def _interval(objective: Any, weights: Any, settings: Mapping[str, Any]) -> tuple[float, float, float]:
-    found = ls.sharpness.measure(objective, weights, [_COEFFICIENT], settings={_COEFFICIENT: settings})
+    found = ls.measures.measure(objective, weights, [_COEFFICIENT], settings={_COEFFICIENT: settings})
     return found[_COEFFICIENT].value, *found[_COEFFICIENT].details["interval_95"]
 
 

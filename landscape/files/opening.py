@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from landscape.sharpness.table_store import MEASURES, read_table
+from landscape.measures.table_store import MEASURES, read_table
 from landscape.storage import kind_of
 from landscape.surface.store import SURFACE, read_surface
 from landscape.trajectory import open_trajectory

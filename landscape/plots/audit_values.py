@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
+from landscape.audit.comparison import Compared, compare
+from landscape.audit.orbit_audit import audit, context_of
 from landscape.files.cells import Save
+from landscape.measures.orbit_elements import columns, led_to
+from landscape.measures.presets import is_small
 from landscape.objective import Objective
 from landscape.params import Weights, norm
 from landscape.plots.audit_options import AuditOptions
 from landscape.projection import random_line
-from landscape.sharpness.auditing import audit, place_of
-from landscape.sharpness.columns import columns, led_to
-from landscape.sharpness.comparing import Compared, compare
-from landscape.sharpness.presets import is_small
 from landscape.surface import Surface, evaluate, grid
 from landscape.trajectory import Trajectory
 from landscape.values.audit import Audit
@@ -69,7 +69,7 @@ def audit_of(
 def comparison_of(
     runs: Sequence[Trajectory], objectives: Sequence[Objective], audits: Sequence[Audit], wanted: AuditOptions
 ) -> tuple[Compared, ...]:
-    """Say which orderings of two audited snapshots survive on their orbits; see `landscape.sharpness.compare`."""
+    """Say which orderings of two audited snapshots survive on their orbits; see `landscape.measures.compare`."""
     first, second = (run[run.index_of(wanted.at)] for run in runs)
     a, b = (_subset(*each) for each in ((objectives[0], wanted, first), (objectives[1], wanted, second)))
     return compare(audits[0], audits[1], (a, b), (first, second))
@@ -96,16 +96,16 @@ def slices_before_and_after(
     points = _POINTS if small else _FEWER_POINTS
     if not small and objective.examples([wanted.split])[wanted.split]["used"] > _SLICED:
         objective = objective.subset(_SLICED, splits=[wanted.split])
-    place = place_of(objective, snapshot, **_choices(wanted))
-    shown = [column for column in columns(place.symmetries, wanted.seed) if column.name == _SHOWN]
+    context = context_of(objective, snapshot, **_choices(wanted))
+    shown = [column for column in columns(context.symmetries, wanted.seed) if column.name == _SHOWN]
     if not shown:
         return {}
-    there = led_to(place, shown[0]).weights
+    there = led_to(context, shown[0]).weights
     found: dict[str, dict[str, Surface]] = {}
     for normalize in ("none", "filter"):
-        radius = _length(place.weights, wanted.seed) if normalize == "none" else 1.0
+        radius = _length(context.weights, wanted.seed) if normalize == "none" else 1.0
         found[normalize] = {}
-        for name, weights in (("before", place.weights), ("after", there)):
+        for name, weights in (("before", context.weights), ("after", there)):
             line = random_line(weights, normalize=normalize, seed=wanted.seed)
             found[normalize][name] = evaluate(
                 objective,
@@ -113,7 +113,7 @@ def slices_before_and_after(
                 grid(points, radius=radius, dims=1),
                 metrics="loss",
                 splits=wanted.split,
-                dtype=place.dtype,
+                dtype=context.dtype,
             )
     return found
 
@@ -137,6 +137,6 @@ def _subset(objective: Objective, wanted: AuditOptions, weights: Weights) -> Obj
 
 
 def _choices(wanted: AuditOptions) -> dict[str, Any]:
-    """The arguments of `landscape.sharpness.audit` that the options fix."""
+    """The arguments of `landscape.measures.audit` that the options fix."""
     dtype = None if wanted.dtype is None else getattr(torch, wanted.dtype)
     return {"split": wanted.split, "parameters": wanted.parameters, "seed": wanted.seed, "dtype": dtype}

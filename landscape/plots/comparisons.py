@@ -48,7 +48,7 @@ def take(
 
     The noise is the same for all runs: differences are differences of the networks.
     """
-    from landscape.sharpness import measure
+    from landscape.measures import measure
 
     settings = {
         "sigma": wanted.largest_sigma,

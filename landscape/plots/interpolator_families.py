@@ -19,8 +19,8 @@ from landscape.vocabulary import PAGE_OPTIONS, SCALE_OPTIONS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.laboratory import Student
     from landscape.objective import Objective
+    from landscape.papers import Student
     from landscape.problems.catalogue import MultiIndexOptions
     from landscape.render.interpolators import Interpolators
     from landscape.trajectory import Trajectory
@@ -58,7 +58,7 @@ def take(
 ) -> dict[str, NDArray[Any]]:
     """The weights of a trained student."""
     from landscape import problems
-    from landscape.laboratory import student_of
+    from landscape.papers import student_of
 
     options = problems.parse_options("multi-index", objective.problem_args)
     student = student_of(run[-1], options.degree)
@@ -90,7 +90,7 @@ def show(title: str | None, wanted: InterpolatorOptions, held: Held) -> Interpol
 
 def _built(wanted: InterpolatorOptions, options: MultiIndexOptions) -> dict[str, list[Student]]:
     """Teacher, memorisers, and what is between them."""
-    from landscape.laboratory import blend, bump_memoriser, memoriser, random_direction, teacher
+    from landscape.papers import blend, bump_memoriser, memoriser, random_direction, teacher
     from landscape.problems.multi_index import draw_multi_index
 
     drawn, knows = draw_multi_index(options), teacher(options)
@@ -115,7 +115,7 @@ def _trained(
     wanted: InterpolatorOptions, held: Held, degree: int, train: tuple[Any, Any]
 ) -> dict[str, list[Student]]:
     """The trained students that fit the examples."""
-    from landscape.laboratory import Student
+    from landscape.papers import Student
 
     found: dict[str, list[Student]] = {}
     for name, members in held.items():
@@ -139,7 +139,7 @@ def _measured(
     students: Sequence[Student], drawn: Any, wanted: InterpolatorOptions, random: np.random.Generator
 ) -> NDArray[np.float64]:
     """Per student a row: population loss, training loss, least trace, and the traces at places of its orbit."""
-    from landscape.laboratory import compare, interpolation_trace
+    from landscape.papers import compare, interpolation_trace
 
     found = compare({str(place): student for place, student in enumerate(students)}, drawn.train, drawn.test)
     traces = []

@@ -49,7 +49,7 @@ class Along(Options):
     def _unknown(self) -> Iterator[tuple[str, str]]:
         if not self.taken and not self.settings:
             return
-        from landscape.sharpness.measuring import settled_settings
+        from landscape.measures.computation import settled_settings
 
         for name in self.taken:
             try:
@@ -64,7 +64,7 @@ class Along(Options):
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, with all settings."""
-        from landscape.sharpness.measuring import settled_settings
+        from landscape.measures.computation import settled_settings
 
         names = list(asdict(Along()))
         own = {name: getattr(self, name) for name in names} | {"measures": self.taken}

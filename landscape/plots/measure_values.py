@@ -11,14 +11,14 @@ import torch
 
 from landscape.errors import LandscapeError
 from landscape.files.result import ResultFile
+from landscape.measures.computation import Measured, described, globs_of, measure_at, settled_settings
+from landscape.measures.context import MeasureContext
+from landscape.measures.registry import measure_named
+from landscape.measures.stability import stability_threshold, threshold_words
+from landscape.measures.table_store import MEASURES
 from landscape.objective import Objective
 from landscape.params import Held
 from landscape.plots.measure_options import Along
-from landscape.sharpness.measuring import Measured, described, globs_of, measure_at, settled_settings
-from landscape.sharpness.place import Place
-from landscape.sharpness.registry import measure_named
-from landscape.sharpness.stability import stability_threshold, threshold_words
-from landscape.sharpness.table_store import MEASURES
 from landscape.trajectory import Snapshot, Trajectory
 from landscape.values.measure_table import Column, Table
 
@@ -81,15 +81,15 @@ def _fill(
 ) -> None:
     table = partial.value
     tell = progress or (lambda done, total: None)
-    place: Place | None = None
+    context: MeasureContext | None = None
     for row, snapshot in enumerate(snapshots):
         missing = {name: own for name, own in settled.items() if not table[name].done[row]}
         if not missing:
             continue
-        place = _place_at(place, snapshot, objective, wanted)
+        context = _context_at(context, snapshot, objective, wanted)
         for name, own in missing.items():
             tell(table.taken, table.size)
-            found = measure_at(place, {name: own}, trial=trial and row == len(snapshots) - 1)[name]
+            found = measure_at(context, {name: own}, trial=trial and row == len(snapshots) - 1)[name]
             table[name].put(row, found.value, found.standard_error, found.converged)
             partial.flush(row)
             if keep is not None:
@@ -97,12 +97,14 @@ def _fill(
     tell(table.size, table.size)
 
 
-def _place_at(before: Place | None, snapshot: Snapshot, objective: Objective, wanted: Along) -> Place:
+def _context_at(
+    before: MeasureContext | None, snapshot: Snapshot, objective: Objective, wanted: Along
+) -> MeasureContext:
     held = Held.of(snapshot, wanted.parameters)
     if before is not None:
         return before.moved(held)
     dtype = getattr(torch, wanted.dtype) if wanted.dtype else None
-    return Place(objective, held, wanted.split, globs_of(snapshot, wanted.parameters), wanted.seed, dtype)
+    return MeasureContext(objective, held, wanted.split, globs_of(snapshot, wanted.parameters), wanted.seed, dtype)
 
 
 def _blank(

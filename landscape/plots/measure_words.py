@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.options import allowed_words, default_words, fields_of
 
 if TYPE_CHECKING:
-    from landscape.sharpness import Measure
+    from landscape.measures import Measure
 
 # Relative difference from which a measurement is not what theory foresees.
 _MARKED = 5e-3
@@ -133,7 +133,7 @@ def _value(value: float, error: float | None, converged: bool, bound: str = "") 
 
 def table_document(table: Any) -> dict[str, Any]:
     """Measures along training as plain values."""
-    from landscape.sharpness.table_summary import describe
+    from landscape.measures.table_summary import describe
 
     document = describe(table)
     told = document.pop("measures")

@@ -86,7 +86,7 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
 
 
 def _read(path: Path) -> Table:
-    from landscape.sharpness.table_store import read_table
+    from landscape.measures.table_store import read_table
 
     return read_table(path)
 

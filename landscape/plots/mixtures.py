@@ -41,7 +41,7 @@ def take(
 ) -> dict[str, NDArray[Any]]:
     """Order parameters, errors and local energies of all snapshots, in closed form."""
     from landscape import problems
-    from landscape.laboratory import hyperplane, order_parameters, training_local_energy
+    from landscape.papers import hyperplane, order_parameters, training_local_energy
     from landscape.problems.mixture import draw_mixture
 
     options = problems.parse_options("gaussian-mixture", objective.problem_args)
@@ -59,7 +59,7 @@ def take(
 
 def show(title: str | None, wanted: MixtureOptions, held: Held) -> Mixture:
     """The scene of a panel: paths, the map under them, and what is best."""
-    from landscape.laboratory import bayes_optimal
+    from landscape.papers import bayes_optimal
     from landscape.render.mixtures import Mixture, Path
 
     every = [options for members in held.values() for options, _ in members.values()]
@@ -93,7 +93,7 @@ def show(title: str | None, wanted: MixtureOptions, held: Held) -> Mixture:
 
 def _map(paths: Sequence[Path], best: float, delta: float, rho: float) -> tuple[Any, Any, Any]:
     """Population errors at the best threshold over m and q."""
-    from landscape.laboratory import best_threshold, population_error
+    from landscape.papers import best_threshold, population_error
 
     top = _ROOM * max(float(max(path.m.max() for path in paths)), best)
     high = _ROOM * max(float(max(path.q.max() for path in paths)), best)
@@ -105,7 +105,7 @@ def _map(paths: Sequence[Path], best: float, delta: float, rho: float) -> tuple[
 
 def _flatness(sigma: float, best: float, threshold: float, delta: float, rho: float) -> dict[str, Any]:
     """Local energy against error for hyperplanes of all overlaps at their best threshold, and for the best."""
-    from landscape.laboratory import best_threshold, local_energy, population_error
+    from landscape.papers import best_threshold, local_energy, population_error
 
     # Neither depends on the norm there.
     m = np.linspace(1e-3, 1.0, _ALONG)

@@ -232,14 +232,14 @@ PROBLEMS = (
     Problem(
         "gaussian-mixture",
         "a hyperplane between two Gaussian clusters; its population error is known",
-        "Mignacco et al. 2020; Baldassi et al. 2020; closed forms: landscape.laboratory.mixture",
+        "Mignacco et al. 2020; Baldassi et al. 2020; closed forms: landscape.papers.mixture",
         MixtureOptions,
         _maker("mixture", "make_mixture"),
     ),
     Problem(
         "multi-index",
         "a sum of functions of a few directions, learnt by a two-layer homogeneous network",
-        "setting of Vardhan, Taheri & Mazumdar 2026; closed forms: landscape.laboratory.students",
+        "setting of Vardhan, Taheri & Mazumdar 2026; closed forms: landscape.papers.students",
         MultiIndexOptions,
         _maker("multi_index", "make_multi_index"),
     ),

@@ -13,7 +13,7 @@ from landscape.plots import Shown
 from landscape.recipe import values
 from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
-from landscape.recipe.making import make, shown_from
+from landscape.recipe.tasks import make, shown_from
 from landscape.recipe.values import Figure, Run
 
 if TYPE_CHECKING:

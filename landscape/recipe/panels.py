@@ -11,7 +11,7 @@ from landscape.options import fields_of
 from landscape.plots import KINDS, Kind
 from landscape.recipe.panel import Panel
 from landscape.recipe.reader import ANYTHING, TEXT, TEXTS, WHOLE, Form, Reader, list_of, one_of
-from landscape.recipe.source import KeyPath
+from landscape.recipe.toml_lines import KeyPath
 from landscape.recipe.values import Figure, Run
 
 Where = Callable[[str], KeyPath]

@@ -11,7 +11,7 @@ from typing import Any
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.options import OptionError, read_options
 from landscape.recipe.faults import Fault
-from landscape.recipe.source import KeyPath, Source
+from landscape.recipe.toml_lines import KeyPath, Source
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from landscape.recipe.reader import (
     list_of,
     one_of,
 )
-from landscape.recipe.source import KeyPath
+from landscape.recipe.toml_lines import KeyPath
 from landscape.recipe.values import Run
 from landscape.training import Noise
 from landscape.training.settings import Settings
-from landscape.transforming import Transform
+from landscape.transform import Transform
 
 TABLES = ("options", "optimizer_options")
 TRAINING: dict[str, Form] = {name: TABLE if name in TABLES else ANYTHING for name in fields_of(Settings)}

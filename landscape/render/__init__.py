@@ -15,8 +15,9 @@ from landscape.render.embeddings import embedding, embedding_maps, shepard
 from landscape.render.labels import caption
 from landscape.render.lines import barriers, interpolation
 from landscape.render.look import Look
+from landscape.render.overview import overview
 from landscape.render.panels import Panel
-from landscape.render.panorama import overview
+from landscape.render.path_fidelity import verdict
 from landscape.render.pictures import picture, save
 from landscape.render.profiles import profiles
 from landscape.render.recorded import recorded
@@ -24,7 +25,6 @@ from landscape.render.relief import surface3d
 from landscape.render.spectra import spectrum
 from landscape.render.training_curves import measures
 from landscape.render.trajectories import trajectory
-from landscape.render.truth import verdict
 
 __all__ = [
     "Look",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from landscape.render.contours import plane_axes
 from landscape.render.labels import equal_axes
 from landscape.render.panels import Cell
-from landscape.render.sharing import Place
+from landscape.render.shared_axes import Place
 
 # Inches at 8-point type: a map with its labels and numbers, without a bar, is not legible below.
 _NARROWEST = 1.95

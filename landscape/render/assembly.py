@@ -13,16 +13,16 @@ from mpl_toolkits.mplot3d import Axes3D
 from landscape.render.arrangement import LEFT, inner_width, row_heights
 from landscape.render.contours import draw_plane
 from landscape.render.curves import limit
-from landscape.render.foot import Said, provenance
-from landscape.render.heads import Head, put_heads
+from landscape.render.figure_caption import Said, provenance
 from landscape.render.labels import caption_parts, drawn, field_name, fit_lines, parts
 from landscape.render.overlay import name_curves, overlay, run_colours
+from landscape.render.panel_titles import Head, put_heads
 from landscape.render.panels import Cell, Panel, letter
+from landscape.render.path_fidelity import short_verdict, verdict
 from landscape.render.relief import draw_relief
-from landscape.render.sharing import Group, Place, beside, name_map, name_once, put_bar, share_limits
+from landscape.render.shared_axes import Group, Place, beside, name_map, name_once, put_bar, share_limits
 from landscape.render.style import Sheet, pale
 from landscape.render.trajectories import draw_way, the_paths
-from landscape.render.truth import short_verdict, verdict
 
 # Kinds of cells whose values are read from a colour bar; reliefs have their heights.
 BARRED = ("map", "path")

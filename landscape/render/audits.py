@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from landscape.errors import LandscapeError
+from landscape.render.figure_widths import inches_of
 from landscape.render.labels import put_foot, split_name, with_notes
 from landscape.render.legend import legend_above
 from landscape.render.look import width_or
 from landscape.render.style import TWO_COLUMNS, Sheet, has_room, type_scale
-from landscape.render.widths import inches_of
 
 if TYPE_CHECKING:
     from landscape.values.audit import Audit, Cell, Row

@@ -15,15 +15,15 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.render.heads import put_head
+from landscape.render.figure_widths import inches_of
 from landscape.render.labels import DOT, Page, put_foot
 from landscape.render.legend import legend_above
 from landscape.render.look import width_or
 from landscape.render.overlay import run_colours
+from landscape.render.panel_titles import put_head
 from landscape.render.paths import PATH, draw_path
 from landscape.render.scale import Array
 from landscape.render.style import TWO_COLUMNS, Sheet, has_room, type_scale
-from landscape.render.widths import inches_of
 
 # Components whose course over the steps can be told apart: of one run by colour, of several by dash.
 _COURSES, _DASHES = 5, ("-", "--", ":")

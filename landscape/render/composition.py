@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from landscape.errors import LandscapeError
 from landscape.render.arrangement import arrange, best_columns
 from landscape.render.assembly import BARRED, Assembly
+from landscape.render.figure_widths import inches_of
 from landscape.render.labels import put_foot
 from landscape.render.look import Look, width_or
 from landscape.render.panels import Panel as Panel
 from landscape.render.panels import cells_of
-from landscape.render.sharing import groups_of
+from landscape.render.shared_axes import groups_of
 from landscape.render.style import Sheet, look_for, type_scale
-from landscape.render.widths import inches_of
 
 
 def compose(

@@ -19,7 +19,6 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import LandscapeError
 from landscape.render.arrows import draw_gradient
-from landscape.render.gaps import gaps, hatch, known
 from landscape.render.labels import (
     drawn,
     equal_axes,
@@ -35,6 +34,7 @@ from landscape.render.labels import (
 )
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_computed, mark_plane, mark_unconverged, named_points
+from landscape.render.missing_values import gaps, hatch, known
 from landscape.render.scale import Array, Scale, asked, bands, scale_of, tell
 from landscape.render.style import ONE_COLUMN, Sheet
 

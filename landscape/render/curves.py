@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.gaps import known
 from landscape.render.labels import (
     Page,
     field_label,
@@ -31,10 +30,11 @@ from landscape.render.labels import (
     with_notes,
 )
 from landscape.render.legend import legend_above
+from landscape.render.line_marks import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
 from landscape.render.look import current, of_metric
+from landscape.render.missing_values import known
 from landscape.render.repeats import STATISTICS, caption_of
 from landscape.render.scale import LINE_DECADES, Array, wants_log
-from landscape.render.strokes import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
 from landscape.render.style import ONE_COLUMN, Sheet
 
 if TYPE_CHECKING:

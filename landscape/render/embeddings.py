@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.heads import Head, put_heads
+from landscape.render.figure_widths import inches_of
 from landscape.render.labels import DOT, inches, put_foot
 from landscape.render.legend import legend_of_sheet
 from landscape.render.look import current, width_or
+from landscape.render.panel_titles import Head, put_heads
 from landscape.render.panels import letter
 from landscape.render.scale import tell
 from landscape.render.snapshots import (
@@ -27,7 +28,6 @@ from landscape.render.snapshots import (
     legend_of,
 )
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, in_use, look_for, type_scale
-from landscape.render.widths import inches_of
 
 if TYPE_CHECKING:
     from landscape.values.embedding import Embedding

@@ -11,7 +11,7 @@ from typing import Any, Self
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.forms import NUMBER, TEXT, TRUTH, WHOLE, Form
 from landscape.options import Options, default_of, fields_of, option
-from landscape.render.widths import WIDTHS, inches_of, length
+from landscape.render.figure_widths import WIDTHS, inches_of, length
 from landscape.vocabulary import SCALE_OPTIONS
 
 STYLES = ("paper", "talk", "dark")

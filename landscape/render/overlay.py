@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from landscape.render.curves import set_scale, y_label
 from landscape.render.labels import axis_label, centre_label, fit_label, inches, parts, points, split_name
-from landscape.render.strokes import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
+from landscape.render.line_marks import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
 
 if TYPE_CHECKING:
     from landscape.render.panels import Cell

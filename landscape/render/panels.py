@@ -11,8 +11,8 @@ import numpy as np
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.contours import plane_field
 from landscape.render.curves import chosen
-from landscape.render.gaps import known
 from landscape.render.labels import parts, shown, unit
+from landscape.render.missing_values import known
 from landscape.render.pictures import VIEWS, kind_of
 from landscape.render.repeats import median_of, widths_of
 from landscape.render.scale import Array

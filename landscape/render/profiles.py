@@ -39,7 +39,7 @@ def profiles(found: Mapping[str, Sequence[Profile]], *, about: str = "", style: 
     foot. A local energy is 0 without noise, and its curves begin there.
 
     Args:
-        found: Name of a network -> its profiles, as `landscape.sharpness.profiles_of` gives them. Measured
+        found: Name of a network -> its profiles, as `landscape.measures.profiles_of` gives them. Measured
             with one seed, all networks get the same noise.
         about: Words for the foot, before how the profiles were taken.
         style: ``"paper"``, ``"talk"`` or ``"dark"``; by default that of the look in use.

@@ -18,8 +18,8 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, lines_within, plane_axes, plane_field
-from landscape.render.gaps import gaps, known
 from landscape.render.labels import axis_label, drawn, field_label, fit_label, inches, page, put_caption, shown
+from landscape.render.missing_values import gaps, known
 from landscape.render.scale import Array, Scale, bands
 from landscape.render.style import ONE_COLUMN, Sheet, is_dark, pale
 

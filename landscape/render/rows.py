@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.render.figure_widths import inches_of
 from landscape.render.labels import fit, fit_label, inches, points, put_foot
 from landscape.render.legend import legend_of_sheet
 from landscape.render.look import width_or
 from landscape.render.panels import letter
 from landscape.render.style import Sheet, look_for, type_scale
-from landscape.render.widths import inches_of
 
 Array = NDArray[np.float64]
 Panel = TypeVar("Panel")

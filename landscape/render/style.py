@@ -17,11 +17,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.heads import put_head
+from landscape.render.figure_widths import ONE_COLUMN as ONE_COLUMN
+from landscape.render.figure_widths import TWO_COLUMNS as TWO_COLUMNS
+from landscape.render.figure_widths import inches_of, length
 from landscape.render.look import Look, current
-from landscape.render.widths import ONE_COLUMN as ONE_COLUMN
-from landscape.render.widths import TWO_COLUMNS as TWO_COLUMNS
-from landscape.render.widths import inches_of, length
+from landscape.render.panel_titles import put_head
 
 # Okabe & Ito (2008), "Color Universal Design": distinguishable under the common colour blindnesses.
 # Yellow is left out (too light on white) and the order puts the two most unlike colours first.

@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
-from landscape.render.heads import put_head
 from landscape.render.labels import Page, drawn, page, put_caption
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_moved
 from landscape.render.overlay import run_colours
+from landscape.render.panel_titles import put_head
+from landscape.render.path_fidelity import draw_distance, draw_losses, verdict
 from landscape.render.paths import PATH, draw_path
 from landscape.render.scale import Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
-from landscape.render.truth import draw_distance, draw_losses, verdict
 
 if TYPE_CHECKING:
     from landscape.values.surface import Path, Surface

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from landscape.measures.table_store import read_table
 from landscape.recipe.cache import Cache
 from landscape.recipe.report import StepReport
-from landscape.sharpness.table_store import read_table
 from landscape.study.values import Net, Study
 from landscape.trajectory import Trajectory, open_trajectory
 from landscape.values.correlations import Nets

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.measures import measures
 from landscape.options import fields_of
 from landscape.plots.measure_options import MeasureOptions as Along
 from landscape.recipe import Run
 from landscape.recipe.faults import RecipeError
 from landscape.recipe.reader import ANYTHING, TABLE, TEXTS, Form, Reader, either, one_of
 from landscape.recipe.runs import PROBLEM, TABLES, TRAINING, read_trained
-from landscape.recipe.source import KeyPath, faults_of_the_text, read_source
-from landscape.sharpness import measures
+from landscape.recipe.toml_lines import KeyPath, faults_of_the_text, read_source
 from landscape.study.values import Net, Statistics, Study
 
 _KNOWN = ("study", "family", "measures", "correlation")

@@ -17,9 +17,9 @@ from landscape.recipe import Event
 from landscape.recipe.cache import CACHE, Cache
 from landscape.recipe.graph import Graph, Where
 from landscape.recipe.report import StepReport
-from landscape.recipe.scheduling import make_planned, survey
-from landscape.sharpness.correlating import correlate_nets
+from landscape.recipe.schedule import make_planned, survey
 from landscape.study.collection import Keys, gather
+from landscape.study.correlation import correlate_nets
 from landscape.study.values import Study
 from landscape.values.correlations import Correlated
 

@@ -11,7 +11,7 @@ from landscape.forms import NAMES, Form
 from landscape.options import Options, option
 from landscape.plots.measure_options import MeasureOptions as Along
 from landscape.recipe import Run
-from landscape.sharpness.correlating import OVER
+from landscape.study.correlation import OVER
 
 # What a measure may be asked to foretell: what is recorded, and differences of it (test less training).
 TARGETS = ("test_error", "test_loss", "error_gap", "loss_gap")

@@ -20,7 +20,7 @@ from landscape.training.extension import require_same_run
 from landscape.training.plan import Plan
 from landscape.training.settings import Settings
 from landscape.training.start import Start, open_run
-from landscape.training.updating import Way, way_of
+from landscape.training.update import Way, way_of
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
 
 Progress = Callable[[int, int, Mapping[str, float]], None]

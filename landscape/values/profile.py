@@ -13,7 +13,7 @@ from landscape.values.brief import brief
 
 
 class Taken(Protocol):
-    """What was measured, as `landscape.sharpness.measure` gives it."""
+    """What was measured, as `landscape.measures.measure` gives it."""
 
     @property
     def name(self) -> str: ...  # noqa: D102

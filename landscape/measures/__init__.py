@@ -1,0 +1,50 @@
+"""Measures: numbers that claim to say how sharp a minimum is, and what each is worth.
+
+Tables of measures and their files need no torch; taking measures does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from landscape.measures.registry import SYMMETRIES, Found, Measure, measure_named, measures, register
+from landscape.values.measure_table import Table
+from landscape.values.profile import Profile, profiles_of
+
+if TYPE_CHECKING:
+    from landscape.measures.computation import Measured as Measured
+    from landscape.measures.computation import measure as measure
+    from landscape.measures.computation import profile_settings as profile_settings
+    from landscape.measures.stability import stability_threshold as stability_threshold
+    from landscape.measures.table_store import read_table as read_table
+
+_HOME = {
+    "Measured": "computation",
+    "measure": "computation",
+    "profile_settings": "computation",
+    "read_table": "table_store",
+    "stability_threshold": "stability",
+}
+__all__ = [
+    "SYMMETRIES",
+    "Found",
+    "Measure",
+    "Measured",
+    "Profile",
+    "Table",
+    "measure",
+    "measure_named",
+    "measures",
+    "profile_settings",
+    "profiles_of",
+    "read_table",
+    "register",
+    "stability_threshold",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"landscape.measures.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'landscape.measures' has no attribute '{name}'")

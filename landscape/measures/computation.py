@@ -1,0 +1,273 @@
+"""Taking measures: from names to values, with all that a reader must know of each."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from landscape.curvature.passes import derivatives_used
+from landscape.errors import LandscapeError, reason_of
+from landscape.measures.context import MeasureContext
+from landscape.measures.invariance import tried
+from landscape.measures.registry import DERIVATIVES, Measure, measure_named
+from landscape.objective import Objective
+from landscape.params import Held, Weights
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number that claims to say how sharp a minimum is, with what it is.
+
+    Attributes:
+        name: Of the measure.
+        value: The number; NaN where it did not converge.
+        standard_error: Of an estimate, otherwise None.
+        converged: Whether the computation reached its tolerance.
+        unit: Of value and standard error.
+        formula: In plain text.
+        source: Author, year, section.
+        invariant_claimed: The symmetries that it claims not to change under.
+        settings: All conventions and numbers that it was taken with.
+        seconds: How long it took.
+        details: More numbers, as plain JSON values.
+        notes: What a reader must know of this value, in sentences: a claim of invariance that did not hold at a
+            random element of the orbit or could not be tried, and rescalings that may have been missed.
+        bound: ``"lower"`` where the value is a lower bound of the formula only; otherwise an empty text.
+    """
+
+    name: str
+    value: float
+    standard_error: float | None
+    converged: bool
+    unit: str
+    formula: str
+    source: str
+    invariant_claimed: tuple[str, ...]
+    settings: Mapping[str, Any]
+    seconds: float
+    details: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    bound: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Measured:
+        """What `to_json` gave, after JSON."""
+        texts = ("invariant_claimed", "notes")
+        held: dict[str, Any] = {name: tuple(own) if name in texts else own for name, own in values.items()}
+        return cls(**held)
+
+
+def measure(
+    objective: Objective,
+    weights: Weights,
+    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
+    *,
+    split: str = "train",
+    parameters: str | Sequence[str] | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    keep: Callable[[Measured], None] | None = None,
+) -> dict[str, Measured]:
+    """Take measures of some weights.
+
+    Those that claim not to change under rescalings try it at one random element of the orbit, on a few examples;
+    see `Measured.notes`.
+
+    Args:
+        objective: The objective.
+        weights: A snapshot, a model, or a name -> tensor dictionary.
+        names: Names of measures, which `measures` lists; as keys of a dictionary, with their `settings` as values.
+        split: ``"train"`` or ``"test"``.
+        parameters: Globs that choose which parameters count; see `Layout.select`.
+        seed: Of all draws; equal seeds draw equal numbers at every place.
+        dtype: The type of real numbers; None is the model's own.
+        settings: Name of a measure -> its settings that differ from the published defaults.
+        progress: Called with (name of the measure, done, in all).
+        keep: Called with each measure as soon as it is taken.
+
+    Returns:
+        Name -> measured, in the order asked for.
+
+    Raises:
+        LandscapeError: If a name or a setting does not exist, or a measure cannot be taken here.
+
+    Example:
+        >>> measure(objective, run[-1], ["hessian_top"])["hessian_top"].value  # doctest: +SKIP
+        3.0537
+    """
+    settled = settled_settings(names, settings)
+    objective.require((split,), ())
+    context = MeasureContext(
+        objective, Held.of(weights, parameters), split, globs_of(weights, parameters), seed, dtype
+    )
+    return measure_at(context, settled, progress=progress, keep=keep, trial=True)
+
+
+def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The globs that choose parameters, one by one; None where all are taken."""
+    return None if parameters is None else Held.of(weights, parameters).layout.selected
+
+
+def settled_settings(
+    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Name of a measure -> all its settings, in the order asked for.
+
+    Raises:
+        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken,
+            or twice.
+    """
+    if isinstance(names, str):
+        names = [names]
+    if isinstance(names, Mapping):
+        if given is not None:
+            raise LandscapeError(
+                "settings of measures are given twice", where="settings", mend="leave one of the dictionaries out"
+            )
+        given = names
+    chosen = [measure_named(name) for name in names]
+    given = given or {}
+    if stray := [name for name in given if name not in names]:
+        measure_named(stray[0])
+        raise LandscapeError(f"settings of '{stray[0]}', which is not taken", mend="take it too")
+    return {one.name: one.settled(given.get(one.name)) for one in chosen}
+
+
+def profile_settings(
+    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Settings with which the measures that have a profile have several points of it in their details.
+
+    Args:
+        names: Names of measures.
+        given: Name of a measure -> its settings that differ from the published defaults.
+
+    Returns:
+        Name of a measure that has a profile -> all its settings; what was given stays.
+
+    Raises:
+        LandscapeError: If a measure or a setting does not exist.
+
+    Example:
+        >>> profile_settings(["hessian_top", "local_entropy"])["local_entropy"]["gammas"][0]
+        100.0
+    """
+    settled = settled_settings(names, given)
+    makers = {name: measure_named(name).profile for name in settled}
+    return {name: make(settled[name]) for name, make in makers.items() if make is not None}
+
+
+def measure_at(
+    context: MeasureContext,
+    settled: Mapping[str, Mapping[str, Any]],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    keep: Callable[[Measured], None] | None = None,
+    held: Mapping[str, Measured] | None = None,
+    tolerant: bool = False,
+    trial: bool = False,
+) -> dict[str, Measured]:
+    """Take measures at a place.
+
+    Args:
+        context: Where.
+        settled: Name of a measure -> all its settings.
+        progress: Called with (name of the measure, done, in all).
+        keep: Called with each measure as soon as it is taken.
+        held: Name -> measured, of those that were taken before; they are not taken again.
+        tolerant: Give NaN for a measure that cannot be taken here, with the reason in its details.
+        trial: Try every claim of invariance under rescalings at a random element; see `invariance.tried`.
+
+    Returns:
+        Name -> measured, in the order given.
+
+    Raises:
+        LandscapeError: If a measure cannot be taken here, and `tolerant` is not set.
+    """
+    found = {}
+    context = replace(context, wanted=settled)
+    for name, settings in settled.items():
+        if held and name in held:
+            found[name] = held[name]
+            continue
+        here = context if progress is None else context.telling(partial(progress, name))
+        try:
+            found[name] = _taken(measure_named(name), here, settings)
+        except Exception as error:  # what models and losses raise is theirs to choose
+            if not tolerant:
+                raise
+            found[name] = _refused(measure_named(name), here, settings, reason_of(error))
+        if trial:
+            found[name] = tried(context, found[name])
+        if keep is not None:
+            keep(found[name])
+    return found
+
+
+def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed, bound."""
+    # An error is a share of 1.
+    unit = "1" if settings.get("metric") == "error" else loss_unit or "loss"
+    bound = "lower" if one.is_bound(settings) else ""
+    return {
+        "title": f"{one.title} ({bound} bound)" if bound else one.title,
+        "unit": one.unit.format(loss=unit),
+        "formula": one.formula,
+        "source": one.source,
+        "invariant_claimed": one.invariant,
+        "bound": bound,
+    }
+
+
+def _refused(one: Measure, context: MeasureContext, settings: Mapping[str, Any], reason: str) -> Measured:
+    about = described(one, context.objective.unit, settings)
+    about.pop("title")
+    return Measured(
+        name=one.name,
+        value=math.nan,
+        standard_error=None,
+        converged=False,
+        settings={**settings, **context.settings},
+        seconds=0.0,
+        details={"reason": reason},
+        **about,
+    )
+
+
+def _taken(one: Measure, context: MeasureContext, settings: Mapping[str, Any]) -> Measured:
+    began = time.monotonic()
+    with derivatives_used() as used:
+        found = one.compute(context, settings)
+    notes = dict.fromkeys(derivatives.note for derivatives in used if derivatives.note)
+    details = {**found.details, **({"derivatives": "; ".join(notes)} if notes else {})}
+    about = described(one, context.objective.unit, settings)
+    about.pop("title")
+    note = ""
+    if one.family in DERIVATIVES:
+        note = context.kinks.note
+        if context.kinks.examples < context.kinks.available:
+            details["kinks_sought_on"] = context.kinks.examples
+    return Measured(
+        name=one.name,
+        value=found.value,
+        standard_error=found.standard_error,
+        converged=found.converged and not note,
+        notes=(*context.objective.notes, *([note] if note else [])),
+        settings={**settings, **context.settings},
+        seconds=time.monotonic() - began,
+        details=details,
+        **about,
+    )

@@ -1,0 +1,202 @@
+"""Where measures are taken: an objective, weights, and what all measures of one call share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+
+from landscape.curvature import Curvature, Kinks, exact_gauss_newton, gauss_newton_draws, kinks
+from landscape.measures.warm_start import WarmStart
+from landscape.objective import Estimate, Objective
+from landscape.params import Held, Tensors
+from landscape.symmetry import Flattest, Symmetries, symmetries_of
+
+Shared = TypeVar("Shared")
+
+# The value of the setting ``method`` that takes traces of all micro-batches, each with random signs of its own.
+SCATTERED = "scattered"
+# Every micro-batch is then a sample, and small ones give the smaller error for the same work; but small ones take
+# longer, and more than so many samples are of little use.
+_SMALLEST, _LARGEST, _SAMPLES = 16, 32, 40
+# Up to so many numbers (examples x outputs x parameters) Gauss-Newton traces are exact: half a second's work.
+EXACT_NUMBERS = 10**8
+
+
+@dataclass(frozen=True, eq=False)
+class MeasureContext:
+    """Where measures are taken.
+
+    Attributes:
+        objective: What is measured.
+        weights: Where.
+        split: On which data.
+        parameters: Globs that choose which parameters count; None is all that are trained.
+        seed: Of all draws. Equal seeds draw equal numbers at every place, so that differences are differences.
+        dtype: The type of real numbers; None is the model's own.
+        progress: Called with (done, in all) within a measure.
+        wanted: Name of a measure -> its settings, of all that are taken here, so that some may be taken together.
+        guesses: Kind of a curvature -> what is known of its ends from elsewhere, where a search may begin.
+    """
+
+    objective: Objective
+    weights: Held
+    split: str = "train"
+    parameters: tuple[str, ...] | None = None
+    seed: int = 0
+    dtype: torch.dtype | None = None
+    progress: Callable[[int, int], None] | None = None
+    wanted: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    guesses: Mapping[str, WarmStart] = field(default_factory=dict)
+    _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _operators: dict[str, Curvature] = field(default_factory=dict, repr=False)
+    _found: list[Symmetries] = field(default_factory=list, repr=False)
+
+    def telling(self, progress: Callable[[int, int], None]) -> MeasureContext:
+        """The same place, which tells its progress to somebody; operators are shared."""
+        return replace(self, progress=progress)
+
+    def tell(self, done: int, total: int) -> None:
+        """Tell how far a measure has come."""
+        if self.progress is not None:
+            self.progress(done, total)
+
+    def moved(self, weights: Held) -> MeasureContext:
+        """The same at other weights of the same model; operators move along, so that this place must not be used
+        any more.
+        """
+        for operator in self._operators.values():
+            operator.load(weights)
+        return replace(self, weights=weights, _shared={})
+
+    def elsewhere(self, weights: Held, guesses: Mapping[str, WarmStart] | None = None) -> MeasureContext:
+        """A place of its own at other weights of the same function, which shares the symmetries and the kinks."""
+        shared = {key: found for key, found in self._shared.items() if key == "kinks"}
+        return replace(self, weights=weights, guesses=guesses or {}, _shared=shared, _operators={})
+
+    def shared(self, key: Any, make: Callable[[], Shared]) -> Shared:
+        """What several measures here need, made when the first of them does."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        made: Shared = self._shared[key]
+        return made
+
+    def gauss_newton_draws(self, samples: int) -> list[Tensors]:
+        """Diagonals of the Gauss-Newton matrix, from so many pairs of draws for every micro-batch."""
+
+        def make() -> list[Tensors]:
+            return gauss_newton_draws(
+                self.objective,
+                self.weights,
+                self.split,
+                self.parameters,
+                samples,
+                self.seed,
+                dtype=self.dtype,
+                progress=self.progress,
+            )
+
+        return self.shared(("gauss-newton draws", samples), make)
+
+    def gauss_newton_exact(self, dtype: torch.dtype | None = None) -> Tensors | None:
+        """The exact diagonal of the Gauss-Newton matrix; None where it has too many numbers to be quick."""
+
+        def make() -> Tensors | None:
+            found = exact_gauss_newton(
+                self.objective,
+                self.weights,
+                self.split,
+                self.parameters,
+                most=EXACT_NUMBERS,
+                dtype=dtype or self.dtype,
+                progress=self.progress,
+            )
+            return None if found is None else found.entries
+
+        return self.shared(("gauss-newton exact", dtype or self.dtype), make)
+
+    def flattening(self, samples: int | None) -> Flattest:
+        """The flattest point of the orbit, from the exact Gauss-Newton diagonal where samples are not given."""
+
+        def make() -> Flattest:
+            if samples is None:
+                exact = self.gauss_newton_exact(self.dtype or torch.float64)
+                draws = None if exact is None else [exact]
+            else:
+                draws = self.gauss_newton_draws(samples)
+            return self.symmetries.flattening(
+                self.objective,
+                self.weights,
+                split=self.split,
+                parameters=self.parameters,
+                seed=self.seed,
+                dtype=self.dtype or torch.float64,
+                draws=draws,
+                progress=self.progress,
+            )
+
+        return self.shared(("flattest", samples), make)
+
+    def operator(self, kind: str = "hessian") -> Curvature:
+        """The curvature here, of the kind asked for; measures of one call share it and its memory."""
+        if kind not in self._operators:
+            self._operators[kind] = Curvature(
+                self.objective,
+                self.weights,
+                kind=kind,
+                split=self.split,
+                parameters=self.parameters,
+                dtype=self.dtype,
+                batch_size=self._batch if kind == "hessian" else None,
+            )
+        return self._operators[kind]
+
+    @property
+    def _batch(self) -> int | None:
+        """Examples per micro-batch where traces are taken of each; otherwise None, and the curvature chooses."""
+        scattered = any(settings.get("method") == SCATTERED for settings in self.wanted.values())
+        if not scattered or self.objective.fixed_batch is not None:
+            return None
+        wanted = self.objective.examples([self.split])[self.split]["used"] // _SAMPLES
+        return min(max(_SMALLEST, min(_LARGEST, wanted)), self.objective.batch_size)
+
+    @property
+    def kinks(self) -> Kinks:
+        """What data lie on kinks of the network here, where derivatives are those of one side."""
+        return self.shared("kinks", lambda: kinks(self.objective, self.weights, self.split, self.parameters))
+
+    @property
+    def symmetries(self) -> Symmetries:
+        """What leaves the function of the model unchanged; found once for all places of an objective."""
+        if not self._found:
+            self._found.append(symmetries_of(self.objective))
+        return self._found[0]
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers that depend on the seed and the purpose alone."""
+        key = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()[:8]
+        return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all measures here are taken with, as plain values."""
+        return {
+            "split": self.split,
+            "seed": self.seed,
+            "parameters": list(self.parameters or []),
+            "dtype": None if self.dtype is None else str(self.dtype).removeprefix("torch."),
+        }
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The mean loss here, with its standard error over examples."""
+        return self.objective.estimates(self.weights, [self.split], ["loss"])[f"{self.split}_loss"]
+
+    @property
+    def loss(self) -> float:
+        """The mean loss here."""
+        return self.estimate.mean

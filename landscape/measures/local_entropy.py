@@ -1,0 +1,217 @@
+"""Local entropy: how much volume of low loss there is around the weights (Pittorino et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from landscape.forms import POSITIVE_NUMBERS
+from landscape.measures.context import MeasureContext
+from landscape.measures.draws import log_mean_exp
+from landscape.measures.hmc import FEWEST, Array, Chain, Plan, Target, run_chain
+from landscape.measures.local_loss import LocalLoss
+from landscape.measures.mcmc_diagnostics import mixed
+from landscape.measures.registry import Found, Measure, register
+from landscape.options import Options, option
+
+METHODS = ("gaussian", "chains")
+# With fewer draws that count, the mean of exponentials is decided by a few of them.
+_COUNTING = 20.0
+# Intervals between the strengths at which chains run; every other of them gives the error of the rule.
+_INTERVALS = 8
+# Of a profile that is asked for without gammas. Below, draws of the Gaussian soon do not suffice.
+_HALF_DECADES = range(-2, 5)
+
+
+@dataclass(frozen=True)
+class LocalEntropyOptions(Options):
+    """The Gaussian, and how the volume in it is found."""
+
+    gamma: float = option(1000.0, "How narrow the Gaussian is, in units of beta", above=0)
+    beta: float = option(1.0, "Inverse temperature", above=0)
+    gammas: Sequence[float] | None = option(
+        None, "Other gammas, for a profile", form=POSITIVE_NUMBERS, unset="none"
+    )
+    method: str = option("gaussian", "Draws of the Gaussian, or Markov chains", choices=METHODS)
+    draws: int = option(1000, "Of the Gaussian", low=1)
+    chains: int = option(4, "Chains at every strength", low=1)
+    chain_draws: int = option(200, "Draws of every chain", low=FEWEST)
+    burn_in: int = option(100, "Draws of every chain before these", low=0)
+    leapfrog: int = option(4, "Steps of every draw", low=1)
+
+
+def by_gaussian(context: MeasureContext, field: LocalLoss, settings: Mapping[str, Any]) -> Found:
+    """Local entropy from draws of the Gaussian alone: log of the mean of exp(-beta (L(w + d) - L(w)))."""
+    beta, gamma, base = float(settings["beta"]), float(settings["gamma"]), field.loss(field.zero())
+    gammas = _gammas(settings)
+    draws, rises = int(settings["draws"]), np.empty((int(settings["draws"]), len(gammas)))
+    for index in range(draws):
+        z = field.normal(index)
+        for at, value in enumerate(gammas):
+            rises[index, at] = field.loss(z / math.sqrt(beta * value)) - base
+            context.tell(index * len(gammas) + at + 1, draws * len(gammas))
+    profile = [log_mean_exp(-beta * rises[:, at]) for at in range(len(gammas))]
+    enough = [counting >= min(_COUNTING, draws) for _, _, counting in profile]
+    at = gammas.index(gamma)
+    value, error, _ = profile[at]
+    return Found(
+        value if enough[at] else math.nan,
+        error if enough[at] else None,
+        enough[at],
+        {
+            "gammas": gammas,
+            "local_entropy": [value for value, _, _ in profile],
+            "local_entropy_standard_error": [error for _, error, _ in profile],
+            "counting_draws": [counting for _, _, counting in profile],
+            "local_entropy_converged": enough,
+            "loss": base,
+            "log_integral": value + _log_gaussian(field.size, beta * gamma) - beta * base,
+        },
+    )
+
+
+def _log_gaussian(size: int, precision: float) -> float:
+    """The logarithm of the integral of exp(-precision |d|^2 / 2)."""
+    return size / 2 * math.log(2 * math.pi / precision)
+
+
+def clenshaw_curtis(intervals: int) -> tuple[Array, Array]:
+    """Points in [0, 1] and weights of the rule of Clenshaw & Curtis 1960; `intervals` is even.
+
+    Example:
+        >>> points, weights = clenshaw_curtis(4)
+        >>> round(float(weights @ points**4), 12)
+        0.2
+    """
+    at, even = np.arange(intervals + 1), np.arange(1, intervals // 2 + 1)
+    waves = np.cos(2 * np.pi * np.outer(at, even) / intervals)
+    counts = np.where(2 * even == intervals, 1.0, 2.0) / (4 * even**2 - 1)
+    weights = (1 - waves @ counts) / intervals
+    weights[[0, -1]] /= 2
+    return (1 - np.cos(np.pi * at / intervals)) / 2, weights
+
+
+@dataclass(frozen=True)
+class _Integrated:
+    """Local entropy at one gamma from chains at every strength, with all that tells what it is worth."""
+
+    value: float
+    coarse: float
+    sampling: float
+    means: list[float]
+    errors: list[float]
+    doubts: list[str]
+
+
+def by_chains(context: MeasureContext, field: LocalLoss, settings: Mapping[str, Any]) -> Found:
+    """Local entropy by chains with the loss at strengths s from 0 to 1, at every gamma with the same noise.
+
+    It is minus the integral over s of the mean of beta (L - L(w)) at strength s (Kirkwood 1935). With s = t^4
+    the integrand is smooth for curvatures far above gamma too.
+    """
+    beta, gamma, gammas = float(settings["beta"]), float(settings["gamma"]), _gammas(settings)
+    base, each = field.loss(field.zero()), _INTERVALS * int(settings["chains"])
+    profile = []
+    for at, value in enumerate(gammas):
+
+        def tell(done: int, before: int = at * each) -> None:
+            context.tell(before + done, len(gammas) * each)
+
+        profile.append(_integrated(field, settings, value, base, tell))
+    own = profile[gammas.index(gamma)]
+    return Found(
+        math.nan if own.doubts else own.value,
+        None if own.doubts else own.sampling,
+        not own.doubts,
+        {
+            "estimate": own.value,
+            "coarse_rule": own.coarse,
+            "gammas": gammas,
+            "local_entropy": [one.value for one in profile],
+            "local_entropy_standard_error": [one.sampling for one in profile],
+            "local_entropy_converged": [not one.doubts for one in profile],
+            "strengths": (clenshaw_curtis(_INTERVALS)[0] ** 4).tolist(),
+            "integrand": own.means,
+            "integrand_standard_error": own.errors,
+            "not_converged": own.doubts,
+            **({"note": _note(own.doubts)} if own.doubts else {}),
+            "loss": base,
+            "log_integral": own.value + _log_gaussian(field.size, beta * gamma) - beta * base,
+        },
+    )
+
+
+def _integrated(
+    field: LocalLoss, settings: Mapping[str, Any], gamma: float, base: float, tell: Callable[[int], None]
+) -> _Integrated:
+    beta, number = float(settings["beta"]), int(settings["chains"])
+    plan = Plan(int(settings["chain_draws"]), int(settings["burn_in"]), None, int(settings["leapfrog"]))
+    points, weights = clenshaw_curtis(_INTERVALS)
+    ends: list[Tensor] = [field.zero() for _ in range(number)]
+    means, errors, doubts = [0.0], [0.0], []
+    noises = [field.noise(f"chain/{index}") for index in range(number)]
+    for at, t in enumerate(points[1:]):
+        target = Target(field.slope, base, beta * t**4, beta * gamma)
+        chains: list[Chain] = []
+        for index in range(number):
+            chains.append(run_chain(target, plan, ends[index], noises[index]))
+            tell(at * number + index + 1)
+        ends = [chain.last for chain in chains]
+        met = mixed(chains, beta * 4 * t**3, adjusted=True)
+        means.append(met.mean)
+        errors.append(met.standard_error)
+        doubts += [f"at strength {t**4:.2g}: {doubt}" for doubt in met.doubts]
+    value = -float(weights @ means)
+    coarse = -float(clenshaw_curtis(_INTERVALS // 2)[1] @ means[::2])
+    return _Integrated(value, coarse, float(np.linalg.norm(weights * errors)), means, errors, doubts)
+
+
+def _note(doubts: list[str]) -> str:
+    more = f" and {len(doubts) - 1} more doubts" if len(doubts) > 1 else ""
+    return f"{doubts[0]}{more}; more chain_draws and burn_in help"
+
+
+def _gammas(settings: Mapping[str, Any]) -> list[float]:
+    """All at which it is wanted, in order; that of the value is always among them."""
+    return sorted({float(settings["gamma"]), *(settings.get("gammas") or [])})
+
+
+def with_profile(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with gammas around the one given, half a decade apart, where there are none."""
+    around = [float(settings["gamma"]) * 10 ** (half / 2) for half in _HALF_DECADES]
+    return {**settings, "gammas": settings["gammas"] or around}
+
+
+def _local_entropy(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    way = by_gaussian if settings["method"] == "gaussian" else by_chains
+    return way(context, LocalLoss(context), settings)
+
+
+register(
+    Measure(
+        name="local_entropy",
+        title="local entropy",
+        formula=(
+            "log E exp(-beta (L(w + d) - L(w))), d ~ N(0, I / (beta gamma)); plus (P/2) log(2 pi / (beta "
+            "gamma)) - beta L(w) it is log of the integral of exp(-beta L(w') - beta gamma/2 |w' - w|^2) "
+            "over w'"
+        ),
+        unit="nats",
+        source="Pittorino et al. 2021; Chaudhari et al. 2017, equation 3",
+        invariant=("permutation", "sign-flip"),
+        compute=_local_entropy,
+        options=LocalEntropyOptions,
+        misleads=(
+            "It depends on gamma and beta: only values with the same of both, and the same number of "
+            "parameters, can be compared. Rescaling changes it, since the Gaussian has one width for all "
+            "weights. In many dimensions a few draws of the Gaussian decide: where too few of them count "
+            "the value is NaN, and chains are needed."
+        ),
+        profile=with_profile,
+    )
+)

@@ -1,0 +1,148 @@
+"""The registry of measures: what each number is, where it comes from, and what cannot change it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.options import NoOptions, default_of, fields_of, options_like, read_options
+
+if TYPE_CHECKING:
+    from landscape.measures.context import MeasureContext
+
+# The modules that register measures when they are imported, in the order in which these are listed.
+FAMILIES = (
+    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit"),
+    *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
+)
+
+# Of these, the families whose numbers are second derivatives, or made of them.
+DERIVATIVES = ("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "orbit")
+
+# What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
+SYMMETRIES = MappingProxyType(
+    {
+        "layer-rescaling": "whole layers times positive factors whose product is 1 (Dinh et al. 2017, def. 5)",
+        "unit-rescaling": "every hidden unit or channel times a positive factor, what reads it divided by it",
+        "permutation": "hidden units or channels in another order",
+        "batchnorm-scale": "filters in front of evaluation-mode batch normalisation times any factor",
+        "sign-flip": "hidden units through odd activations times -1",
+        "basis-change": "another basis of an attention head's queries and keys, or of its values",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a measure found.
+
+    Attributes:
+        value: The number; NaN where it did not converge.
+        standard_error: Of an estimate; None where the value is exact to rounding, or a bound.
+        converged: Whether the computation reached its tolerance; where not, `details` says how far it came.
+        details: More numbers: residuals, restarts, profiles, diagnostics. Plain JSON values.
+    """
+
+    value: float
+    standard_error: float | None = None
+    converged: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An entry of the registry.
+
+    Attributes:
+        name: The name by which it is asked for.
+        title: A few words for tables and axes.
+        formula: The formula in plain text, with its normalisation.
+        unit: The unit, in which ``{loss}`` stands for that of the loss.
+        source: Author, year, section.
+        invariant: Names out of `SYMMETRIES` that it claims not to change under.
+        compute: From a place and complete settings to what is found.
+        settings: Name -> published default of every convention: those of `options`; without such a class, what
+            is given here declares them.
+        misleads: When it misleads, in a sentence.
+        options: The settings: a frozen dataclass of `landscape.options.option` fields.
+        profile: From complete settings to those with which `details` hold a profile; None where there is none.
+        is_bound: From complete settings to whether a value is a lower bound only, as what ascents find is of a
+            maximum: all of them may end at the same lower one.
+    """
+
+    name: str
+    title: str
+    formula: str
+    unit: str
+    source: str
+    invariant: tuple[str, ...]
+    compute: Callable[[MeasureContext, Mapping[str, Any]], Found]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    misleads: str = ""
+    options: type[Any] = NoOptions
+    profile: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    is_bound: Callable[[Mapping[str, Any]], bool] = lambda settings: False
+
+    @property
+    def family(self) -> str:
+        """The module that registered it, by its last name."""
+        return str(getattr(self.compute, "__module__", "")).rpartition(".")[2]
+
+    def __post_init__(self) -> None:
+        if self.settings and self.options is NoOptions:
+            object.__setattr__(self, "options", options_like(self.settings))
+        defaults = {name: default_of(one) for name, one in fields_of(self.options).items()}
+        object.__setattr__(self, "settings", MappingProxyType(defaults))
+
+    def settled(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The defaults with some settings as they are given; text is read as a command line gives it.
+
+        Raises:
+            LandscapeError: With every setting that does not exist or cannot be used.
+        """
+        # As JSON writes it.
+        plain = {name: None if value == "null" else value for name, value in (given or {}).items()}
+        found = read_options(self.options, plain, None, lambda name: f"{self.name}.{name}")
+        return {name: getattr(found, name) for name in self.settings}
+
+
+_REGISTRY: dict[str, Measure] = {}
+
+
+def register(measure: Measure) -> Measure:
+    """Add a measure; modules of the room call this when they are imported.
+
+    Raises:
+        LandscapeError: If the name is taken, or a claim names no symmetry.
+    """
+    if measure.name in _REGISTRY:
+        raise LandscapeError(f"there is a measure '{measure.name}' already")
+    if unknown := [name for name in measure.invariant if name not in SYMMETRIES]:
+        raise LandscapeError(f"'{unknown[0]}' is no symmetry", where=measure.name, expected=", ".join(SYMMETRIES))
+    _REGISTRY[measure.name] = measure
+    return measure
+
+
+def measures() -> Mapping[str, Measure]:
+    """Name -> measure: family by family, then those that others registered."""
+    for family in FAMILIES:
+        importlib.import_module(f"landscape.measures.{family}")
+    rank = {f"landscape.measures.{family}": context for context, family in enumerate(FAMILIES)}
+    own = sorted(_REGISTRY.values(), key=lambda one: rank.get(getattr(one.compute, "__module__", ""), len(rank)))
+    return MappingProxyType({one.name: one for one in own})
+
+
+def measure_named(name: str) -> Measure:
+    """The measure of a name.
+
+    Raises:
+        LandscapeError: With the nearest name, if there is none.
+    """
+    known = measures()
+    if name not in known:
+        raise LandscapeError(f"there is no measure '{name}'", mend=did_you_mean(name, known))
+    return known[name]

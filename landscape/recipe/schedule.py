@@ -1,0 +1,121 @@
+"""What is to be made, and making it: as much at once as is asked for, in the order that needs dictate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from landscape.executor import Event, Executor, Failure, executor
+from landscape.recipe.cache import Cache
+from landscape.recipe.report import StepReport
+from landscape.recipe.steps import Step
+from landscape.recipe.tasks import Made, make
+
+
+def survey(steps: Mapping[str, Step], cache: Cache, goals: Iterable[str], force: bool) -> dict[str, StepReport]:
+    """What is done and what is to be made: nothing that only things need which are done themselves.
+
+    Args:
+        steps: Key -> step; whatever a step needs stands before it.
+        cache: Where results are kept.
+        goals: The keys of what is wanted.
+        force: Count what is made already as to be made.
+
+    Returns:
+        Key -> ``"cached"`` or ``"planned"``, with the seconds that it took or may take.
+    """
+    records = {key: None if force else cache.record(step) for key, step in steps.items()}
+    wanted = set(goals)
+    for key in reversed(list(steps)):
+        if key in wanted and records[key] is None:
+            wanted |= set(steps[key].needs)
+    paces = cache.paces()
+    found = {}
+    for key, step in steps.items():
+        record = records[key]
+        if record is not None or key not in wanted:
+            found[key] = StepReport(step, "cached", None if record is None else record["seconds"])
+        else:
+            estimate = paces[step.pace] * step.units if step.pace in paces else None
+            found[key] = StepReport(step, "planned", estimate=estimate)
+    return found
+
+
+@dataclass(frozen=True)
+class Making:
+    """The work of an executor: makes steps.
+
+    Attributes:
+        cache: Where results are kept.
+        force: Make what is made already.
+    """
+
+    cache: Cache
+    force: bool
+
+    def __call__(self, step: Step, progress: Callable[[int, int], None]) -> Made:
+        """Make a step."""
+        return make(step, self.cache, progress, force=self.force)
+
+
+def make_planned(
+    steps: dict[str, StepReport],
+    cache: Cache,
+    jobs: int,
+    force: bool,
+    notify: Callable[[Event], None] | None = None,
+    ended: Callable[[str], None] | None = None,
+    threads: int | None = None,
+) -> None:
+    """Make what is planned as soon as what it needs is there.
+
+    Args:
+        steps: What `survey` said; is told what became of each.
+        cache: Where results are kept.
+        jobs: So many at once: one is made in this process, several in processes of their own.
+        force: Make what is made already.
+        notify: Told what happens.
+        ended: Called with the key of each step that is made.
+        threads: Of each of several processes; None shares the cores among them.
+    """
+    told = notify or (lambda event: None)
+    workers = executor(Making(cache, force), jobs, told, threads)
+    _make(steps, workers, told, ended or (lambda key: None))
+    left = {key: replace(step, state="skipped") for key, step in steps.items() if step.state == "planned"}
+    steps.update(left)
+
+
+def _make(
+    steps: dict[str, StepReport], workers: Executor, notify: Callable[[Event], None], ended: Callable[[str], None]
+) -> None:
+    waiting = [key for key, step in steps.items() if step.state == "planned"]
+    notify(Event("plan", total=len(waiting)))
+    running = 0
+    try:
+        while waiting or running:
+            ready = [key for key in waiting if all(is_done(steps[need]) for need in steps[key].step.needs)]
+            while ready and workers.free():
+                waiting.remove(ready[0])
+                workers.give(steps[ready.pop(0)].step)
+                running += 1
+            if not running:
+                # What is left needs something that failed.
+                return
+            for step, outcome in workers.finished():
+                running -= 1
+                steps[step.key] = _outcome(steps[step.key], outcome)
+                if isinstance(outcome, Made):
+                    ended(step.key)
+    finally:
+        workers.close()
+
+
+def is_done(step: StepReport) -> bool:
+    """Whether the result of a step is in the cache."""
+    return step.state in ("cached", "made", "shared")
+
+
+def _outcome(planned: StepReport, outcome: Made | Failure) -> StepReport:
+    if isinstance(outcome, Failure):
+        return replace(planned, state="failed", failure=outcome)
+    return replace(planned, state=outcome.state, seconds=outcome.seconds)

@@ -1,0 +1,50 @@
+"""From the text of a recipe to its value, with all faults at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from landscape.errors import did_you_mean
+from landscape.recipe.faults import RecipeError
+from landscape.recipe.panel import Recipe
+from landscape.recipe.panels import read_figure, read_panels
+from landscape.recipe.reader import Reader
+from landscape.recipe.runs import read_runs
+from landscape.recipe.toml_lines import faults_of_the_text, read_source
+
+_TABLES = ("run", "runs", "panel", "panels", "figure")
+
+
+def load(path: str | os.PathLike[str]) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path: A TOML file of at most 25 lines: ``[run.NAME]`` tables, ``[[panel]]`` tables and ``[figure]``,
+            after a comment that is the caption.
+
+    Returns:
+        The recipe. Nothing is trained, evaluated or drawn, and no code of the user's is run.
+
+    Raises:
+        LandscapeError: With every fault of the recipe: its line, its key, what is wrong and the nearest name.
+
+    Example:
+        >>> load("figures/digits.toml").panels[0].kind  # doctest: +SKIP
+        'curve'
+    """
+    source = read_source(Path(path))
+    reader = Reader(source)
+    reader.faults += faults_of_the_text(source)
+    for name in source.document:
+        if name in ("study", "family"):
+            reader.fault((name,), "this belongs to a study", mend="use landscape study")
+        elif name not in _TABLES:
+            reader.fault((name,), "there is no such key", mend=did_you_mean(name, _TABLES))
+    runs = read_runs(reader)
+    written = source.document.get("run", {})
+    panels = read_panels(reader, runs, written if isinstance(written, dict) else {})
+    figure = read_figure(reader, panels)
+    if reader.faults:
+        raise RecipeError(source.path, dict.fromkeys(reader.faults))
+    return Recipe(source.path, source.text, source.caption, runs, panels, figure)
