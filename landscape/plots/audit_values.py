@@ -69,7 +69,7 @@ def audit_of(
 def comparison_of(
     runs: Sequence[Trajectory], objectives: Sequence[Objective], audits: Sequence[Audit], wanted: AuditOptions
 ) -> tuple[Compared, ...]:
-    """Say which orderings of two audited snapshots survive on their orbits; see `landscape.measures.compare`."""
+    """Say which orderings of two audited snapshots survive on their orbits; see `landscape.audit.compare`."""
     first, second = (run[run.index_of(wanted.at)] for run in runs)
     a, b = (_subset(*each) for each in ((objectives[0], wanted, first), (objectives[1], wanted, second)))
     return compare(audits[0], audits[1], (a, b), (first, second))
@@ -137,6 +137,6 @@ def _subset(objective: Objective, wanted: AuditOptions, weights: Weights) -> Obj
 
 
 def _choices(wanted: AuditOptions) -> dict[str, Any]:
-    """The arguments of `landscape.measures.audit` that the options fix."""
+    """The arguments of `landscape.audit.audit` that the options fix."""
     dtype = None if wanted.dtype is None else getattr(torch, wanted.dtype)
     return {"split": wanted.split, "parameters": wanted.parameters, "seed": wanted.seed, "dtype": dtype}
