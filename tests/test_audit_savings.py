@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from landscape.audit.orbit_audit import context_of
 from landscape.curvature import Curvature, dense, eigenpairs, gauss_newton_draws, scattered_traces
 from landscape.errors import LandscapeError
-from landscape.measures import scattering
+from landscape.measures import minibatch_trace
 from landscape.measures.computation import measure_at, settled_settings
 from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import Column, led_to
@@ -67,13 +67,13 @@ def test_the_errors_of_several_samples_are_those_within_micro_batches():
 
 def test_measures_at_one_place_share_passes(small, monkeypatch):
     calls: list[int] = []
-    plain = scattering.scattered_traces
+    plain = minibatch_trace.scattered_traces
 
     def counted(*args, **kwargs):
         calls.append(len(args[1]))
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(scattering, "scattered_traces", counted)
+    monkeypatch.setattr(minibatch_trace, "scattered_traces", counted)
     at = MeasureContext(small.objective, small.weights, dtype=torch.float64)
     together = taken(at, TRACES, method="scattered", samples=1)
     assert calls == [3]
