@@ -29,6 +29,8 @@ from landscape.cli.main import main
 from landscape.objective import Objective
 from landscape.params import resolve
 
+ROOT = Path(__file__).parent.parent
+
 
 def make_mlp(seed: int = 0, width: int = 12) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
@@ -54,6 +56,19 @@ def make_convnet(seed: int = 0) -> nn.Module:
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
         model[1].running_var.copy_(torch.rand(4, generator=generator) + 0.5)
     return model
+
+
+def lived_in(model: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Statistics and gains such as training leaves behind."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            module.running_mean.copy_(0.1 * torch.randn(module.num_features, generator=generator))
+            module.running_var.copy_(0.1 + torch.rand(module.num_features, generator=generator))
+            if module.affine:
+                module.weight.data.copy_(0.5 + torch.rand(module.num_features, generator=generator))
+                module.bias.data.copy_(0.1 * torch.randn(module.num_features, generator=generator))
+    return model.to(dtype).eval().requires_grad_(False)
 
 
 def make_data(shape: tuple[int, ...] = (6,), count: int = 50, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +120,7 @@ def without_torch(*arguments: object) -> None:
         "except SystemExit as end: sys.exit(end.code or 9 * ('torch' in sys.modules))"
     )
     line = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(line, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,0 +1,233 @@
+"""Who may import whom: an edge that is not in the table fails."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "landscape"
+
+# Room -> rooms it may import. "landscape" is the table of contents; it imports lazily.
+ALLOWED = {
+    "__main__": {"cli"},
+    "errors": set(),
+    "layout": {"errors"},
+    "forms": {"errors"},
+    "executor": {"errors"},
+    "options": {"errors", "forms"},
+    "vocabulary": set(),
+    "values": {"errors", "storage"},
+    "ties": {"errors"},
+    "copies": {"errors", "params", "ties"},
+    "wrappers": {"errors"},
+    "params": {"errors", "layout", "ties", "wrappers"},
+    "journal": {"errors"},
+    "signatures": {"errors"},
+    "remnants": set(),
+    "storage": {"errors", "journal", "remnants", "signatures"},
+    "objective": {"copies", "errors", "layout", "params", "ties", "vocabulary", "wrappers"},
+    "curvature": {"wrappers", "errors", "layout", "params", "objective", "vocabulary"},
+    "trajectory": {"errors", "layout", "params", "remnants", "signatures", "storage"},
+    "problems": {"errors", "layout", "forms", "options", "params", "objective"},
+    "training": {
+        "copies",
+        "errors",
+        "layout",
+        "forms",
+        "options",
+        "params",
+        "remnants",
+        "objective",
+        "trajectory",
+        "vocabulary",
+    },
+    "probes": {
+        *("vocabulary", "copies", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
+        *("trajectory", "training", "projection", "symmetry", "values"),
+    },
+    "integrations": {"errors", "params", "storage", "trajectory", "wrappers"},
+    "projection": {"errors", "files", "layout", "params", "storage", "values", "vocabulary"},
+    "symmetry": {"copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
+    "measures": {
+        *("wrappers", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
+        *("forms", "options", "projection", "symmetry", "values", "vocabulary"),
+    },
+    "audit": {
+        *("errors", "files", "params", "objective", "curvature", "measures", "symmetry", "values"),
+    },
+    "sharpness": {"audit", "measures"},
+    "laboratory": {"papers"},
+    "surface": {
+        *("errors", "files", "forms", "options", "params", "storage", "objective", "curvature", "projection"),
+        *("copies", "values", "vocabulary", "wrappers"),
+    },
+    "render": {"errors", "forms", "options", "storage", "values", "vocabulary"},
+    "files": {"errors", "remnants", "storage"},
+    # Above the rooms whose files it opens.
+    "files.opening": {"storage", "trajectory", "measures", "surface", "values"},
+    "plots": {
+        *("errors", "files", "layout", "forms", "options", "params", "storage", "objective", "curvature"),
+        *("vocabulary", "values"),
+        *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
+        *("surface", "render"),
+    },
+    "pipeline": {"plots"},
+    "papers": {"errors", "params", "objective", "problems"},
+    "transform": {"errors", "forms", "options", "params", "objective", "trajectory", "symmetry"},
+    "recipe": {
+        *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
+        *("executor", "forms", "options", "render", "plots", "transform", "values", "vocabulary"),
+    },
+    "study": {
+        *("errors", "forms", "options", "storage", "trajectory", "problems", "measures", "plots", "recipe"),
+        *("values",),
+    },
+    "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "plots"},
+}
+
+
+def rooms() -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts != ("__init__",):
+            found.setdefault(room_of(parts), []).append(path)
+    return found
+
+
+def room_of(parts: Sequence[str]) -> str:
+    """A room, or a module that the table has as a room of its own."""
+    module = ".".join(parts[:2])
+    return module if module in ALLOWED else parts[0]
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "landscape":
+            names += [f"landscape.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return {room_of(name.split(".")[1:]) for name in names if name.startswith("landscape.")}
+
+
+def test_every_room_is_in_the_table():
+    assert set(rooms()) == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_a_room_imports_only_what_it_may(room):
+    edges = {(path.name, other) for path in rooms()[room] for other in imported_rooms(path) - {room}}
+    assert {edge for edge in edges if edge[1] not in ALLOWED[room]} == set()
+
+
+def test_modules_stay_small():
+    long = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for path in [*PACKAGE.rglob("*.py"), *(ROOT / "cli").glob("*.py")]
+    }
+    assert {path: lines for path, lines in long.items() if lines > 400} == {}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "landscape",
+        "landscape.cli.main",
+        "landscape.cli.inspect",
+        "landscape.cli.plot",
+        "landscape.cli.probe_perturb",
+        "landscape.cli.train",
+        "landscape.cli.transform",
+        "landscape.plots",
+        "landscape.problems",
+        "landscape.recipe",
+        "landscape.training",
+        "landscape.cli.render",
+        "landscape.cli.study",
+        "landscape.files.opening",
+        "landscape.integrations",
+        "landscape.render",
+        "landscape.study.correlation",
+        "landscape.study",
+        "landscape.measures.table_store",
+        "landscape.measures.table_summary",
+        "landscape.surface.store",
+        "landscape.trajectory.schema",
+    ],
+)
+def test_imports_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_recipe_is_loaded_without_torch(tmp_path):
+    """Rendering one with nothing to do takes half a second then, instead of three."""
+    recipe = tmp_path / "all.toml"
+    recipe.write_text(
+        "# Runs of all kinds.\n[runs]\nproblem = 'digits-mlp'\noptions = { activation = 'tanh' }\n"
+        "[run.trunk]\noptimizer = 'sam'\noptimizer_options = { rho = 0.1 }\n"
+        "[run.scaled]\ntransform = { of = 'trunk', alpha = 2 }\n"
+        "[run.kicked]\nbranch = { of = 'trunk', noise = 'mean-abs:0.01' }\n"
+        "[[panel]]\nkind = 'curve'\n"
+    )
+    code = f"import sys, landscape.recipe as r; r.load({str(recipe)!r}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names_are_all_there():
+    import landscape
+
+    for name in landscape.__all__:
+        assert getattr(landscape, name) is not None
+
+
+def test_an_objective_and_a_slice_import_no_compiler():
+    # It takes 4 s.
+    code = (
+        "import sys, landscape as ls; objective = ls.problems.build('toy-hyperbola');"
+        "ls.evaluate(objective, ls.random_plane(objective.model, one_d='norm'), ls.grid(3));"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_package_is_in_the_distribution():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert set(packages) == there | {"landscape.cli"}
+
+
+def test_no_modules_import_each_other():
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    edges = {name: imported_modules(path, modules) - {name} for name, path in modules.items()}
+    while free := [name for name, needs in edges.items() if not needs & edges.keys()]:
+        for name in free:
+            del edges[name]
+    # What is left needs something of what is left: a circle, or what stands on one.
+    assert sorted(edges) == []
+
+
+def imported_modules(path: Path, known: Mapping[str, Path]) -> set[str]:
+    """The modules that a file imports, at its top or in a function; not what only types need."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in known else node.module for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & known.keys()
