@@ -214,6 +214,20 @@ class Objective:
             self._residents[key] = held
         return held
 
+    def __copy__(self) -> Objective:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        # In another process copies of the model and of the data are made anew.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_native", "_residents")}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._residents = weakref.WeakValueDictionary()
+        self._start()
+
     def on(self, device: str | torch.device) -> Objective:
         """The same objective on another device; model and data are shared."""
         other = copy.copy(self)

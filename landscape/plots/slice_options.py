@@ -148,6 +148,7 @@ class Slice(Options):
         unset="a quarter of what is free",
         decides=False,
     )
+    workers: int = option(1, "So many processes share the points, the cores and the memory", low=1, decides=False)
     preview: float | None = option(
         None,
         "Interpolate what needs no computing for a relative error of the loss below TOL, e.g. 0.01, and say so",

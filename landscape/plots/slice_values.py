@@ -353,6 +353,7 @@ def _ways(objective: Objective, wanted: Slice) -> dict[str, Any]:
         "engine": wanted.engine,
         "tune": wanted.tune,
         "memory": wanted.memory,
+        "workers": wanted.workers,
         "bn": wanted.bn if wanted.bn.startswith(RECALIBRATE) else None,
         "dtype": getattr(torch, wanted.dtype) if wanted.dtype else None,
         "subset": wanted.subset,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from landscape.errors import LandscapeError
+from landscape.executor import several
 from landscape.forms import bytes_in
 from landscape.objective import Objective
 from landscape.objective.batchnorm import examples_of
@@ -19,8 +20,9 @@ from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
 from landscape.surface.accuracy import affordable, dtype_error
 from landscape.surface.buffers import about_buffers, recomputed, require_line, require_still
-from landscape.surface.engine import Choice, Engine, build, choice_from, parse_settings, require_engine
-from landscape.surface.fill_grid import Centre, fill, foretell, grid_points
+from landscape.surface.chunks import Evaluation, Spread
+from landscape.surface.engine import Choice, build, choice_from, parse_settings, require_engine
+from landscape.surface.fill_grid import Centre, Filler, fill, foretell, grid_points
 from landscape.surface.plan import Plan
 from landscape.surface.provenance import (
     directions_of,
@@ -64,6 +66,7 @@ def evaluate(
     engine: str = "auto",
     tune: str | Mapping[str, Any] | None = None,
     memory: int | str | None = None,
+    workers: int = 1,
     dtype: torch.dtype | None = None,
     bn: str | None = None,
     path: tuple[Walk, Projected] | None = None,
@@ -94,6 +97,8 @@ def evaluate(
             ``"batch_size=64,rewrite=no"``.
         memory: Bytes that evaluation may take beside model and data, or a size like ``"4GB"``; None is a
             quarter of what is free.
+        workers: So many processes share the points, the cores and the memory; 1 is this process alone. The
+            bits depend on the engine and its settings, not on how many there are.
         dtype: ``torch.float64``, ``torch.float32``, ``torch.bfloat16``; None is the model's own.
         bn: ``"recalibrate"`` or ``"recalibrate:N"`` estimates the statistics of batch normalisation anew at
             every point, from the first N (512) examples of the first split; None leaves them as the plane
@@ -143,8 +148,11 @@ def evaluate(
     settings = parse_settings(tune)
     limit = None if memory is None else bytes_in(memory)
     points = grid_points(grid) * (1 if grid.repeat is None else len(grid.repeat))
-    tuner = Tuner(task, first, points, memory=limit, settings=settings)
     held = _held_choice(save, engine, settings)
+    if workers > 1 and held is None:
+        # Each has its share of the threads, which the bits depend on: it is part of the choice.
+        settings = {"threads": max(1, torch.get_num_threads() // workers), **settings, "streams": 1}
+    tuner = Tuner(task, first, points, memory=limit, settings=settings, workers=workers)
     made = None if held else tuner.choose(engine)
     choice = held or made.plan.choice  # type: ignore[union-attr]
     projected = {name: own for name, (_, own) in walks.items()}
@@ -167,17 +175,20 @@ def evaluate(
     if notify is not None:
         notify(replace(plan, points=int((~partial.done).sum()), at_most=preview is not None))
 
-    def engine_of(index: int) -> Engine:
-        if index == 0 or not isinstance(plane, Repeats):
-            return worker
-        return build(plan.choice, task, plane[index])
-
     own = not task.recalibrate and dtype_name(first, dtype) == dtype_name(first, None)
     centre = Centre(task, first) if own else None
-    if preview is None:
-        fill(partial, engine_of, grid, centre, progress)
-    else:
-        foretell(partial, worker, grid, preview, first, centre, progress)
+    work = Evaluation(task, plane, plan.choice)
+    with several(work, workers, plan.choice.tuning.threads or torch.get_num_threads()) as shared:
+
+        def engine_of(index: int) -> Filler:
+            if shared is not None:
+                return Spread.of(work, shared, index, worker, plan)
+            return worker if index == 0 else build(plan.choice, task, plane[index])  # type: ignore[index]
+
+        if preview is None:
+            fill(partial, engine_of, grid, centre, progress)
+        else:
+            foretell(partial, engine_of(0), grid, preview, first, centre, progress)
     walked = {name: _walk(task, first, *walk) for name, walk in walks.items()}
     along = gradient_field(objective, first, grid, split=splits[0], arrows=arrows, dtype=dtype) if arrows else None
     return partial.finish(walked.pop("", None), walked, along)

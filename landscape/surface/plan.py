@@ -22,6 +22,7 @@ class Plan:
         memory: Bytes that evaluation is expected to take beside model and data; None where not measured.
         device: Where.
         at_most: Whether it may turn out to be fewer points, as in a preview.
+        workers: How many processes share the points.
     """
 
     choice: Choice
@@ -32,11 +33,12 @@ class Plan:
     memory: int | None = None
     device: str = "cpu"
     at_most: bool = False
+    workers: int = 1
 
     @property
     def seconds(self) -> float:
         """The estimated time of all points."""
-        return self.points * self.seconds_per_point
+        return self.points * self.seconds_per_point / self.workers
 
     def describe(self) -> str:
         """One line: the choice and the estimated time."""
@@ -50,6 +52,7 @@ class Plan:
             words.append(f"{self.choice.chunk} points at once")
         words += ["channels last"] * tuning.channels_last + ["compiled"] * tuning.compiled
         words += [f"{count} {what}" for what, count in self.rewrites.items()]
+        words += [f"{self.workers} workers"] * (self.workers > 1)
         points = f"{self.points:,} point{'s' * (self.points != 1)}"
         how = f"{self.choice.engine} engine on {self.device}: {', '.join(words)}"
         return f"{how}; {'at most ' if self.at_most else ''}{points} in about {_clock(self.seconds)}"

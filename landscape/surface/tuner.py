@@ -83,6 +83,7 @@ class Tuner:
         points: All points to be computed.
         memory: Bytes that evaluation may take; None is a quarter of what is free.
         settings: What is not to be chosen, as `parse_settings` gives it.
+        workers: How many processes share memory and cores.
     """
 
     def __init__(
@@ -93,13 +94,15 @@ class Tuner:
         *,
         memory: int | None = None,
         settings: Mapping[str, Any] | None = None,
+        workers: int = 1,
     ) -> None:
-        self._task = task
+        self._task, self._workers = task, workers
         self._objective = objective = task.objective
         self._points = list(points)
         self._settings = dict(settings or {}) | _fixed(task.objective, settings or {})
-        self._memory = memory if memory is not None else int(SHARE * free_memory(objective.device))
-        self._cores = min(_usable_cores(), torch.get_num_threads())
+        whole = memory if memory is not None else int(SHARE * free_memory(objective.device))
+        self._memory = whole // workers
+        self._cores = max(1, min(_usable_cores(), torch.get_num_threads()) // workers)
         self._examples = sum(objective.data[split].count for split in task.splits)
         self._parameters = sum(info.numbers for info in plane.layout.stored("parameter"))
         self._directions = len(plane.directions)
@@ -169,6 +172,7 @@ class Tuner:
             tuple(self._tried.items()),
             self._predict(choice) if self._per_example else None,
             self._objective.device.type,
+            workers=self._workers,
         )
 
     def _all_forced(self) -> bool:

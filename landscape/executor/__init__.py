@@ -1,0 +1,114 @@
+"""Executors: what fans out is a set of tasks, done in this process or in several, of which none can end the rest.
+
+A task is a value with a `key` and a `title`. One function of (task, progress) does it and keeps its own results,
+under the key, so that a task may be done twice. Only the process that asked decides what comes next: a worker that
+dies costs its task.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from landscape.errors import LandscapeError
+from landscape.executor.interface import Event, Executor, Failure, Notify, Progress, SerialExecutor, Task, Work
+from landscape.executor.processes import ProcessExecutor
+
+__all__ = [
+    "Event",
+    "Executor",
+    "Failure",
+    "Notify",
+    "ProcessExecutor",
+    "Progress",
+    "SerialExecutor",
+    "Task",
+    "Work",
+    "executor",
+    "results",
+    "several",
+]
+
+# How often a task may cost a worker before it is given up.
+_TRIES = 3
+
+
+def executor(work: Work, jobs: int, notify: Notify, threads: int | None = None) -> Executor:
+    """One that does tasks in this process, or several at once in processes of their own.
+
+    Args:
+        work: Does a task; must be picklable for several processes.
+        jobs: How many at once.
+        notify: Told what happens.
+        threads: Of each of several processes; None shares the cores among them.
+    """
+    return SerialExecutor(work, notify) if jobs == 1 else ProcessExecutor(work, jobs, notify, threads)
+
+
+def results(work: Work, tasks: Iterable[Task], workers: Executor | None = None) -> Generator[Any]:
+    """What tasks give, in the order of the tasks.
+
+    Args:
+        work: Does a task.
+        tasks: What is to be done.
+        workers: Who does it; None does each task here, when its result is asked for.
+
+    Yields:
+        The results. A worker that dies costs its task, which another does.
+
+    Raises:
+        LandscapeError: If a task cannot be done, or cost three workers.
+    """
+    if workers is None:
+        for task in tasks:
+            yield work(task, lambda done, total: None)
+        return
+    left, again, given = iter(tasks), list[Task](), deque[str]()
+    done: dict[str, Any] = {}
+    lost: Counter[str] = Counter()
+    running = 0
+    while True:
+        while workers.free() and (following := again.pop() if again else next(left, None)) is not None:
+            task = following
+            given.extend([] if lost[task.key] else [task.key])
+            workers.give(task)
+            running += 1
+        while given and given[0] in done:
+            yield done.pop(given.popleft())
+        if not running:
+            return
+        for task, outcome in workers.finished():
+            running -= 1
+            if not isinstance(outcome, Failure):
+                done[task.key] = outcome
+                continue
+            lost[task.key] += 1
+            if not outcome.lost or lost[task.key] == _TRIES:
+                raise outcome.error()
+            again.append(task)
+
+
+@contextmanager
+def several(work: Work, count: int, threads: int | None = None) -> Iterator[Executor | None]:
+    """Workers for `results`: processes that end with the context, or None where one is enough.
+
+    Args:
+        work: Does a task.
+        count: How many at once.
+        threads: Of each; None shares the cores among them.
+
+    Raises:
+        LandscapeError: If the count is less than 1, or what the work holds cannot be sent to another process.
+    """
+    if count < 1:
+        raise LandscapeError("at least one worker is needed", where="workers", got=count)
+    if count == 1:
+        yield None
+        return
+    workers = ProcessExecutor(work, count, lambda event: None, threads)
+    try:
+        yield workers
+    finally:
+        workers.close()

@@ -1,0 +1,44 @@
+"""Work as bytes for other processes, with whatever of it they could not import."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from landscape.errors import LandscapeError, reason_of
+
+
+def packed(work: Any) -> bytes:
+    """The work as bytes; what other processes could not import goes with it."""
+    by_value = [module for module in list(sys.modules.values()) if _is_unknown(module)]
+    for module in by_value:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        made: bytes = cloudpickle.dumps(work)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise LandscapeError(
+            f"what is computed cannot be sent to other processes: {reason_of(error)}",
+            where="workers",
+            mend="leave several workers out",
+        ) from error
+    finally:
+        for module in by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+    return made
+
+
+def _is_unknown(module: ModuleType) -> bool:
+    """Whether a module was loaded from a place where another process would not look for it."""
+    name, file = module.__name__, getattr(module, "__file__", None)
+    if file is None or "." in name or name == "__main__" or sys.modules.get(name) is not module:
+        return False
+    home = Path(file).parent if hasattr(module, "__path__") else Path(file)
+    if str(home.parent) in sys.path:
+        return False
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    return all(finder.find_spec(name, None) is None for finder in finders)
