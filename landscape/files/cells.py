@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.executor import Executor, Task, Work, results
 from landscape.files.checked import as_read, numbers
 from landscape.files.result import Kind, PathLike, ResultFile
 from landscape.remnants import remove_remnants
@@ -176,6 +177,19 @@ class Cells:
         if name not in self:
             self[name] = make()
         return self[name]
+
+    def results(self, work: Work, tasks: Iterable[Task], workers: Executor | None = None) -> Generator[Any]:
+        """Yield what tasks give, in their order: what is in a cell of a task's key is not computed again.
+
+        Args:
+            work: Does a task; what it gives is a plain JSON value.
+            tasks: What is to be done.
+            workers: Who does it; None does each here, when it is asked for.
+        """
+        wanted = list(tasks)
+        computed = results(work, [task for task in wanted if task.key not in self], workers)
+        for task in wanted:
+            yield self.of(task.key, computed.__next__)
 
     def state(self, name: str) -> Arrays | None:
         """Return arrays that `keep_state` kept, or None."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import LandscapeError
+from landscape.objective.language import next_token_loss
 
 # The default of torch.nn.functional.cross_entropy and nll_loss.
 _IGNORED = -100
@@ -267,3 +268,11 @@ def wrong(loss: Callable[..., Tensor], targets: Tensor) -> PerExample:
         return _per_example(missed.to(torch.float32), weights is not None)
 
     return PerExample(shares, weights)
+
+
+def unit_of(loss: Callable[..., Any]) -> str:
+    """The unit of a loss: nats of an entropy, otherwise none is known."""
+    is_entropy = loss in (nn.functional.cross_entropy, nn.functional.nll_loss, next_token_loss) or isinstance(
+        loss, nn.CrossEntropyLoss | nn.NLLLoss
+    )
+    return "nats" if is_entropy else ""

@@ -23,12 +23,11 @@ from landscape.objective.examination import Case, examine, no_unit
 from landscape.objective.findings import Findings
 from landscape.objective.footprint import largest_batch
 from landscape.objective.hidden import hidden_note
-from landscape.objective.language import next_token_loss
 from landscape.objective.loaders import as_split, in_batches
-from landscape.objective.losses import mean_of, takes_model
+from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
 from landscape.objective.scores import Scoring
-from landscape.objective.streams import Streamed, as_stream, in_own_batches
+from landscape.objective.streams import Streamed, as_stream, in_own_batches, made_size
 from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
@@ -100,7 +99,7 @@ class Objective:
                 mend="pass it before torch.jit.freeze or whatever made constants of them",
             )
         self.weight_decay = weight_decay
-        self.unit = unit if unit is not None else _unit_of(loss)
+        self.unit = unit if unit is not None else unit_of(loss)
         self.problem = problem
         self.problem_args = dict(problem_args or {})
         read: Callable[..., Source] = as_stream if stream else as_split
@@ -140,7 +139,7 @@ class Objective:
             moved = {name: split.to(self.device, dtype, tuning.channels_last) for name, split in splits.items()}
             return self._evaluator(moved, dtype, tuning)
 
-        stated = {name: given or _made_size(split) for name, split in self.data.items()}
+        stated = {name: given or made_size(split) for name, split in self.data.items()}
         return Case(make, self.model, self.loss, self.data, given, stated)
 
     def _in_whole_batches(self, name: str) -> Source:
@@ -398,17 +397,3 @@ class Objective:
         if split not in self._digests:
             self._digests[split] = self.data[split].digest()
         return self._digests[split]
-
-
-def _made_size(split: Source) -> int | None:
-    """The size of the batches that the user's loader makes."""
-    if isinstance(split, Split):
-        return split.made[0] if split.made else None
-    return split.loader.batch_size if isinstance(split, Streamed) else split.default_batch_size()
-
-
-def _unit_of(loss: Callable[..., Any]) -> str:
-    is_entropy = loss in (nn.functional.cross_entropy, nn.functional.nll_loss, next_token_loss) or isinstance(
-        loss, nn.CrossEntropyLoss | nn.NLLLoss
-    )
-    return "nats" if is_entropy else ""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
 
 from landscape.errors import LandscapeError
-from landscape.objective.data import Batches, Split
+from landscape.objective.data import Batches, Source, Split
 from landscape.objective.loaders import (
     as_batch,
     counting,
@@ -202,3 +202,10 @@ def _has_own_batches(loader: DataLoader[Any]) -> bool:
     """Return whether examples come in the loader's own order and batches: without places, or by a sampler."""
     plain = type(loader.sampler) is SequentialSampler and type(loader.batch_sampler) is BatchSampler
     return isinstance(loader.dataset, IterableDataset) or not plain
+
+
+def made_size(split: Source) -> int | None:
+    """The size of the batches that the user's loader makes."""
+    if isinstance(split, Split):
+        return split.made[0] if split.made else None
+    return split.loader.batch_size if isinstance(split, Streamed) else split.default_batch_size()

@@ -48,6 +48,7 @@ class InterpolateOptions(Options):
     )
     matrix: bool = option(False, "The barriers between each two of several snapshots")
     split: str | None = option(None, "The data: train or test", form=TEXT, choices=SPLITS, unset="both")
+    workers: int = option(1, "So many processes share points and cores", low=1, decides=False)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield what is not of a matrix."""
@@ -143,6 +144,7 @@ def _interpolate(source: Source, wanted: InterpolateOptions) -> Parts:
 
     ends = ends_of(source, wanted.at, 2, None if wanted.matrix else 2)
     given: dict[str, Any] = {} if wanted.split is None else {"splits": (wanted.split,)}
+    given |= {"workers": wanted.workers}
     given |= {} if wanted.points is None else {"points": wanted.points}
     if wanted.matrix:
         return _joined(

@@ -38,6 +38,7 @@ def interpolate_snapshots(
     bn: str = "interpolate",
     align: bool = False,
     save: Save = None,
+    workers: int = 1,
     progress: Progress | None = None,
     **ways: Any,
 ) -> list[Interpolation]:
@@ -50,6 +51,7 @@ def interpolate_snapshots(
         align: Permute and rescale the second to be near the first, which leaves its function unchanged; the line
             to it comes after the one without.
         save: A file of finished parts to write and to resume from.
+        workers: So many processes share points and cores.
         progress: Called with (work done, work in all).
         **ways: Further arguments of `landscape.probes.interpolate`.
 
@@ -77,7 +79,8 @@ def interpolate_snapshots(
                 if progress is not None:
                     progress(before * total + done, len(work) * total)
 
-            how: dict[str, Any] = {"bn": policy, "labels": labels, "path": path, "save": cells, "progress": told}
+            how: dict[str, Any] = {"bn": policy, "labels": labels, "path": path, "save": cells, "workers": workers}
+            how["progress"] = told
             found.append(probes.interpolate(objective, first, end, **how, **ways))
     return found
 

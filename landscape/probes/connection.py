@@ -21,7 +21,7 @@ from landscape.objective.identity import identity_of
 from landscape.objective.loaders import own_random_state
 from landscape.params import Tensors, Weights, require_same_shapes, resolve
 from landscape.probes.gauge import Gauge
-from landscape.probes.lines import interpolate, line_axis, measured_along, mix, moving_names
+from landscape.probes.lines import Measuring, gathered, interpolate, line_axis, mix, moving_names, points_on
 from landscape.probes.paths import Path, require_kind
 from landscape.storage import atomic_path
 from landscape.training import Settings
@@ -134,7 +134,8 @@ def connect(
     splits = gauge.splits
     with Cells.open(save, lambda: identity_of(objective, {"a": a, "b": b}, splits, **settled)) as cells:
         path = _trained(objective, straight, chosen, cells, progress)
-        fields = measured_along(gauge, axis, path.point, cells, path=kind, bn=policy)
+        found = cells.results(Measuring(gauge, {kind: path}), points_on(kind, policy, axis))
+        fields = gathered(found, gauge.fields, len(axis))
         line = interpolate(objective, a, b, points=points, bn=policy, splits=splits, labels=labels, save=cells)
     curve = Interpolation(axis, fields, policy, kind, line.distance, labels, line.meta)
     return Connection(path, curve, line, path.length(), chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -38,6 +39,7 @@ class Gauge:
         recalibrate: bool = False,
         between: bool = False,
     ) -> None:
+        self._made = (objective, splits, metrics, recalibrate, between)
         self.splits = tuple(splits or objective.splits)
         self.metrics = tuple(metrics or (name for name in objective.metrics if name in ("loss", "error")))
         objective.require(self.splits, self.metrics)
@@ -46,6 +48,11 @@ class Gauge:
         self._examples = min(EXAMPLES, objective.data[self._split].count) if recalibrate else 0
         self.derived = self._evaluator.derived.names if between else ()
         self.estimated = self._evaluator.running.names if recalibrate else ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process it has a copy of the model of its own.
+        objective, splits, metrics, recalibrate, between = self._made
+        return partial(Gauge, recalibrate=recalibrate, between=between), (objective, splits, metrics)
 
     @property
     def fields(self) -> list[str]:

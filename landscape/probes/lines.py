@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.executor import several
 from landscape.files.cells import Cells, Save
 from landscape.layout import Layout
 from landscape.objective import Objective
@@ -40,6 +42,7 @@ def interpolate(
     labels: tuple[str, str] = ("a", "b"),
     path: str = "line",
     save: Save = None,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Interpolation:
     """Means along (1 - t) a + t b, and the barrier between the two.
@@ -64,6 +67,7 @@ def interpolate(
         labels: What a and b are called.
         path: What the line is, where it is not just that.
         save: A file of finished parts to write and to resume from.
+        workers: So many processes share points and cores; last digits may depend on the threads that each has.
         progress: Called with (points done, points in all).
 
     Returns:
@@ -86,47 +90,93 @@ def interpolate(
     line = Line(a, b, bn, gauge.derived)
     line.require_continuous(gauge)
     settings = {"of": "interpolate", "bn": bn, "metrics": gauge.metrics, "points": points, "extend": extend}
-    with Cells.open(save, lambda: identity_of(objective, {"a": a, "b": b}, gauge.splits, **settings)) as cells:
-        fields = measured_along(gauge, axis, line.point, cells, path=path, bn=bn, progress=progress)
+    work = Measuring(gauge, {path: line})
+    with (
+        Cells.open(save, lambda: identity_of(objective, {"a": a, "b": b}, gauge.splits, **settings)) as cells,
+        several(work, workers) as shared,
+    ):
+        found = cells.results(work, points_on(path, bn, axis), shared)
+        fields = gathered(found, gauge.fields, len(axis), progress)
     return Interpolation(axis, fields, bn, path, line.distance, labels, {**about(objective), **line.about(gauge)})
 
 
-def measured_along(
-    gauge: Gauge,
-    axis: Array,
-    point: Callable[[float], Tensors],
-    cells: Cells,
-    *,
-    path: str,
-    bn: str,
-    progress: Progress | None = None,
+class Along(Protocol):
+    """A path through the space of weights."""
+
+    def point(self, t: float) -> Tensors:
+        """Return the weights at t."""
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """A point of a path, to be measured.
+
+    Attributes:
+        path: What the path is called.
+        bn: The policy for normalisation statistics.
+        place: The number of the point.
+        t: Its coordinate.
+    """
+
+    path: str
+    bn: str
+    place: int
+    t: float
+
+    @property
+    def key(self) -> str:
+        """What tells it from others of a result."""
+        return f"{self.path}/{self.bn}/{self.place}"
+
+    @property
+    def title(self) -> str:
+        """Where it is."""
+        return f"{self.path} at t = {self.t:g}"
+
+
+def points_on(path: str, bn: str, axis: Array) -> list[PathPoint]:
+    """The points of a path at coordinates."""
+    return [PathPoint(path, bn, place, t) for place, t in enumerate(axis.tolist())]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The work on points of paths: means there. At 0 and 1 weights are networks' own.
+
+    Attributes:
+        gauge: Measures.
+        paths: Name -> path.
+    """
+
+    gauge: Gauge
+    paths: Mapping[str, Along]
+
+    def __call__(self, task: PathPoint, progress: Progress) -> dict[str, float]:
+        """Return ``"<split>_<metric>"`` -> mean at a point."""
+        return self.gauge.at(self.paths[task.path].point(task.t), own=task.t in (0.0, 1.0))
+
+
+def gathered(
+    found: Iterator[Mapping[str, float]], fields: Sequence[str], count: int, progress: Progress | None = None
 ) -> dict[str, Array]:
-    """Means at points of a path, those that are in cells not again.
+    """The means at the next points of a path, side by side.
 
     Args:
-        gauge: Measures.
-        axis: Coordinates of the points; at 0 and 1 the weights are networks' own.
-        point: The weights at a coordinate.
-        cells: What was measured before.
-        path: What the path is called among the cells.
-        bn: The policy for normalisation statistics, likewise.
+        found: Means at one point after the other.
+        fields: Their names.
+        count: How many points to take.
         progress: Called with (points done, points in all).
 
     Returns:
-        ``"<split>_<metric>"`` -> shape of the axis.
+        ``"<split>_<metric>"`` -> shape (count,).
     """
-    fields = {name: np.empty(len(axis)) for name in gauge.fields}
-
-    def means_at(t: float) -> dict[str, float]:
-        return gauge.at(point(t), own=t in (0.0, 1.0))
-
-    for place, t in enumerate(axis.tolist()):
-        means = cells.of(f"{path}/{bn}/{place}", partial(means_at, t))
-        for name, value in means.items():
-            fields[name][place] = value
+    values = {name: np.empty(count) for name in fields}
+    for place, means in enumerate(islice(found, count)):
+        for name in fields:
+            values[name][place] = means[name]
         if progress is not None:
-            progress(place + 1, len(axis))
-    return fields
+            progress(place + 1, count)
+    return values
 
 
 def line_axis(points: int, extend: float = 0.0) -> Array:
@@ -230,6 +280,7 @@ def barriers(
     splits: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     save: Save = None,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Barriers:
     """The barriers on the lines between each two of several models.
@@ -242,6 +293,7 @@ def barriers(
         splits: On which data; None is all.
         metrics: What; None is the loss, and the error where there is one.
         save: A file of finished parts to write and to resume from.
+        workers: So many processes share points and cores; last digits may depend on the threads that each has.
         progress: Called with (lines done, lines in all).
 
     Returns:
@@ -257,27 +309,54 @@ def barriers(
         raise LandscapeError(
             "the statistics of which model? the matrix would not be symmetric", where="bn", mend=mend
         )
-    names = list(models)
-    pairs = list(itertools.combinations(range(len(names)), 2))
-    fields: dict[str, Array] = {}
-    distance = np.zeros((len(names), len(names)))
-    gauge = Gauge(objective, splits, metrics)
+    gauge = Gauge(objective, splits, metrics, recalibrate=bn == RECALIBRATE, between=True)
+    lines = _Lines(models, bn, gauge.derived)
+    for path in lines:
+        lines[path].require_continuous(gauge)
+    axis = line_axis(points)
     settings = {"of": "barriers", "bn": bn, "metrics": gauge.metrics, "points": points}
-    with Cells.open(save, lambda: identity_of(objective, models, gauge.splits, **settings)) as cells:
-        for done, (i, j) in enumerate(pairs):
-            found = interpolate(
-                *(objective, models[names[i]], models[names[j]]),
-                points=points,
-                bn=bn,
-                splits=splits,
-                metrics=metrics,
-                path=f"{names[i]} to {names[j]}",
-                save=cells,
-            )
-            for name, value in found.barriers.items():
+    work = Measuring(gauge, lines)
+    fields: dict[str, Array] = {}
+    distance = np.zeros((len(models), len(models)))
+    with (
+        Cells.open(save, lambda: identity_of(objective, models, gauge.splits, **settings)) as cells,
+        several(work, workers) as shared,
+    ):
+        found = cells.results(work, [point for path in lines for point in points_on(path, bn, axis)], shared)
+        for done, (path, (i, j)) in enumerate(
+            zip(lines, itertools.combinations(range(len(models)), 2), strict=True)
+        ):
+            line = lines[path]
+            meta = {**about(objective), **line.about(gauge)}
+            measured = gathered(found, gauge.fields, len(axis))
+            for name, value in Interpolation(axis, measured, bn, path, line.distance, meta=meta).barriers.items():
                 matrix = fields.setdefault(name, np.zeros_like(distance))
                 matrix[i, j] = matrix[j, i] = value
-            distance[i, j] = distance[j, i] = found.distance
+            distance[i, j] = distance[j, i] = line.distance
             if progress is not None:
-                progress(done + 1, len(pairs))
-    return Barriers(tuple(names), fields, distance, bn, points, found.meta)
+                progress(done + 1, len(lines))
+    return Barriers(tuple(models), fields, distance, bn, points, meta)
+
+
+class _Lines(Mapping[str, Line]):
+    """The lines between each two of several models, by name; the one used last is kept."""
+
+    def __init__(self, models: Mapping[str, Weights], bn: str, derived: Sequence[str]) -> None:
+        self._models, self._bn, self._derived = models, bn, derived
+        self._ends = {f"{a} to {b}": (a, b) for a, b in itertools.combinations(models, 2)}
+        self._held: tuple[str, Line] | None = None
+
+    def __getitem__(self, path: str) -> Line:
+        if self._held is None or self._held[0] != path:
+            a, b = self._ends[path]
+            self._held = path, Line(self._models[a], self._models[b], self._bn, self._derived)
+        return self._held[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": None}

@@ -18,7 +18,9 @@ from torch.nn import functional as F
 
 from landscape.errors import LandscapeError, MachineError
 from landscape.executor import results, several
+from landscape.files.cells import Cells
 from landscape.objective import Objective
+from landscape.probes import barriers
 from landscape.projection import random_lines, random_plane
 from landscape.surface import evaluate, grid
 
@@ -157,3 +159,24 @@ def test_an_objective_in_another_process_gives_the_same_value():
     assert sent.value(weights, metric="total") == objective.value(weights, metric="total")
     assert sent.data_digest("train") == objective.data_digest("train")
     assert torch.equal(sent.data["train"].inputs, objective.data["train"].inputs)
+
+
+def test_barriers_by_two_workers_are_those_of_one_process(tmp_path):
+    """One thread in both, and what a killed run has kept is not measured again."""
+    models = {name: make_mlp(seed) for seed, name in enumerate("abc")}
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        wanted = barriers(network(), models, points=5)
+    finally:
+        torch.set_num_threads(before)
+    with Cells.open(tmp_path / "parts.h5", dict) as cells:
+        for key in ("a to b/interpolate/2", "b to c/interpolate/1"):
+            cells[key] = {"train_loss": 100.0, "train_error": 0.5}
+    kept = Cells.open(tmp_path / "parts.h5", dict)
+    found = barriers(network(), models, points=5, workers=2)
+    resumed = barriers(network(), models, points=5, workers=2, save=kept)
+    for name in wanted.fields:
+        assert np.array_equal(found.fields[name], wanted.fields[name])
+    assert resumed.fields["train_loss"][0, 1] > 90 > wanted.fields["train_loss"][0, 1]
+    assert resumed.fields["train_loss"][0, 2] == wanted.fields["train_loss"][0, 2]

@@ -47,8 +47,8 @@ ALLOWED = {
         "vocabulary",
     },
     "probes": {
-        *("vocabulary", "copies", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
-        *("trajectory", "training", "projection", "symmetry", "values"),
+        *("vocabulary", "copies", "errors", "executor", "files", "layout", "params", "storage", "objective"),
+        *("curvature", "trajectory", "training", "projection", "symmetry", "values"),
     },
     "integrations": {"errors", "params", "storage", "trajectory", "wrappers"},
     "projection": {"errors", "files", "layout", "params", "storage", "values", "vocabulary"},
@@ -63,11 +63,11 @@ ALLOWED = {
     "sharpness": {"audit", "measures"},
     "laboratory": {"papers"},
     "surface": {
-        *("errors", "files", "forms", "options", "params", "storage", "objective", "curvature", "projection"),
-        *("copies", "values", "vocabulary", "wrappers"),
+        *("errors", "executor", "files", "forms", "options", "params", "storage", "objective", "curvature"),
+        *("copies", "projection", "values", "vocabulary", "wrappers"),
     },
     "render": {"errors", "forms", "options", "storage", "values", "vocabulary"},
-    "files": {"errors", "remnants", "storage"},
+    "files": {"errors", "executor", "remnants", "storage"},
     # Above the rooms whose files it opens.
     "files.opening": {"storage", "trajectory", "measures", "surface", "values"},
     "plots": {
