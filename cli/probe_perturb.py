@@ -30,6 +30,7 @@ class RetrainOptions(Settings):
     lr: float = redeclared(Settings, "lr", 0.1)
     branches: int = option(4, "Perturbed copies per step and noise", low=1)
     no_control: bool = option(False, "No branch without noise beside them")
+    workers: int = option(1, "So many branches at once, in processes that share the cores", low=1)
     resume: bool = option(False, "Go on with BRANCHES.h5 if it is there; finished branches stay")
     overwrite: bool = option(False, "Replace BRANCHES.h5 if it is there")
 
@@ -139,7 +140,7 @@ def _grow(
         settings=Settings.of(how),
         seed=wanted.seed,
     )
-    modes = {"resume": how.resume, "overwrite": how.overwrite}
+    modes = {"resume": how.resume, "overwrite": how.overwrite, "workers": how.workers}
     try:
         with progress_bar("retrain", "step") as update:
 

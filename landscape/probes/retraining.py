@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from landscape.errors import LandscapeError
+from landscape.executor import results, several
 from landscape.objective import Objective
 from landscape.params import norm
 from landscape.training import Noise, Settings, Start, train
 from landscape.trajectory import Recorder, Snapshot, Trajectory, open_trajectory
+from landscape.trajectory.run_file import adopt_branch
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -67,6 +70,16 @@ class Branch:
     noise: Noise | None
     number: int
 
+    @property
+    def key(self) -> str:
+        """What tells it from others of a design."""
+        return self.name
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return f"branch {self.name}"
+
 
 def branches_of(run: Trajectory, design: Design) -> list[Branch]:
     """The branches of a design, in the order in which they are made.
@@ -96,6 +109,7 @@ def retrain(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Trajectory:
     """Perturb snapshots of a run and train each copy on, into branches of a new trajectory file.
@@ -111,7 +125,10 @@ def retrain(
         path: The file of the branches.
         resume: Go on with the file if there is one, adding what is missing.
         overwrite: Replace the file if there is one.
-        progress: Called with (updates done, updates in all, metrics of the newest snapshot), over all branches.
+        workers: So many branches are trained at once, each by a process with its share of the threads, which last
+            digits may depend on; until all are done they lie in a folder beside the file, ``PATH.parts``.
+        progress: Called with (updates done, updates in all, metrics of the newest snapshot), over all branches;
+            with several workers at the end of each branch.
 
     Returns:
         The file's run, whose ``branches`` these are.
@@ -126,12 +143,74 @@ def retrain(
     file = Path(path)
     wanted = branches_of(run, design)
     _write_starts(objective, run, wanted, file, resume, overwrite)
+    if workers != 1:
+        _train_apart(
+            BranchTraining(objective, run, design, Path(f"{file}.parts")), wanted, file, workers, progress
+        )
     for place, branch in enumerate(wanted):
-        start, settings = _start(run, branch, design), design.settings
-        chosen = replace(settings, seed=settings.seed + branch.number)
         shown = None if progress is None else _offset(progress, place, len(wanted))
-        train(objective, file, chosen, start=start, resume=True, progress=shown)
+        _train(objective, run, design, branch, file, branch.name, shown)
     return open_trajectory(file)
+
+
+def _train(
+    objective: Objective,
+    run: Trajectory,
+    design: Design,
+    branch: Branch,
+    file: Path,
+    name: str | None,
+    progress: Progress | None = None,
+) -> Trajectory:
+    """Train a branch, or go on with it, under a name in a file; None gives it the file to itself."""
+    start = replace(_start(run, branch, design), branch=name)
+    chosen = replace(design.settings, seed=design.settings.seed + branch.number)
+    return train(objective, file, chosen, start=start, resume=True, progress=progress)
+
+
+@dataclass(frozen=True)
+class BranchTraining:
+    """The work on branches that are trained side by side: each in a file of its own.
+
+    Attributes:
+        objective: That of the run.
+        run: The parent.
+        design: Which branches, and how they are trained.
+        folder: Of the files.
+    """
+
+    objective: Objective
+    run: Trajectory
+    design: Design
+    folder: Path
+
+    def file_of(self, branch: Branch) -> Path:
+        """The file of a branch."""
+        return self.folder / f"{branch.name}.h5"
+
+    def __call__(self, branch: Branch, progress: Callable[[int, int], None]) -> dict[str, float]:
+        """Train a branch; its metrics at the end."""
+        file = self.file_of(branch)
+        if file.exists() and open_trajectory(file).finished:
+            return open_trajectory(file)[-1].metrics
+        return _train(self.objective, self.run, self.design, branch, file, None)[-1].metrics
+
+
+def _train_apart(
+    work: BranchTraining, wanted: Sequence[Branch], file: Path, workers: int, progress: Progress | None
+) -> None:
+    """Train the branches that the file has not, several at once; this process alone writes them into it."""
+    held = open_trajectory(file).branches
+    missing = [branch for branch in wanted if branch.name not in held]
+    work.folder.mkdir(exist_ok=True)
+    with several(work, workers) as shared:
+        for done, (branch, metrics) in enumerate(zip(missing, results(work, missing, shared), strict=True), 1):
+            adopt_branch(file, branch.name, work.file_of(branch))
+            work.file_of(branch).unlink()
+            if progress is not None:
+                progress(len(wanted) - len(missing) + done, len(wanted), metrics)
+    with suppress(OSError):
+        work.folder.rmdir()
 
 
 def _offset(progress: Progress, place: int, count: int) -> Progress:

@@ -242,3 +242,20 @@ class RunFile:
                 mend="give every run a file of its own",
             )
         return run
+
+
+def adopt_branch(path: Path, name: str, part: Path) -> None:
+    """Copy the run of a file into a branch of another file, wholly or not at all.
+
+    Args:
+        path: The file that gets the branch.
+        name: The branch, which it has not.
+        part: A file of one finished run.
+    """
+    with open_read(part, format=FORMAT, schema=SCHEMA) as source, change(path) as under_way, damage(path):
+        run = under_way.file.create_group(f"/branches/{name}")
+        for item in source:
+            source.copy(item, run)
+        run.attrs.update(source.attrs)
+        reseal(run)
+        reseal(under_way.file)

@@ -11,9 +11,11 @@ import landscape as ls
 from landscape import problems
 from landscape.errors import LandscapeError
 from landscape.params import norm, resolve, subtract
+from landscape.probes import retraining
 from landscape.probes.retraining import Design
 from landscape.training import Every, Noise, Settings, Start, train
 from landscape.trajectory import open_trajectory
+from landscape.trajectory.verification import verify_trajectory
 
 PROBLEM = ("digits-cnn", {"width": "4", "train_size": "320"})
 DESIGN = Design(
@@ -110,6 +112,32 @@ def test_branches_are_examined_at_equal_epochs(trunk, branches):
     few = ls.probes.examine(objective, branches, bn="recalibrate", moments=2)
     assert few.epochs.tolist() == [0, 4]
     assert np.array_equal(few.between, found.between[:, [0, 4]])
+
+
+def test_branches_by_two_workers_are_those_of_one_process(trunk, tmp_path):
+    """With one thread in both; what a killed run has left in parts is gone on with."""
+    objective, run = trunk
+    path, parts = tmp_path / "two.h5", tmp_path / "two.h5.parts"
+    parts.mkdir()
+    first = retraining.branches_of(run, DESIGN)[0]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one = ls.probes.retrain(objective, run, DESIGN, tmp_path / "one.h5")
+        retraining._train(objective, run, DESIGN, first, parts / f"{first.name}.h5", None)
+    finally:
+        torch.set_num_threads(before)
+    begun = open_trajectory(parts / f"{first.name}.h5").run_id
+    two = ls.probes.retrain(objective, run, DESIGN, path, workers=2)
+    assert two.branches[first.name].run_id == begun
+    assert set(two.branches) == set(one.branches)
+    for name, branch in one.branches.items():
+        assert two.branches[name].finished
+        assert two.branches[name].parent == branch.parent
+        assert [snapshot.digest for snapshot in two.branches[name]] == [snapshot.digest for snapshot in branch]
+        assert two.branches[name].metrics.keys() == branch.metrics.keys()
+    assert not parts.exists()
+    verify_trajectory(path)
 
 
 def test_branches_of_branches(trunk, branches, tmp_path):
