@@ -62,6 +62,7 @@ class Embed(Options):
     starts: int = option(1, "Beginnings of the metric method, all but the first at random", low=1)
     seed: int = option(0, "Draws the random beginnings of the metric method", low=0)
     align: bool = option(False, "Compare after unit norms and permutations of units")
+    workers: int = option(1, "So many processes share tensors and memory", low=1, decides=False)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield what does not go together."""
@@ -94,7 +95,7 @@ def embeddings_of(
     """
     options: dict[str, Any] = {
         name: getattr(wanted, name)
-        for name in ("dissimilarity", "method", "dims", "layers", "branches", "seed", "starts")
+        for name in ("dissimilarity", "method", "dims", "layers", "branches", "seed", "starts", "workers")
     }
     options |= {"representative": representative, "save": save, "progress": progress}
     if wanted.per_layer:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.executor import results, several
 from landscape.files.result import ResultFile
 from landscape.projection.distance_store import Kept, open_distances
 from landscape.projection.side_by_side import (
@@ -32,6 +33,8 @@ MAX_BYTES = 2**31
 
 # Bytes of the float64 copies that products are taken of: large enough for full speed, small beside the values.
 _PANEL = 2**27
+# Blocks of tensors at most: small beside all, and none is read for a few numbers.
+_BLOCKS = 64
 # Seconds of reading that a killed process may lose.
 _PATIENCE = 20.0
 # Where |a - b|^2 is a smaller share of |a - r|^2 + |b - r|^2, the difference of these sums has lost half of its 16
@@ -135,6 +138,7 @@ def separations(
     max_bytes: int = MAX_BYTES,
     representative: Representative | None = None,
     save: Any = None,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Separations]:
     """Compare all snapshots of several runs, of all parameters or of several groups of them in one pass.
@@ -152,6 +156,7 @@ def separations(
         representative: Stands a snapshot's weights for others, such as those of the same function in a normal
             form; None takes them as they are.
         save: A file that the sums are kept in: read if they are of the same snapshots, resumed if they are a part.
+        workers: So many processes share the tensors and the memory.
         progress: Called with (numbers per snapshot read, in all).
 
     Returns:
@@ -174,7 +179,7 @@ def separations(
     if store.complete:
         return {name: Separations(**store.value.finished[name]) for name in wanted}
     with represented(runs, representative) as compared:
-        sums = _sum_up(compared, wanted, store, max_bytes, progress)
+        sums = _sum_up(compared, wanted, store, max_bytes, workers, progress)
         _require_finite(sums, runs, called)
         squared = {name: total.squared() for name, total in sums.items()}
         _subtract_directly(compared, wanted, sums, squared, max_bytes)
@@ -190,6 +195,10 @@ class _Sums:
     gram: Array
     along: Array
     square: float = 0.0
+
+    @classmethod
+    def none(cls, count: int) -> _Sums:
+        return cls(np.zeros((count, count)), np.zeros(count))
 
     def add(self, gram: Array, along: Array, square: float) -> None:
         self.gram += gram
@@ -209,41 +218,100 @@ class _Sums:
         return found
 
 
+@dataclass(frozen=True)
+class Block:
+    """Tensors one after the other in the files, to be compared.
+
+    Attributes:
+        names: Of the tensors.
+        numbers: How many numbers of a snapshot they are.
+    """
+
+    names: tuple[str, ...]
+    numbers: int
+
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        return " ".join(self.names)
+
+    @property
+    def title(self) -> str:
+        """Its first tensor."""
+        return f"the distances in {self.names[0]}" + (" and others" if len(self.names) > 1 else "")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The work on blocks: inner products of all snapshots over their tensors.
+
+    Attributes:
+        runs: Of one model.
+        groups: Name -> tensors that belong to it.
+        max_bytes: What values being read may take.
+    """
+
+    runs: Sequence[Snapshots]
+    groups: Mapping[str, Sequence[str]]
+    max_bytes: int
+
+    def __call__(self, block: Block, progress: Progress) -> dict[str, tuple[Array, Array, float]]:
+        """Return the sums of a block, by name of a group."""
+        count, last = sum(map(len, self.runs)), len(self.runs[0]) - 1
+        sums: dict[str, _Sums] = {}
+        for stretch in stretches([run.select(exactly(block.names)) for run in self.runs], self.max_bytes):
+            groups = [name for name, members in self.groups.items() if stretch.name in members]
+            for values in _panels(stretch, count):
+                reference = values[last].copy()
+                values -= reference
+                product, along, square = values @ values.T, values @ reference, float(reference @ reference)
+                for name in groups:
+                    sums.setdefault(name, _Sums.none(count)).add(product, along, square)
+            # The next values take their place.
+            del stretch
+        return {name: (own.gram, own.along, own.square) for name, own in sums.items()}
+
+
 def _sum_up(
     runs: Sequence[Snapshots],
     wanted: Mapping[str, Sequence[str]],
     store: ResultFile[Kept],
     max_bytes: int,
+    workers: int,
     progress: Progress | None,
 ) -> dict[str, _Sums]:
-    count, last = sum(map(len, runs)), len(runs[0]) - 1
-    sums = {name: _Sums(np.zeros((count, count)), np.zeros(count)) for name in wanted}
+    sums = {name: _Sums.none(sum(map(len, runs))) for name in wanted}
     done = list(store.value.done)
     if done:
         sums = {name: _Sums(**store.value.sums[name]) for name in wanted}
-    infos = {info.name: info for info in runs[0].layout.moving()}
-    total, read = sum(info.numbers for info in infos.values()), sum(infos[name].numbers for name in done)
-    left = [name for name in infos if name not in done]
-    if done:
-        runs = [run.select(exactly(left)) for run in runs] if left else []
-    for stretch in stretches(runs, max_bytes) if runs else ():
-        groups = [name for name, members in wanted.items() if stretch.name in members]
-        for values in _panels(stretch, count):
-            reference = values[last].copy()
-            values -= reference
-            product, along, square = values @ values.T, values @ reference, float(reference @ reference)
-            for name in groups:
-                sums[name].add(product, along, square)
-        read += stretch.stop - stretch.start
-        if progress is not None:
-            progress(read, total)
-        if stretch.stop == infos[stretch.name].numbers:
-            done.append(stretch.name)
+    sizes = {info.name: info.numbers for info in runs[0].layout.moving()}
+    left = _blocks({name: size for name, size in sizes.items() if name not in done}, sum(sizes.values()))
+    read = sum(sizes[name] for name in done)
+    work = Comparison(runs, wanted, max_bytes // workers)
+    with several(work, workers) as shared:
+        for block, found in zip(left, results(work, left, shared), strict=True):
+            for name, own in found.items():
+                sums[name].add(*own)
+            read += block.numbers
+            if progress is not None:
+                progress(read, sum(sizes.values()))
+            done.extend(block.names)
             if store.due(_PATIENCE):
                 store.write(Kept(sums={name: vars(own) for name, own in sums.items()}, done=tuple(done)))
-        # The next values take their place.
-        del stretch
     return sums
+
+
+def _blocks(sizes: Mapping[str, int], total: int) -> list[Block]:
+    """Tensors in blocks that are alike in size, however many workers there are: the sums have the same bits."""
+    blocks: list[Block] = []
+    names: list[str] = []
+    for name in sizes:
+        names.append(name)
+        numbers = sum(sizes[own] for own in names)
+        if numbers * _BLOCKS >= total or name == list(sizes)[-1]:
+            blocks.append(Block(tuple(names), numbers))
+            names = []
+    return blocks
 
 
 def _panels(stretch: Stretch, count: int) -> Iterator[Array]:

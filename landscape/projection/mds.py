@@ -64,6 +64,7 @@ def mds(
     representative: Representative | None = None,
     save: Any = None,
     max_bytes: int = MAX_BYTES,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Embedding:
     """Embed the snapshots of runs so that distances between points are about those between weights.
@@ -87,6 +88,7 @@ def mds(
             snapshot that returns name -> tensor.
         save: A file that the distances are kept in, and taken from if they are of the same snapshots.
         max_bytes: The memory that weights being read may take.
+        workers: So many processes share tensors and memory.
         progress: Called with (numbers per snapshot read, in all).
 
     Returns:
@@ -107,7 +109,18 @@ def mds(
         ((82, 2), True)
     """
     way = _Way(
-        dissimilarity, dims, layers, method, branches, starts, seed, representative, save, max_bytes, progress
+        dissimilarity,
+        dims,
+        layers,
+        method,
+        branches,
+        starts,
+        seed,
+        representative,
+        save,
+        max_bytes,
+        workers,
+        progress,
     )
     gathered = _Gathered.of(runs, way)
     return _embeddings(gathered, {"all": gathered.moving}, way)["all"]
@@ -152,6 +165,7 @@ class _Way:
     representative: Representative | None
     save: Any
     max_bytes: int
+    workers: int
     progress: Progress | None
 
     def __post_init__(self) -> None:
@@ -239,6 +253,7 @@ def _embeddings(gathered: _Gathered, groups: Mapping[str, Sequence[str]], way: _
         groups,
         names=gathered.names,
         max_bytes=way.max_bytes,
+        workers=way.workers,
         representative=way.representative,
         save=way.save,
         progress=way.progress,

@@ -179,7 +179,7 @@ class _Replaced:
 
     run: Snapshots
     offsets: Mapping[str, int]
-    rows: NDArray[np.float64]
+    rows: np.memmap[Any, np.dtype[np.float64]]
 
     @classmethod
     def of(cls, run: Snapshots, representative: Representative, path: str) -> _Replaced:
@@ -193,6 +193,10 @@ class _Replaced:
                 offset = offsets[info.name]
                 rows[index, offset : offset + info.numbers] = _numbers(weights, info)
         return cls(run, offsets, rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process maps the same file.
+        return _mapped, (self.run, self.offsets, self.rows.filename, self.rows.shape)
 
     @property
     def layout(self) -> Layout:
@@ -214,6 +218,10 @@ class _Replaced:
                 stop = min(start + width, info.numbers)
                 offset = self.offsets[info.name]
                 yield _Piece(info.name, start, stop, np.array(self.rows[:, offset + start : offset + stop]))
+
+
+def _mapped(run: Snapshots, offsets: Mapping[str, int], file: Any, shape: tuple[int, ...]) -> _Replaced:
+    return _Replaced(run, offsets, np.memmap(file, dtype=np.float64, mode="r", shape=shape))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from conftest import make_data, make_mlp
 from squares import Number, Square
 from torch.nn import functional as F
+from walks import record, unit_rows
 
 from landscape.errors import LandscapeError, MachineError
 from landscape.executor import results, several
@@ -22,6 +23,7 @@ from landscape.files.cells import Cells
 from landscape.objective import Objective
 from landscape.probes import barriers
 from landscape.projection import random_lines, random_plane
+from landscape.projection.distances import separations
 from landscape.surface import evaluate, grid
 
 _TUNE = "threads=1,batch_size=16"
@@ -180,3 +182,12 @@ def test_barriers_by_two_workers_are_those_of_one_process(tmp_path):
         assert np.array_equal(found.fields[name], wanted.fields[name])
     assert resumed.fields["train_loss"][0, 1] > 90 > wanted.fields["train_loss"][0, 1]
     assert resumed.fields["train_loss"][0, 2] == wanted.fields["train_loss"][0, 2]
+
+
+def test_distances_by_two_workers_have_the_bits_of_one_process(tmp_path):
+    runs = [record(tmp_path / f"{seed}.h5", seed, 4) for seed in (1, 2)]
+    for stand_in in (None, unit_rows):
+        one, two = (separations(runs, representative=stand_in, workers=count)["all"] for count in (1, 2))
+        assert np.array_equal(one.squared, two.squared)
+        assert np.array_equal(one.excess, two.excess)
+        assert one.square == two.square

@@ -51,7 +51,7 @@ ALLOWED = {
         *("curvature", "trajectory", "training", "projection", "symmetry", "values"),
     },
     "integrations": {"errors", "params", "storage", "trajectory", "wrappers"},
-    "projection": {"errors", "files", "layout", "params", "storage", "values", "vocabulary"},
+    "projection": {"errors", "executor", "files", "layout", "params", "storage", "values", "vocabulary"},
     "symmetry": {"copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
     "measures": {
         *("wrappers", "errors", "files", "layout", "params", "storage", "objective", "curvature"),

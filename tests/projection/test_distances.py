@@ -71,10 +71,10 @@ def test_layers_of_one_pass_are_those_of_single_passes(runs):
 
 
 def test_a_file_is_read_once_for_all_layers(runs, monkeypatch):
-    calls = []
-    monkeypatch.setattr(distances, "stretches", lambda *given: calls.append(given) or stretches(*given))
+    read = []
+    monkeypatch.setattr(distances, "stretches", lambda *given: spied(read, *given))
     separations(runs, layers_of([info.name for info in runs[0].layout.moving()]))
-    assert len(calls) == 1
+    assert read == [info.name for info in runs[0].layout.moving()]
 
 
 def test_the_cosine_of_a_layer_forgets_its_scale_and_the_distance_does_not(tmp_path):
