@@ -66,12 +66,14 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     from landscape.storage import require_writable
 
     chosen, held = _chosen(files, kind)
-    picture = Path(output or f"{Path(files[0]).stem}-{kind or ('picture' if held else _DEFAULT)}.png")
+    picture = Path(output or f"{Path(files[0]).stem}-{'picture' if held and kind is None else chosen.name}.png")
     require_writable(picture, _SUFFIXES)
     told, device, save = told_in(given), given.pop("device"), given.pop("save")
     options = _renamed(given_in(given))
     written = [name for name in options if name in fields_of(Look)]
     look = taken(Look, options)
+    if chosen.file and len(files) == 1:
+        options[chosen.file], files = files[0], ()
     wanted = (_to_show if held else _to_compute)(files, chosen, options, save)
     chosen.require_heeded(written, wanted, lambda name: _typed(name, getattr(look, name)))
     began = time.monotonic()
@@ -95,7 +97,11 @@ def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     from landscape.files.opening import open_file
     from landscape.storage import kind_of
 
+    if kind is None and holds_values(Path(files[0])):
+        kind = next(one.name for one in KINDS.values() if one.file)
     wanted = kind_named(kind or _DEFAULT)
+    if wanted.file:
+        return wanted, False
     format = kind_of(files[0]) if Path(files[0]).exists() else ""
     homes = {name: one for name, one in KINDS.items() if one.stored is not None and one.stored[0] == format}
     if not homes:
@@ -154,6 +160,8 @@ def _to_compute(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save
 
 def _source(files: tuple[str, ...], told: Mapping[str, Any], save: str | None) -> Source:
     """The runs of a picture."""
+    if not files:
+        return Source({})
     from landscape.plots.addresses import run_at
     from landscape.plots.sources import named, sourced
 

@@ -86,6 +86,7 @@ def _deliver(found: Any, picture: Path, colour: str | None) -> list[str]:
     """Draw and write all that came out; where."""
     from landscape import render, study
     from landscape.recipe.gallery import save_png
+    from landscape.values.archive import save_value
 
     stem = picture.with_suffix("")
     pages = {
@@ -98,7 +99,9 @@ def _deliver(found: Any, picture: Path, colour: str | None) -> list[str]:
             save_png(figure, path)
         else:
             render.save(figure, path)
-    return [str(path) for path in [*pages, *study.save_tables(found, stem)]]
+    kept = stem.with_suffix(".npz")
+    save_value(found, kept)
+    return [str(path) for path in [*pages, *study.save_tables(found, stem), kept]]
 
 
 def _plan(report: Any) -> list[str]:

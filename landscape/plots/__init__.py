@@ -29,6 +29,7 @@ from landscape.plots.slices import SURFACE as surface
 from landscape.plots.slices import TRAJECTORY as trajectory
 from landscape.plots.source import Source
 from landscape.plots.spectra import SPECTRUM as spectrum
+from landscape.plots.studies import STUDY as study
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -36,6 +37,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         for kind in (
             *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure),
             *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
+            study,
         )
     }
 )
@@ -62,6 +64,7 @@ __all__ = [
     "path",
     "perturb",
     "spectrum",
+    "study",
     "surface",
     "trajectory",
 ]

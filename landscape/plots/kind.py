@@ -82,6 +82,7 @@ class Kind:
         numbers: (panel) -> name -> array: the numbers in the picture.
         each: (options) -> whether every run is computed by itself.
         loss: Whether it takes the objective of a run.
+        file: Of a kind that draws no runs, the option that names the file that it draws instead.
         panels: (panel) -> panels that `render.compose` draws beside others; None if the figure is all its own.
         stored: The format of files that hold such a value, and how they are read; None if there is none.
         table: (panels) -> a table in Markdown that belongs to the picture; None if there is none.
@@ -110,6 +111,7 @@ class Kind:
     numbers: Callable[[Shown], Mapping[str, NDArray[Any]]] = _nothing
     each: Callable[[Any], bool] = field(default=lambda options: False)
     loss: bool = True
+    file: str = ""
     panels: Callable[[Shown], list[Panel]] | None = None
     stored: tuple[str, Callable[[Path], Any]] | None = None
     table: Callable[[Sequence[Shown]], str] | None = None
@@ -152,7 +154,8 @@ class Kind:
         """Draw runs.
 
         Args:
-            runs: A run or its address (see `addresses.run_at`), or several, in a list or by name.
+            runs: A run or its address (see `addresses.run_at`), or several, in a list or by name; of a kind that
+                draws none, the file that it draws.
             objective: What the runs were trained on; by default what their files name.
             save: A file that results are kept in, and resumed from.
             progress: Called with (work done, work in all).
@@ -171,9 +174,11 @@ class Kind:
         look_names = _look_options()
         look = read_options(Look, {name: value for name, value in options.items() if name in look_names}, None)
         own = {name: value for name, value in options.items() if name not in look_names}
+        if self.file:
+            own, runs = {self.file: runs, **own}, {}
         wanted = read_options(self.options, own, None)
         self.require_heeded(look.chosen, wanted, on_axes=ax is not None)
-        source = source_of(runs, objective, save=save, progress=progress)
+        source = source_of(runs, objective, save=save, progress=progress) if runs or not self.file else Source({})
         return self.drawn([self.shown(source, wanted)], look, ax)
 
     def require_heeded(

@@ -107,7 +107,7 @@ class Graph:
             if field.metadata["form"] is FILE and file is not None:
                 # What is in the file decides, and its name, which stands at the axes; not where it lies.
                 settings["options"][name], inputs[name] = Path(file).name, digest_of_file(Path(file))
-        first = next(iter(runs.values()))
+        pace = [(run.problem, dict(run.options)) for run in runs.values()][:1] or [("", {})]
         what, units = kind.cost(options)
         places = {
             "runs": [(name, *source) for name, source in sources.items()],
@@ -118,12 +118,12 @@ class Graph:
         return self._put(
             Step(
                 kind.step,
-                title or f"{kind.name} of {', '.join(runs)}",
+                title or f"{kind.name} of {', '.join(runs) or settings['options'].get(kind.file)}",
                 _plain(settings),
                 inputs,
                 tuple(dict.fromkeys(found for how, found in every if how != "file")),
                 places,
-                f"{kind.step} {digest(_plain([first.problem, dict(first.options), inputs.get('run 0'), what]))}",
+                f"{kind.step} {digest(_plain([*pace[0], inputs.get('run 0'), what]))}",
                 units,
             )
         )

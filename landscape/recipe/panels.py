@@ -87,6 +87,8 @@ def _read(
 
     if written is None:
         reader.fault(key, "a panel needs a kind", mend="choose from " + ", ".join(KINDS))
+    if not named and not (kind is not None and kind.file) and key[-1] == 0:
+        reader.fault((), "there is no run", mend="write [run.NAME] with a problem or a file")
     there, whole = _runs(reader, where, entries, runs, named)
     seeds = tuple(entries.pop("seeds", ()))
     for seed in (seed for seed in seeds if seed < 0 or seeds.count(seed) > 1):
@@ -114,6 +116,14 @@ def _runs(
     kind = KINDS.get(str(entries.get("kind")))
     branches = kind is not None and kind.bases
     every = [name for name in named if not branches or (name in runs and runs[name].kind == "branch")]
+    if kind is not None and kind.file:
+        if entries.get("runs"):
+            reader.fault(where("runs"), f"a panel of kind '{kind.name}' draws no runs", mend="leave it out")
+        if not entries.get(kind.file):
+            reader.fault(
+                where("kind"), f"a panel of kind '{kind.name}' draws a file", mend=f"write {kind.file} = 'FILE'"
+            )
+        return {}, True
     chosen = entries.get("runs", every)
     for name in chosen:
         if name not in named:

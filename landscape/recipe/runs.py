@@ -112,8 +112,6 @@ def read_runs(reader: Reader) -> dict[str, Run]:
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
         reader.fault(("run",), "every run has a table of its own", mend="write [run.NAME]")
         return {}
-    if not tables:
-        reader.fault((), "there is no run", mend="write [run.NAME] with a problem or a file")
     found: dict[str, Run] = {}
     for name, table in tables.items():
         before = len(reader.faults)
