@@ -19,6 +19,7 @@ import re
 import resource
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -29,15 +30,20 @@ import h5py
 import numpy as np
 
 from landscape import LandscapeError
+from landscape.errors import LandscapeWarning
+from landscape.files.cells import CELLS, Cells
+from landscape.files.description import describe_file
 from landscape.files.opening import open_file
 from landscape.files.result import load, save
 from landscape.measures.table_store import save_table
+from landscape.probes.table import save_table as save_columns
 from landscape.projection.distance_store import DISTANCES, Kept
-from landscape.storage import damage, open_read
+from landscape.storage import damage, open_read, verify_archive
 from landscape.surface.store import save_surface
 from landscape.trajectory.columns import read_rows
 from landscape.trajectory.resume import state_arrays
 from landscape.trajectory.schema import FORMAT, SCHEMA, read_header
+from landscape.values.archive import read_value, save_value
 from landscape.values.measure_table import Column, Table
 from landscape.values.surface import Path as Walk
 from landscape.values.surface import Surface
@@ -97,6 +103,14 @@ def write_all(folder: Path) -> dict[str, Path]:
     save_table(table, folder / "table.h5", {"b": 2})
     kept = Kept(finished={"all": {"squared": values @ values.T, "count": 3.0}})
     save(DISTANCES, kept, folder / "distances.h5", {"snapshots": "0" * 64})
+    with Cells.open(folder / "cells.h5", lambda: {"of": "audit", "seed": 0}) as cells:
+        for name in ("start", "end"):
+            cells[name] = {"loss": values[0].tolist()}
+            cells.flush()
+        cells.keep_state("chain", [values, done])
+    columns = {"path": ["line"] * 9, "loss": values[:, 0].tolist()}
+    save_columns(columns, folder / "probe.h5", {"problem": "mine"})
+    save_value({"a": table, "b": (1, [2.5, "x"], values)}, folder / "value.npz")
     torch.save(model.state_dict(), folder / "epoch1.pt")
     with h5py.File(folder / FOREIGN, "w", libver="latest", track_order=True) as file:
         file.attrs["title"] = "a text of variable length"
@@ -117,6 +131,12 @@ def contents(path: Path) -> str:
 
 
 def _read(path: Path) -> Any:
+    if path.suffix == ".npz":
+        return vars(read_value(path)["a"]), read_value(path)["b"], verify_archive(path)
+    if path.name.endswith("probe.h5"):
+        return describe_file(path, verify=True)
+    if path.name.endswith("cells.h5"):
+        return vars(load(CELLS, path).value)
     if path.suffix != ".h5":
         from landscape.trajectory.checkpoints.readers import read_checkpoint
 
@@ -190,6 +210,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 def _work(line: Connection) -> None:
     import torch  # noqa: F401, or the first reading would be charged with it
 
+    warnings.simplefilter("ignore", LandscapeWarning)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     while True:
         path, expected = line.recv()
@@ -290,6 +311,7 @@ def fuzz(count: int, seed: int, folder: Path, more: list[Path]) -> dict[str, Any
 
 def main() -> None:
     """Print a table of outcomes; exit 1 if something was that must not be."""
+    warnings.simplefilter("ignore", LandscapeWarning)
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)

@@ -2,83 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+
+from landscape.errors import LandscapeWarning
 
 from .shared import json_option, say
 
 # More names than these would not fit into a line.
 _BRANCHES = 6
+_NAMES = 4
+# What decides the numbers of an unfinished result, as far as it fits into lines.
+_MOST_SETTING = 60
 
 
 @click.command(
     epilog="Example: landscape inspect checkpoints/digits-mlp.h5",
-    help="Say what is in FILE, a trajectory, a surface or measures: problem, snapshots, tensors, metrics.",
+    help="Say what is in FILE: a trajectory (problem, snapshots, tensors, metrics), a surface, measures, "
+    "distances, a table of a probe, finished parts of an interrupted command, or a folder of results of recipes.",
 )
 @click.argument("file")
 @click.option("--verify", is_flag=True, help="Read all of it and compare it with its digests.")
 @json_option
 def command(file: str, verify: bool, as_json: bool) -> None:
     """Print a summary."""
-    from landscape.storage import carries_digests, kind_of, steadily
+    from landscape.files.description import describe_file
 
-    describe = {"landscape/surface": _surface, "landscape/measures": _measures}.get(kind_of(file), _trajectory)
-    document = describe(file)
-    document["digests"] = carries_digests(file)
-    if verify:
-        document["verified"] = steadily(file, lambda: _verified(file, document))
-    say(document, [*_lines(file, document), *_intact(document)], as_json)
-
-
-def _verified(file: str, document: dict[str, Any]) -> dict[str, Any]:
-    """Compare a whole file with its digests; reading it has compared all but the directions of a surface."""
-    if document["format"] == "landscape/surface":
-        from landscape.surface.directions import verify_directions
-
-        verify_directions(file)
-    if document["format"] != "landscape/trajectory":
-        return {"digests": document["digests"]}
-    from landscape.trajectory.verification import verify_trajectory
-
-    return asdict(verify_trajectory(file))
+    with warnings.catch_warnings():
+        # It is in the summary.
+        warnings.simplefilter("ignore", LandscapeWarning)
+        document = describe_file(file, verify=verify)
+    lines = [] if as_json else [*_LINES[document["format"]](file, document), *_intact(document)]
+    say(document, lines, as_json)
 
 
 def _intact(document: dict[str, Any]) -> list[str]:
-    """Return the line about digests: verified, or missing."""
-    without = "no digests, as an older version wrote it: damage may go unnoticed"
-    lines = [] if document["digests"] else [f"  note        {without}"]
+    """Return the lines about digests: verified, or missing."""
+    lines = [] if document["note"] is None else [f"  note        {document['note']}"]
     if "verified" in document:
         found = document["verified"]
-        what = f"all {found['snapshots']} snapshots" if "snapshots" in found else "all values"
-        lines.append(f"  verified    {what} {'are what was written' if found['digests'] else 'can be read'}")
+        of = next((name for name in ("snapshots", "arrays", "files") if name in found), None)
+        what = "all values" if of is None else f"all {found[of]} {of}"
+        intact = "are what was written" if found["digests"] else "can be read; what has no digest is not verified"
+        lines.append(f"  verified    {what} {intact}")
     return lines
 
 
-def _trajectory(file: str) -> dict[str, Any]:
-    from landscape.trajectory import summary
-
-    return summary(file).to_json()
-
-
-def _surface(file: str) -> dict[str, Any]:
-    from landscape.surface.summary import describe_surface
-
-    return describe_surface(file)
-
-
-def _measures(file: str) -> dict[str, Any]:
-    from landscape.measures.table_summary import describe_table
-
-    return describe_table(file)
-
-
-def _lines(file: str, document: dict[str, Any]) -> list[str]:
-    if document["format"] == "landscape/surface":
-        return _surface_lines(file, document)
-    if document["format"] == "landscape/measures":
-        return _measure_lines(file, document)
+def _run_lines(file: str, document: dict[str, Any]) -> list[str]:
     state = "finished" if document["finished"] else "not finished (go on with: landscape train ... --resume)"
     options = " ".join(f"{key}={value}" for key, value in document["problem_args"].items())
     steps = document["steps"]
@@ -170,6 +144,68 @@ def _measure_lines(file: str, document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _distance_lines(file: str, document: dict[str, Any]) -> list[str]:
+    finished = f"not complete: {len(document['done'])} parameters are in (go on with the command that began it)"
+    return [
+        f"{file}: distances, schema {document['schema']}",
+        f"  snapshots   {document['snapshots']}",
+        f"  layers      {_names(document['layers'])}",
+        f"  of          {'weights' if document['representative'] == 'none' else document['representative']}",
+        f"  state       {'complete' if document['complete'] else finished}",
+    ]
+
+
+def _cell_lines(file: str, document: dict[str, Any]) -> list[str]:
+    settings = {name: _short(value) for name, value in document["of"].items()}
+    width = max([11, *map(len, settings)])
+    return [
+        f"{file}: finished parts of a result, schema {document['schema']}",
+        f"  {'parts':<{width}} {len(document['cells'])}: {_names(document['cells'])}",
+        *([f"  {'under way':<{width}} {_names(list(document['states']))}"] if document["states"] else []),
+        f"  {'state':<{width}} not complete (go on with the command that began it)",
+        *(f"  {name:<{width}} {text}" for name, text in settings.items()),
+    ]
+
+
+def _table_lines(file: str, document: dict[str, Any]) -> list[str]:
+    columns, meta = document["columns"], document["meta"]
+    width = max([14, *map(len, columns)])
+    lines = [
+        f"{file}: table of a probe, schema {document['schema']}",
+        f"  problem     {meta.get('problem') or '(own code)'}",
+        f"  rows        {document['rows']}",
+        "  columns" + " " * width + "min        max",
+    ]
+    for name, one in columns.items():
+        shown = f"{_number(one['min']):>10} {_number(one['max']):>10}" if one else f"{'text':>10}"
+        lines.append(f"    {name:<{width}} {shown}")
+    return lines
+
+
+def _archive_lines(file: str, document: dict[str, Any]) -> list[str]:
+    return [
+        f"{file}: values of a picture, {document['arrays']} arrays of {document['numbers']:,} numbers",
+        *(f"  {name or '(all)':<11} {kind}" for name, kind in document["values"].items()),
+    ]
+
+
+def _cache_lines(file: str, document: dict[str, Any]) -> list[str]:
+    return [
+        f"{file}: results of recipes, {document['bytes'] / 1e6:,.1f} MB",
+        *(f"  {kind:<11} {count} done" for kind, count in document["steps"].items()),
+        *([f"  begun       {_names(document['begun'])}"] if document["begun"] else []),
+    ]
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMES]) + (f", ... ({len(names)} in all)" if len(names) > _NAMES else "") or "none"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _MOST_SETTING else f"{text[:_MOST_SETTING]}..."
+
+
 def _axis(axis: dict[str, Any]) -> str:
     spacing = "evenly spaced" if axis["even"] else "not evenly spaced"
     return f"{axis['points']} from {_number(axis['low'])} to {_number(axis['high'])}, {spacing}"
@@ -197,3 +233,15 @@ def _seeds(seeds: list[int]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.5g}"
+
+
+_LINES: dict[str, Callable[[str, dict[str, Any]], list[str]]] = {
+    "landscape/trajectory": _run_lines,
+    "landscape/surface": _surface_lines,
+    "landscape/measures": _measure_lines,
+    "landscape/distances": _distance_lines,
+    "landscape/cells": _cell_lines,
+    "landscape/table": _table_lines,
+    "archive of values": _archive_lines,
+    "cache of results": _cache_lines,
+}

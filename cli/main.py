@@ -6,6 +6,7 @@ import errno
 import importlib
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import click
 
 from landscape import LandscapeError, __version__
-from landscape.errors import MachineError, did_you_mean, is_out_of_memory, out_of_memory
+from landscape.errors import LandscapeWarning, MachineError, did_you_mean, is_out_of_memory, out_of_memory
 
 from .signals import Interrupted, Signals, interruptible, signals_heard
 from .threads import wait_for_others
@@ -25,7 +26,7 @@ _COMMANDS = {
     "demo": "train a small network and draw its landscape: the tour in under a minute",
     "train": "train a problem and record its trajectory",
     "import": "make a trajectory of checkpoints that exist already",
-    "inspect": "say what is in a trajectory, a surface or a file of measures",
+    "inspect": "say what is in a file that another command wrote, and whether it is damaged",
     "measure": "say how sharp a minimum is: measures at a snapshot, or along training",
     "audit": "say which measures mean anything: the same function elsewhere on its orbit",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
@@ -99,9 +100,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Wrong input, and what the machine lacks (room, memory), is told in one line; a fault of ours shows a traceback.
     """
-    with signals_heard(to_the_end=arguments is None) as signals:
+    with signals_heard(to_the_end=arguments is None) as signals, _warnings_in_a_line():
         code = _outcome(arguments, signals)
     sys.exit(code)
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Say our own warnings as errors are said; others look as Python writes them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", LandscapeWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, LandscapeWarning):
+                _say(f"landscape: note: {message}")
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _outcome(arguments: Sequence[str] | None, signals: Signals) -> int:

@@ -15,6 +15,7 @@ from landscape import LandscapeError
 from landscape.options import fields_of
 from landscape.plots import KINDS, Kind, Shown, Source, kind_named
 from landscape.render.look import Look
+from landscape.values.archive import holds_values
 
 from .declared import SectionedCommand, given_in, option, options_in, refuse, spelled, taken
 from .shared import (

@@ -49,6 +49,10 @@ class MachineError(LandscapeError):
     """The machine lacks something, room on a disk or memory, where the input may be right; the command exits 1."""
 
 
+class LandscapeWarning(UserWarning):
+    """Something about the user's input that is worth knowing, where the work goes on."""
+
+
 def reason_of(error: BaseException) -> str:
     """What an exception says, in one line: its first, or its kind where it says nothing."""
     said = str(error).strip()

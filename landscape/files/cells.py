@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.executor import Executor, Task, Work, results
 from landscape.files.checked import as_read, numbers
-from landscape.files.result import Kind, PathLike, ResultFile
+from landscape.files.result import Kind, PathLike, ResultFile, load
 from landscape.remnants import remove_remnants
 from landscape.storage import digest, read_attr, require_seal, seal, write_attr
 
@@ -84,6 +84,29 @@ CELLS: Kind[Contents] = Kind(
     complete=lambda value: False,
     growing=lambda file: ("blocks", "states"),
 )
+
+
+def describe_cells(path: PathLike) -> dict[str, Any]:
+    """What a file of finished parts holds, as plain values for `landscape inspect`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        format, schema, of (what is computed: all that decides its numbers), cells (their names), states (names of
+        what is replaced as it changes -> shapes of its arrays).
+
+    Raises:
+        LandscapeError: If it cannot be read, or is damaged.
+    """
+    held = load(CELLS, path)
+    return {
+        "format": CELLS.format,
+        "schema": held.schema,
+        "of": dict(held.identity),
+        "cells": list(held.value.values),
+        "states": {name: [list(array.shape) for array in arrays] for name, arrays in held.value.states.items()},
+    }
 
 
 @dataclass

@@ -24,6 +24,7 @@ from landscape.storage import (
     create,
     damage,
     has_seal,
+    integer_attr,
     open_read,
     read_attr,
     require_rows,
@@ -116,11 +117,13 @@ class Held(Generic[Value]):
         value: The result, finished or not.
         identity: What makes it this one.
         complete: Whether it was closed.
+        schema: The one that the file has.
     """
 
     value: Value
     identity: Mapping[str, Any]
     complete: bool
+    schema: int
 
 
 def load(kind: Kind[Value], path: PathLike) -> Held[Value]:
@@ -182,13 +185,14 @@ def _held(kind: Kind[Value], path: PathLike) -> Held[Value]:
             written = read_attr(file, "digest")
             intact = written is None or written == digest_of(file, kind.digested(file))
             identity = kind.identity(file)
+            schema = integer_attr(file, "schema", default=1)
         if not intact:
             raise LandscapeError(
                 f"{kind.noun} is damaged: its values are not those that were written",
                 where=path,
                 mend="restore it from a copy, or compute it again",
             )
-        return Held(value, identity, complete)
+        return Held(value, identity, complete, schema)
 
 
 def _closed(file: h5py.File, kind: Kind[Value], value: Value) -> bool:

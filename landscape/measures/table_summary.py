@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.files.result import SCHEMA
-from landscape.measures.table_store import MEASURES, read_table
+from landscape.files.result import load
+from landscape.measures.table_store import MEASURES
 from landscape.values.measure_table import Column, Table
 
 
@@ -22,7 +22,8 @@ def describe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
         format, schema, problem, steps (count, first, last), taken, size, complete, measures (by name: min, max,
         last, done, not_converged, unit, title), meta.
     """
-    return {"format": MEASURES.format, "schema": SCHEMA, **describe(read_table(path))}
+    held = load(MEASURES, path)
+    return {"format": MEASURES.format, "schema": held.schema, **describe(held.value)}
 
 
 def describe(table: Table) -> dict[str, Any]:

@@ -10,11 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import h5py
 import numpy as np
 
+from landscape.files.checked import mapping, numbers
 from landscape.storage import (
     atomic_path,
     create,
+    damage,
+    integer_attr,
+    open_read,
+    read_lines,
+    require_seal,
     require_writable,
     seal,
     write_attrs,
@@ -25,7 +32,9 @@ from landscape.values.probes import Barriers, Interpolation, Perturbation, Retra
 
 SUFFIXES = (".h5", ".hdf5", ".json", ".csv")
 Columns: TypeAlias = dict[str, list[Any]]
-_FORMAT = "landscape/table"
+FORMAT = "landscape/table"
+# 2 carries digests.
+_SCHEMA = 2
 
 
 def save_table(
@@ -49,7 +58,7 @@ def save_table(
     suffix = path.suffix.lower()
     if suffix in (".h5", ".hdf5"):
         with create(path) as file:
-            write_attrs(file, {"format": _FORMAT, "schema": 2})
+            write_attrs(file, {"format": FORMAT, "schema": _SCHEMA})
             write_json_attr(file, "meta", dict(meta))
             for name, values in columns.items():
                 texts = any(isinstance(value, str) for value in values)
@@ -69,6 +78,37 @@ def save_table(
                 writer.writerow(columns)
                 writer.writerows(zip(*columns.values(), strict=True))
     return path
+
+
+def describe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a table that `save_table` wrote as HDF5 holds, as plain values for `landscape inspect`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        format, schema, rows, columns (name -> smallest and largest finite number; empty for texts), meta.
+
+    Raises:
+        LandscapeError: If it cannot be read, or is damaged.
+    """
+    with open_read(path, format=FORMAT, schema=_SCHEMA) as file, damage(path):
+        require_seal(file)
+        schema, meta = integer_attr(file, "schema", default=1), mapping(file, "meta")
+        columns = {name: _column(file, name) for name in file}
+        rows = {len(dataset) for dataset in file.values()}
+        if len(rows) > 1:
+            raise ValueError("columns of several lengths")
+    return {"format": FORMAT, "schema": schema, "rows": max(rows, default=0), "columns": columns, "meta": meta}
+
+
+def _column(file: h5py.File, name: str) -> dict[str, float]:
+    if file[name].dtype.kind != "f":
+        read_lines(file, name)
+        return {}
+    values = numbers(file, name, "f", (None,))
+    finite = values[np.isfinite(values)]
+    return {"min": float(finite.min()), "max": float(finite.max())} if finite.size else {}
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from landscape.errors import LandscapeError
 from landscape.files.checked import mapping
-from landscape.files.result import Held, Kind, PathLike, ResultFile
+from landscape.files.result import Held, Kind, PathLike, ResultFile, load
 from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
 from landscape.storage import read_attr, read_json_attr, require_writable
@@ -83,6 +83,33 @@ DISTANCES: Kind[Kept] = Kind(
     # Old files do not say.
     closed=lambda kept: bool(kept.finished),
 )
+
+
+def describe_distances(path: PathLike) -> dict[str, Any]:
+    """What a file of distances holds, as plain values for `landscape inspect`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        format, schema, snapshots, layers (names), representative, complete, done (parameters that are in the sums
+        of an unfinished one).
+
+    Raises:
+        LandscapeError: If it cannot be read, or is damaged.
+    """
+    held = load(DISTANCES, path)
+    groups = held.value.finished or held.value.sums
+    counts = {len(values) for numbers in groups.values() for values in numbers.values() if np.ndim(values)}
+    return {
+        "format": DISTANCES.format,
+        "schema": held.schema,
+        "snapshots": max(counts, default=0),
+        "layers": list(groups),
+        "representative": held.identity.get("representative", "none"),
+        "complete": held.complete,
+        "done": list(held.value.done),
+    }
 
 
 def _known_by(digest: str) -> Kind[Kept]:

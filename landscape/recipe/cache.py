@@ -6,17 +6,20 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from landscape.errors import LandscapeError
 from landscape.journal import lock
 from landscape.recipe.steps import Step
 from landscape.storage import atomic_path, versions
 
 # Beside the recipes; hidden, since it may be deleted at any time.
 CACHE = ".landscape-cache"
+FORMAT = "cache of results"
 # Seconds between two looks at a lock that another process holds.
 _PAUSE = 0.2
 
@@ -109,9 +112,8 @@ class Cache:
     def paces(self) -> dict[str, float]:
         """Pace -> seconds per unit, from the records of all steps that were made in one go."""
         found: dict[str, tuple[float, float]] = {}
-        for path in sorted(self.folder.glob("*/*.json")):
-            entries = _read_record(path)
-            if entries is not None and not entries.get("resumed"):
+        for entries in _records(self.folder).values():
+            if not entries.get("resumed"):
                 seconds, units = found.get(entries["pace"], (0.0, 0.0))
                 found[entries["pace"]] = (seconds + entries["seconds"], units + entries["units"])
         return {pace: seconds / units for pace, (seconds, units) in found.items() if units > 0}
@@ -125,7 +127,65 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         return None
     wanted = {"files": dict, "seconds": float, "pace": str, "units": float}
     sound = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in wanted.items())
-    return found if sound else None
+    files = found["files"].values() if sound else ()
+    described = all(isinstance(one, dict) and {"size", "sha256"} <= one.keys() for one in files)
+    return found if sound and described else None
+
+
+def is_cache(folder: Path) -> bool:
+    """Return whether a folder is one of results: it has a record of ours."""
+    return folder.is_dir() and any(_read_record(path) for path in folder.glob("*/*.json"))
+
+
+def describe_cache(folder: Path) -> dict[str, Any]:
+    """What is kept in a folder of results, as plain values for `landscape inspect`.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        format, steps (kind -> how many are done), bytes (of their files), begun (files of steps that are not).
+    """
+    records = _records(folder)
+    done = {file for path, entries in records.items() for file in _files(path, entries)}
+    others = [file for file in folder.glob("*/*.*") if file not in done and file.suffix not in (".json", ".lock")]
+    return {
+        "format": FORMAT,
+        "steps": dict(Counter(path.parent.name for path in sorted(records))),
+        "bytes": sum(about["size"] for entries in records.values() for about in entries["files"].values()),
+        "begun": sorted(str(file.relative_to(folder)) for file in others),
+    }
+
+
+def verify_cache(folder: Path) -> int:
+    """Compare all files of the steps that are done with their records.
+
+    Returns:
+        How many files there are.
+
+    Raises:
+        LandscapeError: If one is not what was written, or is missing.
+    """
+    count = 0
+    for path, entries in _records(folder).items():
+        for file, digest in _files(path, entries).items():
+            if not file.is_file() or digest_of_file(file) != digest:
+                got = "no such file" if not file.exists() else "something else than was written"
+                mend = "remove it, and run the same recipe to make it again"
+                raise LandscapeError("a result in the cache is damaged", where=file, got=got, mend=mend)
+            count += 1
+    return count
+
+
+def _records(folder: Path) -> dict[Path, dict[str, Any]]:
+    found = {path: _read_record(path) for path in sorted(folder.glob("*/*.json"))}
+    return {path: entries for path, entries in found.items() if entries is not None}
+
+
+def _files(record: Path, entries: Mapping[str, Any]) -> dict[Path, str]:
+    """Files of a step by their paths -> their digests."""
+    files = entries["files"].items()
+    return {record.with_name(f"{record.stem}{suffix}"): about["sha256"] for suffix, about in files}
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.storage import read_arrays
+
 Numbers = Mapping[str, NDArray[np.float64]]
 
 # A loss that has risen by so much (in its own unit) from its lowest value has left the valley.
@@ -49,8 +51,7 @@ def findings_in(file: Path) -> list[str]:
     """The same of a file of numbers; none where there is no file."""
     if not file.is_file():
         return []
-    with np.load(file) as held:
-        return findings_of({name: held[name] for name in held.files})
+    return findings_of(read_arrays(file))
 
 
 def _sentences(own: Numbers) -> Iterator[str]:

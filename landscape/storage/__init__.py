@@ -1,5 +1,10 @@
 """What all files of this package share: opening them with care, creating them without leaving half of one."""
 
+from landscape.storage.archives import array_types as array_types
+from landscape.storage.archives import is_archive_of as is_archive_of
+from landscape.storage.archives import read_arrays as read_arrays
+from landscape.storage.archives import read_text as read_text
+from landscape.storage.archives import verify_archive as verify_archive
 from landscape.storage.attributes import integer_attr as integer_attr
 from landscape.storage.attributes import read_attr as read_attr
 from landscape.storage.attributes import read_json_attr as read_json_attr
@@ -22,8 +27,8 @@ from landscape.storage.interrupts import deferred_interrupt as deferred_interrup
 from landscape.storage.interrupts import safe_point as safe_point
 from landscape.storage.provenance import versions as versions
 from landscape.storage.reader import PathLike as PathLike
-from landscape.storage.reader import carries_digests as carries_digests
 from landscape.storage.reader import kind_of as kind_of
+from landscape.storage.reader import lacks_digests as lacks_digests
 from landscape.storage.reader import open_read as open_read
 from landscape.storage.reader import require_file as require_file
 from landscape.storage.reader import state_of as state_of

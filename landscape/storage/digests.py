@@ -53,6 +53,15 @@ def has_seal(group: h5py.Group) -> bool:
     return SEAL in group.attrs
 
 
+def lacking(file: h5py.File) -> str | None:
+    """Say what of a file cannot be verified, because an older version wrote it; None if all can."""
+    if has_seal(file):
+        return None
+    if "digest" in file.attrs:
+        return "no digests of its texts, as an older version wrote it: damage to them cannot be noticed"
+    return "no digests, as an older version wrote it: nothing can be verified, and damage may go unnoticed"
+
+
 def require_seal(group: h5py.Group, without: Collection[str] = ()) -> None:
     """Check the digest that `seal` stored, where there is one.
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import stat
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar
 import h5py
 
 from landscape import journal
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, LandscapeWarning
 from landscape.journal import lock
 from landscape.signatures import refuse_checkpoint
 from landscape.storage.attributes import integer_attr, read_attr
 from landscape.storage.claims import require_modest
-from landscape.storage.digests import has_seal
+from landscape.storage.digests import lacking
 from landscape.storage.examination import require_readable
 from landscape.storage.faults import FAULTS, damage, reason
 
@@ -27,14 +28,16 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Read = TypeVar("Read")
 
 _FORMATS = ("landscape/trajectory", "landscape/surface", "landscape/measures")
-# What is kept so as not to be computed twice; nobody opens it by hand.
-_KEPT = ("landscape/distances", "landscape/cells")
+# What is kept so as not to be computed twice, and tables for other programs: `landscape inspect` reads these too.
+_KEPT = ("landscape/distances", "landscape/cells", "landscape/table")
 # How often a file is read again that was changed meanwhile.
 _TRIES = 200
 # Seconds between two of them at most.
 _PAUSE = 0.02
 # Seconds within which a file system may give two changes the same time.
 _TICK = 0.05
+# Files without digests that a warning was given of, by device and number.
+_warned: set[tuple[int, int]] = set()
 
 
 @contextmanager
@@ -74,7 +77,17 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
                 mend="upgrade loss-landscape-toolkit",
             )
         require_modest(file, path)
+        _warn_once(path, file)
         yield file
+
+
+def _warn_once(path: Path, file: h5py.File) -> None:
+    """Warn of a file in which damage cannot be noticed, the first time that it is opened."""
+    found = path.stat()
+    key = (found.st_dev, found.st_ino)
+    if key not in _warned and (without := lacking(file)) is not None:
+        _warned.add(key)
+        warnings.warn(f"{path}: {without}", LandscapeWarning, stacklevel=2)
 
 
 def kind_of(path: PathLike) -> str:
@@ -84,7 +97,8 @@ def kind_of(path: PathLike) -> str:
         path: The file.
 
     Returns:
-        ``"landscape/trajectory"``, ``"landscape/surface"`` or ``"landscape/measures"``.
+        ``"landscape/trajectory"``, ``"landscape/surface"``, ``"landscape/measures"``, ``"landscape/distances"``,
+        ``"landscape/cells"`` or ``"landscape/table"``.
 
     Raises:
         LandscapeError: If it cannot be opened, or is none of these.
@@ -98,19 +112,19 @@ def kind_of(path: PathLike) -> str:
     return steadily(path, read)
 
 
-def carries_digests(path: PathLike) -> bool:
-    """Return whether a file tells damage from what was written; files of older versions do not.
+def lacks_digests(path: PathLike) -> str | None:
+    """Say what of a file cannot be verified, because an older version wrote it; None if all can.
 
     Raises:
         LandscapeError: If it cannot be opened, or is none of ours.
     """
     path = Path(path)
 
-    def read() -> bool:
+    def read() -> str | None:
         with _open_any(path) as file:
             _format_of(file, path)
             with damage(path):
-                return has_seal(file)
+                return lacking(file)
 
     return steadily(path, read)
 

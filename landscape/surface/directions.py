@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.files.result import SCHEMA
-from landscape.storage import damage, kind_of, open_read, require_file, require_seal
+from landscape.storage import damage, kind_of, open_read, read_arrays, require_file, require_seal
 from landscape.surface.store import SURFACE
 from landscape.values.grid import axis_names
 
@@ -114,11 +113,7 @@ def _arrays(group: h5py.Group) -> Arrays:
 
 
 def _from_npz(file: Path) -> Arrays:
-    try:
-        with np.load(file, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise LandscapeError("not a .npz file that can be read", where=file, got=error) from error
+    return read_arrays(file, "not a .npz file that can be read")
 
 
 def _from_safetensors(file: Path) -> Arrays:

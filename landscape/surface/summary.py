@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.files.result import SCHEMA
-from landscape.surface.store import SURFACE, read_surface
+from landscape.files.result import load
+from landscape.surface.store import SURFACE
 from landscape.values.grid import REPEAT
 from landscape.values.repeats import summarise_repeats
 from landscape.values.surface import Array
@@ -29,11 +29,12 @@ def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
         even), points, done, computed, complete, fields (min, max, NaN, inf), repeats (see
         `summarise_repeats`) where there are some, meta.
     """
-    surface = read_surface(path)
+    held = load(SURFACE, path)
+    surface = held.value
     done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
     return {
         "format": SURFACE.format,
-        "schema": SCHEMA,
+        "schema": held.schema,
         "kind": surface.meta.get("kind", ""),
         "problem": surface.meta.get("problem", ""),
         "step": surface.meta.get("step"),

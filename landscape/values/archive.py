@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.errors import LandscapeError
-from landscape.storage import atomic_path
+from landscape.storage import array_types, atomic_path, damage, is_archive_of, read_arrays, read_text
 
+FORMAT = "archive of values"
 _TREE = "value"
 _OURS = "landscape."
+# Bytes of a description that are looked into: those of long runs are some 100 KB.
+_MOST_TREE = 2**22
 
 
 def save_value(value: Any, path: Path) -> None:
@@ -39,12 +43,53 @@ def read_value(path: Path) -> Any:
     Raises:
         LandscapeError: If the file is not such an archive.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return _put_together(json.loads(str(arrays[_TREE])), arrays)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise LandscapeError("the value cannot be read", where=path, got=error) from error
+    what = "the value cannot be read"
+    arrays = read_arrays(path, what)
+    with damage(path, what):
+        try:
+            return _put_together(json.loads(str(arrays[_TREE])), arrays)
+        except ImportError as error:
+            raise ValueError(str(error)) from error
+
+
+def holds_values(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is one of `save_value`."""
+    return is_archive_of(path, _TREE)
+
+
+def describe_archive(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What an archive holds, as plain values for `landscape inspect`; no array is read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        format, values (name -> the class of a value of this package, or the kind of another), arrays (how many),
+        numbers (in all of them).
+
+    Raises:
+        LandscapeError: If it is damaged.
+    """
+    path = Path(path)
+    types, told = array_types(path), read_text(path, _TREE, _MOST_TREE)
+    with damage(path):
+        tree = {} if told is None else json.loads(told)
+        pairs = tree.get("pairs", []) if isinstance(tree, dict) else []
+        values = {str(name): _class_of(part) for name, part in pairs}
+    shapes = [shape for name, (_, shape) in types.items() if name != _TREE]
+    return {
+        "format": FORMAT,
+        "values": values,
+        "arrays": len(shapes),
+        "numbers": sum(math.prod(shape) for shape in shapes),
+    }
+
+
+def _class_of(tree: Any) -> str:
+    if not isinstance(tree, dict):
+        return type(tree).__name__
+    kind = next((key for key in ("class", "array", "tuple") if key in tree), "dictionary")
+    return str(tree["class"]).rpartition(":")[2] if kind == "class" else kind
 
 
 def _taken_apart(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:

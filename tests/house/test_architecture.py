@@ -68,8 +68,11 @@ ALLOWED = {
     },
     "render": {"errors", "forms", "options", "storage", "values", "vocabulary"},
     "files": {"errors", "executor", "remnants", "storage"},
-    # Above the rooms whose files it opens.
+    # Above the rooms whose files they open.
     "files.opening": {"storage", "trajectory", "measures", "surface", "values"},
+    "files.description": {
+        *("storage", "files", "trajectory", "measures", "probes", "projection", "recipe", "surface", "values"),
+    },
     "plots": {
         *("errors", "files", "layout", "forms", "options", "params", "storage", "objective", "curvature"),
         *("vocabulary", "values"),
@@ -152,6 +155,7 @@ def test_modules_stay_small():
         "landscape.training",
         "landscape.cli.render",
         "landscape.cli.study",
+        "landscape.files.description",
         "landscape.files.opening",
         "landscape.integrations",
         "landscape.render",
