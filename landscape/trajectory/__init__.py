@@ -14,7 +14,7 @@ _HOME = {
     "FileReport": "checkpoints.report",
     "ImportReport": "checkpoints.report",
     "Recorder": "recorder",
-    "Snapshot": "trajectory",
+    "Snapshot": "snapshot",
     "Summary": "overview",
     "Trajectory": "trajectory",
     "export_snapshot": "checkpoints.export",
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from landscape.trajectory.overview import Summary as Summary
     from landscape.trajectory.overview import summary as summary
     from landscape.trajectory.recorder import Recorder as Recorder
-    from landscape.trajectory.trajectory import Snapshot as Snapshot
+    from landscape.trajectory.snapshot import Snapshot as Snapshot
     from landscape.trajectory.trajectory import Trajectory as Trajectory
     from landscape.trajectory.trajectory import open_trajectory as open_trajectory
 

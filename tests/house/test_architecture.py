@@ -32,8 +32,8 @@ ALLOWED = {
     "remnants": set(),
     "storage": {"errors", "journal", "remnants", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "vocabulary", "wrappers"},
-    "curvature": {"wrappers", "errors", "layout", "params", "objective", "vocabulary"},
-    "trajectory": {"lazy", "errors", "layout", "params", "remnants", "signatures", "storage"},
+    "curvature": {"values", "wrappers", "errors", "layout", "params", "objective", "vocabulary"},
+    "trajectory": {"values", "lazy", "errors", "layout", "params", "remnants", "signatures", "storage"},
     "problems": {"errors", "layout", "forms", "options", "params", "objective"},
     "training": {
         "lazy",
@@ -55,7 +55,7 @@ ALLOWED = {
     },
     "integrations": {"lazy", "errors", "params", "storage", "trajectory", "wrappers"},
     "projection": {"lazy", "errors", "files", "layout", "params", "storage", "values", "vocabulary"},
-    "symmetry": {"copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
+    "symmetry": {"values", "copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
     "measures": {
         "lazy",
         *("wrappers", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
@@ -83,7 +83,7 @@ ALLOWED = {
         *("surface", "render"),
     },
     "pipeline": {"lazy", "plots"},
-    "papers": {"errors", "params", "objective", "problems"},
+    "papers": {"values", "errors", "params", "objective", "problems"},
     "transform": {"errors", "forms", "options", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),

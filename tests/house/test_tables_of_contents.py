@@ -34,7 +34,9 @@ def test_every_room_is_offered():
 
 
 def test_listing_imports_nothing():
-    code = "import sys, landscape; [dir(getattr(landscape, r)) for r in ('measures', 'surface', 'values', 'audit')]"
+    code = (
+        "import sys, landscape; [dir(getattr(landscape, r)) for r in ('measures', 'surface', 'values', 'audit')]"
+    )
     done = subprocess.run([sys.executable, "-c", f"{code}; sys.exit('torch' in sys.modules)"], check=False)
     assert done.returncode == 0
 
