@@ -100,7 +100,7 @@ def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
     Yields:
         A function (done, in all, numbers to show) to be called as the work goes on.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     with tqdm(desc=title, unit=unit, disable=None, leave=False) as bar:
 
@@ -177,7 +177,7 @@ def step_bars(jobs: int, finished: list[str]) -> Iterator[Callable[[Any], None]]
         jobs: The number of workers.
         finished: Takes the titles of the steps that were finished.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     with ExitStack() as stack:
         whole = stack.enter_context(tqdm(desc="all", unit="step", disable=None, leave=False, position=0))

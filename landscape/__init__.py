@@ -11,12 +11,14 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from landscape.lazy import lazy as _lazy
 
 if TYPE_CHECKING:
     from landscape import audit as audit
     from landscape import curvature as curvature
+    from landscape import integrations as integrations
     from landscape import measures as measures
     from landscape import papers as papers
     from landscape import pipeline as pipeline
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
     from landscape import render as render
     from landscape import sharpness as sharpness
     from landscape import study as study
+    from landscape import surface as surface
     from landscape import symmetry as symmetry
     from landscape import training as training
+    from landscape import trajectory as trajectory
+    from landscape import values as values
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.files.opening import open_file as open
     from landscape.objective import Objective as Objective
@@ -46,51 +51,61 @@ if TYPE_CHECKING:
     from landscape.surface import Surface as Surface
     from landscape.surface import evaluate as evaluate
     from landscape.surface import grid as grid
+    from landscape.surface import read_surface as open_surface
     from landscape.trajectory import Recorder as Recorder
+    from landscape.trajectory import Trajectory as Trajectory
+    from landscape.trajectory import open_trajectory as open_trajectory
 
 __version__ = "0.1.0"
 
-# Name -> (module, name there). A few are not in the table of contents: at home in their room, still found here.
-_HOME = {
-    "LandscapeError": ("landscape.errors", "LandscapeError"),
-    "Objective": ("landscape.objective", "Objective"),
-    "Plane": ("landscape.projection", "Plane"),
-    "Recorder": ("landscape.trajectory", "Recorder"),
-    "Surface": ("landscape.surface", "Surface"),
-    "evaluate": ("landscape.surface", "evaluate"),
-    "grid": ("landscape.surface", "grid"),
-    "line_through": ("landscape.projection", "line_through"),
-    "mds": ("landscape.projection.mds", "mds"),
-    "next_token_loss": ("landscape.objective", "next_token_loss"),
-    "open": ("landscape.files.opening", "open_file"),
-    "pca_plane": ("landscape.projection", "pca_plane"),
-    "plane_through": ("landscape.projection", "plane_through"),
-    "random_line": ("landscape.projection", "random_line"),
-    "random_lines": ("landscape.projection", "random_lines"),
-    "random_plane": ("landscape.projection", "random_plane"),
-    "random_planes": ("landscape.projection", "random_planes"),
+# Name -> where it is; a few are not in the table of contents: at home in their room, still found here.
+_HOME: dict[str, str | tuple[str, str]] = {
+    "LandscapeError": "errors",
+    "Objective": "objective",
+    "Plane": "projection",
+    "Recorder": "trajectory",
+    "Surface": "surface",
+    "Trajectory": "trajectory",
+    "evaluate": "surface",
+    "grid": "surface",
+    "line_through": "projection",
+    "mds": ("projection.mds", "mds"),
+    "next_token_loss": "objective",
+    "open": ("files.opening", "open_file"),
+    "open_surface": ("surface.store", "read_surface"),
+    "open_trajectory": "trajectory",
+    "pca_plane": "projection",
+    "plane_through": "projection",
+    "random_line": "projection",
+    "random_lines": "projection",
+    "random_plane": "projection",
+    "random_planes": "projection",
 }
-# The last three are earlier names.
 _ROOMS = (
-    *("audit", "curvature", "measures", "papers", "plots", "probes", "problems", "projection", "recipe", "render"),
-    *("study", "surface", "symmetry", "training", "trajectory", "values", "laboratory", "pipeline", "sharpness"),
+    *("audit", "curvature", "integrations", "measures", "papers", "plots", "probes", "problems", "projection"),
+    *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
+_EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
 __all__ = [
     "LandscapeError",
     "Objective",
     "Plane",
     "Recorder",
     "Surface",
+    "Trajectory",
     "__version__",
     "audit",
     "curvature",
     "evaluate",
     "grid",
+    "integrations",
     "line_through",
     "mds",
     "measures",
     "next_token_loss",
     "open",
+    "open_surface",
+    "open_trajectory",
     "papers",
     "pca_plane",
     "pipeline",
@@ -107,20 +122,11 @@ __all__ = [
     "render",
     "sharpness",
     "study",
+    "surface",
     "symmetry",
     "training",
+    "trajectory",
     "values",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        module, attribute = _HOME[name]
-        return getattr(importlib.import_module(module), attribute)
-    if name in _ROOMS:
-        return importlib.import_module(f"landscape.{name}")
-    raise AttributeError(f"module 'landscape' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = _lazy(__name__, __all__, _HOME | {name: name for name in (*_ROOMS, *_EARLIER_NAMES)})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from landscape.lazy import lazy
 
 # Name -> (module of `landscape.plots`, name there).
 _HOME = {
@@ -32,13 +33,8 @@ _HOME = {
 }
 __all__ = sorted(_HOME)
 
+_find, __dir__ = lazy(__name__, __all__, _HOME, package="landscape.plots")
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'landscape.pipeline' has no attribute '{name}'")
-    module, own = _HOME[name]
-    return getattr(importlib.import_module(f"landscape.plots.{module}"), own)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+    return _find(name)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from landscape.lazy import lazy
 from landscape.values.audit import Audit
 
 if TYPE_CHECKING:
@@ -15,8 +15,4 @@ if TYPE_CHECKING:
 _HOME = {"Compared": "comparison", "audit": "orbit_audit", "compare": "comparison"}
 __all__ = ["Audit", "Compared", "audit", "compare"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"landscape.audit.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'landscape.audit' has no attribute '{name}'")
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

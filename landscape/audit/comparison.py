@@ -14,6 +14,7 @@ from landscape.measures.orbit_elements import Column, led_to
 from landscape.objective import Objective
 from landscape.params import Weights
 from landscape.values.audit import Audit, Row
+from landscape.values.result import Result
 
 # Factors that a search for a reversal tries: beyond, rounding of float64 weights begins to show in outputs.
 _DECADES = (1e-1, 1e1, 1e-2, 1e2, 1e-3, 1e3, 1e-4, 1e4)
@@ -27,7 +28,7 @@ NOT_TESTED = "not tested"
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Result):
     """What the ordering of two minima by a measure is worth.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.random_vectors import device_of, generator_of, require_samples, signs, vector_type
 from landscape.errors import LandscapeError
+from landscape.values.result import Tabular
 
 Array = NDArray[np.float64]
 
@@ -26,7 +28,7 @@ _MARGIN = 5.0
 
 
 @dataclass(frozen=True)
-class SpectralDensity:
+class SpectralDensity(Tabular):
     """The distribution of the eigenvalues, each counting 1/P.
 
     Attributes:
@@ -59,6 +61,9 @@ class SpectralDensity:
         """The share of the eigenvalues in [low, high), and its standard error over the probes."""
         inside = (self.nodes >= low) & (self.nodes < high)
         return _mean_and_error((self.weights * inside).sum(1))
+
+    def _table(self) -> Mapping[str, Any]:
+        return {"eigenvalue": self.grid, "density": self.density}
 
 
 def spectral_density(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from landscape.curvature.random_vectors import Estimate, generator_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors, Weights
+from landscape.values.result import Tabular
 
 # Up to so many numbers (examples x outputs x parameters) Jacobians are made in seconds.
 _EXACT_NUMBERS = 10**9
@@ -28,7 +30,7 @@ _SAMPLED_BATCH = 16
 
 
 @dataclass(frozen=True)
-class Diagonal(Mapping[str, Tensor]):
+class Diagonal(Tabular, Mapping[str, Tensor]):
     """The diagonal of a matrix, by parameter: a mapping name -> tensor of the parameter's shape, float64.
 
     Attributes:
@@ -53,6 +55,11 @@ class Diagonal(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def _table(self) -> Mapping[str, Any]:
+        own = self.traces.values()
+        errors = [one.standard_error for one in own]
+        return {"parameter": list(self.traces), "trace": [one.value for one in own], "standard_error": errors}
 
 
 def gauss_newton_diagonal(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from landscape.curvature.krylov import WHOLE, Budget, Choice, Krylov, attainable
 from landscape.curvature.matrix import SymmetricOperator
 from landscape.curvature.random_vectors import generator_of
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.values.result import Result, Tabular
 
 WHICH = ("largest", "smallest", "magnitude")
 # Of an eigenvalue: how well the ends of a spectrum are to be known where their ratio counts.
@@ -26,7 +28,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class EigenPairs:
+class EigenPairs(Tabular):
     """Eigenvalues and eigenvectors.
 
     Attributes:
@@ -65,9 +67,12 @@ class EigenPairs:
         gap = float(gaps.min())
         return min(1.0, float(self.residuals[place]) / gap) if gap > 0 else 1.0
 
+    def _table(self) -> Mapping[str, Any]:
+        return {"value": self.values.cpu(), "residual": self.residuals.cpu(), "converged": self.converged.cpu()}
+
 
 @dataclass(frozen=True)
-class BothEnds:
+class BothEnds(Result):
     """The largest and the smallest eigenvalue.
 
     Attributes:

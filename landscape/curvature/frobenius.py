@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from landscape.curvature.matrix import SymmetricOperator, identity_columns
 from landscape.curvature.random_vectors import generator_of, mean_and_error, orthonormal, require_samples, signs
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.values.result import Result
 
 METHODS = ("auto", "exact", "hutchinson", "hutch++")
 # As for the trace.
@@ -17,7 +18,7 @@ _FEWEST = 9
 
 
 @dataclass(frozen=True)
-class Frobenius:
+class Frobenius(Result):
     """The root of the sum of squares of all entries, or of all eigenvalues.
 
     Attributes:

@@ -15,6 +15,7 @@ from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Objective
 from landscape.params import Weights, resolve
+from landscape.values.result import Result
 
 # Operations with a kink at 0.
 _AT_ZERO = ("relu", "leaky_relu", "_prelu_kernel", "threshold", "clamp_min", "clamp", "abs", "rrelu")
@@ -27,7 +28,7 @@ _CHANCE, _FEWEST = 1e-5, 3
 
 
 @dataclass(frozen=True)
-class Kinks:
+class Kinks(Result):
     """Values before a kink that rounding the weights carries over it.
 
     Attributes:

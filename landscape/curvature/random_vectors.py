@@ -10,13 +10,14 @@ from torch import Tensor
 
 from landscape.curvature.matrix import SymmetricOperator
 from landscape.errors import LandscapeError
+from landscape.values.result import Result
 
 # Vectors are held in float64 as long as a set of them takes less; beyond, in the type of the operator.
 _WIDE_BYTES = 2**29
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Result):
     """A number that random probes estimated, or that was computed exactly.
 
     Attributes:

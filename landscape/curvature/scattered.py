@@ -13,13 +13,14 @@ from landscape.curvature.graphs import HessianGraph
 from landscape.curvature.operator import Curvature
 from landscape.curvature.random_vectors import Estimate, generator_of
 from landscape.errors import LandscapeError
+from landscape.values.result import Result
 
 # B: vectors, shape (K, P), -> B times each of them, the same shape.
 Map: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Scattered:
+class Scattered(Result):
     """An estimate of tr(Bᵀ H B).
 
     Attributes:

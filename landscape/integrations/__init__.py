@@ -2,3 +2,17 @@
 
 Neither library is imported until its module is, and neither is needed by the rest of the package.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from landscape.lazy import lazy
+
+if TYPE_CHECKING:
+    from landscape.integrations import huggingface as huggingface
+    from landscape.integrations import lightning as lightning
+
+__all__ = ["huggingface", "lightning"]
+
+__getattr__, __dir__ = lazy(__name__, __all__, {name: name for name in __all__})

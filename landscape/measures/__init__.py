@@ -5,9 +5,9 @@ Tables of measures and their files need no torch; taking measures does.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from landscape.lazy import lazy
 from landscape.measures.registry import SYMMETRIES, Found, Measure, measure_named, measures, register
 from landscape.values.measure_table import Table
 from landscape.values.profile import Profile, profiles_of
@@ -43,8 +43,4 @@ __all__ = [
     "stability_threshold",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"landscape.measures.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'landscape.measures' has no attribute '{name}'")
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

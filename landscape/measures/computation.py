@@ -18,10 +18,14 @@ from landscape.measures.invariance import tried
 from landscape.measures.registry import DERIVATIVES, Measure, measure_named
 from landscape.objective import Objective
 from landscape.params import Held, Weights
+from landscape.values.result import Result, Tabular
+
+# Lines of a text before the rest is counted.
+_LINES = 8
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Result):
     """A number that claims to say how sharp a minimum is, with what it is.
 
     Attributes:
@@ -55,6 +59,13 @@ class Measured:
     notes: tuple[str, ...] = ()
     bound: str = ""
 
+    @property
+    def words(self) -> str:
+        """Name, value with its standard error, and unit."""
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.2g}"
+        said = "" if self.converged else ", not converged"
+        return f"{self.name} {self.value:.6g}{error} {self.unit}{said}"
+
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
         return asdict(self)
@@ -65,6 +76,19 @@ class Measured:
         texts = ("invariant_claimed", "notes")
         held: dict[str, Any] = {name: tuple(own) if name in texts else own for name, own in values.items()}
         return cls(**held)
+
+
+class Measurements(dict[str, Measured], Tabular):
+    """Name of a measure -> measured."""
+
+    def __repr__(self) -> str:
+        lines = [f"  {one.words}" for one in self.values()]
+        more = [f"  ... {len(lines) - _LINES} more"] if len(lines) > _LINES else []
+        return "\n".join(["Measurements", *lines[:_LINES], *more])
+
+    def _table(self) -> Mapping[str, Any]:
+        names = ("name", "value", "standard_error", "converged", "unit", "bound", "seconds")
+        return {name: [getattr(one, name) for one in self.values()] for name in names}
 
 
 def measure(
@@ -79,7 +103,7 @@ def measure(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     keep: Callable[[Measured], None] | None = None,
-) -> dict[str, Measured]:
+) -> Measurements:
     """Take measures of some weights.
 
     Those that claim not to change under rescalings try it at one random element of the orbit, on a few examples;
@@ -98,7 +122,7 @@ def measure(
         keep: Called with each measure as soon as it is taken.
 
     Returns:
-        Name -> measured, in the order asked for.
+        Name -> measured, in the order asked for; a dictionary that has ``to_dataframe()`` too.
 
     Raises:
         LandscapeError: If a name or a setting does not exist, or a measure cannot be taken here.
@@ -112,7 +136,7 @@ def measure(
     context = MeasureContext(
         objective, Held.of(weights, parameters), split, globs_of(weights, parameters), seed, dtype
     )
-    return measure_at(context, settled, progress=progress, keep=keep, trial=True)
+    return Measurements(measure_at(context, settled, progress=progress, keep=keep, trial=True))
 
 
 def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[str, ...] | None:

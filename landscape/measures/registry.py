@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.options import NoOptions, default_of, fields_of, options_like, read_options
+from landscape.values.result import Result
 
 if TYPE_CHECKING:
     from landscape.measures.context import MeasureContext
@@ -37,7 +38,7 @@ SYMMETRIES = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Result):
     """What a measure found.
 
     Attributes:
@@ -54,7 +55,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measure(Result):
     """An entry of the registry.
 
     Attributes:

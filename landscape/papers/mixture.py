@@ -7,8 +7,9 @@ its squared norm q = |w|^2 and its threshold b.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from landscape.errors import LandscapeError
 from landscape.params import Weights, resolve
 from landscape.problems.catalogue import MixtureOptions
 from landscape.problems.mixture import draw_mixture
+from landscape.values.result import Result, Tabular
 
 Array = NDArray[np.float64]
 
@@ -85,7 +87,7 @@ def best_threshold(m: ArrayLike, q: ArrayLike, *, delta: float = 1.0, rho: float
 
 
 @dataclass(frozen=True)
-class BayesOptimal:
+class BayesOptimal(Result):
     """The best that can be done with alpha N examples, as N grows.
 
     Attributes:
@@ -204,7 +206,7 @@ def training_local_energy(
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Sampled(Result):
     """A mean over draws.
 
     Attributes:
@@ -261,7 +263,7 @@ def _m_q(w: Array, v: Array) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class OrderParameters:
+class OrderParameters(Tabular):
     """Where hyperplanes are in the plane of overlap and norm, and how good and flat they are.
 
     Attributes:
@@ -279,6 +281,9 @@ class OrderParameters:
     error: Array
     local_energy: Array
     sigma: float
+
+    def _table(self) -> Mapping[str, Any]:
+        return {name: getattr(self, name) for name in ("m", "q", "b", "error", "local_energy")}
 
 
 def order_parameters(

@@ -9,7 +9,8 @@ multiplies A_j by c^2p and B_j by c^-2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +19,13 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Weights, resolve
+from landscape.values.result import Result, Tabular
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Student:
+class Student(Result):
     """A two-layer network.
 
     Attributes:
@@ -167,7 +169,7 @@ def flattest_trace(student: Student, x: Array) -> float:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Tabular):
     """Curvature against generalisation, for many networks; one entry per network.
 
     Attributes:
@@ -185,6 +187,9 @@ class Comparison:
     population_error: Array
     trace: Array
     least_trace: Array
+
+    def _table(self) -> Mapping[str, Any]:
+        return {"name": self.names} | {field.name: getattr(self, field.name) for field in fields(self)[1:]}
 
 
 def compare(students: Mapping[str, Student], train: tuple[Array, Array], fresh: tuple[Array, Array]) -> Comparison:

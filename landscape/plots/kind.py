@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.errors import LandscapeError
 from landscape.options import Options, default_of, fields_of, read_options
 from landscape.plots.source import Source
+from landscape.values.result import Result
 from landscape.vocabulary import MAP_OPTIONS, PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Shown:
+class Shown(Result):
     """What one panel shows.
 
     Attributes:
@@ -66,7 +67,7 @@ def _no_faults(options: Any, runs: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Result):
     """A kind of picture, the same from the command line, a recipe and Python.
 
     Attributes:

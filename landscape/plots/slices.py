@@ -164,7 +164,7 @@ def onto(shown: Shown, ax: Axes) -> Figure:
     """Draw slices on given axes: curves of all runs over each other, of planes the first."""
     from landscape import render
     from landscape.render.contours import plane_field
-    from landscape.render.labels import page
+    from landscape.render.notebook import drawn_on
     from landscape.render.trajectories import draw_map
 
     panel = panel_of(shown) if isinstance(shown.options, Slice) else None
@@ -177,7 +177,7 @@ def onto(shown: Shown, ax: Axes) -> Figure:
         render.surface3d(surface, field, ax=ax)
     else:
         render.contour(surface, field, ax=ax)
-    return page(ax)
+    return drawn_on(ax)
 
 
 def _overlay(surfaces: Mapping[str, Surface], field: str | None, ax: Axes) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from landscape.lazy import lazy
 from landscape.values.probes import Apart, Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 
 if TYPE_CHECKING:
@@ -46,12 +46,4 @@ __all__ = [
     *_HOME,
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"landscape.probes.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'landscape.probes' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

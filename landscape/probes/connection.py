@@ -29,6 +29,7 @@ from landscape.training.plan import Plan
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
 from landscape.trajectory.resume import decode_state, encode_state
 from landscape.values.probes import Interpolation
+from landscape.values.result import Result
 from landscape.vocabulary import RECALIBRATE
 
 Progress = Callable[[int, int], None]
@@ -43,7 +44,7 @@ _TRAINING = "training"
 
 
 @dataclass(frozen=True, eq=False)
-class Connection:
+class Connection(Result):
     """A curve between two models, with what was measured along it and along the straight line.
 
     Attributes:

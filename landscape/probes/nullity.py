@@ -14,10 +14,11 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.tree import leaves
 from landscape.params import Weights
+from landscape.values.result import Result
 
 
 @dataclass(frozen=True)
-class Degeneracy:
+class Degeneracy(Result):
     """The eigenvalues of the Hessian, and how many of them must be zero.
 
     Attributes:

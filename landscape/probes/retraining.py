@@ -16,12 +16,13 @@ from landscape.params import norm
 from landscape.training import Noise, Settings, Start, train
 from landscape.trajectory import Recorder, Snapshot, Trajectory, open_trajectory
 from landscape.trajectory.run_file import adopt_branch
+from landscape.values.result import Result
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(Result):
     """Which branches there are, and how each is trained.
 
     Attributes:

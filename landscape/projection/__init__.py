@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from landscape.lazy import lazy
 from landscape.values.embedding import Embedding as Embedding
 from landscape.vocabulary import CENTERS as CENTERS
 from landscape.vocabulary import NORMALIZATIONS as NORMALIZATIONS
@@ -64,12 +64,4 @@ if TYPE_CHECKING:
     from landscape.projection.repeats import random_planes as random_planes
     from landscape.projection.repeats import require_repeats as require_repeats
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"landscape.projection.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'landscape.projection' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

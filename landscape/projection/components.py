@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from landscape.errors import LandscapeError
 from landscape.projection.nulls import centred, random_walk_null, random_walks_null, require_center
 from landscape.projection.side_by_side import stacked
 from landscape.projection.walks import Globs, Snapshots
+from landscape.values.result import Tabular
 
 Array = NDArray[np.float64]
 
@@ -21,7 +23,7 @@ _RANK_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
-class Components:
+class Components(Tabular):
     """The principal components of the snapshots of some runs, seen from the snapshots.
 
     Attributes:
@@ -40,6 +42,9 @@ class Components:
     variance: float
     center: str
     mixing: Array
+
+    def _table(self) -> Mapping[str, Any]:
+        return {"component": np.arange(1, len(self.shares) + 1), "share": self.shares, "null": self.null}
 
 
 def principal_components(

@@ -12,11 +12,12 @@ from torch import Tensor
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout, TensorInfo
 from landscape.params import Tensors, Weights, filter_rows, from_real, gaussian, resolve, spread_over_filters, wide
+from landscape.values.result import Result
 from landscape.vocabulary import NORMALIZATIONS, ONE_D_POLICIES
 
 
 @dataclass(frozen=True)
-class DirectionReport:
+class DirectionReport(Result):
     """What became of every tensor of a model when a direction was made.
 
     Attributes:

@@ -22,6 +22,7 @@ from landscape.projection.side_by_side import (
     stretches,
 )
 from landscape.projection.walks import Snapshots
+from landscape.values.result import Result
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -45,7 +46,7 @@ _DIRECT = 8
 
 
 @dataclass(frozen=True)
-class Separations:
+class Separations(Result):
     """What all dissimilarities of T snapshots follow from.
 
     Attributes:

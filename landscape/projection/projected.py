@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +15,12 @@ from landscape.errors import LandscapeError
 from landscape.params import wide
 from landscape.projection.plane import Plane
 from landscape.projection.walks import SnapshotMatrix
+from landscape.values.grid import axis_names
+from landscape.values.result import Tabular
 
 
 @dataclass(frozen=True)
-class Projected:
+class Projected(Tabular):
     """Snapshots seen from a plane.
 
     Attributes:
@@ -31,6 +35,10 @@ class Projected:
     off_plane: NDArray[np.float64]
     distance: NDArray[np.float64]
     motion_held: float = math.nan
+
+    def _table(self) -> Mapping[str, Any]:
+        along = dict(zip(axis_names(self.coordinates.shape[1]), self.coordinates.T, strict=True))
+        return {**along, "off_plane": self.off_plane, "distance": self.distance}
 
 
 def project_path(plane: Plane, run: SnapshotMatrix) -> Projected:

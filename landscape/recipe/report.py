@@ -11,10 +11,11 @@ from landscape.executor import Event as Event
 from landscape.executor import Failure
 from landscape.recipe.faults import Fault
 from landscape.recipe.steps import Step
+from landscape.values.result import Result
 
 
 @dataclass(frozen=True)
-class StepReport:
+class StepReport(Result):
     """What became of a step.
 
     Attributes:
@@ -47,7 +48,7 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class RecipeReport:
+class RecipeReport(Result):
     """What became of a recipe.
 
     Attributes:
@@ -93,7 +94,7 @@ class RecipeReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Result):
     """What became of a rendering.
 
     Attributes:

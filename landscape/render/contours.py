@@ -26,7 +26,6 @@ from landscape.render.labels import (
     fit_label,
     inches,
     name_axes,
-    page,
     pick,
     points,
     put_caption,
@@ -35,6 +34,7 @@ from landscape.render.labels import (
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_computed, mark_plane, mark_unconverged, named_points
 from landscape.render.missing_values import gaps, hatch, known
+from landscape.render.notebook import drawn_on
 from landscape.render.scale import Array, Scale, asked, bands, scale_of, tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
@@ -90,7 +90,7 @@ def contour(
     how: dict[str, Any] = {"scale": scale, "colorbar": colorbar, "centre": centre, "lines": lines}
     if ax is not None:
         legend_above(ax, draw_plane(surface, name, ax, **how))
-        return page(ax)
+        return drawn_on(ax)
     # A row of the legend is an eighth of an inch high.
     height = map_height(surface, ONE_COLUMN) + 0.13 * len(gaps(surface, name))
     sheet = Sheet.grown(ONE_COLUMN, height, rc)

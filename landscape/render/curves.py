@@ -19,7 +19,6 @@ from landscape.render.labels import (
     is_share,
     metric_name,
     name_axes,
-    page,
     parts,
     points,
     put_caption,
@@ -33,6 +32,7 @@ from landscape.render.legend import legend_above
 from landscape.render.line_marks import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
 from landscape.render.look import current, of_metric
 from landscape.render.missing_values import known
+from landscape.render.notebook import drawn_on
 from landscape.render.repeats import STATISTICS, caption_of
 from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.style import ONE_COLUMN, Sheet
@@ -78,7 +78,7 @@ def curve(
     if ax is not None:
         _panel(surface, next(iter(panels.values())), ax, set())
         name_axes(ax, surface.meta, flat=False)
-        return page(ax)
+        return drawn_on(ax)
     height = 1.0 + 1.5 * len(panels) + (0.0 if surface.repeat is None else STATISTICS)
     sheet = Sheet.grown(ONE_COLUMN, height, rc)
     with sheet.styled():

@@ -34,6 +34,7 @@ from landscape.render.labels import (
 )
 from landscape.render.legend import legend_above
 from landscape.render.look import current, of_metric
+from landscape.render.notebook import drawn_on
 from landscape.render.overlay import dash_of, run_colours
 from landscape.render.scale import tell
 from landscape.render.style import ONE_COLUMN, Sheet
@@ -80,7 +81,7 @@ def interpolation(
     if ax is not None:
         _panel(ax, drawn, wanted[0], first=True)
         _name_line(ax, drawn)
-        return page(ax)
+        return drawn_on(ax)
     # A legend takes a line for each path, and one for the splits.
     sheet = Sheet.grown(ONE_COLUMN, 1.5 + 1.35 * len(wanted) + 0.17 * len(drawn), rc)
     with sheet.styled():
@@ -199,7 +200,7 @@ def barriers(
     _ = found[name]
     if ax is not None:
         _matrix(ax, found, name)
-        return page(ax)
+        return drawn_on(ax)
     size = max(2.0, _CELL * len(found.names))
     longest = max(len(label) for label in found.names)
     side = size + min(1.2, 0.06 * longest) + 0.3

@@ -22,12 +22,12 @@ from landscape.render.labels import (
     fit,
     inches,
     is_share,
-    page,
     parts,
     points,
     put_foot,
     unit,
 )
+from landscape.render.notebook import drawn_on
 from landscape.render.path_fidelity import draw_losses, verdict
 from landscape.render.relief import surface3d
 from landscape.render.scale import tell
@@ -80,7 +80,7 @@ def overview(
         raise LandscapeError("there is no slice to draw", mend="give at least one of the three")
     if fig is not None:
         _fill(fig, panels, surfaces, summary or {})
-        return page(fig)
+        return drawn_on(fig)
     columns = min(2, len(panels))
     heights = [_UPPER, _LOWER] if len(panels) > 2 else [_UPPER if trajectory_surface is None else _LOWER]
     sheet = Sheet.grown(TWO_COLUMNS * columns / 2, 0.6 + sum(heights), rc)

@@ -20,6 +20,7 @@ from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, lines_within, plane_axes, plane_field
 from landscape.render.labels import axis_label, drawn, field_label, fit_label, inches, page, put_caption, shown
 from landscape.render.missing_values import gaps, known
+from landscape.render.notebook import drawn_on
 from landscape.render.scale import Array, Scale, bands
 from landscape.render.style import ONE_COLUMN, Sheet, is_dark, pale
 
@@ -80,7 +81,7 @@ def surface3d(
         if not isinstance(ax, Axes3D):
             raise LandscapeError("these axes are not 3-D", mend='make them with projection="3d"')
         draw_relief(surface, name, ax, scale, eye=(elev, azim))
-        return page(ax)
+        return drawn_on(ax)
     sheet = Sheet.grown(ONE_COLUMN, 0.95 * ONE_COLUMN, rc)
     with sheet.styled():
         draw_relief(surface, name, sheet.add_subplot(projection="3d"), scale, eye=(elev, azim))

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from landscape.render.curves import asked_log, limit
-from landscape.render.labels import DOT, caption_parts, fit_label, inches, page, points, put_foot, with_notes
+from landscape.render.labels import DOT, caption_parts, fit_label, inches, points, put_foot, with_notes
 from landscape.render.legend import legend_above
+from landscape.render.notebook import drawn_on
 from landscape.render.scale import Array
 from landscape.render.style import ONE_COLUMN, Sheet, has_room
 
@@ -54,7 +55,7 @@ def spectrum(found: Spectrum, ax: Axes | None = None, *, rc: Mapping[str, Any] |
     """
     if ax is not None:
         _draw(found, ax)
-        return page(ax)
+        return drawn_on(ax)
     sheet = Sheet.grown(ONE_COLUMN, 2.6, rc)
     with sheet.styled():
         _draw(found, sheet.add_subplot())

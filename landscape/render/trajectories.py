@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
-from landscape.render.labels import Page, drawn, page, put_caption
+from landscape.render.labels import Page, drawn, put_caption
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_moved
+from landscape.render.notebook import drawn_on
 from landscape.render.overlay import run_colours
 from landscape.render.panel_titles import put_head
 from landscape.render.path_fidelity import draw_distance, draw_losses, verdict
@@ -65,7 +66,7 @@ def trajectory(
     how = {"log": log, "clip": clip, "lines": lines}
     if fig is not None:
         _fill(surface, name, fig, how)
-        return page(fig)
+        return drawn_on(fig)
     # A line of the verdict of each path is an eighth of an inch high.
     height = max(3.3, 0.35 + map_height(surface, 0.56 * TWO_COLUMNS)) + 0.14 * (len(paths) - 1)
     sheet = Sheet.grown(TWO_COLUMNS, height, rc)

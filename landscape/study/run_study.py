@@ -22,12 +22,13 @@ from landscape.study.collection import Keys, gather
 from landscape.study.correlation import correlate_nets
 from landscape.study.values import Study
 from landscape.values.correlations import Correlated
+from landscape.values.result import Result
 
 Target = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class StudyReport:
+class StudyReport(Result):
     """What became of a study.
 
     Attributes:

@@ -12,13 +12,14 @@ from landscape.options import Options, option
 from landscape.plots.measure_options import MeasureOptions as Along
 from landscape.recipe import Run
 from landscape.study.correlation import OVER
+from landscape.values.result import Result
 
 # What a measure may be asked to foretell: what is recorded, and differences of it (test less training).
 TARGETS = ("test_error", "test_loss", "error_gap", "loss_gap")
 
 
 @dataclass(frozen=True)
-class Net:
+class Net(Result):
     """One network of the family.
 
     Attributes:
@@ -62,7 +63,7 @@ class Statistics(Options):
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Result):
     """What is trained, measured and correlated.
 
     Attributes:

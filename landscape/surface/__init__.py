@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from landscape.lazy import lazy
 from landscape.values.grid import Grid, axis, grid
 from landscape.values.surface import Path, Surface
 
@@ -16,8 +16,4 @@ if TYPE_CHECKING:
 __all__ = ["Grid", "Path", "Surface", "axis", "evaluate", "grid", "read_surface", "save_surface"]
 _HOME = {"evaluate": "evaluation", "read_surface": "store", "save_surface": "store"}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"landscape.surface.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'landscape.surface' has no attribute '{name}'")
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

@@ -49,7 +49,7 @@ def export_surface(
     require_writable(path, TABLE_SUFFIXES)
     if path.exists() and not overwrite:
         raise LandscapeError("the file exists", where=path, mend="pass --overwrite to replace it, or another name")
-    fields = _fields(surface)
+    fields = surface.everywhere
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".npz":
             arrays: dict[str, Any] = {
@@ -61,34 +61,21 @@ def export_surface(
             with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
         else:
-            _write_rows(temporary, surface.axes, fields)
+            _write_rows(temporary, surface._table())
     return {"points": int(surface.values.size), "columns": [*surface.axes, *fields]}
 
 
-def _fields(surface: Surface) -> dict[str, NDArray[Any]]:
-    """All that has a value at every point, as arrays of the same shape."""
-    done = np.ones(surface.values.shape, bool) if surface.done is None else surface.done
-    found: dict[str, NDArray[Any]] = dict(surface.fields)
-    found |= {f"standard_error/{name}": values for name, values in surface.standard_errors.items()}
-    found["done"] = done
-    found |= {} if surface.computed is None else {"computed": surface.computed}
-    return found | {f"gradient/{name}": values for name, values in surface.gradient.items()}
-
-
 def _paths(surface: Surface) -> dict[str, NDArray[Any]]:
-    names = ("step", "x", "y", "off_plane", "loss", "plane_loss")
     held = {} if surface.path is None else {"path": surface.path}
     held |= {f"paths/{run}": path for run, path in surface.paths.items()}
-    return {f"{group}/{name}": getattr(path, name) for group, path in held.items() for name in names}
+    return {f"{group}/{name}": own for group, path in held.items() for name, own in path._table().items()}
 
 
-def _write_rows(path: FilePath, axes: Mapping[str, NDArray[Any]], fields: Mapping[str, NDArray[Any]]) -> None:
-    places = np.meshgrid(*axes.values(), indexing="ij")
-    columns = [column.ravel() for column in (*places, *fields.values())]
+def _write_rows(path: FilePath, columns: Mapping[str, NDArray[Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*axes, *fields])
-        for row in zip(*columns, strict=True):
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
             writer.writerow([_text(value) for value in row])
 
 

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, cg
 
 from landscape.errors import LandscapeError
+from landscape.values.result import Result
 
 Array = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ _SUFFICIENT = 0.1
 
 
 @dataclass(frozen=True)
-class Balanced:
+class Balanced(Result):
     """The minimum of sum_e G_e exp(-2 <a_e, mu>) over mu.
 
     Attributes:

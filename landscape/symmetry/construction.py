@@ -12,6 +12,7 @@ from landscape.symmetry.exponents import Exponents
 from landscape.symmetry.labels import ANY, FIXED, Origin
 from landscape.symmetry.recording import Trace
 from landscape.symmetry.units import Units
+from landscape.values.result import Result
 
 _WORDS = {
     "rescale": "positive factors of {units} units made by {tensor}",
@@ -29,7 +30,7 @@ _LISTED = 3
 
 
 @dataclass(frozen=True)
-class Blocked:
+class Blocked(Result):
     """Units that cannot be rescaled, or are not known to be free to, and why.
 
     Attributes:

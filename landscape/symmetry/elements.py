@@ -13,6 +13,7 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, Weights, resolve
 from landscape.symmetry.labels import Norm
+from landscape.values.result import Result
 
 # Kinds whose elements are positive factors, one for each unit.
 SCALINGS = ("rescale", "gain", "query-key", "batchnorm")
@@ -20,7 +21,7 @@ KINDS = (*SCALINGS, "sign", "permutation", "basis")
 
 
 @dataclass(frozen=True, eq=False)
-class Slices:
+class Slices(Result):
     """Slices of a tensor, and which unit each belongs to.
 
     Attributes:
@@ -61,7 +62,7 @@ class Columns:
 
 
 @dataclass(frozen=True, eq=False)
-class Generator(ABC):
+class Generator(Result, ABC):
     """A family of symmetries of one kind that act on the same units.
 
     Attributes:
@@ -281,7 +282,7 @@ class Basis(Generator):
 
 
 @dataclass(frozen=True, eq=False)
-class Element:
+class Element(Result):
     """A symmetry: values of generators, applied one after the other.
 
     Attributes:

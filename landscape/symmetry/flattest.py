@@ -21,6 +21,7 @@ from landscape.symmetry.balance import Balanced, balance
 from landscape.symmetry.elements import Element, Scaling
 from landscape.symmetry.factors import factors_of
 from landscape.symmetry.gauge import Gauge, factors_at
+from landscape.values.result import Result
 
 if TYPE_CHECKING:
     from landscape.symmetry.symmetries import Symmetries
@@ -32,7 +33,7 @@ GAUGE = "running_var + eps = 1"
 
 
 @dataclass(frozen=True, eq=False)
-class Flattest:
+class Flattest(Result):
     """The flattest point of the orbit of some weights under rescalings.
 
     Attributes:

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from landscape.values.result import Result
+
 # The label of what no symmetry moves, and of an element that is 0 whatever the weights are.
 FIXED = 0
 ANY = 2**30
@@ -125,7 +127,7 @@ def pairs(a: Tensor, b: Tensor) -> tuple[list[tuple[int, int]], Tensor, torch.Si
 
 
 @dataclass(frozen=True)
-class Norm:
+class Norm(Result):
     """A normalisation by stored statistics.
 
     Attributes:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, cast, wide
 from landscape.symmetry.recording import outputs_of, plain_kernels
+from landscape.values.result import Result
 
 # The largest of a few random roundings misses the largest of all by less than that, and so does the sum over the
 # layers of what each rounds anew.
@@ -25,7 +26,7 @@ _DRAWS = 2
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Result):
     """How far apart two outputs are.
 
     Attributes:

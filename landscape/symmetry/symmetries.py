@@ -19,10 +19,11 @@ from landscape.symmetry.elements import KINDS, Element, Generator, Scaling, elem
 from landscape.symmetry.flattest import Flattest, flattest
 from landscape.symmetry.same_function import Check, Runner, require_same
 from landscape.symmetry.unit_matches import matching_element
+from landscape.values.result import Result
 
 
 @dataclass(frozen=True, eq=False)
-class Symmetries:
+class Symmetries(Result):
     """What leaves the function of a model unchanged, for all weights; see `find`.
 
     Weights are a snapshot, a model, or a name -> tensor dictionary (buffers that it lacks are the model's). What

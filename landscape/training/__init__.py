@@ -5,9 +5,9 @@ What decides a training needs no torch; training does.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from landscape.lazy import lazy
 from landscape.training.choices import CHOICES
 from landscape.training.gamma import GAMMA_SHAPES, GammaSchedule, growth_rate
 from landscape.training.noise import MODES, Noise
@@ -49,8 +49,4 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"landscape.training.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'landscape.training' has no attribute '{name}'")
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

@@ -5,15 +5,16 @@ Reading a header imports no torch; `Recorder` and a snapshot's weights do.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from landscape.lazy import lazy
 
 _HOME = {
     "Block": "columns",
     "FileReport": "checkpoints.report",
     "ImportReport": "checkpoints.report",
     "Recorder": "recorder",
-    "Snapshot": "trajectory",
+    "Snapshot": "snapshot",
     "Summary": "overview",
     "Trajectory": "trajectory",
     "export_snapshot": "checkpoints.export",
@@ -32,16 +33,8 @@ if TYPE_CHECKING:
     from landscape.trajectory.overview import Summary as Summary
     from landscape.trajectory.overview import summary as summary
     from landscape.trajectory.recorder import Recorder as Recorder
-    from landscape.trajectory.trajectory import Snapshot as Snapshot
+    from landscape.trajectory.snapshot import Snapshot as Snapshot
     from landscape.trajectory.trajectory import Trajectory as Trajectory
     from landscape.trajectory.trajectory import open_trajectory as open_trajectory
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"landscape.trajectory.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'landscape.trajectory' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

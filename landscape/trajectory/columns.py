@@ -17,6 +17,7 @@ from landscape.storage import FAULTS, damage
 from landscape.trajectory.chunk_reader import DamagedRowError, Windows, windows
 from landscape.trajectory.digests import digests_of
 from landscape.trajectory.schema import Header
+from landscape.values.result import Result
 
 # What one number takes while it is read: a narrow type is held beside its widened copy.
 _BYTES = {"float64": 8, "float32": 4, "float16": 2 + 4, "bfloat16": 2 + 4, "complex64": 8, "complex128": 16}
@@ -25,7 +26,7 @@ _PARTS = {np.dtype("complex64"): np.float32, np.dtype("complex128"): np.float64}
 
 
 @dataclass(frozen=True)
-class Block:
+class Block(Result):
     """One stretch of one tensor in all snapshots.
 
     Attributes:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from landscape.layout import Layout, TensorInfo
 from landscape.storage import PathLike, steadily
 from landscape.trajectory.schema import FORMAT, Header, load_header
+from landscape.values.result import Result
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Result):
     """What is in a trajectory, for people and for ``landscape inspect --json``.
 
     Attributes:

@@ -1,122 +1,30 @@
-"""Reading a trajectory, lazily: a snapshot's weights are read when they are asked for. No torch until then."""
+"""Reading a trajectory, lazily: weights are read when they are asked for. No torch until then."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.layout import Layout
-from landscape.storage import PathLike, damage, open_read, read_attr, steadily, steadily_each
-from landscape.trajectory.columns import Block, column_blocks, read_rows
+from landscape.storage import PathLike, steadily, steadily_each
+from landscape.trajectory.columns import Block, column_blocks
 from landscape.trajectory.overview import Summary
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, Metrics, load_header
+from landscape.trajectory.schema import Header, Metrics, load_header
+from landscape.trajectory.snapshot import Snapshot, run_group
+from landscape.values.result import Tabular
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor, nn
 
 
-class Snapshot:
-    """All weights and buffers at one step; read from the file when first asked for.
-
-    Attributes:
-        index: Its place in the file, from 0.
-        step: Optimizer updates before it.
-        epoch: Epochs before it, or NaN.
-        seconds: Training time before it, or NaN.
-        metrics: Name -> value; NaN where it was not given.
-        rounding: |w - round(w)| / |w| over all parameters w, where they are stored rounded; otherwise 0.
-        layout: What its tensors are.
-    """
-
-    def __init__(self, header: Header, index: int) -> None:
-        self._header = header
-        self.index = index
-        self.step = int(header.steps[index])
-        self.epoch = float(header.epochs[index])
-        self.seconds = float(header.seconds[index])
-        self.metrics = {name: float(values[index]) for name, values in header.metrics.items()}
-        self.rounding = float(header.rounding[index])
-        self.layout = header.layout
-
-    def __repr__(self) -> str:
-        return f"Snapshot(index={self.index}, step={self.step}, run={self._header.path.name!r})"
-
-    @cached_property
-    def weights(self) -> dict[str, Tensor]:
-        """Parameter name -> tensor on the CPU; tied names share one tensor."""
-        return self._tensors("parameter")
-
-    @cached_property
-    def buffers(self) -> dict[str, Tensor]:
-        """Buffer name -> tensor on the CPU."""
-        return self._tensors("buffer")
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of all weights and buffers, as `landscape.params.digest` has it."""
-        from landscape.params import digest
-
-        own = [info.name for info in self.layout if info.tied_to is None]
-        state = {**self.weights, **self.buffers}
-        return digest({name: state[name] for name in own})
-
-    def _tensors(self, kind: str) -> dict[str, Tensor]:
-        import torch
-
-        from landscape.trajectory.resume import numpy_to_tensor
-
-        wanted = [info for info in self.layout if info.kind == kind]
-        rows = self._rows({self._header.places[info.name].group for info in wanted})
-        found: dict[str, Tensor] = {}
-        tensors: dict[str, Tensor] = {}
-        for info in wanted:
-            place = self._header.places[info.name]
-            own = info.tied_to or info.name
-            if own not in found:
-                flat = rows[place.group][place.offset : place.offset + info.numel]
-                stored = numpy_to_tensor(flat.reshape(info.shape), place.group.split("/")[-1])
-                found[own] = stored.to(getattr(torch, info.dtype))
-            tensors[info.name] = found[own]
-        return tensors
-
-    def _rows(self, groups: set[str]) -> dict[str, NDArray[Any]]:
-        return steadily(self._header.path, lambda: self._rows_once(groups))
-
-    def _rows_once(self, groups: set[str]) -> dict[str, NDArray[Any]]:
-        row = range(self.index, self.index + 1)
-        found = {}
-        with _run_group(self._header) as run:
-            for group in groups:
-                found[group] = read_rows(run, self._header, group, row)[0]
-        return found
-
-
-@contextmanager
-def _run_group(header: Header) -> Iterator[h5py.Group]:
-    """The group of a run in its file, opened anew; another run under the same name is refused."""
-    with open_read(header.path, format=FORMAT, schema=SCHEMA) as file:
-        with damage(header.path):
-            group = file.get(header.prefix)
-            same = group is not None and bool(read_attr(group, "run_id") == header.run_id)
-        if not same:
-            raise LandscapeError(
-                "the file now holds another run than when it was opened", where=header.path, mend="open it again"
-            )
-        yield group
-
-
-class Trajectory:
+class Trajectory(Tabular):
     """An ordered run of snapshots, or a stretch of one.
 
     Args:
@@ -229,26 +137,8 @@ class Trajectory:
         """How it was thinned and stored: ``every``, ``keep``, ``stride`` and ``dtype``, where they were set."""
         return self.header.recording
 
-    def to_dataframe(self) -> pd.DataFrame:
-        """Steps, epochs, seconds and metrics as a pandas table, one row per snapshot.
-
-        Returns:
-            Columns ``step``, ``epoch``, ``seconds`` and one per metric, NaN where it was not given.
-
-        Raises:
-            LandscapeError: If pandas is not installed.
-
-        Example:
-            >>> run.to_dataframe()["train_loss"].idxmin()
-            39
-        """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            mend = "pip install pandas"
-            raise LandscapeError("pandas is not installed", where="to_dataframe", mend=mend) from error
-        own = {"step": self.steps, "epoch": self.epochs, "seconds": self.seconds}
-        return pd.DataFrame({**own, **self.metrics})
+    def _table(self) -> Mapping[str, Any]:
+        return {"step": self.steps, "epoch": self.epochs, "seconds": self.seconds, **self.metrics}
 
     @property
     def summary(self) -> Summary:
@@ -270,6 +160,14 @@ class Trajectory:
             LandscapeError: If nothing is left to move.
         """
         return Trajectory(replace(self.header, layout=self.layout.select(parameters)), self._rows)
+
+    def at(self, step: int | str) -> Snapshot:
+        """The snapshot at a step: ``run.at(step=400)``, ``run.at("last")``; see `index_of`.
+
+        Raises:
+            LandscapeError: If there is no snapshot at that step; the nearest steps are listed.
+        """
+        return self[self.index_of(step)]
 
     def index_of(self, step: int | str) -> int:
         """The index of the snapshot at a step.
@@ -340,7 +238,7 @@ class Trajectory:
         """
 
         def blocks() -> Iterator[Block]:
-            with _run_group(self.header) as run:
+            with run_group(self.header) as run:
                 yield from column_blocks(run, self.header, self._rows, max_bytes)
 
         yield from steadily_each(self.path, blocks)

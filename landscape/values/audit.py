@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from landscape.values.brief import brief
+from landscape.values.result import Result, Tabular
 
 # What layer-wise rescalings make as large as one likes, and who says so.
 UNBOUNDED = {
@@ -25,7 +25,7 @@ _ERRORS = 3.0
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Result):
     """A measure under a symmetry element.
 
     Attributes:
@@ -39,8 +39,6 @@ class Cell:
         reason: Why it could not be computed, otherwise an empty text.
     """
 
-    __repr__ = brief
-
     element: str
     value: float
     standard_error: float | None
@@ -51,7 +49,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Tabular):
     """A measure before and after.
 
     Attributes:
@@ -75,8 +73,6 @@ class Row:
         bound: ``"lower"`` where the values are lower bounds only, otherwise an empty text.
     """
 
-    __repr__ = brief
-
     name: str
     title: str
     unit: str
@@ -95,9 +91,13 @@ class Row:
     reason: str = ""
     bound: str = ""
 
+    def _table(self) -> Mapping[str, Any]:
+        names = ("element", "value", "standard_error", "ratio", "predicted", "same", "reason")
+        return {name: [getattr(cell, name) for cell in self.cells] for name in names}
+
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Tabular):
     """Measures x symmetries.
 
     Attributes:
@@ -113,8 +113,6 @@ class Audit:
         untried: Elements that were left out, and why.
         notes: What makes numbers of the audit doubtful, in sentences.
     """
-
-    __repr__ = brief
 
     symmetries: tuple[Mapping[str, Any], ...]
     blocked: tuple[str, ...]
@@ -146,6 +144,14 @@ class Audit:
             **self.meta,
             "seconds": self.seconds,
         }
+
+    def _table(self) -> Mapping[str, Any]:
+        names = ("name", "unit", "value", "standard_error", "verdict", "factor", "reason")
+        found = {name: [getattr(row, name) for row in self.rows] for name in names}
+        for element in dict.fromkeys(cell.element for row in self.rows for cell in row.cells):
+            cells = [next((cell for cell in row.cells if cell.element == element), None) for row in self.rows]
+            found[f"ratio, {element}"] = [math.nan if cell is None else cell.ratio for cell in cells]
+        return found
 
 
 def same_by(before: float, after: float, errors: tuple[float | None, float | None], tolerance: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 _WIDTH = 100
 _LINES = 8
 _TEXT = 60
+_WORDS = 160
 _NAMES = 4
 _ITEMS = 3
 
@@ -24,8 +25,7 @@ def brief(value: Any) -> str:
         'End(value=2.0, residual=1e-09, converged=True)'
     """
     name = type(value).__name__
-    held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
-    told = {key: _short(entry) for key, entry in held.items() if not _is_empty(entry)}
+    told = facts(value)
     line = f"{name}({', '.join(f'{key}={words}' for key, words in told.items())})"
     if len(line) <= _WIDTH:
         return line
@@ -34,13 +34,23 @@ def brief(value: Any) -> str:
     return "\n".join([name, *rows[:_LINES], *more])
 
 
+def facts(value: Any) -> dict[str, str]:
+    """Name of a field of a dataclass -> its value in a few words; what is empty is left out."""
+    held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+    return {key: _cut(short(entry), _WORDS) for key, entry in held.items() if not _is_empty(entry)}
+
+
 def _is_empty(entry: Any) -> bool:
     return entry is None or (isinstance(entry, Mapping | tuple | list | str) and not entry)
 
 
-def _short(entry: Any) -> str:
+def short(entry: Any) -> str:
+    """A value in a few words."""
     if isinstance(entry, np.ndarray):
         return _array(entry)
+    if hasattr(entry, "shape") and hasattr(entry, "dtype") and not isinstance(entry, np.generic):
+        # A tensor, which may be on another device.
+        return f"{str(entry.dtype).removeprefix('torch.')} {'x'.join(map(str, entry.shape)) or 'scalar'}"
     if isinstance(entry, Mapping):
         names = [str(name) for name in entry]
         more = f", ... {len(names)} in all" if len(names) > _NAMES else ""
@@ -48,12 +58,18 @@ def _short(entry: Any) -> str:
     if dataclasses.is_dataclass(entry) and not isinstance(entry, type):
         return type(entry).__name__
     if isinstance(entry, tuple | list):
-        shown = [_short(one) for one in entry[:_ITEMS]]
+        shown = [short(one) for one in entry[:_ITEMS]]
         return "[" + ", ".join(shown) + (f", ... {len(entry)} in all" if len(entry) > _ITEMS else "") + "]"
     if isinstance(entry, float):
         return repr(float(f"{entry:.6g}"))
-    text = repr(entry)
-    return text if len(text) <= _TEXT else f"{text[: _TEXT - 3]}..."
+    text = " ".join(repr(entry).split())
+    if " at 0x" in text:
+        text = getattr(entry, "__name__", type(entry).__name__)
+    return _cut(text, _TEXT)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _array(entry: np.ndarray) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.values.brief import brief
+from landscape.values.result import Result, Tabular
 
 Array = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ def is_invariant(claims: object) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Nets:
+class Nets(Tabular):
     """Trained networks, and all that is known of them.
 
     Attributes:
@@ -45,8 +45,6 @@ class Nets:
         missing: Measure -> name of a network -> why it has no value there.
         rough: Measure -> networks where the value stands although the computation did not reach its tolerance.
     """
-
-    __repr__ = brief
 
     names: tuple[str, ...]
     levels: Mapping[str, tuple[str, ...]]
@@ -78,9 +76,13 @@ class Nets:
             raise LandscapeError(f"there is no measure or result '{name}'", mend=did_you_mean(name, found))
         return found[name]
 
+    def _table(self) -> Mapping[str, Any]:
+        faults = [self.faults.get(name) for name in self.names]
+        return {"name": self.names, **self.settings, **self.results, **self.measures, "fault": faults}
+
 
 @dataclass(frozen=True)
-class Correlation:
+class Correlation(Result):
     """Rank correlations of two numbers over networks, with bootstrap intervals.
 
     Attributes:
@@ -91,8 +93,6 @@ class Correlation:
         count: How many networks it is over.
         tied: The share of pairs of networks that are equal in the second number.
     """
-
-    __repr__ = brief
 
     kendall: float
     kendall_interval: tuple[float, float]
@@ -108,7 +108,7 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(Result):
     """How two numbers agree over pairs of networks that differ in one hyperparameter only.
 
     Attributes:
@@ -116,14 +116,12 @@ class Agreement:
         pairs: How many pairs differ in the second number.
     """
 
-    __repr__ = brief
-
     value: float
     pairs: int
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Result):
     """A measure, or a control, and what it goes with.
 
     Attributes:
@@ -137,8 +135,6 @@ class Row:
         missing: Name of a network that counts -> why it has no value there.
     """
 
-    __repr__ = brief
-
     name: str
     title: str
     unit: str
@@ -150,7 +146,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Correlated:
+class Correlated(Tabular):
     """What a study found.
 
     Attributes:
@@ -163,8 +159,6 @@ class Correlated:
         over: What was drawn: ``"nets"``, or ``"settings"``: all networks that differ in the seed alone together.
         meta: What this is: name, problem, options, split, target_loss. Plain JSON values.
     """
-
-    __repr__ = brief
 
     nets: Nets
     rows: tuple[Row, ...]
@@ -212,4 +206,22 @@ class Correlated:
             "targets": list(self.targets),
             "intervals": intervals,
             "measures": [{**asdict(row), "rough": list(nets.rough.get(row.name, ()))} for row in self.rows],
+        }
+
+    def _table(self) -> Mapping[str, Any]:
+        found = [(row, target) for row in self.rows for target in self.targets if target in row.correlations]
+        own = [row.correlations[target] for row, target in found]
+        return {
+            **{
+                name: [getattr(row, name) for row, _ in found] for name in ("name", "unit", "invariant", "control")
+            },
+            "target": [target for _, target in found],
+            "kendall": [one.kendall for one in own],
+            "kendall_low": [one.kendall_interval[0] for one in own],
+            "kendall_high": [one.kendall_interval[1] for one in own],
+            "spearman": [one.spearman for one in own],
+            "spearman_low": [one.spearman_interval[0] for one in own],
+            "spearman_high": [one.spearman_interval[1] for one in own],
+            "count": [one.count for one in own],
+            "tied": [one.tied for one in own],
         }

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.values.brief import brief
+from landscape.values.grid import axis_names
+from landscape.values.result import Tabular
 
 Array = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ def stress_1(dissimilarities: Array, fitted: Array) -> float:
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(Tabular):
     """Snapshots as points of a few coordinates, and how far to believe them.
 
     Attributes:
@@ -62,8 +63,6 @@ class Embedding:
         metrics: Name -> shape (T,), NaN where a run has none.
         meta: ``dissimilarity``, ``method``, ``layers``, ``problem``, the runs and what else made it, plain values.
     """
-
-    __repr__ = brief
 
     coordinates: Array
     run: NDArray[np.int64]
@@ -122,3 +121,7 @@ class Embedding:
     def _parent(self, run: int) -> dict[str, Any] | None:
         row = self.parents.get(run)
         return None if row is None else {"run": self.names[self.run[row]], "step": int(self.steps[row])}
+
+    def _table(self) -> Mapping[str, Any]:
+        along = dict(zip(axis_names(self.dims), self.coordinates.T, strict=True))
+        return {"run": [self.names[i] for i in self.run], "step": self.steps, **along, **self.metrics}

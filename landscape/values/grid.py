@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.values.brief import brief
+from landscape.values.result import Result
 
 Array = NDArray[np.float64]
 Coordinates: TypeAlias = "tuple[float, float] | Sequence[float] | Array"
@@ -43,7 +43,7 @@ def named_axes(
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(Result):
     """The coordinates at which a slice is evaluated.
 
     Attributes:
@@ -59,8 +59,6 @@ class Grid:
         >>> Grid([-1.0, 0.0, 0.5], [0.0, 1.0]).shape
         (2, 3)
     """
-
-    __repr__ = brief
 
     x: Array
     y: Array | None = None

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.values.brief import brief
+from landscape.values.result import Tabular
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Tabular):
     """One measure at the steps of a table.
 
     Attributes:
@@ -27,8 +27,6 @@ class Column:
         done: Shape (T,), whether it is taken.
         about: What it is: title, unit, formula, source, invariant_claimed, settings. Plain JSON values.
     """
-
-    __repr__ = brief
 
     values: Array
     standard_errors: Array
@@ -54,9 +52,13 @@ class Column:
         self.converged[row] = converged
         self.done[row] = True
 
+    def _table(self) -> Mapping[str, Any]:
+        names = ("values", "standard_errors", "converged", "done")
+        return {name.removesuffix("s") if name != "done" else name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
-class Table:
+class Table(Tabular):
     """Measures at several snapshots of a run.
 
     Attributes:
@@ -71,8 +73,6 @@ class Table:
         >>> table.complete, len(table)
         (False, 2)
     """
-
-    __repr__ = brief
 
     steps: NDArray[np.int64]
     epochs: Array
@@ -102,3 +102,11 @@ class Table:
     def size(self) -> int:
         """How many values there will be."""
         return len(self) * len(self.columns)
+
+    def _table(self) -> Mapping[str, Any]:
+        found: dict[str, Any] = {"step": self.steps, "epoch": self.epochs, **self.metrics}
+        for name, column in self.columns.items():
+            found[name] = column.values
+            if np.isfinite(column.standard_errors).any():
+                found[f"{name}_standard_error"] = column.standard_errors
+        return found

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.values.brief import brief
+from landscape.values.html import small_lines
+from landscape.values.result import Tabular
 
 Array = NDArray[np.float64]
 
@@ -20,7 +21,7 @@ _INSIDE = 1e-12
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Tabular):
     """Means under noise on the weights, against the scale of the noise.
 
     Attributes:
@@ -31,8 +32,6 @@ class Profile:
         sizes: Shape (draws,), the Euclidean length of the noise at scale 1.
         meta: Problem, step, seed, units. Plain JSON values.
     """
-
-    __repr__ = brief
 
     mode: str
     unit: str
@@ -60,9 +59,18 @@ class Profile:
             return np.full(values.shape[1], math.nan)
         return np.asarray(values.std(axis=0, ddof=1) / math.sqrt(len(values)))
 
+    def _table(self) -> Mapping[str, Any]:
+        draws, scales = np.indices((len(self.sizes), len(self.scales)))
+        own = {name: values.ravel() for name, values in self.fields.items()}
+        return {"draw": draws.ravel(), "scale": self.scales[scales.ravel()], **own}
+
+    def _picture(self) -> str:
+        name = next(iter(self.fields))
+        return small_lines(self.scales, self.fields[name], f"{name} over the scale of the noise")
+
 
 @dataclass(frozen=True)
-class Radius:
+class Radius(Tabular):
     """How far the loss stays low along directions of one kind.
 
     Attributes:
@@ -72,8 +80,6 @@ class Radius:
         forward: Shape (directions,), the distance along each direction; uphill for the gradient.
         backward: Shape (directions,), the distance the other way.
     """
-
-    __repr__ = brief
 
     direction: str
     radii: Array
@@ -85,9 +91,13 @@ class Radius:
         """The median over directions."""
         return float(np.median(self.radii)) if len(self.radii) else math.nan
 
+    def _table(self) -> Mapping[str, Any]:
+        both = {"forward": self.forward, "backward": self.backward}
+        return {"radius": self.radii, **{name: own for name, own in both.items() if len(own) == len(self.radii)}}
+
 
 @dataclass(frozen=True)
-class Perturbation:
+class Perturbation(Tabular):
     """A basin, seen from its middle.
 
     Attributes:
@@ -98,17 +108,21 @@ class Perturbation:
         meta: Problem, step, epoch. Plain JSON values.
     """
 
-    __repr__ = brief
-
     profile: Profile
     radii: Mapping[str, Radius]
     rise: float
     norm: float
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    def _table(self) -> Mapping[str, Any]:
+        return self.profile._table()
+
+    def _picture(self) -> str:
+        return self.profile._picture()
+
 
 @dataclass(frozen=True)
-class Interpolation:
+class Interpolation(Tabular):
     """Means along a path from a to b.
 
     Attributes:
@@ -120,8 +134,6 @@ class Interpolation:
         labels: What a and b are called.
         meta: Problem, units. Plain JSON values.
     """
-
-    __repr__ = brief
 
     t: Array
     fields: Mapping[str, Array]
@@ -152,6 +164,13 @@ class Interpolation:
         """The barrier of the first field: the training loss, unless another was asked for."""
         return self.barrier_of(next(iter(self.fields)))
 
+    def _table(self) -> Mapping[str, Any]:
+        return {"t": self.t, **self.fields}
+
+    def _picture(self) -> str:
+        name = next(iter(self.fields))
+        return small_lines(self.t, self.fields[name], f"{name} from {self.labels[0]} to {self.labels[1]}")
+
 
 def barrier(t: Array, values: Array) -> float:
     """The height of a path over the mean of its ends: max over t in [0, 1] of L(t), minus (L(0) + L(1)) / 2.
@@ -177,7 +196,7 @@ def barrier(t: Array, values: Array) -> float:
 
 
 @dataclass(frozen=True)
-class Apart:
+class Apart(Tabular):
     """Two runs at equal moments.
 
     Attributes:
@@ -186,15 +205,16 @@ class Apart:
         bn: The policy for normalisation statistics there.
     """
 
-    __repr__ = brief
-
     distance: Array
     midpoints: Mapping[str, Array]
     bn: str
 
+    def _table(self) -> Mapping[str, Any]:
+        return {"distance": self.distance, **self.midpoints}
+
 
 @dataclass(frozen=True)
-class Barriers:
+class Barriers(Tabular):
     """The barriers between each two of several sets of weights.
 
     Attributes:
@@ -206,8 +226,6 @@ class Barriers:
         meta: Problem, units. Plain JSON values.
     """
 
-    __repr__ = brief
-
     names: Sequence[str]
     fields: Mapping[str, Array]
     distance: Array
@@ -218,9 +236,15 @@ class Barriers:
     def __getitem__(self, name: str) -> Array:
         return _named(self.fields, name)
 
+    def _table(self) -> Mapping[str, Any]:
+        first, second = (place.tolist() for place in np.triu_indices(len(self.names), 1))
+        pairs = {"a": [self.names[i] for i in first], "b": [self.names[j] for j in second]}
+        own = {name: values[first, second] for name, values in self.fields.items()}
+        return {**pairs, **own, "distance": self.distance[first, second]}
+
 
 @dataclass(frozen=True)
-class Retraining:
+class Retraining(Tabular):
     """What became of branches: perturbed copies of a snapshot, each trained on.
 
     Attributes:
@@ -236,8 +260,6 @@ class Retraining:
         midpoints: ``"<split>_<metric>"`` -> shape (P, T), at the mean of the two at equal epochs.
         meta: Problem, units, policy for normalisation statistics. Plain JSON values.
     """
-
-    __repr__ = brief
 
     names: Sequence[str]
     starts: NDArray[np.int64]
@@ -256,6 +278,18 @@ class Retraining:
         """Shape (P,): whether one of the two is a control."""
         controls = np.array([not noise for noise in self.noises], dtype=bool)
         return np.asarray(controls[self.pairs].any(axis=1)) if len(self.pairs) else np.zeros(0, dtype=bool)
+
+    def _table(self) -> Mapping[str, Any]:
+        branch, time = (place.ravel() for place in np.indices((len(self.names), len(self.epochs))))
+        return {
+            "branch": [self.names[i] for i in branch.tolist()],
+            "start": self.starts[branch],
+            "noise": [self.noises[i] for i in branch.tolist()],
+            "kick": self.kicks[branch],
+            "epoch": self.epochs[time],
+            **{name: values.ravel() for name, values in self.fields.items()},
+            "moved": self.moved.ravel(),
+        }
 
 
 def _named(fields: Mapping[str, Array], name: str) -> Array:

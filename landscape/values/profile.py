@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.values.brief import brief
+from landscape.values.result import Tabular
 
 
 class Taken(Protocol):
@@ -26,7 +26,7 @@ _RISES = {"loss": "rise of the loss", "error": "rise of the error"}
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Tabular):
     """A measure at several values of one of its settings.
 
     Attributes:
@@ -40,8 +40,6 @@ class Profile:
         about: How it was taken, in words.
     """
 
-    __repr__ = brief
-
     measure: str
     title: str
     setting: str
@@ -53,6 +51,9 @@ class Profile:
 
     def __len__(self) -> int:
         return len(self.at)
+
+    def _table(self) -> Mapping[str, Any]:
+        return {self.setting: self.at, "value": self.values, "standard_error": self.standard_errors}
 
 
 def profiles_of(found: Mapping[str, Taken | Mapping[str, Any]]) -> list[Profile]:

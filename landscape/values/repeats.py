@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.values.brief import brief
 from landscape.values.grid import REPEAT
+from landscape.values.result import Result, Tabular
 from landscape.values.surface import Array, Surface
 
 # Unit roundoff, twice: the distance from 1 to the next number of each type.
@@ -22,7 +22,7 @@ _MIRRORED = 1e-9
 
 
 @dataclass(frozen=True)
-class Band:
+class Band(Result):
     """The middle and the spread of a field over its repeats, at each coordinate.
 
     Quantiles interpolate linearly between repeats (Hyndman & Fan 1996, type 7). Repeats that are not
@@ -37,8 +37,6 @@ class Band:
         upper_quartile: The 75 % quantile.
         count: How many repeats have a value.
     """
-
-    __repr__ = brief
 
     median: Array
     low: Array
@@ -96,7 +94,7 @@ def _known(surface: Surface, field: str) -> Array:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lines(Tabular):
     """The lines through the centre of a slice, one along each direction of each repeat.
 
     Attributes:
@@ -108,8 +106,6 @@ class Lines:
             they go together (the same examples), so it is too large rather than too small. NaN if unknown.
         asymmetry: Shape (n,), dimensionless; NaN where it is not defined. See `lines`.
     """
-
-    __repr__ = brief
 
     axis: tuple[str, ...]
     curvature: Array
@@ -142,6 +138,11 @@ class Lines:
         """The share of the directions with a known curvature along which it is positive; NaN if there are none."""
         known = len(self.curvature) - self.unknown
         return self.positive / known if known else math.nan
+
+    def _table(self) -> Mapping[str, Any]:
+        return {
+            name: getattr(self, name) for name in ("axis", "curvature", "rounding", "standard_error", "asymmetry")
+        }
 
 
 def lines(surface: Surface, field: str) -> Lines:

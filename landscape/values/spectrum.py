@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.values.brief import brief
+from landscape.values.result import Result, Tabular
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class End:
+class End(Result):
     """An end of a spectrum.
 
     Attributes:
@@ -24,15 +24,13 @@ class End:
         converged: Whether the residual is within the tolerance.
     """
 
-    __repr__ = brief
-
     value: float
     residual: float
     converged: bool
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Tabular):
     """The density of the eigenvalues of a curvature matrix, from several probes.
 
     Attributes:
@@ -49,8 +47,6 @@ class Spectrum:
         smallest: The smallest eigenvalue.
         meta: What this is: problem, step, kind, split, seed, probes, steps, parameters, unit. Plain JSON values.
     """
-
-    __repr__ = brief
 
     grid: Array
     densities: Array
@@ -80,6 +76,10 @@ class Spectrum:
         """The density at a hundredth of the height of a single eigenvalue as large as the largest known."""
         far = max(abs(self.grid[0]), abs(self.grid[-1]))
         return float(0.01 / (self.size * np.sqrt(2 * np.pi) * self.width * np.hypot(far, self.linear)))
+
+    def _table(self) -> Mapping[str, Any]:
+        probes = {f"probe_{place}": own for place, own in enumerate(self.densities)}
+        return {"eigenvalue": self.grid, "density": self.density, **probes}
 
 
 def smoothed(nodes: Array, weights: Array, grid: Array, linear: float, width: float) -> Array:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from landscape.errors import LandscapeError
-from landscape.values.brief import brief
+from landscape.values.dataset import dataset_of
+from landscape.values.html import small_lines, small_map
+from landscape.values.result import Result, Tabular
+
+if TYPE_CHECKING:
+    import xarray as xr
 from landscape.values.grid import REPEAT, Array, Grid, axis, axis_names, grid, named_axes
 
 __all__ = ["Array", "Grid", "Path", "Surface", "axis", "grid"]
@@ -21,7 +26,7 @@ _SAME_COORDINATE = 1e-9
 
 
 @dataclass(frozen=True)
-class Path:
+class Path(Tabular):
     """A trajectory seen in a plane.
 
     Attributes:
@@ -35,8 +40,6 @@ class Path:
         motion_held: The share of its motion that lies along the plane; NaN where only the slice says it.
     """
 
-    __repr__ = brief
-
     step: NDArray[np.int64]
     x: Array
     y: Array
@@ -45,10 +48,15 @@ class Path:
     plane_loss: Array
     motion_held: float = math.nan
 
+    def _table(self) -> Mapping[str, Any]:
+        return {name: getattr(self, name) for name in ("step", "x", "y", "off_plane", "loss", "plane_loss")}
+
 
 @dataclass(frozen=True)
-class Surface:
+class Surface(Tabular):
     """A slice: values on a grid over a plane (2-D), a line (1-D) or more directions, of one plane or several.
+
+    Iterating gives the names of its fields, ``surface["train_loss"]`` is one, ``np.asarray(surface)`` the first.
 
     Attributes:
         x: Shape (nx,), coordinates along the first direction, strictly increasing.
@@ -70,8 +78,6 @@ class Surface:
         more: Shapes (nz,), ..., coordinates along further directions.
         repeat: Shape (K,), int64, the seeds of the planes that the slice is repeated over; None for one plane.
     """
-
-    __repr__ = brief
 
     x: Array
     y: Array | None
@@ -102,6 +108,58 @@ class Surface:
                 f"the surface has no field '{name}'", mend="it has " + ", ".join(sorted(self.fields))
             )
         return self.fields[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    @property
+    def everywhere(self) -> dict[str, NDArray[Any]]:
+        """All that has a value at every point, under its name in the surface file; arrays of one shape."""
+        done = np.ones(self.values.shape, bool) if self.done is None else self.done
+        found: dict[str, NDArray[Any]] = dict(self.fields)
+        found |= {f"standard_error/{name}": values for name, values in self.standard_errors.items()}
+        found["done"] = done
+        found |= {} if self.computed is None else {"computed": self.computed}
+        return found | {f"gradient/{name}": values for name, values in self.gradient.items()}
+
+    def to_xarray(self) -> xr.Dataset:
+        """The slice as an xarray dataset.
+
+        Returns:
+            Variables over the axes, named as in the surface file with ``_`` for ``/``: fields,
+            ``standard_error_train_loss``, ``done``, ...; where a trajectory goes with the slice also ``path_x``,
+            ... over ``step``. Attributes are `meta`, what is nested as JSON text.
+
+        Raises:
+            LandscapeError: If xarray is not installed.
+
+        Example:
+            >>> surface.to_xarray()["train_loss"].sel(y=0, method="nearest").plot()  # doctest: +SKIP
+        """
+        return dataset_of(self)
+
+    def _table(self) -> Mapping[str, Any]:
+        places = np.meshgrid(*self.axes.values(), indexing="ij")
+        along = {name: place.ravel() for name, place in zip(self.axes, places, strict=True)}
+        return along | {name: values.ravel() for name, values in self.everywhere.items()}
+
+    def _picture(self) -> str:
+        name = next(iter(self.fields))
+        if self.y is None:
+            return small_lines(self.x, self.values, name)
+        return small_map(self.values, name) if self.values.ndim == 2 else ""
+
+    def _told(self) -> str:
+        return Result._told(self)
 
     @property
     def complete(self) -> bool:

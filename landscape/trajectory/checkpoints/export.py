@@ -17,7 +17,8 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.remnants import temporary_folder
 from landscape.storage import FAULTS, PathLike, atomic_path, require_writable
-from landscape.trajectory.trajectory import Snapshot, Trajectory
+from landscape.trajectory.snapshot import Snapshot
+from landscape.trajectory.trajectory import Trajectory
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth")
 

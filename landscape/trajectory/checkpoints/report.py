@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from landscape.values.result import Result
+
 # So many names say what kind of tensors they are; a whole list would hide everything else.
 _SHOWN = 4
 
@@ -65,7 +67,7 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class FileReport:
+class FileReport(Result):
     """One checkpoint that became one snapshot.
 
     Attributes:
@@ -99,7 +101,7 @@ class FileReport:
 
 
 @dataclass(frozen=True)
-class ImportReport:
+class ImportReport(Result):
     """What was imported.
 
     Attributes:

@@ -1,0 +1,44 @@
+"""The snippets of the README as a type checker of their reader sees them: the package brings its types."""
+
+import re
+import subprocess
+import sys
+
+from conftest import ROOT
+
+# What a reader's checker finds in other packages is not looked at here: it takes a minute.
+CONFIG = """
+[mypy]
+follow_imports = silent
+[mypy-torch.*,torchvision.*,scipy.*,sklearn.*,matplotlib.*,h5py.*,pandas.*,xarray.*,tqdm.*]
+follow_imports = skip
+ignore_missing_imports = True
+"""
+BROKEN = """
+import landscape as ls
+run = ls.open_trajectory("run.h5")
+run.no_such_method()
+ls.open_surface(7)
+"""
+
+
+def test_the_snippets_of_the_readme_have_types(tmp_path):
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert snippets
+    for place, snippet in enumerate(snippets):
+        (tmp_path / f"snippet_{place}.py").write_text(snippet)
+    (tmp_path / "broken.py").write_text(BROKEN)
+    (tmp_path / "mypy.ini").write_text(CONFIG)
+    # Its cache is kept beside that of the package, whose options are others.
+    where = ["--config-file", "mypy.ini", "--cache-dir", ROOT / ".mypy_cache" / "snippets"]
+    command = [sys.executable, "-m", "mypy", *where, "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    faults = done.stdout.splitlines()
+    # The control: what is wrong is seen, so the names are not taken for anything.
+    assert [fault for fault in faults if not fault.startswith("broken.py")][:-1] == []
+    assert 'broken.py:4: error: "Trajectory" has no attribute "no_such_method"  [attr-defined]' in faults
+    assert any(fault.startswith('broken.py:5: error: Argument 1 to "read_surface"') for fault in faults)
+
+
+def test_the_package_says_that_it_has_types():
+    assert (ROOT / "landscape" / "py.typed").exists()
