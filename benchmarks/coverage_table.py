@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -33,7 +34,7 @@ def _chains(kind: str, a: float, means: bool = False, plan: Plan = _PLAN) -> Mak
         elif kind == "cross":
             truth = cases.cross_truth(a)
         else:
-            truth = cases.mean_rise(lambda d: loss(torch.tensor([d], dtype=torch.float64))[0], a, 1.0)
+            truth = cases.mean_rise(lambda d: loss(np.array([d]))[0], a, 1.0)
         words = {
             "bowl": "quadratic in 8 dimensions, closed form",
             "quartic": "d⁴, quadrature",
@@ -51,12 +52,12 @@ def _entropy(kind: str, method: str, **settings: Any) -> Maker:
 
     def make() -> Case:
         if kind == "bowl":
-            truth = -float(torch.log1p(cases.CURVATURES / gamma).sum()) / 2
+            truth = -float(np.log1p(cases.CURVATURES / gamma).sum()) / 2
             field, words = Field(8, cases.bowl), "quadratic in 8 dimensions, closed form"
         else:
             field, words = Field(1, cases.double_well), "double well, quadrature"
             truth = cases.log_mean(
-                lambda d: field.loss(torch.tensor([d], dtype=torch.float64)), beta, beta * gamma
+                lambda d: field.loss(np.array([d])), beta, beta * gamma
             )
         told = ", ".join(f"{name} = {value:g}" for name, value in settings.items())
         return cases.entropy(f"{words}, {told}", field, truth, method=method, **settings)
@@ -160,7 +161,7 @@ CASES: dict[str, Maker] = {
     **{
         f"llc/{kind}/{a:g}{'/t' * means}": _chains(kind, a, means, plan)
         for kind, a, plan in (
-            ("bowl", 1e3, Plan(60, 60, None, 4)),
+            ("bowl", 1e3, Plan(100, 60, None, 4)),
             ("quartic", 1e3, Plan(100, 60, None, 4)),
             ("cross", 20.0, _PLAN),
             ("well", 2.0, _PLAN),
