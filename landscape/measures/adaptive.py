@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError
 from landscape.measures.ascent import NORMS, Ball, Climb, Slope, auto_climb
 from landscape.measures.batchwise import mean_rise
 from landscape.measures.context import MeasureContext
-from landscape.measures.draws import mean_and_error, tail_note
+from landscape.measures.draws import mean_and_error, skew_note
 from landscape.measures.local_loss import LocalLoss
 from landscape.measures.registry import Found, Measure, register
 from landscape.options import Options, option
@@ -126,7 +126,7 @@ def _average(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
         rises.append(field.means(rho * (z * units))["loss"] - base)
         context.tell(index + 1, draws)
     mean, error = mean_and_error(rises)
-    note = tail_note(rises)
+    note = skew_note(rises)
     details = {"loss": base, "highest": max(rises), "lowest": min(rises), **({"note": note} if note else {})}
     return Found(mean, error, not note, details)
 

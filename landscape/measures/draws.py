@@ -26,32 +26,37 @@ def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float | None
     return mean, error
 
 
-# Fewer draws than this have normal intervals that are too narrow whatever their tails are.
+# Of fewer draws the skewness is not known: that of normal ones passes for too much one time in ten.
 _FEWEST = 20
-# Of the squared deviations of normal draws the largest makes a quarter at most, of so many or more.
-_SHARE = 0.5
+# At a skewness of the mean, g / sqrt(n), of a quarter 95 % intervals hold 93.5 % (Hall 1992, section 2.5: they lack
+# 0.25 g^2 / n). Samples that lack the tail have a small skewness and a mean that is too small; with a bound so low few
+# of them pass, and no more than 5 % of all samples claim an interval that misses.
+_SKEWED = 0.25
 
 
-def tail_note(values: Sequence[float] | Array) -> str:
+def skew_note(values: Sequence[float] | Array) -> str:
     """What makes the standard error of a mean doubtful, in a sentence; an empty text where nothing does.
 
-    Where one draw makes most of the variance, those that would have made as much are missing from most samples,
-    and intervals are too narrow.
+    Of skewed draws the largest decide the mean, most samples lack them, and intervals are too narrow.
 
     Example:
-        >>> tail_note([0.0] * 40 + [1.0])
-        'one of 41 draws makes 100 % of their variance: the standard error may be far too small'
+        >>> skew_note([0.0] * 40 + [1.0])
+        'the 41 draws are too skewed (6.2) for the interval that their standard error makes; about 610 would do'
     """
     drawn = np.asarray(values, dtype=np.float64)
     if len(drawn) < _FEWEST or not np.isfinite(drawn).all():
         return ""
-    squares = (drawn - np.median(drawn)) ** 2
-    share = float(squares.max() / squares.sum()) if squares.any() else 0.0
-    if share <= _SHARE:
+    away = drawn - drawn.mean()
+    spread = float(np.square(away).mean())
+    skewness = float((away**3).mean()) / spread**1.5 if spread > 0 else 0.0
+    needed = (skewness / _SKEWED) ** 2
+    if needed <= len(drawn):
         return ""
+    # Two digits: the skewness is itself an estimate, and mostly too small.
+    about = f"{float(f'{needed:.1e}'):,.0f}"
     return (
-        f"one of {len(drawn)} draws makes {100 * share:.0f} % of their variance: the standard error may be far "
-        "too small"
+        f"the {len(drawn)} draws are too skewed ({skewness:.2g}) for the interval that their standard error makes; "
+        f"about {about} would do"
     )
 
 

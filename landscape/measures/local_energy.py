@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.forms import POSITIVE_NUMBERS
 from landscape.measures.context import MeasureContext
-from landscape.measures.draws import mean_and_error, tail_note
+from landscape.measures.draws import mean_and_error, skew_note
 from landscape.measures.local_loss import LocalLoss
 from landscape.measures.registry import Found, Measure, register
 from landscape.options import Options, option
@@ -72,7 +72,7 @@ def _local_energy(context: MeasureContext, settings: Mapping[str, Any]) -> Found
     profiles = {name: [mean_and_error(values) for values in rises[name]] for name in field.metrics}
     at = grid.index(float(settings["sigma"]))
     value, error = profiles[metric][at]
-    note = tail_note(rises[metric][at])
+    note = skew_note(rises[metric][at])
     return Found(
         value,
         error,

@@ -144,9 +144,12 @@ def words(shown: Shown) -> list[str]:
             before, after = factor * profile[field][0, 0], factor * profile.mean(field)[-1]
             error = factor * profile.standard_error(field)[-1]
             said.append(f"  {field:<12} {before:.4g} -> {after:.4g} ± {error:.2g} {unit}".rstrip())
+        if basin.radii:
+            rise = number(basin.rise, basins.units.get("loss", ""))
+            said.append(f"  distance to a rise of the training loss by {rise}")
         for name, radius in basin.radii.items():
             share = f" ({radius.median / basin.norm:.2g} of the norm)" if math.isfinite(radius.median) else ""
-            said.append(f"  radius along {name:<9} {number(radius.median)}{share}{_both_ways(radius)}")
+            said.append(f"  along {name:<9} {number(radius.median)}{share}{_both_ways(radius)}")
     return said + model_lines(basins.found[0].meta)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from landscape.objective import Objective
-from landscape.objective.batchnorm import EXAMPLES, statistics_of
+from landscape.objective.batchnorm import EXAMPLES, has_statistics, statistics_of
 from landscape.objective.continuity import require_no_effect
 from landscape.params import Tensors
 
@@ -112,6 +112,7 @@ def about(objective: Objective) -> dict[str, Any]:
         "problem": objective.problem,
         "units": objective.units,
         "examples": objective.examples(objective.splits),
+        "statistics": has_statistics(objective.model),
         **({"notes": list(objective.notes)} if objective.notes else {}),
     }
 

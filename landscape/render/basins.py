@@ -88,9 +88,18 @@ def _one(basin: Perturbation, rc: Mapping[str, Any] | None) -> Figure:
         axes[-1].set_xlabel(_axis_of(profile, axes[-1]))
         left.align_ylabels(list(axes))
         _bars(right.add_subplot(), basin)
-        said = [caption(basin.meta), f"{len(profile.sizes)} draws of the noise"]
-        put_foot(sheet, DOT.join(part for part in said if part))
+        put_foot(sheet, _foot([basin]))
     return sheet
+
+
+def _foot(basins: Sequence[Perturbation]) -> str:
+    """What was drawn, and what bands are."""
+    draws = len(basins[0].profile.sizes)
+    meta = dict(basins[0].meta)
+    if len(basins) > 1:
+        meta = {key: value for key, value in meta.items() if key not in ("step", "epoch")}
+    said = f"{draws} draws of the noise; bands are their 10–90 % quantiles" if draws > 1 else "1 draw of the noise"
+    return DOT.join(part for part in (caption(meta), said) if part)
 
 
 def _axis_of(profile: Profile, ax: Axes) -> str:
@@ -161,9 +170,7 @@ def _over_time(basins: Sequence[Perturbation], rc: Mapping[str, Any] | None) -> 
         _radii(lower, steps, basins)
         lower.set_xlabel("step of training (optimizer updates)")
         sheet.align_ylabels([upper, lower])
-        meta = {key: value for key, value in basins[0].meta.items() if key not in ("step", "epoch")}
-        draws = len(basins[0].profile.sizes)
-        put_foot(sheet, DOT.join([caption(meta), f"{draws} draws; bands are their 10–90 % quantiles"]))
+        put_foot(sheet, _foot(basins))
     return sheet
 
 
@@ -236,12 +243,17 @@ def retraining(found: Retraining, *, rc: Mapping[str, Any] | None = None) -> Fig
                 row[0].annotate(f"from step {start}", (0.02, 0.96), xycoords="axes fraction", va="top")
         for ax in grid[-1]:
             ax.set_xlabel("epochs since branching")
-        policy = found.meta.get("bn")
-        about = {name: value for name, value in found.meta.items() if name != "bn"}
-        said = [caption(about), f"retrained by {found.meta.get('optimizer')}"]
-        said += [f"statistics at midpoints {policy}d".replace("frozend", "frozen")] if policy else []
-        put_foot(sheet, DOT.join(part for part in said if part))
+        put_foot(sheet, _foot_of_branches(found))
     return sheet
+
+
+def _foot_of_branches(found: Retraining) -> str:
+    meta = found.meta
+    said = [caption({name: value for name, value in meta.items() if name != "bn"})]
+    said += [f"retrained by {meta['optimizer']}"] if meta.get("optimizer") else []
+    if meta.get("bn") and meta.get("statistics", True):
+        said.append(f"statistics at midpoints {meta['bn']}d".replace("frozend", "frozen"))
+    return DOT.join(part for part in said if part)
 
 
 def _branch_errors(ax: Axes, found: Retraining, start: int, field: str, colours: Mapping[str, str]) -> None:

@@ -101,9 +101,10 @@ def caption_words(found: Correlated) -> str:
         words[0] += f" ({len(nets) - counted} of {len(nets)} did not count)"
     drawn = "networks" if found.over == "nets" else "settings, with all their seeds,"
     words += [f"Bars: {100 * found.level:g} % of {found.resamples} bootstrap draws of {drawn} for tau-b"]
-    tied = max((row.correlations[first].tied for row in found.rows), default=0.0)
     name = _TARGETS.get(first, (first, ""))[0]
-    words += [f"{100 * tied:.1f} % of the pairs are tied in {name}" if tied else f"No two are tied in {name}"]
+    if found.rows:
+        tied = max(row.correlations[first].tied for row in found.rows)
+        words += [f"{100 * tied:.1f} % of the pairs are tied in {name}" if tied else f"No two are tied in {name}"]
     return ". ".join(words) + ". Correlation is not causation."
 
 
@@ -228,12 +229,17 @@ def scatters(
         if handles:
             look = {"frameon": False, "handletextpad": 0.2, "columnspacing": 1.2}
             sheet.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), _IN_A_ROW), **look)
-        put_foot(sheet, _scatter_words(found, rows))
+        put_foot(sheet, _scatter_words(found, rows, chosen))
     return sheet
 
 
-def _scatter_words(found: Correlated, rows: Sequence[Row]) -> str:
-    words = "τ: Kendall's tau-b; ∗ its interval excludes 0; bold: invariant to rescaling. "
+def _scatter_words(found: Correlated, rows: Sequence[Row], target: str) -> str:
+    marks = ["τ: Kendall's tau-b"]
+    if any(row.correlations[target].excludes_zero() for row in rows):
+        marks.append(f"∗ its {100 * found.level:g} % interval excludes 0")
+    if any(row.invariant for row in rows):
+        marks.append("bold: invariant to rescaling")
+    words = f"{'; '.join(marks)}. "
     gone = [f"{len(row.missing)} in {row.name.replace('_', ' ')}" for row in rows if row.missing]
     if gone:
         words += f"Networks without a value: {', '.join(gone)}. "

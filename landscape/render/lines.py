@@ -170,11 +170,22 @@ def _name_line(ax: Axes, curves: Sequence[Interpolation]) -> None:
 
 
 def _caption(curves: Sequence[Interpolation]) -> str:
-    policies = list(dict.fromkeys(_POLICIES[curve.bn] for curve in curves))
     first = curves[0]
-    said = [caption(first.meta), f"normalisation statistics {', '.join(policies)}"]
+    said = [caption(first.meta), _statistics([curve.bn for curve in curves], first.meta)]
     said.append(f"distance {first.distance:.3g}")
     said.append("barrier: max L(t) − (L(0) + L(1))/2 on [0, 1]")
+    return DOT.join(part for part in said if part)
+
+
+def _statistics(policies: Sequence[str], meta: Mapping[str, Any]) -> str:
+    """What became of normalisation statistics; nothing where the model has none."""
+    if not meta.get("statistics", True):
+        return ""
+    return f"normalisation statistics {', '.join(dict.fromkeys(_POLICIES[policy] for policy in policies))}"
+
+
+def _matrix_caption(found: Barriers) -> str:
+    said = [caption(found.meta), _statistics([found.bn], found.meta), f"{found.points} points on each line"]
     return DOT.join(part for part in said if part)
 
 
@@ -207,9 +218,7 @@ def barriers(
     sheet = Sheet.grown(max(ONE_COLUMN, side + 0.8), side + 0.5, rc)
     with sheet.styled():
         _matrix(sheet.add_subplot(), found, name)
-        said = [caption(found.meta), f"normalisation statistics {_POLICIES[found.bn]}"]
-        said.append(f"{found.points} points on each line")
-        put_foot(sheet, DOT.join(part for part in said if part))
+        put_foot(sheet, _matrix_caption(found))
     return sheet
 
 

@@ -12,23 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from probe_words import ROWS
 
 from landscape import render
 from landscape.measures.stability import threshold_words
-from landscape.plots import connect, mds, measure_words, slice_findings, slice_report, spectrum
+from landscape.plots import mds, measure_words, slice_findings, slice_report, spectrum
 from landscape.render import audits, embeddings, labels, spectra
 from landscape.render.components import component_verdict
 from landscape.values.surface import Path
-
-
-def _connected(numbers: dict[str, Any]) -> list[str]:
-    curve = SimpleNamespace(barrier=numbers["curve"], meta={})
-    line = SimpleNamespace(barrier=numbers["line"], distance=2.0)
-    found = SimpleNamespace(
-        kind="bezier", bends=numbers["bends"], length=numbers["length"], curve=curve, line=line
-    )
-    return connect.words(SimpleNamespace(first=SimpleNamespace(found=found, units={"loss": "nats"})))
-
 
 MEASURE = {
     "name": "adaptive_sharpness_worst",
@@ -240,11 +231,6 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
             (("without_loss",), ["a"]),
         ],
     ),
-    "connect": (
-        _connected,
-        {"bends": 1, "length": 3.0, "curve": 0.1, "line": 2.0},
-        [(("curve",), 0.5), (("line",), 0.05), (("length",), 9.0), (("bends",), 2)],
-    ),
     "fidelity of a path": (
         lambda numbers: render.verdict(
             Path(**{name: np.array(values) for name, values in numbers["path"].items()}), numbers["meta"]
@@ -342,6 +328,7 @@ TABLE: dict[str, tuple[Any, Any, list[Change]]] = {
         {"momentum": 0.0, "weight_decay": 0.0},
         [(("momentum",), 0.9), (("weight_decay",), 0.1)],
     ),
+    **ROWS,
 }
 
 
