@@ -56,9 +56,7 @@ def _entropy(kind: str, method: str, **settings: Any) -> Maker:
             field, words = Field(8, cases.bowl), "quadratic in 8 dimensions, closed form"
         else:
             field, words = Field(1, cases.double_well), "double well, quadrature"
-            truth = cases.log_mean(
-                lambda d: field.loss(np.array([d])), beta, beta * gamma
-            )
+            truth = cases.log_mean(lambda d: field.loss(np.array([d])), beta, beta * gamma)
         told = ", ".join(f"{name} = {value:g}" for name, value in settings.items())
         return cases.entropy(f"{words}, {told}", field, truth, method=method, **settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,7 @@ class Kind(Result):
         look = read_options(Look, {name: value for name, value in options.items() if name in look_names}, None)
         own = {name: value for name, value in options.items() if name not in look_names}
         if self.file:
-            own, runs = {self.file: runs, **own}, {}
+            own, runs = {self.file: os.fspath(runs), **own}, {}
         wanted = read_options(self.options, own, None)
         self.require_heeded(look.chosen, wanted, on_axes=ax is not None)
         source = source_of(runs, objective, save=save, progress=progress) if runs or not self.file else Source({})

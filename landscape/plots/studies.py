@@ -47,7 +47,7 @@ class StudyOptions(Options):
         """Yield what means nothing without a scatter picture."""
         for name in ("target", "hue"):
             if getattr(self, name) is not None and not self.scatter:
-                yield name, "is of a scatter picture; ask for scatter too"
+                yield name, f"{name} is of a scatter picture; ask for scatter too"
 
 
 def read_study(path: Path) -> Correlated:

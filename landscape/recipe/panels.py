@@ -39,6 +39,9 @@ def read_panels(reader: Reader, runs: Mapping[str, Run], named: Mapping[str, Any
     if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
         reader.fault(("panel",), "every panel has a table of its own", mend="write [[panel]] with two brackets")
         return ()
+    asked = [KINDS.get(str(table.get("kind", shared.get("kind")))) for table in tables]
+    if not named and not (asked and all(kind is not None and kind.file for kind in asked)):
+        reader.fault((), "there is no run", mend="write [run.NAME] with a problem or a file")
     if not tables:
         reader.fault((), "there is no panel", mend="write [[panel]] with a kind")
     found = [_read(reader, ("panel", place), table, shared, runs, named) for place, table in enumerate(tables)]
@@ -87,8 +90,6 @@ def _read(
 
     if written is None:
         reader.fault(key, "a panel needs a kind", mend="choose from " + ", ".join(KINDS))
-    if not named and not (kind is not None and kind.file) and key[-1] == 0:
-        reader.fault((), "there is no run", mend="write [run.NAME] with a problem or a file")
     there, whole = _runs(reader, where, entries, runs, named)
     seeds = tuple(entries.pop("seeds", ()))
     for seed in (seed for seed in seeds if seed < 0 or seeds.count(seed) > 1):

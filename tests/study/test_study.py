@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+import landscape as ls
 from landscape import problems, study
 from landscape.cli.main import main
 from landscape.errors import LandscapeError
@@ -16,7 +17,9 @@ from landscape.measures import registry
 from landscape.measures.registry import Found, Measure, register
 from landscape.recipe import RecipeError
 from landscape.recipe import load as load_recipe
+from landscape.recipe import render as render_recipes
 from landscape.render import correlations, scatters
+from landscape.values.archive import save_value
 
 RECIPE = """# Which measures go with the test error.
 [study]
@@ -183,13 +186,13 @@ def test_pictures_show_every_measure_and_every_network_that_counts(report):
         scatters(report.found, colour="famly")
 
 
-def test_the_command_prints_one_document_and_writes_four_files(recipe, report, tmp_path, capsys):
+def test_the_command_prints_one_document_and_writes_five_files(recipe, report, tmp_path, capsys):
     arguments = ["study", str(recipe), "-o", str(tmp_path / "s.png")]
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--json"])
     assert stopped.value.code == 0
     document = json.loads(capsys.readouterr().out)
-    names = ["s.png", "s-scatter.png", "s-networks.csv", "s-correlations.csv"]
+    names = ["s.png", "s-scatter.png", "s-networks.csv", "s-correlations.csv", "s.npz"]
     assert document["files"] == [str(tmp_path / name) for name in names]
     assert all((tmp_path / name).stat().st_size > 300 for name in names)
     assert (document["networks"], document["found"]["counted"]) == (COUNT, COUNT - 1)
@@ -203,6 +206,54 @@ def test_the_command_prints_one_document_and_writes_four_files(recipe, report, t
             main([*arguments, *wrong])
         assert stopped.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def printed(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main([*map(str, arguments)])
+    out, err = capsys.readouterr()
+    return stopped.value.code, out, err
+
+
+@pytest.mark.parametrize("own", [{}, {"scatter": True, "target": "loss_gap", "hue": "lr"}])
+def test_a_kept_study_is_the_same_picture_from_everywhere(own, report, tmp_path, capsys):
+    kept = tmp_path / "s.npz"
+    save_value(report.found, kept)
+    typed = {"scatter": ["--scatter"], "target": ["--target", "loss_gap"], "hue": ["--hue", "lr"]}
+    options = [word for name in own for word in typed[name]]
+    code, out, _ = printed(
+        capsys, "plot", kept, *options, "--title", "T", "-o", tmp_path / "command.png", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["networks"] == COUNT
+    entries = "".join(f"{name} = {'true' if value is True else repr(value)}\n" for name, value in own.items())
+    recipe = tmp_path / "one.toml"
+    recipe.write_text(f"# C.\n[[panel]]\nkind = 'study'\nstudy = 's.npz'\n{entries}[figure]\ntitle = 'T'\n")
+    assert render_recipes(recipe).done
+    ls.render.save(ls.plots.study(kept, title="T", **own), tmp_path / "python.png")
+    pictures = ["command.png", "gallery/one.png", "python.png"]
+    first, *others = [(tmp_path / name).read_bytes() for name in pictures]
+    assert all(other == first for other in others)
+    with np.load(tmp_path / "gallery" / "one.npz") as numbers:
+        assert any(name.endswith("kendall with test_error") for name in numbers)
+
+
+def test_what_is_no_study_or_means_nothing_is_one_line(report, tmp_path, capsys):
+    save_value(report.found, tmp_path / "s.npz")
+    save_value({"a": 1}, tmp_path / "other.npz")
+    for words, expected in {
+        ("other.npz",): "holds no study",
+        ("s.npz", "--hue", "lr"): "hue is of a scatter picture; ask for scatter too",
+        ("s.npz", "--scatter", "--hue", "rl"): "no hyperparameter 'rl' varies; did you mean 'lr'?",
+        ("s.npz", "--points", "5"): "--points",
+    }.items():
+        code, _, err = printed(capsys, "plot", tmp_path / words[0], *words[1:], "-o", tmp_path / "x.png")
+        assert (code, err.count("\n")) == (2, 1)
+        assert expected in err
+    recipe = tmp_path / "wrong.toml"
+    recipe.write_text("# C.\n[[panel]]\nkind = 'study'\nruns = ['a']\n")
+    with pytest.raises(RecipeError, match=r"draws no runs; leave it out .* draws a file; write study = 'FILE'"):
+        load_recipe(recipe)
 
 
 HEAD = "# A caption.\n[study]\nproblem = 'digits-mlp'\n"
