@@ -244,7 +244,7 @@ def test_what_is_no_study_or_means_nothing_is_one_line(report, tmp_path, capsys)
     for words, expected in {
         ("other.npz",): "holds no study",
         ("s.npz", "--hue", "lr"): "hue is of a scatter picture; ask for scatter too",
-        ("s.npz", "--scatter", "--hue", "rl"): "no hyperparameter 'rl' varies; did you mean 'lr'?",
+        ("s.npz", "--scatter", "--hue", "rl"): "no hyperparameter 'rl' varies; choose from family, lr",
         ("s.npz", "--points", "5"): "--points",
     }.items():
         code, _, err = printed(capsys, "plot", tmp_path / words[0], *words[1:], "-o", tmp_path / "x.png")
