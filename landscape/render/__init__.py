@@ -2,59 +2,74 @@
 
 from __future__ import annotations
 
-from landscape.render import style
-from landscape.render.audit_page import audit_page
-from landscape.render.audits import audit
-from landscape.render.basins import perturbation, retraining
-from landscape.render.components import component_verdict, components
-from landscape.render.composition import compose
-from landscape.render.contours import contour
-from landscape.render.correlations import correlations, scatters
-from landscape.render.curves import curve
-from landscape.render.embeddings import embedding, embedding_maps, shepard
-from landscape.render.labels import caption
-from landscape.render.lines import barriers, interpolation
-from landscape.render.look import Look
-from landscape.render.overview import overview
-from landscape.render.panels import Panel
-from landscape.render.path_fidelity import verdict
-from landscape.render.pictures import picture, save
-from landscape.render.profiles import profiles
-from landscape.render.recorded import recorded
-from landscape.render.relief import surface3d
-from landscape.render.spectra import spectrum
-from landscape.render.training_curves import measures
-from landscape.render.trajectories import trajectory
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Look",
-    "Panel",
-    "audit",
-    "audit_page",
-    "barriers",
-    "caption",
-    "component_verdict",
-    "components",
-    "compose",
-    "contour",
-    "correlations",
-    "curve",
-    "embedding",
-    "embedding_maps",
-    "interpolation",
-    "measures",
-    "overview",
-    "perturbation",
-    "picture",
-    "profiles",
-    "recorded",
-    "retraining",
-    "save",
-    "scatters",
-    "shepard",
-    "spectrum",
-    "style",
-    "surface3d",
-    "trajectory",
-    "verdict",
-]
+from landscape.lazy import lazy
+
+_HOME = {
+    "Look": "look",
+    "Panel": "panels",
+    "audit": "audits",
+    "audit_page": "audit_html",
+    "barriers": "lines",
+    "caption": "labels",
+    "component_verdict": "component_plots",
+    "components": "component_plots",
+    "compose": "composition",
+    "contour": "contours",
+    "correlations": "correlations",
+    "curve": "curves",
+    "embedding": "embeddings",
+    "embedding_maps": "embeddings",
+    "interpolation": "lines",
+    "measures": "training_curves",
+    "overview": "overview_page",
+    "perturbation": "basins",
+    "picture": "pictures",
+    "profiles": "profile_plots",
+    "recorded": "recorded_metrics",
+    "retraining": "basins",
+    "save": "pictures",
+    "scatters": "correlations",
+    "shepard": "embeddings",
+    "spectrum": "spectra",
+    "style": "style",
+    "surface3d": "relief",
+    "trajectory": "trajectories",
+    "verdict": "path_fidelity",
+}
+__all__ = [*_HOME]
+
+if TYPE_CHECKING:
+    from landscape.render import style as style
+    from landscape.render.audit_html import audit_page as audit_page
+    from landscape.render.audits import audit as audit
+    from landscape.render.basins import perturbation as perturbation
+    from landscape.render.basins import retraining as retraining
+    from landscape.render.component_plots import component_verdict as component_verdict
+    from landscape.render.component_plots import components as components
+    from landscape.render.composition import compose as compose
+    from landscape.render.contours import contour as contour
+    from landscape.render.correlations import correlations as correlations
+    from landscape.render.correlations import scatters as scatters
+    from landscape.render.curves import curve as curve
+    from landscape.render.embeddings import embedding as embedding
+    from landscape.render.embeddings import embedding_maps as embedding_maps
+    from landscape.render.embeddings import shepard as shepard
+    from landscape.render.labels import caption as caption
+    from landscape.render.lines import barriers as barriers
+    from landscape.render.lines import interpolation as interpolation
+    from landscape.render.look import Look as Look
+    from landscape.render.overview_page import overview as overview
+    from landscape.render.panels import Panel as Panel
+    from landscape.render.path_fidelity import verdict as verdict
+    from landscape.render.pictures import picture as picture
+    from landscape.render.pictures import save as save
+    from landscape.render.profile_plots import profiles as profiles
+    from landscape.render.recorded_metrics import recorded as recorded
+    from landscape.render.relief import surface3d as surface3d
+    from landscape.render.spectra import spectrum as spectrum
+    from landscape.render.training_curves import measures as measures
+    from landscape.render.trajectories import trajectory as trajectory
+
+__getattr__, __dir__ = lazy(__name__, __all__, _HOME)

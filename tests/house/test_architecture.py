@@ -94,7 +94,7 @@ ALLOWED = {
         ),
         *("copies", "values", "vocabulary", "wrappers"),
     },
-    "render": {"errors", "forms", "options", "storage", "values", "vocabulary"},
+    "render": {"lazy", "errors", "forms", "options", "storage", "values", "vocabulary"},
     "files": {"errors", "executor", "remnants", "storage"},
     # Above the rooms whose files they open.
     "files.opening": {"storage", "trajectory", "measures", "surface", "values"},

@@ -18,7 +18,7 @@ from landscape import render
 from landscape.measures.stability import threshold_words
 from landscape.plots import mds, measure_words, slice_findings, slice_report, spectrum
 from landscape.render import audits, embeddings, labels, spectra
-from landscape.render.components import component_verdict
+from landscape.render.component_plots import component_verdict
 from landscape.values.surface import Path
 
 MEASURE = {
