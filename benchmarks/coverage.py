@@ -29,10 +29,12 @@ _TIMES = 500
 _SHOWN, _DECIDES = 0.95, 0.999
 _HEAD = """# Coverage of intervals
 
-Written by `python -m benchmarks.coverage` ({times} repetitions of each, seeds 0 to {last}; torch {torch}). Where an
-estimator gives a standard error, the interval is that of Student's t with the degrees of freedom of its draws, or the
-normal one where there are many. *Refused* are draws of which the estimator itself says that they have not converged, with
-the reason; coverage is that of the others. *off* stands where the 99.9 % interval of Wilson leaves the nominal rate out.
+Written by `python -m benchmarks.coverage` ({times} repetitions of each, seeds 0 to {last}; torch {torch}). Where
+an estimator gives a standard error, the interval is that of Student's t with the degrees of freedom of its draws, or
+the normal one where there are many. *Refused* are draws of which the estimator itself says that they have not
+converged, with the reason. Coverage is that of the others; *wrong* is the share of all repetitions that claim an
+interval which misses. *off* stands where the 99.9 % interval of Wilson leaves the nominal rate out; an estimator
+that refuses by what it has drawn answers for *wrong* alone.
 
 {table}
 
@@ -67,11 +69,16 @@ def count(name: str, seeds: Iterable[int]) -> tuple[int, int]:
     return covered, refused
 
 
-def verdict(covered: int, answered: int, nominal: float) -> str:
-    """What a count says of the nominal rate."""
-    if not answered:
-        return "refused"
-    low, high = wilson(covered, answered, _DECIDES)
+def verdict(covered: int, refused: int, times: int, nominal: float) -> str:
+    """What a count says of the nominal rate.
+
+    What is refused by what was drawn leaves samples that are not like all: of these few may be right, if they are
+    few enough.
+    """
+    low, high = wilson(covered, times - refused, _DECIDES) if refused < times else (0.0, 1.0)
+    if refused:
+        wrong, _ = wilson(times - refused - covered, times, _DECIDES)
+        return "off: too narrow" if wrong > 1 - nominal else "off: too wide" if low > nominal else ""
     return "" if low <= nominal <= high else "off: too narrow" if high < nominal else "off: too wide"
 
 
@@ -80,13 +87,15 @@ def row(case: Case, times: int, covered: int, refused: int) -> str:
     answered = times - refused
     shown = "" if not answered else "{:.1%} to {:.1%}".format(*wilson(covered, answered))
     cells = [case.estimator, case.problem, f"{case.truth:.6g}", f"{case.nominal:.0%}"]
-    cells += [f"{covered} of {answered}", shown, str(refused), verdict(covered, answered, case.nominal)]
+    wrong = f"{(answered - covered) / times:.1%}"
+    cells += [f"{covered} of {answered}", shown, str(refused), wrong]
+    cells.append(verdict(covered, refused, times, case.nominal))
     return "| " + " | ".join(cells) + " |"
 
 
 def page(counts: dict[str, tuple[int, int]], times: int) -> str:
     """The whole page."""
-    head = ["estimator", "problem", "truth", "nominal", "covered", "Wilson, 95 %", "refused", ""]
+    head = ["estimator", "problem", "truth", "nominal", "covered", "Wilson, 95 %", "refused", "wrong", ""]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     lines += [row(CASES[name](), times, *found) for name, found in counts.items()]
     notes = (_HERE / "COVERAGE_NOTES.md").read_text()

@@ -144,16 +144,16 @@ def double_well(d: Array) -> tuple[float, Array]:
     return _BARRIER * (u * u - 1) ** 2 + _RAISED * (1 - u) / 2, np.array([slope])
 
 
-def mean_rise(loss: Callable[[float], float], a: float, b: float) -> float:
-    """E a L under exp(-a L - b d^2 / 2), by quadrature over a line."""
-    points = [-2.0, 0.0]
+def mean_rise(loss: Callable[[float], float], a: float, b: float, low: float) -> float:
+    """E a L under exp(-a L - b d^2 / 2), by quadrature over a line from `low` on."""
+    points = [point for point in (-2.0, 0.0) if point > low]
     top = max(-a * loss(d) - b * d * d / 2 for d in np.linspace(-4, 4, 801))
 
     def density(d: float) -> float:
         return math.exp(-a * loss(d) - b * d * d / 2 - top)
 
-    whole = integrate.quad(density, -9, 9, points=points, limit=500)[0]
-    return float(integrate.quad(lambda d: a * loss(d) * density(d), -9, 9, points=points, limit=500)[0] / whole)
+    whole = integrate.quad(density, low, 9, points=points, limit=500)[0]
+    return float(integrate.quad(lambda d: a * loss(d) * density(d), low, 9, points=points, limit=500)[0] / whole)
 
 
 def log_mean(loss: Callable[[float], float], a: float, b: float) -> float:

@@ -27,7 +27,8 @@ class Mixed:
 
     Attributes:
         mean: Over all draws, with the scatter that the virial explains taken out.
-        standard_error: From the scatter within chains and their effective number of draws.
+        standard_error: From the scatter within chains and their effective number of draws, or from that of the
+            means of chains, whichever is larger: short chains do not show their slowest motions.
         interval: 95 %, from the means of the chains by Student's t; a single chain has none.
         doubts: Why it should not be believed; empty where nothing speaks against it.
         diagnostics: Plain values.
@@ -44,7 +45,8 @@ def mixed(chains: Sequence[Chain], factor: float, adjusted: bool, checked: bool 
     """The mean of factor times the rise of the loss over chains, and what speaks against it.
 
     The virial v = d . g - P has mean 0 under any density, so y - c v has the mean of y; c is the slope of y
-    over v, which leaves the least scatter (Mira, Solgi & Imparato 2013, section 2, the polynomial d . d / 2).
+    over v in the other chains, which leaves the least scatter (Mira, Solgi & Imparato 2013, section 2, the
+    polynomial d . d / 2).
     Where the loss is homogeneous in d little is left. Whether chains mixed is judged by y itself and by d . d.
 
     Args:
@@ -68,7 +70,7 @@ def mixed(chains: Sequence[Chain], factor: float, adjusted: bool, checked: bool 
     means = np.array([row.mean() for row in left])
     return Mixed(
         mean=float(means.mean()),
-        standard_error=_error(left),
+        standard_error=max(_error(left), _between(means)),
         interval=_interval(means),
         doubts=_doubts(rows, found, least),
         diagnostics={
@@ -82,10 +84,25 @@ def mixed(chains: Sequence[Chain], factor: float, adjusted: bool, checked: bool 
 
 
 def _corrected(rows: Sequence[Array], virials: Sequence[Array]) -> list[Array]:
+    """y - c v of each chain, with c from the other chains; of a single chain each half has that of the other.
+
+    A slope from the same draws goes along with their mean virial, and its product with that has a mean of its own.
+    """
+    if len(rows) == 1:
+        (y,), (v,) = rows, virials
+        half = len(y) // 2
+        return [np.concatenate(_corrected([y[:half], y[half:]], [v[:half], v[half:]]))]
+    left = []
+    for place, (row, virial) in enumerate(zip(rows, virials, strict=True)):
+        others = [other for other in range(len(rows)) if other != place]
+        left.append(row - _slope([rows[at] for at in others], [virials[at] for at in others]) * virial)
+    return left
+
+
+def _slope(rows: Sequence[Array], virials: Sequence[Array]) -> float:
     y, v = np.concatenate(rows), np.concatenate(virials)
     spread = float(v.var())
-    slope = float(np.mean((y - y.mean()) * (v - v.mean()))) / spread if spread > 0 else 0.0
-    return [row - slope * virial for row, virial in zip(rows, virials, strict=True)]
+    return float(np.mean((y - y.mean()) * (v - v.mean()))) / spread if spread > 0 else 0.0
 
 
 def _doubts(rows: Sequence[Array], found: dict[str, float], least: float | None) -> list[str]:
@@ -116,6 +133,11 @@ def _error(rows: Sequence[Array]) -> float:
     return scatter / math.sqrt(max(1.0, effective_draws(rows))) if scatter > 0 else 0.0
 
 
+def _between(means: Array) -> float:
+    """The standard error of the mean from the scatter of the means of chains; 0 of a single one."""
+    return float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else 0.0
+
+
 def _distance(rows: Sequence[Array]) -> float:
     """How many standard errors the mean is away from 0."""
     error = _error(rows)
@@ -135,7 +157,7 @@ def _interval(means: Array) -> tuple[float, float] | None:
 
     if len(means) < 2:
         return None
-    half = float(t.ppf(0.975, len(means) - 1)) * float(means.std(ddof=1)) / math.sqrt(len(means))
+    half = float(t.ppf(0.975, len(means) - 1)) * _between(means)
     return float(means.mean()) - half, float(means.mean()) + half
 
 
