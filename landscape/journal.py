@@ -333,9 +333,10 @@ def lock(raw: BinaryIO, *, shared: bool, patience: float | None = None) -> bool:
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 return True
-            if time.monotonic() > deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return False
-            time.sleep(pause)
+            time.sleep(min(pause, left))
             pause = min(2 * pause, 0.1)
         else:
             return True

@@ -42,6 +42,9 @@ def edited(path: Path) -> Iterator[h5py.File]:
                     del group.attrs[name]
                 elif isinstance(value, str):
                     write_attr(group, name, value)
+        # Only a file of before, which has texts of variable length, may have none.
+        if isinstance(kind := file.attrs.get("format"), bytes):
+            file.attrs["format"] = kind.decode()
 
 
 def age(path: Path) -> None:

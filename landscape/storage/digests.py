@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from landscape.storage.attributes import read_attr, write_attr
+from landscape.storage.attributes import is_old, read_attr, write_attr
 
 Part: TypeAlias = bytes | str | NDArray[Any]
 
@@ -49,8 +49,16 @@ def seal(group: h5py.Group, without: Collection[str] = ()) -> None:
 
 
 def has_seal(group: h5py.Group) -> bool:
-    """Return whether a group carries digests; files of before have none."""
-    return SEAL in group.attrs
+    """Return whether a group carries digests; files of before have none.
+
+    Raises:
+        ValueError: If it lost those that it had.
+    """
+    if SEAL in group.attrs:
+        return True
+    if not is_old(group.file):
+        raise ValueError("its digests are missing")
+    return False
 
 
 def lacking(file: h5py.File) -> str | None:

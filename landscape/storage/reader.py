@@ -77,15 +77,18 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
                 mend="upgrade loss-landscape-toolkit",
             )
         require_modest(file, path)
-        _warn_once(path, file)
+        with damage(path):
+            without = lacking(file)
+        if without is not None:
+            _warn_once(path, without)
         yield file
 
 
-def _warn_once(path: Path, file: h5py.File) -> None:
+def _warn_once(path: Path, without: str) -> None:
     """Warn of a file in which damage cannot be noticed, the first time that it is opened."""
     found = path.stat()
     key = (found.st_dev, found.st_ino)
-    if key not in _warned and (without := lacking(file)) is not None:
+    if key not in _warned:
         _warned.add(key)
         warnings.warn(f"{path}: {without}", LandscapeWarning, stacklevel=2)
 
@@ -222,7 +225,7 @@ def opened(path: Path, mode: str) -> Iterator[BinaryIO]:
 
 
 def steadily(path: PathLike, read: Callable[[], Read]) -> Read:
-    """Read a file, and once more where it seems damaged and was changed by a writer meanwhile.
+    """Read a file, and once more where it seems damaged and a writer may have changed it meanwhile.
 
     A writer does not wait for readers, so that one may see half of a change.
 
@@ -230,16 +233,7 @@ def steadily(path: PathLike, read: Callable[[], Read]) -> Read:
         path: The file.
         read: Opens it and reads.
     """
-    attempt = 0
-    while True:
-        before = state_of(path)
-        try:
-            return read()
-        except LandscapeError:
-            attempt += 1
-            if attempt == _TRIES or (state_of(path) == before and not _is_fresh(path)):
-                raise
-            time.sleep(min(0.001 * 2**attempt, _PAUSE))
+    return next(steadily_each(path, lambda: iter((read(),))))
 
 
 def steadily_each(path: PathLike, read: Callable[[], Iterator[Read]]) -> Iterator[Read]:
@@ -249,22 +243,26 @@ def steadily_each(path: PathLike, read: Callable[[], Iterator[Read]]) -> Iterato
         path: The file.
         read: Opens it and gives the same pieces each time.
     """
-    done, before = 0, state_of(path)
+    done = attempt = 0
     while True:
+        # Changes within a tick of the clock have the same time: only of a file that was left alone for longer
+        # does it say that nothing was written while it was read.
+        before, settled = state_of(path), not _is_fresh(path)
         try:
             for piece in itertools.islice(read(), done, None):
                 yield piece
-                done += 1
+                done, attempt = done + 1, 0
         except LandscapeError:
-            if state_of(path) == before and not _is_fresh(path):
+            attempt += 1
+            if attempt == _TRIES or (settled and state_of(path) == before):
                 raise
-            before = state_of(path)
+            time.sleep(min(0.001 * 2**attempt, _PAUSE))
         else:
             return
 
 
 def _is_fresh(path: PathLike) -> bool:
-    """Return whether a file was written a moment ago: changes within a tick of the clock have the same time."""
+    """Return whether a file was written a moment ago."""
     with suppress(OSError, ValueError):
         return abs(time.time() - Path(path).stat().st_mtime) < _TICK
     return False

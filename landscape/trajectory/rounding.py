@@ -6,9 +6,11 @@ already stays as it is, and so do buffers: running statistics are small, and eva
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,6 +20,11 @@ from landscape.layout import Layout, TensorInfo
 from landscape.params import is_number, real_view, require_same_shapes
 from landscape.trajectory.resume import tensor_to_numpy
 from landscape.trajectory.schema import ROUNDED, groups_of
+
+# Elements that are worked on at once: with what is made of them, they fit into the cache of a core.
+_BLOCK = 2**15
+# Bytes from which NumPy asks the system for large pages.
+_LARGE = 2**22
 
 # Dataset -> its columns, not yet rounded.
 Taken: TypeAlias = dict[str, Tensor]
@@ -55,9 +62,34 @@ def take(layout: Layout, tensors: Mapping[str, Tensor], storage: str | None) -> 
             if dtype != info.dtype:
                 what = f"tensor '{info.name}' has another element type"
                 raise LandscapeError(what, where="snapshot", got=dtype, expected=info.dtype)
-        # Always a copy, of a single tensor too; types are promoted, which changes no value.
-        taken[group] = torch.cat([tensors[info.name].detach().reshape(-1) for info in infos]).cpu()
+        taken[group] = _side_by_side([tensors[info.name].detach().reshape(-1) for info in infos])
     return taken
+
+
+def _side_by_side(flat: list[Tensor]) -> Tensor:
+    """Always a copy, of a single tensor too, on the CPU.
+
+    NumPy copies in one thread and into large pages: `torch.cat` takes seven times as much processor time.
+    """
+    first = flat[0]
+    if any(one.device.type != "cpu" or one.dtype != first.dtype for one in flat):
+        # Types are promoted, which changes no value.
+        return torch.cat(flat).cpu()
+    copy = _room(sum(map(len, flat)), first.dtype)
+    np.concatenate([_bytes(one) for one in flat], out=_bytes(copy))
+    return copy
+
+
+def _room(count: int, dtype: torch.dtype) -> Tensor:
+    """A vector of anything: of NumPy's memory where it is much, which comes in large pages."""
+    if count * dtype.itemsize < _LARGE:
+        return torch.empty(count, dtype=dtype)
+    return torch.from_numpy(np.empty(count * dtype.itemsize, np.uint8)).view(dtype)
+
+
+def _bytes(flat: Tensor) -> NDArray[np.uint8]:
+    found: NDArray[np.uint8] = flat.resolve_conj().resolve_neg().view(torch.uint8).numpy()
+    return found
 
 
 def rounded(taken: Taken, layout: Layout, storage: str | None) -> tuple[dict[str, NDArray[Any]], float]:
@@ -78,17 +110,30 @@ def rounded(taken: Taken, layout: Layout, storage: str | None) -> tuple[dict[str
     for group, flat in taken.items():
         stored = flat
         if group.startswith("weights/") and is_number(flat):
-            stored = flat.to(getattr(torch, group.split("/")[-1]))
-            _require_no_overflow(flat, stored, groups[group], storage)
-            lost += _square(flat - stored.to(flat.dtype)) if stored.dtype != flat.dtype else 0.0
-            whole += _square(flat)
+            stored, missing, square = _rounded_by_blocks(flat, getattr(torch, group.split("/")[-1]))
+            # What overflows is missing infinitely much; what was no number before is no number then.
+            if not math.isfinite(missing):
+                _require_no_overflow(flat, stored, groups[group], storage)
+            lost, whole = lost + missing, whole + square
         values[group] = tensor_to_numpy(stored)[0]
     return values, (lost / whole) ** 0.5 if whole else 0.0
 
 
-def _square(flat: Tensor) -> float:
-    norm = float(torch.linalg.vector_norm(real_view(flat), dtype=torch.float64))
-    return norm * norm
+def _rounded_by_blocks(flat: Tensor, dtype: torch.dtype) -> tuple[Tensor, float, float]:
+    """The numbers as they are stored, |w - round(w)|^2 and |w|^2, in one pass over memory."""
+    stored = _room(len(flat), dtype)
+    lost = whole = 0.0
+    for block, into in zip(flat.split(_BLOCK), stored.split(_BLOCK), strict=True):
+        into.copy_(block)
+        whole += _square(block)
+        if dtype != flat.dtype:
+            lost += _square(block - into)
+    return stored, lost, whole
+
+
+def _square(block: Tensor) -> float:
+    wide = real_view(block).reshape(-1).to(torch.float64)
+    return float(wide @ wide)
 
 
 def _require_no_overflow(flat: Tensor, stored: Tensor, infos: list[TensorInfo], storage: str) -> None:

@@ -444,6 +444,53 @@ def test_half_of_a_change_is_read_again(tmp_path: Path) -> None:
         steadily(path, lambda: (_ for _ in ()).throw(LandscapeError("damaged")))
 
 
+def test_a_reading_that_began_beside_a_writer_is_done_again(tmp_path: Path) -> None:
+    """The writer may have ended within the tick of the clock in which the reading began, and long be quiet."""
+    path, tries = tmp_path / "x", []
+    path.write_bytes(b"1")
+
+    def torn() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            time.sleep(0.2)
+            raise LandscapeError("damaged")
+        return "whole"
+
+    assert steadily(path, torn) == "whole"
+    # The control: damage in a file that nobody writes is told at once.
+    tries.clear()
+    time.sleep(0.1)
+    with pytest.raises(LandscapeError, match="damaged"):
+        steadily(path, torn)
+
+
+def test_lost_digests_are_damage(run_file: Path) -> None:
+    with h5py.File(run_file, "r+") as file:
+        del file.attrs["seal"]
+    with pytest.raises(LandscapeError, match="its digests are missing"):
+        open_trajectory(run_file)
+
+
+def test_a_writer_waits_50_ms_at_most_for_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it asks to wait; what the system makes of it on a busy machine is measured in benchmarks/readers.py."""
+    path, model, asked = tmp_path / "run.h5", nn.Linear(3, 2), [0.0]
+    recorder = Recorder(path, model)
+
+    def sleep(seconds: float, really: Callable[[float], None] = time.sleep) -> None:
+        asked[-1] += seconds
+        really(seconds)
+
+    monkeypatch.setattr(journal.time, "sleep", sleep)
+    with h5py.File(path, "r") as held:
+        for step in range(4):
+            asked.append(0.0)
+            recorder.snapshot(step, resume_state={"step": step})
+        assert held.attrs["n_valid"] == 0
+    assert min(asked[1:]) > 0
+    assert max(asked) <= 0.05
+    assert len(open_trajectory(path)) == 4
+
+
 def test_a_reading_beside_a_writer_is_never_torn(tmp_path: Path) -> None:
     path, model = tmp_path / "run.h5", nn.Linear(50, 20)
     recorder = Recorder(path, model)
