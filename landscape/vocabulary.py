@@ -30,7 +30,7 @@ METRICS = ("loss", "error")
 # One repeat is a plane; a thousand lines tell a share of directions to 1.6 %, and nobody draws more.
 SPAN = (2, 1_000)
 """The least and the most repeats that can be compared."""
-PAGE_OPTIONS = ("style", "width", "height", "title", "dpi", "no_caption")
+PAGE_OPTIONS = ("style", "width", "height", "title", "dpi", "transparent", "no_caption")
 """Options of a look that every picture heeds."""
 SCALE_OPTIONS = ("vmin", "vmax", "log")
 """Those of pictures with a scale of values: of colours, or an axis."""
