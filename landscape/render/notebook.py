@@ -35,6 +35,6 @@ def _leave_to_pyplot(figure: Figure) -> None:
     # While a cell runs, its result is being gathered here.
     running = getattr(getattr(shell, "displayhook", None), "exec_result", None) is not None
     pyplot = sys.modules.get("matplotlib.pyplot")
-    held = pyplot is not None and figure.number in pyplot.get_fignums()  # type: ignore[attr-defined]
+    held = pyplot is not None and figure.number in pyplot.get_fignums()
     if not (running and held and "inline" in get_backend()):
         raise NotImplementedError
