@@ -14,6 +14,7 @@ from landscape import LandscapeError
 from landscape.options import describe_options, fields_of
 from landscape.plots.measure_options import Along
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
+from landscape.vocabulary import DEVICE
 
 from .declared import given_in, options_in, spelled, taken
 from .shared import (
@@ -68,7 +69,7 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
         raise click.UsageError("Missing argument 'FILE'.", click.get_current_context())
     if output is not None:
         require_writable(output, _SUFFIXES)
-    options = {name: value for name, value in given_in(given).items() if (name, value) != ("device", "auto")}
+    options = {name: value for name, value in given_in(given).items() if (name, value) != ("device", DEVICE)}
     if len(files) > 1:
         _compared(files, options, output, as_json)
     elif kind_of(files[0]) == MEASURES.format:
@@ -184,7 +185,7 @@ def _taken(
     run = open_trajectory(file)
     for step in wanted.at:
         run.index_of(step)
-    objective = objective_of(run, **told_in(dict(options)), device=options.get("device", "auto"))
+    objective = objective_of(run, **told_in(dict(options)), device=options.get("device", DEVICE))
 
     def keep(step: int, found: Any) -> None:
         taken.setdefault(step, {})[found.name] = found

@@ -8,7 +8,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
+from .shared import Interrupted, data_option, device_option, go_on, json_option, say, spoken_time, step_bars
 
 _STATES = {
     "made": "made",
@@ -35,7 +35,7 @@ _STATES = {
     help="Where results are kept; may be deleted. [default: .landscape-cache beside the recipes]",
 )
 @click.option("-o", "--output", metavar="DIR", help="Where pictures go. [default: gallery/ beside each recipe]")
-@click.option("--device", default="auto", help="Where slices are evaluated. [default: auto]")
+@device_option
 @data_option
 @json_option
 def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **given: Any) -> int:

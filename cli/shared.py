@@ -13,6 +13,8 @@ import click
 
 from landscape import LandscapeError
 from landscape.forms import pairs_in
+from landscape.options import device_named
+from landscape.vocabulary import DEVICE, DEVICES
 
 from .signals import Interrupted as Interrupted
 from .signals import interruptible
@@ -44,7 +46,22 @@ set_option = click.option(
 _other_data_option = click.option(
     "--other-data", is_flag=True, help="Go on although the data are not those of the training."
 )
-device_option = click.option("--device", default="auto", help="auto, cpu, cuda or mps. [default: auto]")
+
+
+def _device(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    try:
+        return device_named(name)
+    except LandscapeError as error:
+        raise LandscapeError(str(error), where="--device") from None
+
+
+device_option = click.option(
+    "--device",
+    default=DEVICE,
+    callback=_device,
+    metavar="NAME",
+    help=f"Where to compute: {', '.join(DEVICES[:-1])} or {DEVICES[-1]}. [default: {DEVICE}]",
+)
 objective_options = together([problem_option, set_option, data_option, _other_data_option])
 
 

@@ -10,7 +10,7 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
+from .shared import Interrupted, data_option, device_option, go_on, json_option, say, spoken_time, step_bars
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Reasons for missing values that are told in lines of their own; all are in the tables.
@@ -39,7 +39,7 @@ _SHOWN = 6
     help="png, pdf or svg; scatter pictures and tables go beside it. [default: gallery/NAME.png by the recipe]",
 )
 @click.option("--colour", metavar="NAME", help="The hyperparameter that colours tell. [default: the family]")
-@click.option("--device", default="auto", help="Where measures are taken. [default: auto]")
+@device_option
 @data_option
 @json_option
 def command(

@@ -17,6 +17,7 @@ from .declared import given_in, options_in, spelled
 from .shared import (
     Interrupted,
     data_option,
+    device_option,
     json_option,
     parse_settings,
     print_json,
@@ -36,6 +37,7 @@ _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set widt
 @click.option("-o", "--output", required=True, metavar="RUN.h5", help="The trajectory file to write.")
 @options_in({"Options": Settings}, spellings={"nesterov": ("--nesterov/--no-nesterov",)})
 @set_option
+@device_option
 @data_option
 @click.option("--download", is_flag=True, help="Fetch missing data from the internet.")
 @click.option(
@@ -47,6 +49,7 @@ def command(
     problem: str,
     output: str,
     problem_options: tuple[str, ...],
+    device: str,
     data: str | None,
     download: bool,
     resume: bool,
@@ -76,7 +79,7 @@ def command(
         **(held.problem_args if held and held.problem == problems.short_name(problem) else {}),
         **parse_settings(problem_options),
     }
-    objective = problems.build(problem, options, seed=chosen.seed, data=data, download=download)
+    objective = problems.build(problem, options, seed=chosen.seed, data=data, download=download, device=device)
     try:
         with progress_bar(problem, "step") as update:
 

@@ -12,6 +12,7 @@ from landscape.transform import Transform
 
 from .declared import options_in, taken
 from .shared import (
+    device_option,
     json_option,
     objective_options,
     progress_bar,
@@ -30,12 +31,14 @@ from .shared import (
 @options_in({"Options": Transform})
 @click.option("--at", metavar="STEP", help="Only this snapshot: a step, first or last. [default: all]")
 @objective_options
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace OUT.h5 if it is there.")
 @json_option
 def command(
     file: str,
     output: str,
     at: str | None,
+    device: str,
     overwrite: bool,
     as_json: bool,
     **given: Any,
@@ -56,7 +59,7 @@ def command(
     if Path(output).resolve() == Path(file).resolve():
         raise LandscapeError("the file cannot replace the one it is made from", where=output)
     run = open_trajectory(file)
-    objective = objective_of(run, **told)
+    objective = objective_of(run, **told, device=device)
     with progress_bar(f"transform {run.problem}", "snapshot") as update:
         document = transform(run, objective, wanted, output, at=at, overwrite=overwrite, progress=update)
     say(document, report(document), as_json)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.forms import FORMS, NUMBER, TRUTH, Form
+from landscape.vocabulary import DEVICES
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT")
@@ -71,6 +72,18 @@ def option(
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def device_named(name: str) -> str:
+    """Check the name of a device; whether there is one is not looked at, so that no torch is imported.
+
+    Raises:
+        LandscapeError: If there is no such kind of device.
+    """
+    kind, _, number = str(name).partition(":")
+    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
+        raise LandscapeError(f"unknown device '{name}'", mend=did_you_mean(str(name), DEVICES))
+    return name
 
 
 def redeclared(

@@ -30,7 +30,11 @@ METRICS = ("loss", "error")
 # One repeat is a plane; a thousand lines tell a share of directions to 1.6 %, and nobody draws more.
 SPAN = (2, 1_000)
 """The least and the most repeats that can be compared."""
-PAGE_OPTIONS = ("style", "width", "height", "title", "dpi", "no_caption")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""Where things are computed; one of several CUDA devices by its number, as in cuda:1."""
+DEVICE = "auto"
+"""That where nothing else is asked for: a CUDA device where there is one, else Apple's, else the processor."""
+PAGE_OPTIONS = ("style", "width", "height", "title", "dpi", "transparent", "no_caption")
 """Options of a look that every picture heeds."""
 SCALE_OPTIONS = ("vmin", "vmax", "log")
 """Those of pictures with a scale of values: of colours, or an axis."""

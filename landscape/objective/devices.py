@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
+from landscape.copies import copied, with_constants
 from landscape.errors import LandscapeError, did_you_mean
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
+from landscape.objective.data import Split
+from landscape.vocabulary import DEVICE as DEVICE
+from landscape.vocabulary import DEVICES
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -32,14 +35,22 @@ def pick_device(name: str | torch.device) -> torch.device:
         raise LandscapeError(
             f"unknown device '{name}'", where="device", mend=did_you_mean(str(name), DEVICES)
         ) from None
-    if device.type not in DEVICES or not _available(device.type):
+    if device.type not in DEVICES or not _available(device.type, device.index or 0):
         raise LandscapeError(f"there is no device '{name}' here", where="device", mend="use cpu or auto")
     return device
 
 
-def _available(kind: str) -> bool:
+def placed(loss: Any, examples: Split, device: torch.device) -> tuple[Any, Split]:
+    """A loss with its constants and some examples on a device; on the processor as they are."""
+    if device.type == "cpu":
+        return loss, examples
+    moved = copied(loss)[0].to(device) if isinstance(loss, nn.Module) else with_constants(loss, device, None)
+    return moved, examples.to(device, None)
+
+
+def _available(kind: str, index: int = 0) -> bool:
     if kind == "cuda":
-        return torch.cuda.is_available()
+        return torch.cuda.is_available() and index < torch.cuda.device_count()
     return torch.backends.mps.is_available() if kind == "mps" else True
 
 

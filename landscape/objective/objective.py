@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Batches, Source, Split, draw
-from landscape.objective.devices import pick_device
+from landscape.objective.devices import DEVICE, pick_device, placed
 from landscape.objective.element_types import require_type
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.examination import Case, examine, no_unit
@@ -83,7 +83,7 @@ class Objective:
         unit: str | None = None,
         problem: str = "",
         problem_args: Mapping[str, Any] | None = None,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = DEVICE,
         batch_size: int | None = None,
         stream: bool = False,
     ) -> None:
@@ -237,9 +237,9 @@ class Objective:
 
     def mean_loss(self, model: nn.Module, examples: Split) -> Tensor:
         """The mean loss of a model over some examples, without the penalty, to be differentiated."""
-        if takes_model(self.loss):
-            return mean_of(self.loss, model, examples.inputs)
-        return mean_of(self.loss, forward(model, examples.inputs), examples.targets)
+        loss, (inputs, targets) = placed(self.loss, examples, self.device)
+        given = (model, inputs) if takes_model(self.loss) else (forward(model, inputs), targets)
+        return mean_of(loss, *given)
 
     def penalised(self, weight_decay: float) -> Objective:
         """The same objective with another penalty; model and data are shared."""

@@ -10,6 +10,7 @@ from landscape import problems
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.trajectory import Trajectory
+from landscape.vocabulary import DEVICE
 
 
 def objective_of(
@@ -19,7 +20,7 @@ def objective_of(
     settings: Mapping[str, Any] | None = None,
     data: str | os.PathLike[str] | None = None,
     other_data: bool = False,
-    device: str = "cpu",
+    device: str = DEVICE,
 ) -> Objective:
     """Rebuild the objective of a trajectory: from what its file says if its problem is built in.
 

@@ -161,7 +161,7 @@ def _trained(
     model = copied(objective.model)[0].to(objective.device).train()
     named = dict(model.named_parameters())
     trained = [info.name for info in objective.layout.moving()]
-    bends = [{name: bend[name].clone() for name in trained} for bend in path.bends]
+    bends = [{name: bend[name].clone().to(objective.device) for name in trained} for bend in path.bends]
     optimizer = torch.optim.SGD(
         [tensor for bend in bends for tensor in bend.values()],
         lr=settings.rate,
@@ -230,7 +230,7 @@ class _State:
 def _slopes(objective: Objective, model: nn.Module, batch: Split, leaves: list[nn.Parameter]) -> list[Tensor]:
     # Neither reentrant checkpoints nor sparse embeddings have the gradients that are asked for here.
     with without_checkpoints():
-        loss = objective.mean_loss(model, batch.to(objective.device, None))
+        loss = objective.mean_loss(model, batch)
     found = torch.autograd.grad(loss, leaves, materialize_grads=True)
     return [slope.to_dense() if slope.is_sparse else slope for slope in found]
 

@@ -21,6 +21,7 @@ from landscape.objective import Objective
 from landscape.objective.devices import pick_device
 from landscape.objective.loaders import own_random_state
 from landscape.problems.problem import short_name
+from landscape.vocabulary import DEVICE
 
 # What `Objective` takes besides the model, of what a function may give.
 _PARTS = ("loss", "train", "test", "weight_decay", "unit", "batch_size", "stream")
@@ -34,7 +35,7 @@ def build_from_file(
     *,
     seed: int = 0,
     data: str | PathLike[str] | None = None,
-    device: str = "cpu",
+    device: str = DEVICE,
     **arguments: Any,
 ) -> Objective:
     """The objective that a function of the user's makes; seeds that it sets are not seen outside.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from landscape.recipe.panel import Recipe
 
-# What a repository bears per picture.
+# What a repository bears per picture; a larger one gets a palette.
 MOST_BYTES = 300_000
 FOLDER = "gallery"
 # Shares of 200 dots per inch that a picture of too many bytes is reduced to, one after the other: 150 is what
@@ -30,29 +30,34 @@ FOLDER = "gallery"
 _SMALLER = (1.0, 0.75, 0.5)
 
 
-def save_png(figure: Figure, path: Path, most: int = MOST_BYTES) -> None:
-    """Write a picture; one that is too large gets 256 colours, and fewer dots where that is not enough.
+def save_png(figure: Figure, path: Path, most: int | None = None) -> None:
+    """Write a picture; one of more than 300 kB gets a palette of 256 colours, where that makes it smaller.
 
     Args:
         figure: The figure.
         path: Ends in ``.png``.
-        most: Bytes that it may have.
+        most: Bytes that it may have, for pages of small pictures: one that is larger with its palette gets fewer
+            dots. By default it keeps the dots that it was asked for.
     """
     from PIL import Image
 
     from landscape.render import save
 
     save(figure, path)
-    if path.stat().st_size <= most:
+    size = path.stat().st_size
+    if size <= (MOST_BYTES if most is None else most):
         return
     with Image.open(path) as opened:
-        whole = opened.convert("RGB")
+        seen = "A" in opened.getbands() and opened.getextrema()[-1][0] < 255  # type: ignore[index]
+        whole = opened.convert("RGBA" if seen else "RGB")
         dots = opened.info.get("dpi", (200, 200))[0]
     content = b""
-    for share in _SMALLER:
+    for share in _SMALLER if most is not None else (1.0,):
         content = _reduced(whole, share, dots)
-        if len(content) <= most:
+        if most is not None and len(content) <= most:
             break
+    if len(content) >= size:
+        return
     with atomic_path(path) as draft:
         draft.write_bytes(content)
 
@@ -62,7 +67,9 @@ def _reduced(picture: Image, share: float, dots: float) -> bytes:
 
     size = (round(picture.width * share), round(picture.height * share))
     smaller = picture if share == 1 else picture.resize(size, Image.Resampling.LANCZOS)
-    paletted = smaller.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # Median cut knows no transparency.
+    method = Image.Quantize.FASTOCTREE if picture.mode == "RGBA" else Image.Quantize.MEDIANCUT
+    paletted = smaller.quantize(256, method=method, dither=Image.Dither.NONE)
     held = io.BytesIO()
     paletted.save(held, "png", optimize=True, dpi=(dots * share, dots * share))
     return held.getvalue()

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from landscape import problems
 from landscape.forms import FILE
-from landscape.options import Options, fields_of
+from landscape.options import Options, device_named, fields_of
 from landscape.plots import Kind
 from landscape.problems.catalogue import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
 from landscape.recipe.values import Panel, Run
 from landscape.training import Settings
+from landscape.vocabulary import DEVICE
 
 if TYPE_CHECKING:
     from landscape.recipe.panel import Recipe
+    from landscape.recipe.report import StepReport
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,31 @@ class Where:
 
     Attributes:
         data: The folder of the data for runs that name none.
-        device: Where slices are evaluated.
+        device: Where things are computed.
+
+    Raises:
+        LandscapeError: If there is no such kind of device.
     """
 
     data: Path | None = None
-    device: str = "cpu"
+    device: str = DEVICE
+
+    def __post_init__(self) -> None:
+        device_named(self.device)
+
+    def require(self, steps: Mapping[str, StepReport]) -> None:
+        """Check that the device is here before anything is computed on it.
+
+        Raises:
+            LandscapeError: If it is not.
+        """
+        if any(
+            report.state == "planned" and report.step.kind not in ("import", "picture")
+            for report in steps.values()
+        ):
+            from landscape.objective.devices import pick_device
+
+            pick_device(self.device)
 
 
 class Graph:
@@ -151,7 +173,7 @@ class Graph:
         training = run.training or Settings()
         options = _options(run)
         settings = {"problem": _problem_name(run), "options": options, "training": training.to_json()}
-        places = {"problem": run.problem, "data": self._data_of(run)}
+        places = {"problem": run.problem, "data": self._data_of(run), "device": self.where.device}
         model = digest(_plain([run.problem, options, training.batch_size, training.optimizer]))
         return self._put(
             Step(
@@ -184,6 +206,7 @@ class Graph:
         places = {
             "problem": run.problem,
             "data": self._data_of(run),
+            "device": self.where.device,
             "files": list(map(str, run.files)),
             "base": base,
         }

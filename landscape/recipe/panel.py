@@ -15,6 +15,7 @@ from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
 from landscape.recipe.tasks import make, shown_from
 from landscape.recipe.values import Figure, Run
+from landscape.vocabulary import DEVICE
 
 if TYPE_CHECKING:
     from landscape.values.surface import Surface
@@ -29,7 +30,7 @@ class Panel(values.Panel):
         cache: str | os.PathLike[str],
         *,
         data: str | os.PathLike[str] | None = None,
-        device: str = "auto",
+        device: str = DEVICE,
     ) -> Shown:
         """What this panel shows, ready to be drawn; made now as far as the cache does not hold it."""
         kept = Cache(Path(cache))

@@ -20,6 +20,7 @@ from landscape.recipe.report import RecipeReport, Report, StepReport
 from landscape.recipe.schedule import is_done, make_planned, survey
 from landscape.recipe.steps import Step
 from landscape.recipe.validate import load
+from landscape.vocabulary import DEVICE
 
 Target = str | os.PathLike[str]
 
@@ -30,7 +31,7 @@ def render(
     cache: Target | None = None,
     output: Target | None = None,
     data: Target | None = None,
-    device: str = "auto",
+    device: str = DEVICE,
     jobs: int = 1,
     force: bool = False,
     only: str | None = None,
@@ -44,7 +45,7 @@ def render(
         cache: The folder that results are kept in; by default ``.landscape-cache`` beside the first recipe.
         output: Where pictures go; by default ``gallery/`` beside each recipe.
         data: The folder of the data for runs that name none.
-        device: Where slices are evaluated, as in `landscape plot`.
+        device: Where runs are trained and pictures computed: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         jobs: So many steps at once, each in a process of its own if there are several.
         force: Make again what is made.
         only: A pattern such as ``"li2018-*"`` that the names of recipes must match.
@@ -79,6 +80,7 @@ def render(
             _deliver(kept, graph.steps[key], folder_of[path], path.stem, False)
 
     if not dry_run:
+        graph.where.require(steps)
         make_planned(steps, kept, jobs, force, notify, ended)
     seconds = {key: (kept.record(step) or {"seconds": 0.0})["seconds"] for key, step in graph.steps.items()}
     for path, key in goals.items():

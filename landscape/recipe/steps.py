@@ -11,7 +11,7 @@ from typing import Any
 # Raised when the results of a kind of step change although its settings do not; of pictures, when their look does.
 VERSIONS = {
     **dict.fromkeys(("train", "import", "transform", "branch"), 1),
-    "picture": 3,
+    "picture": 4,
 }
 # Of all values that panels show.
 _OF_VALUES = 2

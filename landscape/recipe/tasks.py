@@ -72,7 +72,11 @@ def _train(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
 
     chosen = training.Settings.from_json(step.settings["training"])
     objective = problems.build(
-        step.places["problem"], step.settings["options"], seed=chosen.seed, data=step.places["data"]
+        step.places["problem"],
+        step.settings["options"],
+        seed=chosen.seed,
+        data=step.places["data"],
+        device=step.places["device"],
     )
     path = cache.path(step.kind, step.key)
     _drop_unreadable(path)
@@ -106,9 +110,7 @@ def _transform(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     from landscape.transform import Transform, transform
 
     run = run_at(cache, *step.places["base"])
-    objective = objective_of(
-        run, problem=step.places["problem"], settings=step.settings["options"], data=step.places["data"]
-    )
+    objective = objective_of(run, settings=step.settings["options"], **{name: step.places[name] for name in _TOLD})
     arguments = dict(step.settings["arguments"])
     at = arguments.pop("at", None)
     path = cache.path(step.kind, step.key)
@@ -123,9 +125,7 @@ def _branch(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     places, arguments = step.places, step.settings["arguments"]
     chosen = training.Settings.from_json(step.settings["training"])
     base = run_at(cache, *places["base"])
-    objective = objective_of(
-        base, problem=places["problem"], settings=step.settings["options"], data=places["data"], device="cpu"
-    )
+    objective = objective_of(base, settings=step.settings["options"], **{name: places[name] for name in _TOLD})
     snapshot = base[base.index_of(arguments.get("at", "last"))]
     start = training.Start(snapshot, base.run_id, snapshot.step)
     if "noise" in arguments:

@@ -83,6 +83,7 @@ class Look(Options):
         high=2400,
         unset="200, in a PDF or SVG 300",
     )
+    transparent: bool | None = option(None, "Leave the ground of the picture transparent", form=TRUTH)
     no_caption: bool = option(False, "Leave the foot of the picture empty")
     words: str | None = None
 

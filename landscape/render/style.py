@@ -241,6 +241,8 @@ class Sheet(Figure):
         self.look: dict[Any, Any] = plain | dict(in_use() if rc is None else rc)
         if wanted.cmap is not None:
             self.look["image.cmap"] = wanted.cmap
+        if wanted.transparent:
+            self.look["savefig.transparent"] = True
         self.dots = wanted.dpi
         suiting, width = width, width if wanted.width is None else inches_of(wanted.width)
         # Words take more lines on a narrow page, and none of the height of what is drawn.

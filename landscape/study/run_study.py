@@ -23,6 +23,7 @@ from landscape.study.correlation import correlate_nets
 from landscape.study.values import Study
 from landscape.values.correlations import Correlated
 from landscape.values.result import Result
+from landscape.vocabulary import DEVICE
 
 Target = str | os.PathLike[str]
 
@@ -88,7 +89,7 @@ def run(
     *,
     cache: Target | None = None,
     data: Target | None = None,
-    device: str = "auto",
+    device: str = DEVICE,
     jobs: int = 1,
     force: bool = False,
     dry_run: bool = False,
@@ -104,7 +105,7 @@ def run(
         study: The study.
         cache: The folder that results are kept in; by default ``.landscape-cache`` beside the recipe.
         data: The folder of the data for networks that name none.
-        device: Where measures are taken, as in `landscape measure`.
+        device: Where networks are trained and measured: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         jobs: So many steps at once, each in a process of its own if there are several.
         force: Make again what is made.
         dry_run: Make nothing, and report what would be made and how long it may take.
@@ -128,6 +129,7 @@ def run(
     steps = survey(graph.steps, kept, list(graph.steps), force)
     if dry_run:
         return StudyReport(study, steps, None, kept.folder, time.monotonic() - began)
+    graph.where.require(steps)
     with _one_thread(jobs):
         make_planned(steps, kept, jobs, force, notify, threads=1)
     nets = gather(study, keys, steps, kept)

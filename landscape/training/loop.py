@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from landscape.objective import Objective
 from landscape.remnants import remove_remnants
 from landscape.training.extension import require_same_run
 from landscape.training.plan import Plan
+from landscape.training.random_state import draws, on_device, own_draws, restore_draws
 from landscape.training.settings import Settings
 from landscape.training.start import Start, open_run
 from landscape.training.update import Way, way_of
@@ -73,7 +74,7 @@ def train(
             # A process that was killed after it had finished the run may have left a file behind.
             remove_remnants(file)
             return held
-    model = copied(objective.model)[0].train()
+    model = on_device(copied(objective.model)[0], objective.model, objective.device).train()
     if start is not None:
         start.load_into(model)
     if plan.batch_size < 2 and any(isinstance(m, _BatchNorm) for m in model.modules()):
@@ -98,7 +99,7 @@ def train(
         )
     own = {} if start is None else start.about
     recorder = Recorder(file, model, overwrite=overwrite, branch=branch, **about, **own)
-    with recorder, ExitStack() as stack, _own_random_state(chosen.seed):
+    with recorder, ExitStack() as stack, own_draws(chosen.seed, objective.device):
         branches = {
             name: stack.enter_context(
                 Recorder(
@@ -134,14 +135,6 @@ def _is_complete(file: Path, branch: str) -> bool:
     return branch in held and held[branch].finished
 
 
-@contextmanager
-def _own_random_state(seed: int) -> Iterator[None]:
-    """Draw what a model draws while it trains (dropout) from the seed; leave the global state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
-        yield
-
-
 def _run(
     objective: Objective,
     way: Way,
@@ -153,7 +146,7 @@ def _run(
     branch: str | None,
 ) -> None:
     every = settings.every.steps(plan.steps_per_epoch)
-    start, earlier = _restore(recorder, branches, way, branch)
+    start, earlier = _restore(recorder, branches, way, branch, objective.device)
     if start is not None and start % every and start < plan.total:
         # The last snapshot of a shorter run, which a longer one does not have: the next takes its place.
         for one in (recorder, *branches.values()):
@@ -167,7 +160,7 @@ def _run(
         way.ready()
         seconds = earlier + time.monotonic() - began
         metrics = {**objective.values(way.model), **way.metrics(step)}
-        state = {**way.state(), "random": torch.get_rng_state(), "seconds": seconds}
+        state = {**way.state(), **draws(objective.device), "seconds": seconds}
         about: dict[str, Any] = {"epoch": step / plan.steps_per_epoch, "seconds": seconds, "hold": False}
         # The run comes last: what it has, its branches have.
         for name, kept in branches.items():
@@ -189,7 +182,7 @@ def _run(
 
 
 def _restore(
-    recorder: Recorder, replicas: Mapping[str, Recorder], way: Way, branch: str | None
+    recorder: Recorder, replicas: Mapping[str, Recorder], way: Way, branch: str | None, device: torch.device
 ) -> tuple[int | None, float]:
     """Put all back to the snapshot that has a state to go on from; its step, and the seconds before it."""
     if len(recorder) == 0:
@@ -209,5 +202,5 @@ def _restore(
     run = open_run(recorder.path, branch)
     run.load_into(way.model, run.index_of(step))
     way.restore(state)
-    torch.set_rng_state(state["random"])
+    restore_draws(state, device)
     return step, state["seconds"]

@@ -20,7 +20,7 @@ ALLOWED = {
     "forms": {"errors"},
     "lazy": set(),
     "executor": {"errors"},
-    "options": {"errors", "forms"},
+    "options": {"errors", "forms", "vocabulary"},
     "vocabulary": set(),
     "values": {"lazy", "errors", "storage"},
     "ties": {"errors"},
@@ -34,7 +34,7 @@ ALLOWED = {
     "objective": {"copies", "errors", "layout", "params", "ties", "vocabulary", "wrappers"},
     "curvature": {"values", "wrappers", "errors", "layout", "params", "objective", "vocabulary"},
     "trajectory": {"values", "lazy", "errors", "layout", "params", "remnants", "signatures", "storage"},
-    "problems": {"errors", "layout", "forms", "options", "params", "objective"},
+    "problems": {"vocabulary", "errors", "layout", "forms", "options", "params", "objective"},
     "training": {
         "lazy",
         "copies",
@@ -111,12 +111,14 @@ ALLOWED = {
     "papers": {"values", "errors", "params", "objective", "problems"},
     "transform": {"errors", "forms", "options", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
+        "vocabulary",
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
         *("executor", "forms", "options", "render", "plots", "transform", "values", "vocabulary"),
     },
     "study": {
+        "vocabulary",
         *("errors", "forms", "options", "storage", "trajectory", "problems", "measures", "plots", "recipe"),
-        *("values",),
+        *("values", "vocabulary"),
     },
     "demo": {"storage", "trajectory", "problems", "training", "surface", "render", "plots"},
 }

@@ -327,7 +327,9 @@ def test_every_kind_says_what_it_heeds():
     known = set(Look().plain())
     for kind in KINDS.values():
         assert (
-            {"style", "width", "height", "title", "dpi", "no_caption"} <= set(kind.heeds(kind.options())) <= known
+            {"style", "width", "height", "title", "dpi", "transparent", "no_caption"}
+            <= set(kind.heeds(kind.options()))
+            <= known
         )
 
 

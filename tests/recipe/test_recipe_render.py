@@ -26,6 +26,8 @@ from landscape.recipe import draw_panel, load, render, tasks
 from landscape.recipe.cache import digest_of_data
 from landscape.recipe.gallery import MOST_BYTES, duration, save_png
 from landscape.recipe.graph import Graph, Where
+from landscape.render import Look
+from landscape.render.style import Sheet
 from landscape.trajectory import Recorder, open_trajectory
 
 RECIPE = """# Two runs on a quadratic.
@@ -421,16 +423,42 @@ def test_the_line_through_two_runs_ends_at_their_own_losses(folder):
         alone.surfaces(folder / "cache")
 
 
-def test_a_picture_of_too_many_bytes_is_reduced(tmp_path):
+@pytest.fixture
+def noise():
+    """A picture that no compression makes small."""
     figure, ax = plt.subplots(figsize=(7, 5), dpi=200)
-    noise = np.random.default_rng(0).normal(size=(500, 700)).cumsum(axis=1)
-    ax.imshow(noise, interpolation="bicubic")
-    save_png(figure, tmp_path / "noise.png")
-    figure.savefig(tmp_path / "whole.png", dpi=200)
+    ax.imshow(np.random.default_rng(0).normal(size=(500, 700)).cumsum(axis=1), interpolation="bicubic")
+    yield figure
     plt.close(figure)
-    assert (tmp_path / "whole.png").stat().st_size > MOST_BYTES >= (tmp_path / "noise.png").stat().st_size
+
+
+def test_a_picture_keeps_its_dots_however_many_bytes_it_has(noise, tmp_path):
+    save_png(noise, tmp_path / "noise.png")
+    noise.savefig(tmp_path / "whole.png", dpi=200)
+    sizes = [(tmp_path / name).stat().st_size for name in ("noise.png", "whole.png")]
+    assert MOST_BYTES < sizes[0] < sizes[1]
+    with Image.open(tmp_path / "noise.png") as picture:
+        assert (picture.width, picture.height) == (1400, 1000)
+        assert picture.mode == "P"
+
+
+def test_a_picture_for_a_small_page_has_as_many_bytes_as_it_may(noise, tmp_path):
+    save_png(noise, tmp_path / "noise.png", most=MOST_BYTES)
+    assert (tmp_path / "noise.png").stat().st_size <= MOST_BYTES
     with Image.open(tmp_path / "noise.png") as picture:
         assert picture.width / 7 == pytest.approx(picture.info["dpi"][0], rel=0.01)
+
+
+def test_a_transparent_picture_stays_so_with_a_palette(noise, tmp_path):
+    with Look(transparent=True).applied():
+        sheet = Sheet(7, 5)
+        with sheet.styled():
+            ax = sheet.subplots()
+            ax.imshow(np.random.default_rng(0).normal(size=(500, 700)), interpolation="bicubic")
+    save_png(sheet, tmp_path / "noise.png")
+    with Image.open(tmp_path / "noise.png") as picture:
+        assert picture.mode == "P"
+        assert picture.convert("RGBA").getpixel((0, 0))[3] == 0
 
 
 def test_durations():
