@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from .command import subcommand
 from .shared import json_option, say
 
 # More names than these would not fit into a line.
 _BRANCHES = 6
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape inspect checkpoints/digits-mlp.h5",
     help="Say what is in FILE, a trajectory, a surface or measures: problem, snapshots, tensors, metrics.",
 )

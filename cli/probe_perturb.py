@@ -14,7 +14,8 @@ from landscape.plots import Source, perturb
 from landscape.plots.basins import PerturbOptions
 from landscape.training.settings import Settings
 
-from .declared import SectionedCommand, given_in, options_in, spelled, taken
+from .command import subcommand
+from .declared import given_in, options_in, spelled, taken
 from .probe_options import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
 from .shared import Interrupted, kept_until_done, progress_bar, say
 
@@ -34,18 +35,19 @@ class RetrainOptions(Settings):
     overwrite: bool = option(False, "Replace BRANCHES.h5 if it is there")
 
 
+_SPELLINGS = {"optimizer": ("--retrain",), "branches": ("--copies",), "directions": ("--along",)}
 # Of the probe of a basin, not of branches.
 _OF_BASINS = ("draws", "scales", "rise", "directions")
 
 
-@click.command(
-    cls=SectionedCommand,
+@subcommand(
+    common=("output", "noise", "at", "draws", "rise", "optimizer", "epochs", "lr", "branches", "table", "problem"),
     help="Put noise on the weights of snapshots of RUN: loss and error against its scale, and the distance to a "
     "given rise of the training loss along random, filter-normalised, gradient and top-eigenvector directions. "
     "With --retrain, train perturbed copies on, into the branches of a new trajectory file. RUN is FILE or "
     "FILE:BRANCH.",
     epilog="Example: landscape probe perturb run.h5 --noise mean-abs:0.01 -o basin.png or: landscape probe "
-    "perturb run.h5 --noise mean-abs:0.01 --retrain gd --epochs 40 --branches 4 -o branches.h5",
+    "perturb run.h5 --noise mean-abs:0.01 --retrain gd --epochs 40 --copies 4 -o branches.h5",
 )
 @click.argument("run")
 @click.option(
@@ -63,7 +65,8 @@ _OF_BASINS = ("draws", "scales", "rise", "directions")
 @options_in(
     {"Options": perturb.options, "Training": RetrainOptions},
     skip=["noise", "target_loss"],
-    spellings={"optimizer": ("--retrain",), "nesterov": ("--nesterov/--no-nesterov",)},
+    spellings=_SPELLINGS | {"nesterov": ("--nesterov/--no-nesterov",)},
+    former={"branches": ("--branches",), "directions": ("--directions",)},
 )
 @problem_options
 def command(
@@ -88,7 +91,7 @@ def command(
             raise LandscapeError("one noise at a time", where="--noise", got=len(noises), mend="or pass --retrain")
         require_outputs(output, table)
         with kept_until_done(stem_of(source, "perturb")) as (store,):
-            shown = probed(perturb, source, asked | {"noise": noises[0]}, store)
+            shown = probed(perturb, source, asked | {"noise": noises[0]}, store, _spelled)
             put(perturb, shown, output, table)
         document = {**perturb.report(shown), "picture": output, "table": table}
         lines = perturb.say(shown, document)
@@ -100,14 +103,14 @@ def command(
 
 
 def _spelled(name: str) -> str:
-    return "--retrain" if name == "optimizer" else spelled(name)
+    return _SPELLINGS[name][0] if name in _SPELLINGS else spelled(name)
 
 
 def _refuse(asked: Mapping[str, Any], names: Iterable[str], why: str) -> None:
     """Options that mean nothing here."""
     for name in names:
         if name in asked:
-            raise LandscapeError(why, where=spelled(name), mend="or leave it out")
+            raise LandscapeError(why, where=_spelled(name), mend="or leave it out")
 
 
 def _grow(
@@ -126,7 +129,7 @@ def _grow(
         raise LandscapeError("branches need a file", where="--retrain", mend="give -o BRANCHES.h5")
     require_writable(output, [".h5", ".hdf5"])
     # The seed is that of noise and directions; examples come in the order of the default.
-    wanted = taken(PerturbOptions, given)
+    wanted = taken(PerturbOptions, given, spell=_spelled)
     how = taken(RetrainOptions, given, spell=_spelled)
     run, objective = source.first, source.objective()
     step = source.steps.get(source.names[0])

@@ -8,6 +8,7 @@ import click
 
 from landscape import LandscapeError
 
+from .command import subcommand
 from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
 
 _STATES = {
@@ -19,7 +20,7 @@ _STATES = {
 }
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape render figures/ --jobs 2; docs/recipes.md says what a recipe is.",
     help="Make the figures of recipes (TOML files, or folders of them) into gallery/ beside each, from training "
     "to picture. What is made already is not made again; an interrupted run goes on where it was.",

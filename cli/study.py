@@ -10,6 +10,7 @@ import click
 
 from landscape import LandscapeError
 
+from .command import option, subcommand
 from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
@@ -17,7 +18,7 @@ _SUFFIXES = [".png", ".pdf", ".svg"]
 _SHOWN = 6
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape study figures/studies/digits.toml --jobs 2; docs/study.md says what a recipe is.",
     help="Train the family of networks that a RECIPE (TOML) describes, take measures of each, and say how they "
     "correlate with the test error. What is made already is not made again; an interrupted study goes on where it "
@@ -38,14 +39,16 @@ _SHOWN = 6
     metavar="PICTURE",
     help="png, pdf or svg; scatter pictures and tables go beside it. [default: gallery/NAME.png by the recipe]",
 )
-@click.option("--colour", metavar="NAME", help="The hyperparameter that colours tell. [default: the family]")
+@option(former=("--colour",))(
+    "--color", metavar="NAME", help="The hyperparameter that colours tell. [default: the family]"
+)
 @click.option("--device", default="auto", help="Where measures are taken. [default: auto]")
 @data_option
 @json_option
 def command(
     recipe: str,
     output: str | None,
-    colour: str | None,
+    color: str | None,
     jobs: int,
     dry_run: bool,
     as_json: bool,
@@ -61,16 +64,16 @@ def command(
         require_writable(output, _SUFFIXES)
     wanted = study.load(recipe)
     varying = list(wanted.nets[0].levels)
-    if colour is not None and colour not in varying:
+    if color is not None and color not in varying:
         mend = "there are " + ", ".join(varying)
-        raise LandscapeError(f"no hyperparameter '{colour}' varies", where="--colour", mend=mend)
+        raise LandscapeError(f"no hyperparameter '{color}' varies", where="--color", mend=mend)
     finished: list[str] = []
     try:
         with step_bars(jobs, finished) as notify:
             report = study.run(wanted, jobs=jobs, dry_run=dry_run, notify=notify, **given)
     except KeyboardInterrupt:
         raise Interrupted(go_on(len(finished))) from None
-    files = [] if report.found is None else _deliver(report.found, _place(wanted, output), colour)
+    files = [] if report.found is None else _deliver(report.found, _place(wanted, output), color)
     lines = _plan(report) if report.found is None else _lines(report, files)
     say({**report.to_json(), "files": files}, lines, as_json)
     for step in report.failures:

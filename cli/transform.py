@@ -10,6 +10,7 @@ import click
 from landscape import LandscapeError
 from landscape.transform import Transform
 
+from .command import subcommand
 from .declared import options_in, taken
 from .shared import (
     json_option,
@@ -20,7 +21,7 @@ from .shared import (
 )
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape transform run.h5 --alpha 10 -o scaled.h5",
     help="Move the snapshots of a trajectory FILE by a symmetry found in its model: other weights, the same "
     "function. Choose one of --alpha, --balance, --flattest, --unit-norm, --permute, --rescale.",

@@ -150,11 +150,11 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
     ("arguments", "message"),
     [
         (["interpolate", "0.h5"], "a line goes through two snapshots; got 1; name a second snapshot"),
-        (["interpolate", "0.h5", "1.h5", "0.h5"], "got 3; pass --matrix for the barriers of several"),
+        (["interpolate", "0.h5", "1.h5", "0.h5"], "got 3; pass --barriers (matrix in recipes"),
         (["interpolate", "0.h5", "1.h5:7"], "no snapshot at step 7; the nearest are 0, 30, 60"),
         (["interpolate", "0.h5", "2.h5"], "no such file"),
         (["interpolate", "0.h5", "1.h5:twig:0"], "no branch is named 'twig'; the run has no branches"),
-        (["interpolate", "0.h5", "1.h5", "--matrix", "--align"], "--align: not of a matrix; leave it out"),
+        (["interpolate", "0.h5", "1.h5", "--barriers", "--align"], "align is not of a matrix; leave it out"),
         (["perturb", "0.h5", "--noise", "mean-abs"], "option '--noise' has the wrong type; got 'mean-abs'"),
         (["perturb", "0.h5", "--epochs", "3"], "--epochs: is of the training of branches; pass --retrain too"),
         (["perturb", "0.h5", "--retrain", "gd"], "--retrain: branches need a file; give -o BRANCHES.h5"),
@@ -164,7 +164,10 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
             "range; got 1; expected at least 0 and below 1",
         ),
         (["perturb", "0.h5", "--table", "t.txt"], "t.txt: unknown file type; got .txt"),
-        (["connect", "0.h5", "1.h5", "--plane", "5"], "--plane: the plane is drawn beside the curve's file"),
+        (
+            ["connect", "0.h5", "1.h5", "--plane", "5"],
+            "--plane-points: the plane is drawn beside the curve's file",
+        ),
         (["conect", "0.h5", "1.h5"], "there is no probe 'conect'; did you mean 'connect'?"),
     ],
 )

@@ -413,4 +413,4 @@ def help_of_plot() -> str:
 
     from landscape.cli.plot import command
 
-    return CliRunner().invoke(command, ["--help"]).output
+    return CliRunner().invoke(command, ["--help-all"]).output
