@@ -54,6 +54,8 @@ def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, *
     lines = [*(_plan(report) if dry_run else []), *_outcome(report), *_summary(report, dry_run)]
     say(report.to_json(), lines, as_json)
     for recipe in report.recipes:
+        for error in recipe.errors:
+            click.echo(f"landscape: {recipe.path}: {error}", err=True)
         for failure in recipe.failures:
             if failure.trace:
                 click.echo(failure.trace, err=True)
@@ -80,7 +82,6 @@ def _outcome(report: Any) -> list[str]:
     for recipe in report.recipes:
         files = ", ".join(str(file) for file in recipe.files if file.suffix != ".npz")
         lines.append(f"{_STATES[recipe.state]:<10}  {recipe.name:<{width}}  {files}".rstrip())
-        lines += [f"{'':<10}    {error}" for error in recipe.errors]
     return lines
 
 

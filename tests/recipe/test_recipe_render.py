@@ -147,7 +147,7 @@ def test_directions_of_a_file_beside_the_recipe(tmp_path, made, capsys):
         main(["render", str(folder), "--cache", str(tmp_path / "cache")])
     assert ended.value.code == 2
     said = "mine.npz: the directions do not fit the model: direction 1: the origin has no tensor 'wieght'"
-    assert said in capsys.readouterr().out
+    assert said in capsys.readouterr().err
 
 
 def test_a_key_depends_on_the_version_of_the_code(folder, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_fault_of_ours_is_told_apart(folder, made, monkeypatch, capsys):
     assert stopped.value.code == 1
     told = capsys.readouterr()
     assert "failed      toy" in told.out
-    assert "curve of one: RuntimeError: a bug" in told.out
+    assert "toml: curve of one: RuntimeError: a bug" in told.err
     assert 'raise RuntimeError("a bug")' in told.err
 
 
