@@ -14,7 +14,8 @@ from landscape.plots.measure_words import audit_lines, comparison_lines
 
 from .command import subcommand
 from .declared import options_in, taken
-from .shared import device_option, json_option, kept_until_done, objective_options, progress_bar, say, told_in
+from .progress import progress_bar
+from .shared import device_option, json_option, kept_until_done, objective_options, say, told_in
 
 _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
 

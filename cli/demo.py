@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from .command import option, subcommand
-from .shared import json_option, print_json, progress_bar
+from .progress import progress_bar
+from .shared import json_option, print_json
 
 
 @subcommand(

@@ -13,7 +13,8 @@ import click
 from landscape import LandscapeError
 
 from .command import subcommand
-from .shared import Interrupted, data_option, json_option, parse_settings, progress_bar, say
+from .progress import progress_bar
+from .shared import Interrupted, data_option, json_option, parse_settings, say
 
 _SUFFIXES = [".h5", ".hdf5"]
 

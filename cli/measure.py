@@ -18,16 +18,8 @@ from landscape.plots.measure_words import listing_lines, measured_lines, table_d
 
 from .command import subcommand
 from .declared import given_in, options_in, spelled, taken
-from .shared import (
-    Interrupted,
-    device_option,
-    json_option,
-    objective_options,
-    progress_bar,
-    say,
-    told_in,
-    what_is_kept,
-)
+from .progress import progress_bar
+from .shared import Interrupted, device_option, json_option, objective_options, say, told_in, what_is_kept
 
 # Quick on any network, and one of each kind: what rescalings change, and what they do not.
 _DEFAULT = ("hessian_top", "hessian_trace", "gauss_newton_trace", "filter_normalized_curvature", "fisher_rao_norm")

@@ -18,13 +18,13 @@ from landscape.render.look import Look
 
 from .command import option, subcommand
 from .declared import given_in, options_in, refuse, spelled, taken
+from .progress import progress_bar, tell
 from .shared import (
     Interrupted,
     device_option,
     json_option,
     kept_until_done,
     objective_options,
-    progress_bar,
     say,
     told_in,
     what_is_kept,
@@ -210,4 +210,4 @@ def _typed(name: str, value: Any) -> str:
 def _announce(plan: Any) -> None:
     """The choice and the estimate, before the work starts; short work needs no announcement."""
     if plan.seconds >= _SHORT_SECONDS:
-        click.echo(plan.describe(), err=True)
+        tell(plan.describe())

@@ -14,7 +14,8 @@ from landscape.training.settings import Settings
 from .command import option, subcommand
 from .declared import options_in, taken
 from .probe_options import problem_options, put, require_outputs, source_from, stem_of, table_option
-from .shared import kept_until_done, progress_bar, say
+from .progress import progress_bar
+from .shared import kept_until_done, say
 
 
 @subcommand(

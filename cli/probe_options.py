@@ -11,7 +11,8 @@ import click
 from landscape.plots import Kind, Shown, Source
 
 from .declared import spelled, taken
-from .shared import device_option, json_option, objective_options, progress_bar, together, told_in
+from .progress import progress_bar
+from .shared import device_option, json_option, objective_options, together, told_in
 
 PICTURES = [".png", ".pdf", ".svg"]
 

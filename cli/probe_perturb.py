@@ -17,7 +17,8 @@ from landscape.training.settings import Settings
 from .command import subcommand
 from .declared import given_in, options_in, spelled, taken
 from .probe_options import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
-from .shared import Interrupted, kept_until_done, progress_bar, say
+from .progress import progress_bar
+from .shared import Interrupted, kept_until_done, say
 
 
 @dataclass(frozen=True)

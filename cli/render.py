@@ -9,7 +9,8 @@ import click
 from landscape import LandscapeError
 
 from .command import subcommand
-from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
+from .progress import step_bars
+from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time
 
 _STATES = {
     "made": "made",

@@ -11,7 +11,8 @@ import click
 from landscape import LandscapeError
 
 from .command import option, subcommand
-from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time, step_bars
+from .progress import step_bars
+from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Reasons for missing values that are told in lines of their own; all are in the tables.

@@ -12,13 +12,8 @@ from landscape.transform import Transform
 
 from .command import subcommand
 from .declared import options_in, taken
-from .shared import (
-    json_option,
-    objective_options,
-    progress_bar,
-    say,
-    told_in,
-)
+from .progress import progress_bar
+from .shared import json_option, objective_options, say, told_in
 
 
 @subcommand(
