@@ -10,7 +10,7 @@ from landscape import LandscapeError
 
 from .command import subcommand
 from .progress import step_bars
-from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time
+from .shared import Interrupted, data_option, go_on, json_option, say, spoken_estimate, spoken_time
 
 _STATES = {
     "made": "made",
@@ -95,9 +95,6 @@ def _summary(report: Any, dry_run: bool) -> list[str]:
         steps = f"{report.count('made')} steps made, {report.count('cached', 'shared')} in {report.cache}"
         return [f"{total}; {steps}{f', {failed} failed' if failed else ''}, {spoken_time(report.seconds)}"]
     planned = [step.estimate for step in report.steps.values() if step.state == "planned"]
-    known = [estimate for estimate in planned if estimate is not None]
-    said = f"about {spoken_time(sum(known))}" if known else "time unknown"
-    if known and len(known) < len(planned):
-        said += f" and {len(planned) - len(known)} steps of unknown time"
+    said = spoken_estimate(planned)
     steps = f"{len(planned)} steps to make, {report.count('cached')} in {report.cache}"
     return [f"{total}; {steps}{f', {said}' if planned else ''}"]

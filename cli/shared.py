@@ -100,6 +100,16 @@ def spoken_time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def spoken_estimate(estimates: Sequence[float | None]) -> str:
+    """The seconds that steps may take in all, and of how many they are not known."""
+    known = [one for one in estimates if one is not None]
+    if not known:
+        return "time unknown"
+    rest = len(estimates) - len(known)
+    unknown = f" and {rest} step{'s' * (rest != 1)} of unknown time" if rest else ""
+    return f"about {spoken_time(sum(known))} of computing{unknown}"
+
+
 def what_is_kept(path: str | None, words: str) -> str:
     """The words, where something that was computed is in a file of ours; otherwise that nothing is.
 

@@ -12,7 +12,7 @@ from landscape import LandscapeError
 
 from .command import option, subcommand
 from .progress import step_bars
-from .shared import Interrupted, data_option, go_on, json_option, say, spoken_time
+from .shared import Interrupted, data_option, go_on, json_option, say, spoken_estimate, spoken_time
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Reasons for missing values that are told in lines of their own; all are in the tables.
@@ -107,12 +107,9 @@ def _deliver(found: Any, picture: Path, colour: str | None) -> list[str]:
 
 def _plan(report: Any) -> list[str]:
     planned = [step for step in report.steps.values() if step.state == "planned"]
-    known = [step.estimate for step in planned if step.estimate is not None]
     count = len(report.study.nets)
     lines = [f"{report.study.name}: {count} networks, {len(report.study.measures)} measures of each"]
-    said = f"about {spoken_time(sum(known))} of computing" if known else "time unknown"
-    if known and len(known) < len(planned):
-        said += f" and {len(planned) - len(known)} steps of unknown time"
+    said = spoken_estimate([step.estimate for step in planned])
     lines.append(f"{len(planned)} steps to make, {report.count('cached')} in {report.cache}")
     return [*lines[:-1], lines[-1] + (f"; {said}" if planned else "")]
 

@@ -98,7 +98,7 @@ def train(
         )
     own = {} if start is None else start.about
     recorder = Recorder(file, model, overwrite=overwrite, branch=branch, **about, **own)
-    with recorder, ExitStack() as stack, _own_random_state(chosen.seed):
+    with recorder, ExitStack() as stack, own_random_state(chosen.seed):
         branches = {
             name: stack.enter_context(
                 Recorder(
@@ -135,7 +135,7 @@ def _is_complete(file: Path, branch: str) -> bool:
 
 
 @contextmanager
-def _own_random_state(seed: int) -> Iterator[None]:
+def own_random_state(seed: int) -> Iterator[None]:
     """Draw what a model draws while it trains (dropout) from the seed; leave the global state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
