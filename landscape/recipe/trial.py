@@ -58,7 +58,8 @@ class Trial:
         if told is None:
             return None
         wanted = kind.options(**places["options"])
-        splits = list(getattr(wanted, "splits", ())) or (told.splits if kind.name == "curve" else ["train"])
+        every = told.splits if kind.name == "curve" else ["train"]
+        splits = list(getattr(wanted, "splits", ())) or list(every)
         return quickest(lambda: told.values(told.model, splits))
 
     def _objective(self, told: Mapping[str, Any]) -> Objective | None:
