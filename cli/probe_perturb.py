@@ -37,6 +37,8 @@ class RetrainOptions(Settings):
 
 
 _SPELLINGS = {"optimizer": ("--retrain",), "branches": ("--copies",), "directions": ("--along",)}
+# The noise of branches (Liao & Poggio 2017).
+_BRANCHED = "mean-abs:0.01"
 # Of the probe of a basin, not of branches.
 _OF_BASINS = ("draws", "scales", "rise", "directions")
 
@@ -47,7 +49,7 @@ _OF_BASINS = ("draws", "scales", "rise", "directions")
     "given rise of the training loss along random, filter-normalised, gradient and top-eigenvector directions. "
     "With --retrain, train perturbed copies on, into the branches of a new trajectory file. RUN is FILE or "
     "FILE:BRANCH.",
-    epilog="Example: landscape probe perturb run.h5 --noise mean-abs:0.01 -o basin.png or: landscape probe "
+    epilog="Example: landscape probe perturb run.h5 -o basin.png or: landscape probe "
     "perturb run.h5 --noise mean-abs:0.01 --retrain gd --epochs 40 --copies 4 -o branches.h5",
 )
 @click.argument("run")
@@ -59,9 +61,10 @@ _OF_BASINS = ("draws", "scales", "rise", "directions")
 @click.option(
     "--noise",
     multiple=True,
-    metavar="MODE:SCALE",
-    help="mean-abs, layer-std, relative or absolute, and the largest scale; with --retrain repeatable. "
-    "[default: mean-abs:0.01]",
+    metavar="MODE[:SCALE]",
+    help="mean-abs, layer-std, relative or absolute, and the largest scale, as mean-abs:0.01; without one up to "
+    "where the loss has risen by --rise. With --retrain repeatable. [default: mean-abs; with --retrain "
+    "mean-abs:0.01]",
 )
 @options_in(
     {"Options": perturb.options, "Training": RetrainOptions},
@@ -80,7 +83,7 @@ def command(
     **given: Any,
 ) -> None:
     """Perturb, and say how wide the basin is, or what became of the branches."""
-    noises = list(noise or ("mean-abs:0.01",))
+    noises = list(noise or (_BRANCHED if given.get("optimizer") else perturb.options().noise,))
     source = source_from([run], given)
     asked = given_in(given)
     if "optimizer" not in asked:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import math
 import warnings
 
@@ -105,7 +106,15 @@ def test_perturbing_and_its_tables(runs, tmp_path, landscape):
         "probe", "perturb", runs / "0.h5:30", "--draws", 2, "--scales", 2, "--directions", "none"
     )
     assert code == 0
-    assert out.startswith("step 30: noise mean-abs:0.01\n  train_loss ")
+    # The loss of the last scale has risen, that of a scale 16 times as small has not: a hint says how to see more.
+    shown = re.match(r"step 30: noise mean-abs:([\d.]+)\n  train_loss   ([\d.]+) -> ([\d.]+)", out)
+    assert float(shown[1]) > 0.01
+    assert float(shown[3]) - float(shown[2]) > 0.05
+    small = landscape(
+        "probe", "perturb", runs / "0.h5:30", "--draws", 2, "--noise", "mean-abs:0.01", "--along", "none"
+    )
+    assert "hint  flat up to this scale; --noise mean-abs alone goes" in small.out
+    assert "hint" not in out
 
 
 def test_retraining_from_the_command(runs, tmp_path, landscape):
@@ -155,7 +164,10 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
         (["interpolate", "0.h5", "2.h5"], "no such file"),
         (["interpolate", "0.h5", "1.h5:twig:0"], "no branch is named 'twig'; the run has no branches"),
         (["interpolate", "0.h5", "1.h5", "--barriers", "--align"], "align is not of a matrix; leave it out"),
-        (["perturb", "0.h5", "--noise", "mean-abs"], "option '--noise' has the wrong type; got 'mean-abs'"),
+        (
+            ["perturb", "0.h5", "--noise", "mean"],
+            "option '--noise': there is no noise 'mean'; did you mean 'mean-abs'?",
+        ),
         (["perturb", "0.h5", "--epochs", "3"], "--epochs: is of the training of branches; pass --retrain too"),
         (["perturb", "0.h5", "--retrain", "gd"], "--retrain: branches need a file; give -o BRANCHES.h5"),
         (
