@@ -12,13 +12,15 @@ from landscape import LandscapeError
 from landscape.plots.audit_options import AuditOptions
 from landscape.plots.measure_words import audit_lines, comparison_lines
 
+from .command import subcommand
 from .declared import options_in, taken
-from .shared import device_option, json_option, kept_until_done, objective_options, progress_bar, say, told_in
+from .progress import progress_bar
+from .shared import device_option, json_option, kept_until_done, objective_options, say, told_in
 
 _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape audit run.h5 -o audit.png",
     help="Take measures of the minimum in a trajectory FILE and of the same function elsewhere on its orbit, and "
     "say which of them mean anything. With two FILES say for each measure whether A < B survives on both orbits, "

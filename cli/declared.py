@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field
 from typing import Any, TypeVar
 
-import click
-
 from landscape import LandscapeError
 from landscape.errors import did_you_mean
 from landscape.forms import TRUTH
 from landscape.options import default_of, default_words, fields_of, read_options
+
+from .command import option
 
 OptionsT = TypeVar("OptionsT")
 
@@ -25,38 +25,11 @@ def spelled(name: str) -> str:
     return _SINGULAR.get(name) or "--" + name.replace("_", "-")
 
 
-class Sectioned(click.Option):
-    """An option that help lists in a section of its own."""
-
-    def __init__(self, *arguments: Any, section: str, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.section = section
-
-
-class SectionedCommand(click.Command):
-    """A command whose help lists options by section, in the order in which sections come up."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-def option(section: str) -> Callable[..., Any]:
-    """``click.option`` for options of a section."""
-    return lambda *names, **settings: click.option(*names, cls=Sectioned, section=section, **settings)
-
-
 def options_in(
     sections: Mapping[str, type[Any]],
     skip: Iterable[str] = (),
     spellings: Mapping[str, tuple[str, ...]] | None = None,
+    former: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[..., Any]:
     """All declared options of some classes as one decorator; one that several share is listed with the first.
 
@@ -64,6 +37,7 @@ def options_in(
         sections: Title in help -> dataclass of options.
         skip: Options that are not offered.
         spellings: Field -> how it is spelled, where that is not its name.
+        former: Field -> how it was spelled before; such spellings are read, and not shown.
     """
     seen = set(skip)
     made = []
@@ -71,7 +45,8 @@ def options_in(
         for name, field in fields_of(declared).items():
             if name not in seen:
                 seen.add(name)
-                made.append(_option(name, field, title, (spellings or {}).get(name)))
+                old = (former or {}).get(name, ())
+                made.append(_option(name, field, option(title, old), (spellings or {}).get(name)))
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for decorator in reversed(made):
@@ -81,7 +56,9 @@ def options_in(
     return decorate
 
 
-def _option(name: str, field: Field[Any], section: str, spelling: tuple[str, ...] | None) -> Callable[..., Any]:
+def _option(
+    name: str, field: Field[Any], offer: Callable[..., Any], spelling: tuple[str, ...] | None
+) -> Callable[..., Any]:
     metadata, default = field.metadata, default_of(field)
     form, says = metadata["form"], metadata["help"]
     choices = metadata["choices"]
@@ -89,15 +66,13 @@ def _option(name: str, field: Field[Any], section: str, spelling: tuple[str, ...
         says = f"{says}: {_listed(choices)}"
     names = spelling or (spelled(name),)
     if form is TRUTH and default is False:
-        return option(section)(*names, name, is_flag=True, default=None, help=f"{says}.")
+        return offer(*names, name, is_flag=True, default=None, help=f"{says}.")
     if form is TRUTH:
         pair = {"log": "--log/--linear"}.get(name, f"{spelled(name)}/--no-{name.replace('_', '-')}")
-        return option(section)(pair, name, default=None, help=f"{says}.")
+        return offer(pair, name, default=None, help=f"{says}.")
     shown = default_words(field)
     ending = f" [default: {shown}]" if shown else ""
-    return option(section)(
-        *names, name, metavar=form.metavar or None, multiple=form.repeats, help=f"{says}.{ending}"
-    )
+    return offer(*names, name, metavar=form.metavar or None, multiple=form.repeats, help=f"{says}.{ending}")
 
 
 def _listed(choices: tuple[Any, ...]) -> str:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import click
 
-from .shared import json_option, print_json, progress_bar
+from .command import option, subcommand
+from .progress import progress_bar
+from .shared import json_option, print_json
 
 
-@click.command(
-    epilog="Example: landscape demo --directory tour",
+@subcommand(
+    epilog="Example: landscape demo -o tour",
     help="Train digits-mlp with SGD, record it, draw its landscape, and say where the pictures are.",
 )
-@click.option("--directory", default=".", metavar="DIR", help="Holds checkpoints/ and figures/demo/. [default: .]")
+@option(former=("--directory",))(
+    "-o", "--output", default=".", metavar="DIR", help="Holds checkpoints/ and figures/demo/. [default: .]"
+)
 @json_option
-def command(directory: str, as_json: bool) -> None:
+def command(output: str, as_json: bool) -> None:
     """Run the demonstration."""
     from landscape.demo import run_demo
 
     with progress_bar("demo", "step") as update:
-        document = run_demo(directory, progress=update)
+        document = run_demo(output, progress=update)
     if as_json:
         print_json(document)
         return

@@ -9,13 +9,14 @@ import click
 
 from landscape import LandscapeError
 
+from .command import subcommand
 from .shared import json_option, print_json
 
 # Promised for pictures in other programs, and not there yet.
 _LATER = (".vtk", ".vti", ".vts", ".html")
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape export run.h5 -o last.safetensors --at last",
     help="Write a snapshot of a trajectory FILE as a state dict (.safetensors, .pt, .pth), or a surface FILE as "
     "arrays (.npz) or as a table with one row per point (.csv).",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, json_option, parse_settings, progress_bar, say
+from .command import subcommand
+from .progress import progress_bar
+from .shared import Interrupted, data_option, json_option, parse_settings, say
+
+_SUFFIXES = [".h5", ".hdf5"]
 
 
-@click.command(
-    epilog="Example: landscape import run.h5 'ckpts/epoch*.pt' --problem digits-mlp --set width=32",
+@subcommand(
+    epilog="Example: landscape import 'ckpts/epoch*.pt' -o run.h5 --problem digits-mlp --set width=32",
     help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, .t7, Lightning .ckpt, .safetensors, .npz, "
     "folders (of these; of Hugging Face, DeepSpeed, torch.distributed.checkpoint), or quoted patterns of them. No "
     "code in them is run; nothing is written unless all of them fit.",
 )
-@click.argument("output", metavar="RUN.h5")
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="RUN.h5", help="The trajectory file to write. [default: the first CKPT]")
 @click.option(
     "--problem", metavar="NAME|FILE.py:FUNCTION", help="What was trained. [default: from the first checkpoint]"
 )
@@ -39,8 +45,8 @@ from .shared import Interrupted, data_option, json_option, parse_settings, progr
 @click.option("--overwrite", is_flag=True, help="Replace RUN.h5 if it is there.")
 @json_option
 def command(
-    output: str,
     checkpoints: tuple[str, ...],
+    output: str | None,
     problem: str | None,
     settings: tuple[str, ...],
     data: str | None,
@@ -53,7 +59,8 @@ def command(
     from landscape.storage import require_writable
     from landscape.trajectory import import_checkpoints
 
-    require_writable(output, [".h5", ".hdf5"])
+    output, checkpoints = _parted(output, checkpoints)
+    require_writable(output, _SUFFIXES)
     options = parse_settings(settings)
     if options and problem is None:
         raise LandscapeError("options are those of a problem", where="--set", mend="pass --problem too")
@@ -61,9 +68,7 @@ def command(
     asked["steps"] = None if steps is None else _steps(steps)
     model = None
     if problem is not None:
-        objective = problems.build(problem, options, data=data)
-        model = objective.model
-        asked |= {"problem": objective.problem, "problem_args": objective.problem_args}
+        model, asked["problem"], asked["problem_args"] = problems.initial_model(problem, options, data=data)
     try:
         with progress_bar("import", "checkpoint") as update:
             run, report = import_checkpoints(output, checkpoints, model, progress=update, **asked)
@@ -71,6 +76,16 @@ def command(
         raise Interrupted("nothing was written") from None
     document = {"trajectory": output, "snapshots": len(run), "steps": run.steps.tolist(), "run_id": run.run_id}
     say(document | report.to_json(), _lines(output, report), as_json)
+
+
+def _parted(output: str | None, files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The file to write and the checkpoints: without -o the first file is the one to write."""
+    if output is None and (len(files) < 2 or Path(files[0]).suffix.lower() not in _SUFFIXES):
+        read = [file for file in files if Path(file).suffix.lower() not in _SUFFIXES] or files
+        wanted = next((file for file in files if file not in read), "run.h5")
+        mend = f"name it with -o: landscape import {shlex.join(read)} -o {shlex.quote(wanted)}"
+        raise LandscapeError("no trajectory file to write is named", where=files[0], mend=mend)
+    return (files[0], files[1:]) if output is None else (output, files)
 
 
 def _steps(text: str) -> list[int]:

@@ -8,6 +8,7 @@ import click
 
 from landscape import LandscapeError
 
+from .command import Command
 from .shared import json_option, print_json
 
 
@@ -16,7 +17,7 @@ def command() -> None:
     """Write a commented file to begin with."""
 
 
-@command.command(epilog="Example: landscape init problem my_problem.py && python my_problem.py")
+@command.command(cls=Command, epilog="Example: landscape init problem my_problem.py && python my_problem.py")
 @click.argument("file")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 @json_option

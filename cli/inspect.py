@@ -11,6 +11,7 @@ import click
 
 from landscape.errors import LandscapeWarning
 
+from .command import subcommand
 from .shared import json_option, say
 
 # More names than these would not fit into a line.
@@ -20,7 +21,7 @@ _NAMES = 4
 _MOST_SETTING = 60
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape inspect checkpoints/digits-mlp.h5",
     help="Say what is in FILE: a trajectory (problem, snapshots, tensors, metrics), a surface, measures, "
     "distances, a table of a probe, finished parts of an interrupted command, or a folder of results of recipes.",

@@ -16,6 +16,7 @@ import click
 from landscape import LandscapeError, __version__
 from landscape.errors import LandscapeWarning, MachineError, did_you_mean, is_out_of_memory, out_of_memory
 
+from .progress import signs_of_life
 from .signals import Interrupted, Signals, interruptible, signals_heard
 from .threads import wait_for_others
 
@@ -100,7 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Wrong input, and what the machine lacks (room, memory), is told in one line; a fault of ours shows a traceback.
     """
-    with signals_heard(to_the_end=arguments is None) as signals, _warnings_in_a_line():
+    with (
+        signals_heard(to_the_end=arguments is None) as signals,
+        signs_of_life(_called(arguments)),
+        _warnings_in_a_line(),
+    ):
         code = _outcome(arguments, signals)
     sys.exit(code)
 
@@ -120,6 +125,12 @@ def _warnings_in_a_line() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+def _called(arguments: Sequence[str] | None) -> str:
+    """The command with its subcommand."""
+    words = (sys.argv[1:] if arguments is None else arguments)[:1]
+    return " ".join(["landscape", *(word for word in words if word in _COMMANDS)])
 
 
 def _outcome(arguments: Sequence[str] | None, signals: Signals) -> int:

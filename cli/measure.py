@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,17 +17,10 @@ from landscape.plots.measure_options import Along
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
 from landscape.vocabulary import DEVICE
 
+from .command import subcommand
 from .declared import given_in, options_in, spelled, taken
-from .shared import (
-    Interrupted,
-    device_option,
-    json_option,
-    objective_options,
-    progress_bar,
-    say,
-    told_in,
-    what_is_kept,
-)
+from .progress import progress_bar
+from .shared import Interrupted, device_option, json_option, objective_options, say, told_in, what_is_kept
 
 # Quick on any network, and one of each kind: what rescalings change, and what they do not.
 _DEFAULT = ("hessian_top", "hessian_trace", "gauss_newton_trace", "filter_normalized_curvature", "fisher_rao_norm")
@@ -34,7 +28,7 @@ _SUFFIXES = [".png", ".pdf", ".svg"]
 _TABLE_SUFFIXES = [".h5", ".hdf5"]
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape measure run.h5 --at all --measures hessian_top,hessian_trace -o sharpness.png",
     help="Say how sharp the minimum in a trajectory FILE is, or print and draw a FILE of measures. Several "
     "trajectories are measured with the same draws.",
@@ -113,7 +107,7 @@ def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: 
 def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
     from landscape.storage import require_writable
 
-    wanted = _wanted(options, output)
+    wanted = _wanted(options, output, "pass --at all")
     save = options.get("save") or (None if len(wanted.at) == 1 else f"{Path(file).stem}-measures.h5")
     if save is not None:
         require_writable(save, _TABLE_SUFFIXES)
@@ -130,7 +124,7 @@ def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json
 
 def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
     """Measure a snapshot of each of several runs with the same draws; draw their profiles over each other."""
-    wanted = _wanted(options, output)
+    wanted = _wanted(options, output, f"use landscape plot {shlex.join(files)} --kind measure")
     if len(wanted.at) != 1 or "save" in options:
         raise LandscapeError(
             "several files are measured at one snapshot each, and not kept",
@@ -155,8 +149,14 @@ def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | 
     say({"files": list(documents.values()), "picture": output}, lines, as_json)
 
 
-def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
-    """What is to be measured; for a picture of one snapshot with settings that give profiles."""
+def _wanted(options: Mapping[str, Any], output: str | None, along: str) -> Any:
+    """What is to be measured; for a picture of one snapshot with settings that give profiles.
+
+    Args:
+        options: What was given.
+        output: The picture.
+        along: How measures along training are drawn.
+    """
     from landscape.measures import profile_settings
 
     own = {name: options[name] for name in fields_of(Along) if name in options}
@@ -167,8 +167,7 @@ def _wanted(options: Mapping[str, Any], output: str | None) -> Any:
             raise LandscapeError(
                 "a picture shows measures along training, and this is one snapshot",
                 where="-o",
-                mend="draw measures along training with: landscape plot FILES --kind measure; or take "
-                "local_energy or local_entropy, which have a profile",
+                mend=f"{along}, or draw profiles: --measures local_energy,local_entropy",
             )
         return replace(wanted, settings={**wanted.settings, **profiled})
     return wanted

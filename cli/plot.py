@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,19 @@ import click
 
 from landscape import LandscapeError
 from landscape.options import fields_of
-from landscape.plots import KINDS, Kind, Shown, Source, kind_named
+from landscape.plots import KINDS, Kind, Shown, Source, interpolate, kind_named, perturb
 from landscape.render.look import Look
 from landscape.values.archive import holds_values
 
-from .declared import SectionedCommand, given_in, option, options_in, refuse, spelled, taken
+from .command import option, subcommand
+from .declared import given_in, options_in, refuse, spelled, taken
+from .progress import progress_bar, tell
 from .shared import (
     Interrupted,
     device_option,
     json_option,
     kept_until_done,
     objective_options,
-    progress_bar,
     say,
     told_in,
     what_is_kept,
@@ -36,31 +37,44 @@ _SHORT_SECONDS = 2.0
 # Of kinds with the same section, the first stands for all.
 _SECTIONS = {kind.title: kind.options for kind in reversed(list(KINDS.values()))}
 _DEFAULT = "surface"
-_SPELLINGS = {"gradient": ("--gradient-field", "--gradient"), "settings": ("--setting",)}
+_SPELLINGS = {"gradient": ("--gradient-field",), "settings": ("--setting",)}
+_FORMER = {"gradient": ("--gradient",), "parameters": ("--layers",), "color": ("--colour",)}
+# Kind -> an option as it is typed -> the field it is there: one word for one thing, whatever the kind.
+_FIELDS = {
+    "mds": {"parameters": "layers"},
+    "perturb": {"along": "directions"},
+    "interpolate": {"barriers": "matrix"},
+}
+
+_ALONG = fields_of(perturb.options)["directions"]
 
 
-@click.command(
-    cls=SectionedCommand,
-    epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save-surface s.h5",
+@subcommand(
+    common=("output", "kind", "at", "plane", "points", "radius", "metric", "seed", "problem", "save"),
+    topics={"Kinds": [(kind.name, kind.summary) for kind in KINDS.values()]},
+    epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save s.h5",
     help="Draw FILES: trajectories (FILE, FILE:STEP, FILE:BRANCH or FILE:BRANCH:STEP), or a result that was saved "
-    "before (without torch). Kinds: " + "; ".join(f"{kind.name}, {kind.summary}" for kind in KINDS.values()) + ".",
+    "before (without torch).",
 )
 @click.argument("files", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
-@click.option("--kind", help=f"{', '.join(KINDS)}. [default: {_DEFAULT}]")
-@click.option(
-    "--save",
-    "--save-surface",
-    "--save-distances",
-    "save",
-    metavar="S.h5",
-    help="Keep the values; resumes if S.h5 holds a part of them.",
+@click.option("--kind", metavar="KIND", help=f"One of those above. [default: {_DEFAULT}]")
+@option(former=("--save-surface", "--save-distances"))(
+    "--save", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them."
 )
 @device_option
 @objective_options
 @json_option
-@options_in(dict(reversed(_SECTIONS.items())) | {"Look": Look}, spellings=_SPELLINGS)
-@option("Slices")("--common-plane", is_flag=True, default=None, help="The same as --plane common.")
+@options_in(
+    dict(reversed(_SECTIONS.items())) | {"Look": Look}, skip=["layers"], spellings=_SPELLINGS, former=_FORMER
+)
+@option(interpolate.title)(
+    "--barriers", is_flag=True, default=None, help=f"{fields_of(interpolate.options)['matrix'].metadata['help']}."
+)
+@option(perturb.title)(
+    "--along", metavar="KIND,...", help=f"{fields_of(perturb.options)['directions'].metadata['help']}."
+)
+@click.option("--common-plane", is_flag=True, default=None, hidden=True)
 def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
     """Draw, and say what is seen."""
     from landscape.render import save as save_picture
@@ -70,7 +84,7 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     picture = Path(output or f"{Path(files[0]).stem}-{'picture' if held and kind is None else chosen.name}.png")
     require_writable(picture, _SUFFIXES)
     told, device, save = told_in(given), given.pop("device"), given.pop("save")
-    options = _renamed(given_in(given))
+    options = _renamed(given_in(given), chosen)
     written = [name for name in options if name in fields_of(Look)]
     look = taken(Look, options)
     if chosen.file and len(files) == 1:
@@ -116,16 +130,22 @@ def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     return homes.get(stored, next(iter(homes.values()))), True
 
 
-def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+def _renamed(options: dict[str, Any], kind: Kind) -> dict[str, Any]:
     if options.pop("common_plane", None):
         options.setdefault("plane", "common")
-    return options
+    fields = _FIELDS.get(kind.name, {})
+    return {fields.get(name, name): value for name, value in options.items()}
+
+
+def _spelling(kind: Kind) -> Callable[[str], str]:
+    typed = {field: spelled(name) for name, field in _FIELDS.get(kind.name, {}).items()}
+    return lambda name: typed.get(name) or spelled(name)
 
 
 def _to_show(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: str | None) -> Any:
     """The options of a stored result; only those that change how it is shown are allowed."""
     shows = [name for name, one in fields_of(kind.options).items() if one.metadata["shows"]]
-    refused = [spelled(name) for name in wanted if name not in shows]
+    refused = [_spelling(kind)(name) for name in wanted if name not in shows]
     refused += ["--save"] if save is not None else []
     if refused:
         raise LandscapeError(
@@ -133,7 +153,7 @@ def _to_show(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: s
             where=files[0],
             mend="give the trajectory instead",
         )
-    return taken(kind.options, wanted)
+    return taken(kind.options, wanted, spell=_spelling(kind))
 
 
 def _stored(files: tuple[str, ...], kind: Kind, wanted: Any) -> Shown:
@@ -149,7 +169,7 @@ def _to_compute(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save
 
     own = {name: wanted.pop(name) for name in list(wanted) if name in fields_of(kind.options)}
     refuse(wanted, f"a picture of kind {kind.name}", {name: one.options for name, one in KINDS.items()})
-    options = taken(kind.options, own)
+    options = taken(kind.options, own, spell=_spelling(kind))
     if save is not None:
         if not kind.saved:
             raise LandscapeError(f"--save cannot change a picture of kind {kind.name}", mend="leave it out")
@@ -199,4 +219,4 @@ def _typed(name: str, value: Any) -> str:
 def _announce(plan: Any) -> None:
     """The choice and the estimate, before the work starts; short work needs no announcement."""
     if plan.seconds >= _SHORT_SECONDS:
-        click.echo(plan.describe(), err=True)
+        tell(plan.describe())

@@ -11,30 +11,33 @@ from landscape.plots import Shown, connect
 from landscape.plots.lines import ConnectOptions, Joined, LowCurve
 from landscape.training.settings import Settings
 
+from .command import option, subcommand
 from .declared import options_in, taken
 from .probe_options import problem_options, put, require_outputs, source_from, stem_of, table_option
-from .shared import kept_until_done, progress_bar, say
+from .progress import progress_bar
+from .shared import kept_until_done, say
 
 
-@click.command(
+@subcommand(
     help="Train a curve between two snapshots along which the training loss stays low (Garipov et al. 2018), and "
     "say its barrier beside that of the straight line. A and B are FILE, FILE:STEP, FILE:BRANCH or "
     "FILE:BRANCH:STEP.",
-    epilog="Example: landscape probe connect a.h5 b.h5 -o curve.h5 --picture curve.png --plane 31",
+    epilog="Example: landscape probe connect a.h5 b.h5 -o curve.h5 --picture curve.png --plane-points 31",
 )
 @click.argument("a")
 @click.argument("b")
 @click.option("-o", "--output", metavar="CURVE.h5", help="A trajectory of points along the curve. [default: none]")
 @click.option("--overwrite", is_flag=True, help="Replace CURVE.h5 if it is there.")
 @click.option("--picture", metavar="PICTURE", help="Loss and error along curve and line. [default: none]")
-@click.option(
-    "--plane",
+@option(former=("--plane",))(
+    "--plane-points",
+    "plane",
     type=int,
     metavar="N",
     help="Draw the plane through both ends and the bend too, N x N points, beside CURVE.h5. [default: not]",
 )
 @table_option
-@options_in({"Options": connect.options}, skip=["at"], spellings={"curve": ("--kind", "--curve")})
+@options_in({"Options": connect.options}, skip=["at"], former={"curve": ("--kind",)})
 @problem_options
 def command(
     a: str,
@@ -58,7 +61,7 @@ def command(
         require_writable(output, [".h5", ".hdf5"])
     elif plane is not None:
         raise LandscapeError(
-            "the plane is drawn beside the curve's file", where="--plane", mend="give -o CURVE.h5"
+            "the plane is drawn beside the curve's file", where="--plane-points", mend="give -o CURVE.h5"
         )
     source = source_from([a, b], given)
     objective, options = source.objective(), taken(ConnectOptions, given)

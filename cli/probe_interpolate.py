@@ -8,6 +8,7 @@ import click
 
 from landscape.plots import interpolate
 
+from .command import subcommand
 from .declared import options_in
 from .probe_options import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
 from .shared import kept_until_done, say
@@ -19,14 +20,19 @@ _HELP = (
 )
 
 
-@click.command(
+@subcommand(
     help=_HELP,
     epilog="Example: landscape probe interpolate a.h5 b.h5:800 --bn all --extend 0.5 -o line.png --json",
 )
 @click.argument("snapshots", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: no picture]")
 @table_option
-@options_in({"Options": interpolate.options}, skip=["at"])
+@options_in(
+    {"Options": interpolate.options},
+    skip=["at"],
+    spellings={"matrix": ("--barriers",)},
+    former={"matrix": ("--matrix",)},
+)
 @problem_options
 def command(
     snapshots: tuple[str, ...], output: str | None, table: str | None, as_json: bool, **given: Any

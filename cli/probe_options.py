@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import click
 
 from landscape.plots import Kind, Shown, Source
 
-from .declared import taken
-from .shared import device_option, json_option, objective_options, progress_bar, together, told_in
+from .declared import spelled, taken
+from .progress import progress_bar
+from .shared import device_option, json_option, objective_options, together, told_in
 
 PICTURES = [".png", ".pdf", ".svg"]
 
@@ -35,11 +36,13 @@ def source_from(addresses: Sequence[str], given: dict[str, Any]) -> Source:
     )
 
 
-def probed(kind: Kind, source: Source, given: dict[str, Any], store: Any) -> Shown:
+def probed(
+    kind: Kind, source: Source, given: dict[str, Any], store: Any, spell: Callable[[str], str] = spelled
+) -> Shown:
     """Compute a probe with a bar, its parts kept; its options are taken out of what was given."""
     from dataclasses import replace
 
-    options = taken(kind.options, given)
+    options = taken(kind.options, given, spell=spell)
     with progress_bar(kind.name, kind.unit) as update:
         return kind.shown(replace(source, progress=update, unfinished=store), options)
 

@@ -14,9 +14,11 @@ from landscape.plots import Source, perturb
 from landscape.plots.basins import PerturbOptions
 from landscape.training.settings import Settings
 
-from .declared import SectionedCommand, given_in, options_in, spelled, taken
+from .command import subcommand
+from .declared import given_in, options_in, spelled, taken
 from .probe_options import probed, problem_options, put, require_outputs, source_from, stem_of, table_option
-from .shared import Interrupted, kept_until_done, progress_bar, say
+from .progress import progress_bar
+from .shared import Interrupted, kept_until_done, say
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,21 @@ class RetrainOptions(Settings):
     overwrite: bool = option(False, "Replace BRANCHES.h5 if it is there")
 
 
+_SPELLINGS = {"optimizer": ("--retrain",), "branches": ("--copies",), "directions": ("--along",)}
+# The noise of branches (Liao & Poggio 2017).
+_BRANCHED = "mean-abs:0.01"
 # Of the probe of a basin, not of branches.
 _OF_BASINS = ("draws", "scales", "rise", "directions")
 
 
-@click.command(
-    cls=SectionedCommand,
+@subcommand(
+    common=("output", "noise", "at", "draws", "rise", "optimizer", "epochs", "lr", "branches", "table", "problem"),
     help="Put noise on the weights of snapshots of RUN: loss and error against its scale, and the distance to a "
     "given rise of the training loss along random, filter-normalised, gradient and top-eigenvector directions. "
     "With --retrain, train perturbed copies on, into the branches of a new trajectory file. RUN is FILE or "
     "FILE:BRANCH.",
-    epilog="Example: landscape probe perturb run.h5 --noise mean-abs:0.01 -o basin.png or: landscape probe "
-    "perturb run.h5 --noise mean-abs:0.01 --retrain gd --epochs 40 --branches 4 -o branches.h5",
+    epilog="Example: landscape probe perturb run.h5 -o basin.png or: landscape probe "
+    "perturb run.h5 --noise mean-abs:0.01 --retrain gd --epochs 40 --copies 4 -o branches.h5",
 )
 @click.argument("run")
 @click.option(
@@ -57,14 +62,16 @@ _OF_BASINS = ("draws", "scales", "rise", "directions")
 @click.option(
     "--noise",
     multiple=True,
-    metavar="MODE:SCALE",
-    help="mean-abs, layer-std, relative or absolute, and the largest scale; with --retrain repeatable. "
-    "[default: mean-abs:0.01]",
+    metavar="MODE[:SCALE]",
+    help="mean-abs, layer-std, relative or absolute, and the largest scale, as mean-abs:0.01; without one up to "
+    "where the loss has risen by --rise. With --retrain repeatable. [default: mean-abs; with --retrain "
+    "mean-abs:0.01]",
 )
 @options_in(
     {"Options": perturb.options, "Training": RetrainOptions},
     skip=["noise", "target_loss"],
-    spellings={"optimizer": ("--retrain",), "nesterov": ("--nesterov/--no-nesterov",)},
+    spellings=_SPELLINGS | {"nesterov": ("--nesterov/--no-nesterov",)},
+    former={"branches": ("--branches",), "directions": ("--directions",)},
 )
 @problem_options
 def command(
@@ -77,7 +84,7 @@ def command(
     **given: Any,
 ) -> None:
     """Perturb, and say how wide the basin is, or what became of the branches."""
-    noises = list(noise or ("mean-abs:0.01",))
+    noises = list(noise or (_BRANCHED if given.get("optimizer") else PerturbOptions().noise,))
     source = source_from([run], given)
     asked = given_in(given)
     if "optimizer" not in asked:
@@ -89,7 +96,7 @@ def command(
             raise LandscapeError("one noise at a time", where="--noise", got=len(noises), mend="or pass --retrain")
         require_outputs(output, table)
         with kept_until_done(stem_of(source, "perturb")) as (store,):
-            shown = probed(perturb, source, asked | {"noise": noises[0]}, store)
+            shown = probed(perturb, source, asked | {"noise": noises[0]}, store, _spelled)
             put(perturb, shown, output, table)
         document = {**perturb.report(shown), "picture": output, "table": table}
         lines = perturb.say(shown, document)
@@ -101,14 +108,14 @@ def command(
 
 
 def _spelled(name: str) -> str:
-    return "--retrain" if name == "optimizer" else spelled(name)
+    return _SPELLINGS[name][0] if name in _SPELLINGS else spelled(name)
 
 
 def _refuse(asked: Mapping[str, Any], names: Iterable[str], why: str) -> None:
     """Options that mean nothing here."""
     for name in names:
         if name in asked:
-            raise LandscapeError(why, where=spelled(name), mend="or leave it out")
+            raise LandscapeError(why, where=_spelled(name), mend="or leave it out")
 
 
 def _grow(
@@ -127,7 +134,7 @@ def _grow(
         raise LandscapeError("branches need a file", where="--retrain", mend="give -o BRANCHES.h5")
     require_writable(output, [".h5", ".hdf5"])
     # The seed is that of noise and directions; examples come in the order of the default.
-    wanted = taken(PerturbOptions, given)
+    wanted = taken(PerturbOptions, given, spell=_spelled)
     how = taken(RetrainOptions, given, spell=_spelled)
     run, objective = source.first, source.objective()
     step = source.steps.get(source.names[0])
@@ -140,7 +147,7 @@ def _grow(
         settings=Settings.of(how),
         seed=wanted.seed,
     )
-    modes = {"resume": how.resume, "overwrite": how.overwrite, "workers": how.workers}
+    modes: dict[str, Any] = {"resume": how.resume, "overwrite": how.overwrite, "workers": how.workers}
     try:
         with progress_bar("retrain", "step") as update:
 

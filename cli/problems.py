@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from .command import subcommand
 from .shared import json_option, print_json
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape problems digits-mlp", help="List the built-in problems, or the options of one."
 )
 @click.argument("name", required=False)

@@ -8,7 +8,9 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, device_option, go_on, json_option, say, spoken_time, step_bars
+from .command import subcommand
+from .progress import step_bars
+from .shared import Interrupted, data_option, device_option, go_on, json_option, say, spoken_estimate, spoken_time
 
 _STATES = {
     "made": "made",
@@ -19,7 +21,7 @@ _STATES = {
 }
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape render figures/ --jobs 2; docs/recipes.md says what a recipe is.",
     help="Make the figures of recipes (TOML files, or folders of them) into gallery/ beside each, from training "
     "to picture. What is made already is not made again; an interrupted run goes on where it was.",
@@ -53,6 +55,8 @@ def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, *
     lines = [*(_plan(report) if dry_run else []), *_outcome(report), *_summary(report, dry_run)]
     say(report.to_json(), lines, as_json)
     for recipe in report.recipes:
+        for error in recipe.errors:
+            click.echo(f"landscape: {recipe.path}: {error}", err=True)
         for failure in recipe.failures:
             if failure.trace:
                 click.echo(failure.trace, err=True)
@@ -79,7 +83,6 @@ def _outcome(report: Any) -> list[str]:
     for recipe in report.recipes:
         files = ", ".join(str(file) for file in recipe.files if file.suffix != ".npz")
         lines.append(f"{_STATES[recipe.state]:<10}  {recipe.name:<{width}}  {files}".rstrip())
-        lines += [f"{'':<10}    {error}" for error in recipe.errors]
     return lines
 
 
@@ -92,9 +95,6 @@ def _summary(report: Any, dry_run: bool) -> list[str]:
         steps = f"{report.count('made')} steps made, {report.count('cached', 'shared')} in {report.cache}"
         return [f"{total}; {steps}{f', {failed} failed' if failed else ''}, {spoken_time(report.seconds)}"]
     planned = [step.estimate for step in report.steps.values() if step.state == "planned"]
-    known = [estimate for estimate in planned if estimate is not None]
-    said = f"about {spoken_time(sum(known))}" if known else "time unknown"
-    if known and len(known) < len(planned):
-        said += f" and {len(planned) - len(known)} steps of unknown time"
+    said = spoken_estimate(planned)
     steps = f"{len(planned)} steps to make, {report.count('cached')} in {report.cache}"
     return [f"{total}; {steps}{f', {said}' if planned else ''}"]

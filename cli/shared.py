@@ -1,11 +1,11 @@
-"""What subcommands share: JSON on stdout, progress on stderr, options in pairs."""
+"""What subcommands share: JSON on stdout, options in pairs."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,31 +110,21 @@ def told_in(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
-    """A bar on stderr, silent when that is not a terminal.
-
-    Yields:
-        A function (done, in all, numbers to show) to be called as the work goes on.
-    """
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=title, unit=unit, disable=None, leave=False) as bar:
-
-        def update(done: int, total: int, shown: Mapping[str, float] | None = None) -> None:
-            bar.total = total
-            if shown:
-                bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()}, refresh=False)
-            bar.update(done - bar.n)
-
-        yield update
-
-
 def spoken_time(seconds: float) -> str:
     """Seconds, or minutes where there are many."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def spoken_estimate(estimates: Sequence[float | None]) -> str:
+    """The seconds that steps may take in all, and of how many they are not known."""
+    known = [one for one in estimates if one is not None]
+    if not known:
+        return "time unknown"
+    rest = len(estimates) - len(known)
+    unknown = f" and {rest} step{'s' * (rest != 1)} of unknown time" if rest else ""
+    return f"about {spoken_time(sum(known))} of computing{unknown}"
 
 
 def what_is_kept(path: str | None, words: str) -> str:
@@ -184,41 +174,3 @@ def go_on(count: int) -> str:
     """Words for an interrupt after so many steps; one that was under way goes on where it was, if it can."""
     kept = "what was finished is kept" if count else "no step was finished yet"
     return f"{kept}; run the same command to go on"
-
-
-@contextmanager
-def step_bars(jobs: int, finished: list[str]) -> Iterator[Callable[[Any], None]]:
-    """One bar for all steps and one for each worker on stderr, silent when that is not a terminal.
-
-    Args:
-        jobs: The number of workers.
-        finished: Takes the titles of the steps that were finished.
-    """
-    from tqdm.auto import tqdm
-
-    with ExitStack() as stack:
-        whole = stack.enter_context(tqdm(desc="all", unit="step", disable=None, leave=False, position=0))
-        workers = [
-            stack.enter_context(tqdm(desc="free", disable=None, leave=False, position=1 + n)) for n in range(jobs)
-        ]
-
-        def notify(event: Any) -> None:
-            if event.kind == "plan":
-                whole.reset(total=event.total)
-                return
-            bar = workers[event.worker]
-            if event.kind == "begin":
-                bar.reset()
-                bar.set_description(event.step.title)
-            elif event.kind == "progress" and event.total:
-                bar.total = event.total
-                bar.update(event.done - bar.n)
-            elif event.kind == "progress":
-                bar.set_description(f"{event.step.title} (waiting for another process)")
-            else:
-                bar.reset()
-                bar.set_description("free")
-                whole.update(1)
-                finished.append(event.step.title)
-
-        yield notify

@@ -10,14 +10,16 @@ import click
 
 from landscape import LandscapeError
 
-from .shared import Interrupted, data_option, device_option, go_on, json_option, say, spoken_time, step_bars
+from .command import option, subcommand
+from .progress import step_bars
+from .shared import Interrupted, data_option, device_option, go_on, json_option, say, spoken_estimate, spoken_time
 
 _SUFFIXES = [".png", ".pdf", ".svg"]
 # Reasons for missing values that are told in lines of their own; all are in the tables.
 _SHOWN = 6
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape study figures/studies/digits.toml --jobs 2; docs/study.md says what a recipe is.",
     help="Train the family of networks that a RECIPE (TOML) describes, take measures of each, and say how they "
     "correlate with the test error. What is made already is not made again; an interrupted study goes on where it "
@@ -38,14 +40,16 @@ _SHOWN = 6
     metavar="PICTURE",
     help="png, pdf or svg; scatter pictures and tables go beside it. [default: gallery/NAME.png by the recipe]",
 )
-@click.option("--colour", metavar="NAME", help="The hyperparameter that colours tell. [default: the family]")
+@option(former=("--colour",))(
+    "--color", metavar="NAME", help="The hyperparameter that colours tell. [default: the family]"
+)
 @device_option
 @data_option
 @json_option
 def command(
     recipe: str,
     output: str | None,
-    colour: str | None,
+    color: str | None,
     jobs: int,
     dry_run: bool,
     as_json: bool,
@@ -61,16 +65,16 @@ def command(
         require_writable(output, _SUFFIXES)
     wanted = study.load(recipe)
     varying = list(wanted.nets[0].levels)
-    if colour is not None and colour not in varying:
+    if color is not None and color not in varying:
         mend = "there are " + ", ".join(varying)
-        raise LandscapeError(f"no hyperparameter '{colour}' varies", where="--colour", mend=mend)
+        raise LandscapeError(f"no hyperparameter '{color}' varies", where="--color", mend=mend)
     finished: list[str] = []
     try:
         with step_bars(jobs, finished) as notify:
             report = study.run(wanted, jobs=jobs, dry_run=dry_run, notify=notify, **given)
     except KeyboardInterrupt:
         raise Interrupted(go_on(len(finished))) from None
-    files = [] if report.found is None else _deliver(report.found, _place(wanted, output), colour)
+    files = [] if report.found is None else _deliver(report.found, _place(wanted, output), color)
     lines = _plan(report) if report.found is None else _lines(report, files)
     say({**report.to_json(), "files": files}, lines, as_json)
     for step in report.failures:
@@ -106,12 +110,9 @@ def _deliver(found: Any, picture: Path, colour: str | None) -> list[str]:
 
 def _plan(report: Any) -> list[str]:
     planned = [step for step in report.steps.values() if step.state == "planned"]
-    known = [step.estimate for step in planned if step.estimate is not None]
     count = len(report.study.nets)
     lines = [f"{report.study.name}: {count} networks, {len(report.study.measures)} measures of each"]
-    said = f"about {spoken_time(sum(known))} of computing" if known else "time unknown"
-    if known and len(known) < len(planned):
-        said += f" and {len(planned) - len(known)} steps of unknown time"
+    said = spoken_estimate([step.estimate for step in planned])
     lines.append(f"{len(planned)} steps to make, {report.count('cached')} in {report.cache}")
     return [*lines[:-1], lines[-1] + (f"; {said}" if planned else "")]
 

@@ -13,22 +13,15 @@ from landscape import LandscapeError
 from landscape.options import read_options
 from landscape.training.settings import Settings
 
+from .command import subcommand
 from .declared import given_in, options_in, spelled
-from .shared import (
-    Interrupted,
-    data_option,
-    device_option,
-    json_option,
-    parse_settings,
-    print_json,
-    progress_bar,
-    set_option,
-)
+from .progress import progress_bar
+from .shared import Interrupted, data_option, device_option, json_option, parse_settings, print_json, set_option
 
 _EXAMPLE = "landscape train digits-mlp -o run.h5 --epochs 40 --lr 0.1 --set width=32"
 
 
-@click.command(
+@subcommand(
     epilog=f"Example: {_EXAMPLE}",
     help="Train PROBLEM (see: landscape problems; or your own FILE.py:FUNCTION) and record its weights into a "
     "trajectory file.",

@@ -10,18 +10,13 @@ import click
 from landscape import LandscapeError
 from landscape.transform import Transform
 
+from .command import subcommand
 from .declared import options_in, taken
-from .shared import (
-    device_option,
-    json_option,
-    objective_options,
-    progress_bar,
-    say,
-    told_in,
-)
+from .progress import progress_bar
+from .shared import device_option, json_option, objective_options, say, told_in
 
 
-@click.command(
+@subcommand(
     epilog="Example: landscape transform run.h5 --alpha 10 -o scaled.h5",
     help="Move the snapshots of a trajectory FILE by a symmetry found in its model: other weights, the same "
     "function. Choose one of --alpha, --balance, --flattest, --unit-norm, --permute, --rescale.",

@@ -2,7 +2,7 @@
 
 Random weights of GPT-2's shape, or the weights of a folder of your own:
 
-    landscape import run.h5 path/to/folder --problem examples/language_model.py:make
+    landscape import path/to/folder -o run.h5 --problem examples/language_model.py:make
     landscape plot run.h5 --problem examples/language_model.py:make --kind curve --points 11 -o curve.png
 
 With adapters only these move; the model below them stays:

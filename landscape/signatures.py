@@ -102,7 +102,7 @@ def refuse_checkpoint(path: Path) -> None:
         LandscapeError: If it is one, with the command that reads it.
     """
     if _looks_like_checkpoint(path):
-        command = f"landscape import run.h5 {shlex.quote(str(path))} --problem NAME|FILE.py:FUNCTION"
+        command = f"landscape import {shlex.quote(str(path))} -o run.h5 --problem NAME|FILE.py:FUNCTION"
         kind = "a folder of checkpoints" if path.is_dir() else "a checkpoint"
         raise LandscapeError(f"{kind}, not a trajectory", where=path, mend=f"import it first: {command}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.errors import LandscapeError, did_you_mean
 from landscape.forms import NAMES, NUMBER, STEPS, Form
 from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
@@ -34,14 +35,19 @@ def _directions(given: Any) -> tuple[str, ...]:
 
 
 def _noise(given: Any) -> str:
+    from landscape.training import MODES
+
     mode, colon, scale = str(given).partition(":")
-    if not colon or not mode:
-        raise ValueError(given)
-    NUMBER.read(scale)
+    if mode not in MODES:
+        raise LandscapeError(f"there is no noise '{mode}'", where="noise", mend=did_you_mean(mode, MODES))
+    if colon:
+        NUMBER.read(scale)
     return str(given)
 
 
-NOISE = Form("MODE:SCALE, such as mean-abs:0.01", _noise, "MODE:SCALE")
+NOISE = Form("MODE or MODE:SCALE, such as mean-abs:0.01", _noise, "MODE[:SCALE]")
+# A loss that rises by a smaller share of what ends a basin is drawn as a flat line.
+_FLAT = 0.1
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,10 @@ class PerturbOptions(Options):
 
     at: tuple[int | str, ...] = option(("last",), "Snapshots: steps with commas, first, last or all", form=STEPS)
     noise: str = option(
-        "mean-abs:0.01", "mean-abs, layer-std, relative or absolute, and the largest scale", form=NOISE
+        "mean-abs",
+        "mean-abs, layer-std, relative or absolute, and the largest scale; without one up to where the training "
+        "loss has risen by the rise of a basin",
+        form=NOISE,
     )
     draws: int = option(20, "Draws of the noise, and random directions", low=1)
     scales: int = option(11, "How many scales, from 0 to the largest", low=2)
@@ -92,8 +101,13 @@ def _compute(source: Source, wanted: PerturbOptions) -> Parts:
     from landscape.training import Noise
 
     name, run, objective = source.names[0], source.only("a basin"), source.objective()
-    step, noise = source.steps.get(name), Noise.parse(wanted.noise)
+    step = source.steps.get(name)
     chosen = snapshots_at(run, (step,) if step is not None and wanted.at == ("last",) else wanted.at)
+    if ":" in wanted.noise:
+        noise = Noise.parse(wanted.noise)
+    else:
+        # One scale for all, so that they can be compared.
+        noise = probes.scanned(objective, chosen[-1], wanted.noise, rise=wanted.rise, seed=wanted.seed)
     names = ("draws", "scales", "rise", "directions", "seed")
     how: dict[str, Any] = {name: getattr(wanted, name) for name in names}
     places = {f"weights at {snapshot.step}": snapshot for snapshot in chosen}
@@ -144,6 +158,8 @@ def words(shown: Shown) -> list[str]:
             before, after = factor * profile[field][0, 0], factor * profile.mean(field)[-1]
             error = factor * profile.standard_error(field)[-1]
             said.append(f"  {field:<12} {before:.4g} -> {after:.4g} ± {error:.2g} {unit}".rstrip())
+            if field == "train_loss" and after - before < _FLAT * basin.rise:
+                said.append(f"  hint  flat up to this scale; --noise {profile.mode} alone goes as far as it rises")
         if basin.radii:
             rise = number(basin.rise, basins.units.get("loss", ""))
             said.append(f"  distance to a rise of the training loss by {rise}")

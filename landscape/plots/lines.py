@@ -54,7 +54,7 @@ class InterpolateOptions(Options):
         """Yield what is not of a matrix."""
         for name in ("align", "extend"):
             if self.matrix and getattr(self, name):
-                yield name, f"--{name}: not of a matrix; leave it out"
+                yield name, f"{name} is not of a matrix; leave it out"
         if self.matrix and self.bn == "all":
             yield "bn", "a matrix is of one policy"
 
@@ -126,7 +126,8 @@ def ends_of(source: Source, at: int | str, low: int = 2, high: int | None = 2) -
     """
     count = len(source.runs)
     if count < low or (high is not None and count > high):
-        mend = "pass --matrix for the barriers of several" if count > low else "name a second snapshot"
+        several = "pass --barriers (matrix in recipes and Python) for those of several"
+        mend = several if count > low else "name a second snapshot"
         raise LandscapeError("a line goes through two snapshots", got=count, mend=mend)
     return {name: run[run.index_of(source.steps.get(name, at))] for name, run in source.runs.items()}
 

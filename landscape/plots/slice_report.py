@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.plots.kind import Document, Shown
 from landscape.plots.slice_findings import finding_lines, findings
-from landscape.plots.words import model_lines, preview_line
+from landscape.plots.words import model_lines, number, preview_line
 
 
 def describe(surface: Any) -> dict[str, Any]:
@@ -69,7 +69,10 @@ def _path(path: Any, meta: dict[str, Any]) -> dict[str, Any]:
     return {
         "snapshots": len(path.step),
         "max_off_plane": float(path.off_plane.max()),
-        "median_loss_difference": float(np.median(np.abs(path.loss - path.plane_loss))),
+        "median_loss_difference": float(np.median(apart := np.abs(path.loss - path.plane_loss))),
+        "largest_loss_difference": float(np.nanmax(apart, initial=0.0)),
+        "largest_at_step": int(path.step[np.argmax(np.nan_to_num(apart, nan=-1.0))]),
+        "loss_range": float(np.ptp(path.loss)),
         "motion_held": held,
     }
 
@@ -127,11 +130,28 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     said += finding_lines(document)
     said += _moved(document["plane"])
     said += [f"  {words}" for words in _verdicts(document)]
+    said += _statistics_lines(document)
     if "gradient" in document:
         told = document["gradient"]
         share = f"{100 * told['median_share_in_the_plane']:.2g} %"
         said.append(f"  gradients at {told['points']} points; the plane holds a median {share} of their length")
     return said + _hessian_lines(document)
+
+
+def _statistics_lines(document: Mapping[str, Any]) -> list[str]:
+    """What to use where frozen statistics of normalisation tell more of the plane than the weights do."""
+    told = document.get("path") or max(
+        document.get("paths", {}).values(), key=lambda own: own["largest_loss_difference"], default=None
+    )
+    # As far apart as all that the path went down.
+    if document["bn"] != "frozen" or told is None or not told["largest_loss_difference"] > told["loss_range"]:
+        return []
+    gap = number(told["largest_loss_difference"], document.get("units", {}).get("loss", ""))
+    return [
+        f"  real and in-plane losses are up to {gap} apart (step {told['largest_at_step']}): statistics of "
+        "normalisation are those of one snapshot all over the plane",
+        "  hint     --bn recalibrate estimates them anew at every point",
+    ]
 
 
 def _verdicts(document: Mapping[str, Any]) -> list[str]:

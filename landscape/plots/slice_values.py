@@ -337,7 +337,7 @@ def slice_common(
         plane,
         _grid_around(places, wanted),
         paths={name: (walks[name], projected[name]) for name in drawn},
-        provenance=provenance | {"runs": list(runs)},
+        provenance=provenance | {"runs": list(runs), "seeds": {name: run.seed for name, run in runs.items()}},
         save=save,
         progress=progress,
         notify=notify,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from landscape.probes.nullity import degeneracy as degeneracy
     from landscape.probes.perturbation import perturb as perturb
     from landscape.probes.perturbation import profile as profile
+    from landscape.probes.perturbation import scanned as scanned
     from landscape.probes.radius import radii as radii
     from landscape.probes.retraining import Design as Design
     from landscape.probes.retraining import retrain as retrain
@@ -29,7 +30,7 @@ _HOME = {
     **dict.fromkeys(("Connection", "connect", "save_path"), "connection"),
     **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),
     **dict.fromkeys(("barriers", "interpolate"), "lines"),
-    **dict.fromkeys(("perturb", "profile"), "perturbation"),
+    **dict.fromkeys(("perturb", "profile", "scanned"), "perturbation"),
     "align": "alignment",
     "apart": "apart_over_time",
     "examine": "examination",

@@ -22,6 +22,10 @@ Progress = Callable[[int, int], None]
 
 # Of a profile: enough for a smooth curve, with 0 among them.
 _SCALES = 11
+# Where the search for a scale begins (Liao & Poggio 2017), and how often it doubles or halves it at most.
+_FIRST, _DOUBLINGS = 0.01, 20
+# Draws of the noise that one scale is judged by.
+_JUDGED = 3
 
 
 def profile(
@@ -89,6 +93,41 @@ def profile(
     return Profile(noise.mode, noise.unit, axis, fields, sizes, meta)
 
 
+def scanned(objective: Objective, weights: Weights, mode: str, *, rise: float = 0.1, seed: int = 0) -> Noise:
+    """Noise of a mode up to a scale that shows something: there the training loss has risen.
+
+    Args:
+        objective: What is measured.
+        weights: A snapshot, a model, or a name -> tensor dictionary.
+        mode: The mode of the noise.
+        rise: The rise of the mean training loss that is looked for.
+        seed: Draws the noise.
+
+    Returns:
+        The noise; its scale is the least 0.01 2^k, k from -20 to 20, with that rise, or the nearest to it.
+    """
+    gauge, state = Gauge(objective, ["train"], ["loss"]), resolve(weights)[1]
+    draws = [Noise(mode, 1.0).draw(weights, seed, index) for index in range(_JUDGED)]
+    high = gauge.at(state)["train_loss"] + rise
+
+    def risen(scale: float) -> bool:
+        found = np.mean([gauge.at(moved(state, draw, scale))["train_loss"] for draw in draws])
+        # What is not a number has left the basin.
+        return not found < high
+
+    scales = [_FIRST * 2.0**k for k in range(-_DOUBLINGS, _DOUBLINGS + 1)]
+    place = _DOUBLINGS
+    if risen(scales[place]):
+        while place > 0 and risen(scales[place - 1]):
+            place -= 1
+    else:
+        while place < len(scales) - 1:
+            place += 1
+            if risen(scales[place]):
+                break
+    return Noise(mode, scales[place])
+
+
 def _axis(noise: Noise, scales: Sequence[float] | int) -> np.ndarray:
     axis = np.linspace(0.0, noise.scale, scales) if isinstance(scales, int) else np.asarray(scales, dtype=float)
     if len(axis) < 2 or axis[0] != 0 or not (np.diff(axis) > 0).all():
@@ -105,7 +144,7 @@ def moved(state: Mapping[str, Any], step: Mapping[str, Any], scale: float) -> Te
 def perturb(
     objective: Objective,
     weights: Weights,
-    noise: Noise | str = "mean-abs:0.01",
+    noise: Noise | str = "mean-abs",
     *,
     draws: int = 20,
     scales: Sequence[float] | int = _SCALES,
@@ -121,7 +160,7 @@ def perturb(
     Args:
         objective: What is measured.
         weights: A snapshot, a model, or a name -> tensor dictionary.
-        noise: The mode and the largest scale, such as ``"mean-abs:0.01"``.
+        noise: The mode and the largest scale, such as ``"mean-abs:0.01"``; of a mode alone the scale is `scanned`.
         draws: How many draws of the noise, and of random directions.
         scales: How many scales, or all of them; see `profile`.
         seed: Draws noise and directions.
@@ -141,6 +180,8 @@ def perturb(
         >>> perturb(objective, run[-1], "mean-abs:0.01").radii["random"].median  # doctest: +SKIP
         2.7
     """
+    if isinstance(noise, str) and ":" not in noise:
+        noise = scanned(objective, weights, noise, rise=rise, seed=seed)
     chosen = Noise.parse(noise) if isinstance(noise, str) else noise
     total = 2 * draws
 

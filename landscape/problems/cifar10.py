@@ -16,6 +16,8 @@ from landscape.problems.resnet import ResNet
 
 
 def _parts(make: Callable[[], nn.Module], options: CifarOptions, seed: int, source: Source) -> Parts:
+    if not source.examples:
+        return Parts(construct(make, seed), functional.cross_entropy, None)
     train, test = cifar10(
         source.path,
         train_size=options.train_size,

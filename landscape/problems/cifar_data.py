@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def _root(folder: Path | None) -> Path:
         raise LandscapeError(
             "the CIFAR-10 images are not in the package",
             mend=f"give --data DIR, or set {VARIABLE}=DIR, where DIR has train/<class>/*.jpg and "
-            f"test/<class>/*.jpg, or {_BATCHES}/; --data DIR --download fetches them into DIR",
+            f"test/<class>/*.jpg, or {_BATCHES}/; landscape train PROBLEM --data DIR --download fetches them",
         )
     return Path(named).expanduser()
 
@@ -109,7 +110,7 @@ def _locate(root: Path, download: bool) -> tuple[str, Path]:
         where=root,
         got=_contents(root),
         expected=f"train/<class>/*.jpg and test/<class>/*.jpg, or {_BATCHES}/",
-        mend="--download fetches them",
+        mend=f"landscape train PROBLEM --data {shlex.quote(str(root))} --download fetches them",
     )
 
 
@@ -146,7 +147,7 @@ def _from_batches(root: Path, split: str) -> _Images:
         raise LandscapeError(
             "the CIFAR-10 files are incomplete or damaged",
             where=root / _BATCHES,
-            mend="delete the folder and fetch it again with --download",
+            mend="delete the folder and fetch it again: landscape train PROBLEM --data DIR --download",
         ) from error
     pixels, labels = loaded.data, np.asarray(loaded.targets)
     by_class = [np.flatnonzero(labels == label).tolist() for label in range(CLASSES)]

@@ -41,10 +41,12 @@ class Source:
     Attributes:
         path: A file or folder the user named, or None.
         download: Whether missing data may be fetched from the network.
+        examples: Whether they are wanted; otherwise what is slow to read is left out.
     """
 
     path: Path | None = None
     download: bool = False
+    examples: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class Parts:
     Attributes:
         model: The model at its initial weights.
         loss: ``loss(output, target, reduction=...)``.
-        train: Inputs and targets, examples along the first axis.
+        train: Inputs and targets, examples along the first axis; None only where examples are not wanted.
         test: Likewise, or None.
         unit: The unit of the loss.
     """
 
     model: nn.Module
     loss: Callable[..., Tensor]
-    train: Pair
+    train: Pair | None
     test: Pair | None = None
     unit: str = "nats"
 
@@ -125,19 +127,7 @@ class Problem:
         """
         from landscape.objective import Objective
 
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise LandscapeError(
-                "not a seed", where="seed", got=repr(seed), expected="a whole number from 0 to 2^63 - 1"
-            )
-        path = None if data_dir is None else Path(data_dir).expanduser()
-        try:
-            parts = self.make(options, seed, Source(path, download))
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "alloc" not in str(error) and "memory" not in str(error):
-                raise
-            raise LandscapeError(
-                "the problem does not fit into memory", where=self.name, mend="choose smaller options with --set"
-            ) from error
+        parts = self.parts(options, seed, Source(None if data_dir is None else Path(data_dir), download))
         return Objective(
             parts.model,
             loss=parts.loss,
@@ -148,6 +138,23 @@ class Problem:
             problem_args=dataclasses.asdict(options),
             **arguments,
         )
+
+    def parts(self, options: Any, seed: int, source: Source) -> Parts:
+        """What the objective is made of, at its initial weights; see `build`."""
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise LandscapeError(
+                "not a seed", where="seed", got=repr(seed), expected="a whole number from 0 to 2^63 - 1"
+            )
+        if source.path is not None:
+            source = dataclasses.replace(source, path=source.path.expanduser())
+        try:
+            return self.make(options, seed, source)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "alloc" not in str(error) and "memory" not in str(error):
+                raise
+            raise LandscapeError(
+                "the problem does not fit into memory", where=self.name, mend="choose smaller options with --set"
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         """Name, summary, source, whether it needs data, and options, as JSON-able values."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.problems.catalogue import PROBLEMS
-from landscape.problems.problem import Problem, is_file_problem
+from landscape.problems.problem import Problem, Source, is_file_problem
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from landscape.objective import Objective
 
 _PROBLEMS: dict[str, Problem] = {problem.name: problem for problem in PROBLEMS}
@@ -56,6 +60,36 @@ def parse_options(problem: str | Problem, settings: Mapping[str, Any] | None = N
         32
     """
     return (get(problem) if isinstance(problem, str) else problem).parse_options(settings)
+
+
+def initial_model(
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    data: str | PathLike[str] | None = None,
+) -> tuple[nn.Module, str, Mapping[str, Any]]:
+    """The model of a problem at the weights of seed 0, and how files name the problem.
+
+    Images that would take long to read are not read.
+
+    Args:
+        name: One of `names`, or ``path/file.py:function``.
+        settings: Option -> value; see `build`.
+        data: A file or folder with the data.
+
+    Returns:
+        The model, the name of the problem, and all its options.
+
+    Raises:
+        LandscapeError: If name or settings are wrong.
+    """
+    if is_file_problem(name):
+        objective = build(name, settings, data=data)
+        return objective.model, objective.problem or "", objective.problem_args
+    problem = get(name)
+    options = problem.parse_options(settings)
+    source = Source(None if data is None else Path(data), examples=False)
+    return problem.parts(options, 0, source).model, name, asdict(options)
 
 
 def build(

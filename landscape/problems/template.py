@@ -7,7 +7,7 @@ Train and record with ``python FILE.py``, then draw:
 
 Checkpoints that you have already become a trajectory by
 
-    landscape import run.h5 'checkpoints/epoch*.pt' --problem FILE.py:make
+    landscape import 'checkpoints/epoch*.pt' -o run.h5 --problem FILE.py:make
 """
 
 import torch

@@ -82,7 +82,7 @@ class Recipe:
     Attributes:
         path: The file.
         text: What is in it.
-        caption: Its first comment.
+        caption: Its first comment, or what its panels show.
         runs: Name -> run.
         panels: In the order drawn.
         figure: How they become one picture.

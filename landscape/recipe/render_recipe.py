@@ -19,6 +19,7 @@ from landscape.recipe.panel import Recipe
 from landscape.recipe.report import RecipeReport, Report, StepReport
 from landscape.recipe.schedule import is_done, make_planned, survey
 from landscape.recipe.steps import Step
+from landscape.recipe.trial import Trial
 from landscape.recipe.validate import load
 from landscape.vocabulary import DEVICE
 
@@ -49,7 +50,8 @@ def render(
         jobs: So many steps at once, each in a process of its own if there are several.
         force: Make again what is made.
         only: A pattern such as ``"li2018-*"`` that the names of recipes must match.
-        dry_run: Make nothing, and report what would be made and how long it may take.
+        dry_run: Make nothing, and report what would be made and how long it may take, from earlier steps of the
+            kind, or else from one update or one point that is timed.
         notify: Told what happens; see `Event`.
 
     Returns:
@@ -72,7 +74,7 @@ def render(
     recipes, reports = _load(found, graph)
     goals = {path: key for path, (_, key) in recipes.items()}
     folder_of = {path: path.parent / gallery.FOLDER if output is None else Path(output) for path in goals}
-    steps = survey(graph.steps, kept, goals.values(), force)
+    steps = survey(graph.steps, kept, goals.values(), force, **({"pace": Trial().pace} if dry_run else {}))
 
     def ended(key: str) -> None:
         """Pictures are put in place as they are finished: whoever interrupts has those before."""

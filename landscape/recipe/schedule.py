@@ -12,7 +12,13 @@ from landscape.recipe.steps import Step
 from landscape.recipe.tasks import Made, make
 
 
-def survey(steps: Mapping[str, Step], cache: Cache, goals: Iterable[str], force: bool) -> dict[str, StepReport]:
+def survey(
+    steps: Mapping[str, Step],
+    cache: Cache,
+    goals: Iterable[str],
+    force: bool,
+    pace: Callable[[Step], float | None] = lambda step: None,
+) -> dict[str, StepReport]:
     """What is done and what is to be made: nothing that only things need which are done themselves.
 
     Args:
@@ -20,6 +26,7 @@ def survey(steps: Mapping[str, Step], cache: Cache, goals: Iterable[str], force:
         cache: Where results are kept.
         goals: The keys of what is wanted.
         force: Count what is made already as to be made.
+        pace: Seconds per unit of a step that the cache has not seen the like of.
 
     Returns:
         Key -> ``"cached"`` or ``"planned"``, with the seconds that it took or may take.
@@ -36,8 +43,8 @@ def survey(steps: Mapping[str, Step], cache: Cache, goals: Iterable[str], force:
         if record is not None or key not in wanted:
             found[key] = StepReport(step, "cached", None if record is None else record["seconds"])
         else:
-            estimate = paces[step.pace] * step.units if step.pace in paces else None
-            found[key] = StepReport(step, "planned", estimate=estimate)
+            seconds = paces[step.pace] if step.pace in paces else pace(step)
+            found[key] = StepReport(step, "planned", estimate=None if seconds is None else seconds * step.units)
     return found
 
 

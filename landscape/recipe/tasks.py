@@ -91,13 +91,13 @@ def _import(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     if importer is None:
         raise LandscapeError("this version of landscape cannot import checkpoints", mend="upgrade it")
     name, options = step.places["problem"], step.settings["options"]
-    objective = None if name is None else problems.build(name, options, data=step.places["data"])
+    told = (None, "", {}) if name is None else problems.initial_model(name, options, data=step.places["data"])
     importer(
         cache.path(step.kind, step.key),
         step.places["files"],
-        None if objective is None else objective.model,
+        told[0],
         problem=step.settings["problem"] or "",
-        problem_args=objective.problem_args if objective is not None else {},
+        problem_args=told[2],
         overwrite=True,
         progress=progress,
         **step.settings["arguments"],

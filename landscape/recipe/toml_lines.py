@@ -61,7 +61,7 @@ def read_source(path: Path) -> Source:
         Its text, what it says, and where.
 
     Raises:
-        LandscapeError: If it cannot be read, or is no TOML of at most 25 lines that begins with a caption.
+        LandscapeError: If it cannot be read, or is no TOML.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -78,9 +78,7 @@ def read_source(path: Path) -> Source:
 
 
 def faults_of_the_text(source: Source, most: int = _MOST_LINES) -> Iterator[Fault]:
-    """What is wrong with the text as such: a caption that is missing, too many lines."""
-    if not source.caption:
-        yield Fault(1, "", "a recipe begins with a comment, which is the caption of the figure")
+    """What is wrong with the text as such: too many lines."""
     count = len(source.text.splitlines())
     if count > most:
         what = f"a recipe has at most {most} lines, got {count}; settings of all runs go into [runs]"

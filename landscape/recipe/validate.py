@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from landscape.errors import did_you_mean
@@ -12,6 +13,7 @@ from landscape.recipe.panels import read_figure, read_panels
 from landscape.recipe.reader import Reader
 from landscape.recipe.runs import read_runs
 from landscape.recipe.toml_lines import faults_of_the_text, read_source
+from landscape.recipe.values import Panel
 
 _TABLES = ("run", "runs", "panel", "panels", "figure")
 
@@ -21,7 +23,7 @@ def load(path: str | os.PathLike[str]) -> Recipe:
 
     Args:
         path: A TOML file of at most 25 lines: ``[run.NAME]`` tables, ``[[panel]]`` tables and ``[figure]``,
-            after a comment that is the caption.
+            after a comment that is the caption; without one the caption says what the panels show.
 
     Returns:
         The recipe. Nothing is trained, evaluated or drawn, and no code of the user's is run.
@@ -47,4 +49,14 @@ def load(path: str | os.PathLike[str]) -> Recipe:
     figure = read_figure(reader, panels)
     if reader.faults:
         raise RecipeError(source.path, dict.fromkeys(reader.faults))
-    return Recipe(source.path, source.text, source.caption, runs, panels, figure)
+    return Recipe(source.path, source.text, source.caption or _caption(panels), runs, panels, figure)
+
+
+def _caption(panels: Sequence[Panel]) -> str:
+    """What a figure shows, where its recipe does not say it."""
+    shown = dict.fromkeys(
+        f"{panel.kind} of {', '.join(name for members in panel.members.values() for name in members)}"
+        for panel in panels
+    )
+    said = "; ".join(shown)
+    return f"{said[:1].upper()}{said[1:]}."

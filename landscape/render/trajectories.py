@@ -18,7 +18,7 @@ from landscape.render.marks import mark_moved
 from landscape.render.notebook import drawn_on
 from landscape.render.overlay import run_colours
 from landscape.render.panel_titles import put_head
-from landscape.render.path_fidelity import draw_distance, draw_losses, verdict
+from landscape.render.path_fidelity import called, draw_distance, draw_losses, verdict
 from landscape.render.paths import PATH, draw_path
 from landscape.render.scale import Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
@@ -77,12 +77,13 @@ def trajectory(
 
 
 def the_paths(surface: Surface) -> dict[str, Path]:
-    """The paths of a surface by the name of their run; a lone one has none.
+    """The paths of a surface by the name and the seed of their run; a lone one has none.
 
     Raises:
         LandscapeError: If it has none, or an empty one.
     """
-    paths = dict(surface.paths) if surface.path is None else {"": surface.path}
+    named = {called(name, surface.meta): path for name, path in surface.paths.items()}
+    paths = named if surface.path is None else {"": surface.path}
     if not paths or not all(len(path.step) for path in paths.values()):
         raise LandscapeError("the surface has no path to draw", mend="draw it with contour")
     return paths

@@ -88,7 +88,7 @@ def load(path: str | os.PathLike[str]) -> Study:
     statistics = _read_statistics(reader)
     if reader.faults:
         raise RecipeError(source.path, dict.fromkeys(reader.faults))
-    return Study(source.path, source.caption, nets, wanted, statistics)
+    return Study(source.path, source.caption or f"The study {source.path.stem}.", nets, wanted, statistics)
 
 
 def _read_nets(reader: Reader) -> tuple[Net, ...]:

@@ -18,6 +18,7 @@ from landscape.recipe.cache import CACHE, Cache
 from landscape.recipe.graph import Graph, Where
 from landscape.recipe.report import StepReport
 from landscape.recipe.schedule import make_planned, survey
+from landscape.recipe.trial import Trial
 from landscape.study.collection import Keys, gather
 from landscape.study.correlation import correlate_nets
 from landscape.study.values import Study
@@ -108,7 +109,7 @@ def run(
         device: Where networks are trained and measured: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         jobs: So many steps at once, each in a process of its own if there are several.
         force: Make again what is made.
-        dry_run: Make nothing, and report what would be made and how long it may take.
+        dry_run: Make nothing, and report what would be made and how long it may take, as in `landscape render`.
         notify: Told what happens; see `Event`.
 
     Returns:
@@ -126,7 +127,7 @@ def run(
         raise LandscapeError("at least one job is needed", where="jobs", got=jobs)
     kept = Cache(Path(cache) if cache is not None else study.path.parent / CACHE)
     graph, keys = _planned(study, Where(None if data is None else Path(data).expanduser(), device))
-    steps = survey(graph.steps, kept, list(graph.steps), force)
+    steps = survey(graph.steps, kept, list(graph.steps), force, **({"pace": Trial().pace} if dry_run else {}))
     if dry_run:
         return StudyReport(study, steps, None, kept.folder, time.monotonic() - began)
     graph.where.require(steps)

@@ -68,7 +68,7 @@ class Study(Result):
 
     Attributes:
         path: The recipe.
-        caption: Its first comment.
+        caption: Its first comment, or its name.
         nets: The networks.
         measures: One `Along` for each measure.
         statistics: How correlations are taken.

@@ -146,7 +146,11 @@ def test_an_interrupt_leaves_nothing(ckpts: Path, landscape: Any, monkeypatch: p
 
 
 def test_help_shows_an_example_and_the_name_of_the_file_is_checked(ckpts: Path, landscape: Any) -> None:
-    assert "Example: landscape import run.h5 'ckpts/epoch*.pt'" in landscape("import", "-h")[1]
+    assert "Example: landscape import 'ckpts/epoch*.pt' -o run.h5" in landscape("import", "-h")[1]
     assert "import " in landscape("-h")[1]
     code, _, err = landscape("import", "run.pt", "ckpts/epoch*.pt")
-    assert (code, err) == (2, "landscape: run.pt: unknown file type; got .pt; expected .h5 or .hdf5\n")
+    assert (code, err) == (
+        2,
+        "landscape: run.pt: no trajectory file to write is named; name it with -o: "
+        "landscape import run.pt 'ckpts/epoch*.pt' -o run.h5\n",
+    )

@@ -197,7 +197,7 @@ def test_all_measures_are_listed(landscape):
         (["--split", "tset"], "option '--split' has no such choice; got 'tset'; did you mean 'test'?"),
         (["--dtype", "float23"], "option '--dtype' has no such choice; got 'float23'; did you mean 'float32'?"),
         (["--parameters", "nothing.*"], "parameters: nothing is left to move; got nothing.*"),
-        (["-o", "m.png"], "-o: a picture shows measures along training, and this is one snapshot; draw measures"),
+        (["-o", "m.png"], "-o: a picture shows measures along training, and this is one snapshot; pass --at all"),
         (["-o", "m.gif", "--at", "all"], "m.gif: unknown file type; got .gif; expected .png or .pdf or .svg"),
         (["--seed", "-1"], "option '--seed' is out of range; got -1; expected at least 0"),
     ],

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import warnings
 
 import h5py
@@ -105,7 +106,15 @@ def test_perturbing_and_its_tables(runs, tmp_path, landscape):
         "probe", "perturb", runs / "0.h5:30", "--draws", 2, "--scales", 2, "--directions", "none"
     )
     assert code == 0
-    assert out.startswith("step 30: noise mean-abs:0.01\n  train_loss ")
+    # The loss of the last scale has risen, that of a scale 16 times as small has not: a hint says how to see more.
+    shown = re.match(r"step 30: noise mean-abs:([\d.]+)\n  train_loss   ([\d.]+) -> ([\d.]+)", out)
+    assert float(shown[1]) > 0.01
+    assert float(shown[3]) - float(shown[2]) > 0.05
+    small = landscape(
+        "probe", "perturb", runs / "0.h5:30", "--draws", 2, "--noise", "mean-abs:0.01", "--along", "none"
+    )
+    assert "hint  flat up to this scale; --noise mean-abs alone goes" in small.out
+    assert "hint" not in out
 
 
 def test_retraining_from_the_command(runs, tmp_path, landscape):
@@ -150,12 +159,15 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
     ("arguments", "message"),
     [
         (["interpolate", "0.h5"], "a line goes through two snapshots; got 1; name a second snapshot"),
-        (["interpolate", "0.h5", "1.h5", "0.h5"], "got 3; pass --matrix for the barriers of several"),
+        (["interpolate", "0.h5", "1.h5", "0.h5"], "got 3; pass --barriers (matrix in recipes"),
         (["interpolate", "0.h5", "1.h5:7"], "no snapshot at step 7; the nearest are 0, 30, 60"),
         (["interpolate", "0.h5", "2.h5"], "no such file"),
         (["interpolate", "0.h5", "1.h5:twig:0"], "no branch is named 'twig'; the run has no branches"),
-        (["interpolate", "0.h5", "1.h5", "--matrix", "--align"], "--align: not of a matrix; leave it out"),
-        (["perturb", "0.h5", "--noise", "mean-abs"], "option '--noise' has the wrong type; got 'mean-abs'"),
+        (["interpolate", "0.h5", "1.h5", "--barriers", "--align"], "align is not of a matrix; leave it out"),
+        (
+            ["perturb", "0.h5", "--noise", "mean"],
+            "option '--noise': there is no noise 'mean'; did you mean 'mean-abs'?",
+        ),
         (["perturb", "0.h5", "--epochs", "3"], "--epochs: is of the training of branches; pass --retrain too"),
         (["perturb", "0.h5", "--retrain", "gd"], "--retrain: branches need a file; give -o BRANCHES.h5"),
         (
@@ -164,7 +176,10 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
             "range; got 1; expected at least 0 and below 1",
         ),
         (["perturb", "0.h5", "--table", "t.txt"], "t.txt: unknown file type; got .txt"),
-        (["connect", "0.h5", "1.h5", "--plane", "5"], "--plane: the plane is drawn beside the curve's file"),
+        (
+            ["connect", "0.h5", "1.h5", "--plane", "5"],
+            "--plane-points: the plane is drawn beside the curve's file",
+        ),
         (["conect", "0.h5", "1.h5"], "there is no probe 'conect'; did you mean 'connect'?"),
     ],
 )

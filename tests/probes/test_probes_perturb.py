@@ -50,6 +50,24 @@ def test_the_mean_rise_of_a_quadratic_is_its_closed_form(mode, shift):
     assert found.standard_error("train_loss")[1:] == pytest.approx(error[1:], rel=1e-9)
 
 
+@pytest.mark.parametrize("rise", [1e-6, 0.1, 30.0])
+def test_a_scan_ends_at_the_first_doubling_with_the_rise(rise):
+    """Of a quadratic: s^2 mean n' H n / 2 over three draws."""
+    objective, weights = at_minimum()
+    found = ls.probes.scanned(objective, weights, "absolute", rise=rise, seed=4)
+    drawn = [Noise("absolute", 1.0).draw(weights, 4, index)["weight"].numpy()[0] for index in range(3)]
+    bent = np.mean([step @ FORM.hessian @ step / 2 for step in drawn])
+    assert math.log2(found.scale / 0.01) % 1 == 0
+    assert found.scale**2 * bent >= rise > (found.scale / 2) ** 2 * bent
+    told = ls.probes.perturb(objective, weights, "absolute", rise=rise, seed=4, draws=2, directions=())
+    assert told.profile.scales[-1] == found.scale
+
+
+def test_a_loss_that_never_rises_is_scanned_to_the_end():
+    flat = Objective(nn.Linear(6, 3), loss=lambda y, t: 0 * y.sum(1), train=make_data())
+    assert ls.probes.scanned(flat, flat.model, "absolute").scale == 0.01 * 2**20
+
+
 def scaled(model: nn.Module, alpha: float) -> nn.Module:
     """The same function: the first layer times alpha, the second divided by it."""
     other = copy.deepcopy(model)

@@ -220,23 +220,22 @@ def test_cifar_missing_messages(tmp_path):
     expected = "expected train/<class>/*.jpg and test/<class>/*.jpg, or cifar-10-batches-py/"
     with fails_with(
         "the CIFAR-10 images are not in the package; give --data DIR, or set LANDSCAPE_DATA=DIR, where DIR has "
-        "train/<class>/*.jpg and test/<class>/*.jpg, or cifar-10-batches-py/; --data DIR --download fetches them "
-        "into DIR"
+        "train/<class>/*.jpg and test/<class>/*.jpg, or cifar-10-batches-py/; landscape train PROBLEM --data DIR "
+        "--download fetches them"
     ):
         cifar10(None)
-    with fails_with(
-        f"{tmp_path}: no CIFAR-10 images here; got an empty folder; {expected}; --download fetches them"
-    ):
+    fetch = f"landscape train PROBLEM --data {tmp_path} --download fetches them"
+    with fails_with(f"{tmp_path}: no CIFAR-10 images here; got an empty folder; {expected}; {fetch}"):
         cifar10(tmp_path)
     for name in "fedcba":
         (tmp_path / name).touch()
     with fails_with(
-        f"{tmp_path}: no CIFAR-10 images here; got a folder with a, b, c, d, e, ...; {expected}; "
-        "--download fetches them"
+        f"{tmp_path}: no CIFAR-10 images here; got a folder with a, b, c, d, e, ...; {expected}; {fetch}"
     ):
         cifar10(tmp_path)
     none = tmp_path / "none"
-    with fails_with(f"{none}: no CIFAR-10 images here; got no such folder; {expected}; --download fetches them"):
+    fetch = f"landscape train PROBLEM --data {none} --download fetches them"
+    with fails_with(f"{none}: no CIFAR-10 images here; got no such folder; {expected}; {fetch}"):
         cifar10(none)
 
 
@@ -277,7 +276,7 @@ def test_cifar_damaged_batches_are_not_unpickled(batches):
         file.write(b"x")
     with fails_with(
         f"{inside}: the CIFAR-10 files are incomplete or damaged; "
-        "delete the folder and fetch it again with --download"
+        "delete the folder and fetch it again: landscape train PROBLEM --data DIR --download"
     ):
         cifar10(batches, train_size=10, test_size=10)
 

@@ -26,6 +26,7 @@ from landscape.surface.hessian_map import hessian_map
 from landscape.surface.slopes import gradient_field, some_of
 from landscape.surface.table import export_surface
 from landscape.training import Settings, train
+from landscape.trajectory import open_trajectory
 
 OPTIONS = {"dim": 6, "dtype": "float64"}
 
@@ -124,7 +125,7 @@ def test_gradients_and_paths_survive_their_file_and_the_exports(tmp_path, runs, 
     wanted = Slice(kind="trajectory", plane="common", points=5, gradient=True)
     made = slice_common(runs, quadratic, wanted, save=tmp_path / "s.h5")
     held = read_surface(tmp_path / "s.h5")
-    assert list(held.paths) == ["r1", "r2", "r3"]
+    assert list(held.paths) == [f"r{seed}, seed {seed}" for seed in (1, 2, 3)]
     for name, path in made.paths.items():
         assert held.paths[name].motion_held == path.motion_held
         assert np.array_equal(held.paths[name].off_plane, path.off_plane)
@@ -283,7 +284,9 @@ def test_in_a_common_plane_each_path_has_the_coordinates_of_its_projection(runs,
         assert made.paths[name].motion_held == alone.motion_held
         assert made.paths[name].loss[-1] == pytest.approx(run.metrics["train_loss"][-1], rel=1e-12)
     figure = render.picture(made)
-    assert [words.split(":")[0] for words in figure.get_suptitle().split("\n")] == ["r1", "r2", "r3"]
+    assert [words.split(":")[0] for words in figure.get_suptitle().split("\n")] == [
+        f"r{seed}, seed {seed}" for seed in (1, 2, 3)
+    ]
     plt.close("all")
 
 
@@ -374,6 +377,51 @@ def test_the_command_draws_components_common_planes_and_nearest_planes(folder, t
     assert (code, json.loads(out)["hessian"]["unconverged"]) == (0, 0)
 
 
+def test_runs_in_one_plane_are_told_by_name_and_seed(folder, tmp_path, landscape):
+    files = [folder / f"r{seed}.h5" for seed in (1, 2)]
+    small = ["--points", 3, "-o", tmp_path / "b.svg", "--kind", "trajectory", "--save", tmp_path / "s.h5"]
+    seeds = [open_trajectory(file).seed for file in files]
+    assert seeds[0] != seeds[1]
+    done = landscape("plot", *files, "--plane", "common", *small)
+    assert done.code == 0
+    surface = read_surface(tmp_path / "s.h5")
+    labels = [handle.get_text() for handle in ls.render.picture(surface).axes[0].get_legend().get_texts()]
+    for name, seed in zip(("r1", "r2"), seeds, strict=True):
+        assert f"  {name}, seed {seed}: the plane holds " in done.out
+        assert any(label.startswith(f"{name}, seed {seed}") for label in labels)
+
+
+def test_frozen_statistics_that_tell_more_than_the_weights_are_told_of(landscape, tmp_path, monkeypatch):
+    """A network whose statistics have moved far: losses off by more than the path went down."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import torch, landscape as ls\n"
+        "x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))\n"
+        "make = lambda: ls.Objective(model, loss=torch.nn.functional.mse_loss, train=(x, x[:, :2]))\n"
+    )
+    names: dict = {}
+    exec((tmp_path / "mine.py").read_text(), names)
+    model, x = names["model"], names["x"]
+    with ls.Recorder(tmp_path / "run.h5", model, problem="mine.py:make") as recorder:
+        for step in range(4):
+            with torch.no_grad():
+                # Inputs of BatchNorm grow tenfold: only with their own statistics is the function the same.
+                model[0].weight.mul_(1 if step == 0 else 10)
+                model[0].bias.mul_(1 if step == 0 else 10)
+                model[1].running_var.copy_(model[0](x).var(0))
+                model[1].running_mean.copy_(model[0](x).mean(0))
+                model[2].weight.add_(0.01)
+            recorder.snapshot(step)
+    plot = ["plot", "run.h5", "--problem", "mine.py:make", "--kind", "trajectory", "--points", 3, "-o", "p.png"]
+    frozen, anew = landscape(*plot), landscape(*plot, "--bn", "recalibrate")
+    assert (frozen.code, anew.code) == (0, 0)
+    assert re.search(r"real and in-plane losses are up to [\d.]+ \S* ?apart \(step 0\): statistics", frozen.out)
+    assert "hint     --bn recalibrate estimates them anew at every point" in frozen.out
+    # The remedy holds.
+    assert "apart" not in anew.out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -413,4 +461,4 @@ def help_of_plot() -> str:
 
     from landscape.cli.plot import command
 
-    return CliRunner().invoke(command, ["--help"]).output
+    return CliRunner().invoke(command, ["--help-all"]).output

@@ -11,7 +11,6 @@ PANEL = '[[panel]]\nkind = "curve"\n'
 
 # Name -> text, and the whole message after the name of the file, one entry for each fault.
 BROKEN = {
-    "no caption": (RUN + PANEL, ["line 1: a recipe begins with a comment, which is the caption of the figure"]),
     "not TOML": (
         "# A caption.\n[run.base\n",
         ["line 2: not TOML: expected ']' at the end of a table declaration"],
@@ -224,6 +223,14 @@ def test_the_whole_message_of_a_broken_recipe(name, tmp_path):
     with pytest.raises(RecipeError) as refused:
         load(path)
     assert str(refused.value) == f"{path}: " + " | ".join(faults)
+
+
+def test_a_recipe_needs_no_caption(tmp_path):
+    path = tmp_path / "figure.toml"
+    path.write_text(RUN + RUN.replace("base", "other") + PANEL + "[[panel]]\nkind = 'curve'\nruns = ['other']\n")
+    assert load(path).caption == "Curve of base, other; curve of other."
+    path.write_text("# Mine. It says more.\n" + RUN + PANEL)
+    assert load(path).caption == "Mine. It says more."
 
 
 def test_there_are_enough_of_them():

@@ -149,7 +149,7 @@ def test_directions_of_a_file_beside_the_recipe(tmp_path, made, capsys):
         main(["render", str(folder), "--cache", str(tmp_path / "cache")])
     assert ended.value.code == 2
     said = "mine.npz: the directions do not fit the model: direction 1: the origin has no tensor 'wieght'"
-    assert said in capsys.readouterr().out
+    assert said in capsys.readouterr().err
 
 
 def test_a_key_depends_on_the_version_of_the_code(folder, monkeypatch):
@@ -213,12 +213,42 @@ def test_a_dry_run_makes_nothing_and_estimates_from_earlier_runs(folder, made):
     assert states(report) == {"toy": "planned"}
     assert made == {}
     assert not (folder / ".landscape-cache").exists()
-    assert [step.estimate for step in report.steps.values()] == [None] * len(ALL)
+    # What it has not seen the like of, it tries; pictures it does not.
+    assert [step.estimate is None for step in report.steps.values()] == [False] * (len(ALL) - 1) + [True]
     render(folder)
     (folder / "toy.toml").write_text(RECIPE.replace("epochs = 3", "epochs = 6"))
     steps = {step.step.title: step for step in render(folder, dry_run=True).steps.values()}
     assert all(step.estimate > 0 for step in steps.values())
     assert steps["train one"].step.units == 6
+
+
+SLOW = """
+import time, torch, landscape as ls
+
+class Slow(torch.nn.Linear):
+    def forward(self, x):
+        time.sleep(0.02)
+        return super().forward(x)
+
+def make():
+    x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    return ls.Objective(Slow(4, 2), loss=torch.nn.functional.mse_loss, train=(x, x[:, :2]))
+"""
+
+
+def test_a_dry_run_times_one_update_and_one_point(folder):
+    """Where a forward pass takes 20 ms, the time of a training and of a curve is known beforehand."""
+    (folder / "slow.py").write_text(SLOW)
+    (folder / "toy.toml").write_text(
+        "[run.one]\nproblem = 'slow.py:make'\nepochs = 10\nbatch_size = 8\nmomentum = 0.0\n"
+        "[[panel]]\nkind = 'curve'\npoints = 30\n"
+    )
+    report = render(folder, dry_run=True)
+    estimates = {step.step.kind: step.estimate for step in report.steps.values()}
+    # 40 updates and 11 snapshots of one pass each; 30 points.
+    for kind, passes in (("train", 51), ("slice", 30)):
+        assert 0.02 * passes <= estimates[kind] <= 2 * 0.02 * passes
+    assert not (folder / ".landscape-cache").exists()
 
 
 FAILING = {
@@ -266,7 +296,7 @@ def test_a_fault_of_ours_is_told_apart(folder, made, monkeypatch, capsys):
     assert stopped.value.code == 1
     told = capsys.readouterr()
     assert "failed      toy" in told.out
-    assert "curve of one: RuntimeError: a bug" in told.out
+    assert "toml: curve of one: RuntimeError: a bug" in told.err
     assert 'raise RuntimeError("a bug")' in told.err
 
 

@@ -201,7 +201,7 @@ def test_the_command_prints_one_document_and_writes_five_files(recipe, report, t
     with pytest.raises(SystemExit):
         main([*arguments, "--dry-run"])
     assert f"{COUNT} networks, 3 measures of each" in capsys.readouterr().out
-    for wrong in (["--jobs", "0"], ["--colour", "rl"]):
+    for wrong in (["--jobs", "0"], ["--color", "rl"]):
         with pytest.raises(SystemExit) as stopped:
             main([*arguments, *wrong])
         assert stopped.value.code == 2

@@ -256,9 +256,7 @@ def test_another_slice_is_refused_with_what_differs(objective, mlp, tmp_path, ch
     before = sha(file)
     options = {"plane": random_plane, "grid": grid(5), **change}
     plane = options.pop("plane")(mlp)
-    with pytest.raises(
-        LandscapeError, match=rf"the file holds another slice; it differs in .*({named}).*--save-surface"
-    ):
+    with pytest.raises(LandscapeError, match=rf"the file holds another slice; it differs in .*({named}).*--save"):
         evaluate(objective, plane, options.pop("grid"), save=file, **options)
     assert sha(file) == before
 

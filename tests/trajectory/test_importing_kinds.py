@@ -552,7 +552,8 @@ def test_where_a_trajectory_is_wanted_a_checkpoint_says_how_to_become_one(tmp_pa
         for command in (["plot"], ["inspect"], ["measure"], ["audit"], ["export", "-o", str(tmp_path / "x.pt")]):
             code, _, err = landscape(*command, tmp_path / name)
             assert code == 2
-            assert "not a trajectory; import it first: landscape import run.h5 " in err
+            assert "not a trajectory; import it first: landscape import " in err
+            assert " -o run.h5 --problem NAME" in err
             assert err.count("\n") == 1
     assert "not an HDF5 file" in landscape("inspect", tmp_path / "arrays.npz")[2]
 
