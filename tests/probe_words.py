@@ -12,9 +12,10 @@ from landscape.cli import probe_perturb, study
 from landscape.plots import connect, interpolate, perturb
 from landscape.plots.basins import Basins
 from landscape.plots.lines import Joined, LowCurve
+from landscape.plots.study_words import study_words
 from landscape.render import basins as drawn_basins
 from landscape.render import lines as drawn_lines
-from landscape.render.correlations import _handles, _scatter_words, caption_words
+from landscape.render.correlation_plots import _handles, _scatter_words, caption_words
 from landscape.values.correlations import Agreement, Correlated, Correlation, Nets, Row
 from landscape.values.probes import Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
 
@@ -187,7 +188,7 @@ STUDY = {
 
 def study_said(numbers: dict[str, Any]) -> list[str]:
     found = correlated(numbers)
-    return study._head(found) + study._table(found) + study._alike(found) + study._missing(found)
+    return study_words(found)
 
 
 def study_reported(numbers: dict[str, Any]) -> list[str]:

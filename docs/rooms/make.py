@@ -100,7 +100,7 @@ def draw(edges: Mapping[str, set[str]]) -> Figure:
         for room, place in places.items()
     }
     for room, others in edges.items():
-        for other in others:
+        for other in sorted(others):
             back = levels[other] >= levels[room]
             if back or not any(other in reach[third] for third in others - {other}):
                 look = {

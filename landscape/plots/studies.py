@@ -15,6 +15,7 @@ from landscape.forms import FILE, TEXT
 from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
+from landscape.plots.study_words import study_words
 from landscape.values.archive import read_value
 from landscape.values.correlations import Correlated
 from landscape.vocabulary import PAGE_OPTIONS
@@ -83,20 +84,6 @@ def _report(shown: Shown) -> Document:
     return {"kind": "study", "networks": len(found.nets), **found.to_json()}
 
 
-def _words(shown: Shown) -> list[str]:
-    from landscape.render.correlations import caption_words
-
-    found: Correlated = shown.first
-    lines = [f"{next(iter(shown.parts))}: {len(found.nets)} networks of {found.meta.get('problem')}"]
-    for row in found.ordered():
-        one = row.correlations[found.targets[0]]
-        low, high = one.kendall_interval
-        lines.append(
-            f"  {row.name:<32} tau {one.kendall:+.2f} ({low:+.2f} to {high:+.2f}) with {found.targets[0]}"
-        )
-    return [*lines, f"  {caption_words(found)}"]
-
-
 def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     found: Correlated = shown.first
     numbers: dict[str, NDArray[Any]] = {**found.nets.results, **found.nets.measures}
@@ -114,7 +101,7 @@ STUDY = Kind(
     compute=_compute,
     draw=alone("study", _draw),
     report=_report,
-    words=_words,
+    words=lambda shown: study_words(shown.first),
     numbers=_numbers,
     loss=False,
     file="study",

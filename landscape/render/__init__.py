@@ -17,7 +17,7 @@ _HOME = {
     "components": "component_plots",
     "compose": "composition",
     "contour": "contours",
-    "correlations": "correlations",
+    "correlations": "correlation_plots",
     "curve": "curves",
     "embedding": "embeddings",
     "embedding_maps": "embeddings",
@@ -30,7 +30,7 @@ _HOME = {
     "recorded": "recorded_metrics",
     "retraining": "basins",
     "save": "pictures",
-    "scatters": "correlations",
+    "scatters": "correlation_plots",
     "shepard": "embeddings",
     "spectrum": "spectra",
     "style": "style",
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from landscape.render.component_plots import components as components
     from landscape.render.composition import compose as compose
     from landscape.render.contours import contour as contour
-    from landscape.render.correlations import correlations as correlations
-    from landscape.render.correlations import scatters as scatters
+    from landscape.render.correlation_plots import correlations as correlations
+    from landscape.render.correlation_plots import scatters as scatters
     from landscape.render.curves import curve as curve
     from landscape.render.embeddings import embedding as embedding
     from landscape.render.embeddings import embedding_maps as embedding_maps

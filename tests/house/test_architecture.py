@@ -1,6 +1,8 @@
 """Who may import whom: an edge that is not in the table fails."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -265,3 +267,18 @@ def imported_modules(path: Path, known: Mapping[str, Path]) -> set[str]:
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return found & known.keys()
+
+
+def test_no_name_of_a_room_is_hidden_by_its_module():
+    """What is imported when it is used is lost where a module is called the same, which stands in its place."""
+    hidden = []
+    for room in sorted({path.parent for path in PACKAGE.rglob("__init__.py")}):
+        name = ".".join(room.relative_to(ROOT).parts)
+        listed = getattr(importlib.import_module(name), "__all__", ())
+        for path in (*room.glob("*.py"), *(child for child in room.iterdir() if (child / "__init__.py").exists())):
+            if path.stem in listed:
+                importlib.import_module(f"{name}.{path.stem}")
+                found = getattr(importlib.import_module(name), path.stem)
+                meant = name in ("landscape", "landscape.integrations") or path.stem == "style"
+                hidden += [f"{name}.{path.stem}"] if inspect.ismodule(found) and not meant else []
+    assert hidden == []

@@ -252,7 +252,7 @@ def test_what_is_no_study_or_means_nothing_is_one_line(report, tmp_path, capsys)
         assert expected in err
     recipe = tmp_path / "wrong.toml"
     recipe.write_text("# C.\n[[panel]]\nkind = 'study'\nruns = ['a']\n")
-    with pytest.raises(RecipeError, match=r"draws no runs; leave it out .* draws a file; write study = 'FILE'"):
+    with pytest.raises(RecipeError, match=r"draws a file; write study = .FILE. .* draws no runs; leave it out"):
         load_recipe(recipe)
 
 
