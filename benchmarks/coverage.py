@@ -30,8 +30,8 @@ _SHOWN, _DECIDES = 0.95, 0.999
 _HEAD = """# Coverage of intervals
 
 Written by `python -m benchmarks.coverage` ({times} repetitions of each, seeds 0 to {last}; torch {torch}). Where
-an estimator gives a standard error, the interval is that of Student's t with the degrees of freedom of its draws, or
-the normal one where there are many. *Refused* are draws of which the estimator itself says that they have not
+an estimator gives a standard error, the interval is that of Student's t with the degrees of freedom of its draws,
+or the normal one where there are many. *Refused* are draws of which the estimator itself says that they have not
 converged, with the reason. Coverage is that of the others; *wrong* is the share of all repetitions that claim an
 interval which misses. *off* stands where the 99.9 % interval of Wilson leaves the nominal rate out; an estimator
 that refuses by what it has drawn answers for *wrong* alone.

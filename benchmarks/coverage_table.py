@@ -207,7 +207,7 @@ CASES: dict[str, Maker] = {
             ("hutchinson", 60, 59),
             ("hutch++", 9, 2),
             ("hutch++", 60, 19),
-            ("xtrace", 20, 9),
+            ("xtrace", 30, 14),
             ("xtrace", 60, 29),
             ("frobenius hutchinson", 60, 59),
             ("frobenius hutch++", 60, 19),

@@ -131,14 +131,26 @@ _STEP = (
     f"of more iterations {_BOUND}",
 )
 _SAMPLED = (
-    "a mean over independent draws with its standard error, more than half of whose variance no draw makes",
-    "known quadratic losses, hundreds of times, and a loss whose tail no draw shows",
-    "`(rough)`, and which share of the variance one draw makes",
+    "a mean over independent draws with its standard error, not so skewed that its interval is too narrow",
+    "losses of known mean, 500 times, and a loss whose tail no draw shows",
+    "`(rough)`, the skewness, and how many draws would do",
 )
 _CHAINS = (
-    "R-hat, the effective sample size and the acceptance of its chains are within their limits",
-    "quadratic losses of known answer, and chains too short for it",
+    "R-hat, the effective sample size, the virial and the acceptance of its chains are within their limits; of "
+    "other minima that no chain reached it says nothing",
+    "losses of known answer, 500 times, and chains too short for it",
     "NaN, and what fell short",
+)
+_STRENGTHS = (
+    "of draws: 20 at least count; of chains: the same limits at every strength, and the rule over strengths "
+    "agrees with that of half its points",
+    "losses of known answer, 500 times, chains too short for it, and a curvature that the first rule misses",
+    "NaN, and what fell short",
+)
+_RAYS = (
+    "the loss rises by epsilon along every ray, and 20 of them at least make up the mean of r^P",
+    "ellipsoids of known volume, 500 times, and one in many dimensions",
+    "NaN, and how many rays count",
 )
 _CONVERGES = {
     **dict.fromkeys(("hessian_top", "hessian_bottom", "gauss_newton_top"), _ENDS),
@@ -147,7 +159,9 @@ _CONVERGES = {
     "sam_sharpness": _STEP,
     "adaptive_sharpness_worst": _BATCHES,
     **dict.fromkeys(("adaptive_sharpness_average", "local_energy"), _SAMPLED),
-    **dict.fromkeys(("local_entropy", "local_learning_coefficient", "epsilon_volume"), _CHAINS),
+    "local_learning_coefficient": _CHAINS,
+    "local_entropy": _STRENGTHS,
+    "epsilon_volume": _RAYS,
 }
 _TRIED = (
     "`measure` takes it at one random element of the orbit on up to 32 examples, and reports both numbers in "
@@ -176,6 +190,10 @@ def claims_of(known: Collection[Measure]) -> str:
         "Where the search for symmetries met an operation that it does not know, rescalings may have been missed:",
         "`audit` and the notes of these measures name the operation and the parameters. An audit that tried no",
         "rescaling then says `not tested` of all that is the same under the others.",
+        "",
+        "The gain of a batch normalisation and its stored variance, scaled together, are no element: they keep",
+        "the function in evaluation mode alone, and recalibration or a training step undoes them. Filters in",
+        "front of it, scaled with both stored statistics, are one: they keep it in both modes.",
         "",
         "## Convergence",
         "",

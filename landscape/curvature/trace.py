@@ -22,6 +22,9 @@ METHODS = ("auto", "exact", "hutchinson", "hutch++", "xtrace")
 _EXACT = 256
 _COLUMNS = 256
 _HUTCHPP_FEWEST = 9
+# With as few vectors as there are outliers the standard error of XTrace misses them: beside ten, intervals of 20
+# products hold 91 % in place of 95 %; those of 30 hold it.
+_XTRACE_FEWEST = 30
 # The estimates of XTrace share their vectors. Each has mean 0 given the others' vectors, so that in Hoeffding's
 # decomposition terms of two vectors count in two estimates: the variance of the mean is up to twice that of
 # independent estimates, to this order.
@@ -44,7 +47,7 @@ def trace(operator: SymmetricOperator, method: str = "auto", samples: int = 60, 
         operator: Multiplies vectors by a symmetric matrix.
         method: How.
         samples: Products with one vector to spend, where it is not exact; from fewer than 30 or so the standard
-            error is itself uncertain.
+            error is itself uncertain. Hutch++ takes 9 at least, XTrace 30.
         seed: Draws the vectors.
 
     Returns:
@@ -78,7 +81,7 @@ def trace(operator: SymmetricOperator, method: str = "auto", samples: int = 60, 
     if method == "hutch++":
         require_samples(samples, _HUTCHPP_FEWEST)
         return _hutchpp(operator, samples, seed)
-    require_samples(samples, 4)
+    require_samples(samples, _XTRACE_FEWEST)
     return _xtrace(operator, samples // 2, seed)
 
 

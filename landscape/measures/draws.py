@@ -29,8 +29,8 @@ def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float | None
 # Of fewer draws the skewness is not known: that of normal ones passes for too much one time in ten.
 _FEWEST = 20
 # At a skewness of the mean, g / sqrt(n), of a quarter 95 % intervals hold 93.5 % (Hall 1992, section 2.5: they
-# lack 0.25 g^2 / n). Samples that lack the tail have a small skewness and a mean that is too small; with a bound so
-# low few of them pass, and no more than 5 % of all samples claim an interval that misses (benchmarks/COVERAGE.md).
+# lack 0.25 g^2 / n). Samples that lack the tail have a small skewness and a mean that is too small; with a bound
+# so low few of them pass, and at most 5 % of all samples claim an interval that misses (benchmarks/COVERAGE.md).
 _SKEWED = 0.25
 
 
@@ -41,7 +41,7 @@ def skew_note(values: Sequence[float] | Array) -> str:
 
     Example:
         >>> skew_note([0.0] * 40 + [1.0])
-        'the 41 draws are too skewed (6.2) for the interval that their standard error makes: about 610 would do'
+        'the 41 draws are too skewed (6.2) for the interval of their standard error: about 610 would do'
     """
     drawn = np.asarray(values, dtype=np.float64)
     if len(drawn) < _FEWEST or not np.isfinite(drawn).all():
@@ -55,7 +55,7 @@ def skew_note(values: Sequence[float] | Array) -> str:
     # Two digits: the skewness is itself an estimate, and mostly too small.
     about = f"{float(f'{needed:.1e}'):,.0f}"
     return (
-        f"the {len(drawn)} draws are too skewed ({skewness:.2g}) for the interval that their standard error makes: "
+        f"the {len(drawn)} draws are too skewed ({skewness:.2g}) for the interval of their standard error: "
         f"about {about} would do"
     )
 

@@ -90,6 +90,13 @@ def test_a_matrix_of_low_rank_is_known_exactly():
     assert frobenius(matrix, "hutch++", 30).squared == pytest.approx(14, rel=1e-10)
 
 
+def test_as_few_vectors_as_outliers_are_too_few():
+    # The naive criterion passes: a standard error is there, and it is too small.
+    with pytest.raises(LandscapeError, match="too few products to tell the error; got 20; expected 30 at least"):
+        trace(matrix_of("outliers"), "xtrace", 20)
+    assert trace(matrix_of("outliers"), "xtrace", 30).standard_error > 0
+
+
 def test_large_networks_are_estimated_and_small_ones_not():
     assert trace(matrix_of("flat")).method == "exact"
     large = Matrix(torch.diag(torch.arange(300.0, dtype=torch.float64)))

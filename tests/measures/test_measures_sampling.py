@@ -224,6 +224,21 @@ def test_chains_find_the_local_entropy_of_a_quadratic_too(objective, mlp):
     assert found.details["log_integral"] - found.value == pytest.approx(integral - exact)
 
 
+def test_curvatures_that_the_first_rule_over_strengths_misses_are_found(objective, mlp):
+    # Curvatures of 100,000 gamma: by 8 intervals the integral is off by 0.25 for each, and chains have no doubts.
+    curvatures = torch.tensor([1e5, 1e5], dtype=torch.float64)
+    settings = {"gamma": 1.0, "beta": 1.0, "chains": 3, "chain_draws": 80, "burn_in": 40, "leapfrog": 3}
+    found = by_chains(MeasureContext(objective, Held.of(mlp)), Bowl(curvatures), {**settings, "gammas": None})
+    exact = -float(torch.log1p(curvatures).sum()) / 2
+    strengths = np.array(found.details["strengths"]) ** 0.25
+    points, weights = clenshaw_curtis(8)
+    first = -float(weights @ np.interp(points, strengths, found.details["integrand"]))
+    assert abs(first - exact) > 0.3
+    assert len(strengths) > 9
+    assert found.converged, found.details["not_converged"]
+    assert abs(found.value - exact) < 4 * found.standard_error + 0.04 < 0.3
+
+
 def test_chains_run_where_the_measure_is_asked_for(objective, mlp):
     settings = {"method": "chains", "chains": 2, "chain_draws": 8, "burn_in": 4, "leapfrog": 1, "gamma": 1e6}
     found = take(objective, mlp, "local_entropy", **settings)
