@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import landscape as ls
 from landscape.objective import Objective
+from landscape.problems.catalogue import DIGITS
 from landscape.problems.cifar_data import VARIABLE, cifar10
-from landscape.problems.data import DIGITS, digits, text
+from landscape.problems.data import digits, text
 from landscape.problems.initial import construct
 from landscape.problems.mlp import mlp
 from landscape.problems.resnet import ResNet

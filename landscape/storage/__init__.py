@@ -14,6 +14,7 @@ from landscape.storage.attributes import write_attrs as write_attrs
 from landscape.storage.attributes import write_json_attr as write_json_attr
 from landscape.storage.attributes import write_lines as write_lines
 from landscape.storage.digests import ROWS as ROWS
+from landscape.storage.digests import begin_array as begin_array
 from landscape.storage.digests import digest as digest
 from landscape.storage.digests import has_seal as has_seal
 from landscape.storage.digests import require_rows as require_rows

@@ -29,13 +29,18 @@ def digest(*parts: Part) -> int:
         if isinstance(part, np.ndarray | np.generic):
             array = np.asarray(part)
             array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            found.update(f"{array.dtype.str}{array.shape};".encode())
+            begin_array(found, array)
             found.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
         else:
             data = part.encode() if isinstance(part, str) else part
             found.update(f"{len(data)};".encode())
             found.update(data)
     return found.intdigest()
+
+
+def begin_array(found: xxhash.xxh3_64, array: NDArray[Any]) -> None:
+    """Take what an array is into a digest; its bytes come next, which may be done while they are read."""
+    found.update(f"{array.dtype.str}{array.shape};".encode())
 
 
 def seal(group: h5py.Group, without: Collection[str] = ()) -> None:
