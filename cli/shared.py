@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
+import landscape.progress
 from landscape import LandscapeError
 from landscape.forms import pairs_in
 from landscape.options import device_named
@@ -110,24 +111,9 @@ def told_in(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
-    """A bar on stderr, silent when that is not a terminal.
-
-    Yields:
-        A function (done, in all, numbers to show) to be called as the work goes on.
-    """
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=title, unit=unit, disable=None, leave=False) as bar:
-
-        def update(done: int, total: int, shown: Mapping[str, float] | None = None) -> None:
-            bar.total = total
-            if shown:
-                bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()}, refresh=False)
-            bar.update(done - bar.n)
-
-        yield update
+def progress_bar(title: str, unit: str) -> AbstractContextManager[Callable[..., None]]:
+    """A bar on stderr, silent when that is not a terminal; see `landscape.progress.progress_bar`."""
+    return landscape.progress.progress_bar(title, unit, quiet=None)
 
 
 def spoken_time(seconds: float) -> str:

@@ -19,6 +19,7 @@ ALLOWED = {
     "layout": {"errors"},
     "forms": {"errors"},
     "lazy": set(),
+    "progress": set(),
     "executor": {"errors"},
     "options": {"errors", "forms", "vocabulary"},
     "vocabulary": set(),
