@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from landscape.files.opening import open_file as open
     from landscape.objective import Objective as Objective
     from landscape.objective import next_token_loss as next_token_loss
+    from landscape.progress import progress_bar as progress_bar
     from landscape.projection import Plane as Plane
     from landscape.projection import line_through as line_through
     from landscape.projection import pca_plane as pca_plane
@@ -76,6 +77,7 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "open_trajectory": "trajectory",
     "pca_plane": "projection",
     "plane_through": "projection",
+    "progress_bar": "progress",
     "random_line": "projection",
     "random_lines": "projection",
     "random_plane": "projection",
@@ -113,6 +115,7 @@ __all__ = [
     "plots",
     "probes",
     "problems",
+    "progress_bar",
     "projection",
     "random_line",
     "random_lines",

@@ -111,6 +111,9 @@ class Curvature:
         self._ready = False
         self._plan()
 
+    def __repr__(self) -> str:
+        return f"Curvature({self.kind}, {self.size:,} x {self.size:,}, {self.products} products so far)"
+
     def _plan(self) -> None:
         """Decide by the memory that graphs take what is kept, and how large micro-batches are."""
         self._kept: list[Share] | None = None

@@ -12,6 +12,7 @@ from landscape.errors import LandscapeError
 from landscape.params import Held, Tensors, Weights, combine, dot, is_number, norm, resolve, scale, subtract
 from landscape.projection.directions import random_direction
 from landscape.projection.walks import Globs
+from landscape.values.result import Result
 
 BUFFER_POLICIES = ("frozen", "interpolate")
 _FILTER_UNITS = {
@@ -22,7 +23,7 @@ _FILTER_UNITS = {
 }
 
 
-class Plane:
+class Plane(Result):
     """An affine subspace of weight space: the points origin + a * d1 + b * d2.
 
     Args:

@@ -51,6 +51,9 @@ class Repeats(Sequence[Plane]):
         self.dims = dims
         self._weights, self._normalize, self._one_d = Held.of(weights, parameters, copy=True), normalize, one_d
 
+    def __repr__(self) -> str:
+        return f"Repeats({len(self)} of {self.dims} directions, seeds {self.seeds[0]} to {self.seeds[-1]})"
+
     def __len__(self) -> int:
         return len(self.seeds)
 

@@ -14,12 +14,13 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.storage import damage, open_read, read_attr, steadily
 from landscape.trajectory.columns import read_rows
 from landscape.trajectory.schema import FORMAT, SCHEMA, Header
+from landscape.values.result import Result
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Snapshot:
+class Snapshot(Result):
     """All weights and buffers at one step; read from the file when first asked for.
 
     ``snapshot["conv1.weight"]`` is one of them, and ``dict(snapshot)`` is all, as ``load_state_dict`` takes them.

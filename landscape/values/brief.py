@@ -37,7 +37,7 @@ def brief(value: Any) -> str:
 def facts(value: Any) -> dict[str, str]:
     """Name of a field of a dataclass -> its value in a few words; what is empty is left out."""
     held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
-    return {key: _cut(short(entry), _WORDS) for key, entry in held.items() if not _is_empty(entry)}
+    return {key: cut(short(entry), _WORDS) for key, entry in held.items() if not _is_empty(entry)}
 
 
 def _is_empty(entry: Any) -> bool:
@@ -65,10 +65,11 @@ def short(entry: Any) -> str:
     text = " ".join(repr(entry).split())
     if " at 0x" in text:
         text = getattr(entry, "__name__", type(entry).__name__)
-    return _cut(text, _TEXT)
+    return cut(text)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int = _TEXT) -> str:
+    """The beginning of a text that is long."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.errors import LandscapeError
-from landscape.values.brief import brief, facts, short
+from landscape.values.brief import brief, cut, facts, short
 from landscape.values.html import framed, grid_of, pairs
 
 if TYPE_CHECKING:
@@ -64,10 +64,16 @@ class Tabular(Result):
             return super()._told()
         columns = {name: np.asarray(column) for name, column in self._table().items()}
         count = len(next(iter(columns.values()))) if columns else 0
-        shown = {name: [short(entry) for entry in own[:_ROWS].tolist()] for name, own in columns.items()}
+        shown = {name: [_cell(entry) for entry in own[:_ROWS].tolist()] for name, own in columns.items()}
         more = [f"{count} rows"] if count > _ROWS else []
         more += [f"{len(columns)} columns: {', '.join(columns)}"] if len(columns) > _COLUMNS else []
         return grid_of(dict(list(shown.items())[:_COLUMNS]), "; ".join(more))
+
+
+def _cell(entry: Any) -> str:
+    if isinstance(entry, str):
+        return cut(entry)
+    return "" if entry is None else short(entry)
 
 
 def optional(package: str, where: str) -> Any:

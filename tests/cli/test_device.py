@@ -42,7 +42,7 @@ COMMANDS = {
     "measure": ("measure", "run.h5", "--measures", "hessian_top"),
     "audit": ("audit", "run.h5", "--measures", "hessian_top"),
     "perturb": ("probe", "perturb", "run.h5"),
-    "retrain": ("probe", "perturb", "run.h5", "--retrain", 1, "-o", "new.h5"),
+    "retrain": ("probe", "perturb", "run.h5", "--retrain", "sgd", "--epochs", 1, "-o", "new.h5"),
     "interpolate": ("probe", "interpolate", "run.h5:first", "run.h5"),
     "connect": ("probe", "connect", "run.h5:first", "run.h5", "-o", "new.h5", "--epochs", 1),
     "render": ("render", "recipe.toml"),

@@ -21,6 +21,7 @@ ALLOWED = {
     "layout": {"errors"},
     "forms": {"errors"},
     "lazy": set(),
+    "progress": set(),
     "executor": {"errors"},
     "options": {"errors", "forms", "vocabulary"},
     "vocabulary": set(),

@@ -40,7 +40,10 @@ def test_results_print_in_a_few_lines_what_they_are(made):
     end = End(2.0, 1e-9, True)
     grid = np.linspace(-1, 1, 300)
     spectrum = Spectrum(grid, np.ones((10, 300)), 0.1, 0.1, 7, 1.0, 0.1, 2.0, 0.1, end, end, {"note": "x" * 500})
-    for value in (objective, plane, surface, symmetries, spectrum, Grid([-1.0, 0.0, 0.5], [0.0, 1.0])):
+    repeats = ls.random_planes(objective.model, 3)
+    curvature = ls.curvature.Curvature(objective, objective.model)
+    others = (repeats, curvature, Grid([-1.0, 0.0, 0.5], [0.0, 1.0]))
+    for value in (objective, plane, surface, symmetries, spectrum, *others):
         assert len(repr(value).splitlines()) <= 10
         assert len(repr(value)) < 1000
         assert " at 0x" not in repr(value)

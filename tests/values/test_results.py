@@ -257,6 +257,8 @@ def test_results_are_pages_in_notebooks(slice_and_run):
     assert curve._repr_html_().count("<svg ") == 1
     assert run._repr_html_().count("<tr>") == 9
     assert "12 rows" in run._repr_html_()
+    barriers = next(value for value, _ in expected_tables() if isinstance(value, ls.values.Barriers))
+    assert "<td>a</td><td>b</td><td>1.0</td><td>10.0</td>" in barriers._repr_html_()
     for value, _ in expected_tables():
         assert isinstance(value, Tabular)
         assert value._repr_html_().startswith(f"<div><b>{type(value).__name__}</b>")
