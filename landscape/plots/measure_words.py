@@ -204,14 +204,14 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
         lines.append(f"  no symmetry {missing} this model: nothing says which of its measures mean anything")
     rows = [["measure", "value", *names, "verdict"]]
     rows += [
-        [one["name"], _number(one["value"]), *map(_ratio, one["cells"]), _verdict(one)]
+        [one["name"], _with_error(one), *(_ratio(cell, one["value"]) for cell in one["cells"]), _verdict(one)]
         for one in document["measures"]
     ]
     lines += _columns(rows)
     if names:
         lines.append(
             "  numbers: the measure after to before; in brackets what theory foresees where it is another; "
-            "* within 3 standard errors"
+            "± the standard error; * within 3 standard errors"
         )
     lines += _orbit(document)
     lines += _reasons(document["measures"])
@@ -245,7 +245,8 @@ def comparison_lines(document: Mapping[str, Any]) -> list[str]:
         verdict = one["verdict"]
         if verdict == "reversed":
             verdict += f" by {one['element']} on {one['on'].upper()}: {_number(one['value'])}"
-        rows.append([one["name"], _number(a), _number(b), order, verdict])
+        errors = [_error_in(audit, one["name"]) for audit in document["audits"]]
+        rows.append([one["name"], *map(_with_error_of, (a, b), errors), order, verdict])
     lines += _columns(rows)
     lowest = [audit["orbit_min_trace"] for audit in document["audits"]]
     if None not in lowest:
@@ -268,11 +269,25 @@ def _examples(document: Mapping[str, Any]) -> str:
     return f"{used} examples" if used == available else f"{used} of {available} examples"
 
 
-def _ratio(cell: Mapping[str, Any]) -> str:
+def _with_error(one: Mapping[str, Any]) -> str:
+    return _with_error_of(one["value"], one["standard_error"])
+
+
+def _with_error_of(value: Any, error: Any) -> str:
+    return _number(value) + (f" ± {error:.1g}" if error else "")
+
+
+def _error_in(audit: Mapping[str, Any], name: str) -> Any:
+    return next((one["standard_error"] for one in audit["measures"] if one["name"] == name), None)
+
+
+def _ratio(cell: Mapping[str, Any], before: Any) -> str:
     if cell["same"]:
         return "1" + ("*" if cell["same"] == "standard error" else "")
     ratio, foreseen = cell["ratio"], cell["predicted"]
     text = "-" if ratio is None or ratio != ratio else f"{ratio:.3g}"
+    if text != "-" and cell["standard_error"] and before:
+        text += f" ± {cell['standard_error'] / abs(before):.1g}"
     # A prediction is of the same number; what differs by more than a picture shows is marked.
     if foreseen is not None and ratio and abs(cell["value"] - foreseen) > _MARKED * abs(foreseen):
         text += f" ({foreseen * ratio / cell['value']:.3g})"

@@ -15,6 +15,7 @@ def describe(surface: Any) -> dict[str, Any]:
     import numpy as np
 
     from landscape import render
+    from landscape.render.path_fidelity import called
     from landscape.surface.summary import summarise
 
     meta = dict(surface.meta)
@@ -41,7 +42,7 @@ def describe(surface: Any) -> dict[str, Any]:
         document["path"] = _path(surface.path, meta) | {"verdict": render.verdict(surface.path, meta)}
     if surface.paths:
         document["paths"] = {
-            name: _path(path, meta) | {"verdict": render.verdict(path, meta, name)}
+            name: _path(path, meta) | {"verdict": render.verdict(path, meta, called(name, meta))}
             for name, path in surface.paths.items()
         }
     if surface.gradient:

@@ -43,7 +43,7 @@ def verdict(path: Path, meta: Mapping[str, Any], name: str = "") -> str:
     held = _held(path, meta)
     said = [] if held is None else [f"the plane holds {_percent(held)} of the motion"]
     said += [_distance_words(path, "it" if said else "the plane"), _loss_words(path, unit(meta, "loss"))]
-    return (f"{called(name, meta)}: " if name else "") + "; ".join(part for part in said if part)
+    return (f"{name}: " if name else "") + "; ".join(part for part in said if part)
 
 
 def called(name: str, meta: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def short_verdict(path: Path, meta: Mapping[str, Any], name: str = "") -> str:
     held = _held(path, meta)
     said = [] if held is None else [f"holds {_percent(held)} of the motion"]
     far = _distance_words(path, "the plane").removeprefix("the path ").removeprefix("runs ")
-    return (f"{called(name, meta)}: " if name else "") + "; ".join(part for part in (*said, far) if part)
+    return (f"{name}: " if name else "") + "; ".join(part for part in (*said, far) if part)
 
 
 def _percent(share: float) -> str:

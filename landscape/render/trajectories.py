@@ -110,7 +110,10 @@ def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> No
 
 def put_verdict(surface: Surface, fig: Page) -> None:
     """Write the verdict of each path across the top of a figure or subfigure."""
-    said = [verdict(path, surface.meta, name) for name, path in the_paths(surface).items()]
+    # Their seeds are in the legend, and lines are short.
+    names = [""] if surface.path is not None else list(surface.paths)
+    paths = the_paths(surface).values()
+    said = [verdict(path, surface.meta, name) for name, path in zip(names, paths, strict=True)]
     said = [words if ":" in words.split(";")[0] else words[:1].upper() + words[1:] for words in said]
     put_head(fig, "\n".join(said))
 

@@ -41,6 +41,20 @@ def test_an_audit_is_a_table(runs, landscape):
     assert "smallest Gauss-Newton trace on the orbit" in said
 
 
+def test_the_table_has_the_standard_errors_of_the_json(runs, landscape):
+    measures = ("--measures", "hessian_trace,fisher_rao_norm", "--setting", "hessian_trace.method=hutchinson")
+    lines = landscape("audit", runs["a"], *measures).out.splitlines()
+    trace, norm = landscape("audit", runs["a"], *measures, "--json").json["measures"]
+    assert trace["standard_error"] > 0
+    assert norm["standard_error"] is None
+    assert f"± {trace['standard_error']:.1g}" in lines[2].split("  ")[-1] or (
+        f" ± {trace['standard_error']:.1g}  " in lines[2]
+    )
+    cell = next(one for one in trace["cells"] if not one["same"])
+    assert f"{cell['ratio']:.3g} ± {cell['standard_error'] / abs(trace['value']):.1g}" in lines[2]
+    assert "±" not in lines[3]
+
+
 def test_an_audit_in_json_is_one_document(runs, landscape):
     code, said, error = landscape("audit", runs["a"], *MEASURES, "--at", "first", "--subset", "40", "--json")
     document = json.loads(said)
