@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from landscape.executor.interface import Event, Failure, Notify, Progress, Task, Work, attempt
-from landscape.executor.packing import packed
+from landscape.executor.payload import packed
 
 # Seconds between two messages about one task: what an eye can follow.
 _NEWS = 0.1
