@@ -118,7 +118,7 @@ def refuse(given: Iterable[str], what: str, kinds: Mapping[str, type[Any]]) -> N
     if not names:
         return
     homes = [kind for kind, options in kinds.items() if all(name in fields_of(options) for name in names)]
-    mend = f"pass --kind {homes[0]}" if homes else "leave it out"
+    mend = f"leave it out, or pass --kind {homes[0]}" if homes else "leave it out"
     raise LandscapeError(f"{', '.join(map(spelled, names))} cannot change {what}", mend=mend)
 
 

@@ -142,7 +142,7 @@ def _outcome(arguments: Sequence[str] | None, signals: Signals) -> int:
         click.echo(error.message)
         return 0
     except click.ClickException as error:
-        _say(f"{_command_of(error)}: {error.format_message()}")
+        _say(f"{_command_of(error)}: {_told(error)}")
         return 2
     except LandscapeError as error:
         _say(f"landscape: {error}")
@@ -176,6 +176,21 @@ def _fault_of_the_machine(error: BaseException) -> int:
 def _command_of(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return context.command_path if context is not None else "landscape"
+
+
+def _told(error: click.ClickException) -> str:
+    """What is wrong with the words of a command, and what would be right."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message().rstrip(".")
+    if context is None:
+        return said
+    if isinstance(error, click.NoSuchOption):
+        every = [name for one in context.command.get_params(context) for name in (*one.opts, *one.secondary_opts)]
+        near = did_you_mean(error.option_name, every)
+        mend = near if near.startswith("did you mean") else f"see {context.command_path} --help"
+        return f"no such option '{error.option_name}'; {mend}"
+    example = (context.command.epilog or "").partition("Example: ")[2].split(" or: ")[0].partition("; ")[0]
+    return f"{said}; for example: {example}" if isinstance(error, click.MissingParameter) and example else said
 
 
 def _say(message: str) -> None:

@@ -148,7 +148,8 @@ class OptionError(LandscapeError):
     def __init__(self, faults: Sequence[OptionFault], where: str | None = None, sound: Any = None) -> None:
         self.faults = tuple(faults)
         self.sound = sound
-        super().__init__(" | ".join(fault.what for fault in faults), where=where)
+        # Two axes may have the same fault.
+        super().__init__(" | ".join(dict.fromkeys(fault.what for fault in faults)), where=where)
 
     def __reduce__(self) -> tuple[type[OptionError], tuple[tuple[OptionFault, ...], None]]:
         return OptionError, (self.faults, None)

@@ -270,7 +270,7 @@ def _examples(document: Mapping[str, Any]) -> str:
 
 
 def _with_error(one: Mapping[str, Any]) -> str:
-    return _with_error_of(one["value"], one["standard_error"])
+    return _with_error_of(one["value"], one.get("standard_error"))
 
 
 def _with_error_of(value: Any, error: Any) -> str:
@@ -278,7 +278,8 @@ def _with_error_of(value: Any, error: Any) -> str:
 
 
 def _error_in(audit: Mapping[str, Any], name: str) -> Any:
-    return next((one["standard_error"] for one in audit["measures"] if one["name"] == name), None)
+    measures = audit.get("measures", ())
+    return next((one.get("standard_error") for one in measures if one["name"] == name), None)
 
 
 def _ratio(cell: Mapping[str, Any], before: Any) -> str:
@@ -286,7 +287,7 @@ def _ratio(cell: Mapping[str, Any], before: Any) -> str:
         return "1" + ("*" if cell["same"] == "standard error" else "")
     ratio, foreseen = cell["ratio"], cell["predicted"]
     text = "-" if ratio is None or ratio != ratio else f"{ratio:.3g}"
-    if text != "-" and cell["standard_error"] and before:
+    if text != "-" and cell.get("standard_error") and before:
         text += f" ± {cell['standard_error'] / abs(before):.1g}"
     # A prediction is of the same number; what differs by more than a picture shows is marked.
     if foreseen is not None and ratio and abs(cell["value"] - foreseen) > _MARKED * abs(foreseen):

@@ -17,6 +17,7 @@ from landscape.objective import Objective
 from landscape.plots.planes import plane_of, plane_through, snapshot_of
 from landscape.plots.slice_options import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
 from landscape.plots.source import Source
+from landscape.plots.sources import require_one_model
 from landscape.projection import Plane, Projected, Repeats
 from landscape.surface import Grid, Surface, evaluate, grid
 from landscape.surface.evaluation import Progress
@@ -49,6 +50,8 @@ def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
     for run in source.runs.values():
         if len(run) == 0:
             raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
+    if wanted.plane in (COMMON, THROUGH_RUNS):
+        require_one_model(source.runs)
     if wanted.plane == COMMON:
         return _common(source, wanted)
     if wanted.plane == THROUGH_RUNS:

@@ -82,3 +82,19 @@ def _rebuilt(run: Trajectory) -> Objective:
     from landscape.plots.objectives import objective_of
 
     return objective_of(run)
+
+
+def require_one_model(runs: Mapping[str, Trajectory]) -> None:
+    """Check that runs have the same tensors, so that there are directions between them."""
+    (first, run), *others = runs.items()
+    for name, other in others:
+        shapes = [{info.name: info.shape for info in one.layout.moving()} for one in (run, other)]
+        wrong = next((key for key in {**shapes[0], **shapes[1]} if shapes[0].get(key) != shapes[1].get(key)), None)
+        if wrong is not None:
+            got = " and ".join(f"{own.get(wrong, 'no such tensor')}" for own in shapes)
+            raise LandscapeError(
+                f"{first} and {name} are of different models, which have no plane in common",
+                where=f"tensor '{wrong}'",
+                got=got,
+                mend="draw each by itself",
+            )

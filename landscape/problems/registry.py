@@ -32,9 +32,17 @@ def get(name: str) -> Problem:
         LandscapeError: With the nearest name, if there is none of this name.
     """
     if name not in _PROBLEMS:
-        mend = f"{did_you_mean(name, _PROBLEMS)}; one of your own is named FILE.py:function"
-        raise LandscapeError(f"there is no problem '{name}'", mend=mend)
+        raise LandscapeError(f"there is no problem '{name}'", mend=_remedy(name))
     return _PROBLEMS[name]
+
+
+def _remedy(name: str) -> str:
+    """What to do about a problem that there is not."""
+    if name.endswith(".py"):
+        return f"name its function too, as {name}:make"
+    if name.endswith((".h5", ".hdf5")):
+        return f"that is a file: draw it with landscape plot {name}, or choose from {', '.join(_PROBLEMS)}"
+    return f"{did_you_mean(name, _PROBLEMS)}; one of your own is named FILE.py:function"
 
 
 def describe() -> list[dict[str, Any]]:

@@ -135,7 +135,9 @@ def _load(
         except RecipeError as error:
             reports[path] = RecipeReport(path, "faulty", faults=error.faults)
         except LandscapeError as error:
-            reports[path] = RecipeReport(path, "faulty", faults=(Fault(1, "", str(error)),))
+            reports[path] = RecipeReport(
+                path, "faulty", faults=(Fault(1, "", str(error).removeprefix(f"{path}: ")),)
+            )
     return recipes, reports
 
 

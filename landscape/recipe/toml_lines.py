@@ -69,7 +69,7 @@ def read_source(path: Path) -> Source:
         raise LandscapeError("no such recipe", where=path) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise LandscapeError("cannot be read", where=path, got=reason) from error
+        raise LandscapeError(f"cannot be read: {reason}", where=path, mend="a recipe is a TOML file") from error
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -154,7 +154,12 @@ def _open_any(path: Path) -> Iterator[h5py.File]:
             found = journal.read_journal(raw)
             if found is None and not h5py.is_hdf5(path):
                 refuse_checkpoint(path)
-                raise LandscapeError("not an HDF5 file", where=path, expected=" or ".join(_FORMATS))
+                raise LandscapeError(
+                    "not an HDF5 file",
+                    where=path,
+                    expected=" or ".join(_FORMATS),
+                    mend="give a file that landscape train, landscape import or landscape plot --save wrote",
+                )
             view = raw if found is None else journal.Overlay(raw, found)
             require_readable(path, view)
             file = _open_plainly(path) if found is None else h5py.File(view, "r")

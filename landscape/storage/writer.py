@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -63,6 +64,9 @@ def require_writable(path: PathLike, suffixes: Sequence[str] | None = None) -> N
     """
     path = Path(path)
     if suffixes is not None and path.suffix.lower() not in suffixes:
+        if stat.S_ISDIR(mode_of(path) or 0):
+            mend = f"name a file in it, such as {path / f'NAME{suffixes[0]}'}"
+            raise LandscapeError("this is a folder", where=path, expected="the name of a file to write", mend=mend)
         raise LandscapeError(
             "unknown file type", where=path, got=path.suffix or "no suffix", expected=" or ".join(suffixes)
         )

@@ -52,7 +52,11 @@ def require_same_run(
         shown = ", ".join(
             f"{key} ({_short(stored.get(key))} in the file, {_short(wanted[key])} now)" for key in differing
         )
-        raise LandscapeError(f"the run in the file was made with other settings: {shown}", where=held.path)
+        raise LandscapeError(
+            f"the run in the file was made with other settings: {shown}",
+            where=held.path,
+            mend="leave them out, or train anew with --overwrite or another name",
+        )
     return False
 
 

@@ -139,7 +139,11 @@ def axis(points: int, low: float, high: float) -> Array:
     if not isinstance(points, int | np.integer) or points < 2:
         raise LandscapeError("a grid needs at least 2 points along each axis", got=points, mend="try 51")
     if not (math.isfinite(low) and math.isfinite(high) and low < high and math.isfinite(high - low)):
-        raise LandscapeError("the range of an axis must be finite and not empty", got=f"[{low}, {high}]")
+        raise LandscapeError(
+            "the range of an axis must be finite and not empty",
+            got=f"[{low}, {high}]",
+            mend="give the lower end first, as -1:1",
+        )
     steps = (2 * np.arange(points) - (points - 1)) / (points - 1)
     found = (low + high) / 2 + steps * ((high - low) / 2)
     found[[0, -1]] = low, high

@@ -203,13 +203,14 @@ def advice() -> Iterator[tuple[str, str, tuple[str, ...]]]:
         where = str(file.relative_to(ROOT))
         home = max((room for room in READ_UNDER if where.startswith(room)), key=len, default=None)
         for text in texts(file):
-            named = re.search(r"landscape ((?:probe |init )?[a-z]+)\b", text)
+            commands = list(re.finditer(r"landscape ((?:probe |init )?[a-z]+)\b", text))
             for match in re.finditer(r"(?<![\w`-])--[a-z][a-z-]*", text):
                 option = match[0]
                 if option in FOREIGN or f"{option}…" in text:
                     continue
-                if named is not None and named[1] in LEAVES and named.start() < match.start():
-                    yield where, option, (named[1],)
+                named = [one[1] for one in commands if one.start() < match.start() and one[1] in LEAVES]
+                if named:
+                    yield where, option, (named[-1],)
                 elif home is not None and home not in ANY:
                     yield where, option, READ_UNDER[home]
                 else:

@@ -67,7 +67,8 @@ def test_not_hdf5(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     assert (
         refused(path)
-        == f"{path}: not an HDF5 file; expected landscape/trajectory or landscape/surface or landscape/measures"
+        == f"{path}: not an HDF5 file; expected landscape/trajectory or landscape/surface or landscape/measures; "
+        "give a file that landscape train, landscape import or landscape plot --save wrote"
     )
 
 

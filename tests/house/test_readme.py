@@ -1,64 +1,104 @@
 """What the README says is run."""
 
 import re
+import runpy
 import shlex
+import sys
 
 import pytest
 from conftest import ROOT
-from killing import run_command
 
 from landscape.cli.main import main
 from landscape.trajectory import open_trajectory
 
 README = (ROOT / "README.md").read_text()
+MOST_WORDS = 900
 
 
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def test_your_own_model_in_an_empty_folder(tmp_path):
-    """Followed literally; that the command is installed is proven with the template that `init` writes."""
-    section = README.split("## Your own model")[1].split("## Figures in batches")[0]
-    snippet = SNIPPETS[0]
-    assert snippet in section
-    assert len([line for line in snippet.splitlines() if line.strip()]) <= 15
-    (tmp_path / "my_problem.py").write_text(snippet)
-    commands = re.findall(r"^    ((?:python|landscape) .*)$", section, flags=re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["python", "landscape", "landscape"]
-    for command in commands:
-        run_command(tmp_path, command)
+def commands(title: str) -> list[str]:
+    return re.findall(r"^    ((?:python|landscape) .*)$", section(title), flags=re.MULTILINE)
+
+
+def follow(command: str, *more: str) -> None:
+    """Run a command of the page in this process."""
+    program, *arguments = shlex.split(command)
+    if program == "python":
+        runpy.run_path(arguments[0])
+        return
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, *more])
+    assert not stopped.value.code, command
+
+
+def test_it_is_short_and_begins_with_its_only_picture():
+    assert len(README.split()) < MOST_WORDS
+    assert README.startswith("![")
+    assert README.count("![") == 1
+    titles = re.findall(r"^## (.*)$", README, flags=re.MULTILINE)
+    assert titles == ["Install", "My checkpoints", "In my training loop", "The papers", "More"]
+
+
+def test_my_checkpoints_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_problem", raising=False)
+    snippets = re.findall(r"```python\n(.*?)```", section("My checkpoints"), flags=re.DOTALL)
+    for name, snippet in zip(("my_problem.py", "train.py"), snippets, strict=True):
+        assert f"`{name}`" in section("My checkpoints")
+        (tmp_path / name).write_text(snippet)
+    typed = commands("My checkpoints")
+    assert [one.split()[1] for one in typed] == ["train.py", "import", "plot", "plot", "measure"]
+    for command in typed:
+        follow(command)
+    sys.modules.pop("my_problem", None)
     for name in ("surface.png", "path.png"):
         assert (tmp_path / name).stat().st_size > 10_000
-    assert len(open_trajectory(tmp_path / "run.h5")) == 11
+    run = open_trajectory(tmp_path / "run.h5")
+    assert list(run.steps) == list(range(0, 201, 25))
 
 
-def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
+def test_in_my_training_loop(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len(SNIPPETS) == 2
-    exec(compile(SNIPPETS[1], "README.md", "exec"), {})
-    assert (tmp_path / "surface.png").stat().st_size > 10_000
-    assert re.match(r"11 snapshots, \d+% of the variance along the first PC\n", capsys.readouterr().out)
+    (snippet,) = re.findall(r"```python\n(.*?)```", section("In my training loop"), flags=re.DOTALL)
+    # A cell of a notebook may be run twice.
+    for _ in range(2):
+        exec(compile(snippet, "README.md", "exec"), {})
+    assert (tmp_path / "loop.png").stat().st_size > 10_000
+    assert len(open_trajectory(tmp_path / "loop.h5")) == 11
 
 
-def test_the_commands_run(tmp_path, monkeypatch):
+def test_the_papers_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    section = README.split("## From training to picture")[1].split("###")[0]
-    commands = re.findall(r"^    landscape (.*?)(?:\s+#.*)?$", section, flags=re.MULTILINE)
-    assert len(commands) == 10
-    for command in commands:
-        # The same commands on fewer points.
-        arguments = shlex.split(command)
-        if "surface.h5" not in arguments[:2] and arguments[0] == "plot":
-            arguments += ["--points", "7"]
-        with pytest.raises(SystemExit) as stopped:
-            main(arguments)
-        assert not stopped.value.code, command
-    assert all((tmp_path / name).exists() for name in ("curve.png", "surface.png", "path.pdf", "relief.svg"))
+    typed = commands("The papers")
+    assert len(typed) == 7
+    # The same commands on fewer points, examples and measures.
+    fewer = {"plot": ["--points", "7"], "audit": ["--measures", "fisher_rao_norm", "--subset", "200"]}
+    for command in typed:
+        more = [] if "spectrum" in command else fewer.get(command.split()[1], [])
+        follow(command, *more)
+        picture = re.search(r"-o (\S+)", command)
+        assert (tmp_path / picture[1]).stat().st_size > 10_000
+
+
+def test_the_tour_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "tour.md").read_text()
+    typed = re.findall(r"^    (landscape .*?)(?:\s+#.*)?$", page.split("### Real CIFAR-10")[0], flags=re.MULTILINE)
+    assert len(typed) == 10
+    for command in typed:
+        follow(command, *(["--points", "7"] if " plot run.h5" in command else []))
+    snippet = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[-1]
+    exec(compile(snippet, "tour.md", "exec"), {})
 
 
 def test_pictures_and_links_are_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for page in (ROOT / "README.md", ROOT / "docs" / "tour.md", ROOT / "docs" / "methods.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), target
 
 
 def test_the_demonstration(tmp_path, capsys):

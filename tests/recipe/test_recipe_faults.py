@@ -170,7 +170,10 @@ BROKEN = {
     ),
     "range of panels in a list": (
         "# A caption.\npanel = [\n  { kind = 'curve' },\n  { kind = 'surface', x_range = [1, 0] },\n]\n" + RUN,
-        ["line 4, panel 2, x_range: the range of an axis must be finite and not empty; got [1.0, 0.0]"],
+        [
+            "line 4, panel 2, x_range: the range of an axis must be finite and not empty; got [1.0, 0.0]; "
+            "give the lower end first, as -1:1"
+        ],
     ),
     "panel without brackets": (
         "# A caption.\n" + RUN + "[panel]\nkind = 'curve'\n",

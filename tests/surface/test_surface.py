@@ -107,7 +107,7 @@ def test_li_and_others_grid_holds_0_at_index_25_with_spacing_004():
         (lambda: grid(5, float("nan")), r"^the radius must be positive and finite; got nan; try 1$"),
         (
             lambda: grid(5, x=(2.0, 1.0)),
-            r"^the range of an axis must be finite and not empty; got \[2\.0, 1\.0\]$",
+            r"^the range of an axis must be finite and not empty; got \[2\.0, 1\.0\];",
         ),
     ],
 )
