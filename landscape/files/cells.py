@@ -21,7 +21,7 @@ from landscape.executor import Executor, Task, Work, results
 from landscape.files.checked import as_read, numbers
 from landscape.files.result import Kind, PathLike, ResultFile, load
 from landscape.remnants import remove_remnants
-from landscape.storage import digest, read_attr, require_seal, seal, write_attr
+from landscape.storage import MOST_VALUES, digest, parse_json, read_attr, require_seal, seal, write_attr
 
 Arrays: TypeAlias = list[NDArray[Any]]
 
@@ -47,12 +47,13 @@ class Contents:
 
 
 def _read(file: h5py.File) -> Contents:
-    found = Contents(blocks=len(file["blocks"]))
+    found, room = Contents(blocks=len(file["blocks"])), MOST_VALUES
     for place in range(found.blocks):
         data = numbers(file, f"blocks/{place}", "u", (None,))
         if read_attr(file[f"blocks/{place}"], "digest") != digest(data):
             raise ValueError(f"block {place} is not what was written")
-        found.values.update(json.loads(data.tobytes()))
+        values, room = parse_json(data.tobytes().decode(), room)
+        found.values.update(values)
     for group in file["states"].values() if "states" in file else ():
         require_seal(group)
         found.states[read_attr(group, "name")] = [group[str(place)][...] for place in range(len(group))]

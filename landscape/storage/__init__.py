@@ -5,7 +5,9 @@ from landscape.storage.archives import is_archive_of as is_archive_of
 from landscape.storage.archives import read_arrays as read_arrays
 from landscape.storage.archives import read_text as read_text
 from landscape.storage.archives import verify_archive as verify_archive
+from landscape.storage.attributes import MOST_VALUES as MOST_VALUES
 from landscape.storage.attributes import integer_attr as integer_attr
+from landscape.storage.attributes import parse_json as parse_json
 from landscape.storage.attributes import read_attr as read_attr
 from landscape.storage.attributes import read_json_attr as read_json_attr
 from landscape.storage.attributes import read_lines as read_lines

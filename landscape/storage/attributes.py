@@ -17,6 +17,8 @@ Item: TypeAlias = h5py.Group | h5py.Dataset
 
 # HDF5 holds at most 64 KiB in one attribute; a longer text goes on in "name:2", "name:3".
 _PIECE = 2**15
+# A list or a dictionary takes some 100 bytes; what files of ours say of themselves has thousands of values.
+MOST_VALUES = 10**6
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -128,10 +130,30 @@ def write_json_attr(item: Item, name: str, value: Any) -> None:
         raise LandscapeError(f"cannot be stored as JSON: {error}", where=name) from error
 
 
+def parse_json(text: str, room: int = MOST_VALUES) -> tuple[Any, int]:
+    """The plain value in a text, unless it is of more parts than the memory that files may claim has room for.
+
+    Args:
+        text: JSON.
+        room: So many numbers, texts, lists and dictionaries at most.
+
+    Returns:
+        The value, and how much room is left.
+
+    Raises:
+        ValueError: If there are more, or it is no JSON.
+    """
+    # Of any two parts one stands behind such a mark, and others only in texts, which take less.
+    parts = sum(map(text.count, ",[{"))
+    if parts > room:
+        raise ValueError(f"it claims more than {MOST_VALUES:,} values")
+    return json.loads(text), room - parts
+
+
 def read_json_attr(item: Item, name: str, default: Any = None) -> Any:
     """The value that `write_json_attr` stored, or the default where there is none."""
     text = read_attr(item, name)
-    return default if text is None else json.loads(text)
+    return default if text is None else parse_json(text)[0]
 
 
 def integer_attr(item: Item, name: str, default: int | None = None) -> int:

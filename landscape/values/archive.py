@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.storage import array_types, atomic_path, damage, is_archive_of, read_arrays, read_text
+from landscape.storage import array_types, atomic_path, damage, is_archive_of, parse_json, read_arrays, read_text
 
 FORMAT = "archive of values"
 _TREE = "value"
@@ -73,7 +73,7 @@ def describe_archive(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     types, told = array_types(path), read_text(path, _TREE, _MOST_TREE)
     with damage(path):
-        tree = {} if told is None else json.loads(told)
+        tree = {} if told is None else parse_json(told)[0]
         pairs = tree.get("pairs", []) if isinstance(tree, dict) else []
         values = {str(name): _class_of(part) for name, part in pairs}
     shapes = [shape for name, (_, shape) in types.items() if name != _TREE]

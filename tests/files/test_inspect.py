@@ -19,9 +19,12 @@ import landscape as ls
 from benchmarks.fuzzing import FOREIGN, write_all
 from landscape import LandscapeError
 from landscape.errors import LandscapeWarning
+from landscape.files.cells import CELLS, Contents
 from landscape.files.description import describe_file
+from landscape.files.result import save
 from landscape.recipe.cache import Cache
 from landscape.recipe.steps import Step
+from landscape.storage import create, seal, write_attrs
 from landscape.values.archive import save_value
 
 # File of `write_all` -> its format, and a line that says what is in it.
@@ -187,6 +190,19 @@ def test_values_that_name_a_class_of_others_are_described_and_not_made(tmp_path:
     tree = {"pairs": [["a", {"class": "os:system", "fields": {}}]]}
     np.savez(tmp_path / "v.npz", value=np.array(json.dumps(tree)))
     assert describe_file(tmp_path / "v.npz")["values"] == {"a": "system"}
+
+
+def test_texts_that_claim_more_than_memory_are_refused(tmp_path: Path) -> None:
+    """Empty lists in 3 MB of text would take a hundred."""
+    told = '{"a":[' + ",".join(["[]"] * 1_000_001) + "]}"
+    with create(tmp_path / "t.h5") as file:
+        write_attrs(file, {"format": "landscape/table", "schema": 2, "meta": told})
+        seal(file)
+    with pytest.raises(LandscapeError, match="it claims more than 1,000,000 values"):
+        describe_file(tmp_path / "t.h5")
+    save(CELLS, Contents({"a": [[0.0] * 1000] * 600, "b": [[0.0] * 1000] * 600}), tmp_path / "c.h5", {})
+    with pytest.raises(LandscapeError, match="it claims more than 1,000,000 values"):
+        describe_file(tmp_path / "c.h5")
 
 
 def test_no_kind_is_left_out(made: dict[str, Path]) -> None:
