@@ -40,8 +40,13 @@ def pick_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def placed(loss: Any, examples: Split, device: torch.device) -> tuple[Any, Split]:
-    """A loss with its constants and some examples on a device; on the processor as they are."""
+def placed(loss: Any, examples: Split, model: nn.Module, device: torch.device) -> tuple[Any, Split]:
+    """A loss with its constants and some examples where a model is, or on the device if it has no parameters.
+
+    On the processor they are given back as they are.
+    """
+    own = next(model.parameters(), None)
+    device = device if own is None else own.device
     if device.type == "cpu":
         return loss, examples
     moved = copied(loss)[0].to(device) if isinstance(loss, nn.Module) else with_constants(loss, device, None)

@@ -237,7 +237,7 @@ class Objective:
 
     def mean_loss(self, model: nn.Module, examples: Split) -> Tensor:
         """The mean loss of a model over some examples, without the penalty, to be differentiated."""
-        loss, (inputs, targets) = placed(self.loss, examples, self.device)
+        loss, (inputs, targets) = placed(self.loss, examples, model, self.device)
         given = (model, inputs) if takes_model(self.loss) else (forward(model, inputs), targets)
         return mean_of(loss, *given)
 

@@ -142,11 +142,13 @@ def test_a_loss_and_its_examples_go_to_the_device(loss):
     from landscape.objective import Split
 
     split = Split(torch.randn(4, 2), torch.zeros(4, dtype=torch.int64))
-    moved, examples = placed(loss, split, META)
+    moved, examples = placed(loss, split, nn.Linear(2, 2, device=META), torch.device("cpu"))
     assert {tensor.device.type for tensor in examples.tensors()} == {"meta"}
     assert moved(examples.inputs, examples.targets).device.type == "meta"
     # On the processor nothing is copied.
-    assert placed(loss, split, torch.device("cpu")) == (loss, split)
+    assert placed(loss, split, nn.Linear(2, 2), META) == (loss, split)
+    # A model without parameters is where the objective computes.
+    assert placed(loss, split, nn.Identity(), META)[1].inputs.device.type == "meta"
 
 
 def test_draws_of_a_training_are_its_own_and_go_on():
