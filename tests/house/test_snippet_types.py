@@ -23,10 +23,11 @@ ls.open_surface(7)
 
 
 def test_the_snippets_of_the_readme_have_types(tmp_path):
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert snippets
-    for place, snippet in enumerate(snippets):
-        (tmp_path / f"snippet_{place}.py").write_text(snippet)
+    # A file that the sentence before names is what the snippet is called.
+    snippets = re.findall(r"(?:`(\w+\.py)`:\n\n)?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert {"my_problem.py", "train.py"} <= {name for name, _ in snippets}
+    for place, (name, snippet) in enumerate(snippets):
+        (tmp_path / (name or f"snippet_{place}.py")).write_text(snippet)
     (tmp_path / "broken.py").write_text(BROKEN)
     (tmp_path / "mypy.ini").write_text(CONFIG)
     # Its cache is kept beside that of the package, whose options are others.
