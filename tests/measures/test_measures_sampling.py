@@ -227,7 +227,7 @@ def test_chains_find_the_local_entropy_of_a_quadratic_too(objective, mlp):
 def test_curvatures_that_the_first_rule_over_strengths_misses_are_found(objective, mlp):
     # Curvatures of 100,000 gamma: by 8 intervals the integral is off by 0.25 for each, and chains have no doubts.
     curvatures = torch.tensor([1e5, 1e5], dtype=torch.float64)
-    settings = {"gamma": 1.0, "beta": 1.0, "chains": 3, "chain_draws": 40, "burn_in": 20, "leapfrog": 3}
+    settings = {"gamma": 1.0, "beta": 1.0, "chains": 3, "chain_draws": 80, "burn_in": 40, "leapfrog": 3}
     found = by_chains(MeasureContext(objective, Held.of(mlp)), Bowl(curvatures), {**settings, "gammas": None})
     exact = -float(torch.log1p(curvatures).sum()) / 2
     strengths = np.array(found.details["strengths"]) ** 0.25
