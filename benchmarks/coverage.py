@@ -98,6 +98,8 @@ def page(counts: dict[str, tuple[int, int]], times: int) -> str:
     head = ["estimator", "problem", "truth", "nominal", "covered", "Wilson, 95 %", "refused", "wrong", ""]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     lines += [row(CASES[name](), times, *found) for name, found in counts.items()]
+    missing = [name for name in CASES if name not in counts]
+    lines += ["", f"Declared and not counted here: {', '.join(missing)}."] if missing else []
     notes = (_HERE / "COVERAGE_NOTES.md").read_text()
     return _HEAD.format(times=times, last=times - 1, torch=torch.__version__, table="\n".join(lines), notes=notes)
 
