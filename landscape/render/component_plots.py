@@ -196,7 +196,7 @@ def _shares(ax: Axes, total: Axes, found: ComponentValues, runs: int) -> None:
         total.plot(numbers, 100 * np.cumsum(values)[:count], look, ms=3, lw=1.0)
     ax.set_yscale("log")
     total.set_ylim(top=101.0)
-    for each, label in ((ax, "variance (%, log scale)"), (total, "sum of the first (%)")):
+    for each, label in ((ax, "variance (%, log scale)"), (total, "cumulative (%)")):
         each.set_xlim(0.6, count + 0.4)
         each.locator_params(axis="x", nbins=5, integer=True)
         _plain(each, "component", label)

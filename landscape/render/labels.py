@@ -330,13 +330,13 @@ def fit(text: str, width: float, size: float) -> str:
     glued, letters = text.replace(" %", "\u00a0%"), _letters(width, size)
     while True:
         lines = textwrap.wrap(glued, letters, break_long_words=True, break_on_hyphens=False)
-        widest = max((_advance(line, size) for line in lines), default=0.0)
+        widest = max((advance(line, size) for line in lines), default=0.0)
         if widest <= width or letters <= _FEWEST:
             return "\n".join(lines).replace("\u00a0", " ")
         letters = max(_FEWEST, min(letters - 1, int(letters * width / widest)))
 
 
-def _advance(text: str, size: float) -> float:
+def advance(text: str, size: float) -> float:
     """Inches that a line of text takes in the font of the style."""
     font = get_font(findfont(FontProperties(family=mpl.rcParams["font.family"])))
     font.set_size(size, 72)

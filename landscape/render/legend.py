@@ -1,12 +1,11 @@
-"""A legend above the axes or the whole figure, where it hides no data."""
+"""A legend above the axes or the whole figure, where it hides no data, in rows that read from left to right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,7 +13,16 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 
-from landscape.render.labels import fit_label, page
+from landscape.render.labels import advance, fit_label, page
+
+One = TypeVar("One")
+
+# In units of the type size: a handle with the space after it, and the space between columns.
+_HANDLE, _BETWEEN = 2.4, 1.2
+# Inches that are kept free at the right of a legend.
+_MARGIN = 0.05
+# What matplotlib calls the axes of a colour bar, over which a legend may extend.
+_BAR = "<colorbar>"
 
 
 class _Roof(Legend):
@@ -22,7 +30,16 @@ class _Roof(Legend):
 
     A legend wider than its axes would make the layout narrow them, which makes the legend wider still in
     their measure, until nothing is left of the axes.
+
+    Attributes:
+        entries: Its handles in the order in which they are read.
+        free: Whether its width was left to the page, and not given.
+        room: Inches that it was fitted to.
     """
+
+    entries: Sequence[Artist]
+    free: bool
+    room: float
 
     def get_tightbbox(self, renderer: Any = None) -> Bbox:
         box = Bbox.null() if (own := super().get_tightbbox(renderer)) is None else own
@@ -36,23 +53,25 @@ def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None
     Args:
         ax: The axes.
         handles: Artists with labels; none, no legend.
-        width: Inches for the legend, in which longer labels are broken; by default as wide as the axes.
+        width: Inches for the legend, in which longer labels are broken; by default as wide as the axes, or what
+            the page leaves it once it is laid out, see `fit_legends`.
 
     Returns:
         About how high the legend is, in points; 0 without one.
     """
     if not handles:
         return 0.0
-    labels = [str(handle.get_label()) for handle in handles]
-    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
-    if width is not None:
-        # A handle and the space after it take two and a half letters' height.
-        labels = [fit_label(label, width - 2.5 * size / 72, size) for label in labels]
-    columns = _columns(labels, float(ax.bbox.width) / page(ax).dpi if width is None else width)
-    ax.legend_ = _Roof(
+    return _put(ax, handles, float(ax.bbox.width) / page(ax).dpi if width is None else width, free=width is None)
+
+
+def _put(ax: Axes, handles: Sequence[Artist], width: float, *, free: bool) -> float:
+    size = _type_size()
+    labels = [fit_label(str(handle.get_label()), width - _HANDLE * size / 72, size) for handle in handles]
+    columns = _columns(labels, width)
+    roof = ax.legend_ = _Roof(
         ax,
-        list(handles),
-        labels,
+        _by_column(handles, columns),
+        _by_column(labels, columns),
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         borderaxespad=0.2,
@@ -60,13 +79,44 @@ def legend_above(ax: Axes, handles: Sequence[Artist], width: float | None = None
         frameon=False,
         ncols=columns,
         handlelength=1.6,
-        columnspacing=1.2,
+        handletextpad=_HANDLE - 1.6,
+        columnspacing=_BETWEEN,
         labelspacing=0.3,
     )
-    rows = -(-len(labels) // columns)
-    lines = rows + sum(label.count("\n") for label in labels)
+    roof.entries, roof.free, roof.room = handles, free, width
+    roof.texts = _by_row(roof.texts, columns)
+    roof.legend_handles = _by_row(roof.legend_handles, columns)
+    lines = sum(max(label.count("\n") for label in row) + 1 for row in _rows(labels, columns))
     # A line of text and the space below it; the pad under the legend and as much above.
     return size * (1.3 * lines + 0.4)
+
+
+def fit_legends(sheet: Figure) -> bool:
+    """Give legends above axes the room that a figure has for them where it is laid out.
+
+    Args:
+        sheet: The figure.
+
+    Returns:
+        Whether any was put anew: then the figure is to be laid out again.
+    """
+    anew = False
+    for ax in sheet.axes:
+        roof = ax.legend_
+        if isinstance(roof, _Roof) and roof.free and (room := _room(ax, roof, sheet)) != roof.room:
+            before = [text.get_text() for text in roof.texts], roof._ncols
+            _put(ax, roof.entries, room, free=True)
+            anew = anew or before != ([text.get_text() for text in ax.legend_.texts], ax.legend_._ncols)
+    return anew
+
+
+def _room(ax: Axes, roof: _Roof, sheet: Figure) -> float:
+    """Inches from the left of axes to what stands at their right, or to the edge of the page."""
+    low = ax.bbox.y1
+    high = low + Legend.get_tightbbox(roof).height
+    beside = [one.get_tightbbox() for one in sheet.axes if one.bbox.x0 > ax.bbox.x0 and one.get_label() != _BAR]
+    ends = [box.x0 for box in beside if box is not None and box.y1 >= low - 1 and box.y0 < high]
+    return float(min([sheet.bbox.x1, *ends]) - ax.bbox.x0) / page(ax).dpi - _MARGIN
 
 
 def legend_of_sheet(sheet: Figure, handles: Sequence[Artist]) -> None:
@@ -76,36 +126,57 @@ def legend_of_sheet(sheet: Figure, handles: Sequence[Artist]) -> None:
         sheet: The figure.
         handles: Artists with labels, at least one.
     """
-    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
-    # A letter takes 0.55 of its height; a handle and the space between columns as much as eight letters.
-    longest = max(len(str(handle.get_label())) for handle in handles) + 8
-    width = float(sheet.get_size_inches()[0])
+    width, size = float(sheet.get_size_inches()[0]) - _MARGIN, _type_size()
+    labels = [fit_label(str(handle.get_label()), width - _HANDLE * size / 72, size) for handle in handles]
+    columns = _columns(labels, width)
     # The layout would put the title of the figure into the same room: it becomes that of the legend.
     title = sheet.get_suptitle()
     if title:
         sheet.suptitle("")
     bold = FontProperties(size=mpl.rcParams["figure.titlesize"], weight="bold")
-    sheet.legend(
-        handles=list(handles),
+    legend = sheet.legend(
+        handles=_by_column(handles, columns),
+        labels=_by_column(labels, columns),
         title=title or None,
         title_fontproperties=bold,
         alignment="left",
         loc="outside upper left",
-        ncols=max(1, min(len(handles), int(width / (longest * 0.55 * size / 72)))),
+        ncols=columns,
         frameon=False,
         handlelength=1.6,
-        columnspacing=1.2,
+        handletextpad=_HANDLE - 1.6,
+        columnspacing=_BETWEEN,
         borderpad=0.0,
     )
+    legend.texts = _by_row(legend.texts, columns)
+    legend.legend_handles = _by_row(legend.legend_handles, columns)
 
 
-def _columns(texts: list[str], width: float) -> int:
-    """The most legend columns that fit into so many inches, filled one column after the other."""
-    letter = 0.55 * FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points() / 72
-    for columns in range(len(texts), 1, -1):
-        # As matplotlib deals them out.
-        widths = [max(map(len, column)) for column in np.array_split(texts, columns)]
-        # Six letters' worth for the handle and the space between columns.
-        if sum(wide + 6 for wide in widths) * letter <= width:
+def _type_size() -> float:
+    return float(FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points())
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    """The most columns that fit into so many inches, filled one row after the other."""
+    size = _type_size()
+    wide = [max(advance(line, size) for line in label.split("\n")) for label in labels]
+    for columns in range(len(labels), 1, -1):
+        widths = [max(wide[column::columns]) for column in range(columns)]
+        if sum(widths) + (_HANDLE * columns + _BETWEEN * (columns - 1)) * size / 72 <= width:
             return columns
     return 1
+
+
+def _by_column(things: Sequence[One], columns: int) -> list[One]:
+    """Things that are read row by row, in the order in which matplotlib fills columns with them."""
+    return [one for column in range(columns) for one in things[column::columns]]
+
+
+def _by_row(things: Sequence[One], columns: int) -> list[One]:
+    """The inverse of `_by_column`."""
+    order = _by_column(range(len(things)), columns)
+    return [things[order.index(place)] for place in range(len(things))]
+
+
+def _rows(things: Sequence[One], columns: int) -> list[Sequence[One]]:
+    return [things[start : start + columns] for start in range(0, len(things), columns)]

@@ -20,6 +20,7 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.figure_widths import ONE_COLUMN as ONE_COLUMN
 from landscape.render.figure_widths import TWO_COLUMNS as TWO_COLUMNS
 from landscape.render.figure_widths import inches_of, length
+from landscape.render.legend import fit_legends
 from landscape.render.look import Look, current
 from landscape.render.panel_titles import put_head
 
@@ -308,6 +309,9 @@ class Sheet(Figure):
         # Room for labels is measured on axes whose aspect is not yet applied; once is not enough.
         for _ in range(passes):
             engine.execute(self)
+        if fit_legends(self):
+            for _ in range(passes):
+                engine.execute(self)
         self.dpi = dpi
         self.set_canvas(canvas)
 
