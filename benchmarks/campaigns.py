@@ -267,7 +267,7 @@ def _content_of_hdf5(path: Path) -> tuple[int, str]:
     from landscape.files.result import load
     from landscape.params import digest
     from landscape.projection.distance_store import DISTANCES
-    from landscape.trajectory.verification import verify_trajectory
+    from landscape.trajectory.overview import verify_trajectory
 
     try:
         held: Any = open_file(path)

@@ -167,7 +167,7 @@ def _faults(way: str, code: int, said: str) -> list[str]:
     """What is wrong after a command; nothing if all is right."""
     from landscape.errors import LandscapeError
     from landscape.files import open_file
-    from landscape.trajectory.verification import verify_trajectory
+    from landscape.trajectory.overview import verify_trajectory
 
     found = [] if code == 1 else [f"exit {code}"]
     if sum(WAYS[way] in line for line in said.splitlines()) != 1 or "Traceback" in said:

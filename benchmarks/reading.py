@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from landscape.trajectory import Recorder, open_trajectory
-from landscape.trajectory.chunk_reader import windows
+from landscape.trajectory.columns import windows
 from landscape.trajectory.digests import chunk_digests, digests_of
 
 _GROUP = "weights/float32"

@@ -18,7 +18,7 @@ from landscape.surface.directions import verify_directions
 from landscape.surface.store import SURFACE
 from landscape.surface.summary import describe_surface
 from landscape.trajectory import summary
-from landscape.trajectory.verification import verify_trajectory
+from landscape.trajectory.overview import verify_trajectory
 from landscape.values.archive import describe_archive, holds_values
 
 _DESCRIBERS: dict[str, Callable[[Path], dict[str, Any]]] = {

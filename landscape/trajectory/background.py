@@ -1,12 +1,56 @@
-"""Jobs done one after the other: at once, or in a thread, so that training does not wait for the disk."""
+"""A snapshot on its way into the file: taken, queued, written, and tried again where a disk is full."""
 
 from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from landscape.errors import LandscapeError, MachineError
+from landscape.layout import Layout
+from landscape.trajectory.resume import Arrays
+from landscape.trajectory.rounding import Taken, rounded
+from landscape.trajectory.run_file import RunFile
+from landscape.trajectory.schedule import Turn
+from landscape.trajectory.writer import Row
+
+_MODES = ("raise", "warn")
+
+
+class Outage:
+    """Errors of the machine, told once until something could be written again.
+
+    Args:
+        mode: ``"raise"`` or ``"warn"``.
+
+    Raises:
+        LandscapeError: If it is something else.
+    """
+
+    def __init__(self, mode: str) -> None:
+        if mode not in _MODES:
+            raise LandscapeError("not a reaction", where="on_error", got=repr(mode), expected="'raise' or 'warn'")
+        self._mode = mode
+        self._told = False
+
+    def tell(self, error: MachineError) -> None:
+        """Raise an error or warn of it, if that was not done yet."""
+        told, self._told = self._told, True
+        if told:
+            return
+        if self._mode == "raise":
+            raise error
+        warnings.warn(f"nothing is recorded until this is mended: {error}", stacklevel=4)
+
+    def over(self) -> None:
+        """Something could be written: the next error is told again."""
+        self._told = False
+
 
 # Snapshots that may wait while one is written: each takes the memory of the weights once more.
 BACKLOG = 2
@@ -95,3 +139,51 @@ class Background:
         """Forget the jobs: after one that failed none of them is done."""
         wait(self._jobs)
         self._jobs.clear()
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A copy of all weights, and what is to be written beside them.
+
+    Attributes:
+        step: Optimizer updates.
+        epoch: Epochs, or NaN.
+        seconds: Training time, or NaN.
+        metrics: Name -> value.
+        taken: The weights, not yet rounded.
+    """
+
+    step: int
+    epoch: float
+    seconds: float
+    metrics: Mapping[str, float]
+    taken: Taken
+
+
+def write(
+    offer: Offer, file: RunFile, layout: Layout, storage: str | None, turn: Turn, state: Arrays | None
+) -> None:
+    """Write a snapshot behind those that stay.
+
+    Args:
+        offer: The snapshot.
+        file: The file; what it does not need to write anew is left as it is.
+        layout: The tensors.
+        storage: The element type that wider parameters are rounded to, if any.
+        turn: Which snapshots stay, and the pace from then on.
+        state: The resume state that goes with it, if any.
+
+    Raises:
+        LandscapeError: If a value overflows the storage type, or the file cannot be written.
+    """
+    values, rounding = rounded(offer.taken, layout, storage)
+    row = Row(offer.step, offer.epoch, offer.seconds, offer.metrics, values, rounding)
+    if turn.thins:
+        file.thin(turn.rows, recording(turn.pace, storage), row, state)
+    else:
+        file.append(len(turn.rows), row, state)
+
+
+def recording(pace: Any, storage: str | None) -> dict[str, Any]:
+    """What a run says of how it is recorded: what is set of ``every``, ``keep``, ``stride`` and ``dtype``."""
+    return {**pace.to_json(), **({"dtype": storage} if storage else {})}

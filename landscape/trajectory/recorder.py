@@ -17,9 +17,7 @@ from landscape.errors import LandscapeError, MachineError
 from landscape.layout import Layout
 from landscape.params import Weights, resolve
 from landscape.storage import PathLike, deferred_interrupt
-from landscape.trajectory.background import Background, Foreground
-from landscape.trajectory.outage import Outage
-from landscape.trajectory.pending import Offer, recording, write
+from landscape.trajectory.background import Background, Foreground, Offer, Outage, recording, write
 from landscape.trajectory.resume import Arrays, encode_state
 from landscape.trajectory.rounding import checked_storage, take
 from landscape.trajectory.run_file import RunFile

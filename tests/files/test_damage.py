@@ -30,7 +30,7 @@ from landscape.errors import MachineError, is_out_of_memory
 from landscape.storage import create, deferred_interrupt, examination, safe_point, steadily
 from landscape.trajectory import Recorder, export_snapshot, open_trajectory
 from landscape.trajectory.checkpoints.readers import read_checkpoint
-from landscape.trajectory.verification import verify_trajectory
+from landscape.trajectory.overview import verify_trajectory
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ def test_want_of_memory_is_not_called_damage(run_file: Path, monkeypatch: pytest
     def refuse(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr("landscape.trajectory.chunk_reader.Windows.read", refuse)
+    monkeypatch.setattr("landscape.trajectory.columns.Windows.read", refuse)
     with pytest.raises(MachineError, match=r"run\.h5: there is not enough memory; free some memory"):
         _ = open_trajectory(run_file)[0].weights
     assert is_out_of_memory(OSError(12, "Cannot allocate memory"))

@@ -14,7 +14,7 @@ from spoiling import files_up_to
 from torch import nn
 
 from landscape.trajectory import Recorder
-from landscape.trajectory.verification import verify_trajectory
+from landscape.trajectory.overview import verify_trajectory
 
 LINES = (
     (20_000, "train digits-mlp -o OUT/t.h5 --epochs 1 --set width=8"),

@@ -15,7 +15,7 @@ from landscape.probes import retraining
 from landscape.probes.retraining import Design
 from landscape.training import Every, Noise, Settings, Start, train
 from landscape.trajectory import open_trajectory
-from landscape.trajectory.verification import verify_trajectory
+from landscape.trajectory.overview import verify_trajectory
 
 PROBLEM = ("digits-cnn", {"width": "4", "train_size": "320"})
 DESIGN = Design(

@@ -21,7 +21,7 @@ from landscape.params import digest, layout_of, resolve
 from landscape.trajectory import Recorder, import_checkpoints, open_trajectory
 from landscape.trajectory.checkpoints.element_types import widens
 from landscape.trajectory.checkpoints.files import natural_order
-from landscape.trajectory.checkpoints.new_names import without_wrappers
+from landscape.trajectory.checkpoints.names import without_wrappers
 from landscape.trajectory.checkpoints.readers import read_checkpoint
 
 

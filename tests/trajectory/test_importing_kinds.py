@@ -27,7 +27,7 @@ from torch.nn.utils import parametrizations
 from landscape.errors import LandscapeError
 from landscape.params import digest, resolve
 from landscape.trajectory import import_checkpoints
-from landscape.trajectory.checkpoints.name_tree import align, tree_of
+from landscape.trajectory.checkpoints.names import align, tree_of
 from landscape.trajectory.checkpoints.readers import read_checkpoint
 
 State = dict[str, Tensor]

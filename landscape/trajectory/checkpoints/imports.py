@@ -30,8 +30,7 @@ from landscape.storage import (
     write_lines,
 )
 from landscape.trajectory.checkpoints.element_types import Rounding, dtype_name, require_storable, widens
-from landscape.trajectory.checkpoints.files import differ_in_numbers_only, find_paths, natural_order
-from landscape.trajectory.checkpoints.folders import expand
+from landscape.trajectory.checkpoints.files import differ_in_numbers_only, expand, find_paths, natural_order
 from landscape.trajectory.checkpoints.name_matches import Match, layout_of_state, match
 from landscape.trajectory.checkpoints.readers import Checkpoint, read_checkpoint
 from landscape.trajectory.checkpoints.report import Conversion, FileReport, ImportReport, Names, printable

@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.params import resolve
 from landscape.trajectory.checkpoints.element_types import dtype_name, same_values
-from landscape.trajectory.checkpoints.new_names import Renaming, is_counter, is_of_adapter, renamings, unwrapped
+from landscape.trajectory.checkpoints.names import Renaming, is_counter, is_of_adapter, renamings, unwrapped
 from landscape.trajectory.checkpoints.report import Names, printable
 
 # BatchNorm counts batches since torch 0.4.1; torch itself loads files without the count.

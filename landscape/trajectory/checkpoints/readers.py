@@ -2,24 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
-from landscape.trajectory.checkpoints import distributed, folders
+from landscape.trajectory.checkpoints import distributed, files
 from landscape.trajectory.checkpoints.contents import Said, said_in
+from landscape.trajectory.checkpoints.distributed import put_together
 from landscape.trajectory.checkpoints.files import holds_safetensors, read_start
-from landscape.trajectory.checkpoints.numpy_files import holds_arrays, mostly_arrays, read_arrays, with_tensors
-from landscape.trajectory.checkpoints.pickles import READ_FAULTS, load_pickle, short_reason
+from landscape.trajectory.checkpoints.pickles import (
+    READ_FAULTS,
+    STAND_INS,
+    Array,
+    load_pickle,
+    refused,
+    require_intact,
+    short_reason,
+    unreadable,
+)
 from landscape.trajectory.checkpoints.report import Names
 from landscape.trajectory.checkpoints.weight_sets import find_state, left_out
-from landscape.trajectory.checkpoints.zero import put_together
+
+# What begins a file of `numpy.save`.
+_MAGIC = b"\x93NUMPY"
+_ENDING = ".npy"
+
+
+def holds_arrays(path: Path, start: bytes) -> bool:
+    """Return whether a file is one of `numpy.save` or `numpy.savez`.
+
+    Args:
+        path: The file.
+        start: Its first bytes.
+    """
+    if start.startswith(_MAGIC):
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except READ_FAULTS:
+        return False
+    return bool(names) and all(name.endswith(_ENDING) for name in names)
+
+
+def read_arrays(path: Path) -> Any:
+    """What is in a file of `numpy.savez`, or in one of `numpy.save` that holds a dictionary; numbers as tensors.
+
+    Nothing that is pickled in it is run.
+
+    Args:
+        path: The file.
+
+    Raises:
+        LandscapeError: If it is damaged, needs more than numbers, or holds one array without a name.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            require_intact(path)
+            with np.load(path, allow_pickle=False) as held:
+                return {name: _tensor(held[name]) for name in held.files}
+        return with_tensors(_object_in(path))
+    except pickle.UnpicklingError as error:
+        asked = str(error).removeprefix("GLOBAL ")
+        raise refused([asked], path) if asked != str(error) else unreadable(path, error) from error
+    except (*READ_FAULTS, MemoryError) as error:
+        raise unreadable(path, error) from error
+
+
+def _object_in(path: Path) -> Any:
+    with path.open("rb") as raw:
+        version = npy.read_magic(raw)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(raw)
+        if dtype.hasobject:
+            held = _Reader(raw).load()
+            return held.held() if isinstance(held, Array) else None
+    raise LandscapeError(
+        "one array without a name",
+        where=path,
+        got=f"{dtype} {shape}",
+        mend="save all of them with numpy.savez(path, **{name: array}), by the names of the model's state_dict()",
+    )
+
+
+class _Reader(pickle.Unpickler):
+    """Makes NumPy's values and plain containers, and refuses all else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        for stand_in, known in STAND_INS:
+            if known == f"{module}.{name}":
+                return stand_in
+        raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+
+
+def with_tensors(loaded: Any) -> Any:
+    """The same nested dictionaries and lists with tensors in place of arrays of numbers."""
+    if isinstance(loaded, Array):
+        numbers = loaded.numbers()
+        return loaded if numbers is None else _tensor(numbers)
+    if isinstance(loaded, Mapping):
+        return {name: with_tensors(item) for name, item in loaded.items()}
+    if isinstance(loaded, list | tuple):
+        return [with_tensors(item) for item in loaded]
+    return loaded
+
+
+def mostly_arrays(loaded: Any) -> bool:
+    """Return whether more numbers are in NumPy's arrays than in tensors: then those are the weights."""
+    sizes = {Array: 0, Tensor: 0}
+    for leaf in _leaves(loaded):
+        if isinstance(leaf, Tensor):
+            sizes[Tensor] += leaf.numel()
+        elif isinstance(leaf, Array) and (numbers := leaf.numbers()) is not None:
+            sizes[Array] += numbers.size
+    return sizes[Array] > sizes[Tensor]
+
+
+def _leaves(loaded: Any) -> Iterator[Any]:
+    if isinstance(loaded, Mapping | list | tuple):
+        for item in loaded.values() if isinstance(loaded, Mapping) else loaded:
+            yield from _leaves(item)
+    else:
+        yield loaded
+
+
+def _tensor(numbers: NDArray[Any]) -> Tensor:
+    """A tensor of the same numbers; of those that NumPy alone has, such as texts, an error."""
+    return torch.from_numpy(np.ascontiguousarray(numbers).reshape(numbers.shape))
+
 
 # What Lightning writes into every checkpoint beside the weights.
 _LIGHTNING = "pytorch-lightning_version"
@@ -59,13 +184,13 @@ def read_checkpoint(path: Path, key: str | None = None, layout: Layout | None = 
         LandscapeError: If it needs more than weights, is damaged, or holds none, or several sets of them.
     """
     if path.is_dir():
-        if (path / folders.METADATA).is_file():
+        if (path / files.METADATA).is_file():
             return _read_distributed(path, key, layout)
         return _read_folder(path, key, layout)
-    if path.name == folders.METADATA or path.name.endswith(folders.PART):
+    if path.name == files.METADATA or path.name.endswith(files.PART):
         mend = f"name its folder, {path.absolute().parent}"
         raise LandscapeError("one of the files of a distributed checkpoint", where=path, mend=mend)
-    stated = said_in(folders.trainer_state(path.parent)) if folders.is_standard_name(path.name) else Said()
+    stated = said_in(files.trainer_state(path.parent)) if files.is_standard_name(path.name) else Said()
     start = read_start(path)
     if holds_arrays(path, start):
         return _from_loaded(read_arrays(path), "numpy", path, key, layout)
@@ -77,15 +202,15 @@ def read_checkpoint(path: Path, key: str | None = None, layout: Layout | None = 
 
 
 def _read_pickle(path: Path, key: str | None, layout: Layout | None, stated: Said) -> Checkpoint:
-    if folders.is_part_of_zero(path):
-        folders.require_whole({}, path)
+    if files.is_part_of_zero(path):
+        files.require_whole({}, path)
     loaded = load_pickle(path)
     kind = "lightning" if isinstance(loaded, Mapping) and _LIGHTNING in loaded else "torch"
     if mostly_arrays(loaded):
         loaded, kind = with_tensors(loaded), "numpy"
     read = _from_loaded(loaded, kind, path, key, layout, stated)
-    if folders.is_of_deepspeed(path):
-        folders.require_whole(read.tensors, path)
+    if files.is_of_deepspeed(path):
+        files.require_whole(read.tensors, path)
         return replace(read, format="deepspeed")
     return read
 
@@ -109,8 +234,8 @@ def _read_folder(path: Path, key: str | None, layout: Layout | None) -> Checkpoi
     whole = put_together(path) if key is None else None
     if whole is not None:
         return Checkpoint(path, "deepspeed", "", whole.tensors, said_in(whole.loaded), (whole.note,))
-    wanted = folders.weight_files(path)
-    if len(wanted) == 1 and folders.is_of_deepspeed(next(iter(wanted))):
+    wanted = files.weight_files(path)
+    if len(wanted) == 1 and files.is_of_deepspeed(next(iter(wanted))):
         inner = _read_pickle(next(iter(wanted)), key, layout, Said())
         return Checkpoint(path, inner.format, inner.key, inner.tensors, inner.said, inner.notes)
     tensors: dict[str, Tensor] = {}
@@ -121,7 +246,7 @@ def _read_folder(path: Path, key: str | None, layout: Layout | None) -> Checkpoi
             stated |= metadata
         else:
             held = find_state(load_pickle(file), None, file)[1]
-        held = folders.select(held, names, file)
+        held = files.select(held, names, file)
         twice = held.keys() & tensors.keys()
         if twice:
             raise LandscapeError(
@@ -131,7 +256,7 @@ def _read_folder(path: Path, key: str | None, layout: Layout | None) -> Checkpoi
                 mend="merge them with the framework that trained them, and import what it writes",
             )
         tensors |= held
-    stated |= folders.trainer_state(path)
+    stated |= files.trainer_state(path)
     return Checkpoint(path, "huggingface", key or "", _under(tensors, key, path), said_in(stated))
 
 

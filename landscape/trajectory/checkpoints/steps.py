@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from landscape.errors import LandscapeError
-from landscape.trajectory.checkpoints import folders
+from landscape.trajectory.checkpoints import files
 from landscape.trajectory.checkpoints.files import ENDINGS, differ_in_numbers_only, natural_order
 from landscape.trajectory.checkpoints.readers import Checkpoint
 
@@ -88,7 +88,7 @@ def named_alike(paths: Sequence[Path]) -> bool:
 def _numbers_in_name(path: Path, alike: bool) -> dict[str, int | None]:
     """Kind -> number, of the file's name without its ending; of its folder where all files are named alike."""
     folder = path.absolute().parent.name
-    if alike or folders.is_standard_name(path.name):
+    if alike or files.is_standard_name(path.name):
         return _numbers(folder)
     found = _numbers(_stem(path))
     if any(number is not None for number in found.values()):
