@@ -51,7 +51,8 @@ class Gauge:
                 pivot = max(left)
                 own = left.pop(pivot)
                 solution = {unit: -power / own for unit, power in left.items()}
-                solved = {unit: _substituted(other, {pivot: solution}) for unit, other in solved.items()}
+                for unit in [unit for unit, other in solved.items() if pivot in other]:
+                    solved[unit] = _substituted(solved[unit], {pivot: solution})
                 solved[pivot] = solution
                 self._conditions[pivot] = (powers, channels)
         total = sum(one.units for one in scalings)
