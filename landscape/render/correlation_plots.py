@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.labels import is_share, put_foot
 from landscape.render.legend import legend_above
-from landscape.render.overlay import run_colours
+from landscape.render.palette import run_colours
 from landscape.render.style import TWO_COLUMNS, Sheet
 
 if TYPE_CHECKING:

@@ -102,6 +102,9 @@ def fit_legends(sheet: Figure) -> bool:
     """
     anew = False
     for ax in sheet.axes:
+        # The layout leaves axes of equal units as wide as their place, which they do not fill.
+        ax.apply_aspect()
+    for ax in sheet.axes:
         roof = ax.legend_
         if isinstance(roof, _Roof) and roof.free and (room := _room(ax, roof, sheet)) != roof.room:
             before = [text.get_text() for text in roof.texts], roof._ncols

@@ -19,7 +19,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.errors import LandscapeError
 from landscape.render.labels import field_label, fit_label
-from landscape.render.overlay import run_colours
+from landscape.render.palette import run_colours
 from landscape.render.relief import EYE
 from landscape.render.scale import Array, Scale, asked, choose
 

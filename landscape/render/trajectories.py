@@ -16,10 +16,10 @@ from landscape.render.labels import Page, drawn, put_caption
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_moved
 from landscape.render.notebook import drawn_on
-from landscape.render.overlay import run_colours
+from landscape.render.palette import INK, run_colours
 from landscape.render.panel_titles import put_head
 from landscape.render.path_fidelity import called, draw_distance, draw_losses, verdict
-from landscape.render.paths import PATH, draw_path
+from landscape.render.paths import draw_path
 from landscape.render.scale import Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
 
@@ -91,7 +91,7 @@ def the_paths(surface: Surface) -> dict[str, Path]:
 
 def path_colours(paths: Mapping[str, Path]) -> dict[str, str]:
     """A colour for each path: ink for a lone one."""
-    return run_colours(list(paths)) if len(paths) > 1 else dict.fromkeys(paths, PATH)
+    return run_colours(list(paths)) if len(paths) > 1 else dict.fromkeys(paths, INK)
 
 
 def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> None:

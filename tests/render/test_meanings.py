@@ -1,0 +1,125 @@
+"""One thing is drawn in one way in all pictures, and what is drawn is what there is."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+import landscape as ls
+from landscape.render.log_axes import make_logarithmic
+from landscape.render.palette import meaning, run_colours, split_look
+from landscape.render.scale import choose, scale_of
+from landscape.render.style import STYLES, Sheet
+from landscape.values.probes import Barriers
+from landscape.values.surface import Surface
+
+X = np.linspace(-1, 1, 21)
+
+
+def _line(**fields: np.ndarray) -> Surface:
+    meta = {"axes": [{"label": "random direction 1", "unit": "filter norms"}], "dtype": "float32"}
+    return Surface(X, None, fields, meta=meta)
+
+
+def _words(figure: Sheet) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_train_and_test_differ_in_colour_and_dash_alone_and_beside_other_panels(style: str) -> None:
+    surface = _line(train_loss=1 + X**2, test_loss=2 + X**2)
+    alone = ls.render.curve(surface, metrics=["loss"], rc=STYLES[style]())
+    composed = ls.render.compose([ls.render.Panel({"": surface}, "")], style=style)
+    for figure in (alone, composed):
+        looks = [
+            (line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines if len(line.get_xdata()) > 2
+        ]
+        with figure.styled():
+            assert looks == [split_look(split, ["train", "test"]) for split in ("train", "test")]
+        assert looks[0][0] != looks[1][0]
+        assert looks[0][1] != looks[1][1]
+
+
+def test_the_real_loss_and_that_in_the_plane_differ_in_colour_and_dash() -> None:
+    real, plane = meaning("real"), meaning("in-plane")
+    assert real.colour != plane.colour
+    assert real.dash != plane.dash
+
+
+def test_many_runs_have_unlike_colours_that_are_in_no_order_of_lightness() -> None:
+    colours = run_colours([f"run {i}" for i in range(12)])
+    assert len(set(colours.values())) == 12
+    light = [sum(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colours.values()]
+    assert light != sorted(light)
+
+
+def test_low_barriers_have_the_colour_of_low_losses() -> None:
+    found = Barriers.__new__(Barriers)
+    values = np.array([[0.0, 1.0], [1.0, 0.0]])
+    object.__setattr__(found, "names", ["a", "b"])
+    object.__setattr__(found, "fields", {"train_loss": values})
+    object.__setattr__(found, "meta", {})
+    object.__setattr__(found, "bn", "frozen")
+    object.__setattr__(found, "points", 3)
+    image = ls.render.barriers(found).axes[0].images[0]
+    bar = ls.render.contour(Surface(X, X, {"train_loss": X**2 + X[:, None] ** 2})).axes[1]
+    assert image.get_cmap().name == "viridis"
+    assert image.norm(0.0) < image.norm(1.0)
+    assert bar.get_ylim()[0] < bar.get_ylim()[1]
+
+
+def test_ratios_have_the_colours_of_their_own_range() -> None:
+    scale = scale_of("train_hessian_ratio", [0.01, 0.02, 0.05])
+    assert (scale.low, scale.high, scale.log) == (0.01, 0.05, False)
+
+
+def test_a_loss_that_touches_zero_at_a_point_has_a_floor_and_says_so() -> None:
+    x, y = np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))
+    values = (x - 1e-9) ** 4 + (3 * y) ** 4
+    scale = choose(values)
+    assert values.min() < 1e-30
+    assert scale.log
+    assert scale.under
+    assert 1e-5 < scale.low < 0.1
+    assert np.mean(values < scale.low) <= 0.05
+    assert scale.names(scale.ticks())[0].startswith("< ")
+
+
+def test_a_smooth_valley_of_many_decades_keeps_them_all() -> None:
+    values = np.logspace(-6, 2, 400)
+    assert not choose(values).under
+
+
+def test_rounding_is_a_flat_line_with_a_note() -> None:
+    noise = 1e-6 * (-1) ** np.arange(len(X))
+    figure = ls.render.curve(_line(train_loss=2.3 + noise), metrics=["loss"])
+    drawn = figure.axes[0].lines[1].get_ydata()
+    assert np.ptp(drawn) == 0
+    assert drawn[0] == pytest.approx(2.3)
+    assert "constant within rounding" in _words(figure)
+
+
+def test_a_small_true_rise_is_no_rounding() -> None:
+    figure = ls.render.curve(_line(train_loss=2.3 + 1e-4 * X**2), metrics=["loss"])
+    assert "constant within rounding" not in _words(figure)
+
+
+def test_the_axis_of_a_line_says_what_moves() -> None:
+    label = ls.render.curve(_line(train_loss=X**2)).axes[-1].get_xlabel()
+    assert " ".join(label.split()) == "step α along random direction 1 (filter norms)"
+
+
+@pytest.mark.parametrize(("low", "high", "plain"), [(2.0, 7.0, True), (0.5, 300.0, True), (1e-9, 1e-2, False)])
+def test_numbers_of_logarithmic_axes_are_plain_where_they_are_short(low: float, high: float, plain: bool) -> None:
+    sheet = Sheet(3.4, 2.0)
+    ax = sheet.add_subplot()
+    ax.plot([low, high], [0, 1])
+    make_logarithmic(ax.xaxis)
+    ax.set_xlim(low, high)
+    FigureCanvasAgg(sheet).draw()
+    texts = [
+        tick.get_text() for tick in (*ax.get_xticklabels(), *ax.get_xticklabels(minor=True)) if tick.get_text()
+    ]
+    assert texts
+    assert all("10^" not in text for text in texts) == plain
+    if plain:
+        assert all(float(text) > 0 for text in texts)
