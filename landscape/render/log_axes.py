@@ -28,6 +28,6 @@ class _Plain(LogFormatterSciNotation):
 
 def make_logarithmic(axis: Axis) -> None:
     """Make an axis logarithmic, with plain numbers where these are short."""
-    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
+    (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)("log")
     axis.set_major_formatter(_Plain())
     axis.set_minor_formatter(_Plain())

@@ -50,6 +50,8 @@ _MEANINGS = {
     "noisy": Meaning(1, "-"),
     "extreme": Meaning(1, "-"),
 }
+# More colours for runs, of the muted scheme of Tol (2021), "Colour schemes": unlike those of the styles.
+_MORE = ("#999999", "#882255", "#44AA99", "#999933")
 # Where a path begins and ends.
 START, END = "o", "*"
 _OTHER = Meaning(3, ":")
@@ -86,7 +88,7 @@ def split_look(split: str, splits: Sequence[str]) -> tuple[str, str]:
 
 
 def run_colours(runs: Sequence[str]) -> dict[str, str]:
-    """A colour for each run: those of the style, or of a colour map where the style has too few.
+    """A colour for each run: those of the style and a few more, or of a circle of hues where these are too few.
 
     Args:
         runs: Names, possibly repeated.
@@ -95,7 +97,7 @@ def run_colours(runs: Sequence[str]) -> dict[str, str]:
         Name -> colour.
     """
     names = list(dict.fromkeys(runs))
-    cycle = _cycle()
+    cycle = [*_cycle(), *_MORE]
     if len(names) > len(cycle):
         # The hues of a circle: runs have no order that a map from dark to bright would suggest. Its ends meet.
         hues = colormaps["hsv"]

@@ -9,7 +9,7 @@ from landscape.render.log_axes import make_logarithmic
 from landscape.render.palette import meaning, run_colours, split_look
 from landscape.render.scale import choose, scale_of
 from landscape.render.style import STYLES, Sheet
-from landscape.values.probes import Barriers
+from landscape.values.probes import Barriers, Interpolation
 from landscape.values.surface import Surface
 
 X = np.linspace(-1, 1, 21)
@@ -53,18 +53,27 @@ def test_many_runs_have_unlike_colours_that_are_in_no_order_of_lightness() -> No
 
 
 def test_low_barriers_have_the_colour_of_low_losses() -> None:
-    found = Barriers.__new__(Barriers)
     values = np.array([[0.0, 1.0], [1.0, 0.0]])
-    object.__setattr__(found, "names", ["a", "b"])
-    object.__setattr__(found, "fields", {"train_loss": values})
-    object.__setattr__(found, "meta", {})
-    object.__setattr__(found, "bn", "frozen")
-    object.__setattr__(found, "points", 3)
-    image = ls.render.barriers(found).axes[0].images[0]
-    bar = ls.render.contour(Surface(X, X, {"train_loss": X**2 + X[:, None] ** 2})).axes[1]
-    assert image.get_cmap().name == "viridis"
+    figure = ls.render.barriers(Barriers(["a", "b"], {"train_loss": values}, values, "frozen", 3))
+    image = figure.axes[0].images[0]
+    assert image.get_cmap().name == figure.look["image.cmap"]
     assert image.norm(0.0) < image.norm(1.0)
-    assert bar.get_ylim()[0] < bar.get_ylim()[1]
+
+
+def _paths(statistics: bool) -> list[Interpolation]:
+    t = np.linspace(0, 1, 5)
+    how = {"labels": ("a", "b"), "distance": 1.0, "meta": {"statistics": statistics}}
+    fields = {"train_loss": 1 + t * (1 - t)}
+    return [Interpolation(t=t, fields=fields, path="line", bn=bn, **how) for bn in ("frozen", "recalibrate")]
+
+
+def test_policies_for_statistics_that_a_model_does_not_have_are_one_curve() -> None:
+    for statistics, count in ((True, 2), (False, 1)):
+        figure = ls.render.interpolation(_paths(statistics))
+        curves = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 5]
+        assert len(curves) == count
+        foot = " ".join(figure.get_supxlabel().split())
+        assert ("no normalisation statistics: one curve for all policies" in foot) == (not statistics)
 
 
 def test_ratios_have_the_colours_of_their_own_range() -> None:
