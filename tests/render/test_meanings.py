@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 
 import landscape as ls
 from landscape.render.log_axes import make_logarithmic
@@ -46,10 +47,12 @@ def test_the_real_loss_and_that_in_the_plane_differ_in_colour_and_dash() -> None
 
 
 def test_many_runs_have_unlike_colours_that_are_in_no_order_of_lightness() -> None:
-    colours = run_colours([f"run {i}" for i in range(12)])
-    assert len(set(colours.values())) == 12
-    light = [sum(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colours.values()]
-    assert light != sorted(light)
+    for count in (9, 12, 20):
+        with Sheet(3.4, 2.0).styled():
+            colours = run_colours([f"run {i}" for i in range(count)])
+        assert len(set(colours.values())) == count
+        light = [sum(to_rgb(colour)) for colour in colours.values()]
+        assert light not in (sorted(light), sorted(light, reverse=True))
 
 
 def test_low_barriers_have_the_colour_of_low_losses() -> None:
