@@ -41,6 +41,7 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
     splits = list(dict.fromkeys(parts(field)[0] for fields in cell.fields.values() for field in fields))
     # Colours tell runs, or splits where there is one run and no other axes could give it a colour.
     lone = len(colours) == 1 and len(splits) > 1
+    medians = lone and next(iter(cell.surfaces.values())).repeat is not None
     runs: list[Artist] = []
     gaps: list[Artist] = []
     sides: dict[str, Artist] = {}
@@ -52,10 +53,10 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
             )
             draw_field(ax, surface, field, colour, name, dash=dash, single=colour)
             gaps += mark_gaps(ax, surface, field, colour, len(gaps), name)
-        label = run if surface.repeat is None else f"{run} median"
-        runs.append(
-            Line2D([], [], color=colours[run], label=label) if not lone else Line2D([], [], ls="none", label=label)
-        )
+        # What of a lone run is drawn, its splits say.
+        if not lone:
+            label = run if surface.repeat is None else f"{run} median"
+            runs.append(Line2D([], [], color=colours[run], label=label))
         sides |= draw_threshold(ax, surface, colours[run])
         sides |= {str(handle.get_label()): handle for handle in side_handles(surface, list(cell.fields[run]))}
     ax.set_xlim(min(s.x[0] for s in cell.surfaces.values()), max(s.x[-1] for s in cell.surfaces.values()))
@@ -66,16 +67,16 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
     ax.spines[["top", "right"]].set_visible(False)
     # A lone run may have no name.
     runs = [handle for handle in runs if handle.get_label()]
-    return [*runs, *_split_handles(splits, lone), *_centre(ax, cell), *sides.values(), *gaps]
+    return [*runs, *_split_handles(splits, lone, medians), *_centre(ax, cell), *sides.values(), *gaps]
 
 
-def _split_handles(splits: Sequence[str], lone: bool) -> list[Artist]:
+def _split_handles(splits: Sequence[str], lone: bool, medians: bool) -> list[Artist]:
     if len(splits) == 1:
         return []
     ink = mpl.rcParams["axes.labelcolor"]
     looks = {split: split_look(split, splits) for split in splits}
     return [
-        Line2D([], [], color=colour if lone else ink, ls=dash, label=split_name(split))
+        Line2D([], [], color=colour if lone else ink, ls=dash, label=f"{split_name(split)}{' median' * medians}")
         for split, (colour, dash) in looks.items()
     ]
 

@@ -25,7 +25,10 @@ LINE_DECADES = 2.0
 _FLAT = 1e-9
 # Metrics that are stored as a share of 1.
 SHARES = ("error", "accuracy")
-# Share of the points that may lie above a clipped colour range, or below the floor of a logarithmic one.
+# Share of the points that may lie below the floor of a logarithmic colour range, and decades that these take at least:
+# the bottom of a basin that the grid resolves keeps its colours.
+_FOOT, _DEEP = 0.01, 3.0
+# Share of the points that may lie above a clipped colour range.
 _TAIL = 0.05
 
 
@@ -106,8 +109,8 @@ def choose(values: Any, *, log: bool | None = None, clip: float | None = None) -
 
     Logarithmic where all values are positive and span more than 1.5 decades. Clipped where the largest
     5 % of the points would take more than half of the colours: then at a round number above the others. Where the
-    smallest 5 % would take more than half of a logarithm, as where a loss touches zero, it has a floor below the
-    others: colours and lines would follow the grid around these points, and not the function.
+    smallest 1 % would take three decades and half of a logarithm, as where a loss touches zero, it has a floor below
+    the others: colours and lines would follow the grid around these points, and not the function.
 
     Args:
         values: Any shape; NaN and infinities are left out.
@@ -307,8 +310,8 @@ def _tail_free(known: Array, log: bool) -> float:
 def _floor(known: Array, top: float) -> float:
     """A round value below all but the smallest points if these would take half of a logarithm, or the smallest."""
     drawn = np.log10(known)
-    low, body = float(drawn.min()), float(np.quantile(drawn, _TAIL, method="lower"))
-    if body - low <= math.log10(top) - body:
+    low, body = float(drawn.min()), float(np.quantile(drawn, _FOOT, method="lower"))
+    if body - low <= max(_DEEP, math.log10(top) - body):
         return float(known.min())
     power = math.floor(body)
     return max(step for m in (1, 2, 5) if (step := float(f"{m}e{power}")) <= 10**body * (1 + _FLAT))
