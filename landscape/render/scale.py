@@ -25,8 +25,8 @@ LINE_DECADES = 2.0
 _FLAT = 1e-9
 # Metrics that are stored as a share of 1.
 SHARES = ("error", "accuracy")
-# Share of the points that may lie below the floor of a logarithmic colour range, and decades that these take at least:
-# the bottom of a basin that the grid resolves keeps its colours.
+# Share of the points that may lie below the floor of a logarithmic colour range, and decades that these take at
+# least: the bottom of a basin that the grid resolves keeps its colours.
 _FOOT, _DEEP = 0.01, 3.0
 # Share of the points that may lie above a clipped colour range.
 _TAIL = 0.05
@@ -108,9 +108,9 @@ def choose(values: Any, *, log: bool | None = None, clip: float | None = None) -
     """The scale on which values are best seen.
 
     Logarithmic where all values are positive and span more than 1.5 decades. Clipped where the largest
-    5 % of the points would take more than half of the colours: then at a round number above the others. Where the
-    smallest 1 % would take three decades and half of a logarithm, as where a loss touches zero, it has a floor below
-    the others: colours and lines would follow the grid around these points, and not the function.
+    5 % of the points would take more than half of the colours: then at a round number above the others.
+    Where the smallest 1 % would take three decades and half of a logarithm, as where a loss touches zero, it has
+    a floor below the others: colours and lines would follow the grid around these points, and not the function.
 
     Args:
         values: Any shape; NaN and infinities are left out.

@@ -96,6 +96,16 @@ def test_a_loss_that_touches_zero_at_a_point_has_a_floor_and_says_so() -> None:
     assert scale.names(scale.ticks())[0].startswith("< ")
 
 
+@pytest.mark.parametrize("height", [1.5, 2.0, 4.0])
+def test_the_floor_of_a_scale_is_named_at_every_colour_bar(height: float) -> None:
+    x = np.linspace(-1, 1, 41)
+    surface = Surface(x, x, {"train_loss": (x - 1e-9) ** 4 + (3 * x[:, None]) ** 4})
+    with ls.render.Look(height=height).applied():
+        figure = ls.render.contour(surface)
+    (bar,) = figure.axes[0].child_axes
+    assert bar.get_yticklabels()[0].get_text().startswith("< ")
+
+
 def test_a_smooth_valley_of_many_decades_keeps_them_all() -> None:
     values = np.logspace(-6, 2, 400)
     assert not choose([1e-2, *np.linspace(0.5, 20, 120)]).under
