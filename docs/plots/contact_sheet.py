@@ -140,7 +140,7 @@ def _train(ls: Any, path: Path, problem: str, options: Mapping[str, Any], settin
     run = ls.training.train(objective, path, own)
     last = run[-1]
     for seed, name in enumerate(_BRANCHES if path.stem == "sgd" else (), 1):
-        own = read_options(ls.training.Settings, {**settings, "seed": seed}, None)
+        own = read_options(ls.training.Settings, {**settings, "seed": seed, "batch_size": 20}, None)
         start = ls.training.Start({**last.weights, **last.buffers}, run.run_id, last.step, branch=name)
         ls.training.train(objective, path, own, start=start)
 
