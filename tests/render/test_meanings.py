@@ -11,7 +11,7 @@ from landscape.render.palette import meaning, run_colours, split_look
 from landscape.render.scale import choose, scale_of
 from landscape.render.style import STYLES, Sheet
 from landscape.values.probes import Barriers, Interpolation
-from landscape.values.surface import Surface
+from landscape.values.surface import Path, Surface
 
 X = np.linspace(-1, 1, 21)
 
@@ -146,3 +146,20 @@ def test_numbers_of_logarithmic_axes_are_plain_where_they_are_short(low: float, 
     assert all("10^" not in text for text in texts) == plain
     if plain:
         assert all(float(text) > 0 for text in texts)
+
+
+def test_no_number_of_a_level_line_stands_under_a_path() -> None:
+    x = np.linspace(-1, 1, 41)
+    values = {"train_loss": x**2 + x[:, None] ** 2}
+    steps = np.arange(21)
+    # Along the line on which numbers stand of themselves, and away from it.
+    free = ls.render.contour(Surface(x, x, values)).axes[0].texts
+    ends = [np.array(text.get_position()) for text in free]
+    assert ends
+    for end in ends:
+        way = np.linspace(-end, end, 21)
+        path = Path(steps, way[:, 0], way[:, 1], np.zeros(21), np.zeros(21), np.zeros(21))
+        ax = ls.render.trajectory(Surface(x, x, values, path=path)).axes[0]
+        numbers = [np.array(text.get_position()) for text in ax.texts if not text.get_text().startswith("step")]
+        numbers = [place for place in numbers if any(np.allclose(place, other, atol=0.05) for other in ends)]
+        assert all(np.abs(way - place).max(axis=1).min() > 0.05 for place in numbers)
