@@ -57,6 +57,8 @@ CELLS: Mapping[str, tuple[str, Sequence[str], Mapping[str, Any]]] = {
         ["sgd"],
         {"measures": ["hessian_trace", "gauss_newton_top", "fisher_rao_norm"], "subset": 50},
     ),
+    "branches": ("branches", ["sgd", "sgd:one", "sgd:two"], {"metric": "loss"}),
+    "branches apart": ("branches", ["sgd", "sgd:one", "sgd:two"], {"show": "distance"}),
     "perturb": ("perturb", ["sgd"], {"draws": 5, "scales": 7, "directions": ["random", "filter"]}),
     "interpolate": ("interpolate", ["r", "s"], {"points": 15}),
     "interpolate matrix": ("interpolate", ["r", "s", "r:0"], {"matrix": True, "points": 7}),
@@ -64,8 +66,29 @@ CELLS: Mapping[str, tuple[str, Sequence[str], Mapping[str, Any]]] = {
     "comparison": ("comparison", ["sgd", "adam"], {"points": 3, "draws": 3}),
     "mixture": ("mixture", ["mixture"], {}),
     "interpolators": ("interpolators", ["index"], {"memorisers": 2}),
+    "study": ("study", [], {}),
 }
 """Words under a cell -> kind, runs, options."""
+_BRANCHES = ("one", "two")
+_STUDY = """# Which measures go with the test error.
+[study]
+problem = "digits-mlp"
+options = { train_size = 60, width = 4 }
+epochs = 3
+every = "3epochs"
+batch_size = [10, 20]
+seed = [0, 1]
+
+[family.sgd]
+lr = [0.02, 0.1]
+
+[measures]
+names = ["fisher_rao_norm", "hessian_trace"]
+
+[correlation]
+targets = ["test_error", "test_loss"]
+resamples = 100
+"""
 # A map of all symmetries has no room in one column, and is refused.
 _TOO_NARROW = (("audit", "one-column"),)
 
@@ -82,6 +105,7 @@ def make(folder: Path, names: Sequence[str] = ()) -> dict[str, list[tuple[str, P
     """
     import landscape as ls
     from landscape.plots import KINDS
+    from landscape.plots.source import Source
     from landscape.plots.sources import source_of
     from landscape.render import Look
 
@@ -92,7 +116,10 @@ def make(folder: Path, names: Sequence[str] = ()) -> dict[str, list[tuple[str, P
             _train(ls, folder / f"{run}.h5", *_RUNS[run])
         kind = KINDS[kind_name]
         given = {address: _file(folder, address) for address in runs}
-        shown = kind.shown(source_of(given), kind.options(**options))
+        if kind.file:
+            shown = kind.shown(Source({}), kind.options(**{kind.file: str(_study(ls, folder))}))
+        else:
+            shown = kind.shown(source_of(given), kind.options(**options))
         for name, look in LOOKS.items():
             picture = folder / f"{cell.replace(' ', '-')}-{name}.png"
             if (cell, name) not in _TOO_NARROW:
@@ -107,9 +134,25 @@ def _file(folder: Path, address: str) -> str:
 
 
 def _train(ls: Any, path: Path, problem: str, options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    if not path.exists():
-        own = read_options(ls.training.Settings, settings, None)
-        ls.training.train(ls.problems.build(problem, options), path, own)
+    if path.exists():
+        return
+    own, objective = read_options(ls.training.Settings, settings, None), ls.problems.build(problem, options)
+    run = ls.training.train(objective, path, own)
+    last = run[-1]
+    for seed, name in enumerate(_BRANCHES if path.stem == "sgd" else (), 1):
+        own = read_options(ls.training.Settings, {**settings, "seed": seed, "batch_size": 20}, None)
+        start = ls.training.Start({**last.weights, **last.buffers}, run.run_id, last.step, branch=name)
+        ls.training.train(objective, path, own, start=start)
+
+
+def _study(ls: Any, folder: Path) -> Path:
+    from landscape.values.archive import save_value
+
+    recipe, kept = folder / "study.toml", folder / "study.npz"
+    if not kept.exists():
+        recipe.write_text(_STUDY, encoding="utf-8")
+        save_value(ls.study.run(ls.study.load(recipe), cache=folder / "cache").found, kept)
+    return kept
 
 
 def sheet(cells: Sequence[tuple[str, Path]], path: Path) -> None:

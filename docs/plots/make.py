@@ -35,6 +35,8 @@ On the command line an option has dashes (`--x-range -1:0.5`, `--points 41x21`);
 underscores and values of its own type (`x_range = [-1, 0.5]`, `points = [41, 21]`). All faults of an input are
 told at once. FILE may be `FILE:STEP`, `FILE:BRANCH` or `FILE:BRANCH:STEP`. This page is made by
 `docs/plots/make.py`.
+
+{sheets}
 """
 
 
@@ -42,8 +44,19 @@ def page() -> str:
     """The page."""
     index = ["| kind | what it shows |", "|---|---|"]
     index += [f"| [`{kind.name}`](#{kind.name}) | {kind.summary} |" for kind in KINDS.values()]
-    parts = [_HEAD, "\n".join(index), *(_section(kind) for kind in KINDS.values()), _look()]
+    parts = [
+        _HEAD.replace("{sheets}", _sheets()),
+        "\n".join(index),
+        *(_section(kind) for kind in KINDS.values()),
+        _look(),
+    ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _sheets() -> str:
+    links = [f"[{name}](contact-sheet-{name}.png)" for name in ("one-column", "two-columns", "talk")]
+    said = "Every kind at three widths, out of runs of a few seconds (`docs/plots/contact_sheet.py`):"
+    return f"{said} {', '.join(links)}."
 
 
 def _section(kind: Kind) -> str:

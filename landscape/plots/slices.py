@@ -183,7 +183,8 @@ def onto(shown: Shown, ax: Axes) -> Figure:
 def _overlay(surfaces: Mapping[str, Surface], field: str | None, ax: Axes) -> None:
     from landscape.render.curves import limit, wants_log_axis
     from landscape.render.legend import legend_above
-    from landscape.render.overlay import overlay, run_colours
+    from landscape.render.overlay import overlay
+    from landscape.render.palette import run_colours
     from landscape.render.panels import Panel, cells_of
 
     cell = cells_of(Panel(surfaces, "", field), 0)[0]

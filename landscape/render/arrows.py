@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from landscape.render.palette import INK
+
 if TYPE_CHECKING:
     from landscape.values.surface import Surface
 
-_INK = "#1A1A1A"
 # The longest arrow, in distances between neighbouring arrows.
 _LONGEST = 0.85
 # A gradient this far below the largest is drawn as a dot by the square root all the same.
@@ -53,7 +54,7 @@ def draw_gradient(ax: Axes, surface: Surface) -> list[Artist]:
             angles="xy",
             scale_units="xy",
             scale=1.0,
-            color=_INK,
+            color=INK,
             width=0.0035,
             headwidth=4.0,
             headlength=4.5,
@@ -62,7 +63,7 @@ def draw_gradient(ax: Axes, surface: Surface) -> list[Artist]:
             zorder=3.5,
         )
         quiver.set_path_effects([withStroke(linewidth=1.0, foreground="white", alpha=0.6)])
-    return [Line2D([], [], color=_INK, marker=r"$\rightarrow$", ls="none", ms=7, mew=0.2, label=_words(surface))]
+    return [Line2D([], [], color=INK, marker=r"$\rightarrow$", ls="none", ms=7, mew=0.2, label=_words(surface))]
 
 
 def _distance(values: np.ndarray) -> float:

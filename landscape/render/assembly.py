@@ -15,7 +15,8 @@ from landscape.render.contours import draw_plane
 from landscape.render.curves import limit
 from landscape.render.figure_caption import Said, provenance
 from landscape.render.labels import caption_parts, drawn, field_name, fit_lines, parts
-from landscape.render.overlay import name_curves, overlay, run_colours
+from landscape.render.overlay import name_curves, overlay
+from landscape.render.palette import run_colours
 from landscape.render.panel_titles import Head, put_heads
 from landscape.render.panels import Cell, Panel, letter
 from landscape.render.path_fidelity import short_verdict, verdict

@@ -200,6 +200,7 @@ def _slices(found: Audit, slices: Mapping[str, Mapping[str, Surface]], page: Any
         for (name, curve), style in zip(pair.items(), ("-", "--"), strict=True):
             ax.plot(curve.x / abs(curve.x).max(), curve.values, style, label=_LABELS[name])
         ax.set_xlabel("\n".join([_DIRECTIONS[normalize], *_under(found, _UNDER[normalize])]))
+        ax.locator_params(axis="x", nbins=4)
         ax.set_ylim(-0.03 * highest, 1.6 * highest)
     unit = str(next(iter(slices["none"].values())).meta.get("units", {}).get("loss", ""))
     axes[0].set_ylabel(with_notes(f"{split_name(str(found.meta.get('split')))} loss", unit))

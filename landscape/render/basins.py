@@ -30,7 +30,9 @@ from landscape.render.labels import (
     with_notes,
 )
 from landscape.render.legend import legend_above
+from landscape.render.log_axes import make_logarithmic
 from landscape.render.look import of_metric
+from landscape.render.palette import meaning, split_look
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, has_room
 
 if TYPE_CHECKING:
@@ -111,11 +113,13 @@ def _profile(ax: Axes, profile: Profile, fields: Sequence[str], *, legend: bool)
     """The median over draws with the band between the 10 and 90 % quantiles."""
     factor = 100.0 if is_share(fields[0]) else 1.0
     handles: list[Artist] = []
-    for rank, field in enumerate(fields):
+    splits = [parts(field)[0] for field in fields]
+    for field, split in zip(fields, splits, strict=True):
+        colour, dash = split_look(split, splits)
         low, middle, high = np.quantile(factor * profile[field], [0.1, 0.5, 0.9], axis=0)
-        ax.fill_between(profile.scales, low, high, color=f"C{rank}", alpha=_BAND, lw=0)
+        ax.fill_between(profile.scales, low, high, color=colour, alpha=_BAND, lw=0)
         label = f"{split_name(parts(field)[0])} median"
-        handles += ax.plot(profile.scales, middle, color=f"C{rank}", label=label)
+        handles += ax.plot(profile.scales, middle, color=colour, ls=dash, label=label)
     log = set_scale(ax, fields[0], asked_log(False))
     limit(ax)
     ax.set_xlim(profile.scales[0], profile.scales[-1])
@@ -142,7 +146,7 @@ def _bars(ax: Axes, basin: Perturbation) -> None:
             ax.annotate(f"{said} →", (0.98, row), xycoords=ax.get_yaxis_transform(), ha="right", va="bottom")
         elif np.isnan(radii).all():
             ax.annotate("undefined", (0.5, row), xycoords=ax.get_yaxis_transform(), ha="center", va="bottom")
-    ax.set_xscale("log")
+    make_logarithmic(ax.xaxis)
     if finite.size:
         ax.set_xlim(finite.min() / 2, finite.max() * 2)
     ax.set_yticks(
@@ -182,9 +186,11 @@ def _rises(ax: Axes, steps: np.ndarray, basins: Sequence[Perturbation]) -> None:
     ends = np.array([basin.profile[field][:, -1] for basin in basins]) * factor
     low, middle, high = np.quantile(ends, [0.1, 0.5, 0.9], axis=1)
     centre = np.array([basin.profile[field][0, 0] for basin in basins]) * factor
-    ax.fill_between(steps, low, high, color="C1", alpha=_BAND, lw=0)
-    handles: list[Artist] = [*ax.plot(steps, centre, color="C0", label="without noise")]
-    handles += ax.plot(steps, middle, color="C1", label=f"{profile.mode} noise of {profile.scales[-1]:g}")
+    ax.fill_between(steps, low, high, color=meaning("noisy").colour, alpha=_BAND, lw=0)
+    handles: list[Artist] = [*ax.plot(steps, centre, color=meaning("found").colour, label="without noise")]
+    handles += ax.plot(
+        steps, middle, color=meaning("noisy").colour, label=f"{profile.mode} noise of {profile.scales[-1]:g}"
+    )
     log = set_scale(ax, field, asked_log(bool((np.concatenate([centre, low]) > 0).all())))
     limit(ax)
     ax.set_ylabel(fit_label(field_label(field, profile.meta, log=log), inches(ax)[1], points(ax.yaxis.label)))
@@ -210,7 +216,7 @@ def _radii(ax: Axes, steps: np.ndarray, basins: Sequence[Perturbation]) -> None:
             ax.plot(beyond, np.full(len(beyond), 0.97 - 0.05 * rank), "^", color=colour, ms=3.5, **look)
             said = f"{label} infinite"
             handles.append(Line2D([], [], marker="^", ls="none", color=colour, ms=3.5, label=said))
-    ax.set_yscale("log")
+    make_logarithmic(ax.yaxis)
     ax.set_ylabel(fit_label(f"{_radius_label(basins[0]).split(' (')[0]}", inches(ax)[1], 8.0))
     ax.spines[["top", "right"]].set_visible(False)
     legend_above(ax, handles)

@@ -160,7 +160,7 @@ def _foot(panels: Sequence[Comparison]) -> str:
     first = panels[0]
     taken = {round(one.evaluations) for panel in panels for one in panel.entrants}
     said = [
-        f"{len(first.entrants[0].test_error)} seeds",
+        f"{(count := len(first.entrants[0].test_error))} seed{'s' * (count != 1)}",
         f"{' / '.join(f'{count:,}' for count in sorted(taken))} minibatch gradients each",
         "bars: 95 % intervals of the means; bands: lowest to highest seed",
         f"{first.draws} draws of the noise, the same for all networks",

@@ -18,10 +18,11 @@ from landscape.errors import LandscapeError
 from landscape.render.figure_widths import inches_of
 from landscape.render.labels import DOT, Page, put_foot
 from landscape.render.legend import legend_above
+from landscape.render.log_axes import make_logarithmic
 from landscape.render.look import width_or
-from landscape.render.overlay import run_colours
+from landscape.render.palette import INK, meaning, run_colours
 from landscape.render.panel_titles import put_head
-from landscape.render.paths import PATH, draw_path
+from landscape.render.paths import draw_path
 from landscape.render.scale import Array
 from landscape.render.style import TWO_COLUMNS, Sheet, has_room, type_scale
 
@@ -90,7 +91,7 @@ def components(
     sheet = _sheet(rc)
     with sheet.styled():
         axes = sheet.subplot_mosaic(**_mosaic())
-        colours = dict.fromkeys(runs, PATH) if len(runs) == 1 else run_colours(list(runs))
+        colours = dict.fromkeys(runs, INK) if len(runs) == 1 else run_colours(list(runs))
         _paths(axes["path"], found, runs, colours)
         _courses(axes["course"], found, runs, colours)
         _shares(axes["share"], axes["sum"], found, len(runs))
@@ -190,11 +191,12 @@ def _shares(ax: Axes, total: Axes, found: ComponentValues, runs: int) -> None:
     numbers = np.arange(1, count + 1)
     walks = "random walk" if runs == 1 else "random walks"
     handles: list[Artist] = []
-    for values, look in ((found.shares, "C0o-"), (found.null, "C1s--")):
+    for values, own in ((found.shares, meaning("found")), (found.null, meaning("null"))):
+        look: dict[str, Any] = {"color": own.colour, "marker": own.marker, "ls": own.dash, "ms": 3, "lw": 1.0}
         name = walks if values is found.null else "these runs" if runs > 1 else "this run"
-        handles += ax.plot(numbers, 100 * values[:count], look, ms=3, lw=1.0, label=name)
-        total.plot(numbers, 100 * np.cumsum(values)[:count], look, ms=3, lw=1.0)
-    ax.set_yscale("log")
+        handles += ax.plot(numbers, 100 * values[:count], label=name, **look)
+        total.plot(numbers, 100 * np.cumsum(values)[:count], **look)
+    make_logarithmic(ax.yaxis)
     total.set_ylim(top=101.0)
     for each, label in ((ax, "variance (%, log scale)"), (total, "cumulative (%)")):
         each.set_xlim(0.6, count + 0.4)

@@ -361,6 +361,9 @@ def colour_bar(
     # From the top, so that a clipped end keeps its tick; twice the type size is the least distance.
     room = max(1, int(0.8 * height * 72 / (2 * size)))
     ticks = ticks[::-1][:: -(-len(ticks) // room) or 1][::-1]
+    if scale.under:
+        # The picture says that lower values have the colour of its floor.
+        ticks[0] = scale.low
     bar.set_ticks(scale.forward(ticks).tolist(), labels=scale.names(ticks))
     bar.minorticks_off()
     if bar.solids is not None:

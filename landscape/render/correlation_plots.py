@@ -16,16 +16,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.render.labels import is_share, put_foot
+from landscape.render.labels import inches, is_share, put_foot
 from landscape.render.legend import legend_above
-from landscape.render.overlay import run_colours
-from landscape.render.style import TWO_COLUMNS, Sheet
+from landscape.render.palette import run_colours
+from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, has_room, type_scale
 
 if TYPE_CHECKING:
     from landscape.values.correlations import Correlated, Row
 
 # Inches: of a row of a list; of what stands above it; of a scatter panel with its words.
 _ROW, _HEAD, _FOOT, _PANEL = 0.185, 0.75, 0.45, 1.4
+# Of what stands below a list; of a letter in the name of a measure.
+_UNDER, _LETTER = 0.55, 0.075
 _ACROSS = 4
 # What a legend as wide as the page holds in one line.
 _IN_A_ROW = 7
@@ -69,19 +71,29 @@ def correlations(found: Correlated, *, rc: Mapping[str, Any] | None = None) -> F
     """
     rows = found.ordered()
     axes = [axis for axis in found.nets.levels if any(row.agreements[axis].pairs for row in rows)]
-    sheet = Sheet.grown(TWO_COLUMNS, _HEAD + _ROW * len(rows) + _FOOT, rc)
+    widths = [1.6] * len(found.targets) + ([0.36 * len(axes) + 0.1] if axes else [])
+    longest = max(len(row.name) for row in rows)
+    beside = has_room(sum(widths) + _LETTER * longest)
+    stacked = 1 if beside else len(widths)
+    width = TWO_COLUMNS if beside else ONE_COLUMN
+    height = _HEAD + (_ROW * len(rows) + _UNDER * (not beside)) * stacked + _FOOT
+    sheet = Sheet.grown(width, height, rc)
     with sheet.styled():
-        widths = [1.6] * len(found.targets) + ([0.36 * len(axes) + 0.1] if axes else [])
-        panels = sheet.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0]
+        if beside:
+            panels = sheet.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0]
+        else:
+            panels = sheet.subplots(len(widths), 1, squeeze=False, sharey=True)[:, 0]
         handles = _handles(rows)
         for panel, target in zip(panels, found.targets, strict=False):
             _intervals(panel, rows, target, found)
         panels[0].set_yticks(range(len(rows)), [row.name.replace("_", " ") for row in rows])
-        for label, row in zip(panels[0].get_yticklabels(), rows, strict=True):
-            label.set_fontweight("bold" if row.invariant else "normal")
-            label.set_fontstyle("italic" if row.control else "normal")
+        for panel in panels[:stacked]:
+            for label, row in zip(panel.get_yticklabels(), rows, strict=True):
+                label.set_fontweight("bold" if row.invariant else "normal")
+                label.set_fontstyle("italic" if row.control else "normal")
         panels[0].set_ylim(len(rows) - 0.5, -0.5)
-        legend_above(panels[0], handles, _LEGEND)
+        page_width = inches(sheet)[0] - _LETTER * longest * type_scale() - 0.1
+        legend_above(panels[0], handles, min(_LEGEND * type_scale(), page_width))
         if axes:
             _agreements(panels[-1], rows, axes, found)
         put_foot(sheet, caption_words(found))
@@ -176,7 +188,7 @@ def _agreements(ax: Axes, rows: Sequence[Row], axes: Sequence[str], found: Corre
         size=6,
     )
     ax.tick_params(length=0)
-    ax.set_xlabel("pairs that differ in this alone")
+    ax.set_xlabel("pairs that differ\nin this alone")
     for side in ax.spines.values():
         side.set_visible(False)
 

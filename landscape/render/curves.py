@@ -18,7 +18,6 @@ from landscape.render.labels import (
     inches,
     is_share,
     metric_name,
-    name_axes,
     parts,
     points,
     put_caption,
@@ -29,10 +28,19 @@ from landscape.render.labels import (
     with_notes,
 )
 from landscape.render.legend import legend_above
-from landscape.render.line_marks import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
+from landscape.render.line_marks import (
+    draw_centre,
+    draw_field,
+    draw_threshold,
+    mark_gaps,
+    side_handles,
+    step_label,
+)
+from landscape.render.log_axes import make_logarithmic
 from landscape.render.look import current, of_metric
 from landscape.render.missing_values import known
 from landscape.render.notebook import drawn_on
+from landscape.render.palette import split_look
 from landscape.render.repeats import STATISTICS, caption_of
 from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.style import ONE_COLUMN, Sheet
@@ -77,7 +85,7 @@ def curve(
     panels = chosen(surface, metrics, splits)
     if ax is not None:
         _panel(surface, next(iter(panels.values())), ax, set())
-        name_axes(ax, surface.meta, flat=False)
+        _name_line(ax, surface)
         return drawn_on(ax)
     height = 1.0 + 1.5 * len(panels) + (0.0 if surface.repeat is None else STATISTICS)
     sheet = Sheet.grown(ONE_COLUMN, height, rc)
@@ -137,19 +145,26 @@ def stack(surface: Surface, panels: dict[str, list[str]], fig: Page) -> list[Axe
     for place, (fields, ax) in enumerate(zip(panels.values(), axes, strict=True)):
         with of_metric(place):
             _panel(surface, fields, ax, said)
-    name_axes(axes[-1], surface.meta, flat=False)
+    _name_line(axes[-1], surface)
     fig.align_ylabels(axes)
     return axes
+
+
+def _name_line(ax: Axes, surface: Surface) -> None:
+    width, size = max(inches(ax)[0], 1.5), points(ax.xaxis.label)
+    ax.set_xlabel(fit_label(step_label(surface.meta), width, size))
 
 
 def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> None:
     """One metric: its curves, bands, gaps, axis, and a legend of what no panel above has said."""
     names = {field: split_name(parts(field)[0]) for field in fields}
-    handles = [draw_field(ax, surface, f, f"C{rank}", name) for rank, (f, name) in enumerate(names.items())]
+    splits = [parts(field)[0] for field in fields]
+    looks = {field: split_look(split, splits) for field, split in zip(fields, splits, strict=True)}
+    handles = [draw_field(ax, surface, f, looks[f][0], name, dash=looks[f][1]) for f, name in names.items()]
     edge = draw_threshold(ax, surface, mpl.rcParams["axes.labelcolor"])
     handles += [*draw_centre(ax, surface), *edge.values(), *side_handles(surface, fields)]
     for rank, (field, name) in enumerate(names.items()):
-        handles += mark_gaps(ax, surface, field, f"C{rank}", rank, name if len(names) > 1 else "")
+        handles += mark_gaps(ax, surface, field, looks[field][0], rank, name if len(names) > 1 else "")
     ax.set_xlim(surface.x[0], surface.x[-1])
     values = [known(surface, shown(surface, field)) for field in fields]
     log = set_scale(ax, fields[0], wants_log_axis(fields[0], values))
@@ -199,7 +214,7 @@ def limit(ax: Axes) -> None:
 def set_scale(ax: Axes, field: str, log: bool) -> bool:
     """Make the y axis logarithmic, or begin shares and distances just below 0, in sight; returns `log`."""
     if log:
-        ax.set_yscale("log")
+        make_logarithmic(ax.yaxis)
     elif is_share(field) or parts(field)[1] == "distance":
         ax.set_ylim(bottom=-_BELOW_ZERO * ax.get_ylim()[1])
     return log

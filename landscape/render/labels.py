@@ -385,11 +385,10 @@ def inches(thing: Axes | Page) -> tuple[float, float]:
     return width, height
 
 
-def name_axes(ax: Axes, meta: Mapping[str, Any], *, flat: bool = True) -> None:
-    """Write what x (and, on a plane, y) are beside the axes, broken into lines where they are long."""
+def name_axes(ax: Axes, meta: Mapping[str, Any]) -> None:
+    """Write what x and y of a plane are beside the axes, broken into lines where they are long."""
     width, height = inches(ax)
     size = points(ax.xaxis.label)
     ax.set_xlabel(fit_label(axis_label(meta, 0), max(width, 1.5), size))
-    if flat:
-        # The layout will take some of the height; in a very flat map a label may stand out above and below.
-        ax.set_ylabel(fit_label(axis_label(meta, 1), max(0.85 * height, 1.2), size))
+    # The layout will take some of the height; in a very flat map a label may stand out above and below.
+    ax.set_ylabel(fit_label(axis_label(meta, 1), max(0.85 * height, 1.2), size))

@@ -35,11 +35,17 @@ class _Roof(Legend):
         entries: Its handles in the order in which they are read.
         free: Whether its width was left to the page, and not given.
         room: Inches that it was fitted to.
+        columns: How many it has.
     """
 
     entries: Sequence[Artist]
     free: bool
     room: float
+    columns: int
+
+    def said(self) -> tuple[list[str], int]:
+        """Its words as they are broken, and in how many columns they stand."""
+        return [text.get_text() for text in self.texts], self.columns
 
     def get_tightbbox(self, renderer: Any = None) -> Bbox:
         box = Bbox.null() if (own := super().get_tightbbox(renderer)) is None else own
@@ -83,7 +89,7 @@ def _put(ax: Axes, handles: Sequence[Artist], width: float, *, free: bool) -> fl
         columnspacing=_BETWEEN,
         labelspacing=0.3,
     )
-    roof.entries, roof.free, roof.room = handles, free, width
+    roof.entries, roof.free, roof.room, roof.columns = handles, free, width, columns
     roof.texts = _by_row(roof.texts, columns)
     roof.legend_handles = _by_row(roof.legend_handles, columns)
     lines = sum(max(label.count("\n") for label in row) + 1 for row in _rows(labels, columns))
@@ -102,18 +108,21 @@ def fit_legends(sheet: Figure) -> bool:
     """
     anew = False
     for ax in sheet.axes:
+        # The layout leaves axes of equal units as wide as their place, which they do not fill.
+        ax.apply_aspect()
+    for ax in sheet.axes:
         roof = ax.legend_
         if isinstance(roof, _Roof) and roof.free and (room := _room(ax, roof, sheet)) != roof.room:
-            before = [text.get_text() for text in roof.texts], roof._ncols
+            before = roof.said()
             _put(ax, roof.entries, room, free=True)
-            anew = anew or before != ([text.get_text() for text in ax.legend_.texts], ax.legend_._ncols)
+            anew = anew or not (isinstance(ax.legend_, _Roof) and before == ax.legend_.said())
     return anew
 
 
 def _room(ax: Axes, roof: _Roof, sheet: Figure) -> float:
     """Inches from the left of axes to what stands at their right, or to the edge of the page."""
     low = ax.bbox.y1
-    high = low + Legend.get_tightbbox(roof).height
+    high = low + roof.get_tightbbox().height
     beside = [one.get_tightbbox() for one in sheet.axes if one.bbox.x0 > ax.bbox.x0 and one.get_label() != _BAR]
     ends = [box.x0 for box in beside if box is not None and box.y1 >= low - 1 and box.y0 < high]
     return float(min([sheet.bbox.x1, *ends]) - ax.bbox.x0) / page(ax).dpi - _MARGIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from landscape.render.labels import centre_label, is_share, shown
+from landscape.render.labels import axis_label, centre_label, is_share, parts, shown, split_name
 from landscape.render.missing_values import gaps, known
 from landscape.render.repeats import draw_lines, line_handles
 from landscape.render.scale import Array
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # Where on the axes each kind of gap is marked, in shares of their height, and how.
 _GAP_MARKS = {"infinite": ("^", 0.97), "undefined (NaN)": ("x", 0.03), "not computed": ("|", 0.03)}
 _BAND = 0.25
+# Of the values: a curve whose whole range is smaller shows the rounding of sums over examples, by type of numbers.
+_ROUNDING = {"float64": 1e-13}
+_ROUNDING_OF_OTHERS = 2e-6
+CONSTANT = "constant within rounding"
 
 
 def draw_field(
@@ -43,12 +48,28 @@ def draw_field(
     """
     if surface.repeat is not None:
         return draw_lines(ax, surface, field, colour, f"{label} median", dash=dash, single=single)
-    values = known(surface, shown(surface, field))
+    values = steadied(surface, field)
     curve = _values(ax, surface.x, values, {"color": colour, "label": label, "ls": dash})
     if is_preview(surface):
         ax.plot(surface.x[surface.computed], values[surface.computed], ".", color=colour, ms=3.0)
     _band(ax, surface, field, values, colour)
     return curve
+
+
+def steadied(surface: Surface, field: str) -> Array:
+    """The values to draw of a field: their mean where they differ by rounding alone."""
+    values = known(surface, shown(surface, field))
+    return np.where(np.isfinite(values), np.nanmean(values), values) if is_rounding(surface, field) else values
+
+
+def is_rounding(surface: Surface, field: str) -> bool:
+    """Whether all that differs between the values of a line slice is their rounding."""
+    values = known(surface, shown(surface, field))
+    values = values[np.isfinite(values)]
+    if surface.repeat is not None or values.size < 2:
+        return False
+    within = _ROUNDING.get(str(surface.meta.get("dtype")), _ROUNDING_OF_OTHERS)
+    return 0 < float(np.ptp(values)) <= within * float(np.abs(values).max())
 
 
 def _values(ax: Axes, x: Array, values: Array, look: dict[str, Any]) -> Artist:
@@ -77,6 +98,12 @@ def _band(ax: Axes, surface: Surface, field: str, values: Array, colour: str) ->
 
 def _has_errors(surface: Surface, field: str) -> bool:
     return field in surface.standard_errors and bool(np.isfinite(surface.standard_errors[field]).any())
+
+
+def step_label(meta: Mapping[str, Any]) -> str:
+    """What the axis of a line slice is: how far the weights move along its direction, or where along training."""
+    label = axis_label(meta, 0)
+    return label if meta.get("along") else f"step α along {label}" if "direction" in label else label
 
 
 def draw_centre(ax: Axes, surface: Surface, label: str | None = None, dash: Any = (0, (4, 2))) -> list[Artist]:
@@ -127,6 +154,10 @@ def side_handles(surface: Surface, fields: list[str]) -> list[Artist]:
         handles.append(Line2D([], [], marker=".", ms=4.0, ls="none", color=grey, label="computed points"))
     if any(_has_errors(surface, field) for field in fields):
         handles.append(Patch(color=grey, alpha=_BAND, lw=0, label="± standard error"))
+    flat = [split_name(parts(field)[0]) for field in fields if is_rounding(surface, field)]
+    if flat:
+        label = CONSTANT if len(flat) == len(fields) else f"{', '.join(flat)} {CONSTANT}"
+        handles.append(Line2D([], [], ls="none", label=label))
     return handles
 
 

@@ -35,7 +35,7 @@ from landscape.render.labels import (
 from landscape.render.legend import legend_above
 from landscape.render.look import current, of_metric
 from landscape.render.notebook import drawn_on
-from landscape.render.overlay import dash_of, run_colours
+from landscape.render.palette import dash_of, run_colours, split_look
 from landscape.render.scale import tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
@@ -74,7 +74,8 @@ def interpolation(
     Example:
         >>> interpolation([frozen, recalibrated]).savefig("line.pdf")  # doctest: +SKIP
     """
-    drawn = list(curves) if isinstance(curves, Sequence) else [curves]
+    given = list(curves) if isinstance(curves, Sequence) else [curves]
+    drawn = _distinct(given)
     if not drawn:
         raise LandscapeError("there is no path to draw")
     wanted = _metrics(drawn, metrics)
@@ -92,8 +93,17 @@ def interpolation(
                 _panel(panel, drawn, metric, first=place == 0)
         _name_line(grid[-1], drawn)
         sheet.align_ylabels(list(grid))
-        put_foot(sheet, _caption(drawn))
+        put_foot(sheet, _caption(drawn, len(given) > len(drawn)))
     return sheet
+
+
+def _distinct(curves: list[Interpolation]) -> list[Interpolation]:
+    """Without those that policies for statistics repeat, where the model has no statistics."""
+
+    def repeats(place: int, curve: Interpolation) -> bool:
+        return any(other.path == curve.path and other.bn != curve.bn for other in curves[:place])
+
+    return [c for i, c in enumerate(curves) if c.meta.get("statistics", True) or not repeats(i, c)]
 
 
 def _metrics(curves: Sequence[Interpolation], asked: Sequence[str] | None) -> list[str]:
@@ -113,11 +123,12 @@ def _panel(ax: Axes, curves: Sequence[Interpolation], metric: str, *, first: boo
     for name, curve in zip(names, curves, strict=True):
         for field, split in zip(fields, splits, strict=True):
             values = np.where(np.isfinite(curve[field]), factor * curve[field], np.nan)
-            ax.plot(curve.t, values, color=colours[name], ls=dash_of(split, splits))
+            colour = split_look(split, splits)[0] if len(names) == 1 else colours[name]
+            ax.plot(curve.t, values, color=colour, ls=dash_of(split, splits))
             beyond = curve.t[np.isinf(curve[field])]
             # The layout would keep room for marks that are nowhere.
             if len(beyond):
-                ax.plot(beyond, np.full(len(beyond), 0.97), "^", color=colours[name], ms=3.5, **_at_top(ax))
+                ax.plot(beyond, np.full(len(beyond), 0.97), "^", color=colour, ms=3.5, **_at_top(ax))
     ink = mpl.rcParams["axes.labelcolor"]
     for end in (0.0, 1.0):
         ax.axvline(end, color=ink, lw=0.7, ls=(0, (4, 2)), zorder=1)
@@ -133,7 +144,14 @@ def _panel(ax: Axes, curves: Sequence[Interpolation], metric: str, *, first: boo
         ]
         if len(splits) > 1:
             handles += [
-                Line2D([], [], color=ink, ls=dash_of(split, splits), label=split_name(split)) for split in splits
+                Line2D(
+                    [],
+                    [],
+                    color=split_look(split, splits)[0] if len(names) == 1 else ink,
+                    ls=dash_of(split, splits),
+                    label=split_name(split),
+                )
+                for split in splits
             ]
         legend_above(ax, handles)
 
@@ -169,9 +187,11 @@ def _name_line(ax: Axes, curves: Sequence[Interpolation]) -> None:
     ax.set_xlabel(fit_label(f"t, from {start} at 0 to {end} at 1", inches(ax)[0], points(ax.xaxis.label)))
 
 
-def _caption(curves: Sequence[Interpolation]) -> str:
+def _caption(curves: Sequence[Interpolation], fewer: bool = False) -> str:
     first = curves[0]
     said = [caption(first.meta), _statistics([curve.bn for curve in curves], first.meta)]
+    if fewer:
+        said.append("the model has no normalisation statistics: one curve for all policies")
     said.append(f"distance {first.distance:.3g}")
     said.append("barrier: max L(t) − (L(0) + L(1))/2 on [0, 1]")
     return DOT.join(part for part in said if part)
@@ -229,7 +249,7 @@ def _matrix(ax: Axes, found: Barriers, field: str) -> None:
     top = float(known.max()) if known.size and known.max() > 0 else 1.0
     look = current()
     ends = (0.0 if look.vmin is None else look.vmin, top if look.vmax is None else look.vmax)
-    norm, colours = Normalize(*ends, clip=True), colormaps[look.cmap or "viridis_r"]
+    norm, colours = Normalize(*ends, clip=True), colormaps[look.cmap or mpl.rcParams["image.cmap"]]
     image = ax.imshow(np.where(np.isfinite(values), values, top), norm=norm, cmap=colours)
     for row in range(count):
         for column in range(count):

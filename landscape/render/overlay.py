@@ -6,41 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 from landscape.render.curves import set_scale, y_label
-from landscape.render.labels import axis_label, centre_label, fit_label, inches, parts, points, split_name
-from landscape.render.line_marks import draw_centre, draw_field, draw_threshold, mark_gaps, side_handles
+from landscape.render.labels import centre_label, fit_label, inches, parts, points, split_name
+from landscape.render.line_marks import (
+    draw_centre,
+    draw_field,
+    draw_threshold,
+    mark_gaps,
+    side_handles,
+    step_label,
+)
+from landscape.render.palette import dash_of, split_look
 
 if TYPE_CHECKING:
     from landscape.render.panels import Cell
-
-_DASHES = {"train": "-", "test": "--", "val": "-."}
-_OTHER_DASH = ":"
-
-
-def run_colours(runs: Sequence[str]) -> dict[str, str]:
-    """A colour for each run: those of the style, or of the colour map where the style has too few.
-
-    Args:
-        runs: Names, possibly repeated.
-
-    Returns:
-        Name -> colour.
-    """
-    names = list(dict.fromkeys(runs))
-    cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
-    if len(names) > len(cycle):
-        # The ends of a colour map are too near to the paper and to the ink.
-        cycle = [
-            to_hex(colour) for colour in colormaps[mpl.rcParams["image.cmap"]](np.linspace(0.1, 0.9, len(names)))
-        ]
-    return dict(zip(names, cycle, strict=False))
 
 
 def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list[Artist]:
@@ -56,17 +39,24 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
         Legend handles: runs, then splits where there are several, then what accompanies the curves.
     """
     splits = list(dict.fromkeys(parts(field)[0] for fields in cell.fields.values() for field in fields))
+    # Colours tell runs, or splits where there is one run and no other axes could give it a colour.
+    lone = len(colours) == 1 and len(splits) > 1
+    medians = lone and next(iter(cell.surfaces.values())).repeat is not None
     runs: list[Artist] = []
     gaps: list[Artist] = []
     sides: dict[str, Artist] = {}
     for run, surface in cell.surfaces.items():
         for field in cell.fields[run]:
             name = run if len(splits) == 1 else f"{run}, {split_name(parts(field)[0])}"
-            dash = dash_of(parts(field)[0], splits)
-            draw_field(ax, surface, field, colours[run], name, dash=dash, single=colours[run])
-            gaps += mark_gaps(ax, surface, field, colours[run], len(gaps), name)
-        label = run if surface.repeat is None else f"{run} median"
-        runs.append(Line2D([], [], color=colours[run], label=label))
+            colour, dash = (
+                split_look(parts(field)[0], splits) if lone else (colours[run], dash_of(parts(field)[0], splits))
+            )
+            draw_field(ax, surface, field, colour, name, dash=dash, single=colour)
+            gaps += mark_gaps(ax, surface, field, colour, len(gaps), name)
+        # What of a lone run is drawn, its splits say.
+        if not lone:
+            label = run if surface.repeat is None else f"{run} median"
+            runs.append(Line2D([], [], color=colours[run], label=label))
         sides |= draw_threshold(ax, surface, colours[run])
         sides |= {str(handle.get_label()): handle for handle in side_handles(surface, list(cell.fields[run]))}
     ax.set_xlim(min(s.x[0] for s in cell.surfaces.values()), max(s.x[-1] for s in cell.surfaces.values()))
@@ -77,19 +67,18 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
     ax.spines[["top", "right"]].set_visible(False)
     # A lone run may have no name.
     runs = [handle for handle in runs if handle.get_label()]
-    return [*runs, *_split_handles(splits), *_centre(ax, cell), *sides.values(), *gaps]
+    return [*runs, *_split_handles(splits, lone, medians), *_centre(ax, cell), *sides.values(), *gaps]
 
 
-def dash_of(split: str, splits: Sequence[str]) -> str:
-    """The line style of a split; a lone split is solid."""
-    return "-" if len(splits) == 1 else _DASHES.get(split, _OTHER_DASH)
-
-
-def _split_handles(splits: Sequence[str]) -> list[Artist]:
+def _split_handles(splits: Sequence[str], lone: bool, medians: bool) -> list[Artist]:
     if len(splits) == 1:
         return []
-    grey = mpl.rcParams["axes.labelcolor"]
-    return [Line2D([], [], color=grey, ls=dash_of(split, splits), label=split_name(split)) for split in splits]
+    ink = mpl.rcParams["axes.labelcolor"]
+    looks = {split: split_look(split, splits) for split in splits}
+    return [
+        Line2D([], [], color=colour if lone else ink, ls=dash, label=f"{split_name(split)}{' median' * medians}")
+        for split, (colour, dash) in looks.items()
+    ]
 
 
 def _centre(ax: Axes, cell: Cell) -> list[Artist]:
@@ -115,7 +104,7 @@ def name_curves(ax: Axes, cell: Cell, log: bool, width: float, height: float) ->
         height: Inches.
     """
     metas = {run: surface.meta for run, surface in cell.surfaces.items()}
-    across = dict.fromkeys(axis_label(meta, 0) for meta in metas.values())
+    across = dict.fromkeys(step_label(meta) for meta in metas.values())
     fields = list(dict.fromkeys(field for drawn in cell.fields.values() for field in drawn))
     along = dict.fromkeys(y_label(fields, meta, log) for meta in metas.values())
     for axis, labels, room in ((ax.xaxis, across, width), (ax.yaxis, along, height)):

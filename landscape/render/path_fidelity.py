@@ -14,11 +14,14 @@ from matplotlib.lines import Line2D
 
 from landscape.render.labels import fit_label, inches, points, unit, with_notes
 from landscape.render.legend import legend_above
+from landscape.render.log_axes import make_logarithmic
+from landscape.render.palette import meaning
 from landscape.render.scale import LINE_DECADES, Array, tell, wants_log
 
 if TYPE_CHECKING:
     from landscape.values.surface import Path
 
+_KINDS = {"real": meaning("real"), "in the plane": meaning("in-plane")}
 # Distances from the plane below this share of the path's own extent are rounding of float32 weights.
 _IN_PLANE = 1e-6
 
@@ -115,7 +118,13 @@ def draw_distance(ax: Axes, paths: Mapping[str, Path], colours: Mapping[str, str
         colours: Of each of several.
     """
     for name, path in paths.items():
-        ax.plot(path.step, path.off_plane, color=colours[name] if colours else "C2", marker=".", ms=2.5)
+        ax.plot(
+            path.step,
+            path.off_plane,
+            color=colours[name] if colours else meaning("off-plane").colour,
+            marker=".",
+            ms=2.5,
+        )
     ax.set_ylim(bottom=0.0)
     if not max(np.nanmax(np.append(path.off_plane, 0.0)) for path in paths.values()) > 0:
         # All zero, or unknown: an axis of some height, without inventing a scale from rounding.
@@ -136,22 +145,19 @@ def draw_losses(
     """
     handles: list[Artist] = []
     for name, path in paths.items():
-        for rank, (label, style, losses) in enumerate(
-            (("real", "-", path.loss), ("in the plane", "--", path.plane_loss))
-        ):
-            colour = colours[name] if colours else f"C{rank}"
-            drawn = ax.plot(path.step, _finite(losses), color=colour, marker=".", ls=style, ms=2.5, label=label)
+        for (label, own), losses in zip(_KINDS.items(), (path.loss, path.plane_loss), strict=True):
+            colour = colours[name] if colours else own.colour
+            look: dict[str, Any] = {"color": colour, "marker": own.marker, "ls": own.dash, "ms": 2.5}
+            drawn = ax.plot(path.step, _finite(losses), label=label, **look)
             if not colours:
                 handles += drawn
     if colours:
         ink = mpl.rcParams["axes.labelcolor"]
-        handles = [
-            Line2D([], [], color=ink, ls=ls, label=of) for of, ls in (("real", "-"), ("in the plane", "--"))
-        ]
+        handles = [Line2D([], [], color=ink, ls=own.dash, label=of) for of, own in _KINDS.items()]
     values = np.concatenate([np.append(path.loss, path.plane_loss) for path in paths.values()])
     log = wants_log(values, LINE_DECADES)
     if log:
-        ax.set_yscale("log")
+        make_logarithmic(ax.yaxis)
     missing = sum(int((~np.isfinite(p.loss) | ~np.isfinite(p.plane_loss)).sum()) for p in paths.values())
     if missing:
         count = sum(len(path.step) for path in paths.values())

@@ -12,10 +12,9 @@ from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from landscape.render.marks import dot, write_beside
+from landscape.render.palette import END, INK, START
 from landscape.render.scale import Array
 
-# The ink of a lone path.
-PATH = "#1A1A1A"
 # Where along the path the arrows sit, in shares of its length: enough to read the direction by.
 _ARROWS = (0.2, 0.5, 0.8)
 # How many snapshots next to an end say on which side of it the path lies.
@@ -33,7 +32,7 @@ class Way(Protocol):
     def y(self) -> Array: ...  # noqa: D102
 
 
-def draw_path(ax: Axes, path: Way, *, colour: str = PATH, name: str = "", words: bool = True) -> list[Artist]:
+def draw_path(ax: Axes, path: Way, *, colour: str = INK, name: str = "", words: bool = True) -> list[Artist]:
     """Draw a path, its direction and its two ends: a dot where it begins, a star where it ends.
 
     Args:
@@ -50,10 +49,10 @@ def draw_path(ax: Axes, path: Way, *, colour: str = PATH, name: str = "", words:
     ax.plot(path.x, path.y, "-", color=colour, lw=1.1, zorder=4, path_effects=casing)
     ax.plot(path.x, path.y, ".", color=colour, ms=2.5, zorder=4.5)
     _arrows(ax, path, colour)
-    for at, marker in ((0, "o"), (-1, "*")):
+    for at, marker in ((0, START), (-1, END)):
         x, y = float(path.x[at]), float(path.y[at])
         if np.isfinite([x, y]).all() and _seen(ax, path)[at]:
-            dot(ax, x, y, marker, rim="black" if colour == PATH else colour)
+            dot(ax, x, y, marker, rim="black" if colour == INK else colour)
             if words:
                 # On the other side of where the path comes from or goes to.
                 near = path.y[1 : 1 + _NEAR] if at == 0 else path.y[-1 - _NEAR : -1]

@@ -16,7 +16,8 @@ from landscape.errors import LandscapeError
 from landscape.render import style as looks
 from landscape.render.labels import DOT, fit_label, inches, points, put_foot, with_notes
 from landscape.render.legend import legend_above
-from landscape.render.overlay import run_colours
+from landscape.render.log_axes import make_logarithmic
+from landscape.render.palette import run_colours
 from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 
@@ -109,7 +110,7 @@ def _draw(ax: Axes, panel: Mapping[str, Profile], colours: Mapping[str, str], sa
         own.append(Line2D([], [], marker="x", ls="none", ms=3.5, color=grey, label="draws do not suffice"))
     decades = False
     if log:
-        ax.set_xscale("log")
+        make_logarithmic(ax.xaxis)
         decades = _spread(ax, np.concatenate([one.values for one in panel.values()]))
     ax.axhline(0.0, color=grey, lw=0.5, ls=":", zorder=1)
     ax.spines[["top", "right"]].set_visible(False)

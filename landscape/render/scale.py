@@ -25,6 +25,9 @@ LINE_DECADES = 2.0
 _FLAT = 1e-9
 # Metrics that are stored as a share of 1.
 SHARES = ("error", "accuracy")
+# Share of the points that may lie below the floor of a logarithmic colour range, and decades that these take at
+# least: the bottom of a basin that the grid resolves keeps its colours.
+_FOOT, _DEEP = 0.01, 3.0
 # Share of the points that may lie above a clipped colour range.
 _TAIL = 0.05
 
@@ -106,6 +109,8 @@ def choose(values: Any, *, log: bool | None = None, clip: float | None = None) -
 
     Logarithmic where all values are positive and span more than 1.5 decades. Clipped where the largest
     5 % of the points would take more than half of the colours: then at a round number above the others.
+    Where the smallest 1 % would take three decades and half of a logarithm, as where a loss touches zero, it has
+    a floor below the others: colours and lines would follow the grid around these points, and not the function.
 
     Args:
         values: Any shape; NaN and infinities are left out.
@@ -126,16 +131,18 @@ def choose(values: Any, *, log: bool | None = None, clip: float | None = None) -
     low, top = float(known.min()), float(known.max())
     high = _tail_free(known, use_log) if clip is None else clip
     # The few values that are clipped away must not be the reason for a logarithm.
-    if log is None and use_log and high < low * 10**COLOUR_DECADES:
+    floor = _floor(known, min(high, top)) if use_log else low
+    if log is None and use_log and min(high, top) < floor * 10**COLOUR_DECADES:
         return choose(values, log=False, clip=clip)
+    under, low = floor > low, floor
     # A range that ends at or below its own beginning could show nothing.
     if not low < high < top:
-        return Scale(use_log, low, top)
-    return Scale(use_log, low, high, clipped=True)
+        return Scale(use_log, low, top, under=under)
+    return Scale(use_log, low, high, clipped=True, under=under)
 
 
 def scale_of(field: str, values: Any, log: bool | None = None, clip: float | None = None) -> Scale:
-    """The scale of a field: linear for shares, 0 to 0.5 for ratios of Hessian eigenvalues, else what is best.
+    """The scale of a field: linear for shares and ratios of Hessian eigenvalues, else what is best.
 
     Args:
         field: ``"<split>_<metric>"``.
@@ -143,13 +150,8 @@ def scale_of(field: str, values: Any, log: bool | None = None, clip: float | Non
         log: Insist on a logarithmic or linear scale.
         clip: The largest value to be told apart.
     """
-    metric = field.partition("_")[2]
-    known = _finite(values)
-    if metric == "hessian_ratio" and log is None and known.size:
-        # The range of Li et al. 2018, figure 7: beyond it the loss is as far from convex as is told apart.
-        top = 0.5 if clip is None else clip
-        return Scale(False, 0.0, top, clipped=bool(known.max() > top))
-    return choose(values, log=False if log is None and metric in SHARES else log, clip=clip)
+    linear = field.partition("_")[2] in (*SHARES, "hessian_ratio")
+    return choose(values, log=False if log is None and linear else log, clip=clip)
 
 
 def asked(values: Any, choice: Callable[[Any, bool | None], Scale]) -> Scale:
@@ -303,6 +305,16 @@ def _tail_free(known: Array, log: bool) -> float:
     if body <= low or top - body <= body - low:
         return math.inf
     return _round_up(10**body if log else body)
+
+
+def _floor(known: Array, top: float) -> float:
+    """A round value below all but the smallest points if these would take half of a logarithm, or the smallest."""
+    drawn = np.log10(known)
+    low, body = float(drawn.min()), float(np.quantile(drawn, _FOOT, method="lower"))
+    if body - low <= max(_DEEP, math.log10(top) - body):
+        return float(known.min())
+    power = math.floor(body)
+    return max(step for m in (1, 2, 5) if (step := float(f"{m}e{power}")) <= 10**body * (1 + _FLAT))
 
 
 def _round_up(value: float) -> float:

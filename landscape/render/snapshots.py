@@ -19,7 +19,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.errors import LandscapeError
 from landscape.render.labels import field_label, fit_label
-from landscape.render.overlay import run_colours
+from landscape.render.palette import run_colours
 from landscape.render.relief import EYE
 from landscape.render.scale import Array, Scale, asked, choose
 
@@ -30,8 +30,6 @@ COLORS = ("run", "loss", "step")
 # Square points at 8-point type: the smallest and the largest snapshot.
 _SMALL, _LARGE = 3.0, 26.0
 _MARKERS = "os^DvP<X>p"
-# Of the muted scheme of Tol (2021), "Colour schemes": unlike those of the styles.
-_MORE = ("#999999", "#882255", "#44AA99", "#999933")
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Colouring:
         names = [name for own in embeddings for name in own.names]
         steps = max(int(own.steps.max()) for own in embeddings)
         losses = asked(np.concatenate(values) if values else [], lambda seen, log: choose(seen, log=log))
-        return cls(_colours_of(names), loss, losses, steps)
+        return cls(run_colours(names), loss, losses, steps)
 
     def heights(self, points: Embedding) -> Array:
         """The loss of every snapshot on its scale; NaN where it is not known."""
@@ -89,13 +87,6 @@ class Colouring:
         share = (self.heights(points) - low) / (high - low) if high > low else np.full(len(points), np.nan)
         size: Array = _SMALL + (_LARGE - _SMALL) * np.where(np.isfinite(share), share, 0.3)
         return size
-
-
-def _colours_of(names: Sequence[str]) -> dict[str, str]:
-    """Colours that can be told apart for a few runs more than the style has colours for."""
-    runs = list(dict.fromkeys(names))
-    cycle = [*mpl.rcParams["axes.prop_cycle"].by_key()["color"], *_MORE]
-    return dict(zip(runs, cycle, strict=False)) if len(runs) <= len(cycle) else run_colours(runs)
 
 
 def loss_name(points: Embedding) -> str | None:

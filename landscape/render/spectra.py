@@ -16,6 +16,7 @@ from landscape.render.curves import asked_log, limit
 from landscape.render.labels import DOT, caption_parts, fit_label, inches, points, put_foot, with_notes
 from landscape.render.legend import legend_above
 from landscape.render.notebook import drawn_on
+from landscape.render.palette import meaning
 from landscape.render.scale import Array
 from landscape.render.style import ONE_COLUMN, Sheet, has_room
 
@@ -72,19 +73,27 @@ def _draw(found: Spectrum, ax: Axes) -> None:
         found.grid,
         np.maximum(found.densities.min(axis=0), floor),
         np.maximum(found.densities.max(axis=0), floor),
-        color="C0",
+        color=meaning("found").colour,
         alpha=_BAND,
         lw=0,
         label=f"range of {len(found.densities)} probes",
     )
-    curve = ax.plot(found.grid, np.where(density > floor, density, np.nan), color="C0", lw=1.0, label="mean")[0]
+    curve = ax.plot(
+        found.grid, np.where(density > floor, density, np.nan), color=meaning("found").colour, lw=1.0, label="mean"
+    )[0]
     ax.set_ylim(floor if log else 0.0, 3 * float(density.max()) if log else 1.05 * float(found.densities.max()))
     limit(ax)
     handles = [curve, band]
     for end, marker, name in ((found.largest, "v", "largest"), (found.smallest, "^", "smallest")):
         if end.converged:
             label = f"{name} eigenvalue {end.value:.4g}".replace("-", "−")
-            look: dict[str, Any] = {"color": "C1", "ls": "none", "ms": 4.5, "label": label, "clip_on": False}
+            look: dict[str, Any] = {
+                "color": meaning("extreme").colour,
+                "ls": "none",
+                "ms": 4.5,
+                "label": label,
+                "clip_on": False,
+            }
             handles += ax.plot(end.value, 0.06, marker, transform=ax.get_xaxis_transform(), **look)
     ax.axvline(0.0, color=mpl.rcParams["axes.labelcolor"], lw=0.5, ls=":", zorder=1)
     most = _MOST_TICKS if has_room(_WIDE) else 0

@@ -202,6 +202,7 @@ def pale(name: str, white: float = 0.45) -> Colormap:
 _POINTS = 8.0
 # Passes after which the layouts of all pictures in the tests stand still.
 _LAYOUT_PASSES = 3
+_LEGEND_PASSES = 3
 # Dots per inch of a picture in a notebook.
 _NOTEBOOK_DPI = 110
 # Dots per inch at which room is measured, whatever the format is that the figure goes to.
@@ -309,7 +310,10 @@ class Sheet(Figure):
         # Room for labels is measured on axes whose aspect is not yet applied; once is not enough.
         for _ in range(passes):
             engine.execute(self)
-        if fit_legends(self):
+        # Higher legends make axes of equal units narrower, which moves them.
+        for _ in range(_LEGEND_PASSES):
+            if not fit_legends(self):
+                break
             for _ in range(passes):
                 engine.execute(self)
         self.dpi = dpi

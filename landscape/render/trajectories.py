@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,15 +17,18 @@ from landscape.render.labels import Page, drawn, put_caption
 from landscape.render.legend import legend_above
 from landscape.render.marks import mark_moved
 from landscape.render.notebook import drawn_on
-from landscape.render.overlay import run_colours
+from landscape.render.palette import INK, run_colours
 from landscape.render.panel_titles import put_head
 from landscape.render.path_fidelity import called, draw_distance, draw_losses, verdict
-from landscape.render.paths import PATH, draw_path
+from landscape.render.paths import draw_path
 from landscape.render.scale import Scale
 from landscape.render.style import TWO_COLUMNS, Sheet, pale
 
 if TYPE_CHECKING:
     from landscape.values.surface import Path, Surface
+
+# Half of a number on a level line, in shares of the map, and how many places of a path are looked at.
+_UNDER, _PLACES = (0.05, 0.03), 400
 
 
 def trajectory(
@@ -91,7 +95,7 @@ def the_paths(surface: Surface) -> dict[str, Path]:
 
 def path_colours(paths: Mapping[str, Path]) -> dict[str, str]:
     """A colour for each path: ink for a lone one."""
-    return run_colours(list(paths)) if len(paths) > 1 else dict.fromkeys(paths, PATH)
+    return run_colours(list(paths)) if len(paths) > 1 else dict.fromkeys(paths, INK)
 
 
 def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> None:
@@ -161,8 +165,24 @@ def draw_way(
     cmap = pale(mpl.rcParams["image.cmap"])
     how: dict[str, Any] = {"scale": scale, "cmap": cmap, "colorbar": colorbar, "avoid": ends, "lines": lines}
     handles = paint(ax, surface, field, **how)
+    for path in paths.values():
+        _clear(ax, path)
     colours, drawn_paths = path_colours(paths), []
     for name, path in paths.items():
         label = f"{name}, {len(path.step)} snapshots" if len(paths) > 1 else ""
         drawn_paths += draw_path(ax, path, colour=colours[name], name=label, words=len(paths) == 1)
     return [*drawn_paths, *mark_moved(ax, surface), *handles]
+
+
+def _clear(ax: Axes, path: Path) -> None:
+    """Take off the numbers on level lines that a path would be drawn over."""
+    places = ax.transData.transform(np.column_stack([path.x, path.y]))
+    places = ax.transAxes.inverted().transform(places[np.isfinite(places).all(axis=1)])
+    if not len(places):
+        return
+    along = np.linspace(0, len(places) - 1, _PLACES)
+    way = np.column_stack([np.interp(along, np.arange(len(places)), places[:, axis]) for axis in (0, 1)])
+    for text in list(ax.texts):
+        at = ax.transAxes.inverted().transform(ax.transData.transform(text.get_position()))
+        if (np.abs(way - at) < _UNDER).all(axis=1).any():
+            text.remove()

@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say where it is known; benchmarks/COVERAGE.md has more.
+"""Intervals hold the truth as often as they say, on problems whose truth is known (benchmarks/COVERAGE.md).
 
 How many of so many intervals of 95 % may miss is chosen before: four standard deviations of a binomial.
 """

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from conftest import ROOT
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import landscape as ls
 from landscape import problems, study
@@ -18,7 +19,7 @@ from landscape.measures.registry import Found, Measure, register
 from landscape.recipe import RecipeError
 from landscape.recipe import load as load_recipe
 from landscape.recipe import render as render_recipes
-from landscape.render import correlations, scatters
+from landscape.render import Look, correlations, scatters
 from landscape.values.archive import save_value
 
 RECIPE = """# Which measures go with the test error.
@@ -176,6 +177,12 @@ def test_pictures_show_every_measure_and_every_network_that_counts(report):
     assert names[:3] == [row.name.replace("_", " ") for row in report.found.ordered()][:3]
     weights = {label.get_text(): label.get_fontweight() for label in figure.axes[0].get_yticklabels()}
     assert (weights["planted"], weights["cursed"]) == ("bold", "normal")
+    with Look(width="one-column").applied():
+        narrow = correlations(report.found)
+    FigureCanvasAgg(narrow).draw()
+    legend = narrow.axes[0].get_legend().get_texts()
+    assert max(text.get_window_extent().x1 for text in legend) <= narrow.bbox.x1
+    assert len({round(ax.get_position().x0, 3) for ax in narrow.axes}) == 1
     panels = scatters(report.found, colour="lr").axes
     shown = {panel.get_title().split("\n")[0]: panel for panel in panels if panel.get_visible()}
     assert len(shown["planted"].lines) == COUNT - 1
