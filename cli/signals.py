@@ -16,6 +16,8 @@ _CLOSED = ("h5py.", "landscape.journal.", "weakref.", "importlib._bootstrap.")
 _FINALIZER = "__del__"
 # Seconds until the next try, and how many there are before such code is ended all the same: torch takes a while.
 _AGAIN, _TRIES = 0.005, 6000
+# Seconds after which it is looked whether an interrupt ends the work, or something has swallowed it.
+_LOOK = 1.0
 _HAS_TIMER = hasattr(signal, "setitimer")
 
 
@@ -34,25 +36,34 @@ class Signals:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.at_work = self.raised = False
+        self.at_work = self.raised = self._looking = False
         self._tries = 0
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt where that ends the work."""
         self.number = number
+        looking, self._looking = self._looking, False
         if not self.at_work:
             return
         if _HAS_TIMER and self._tries < _TRIES and _is_closed(frame):
             self.send_again()
             return
+        if _HAS_TIMER:
+            self.send_again(_LOOK)
+        if looking and self.raised and _is_ending():
+            return
         self.raised = True
         raise KeyboardInterrupt
 
-    def send_again(self) -> None:
+    def send_again(self, seconds: float = _AGAIN) -> None:
         """Let the signal come once more in a moment."""
-        self._tries += 1
-        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(self.number or signal.SIGINT))
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        self._tries += seconds == _AGAIN
+        signal.signal(signal.SIGALRM, self._come_again)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _come_again(self, _number: int, _frame: FrameType | None) -> None:
+        self._looking = self.raised
+        signal.raise_signal(self.number or signal.SIGINT)
 
 
 def _is_closed(frame: FrameType | None) -> bool:
@@ -62,6 +73,14 @@ def _is_closed(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _is_ending() -> bool:
+    """Whether an interrupt is on its way up, and what it passes is being closed."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 _signals = Signals()

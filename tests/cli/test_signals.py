@@ -137,3 +137,44 @@ def test_what_h5py_makes_of_an_interrupt_is_no_damage(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         swallowed()
+
+
+def swallowing() -> None:
+    try:
+        press()
+    except KeyboardInterrupt:
+        # As code in C does that calls Python and drops what it raises.
+        end = time.monotonic() + 20
+    while time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def closing_slowly() -> None:
+    try:
+        press()
+    finally:
+        time.sleep(1.5)
+
+
+def telling_slowly() -> None:
+    try:
+        press()
+    except KeyboardInterrupt:
+        time.sleep(1.5)
+        raise Interrupted("kept") from None
+
+
+def test_an_interrupt_that_something_swallows_comes_again() -> None:
+    began = time.monotonic()
+    with signals_heard(), pytest.raises(KeyboardInterrupt), interruptible():
+        swallowing()
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(("body", "ends"), [(closing_slowly, KeyboardInterrupt), (telling_slowly, Interrupted)])
+def test_what_an_interrupt_ends_is_closed_in_peace(body: Callable[[], None], ends: type[BaseException]) -> None:
+    """The control: an interrupt on its way is not taken for a swallowed one, however long the way."""
+    began = time.monotonic()
+    with signals_heard(), pytest.raises(ends), interruptible():
+        body()
+    assert time.monotonic() - began >= 1.5
