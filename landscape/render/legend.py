@@ -21,6 +21,8 @@ One = TypeVar("One")
 _HANDLE, _BETWEEN = 2.4, 1.2
 # Inches that are kept free at the right of a legend.
 _MARGIN = 0.05
+# How often a legend that is too wide after all is put anew.
+_TRIES = 3
 # What matplotlib calls the axes of a colour bar, over which a legend may extend.
 _BAR = "<colorbar>"
 
@@ -114,9 +116,24 @@ def fit_legends(sheet: Figure) -> bool:
         roof = ax.legend_
         if isinstance(roof, _Roof) and roof.free and (room := _room(ax, roof, sheet)) != roof.room:
             before = roof.said()
-            _put(ax, roof.entries, room, free=True)
+            _put_within(ax, roof.entries, room)
             anew = anew or not (isinstance(ax.legend_, _Roof) and before == ax.legend_.said())
     return anew
+
+
+def _put_within(ax: Axes, entries: Sequence[Artist], room: float) -> None:
+    """Put a legend into room that it really keeps: how wide words are is reckoned, and then seen."""
+    dpi, width = page(ax).dpi, room
+    for _ in range(_TRIES):
+        _put(ax, entries, width, free=True)
+        roof = ax.legend_
+        if not isinstance(roof, _Roof):
+            return
+        over = (roof.get_tightbbox().x1 - ax.bbox.x0) / dpi - room - _MARGIN
+        roof.room = room
+        if over <= 0:
+            return
+        width -= over + _MARGIN
 
 
 def _room(ax: Axes, roof: _Roof, sheet: Figure) -> float:

@@ -143,6 +143,9 @@ def parse_json(text: str, room: int = MOST_VALUES) -> tuple[Any, int]:
     Raises:
         ValueError: If there are more, or it is no JSON.
     """
+    if not isinstance(text, str | bytes | bytearray):
+        # As `json` says it.
+        raise TypeError(f"the JSON object must be str, bytes or bytearray, not {type(text).__name__}")
     # Of any two parts one stands behind such a mark, and others only in texts, which take less.
     parts = sum(map(text.count, ",[{"))
     if parts > room:

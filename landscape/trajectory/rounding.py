@@ -88,7 +88,7 @@ def _room(count: int, dtype: torch.dtype) -> Tensor:
 
 
 def _bytes(flat: Tensor) -> NDArray[np.uint8]:
-    found: NDArray[np.uint8] = flat.resolve_conj().resolve_neg().view(torch.uint8).numpy()
+    found: NDArray[np.uint8] = flat.resolve_conj().resolve_neg().contiguous().view(torch.uint8).numpy()
     return found
 
 

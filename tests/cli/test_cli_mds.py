@@ -92,7 +92,7 @@ def test_a_file_without_a_loss_says_so(files, tmp_path, mds):
     [
         (["--color", "los"], "option '--color' has no such choice; got 'los'; did you mean 'loss'?"),
         (["--dims", "4"], "option '--dims' is out of range; got 4; expected 2 to 3"),
-        (["--points", "9"], "--points cannot change a picture of kind mds; pass --kind curve"),
+        (["--points", "9"], "--points cannot change a picture of kind mds; leave it out, or pass --kind curve"),
         (["--layers", "conv*"], "parameters: nothing is left to move; got conv*; "),
     ],
 )
@@ -108,8 +108,8 @@ def test_options_of_embeddings_belong_to_them(files, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["plot", str(files / "one.h5"), "--kind", "surface", "--per-layer", "--dissimilarity", "euclidean"])
     assert stopped.value.code == 2
-    message = "landscape: --per-layer, --dissimilarity cannot change a picture of kind surface; pass --kind mds\n"
-    assert capsys.readouterr().err == message
+    said = "--per-layer, --dissimilarity cannot change a picture of kind surface; leave it out, or pass --kind mds"
+    assert capsys.readouterr().err == f"landscape: {said}\n"
 
 
 def test_one_file_twice_is_a_mistake(files, tmp_path, mds):

@@ -212,7 +212,7 @@ def test_wrong_input_is_told_in_one_line(landscape, run_file, arguments, message
 
 
 def test_a_file_is_needed_and_measures_that_are_taken_stay(landscape, run_file):
-    assert landscape("measure")[2] == "landscape measure: Missing argument 'FILE'.\n"
+    assert landscape("measure")[2] == "landscape measure: Missing argument 'FILE'\n"
     landscape("measure", run_file, "--at", "all", "--measures", "fisher_rao_norm")
     code, _, err = landscape("measure", "gd-measures.h5", "--seed", 3, "--setting", "a.b=1")
     assert code == 2
@@ -247,7 +247,7 @@ def test_a_spectrum(landscape, run_file, tmp_path):
         ),
         (
             ["--kind", "surface", "--probes", "3"],
-            "cannot change a picture of kind surface; pass --kind spectrum",
+            "cannot change a picture of kind surface; leave it out, or pass --kind spectrum",
         ),
         (
             ["--kind", "spectrum", "--matrix", "hesian"],

@@ -28,6 +28,7 @@ from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.params import digest, layout_of, resolve
 from landscape.trajectory import Recorder, Trajectory, open_trajectory, summary
+from landscape.trajectory.digests import seal_run, stamp
 from landscape.trajectory.resume import read_state, write_state
 from landscape.trajectory.schema import allocate, chunk_width, groups_of
 from landscape.trajectory.writer import Row, append_row, create_run
@@ -861,12 +862,14 @@ def crash_append(raw: Any, index: int) -> None:
     with journal.change(raw) as change:
         append_row(change.file, index, crash_row(index))
         write_state(change, change.file, crash_state(index), index + 1)
+        stamp(change.file)
 
 
 def crash_file(count: int) -> bytes:
     raw = io.BytesIO()
     with h5py.File(raw, "w") as file:
         create_run(file, CRASH_LAYOUT, {"problem": "crash", "run_id": "0", "created_utc": "2026"})
+        seal_run(file)
     for index in range(count):
         crash_append(raw, index)
     return raw.getvalue()
