@@ -205,10 +205,13 @@ def test_a_map_that_was_interrupted_ends_in_the_same_bytes(tmp_path):
         hessian_map(*how, save=tmp_path / "part.h5", tol=1e-5)
 
 
-def test_colours_of_a_ratio_go_from_0_to_a_half(tmp_path):
+def test_colours_of_a_ratio_follow_its_values(tmp_path):
     made = hessian_map(of_two(saddle), tilted(), ls.grid(3))
     bar = render.contour(made).axes[0].child_axes[0]
-    assert bar.get_ylim() == pytest.approx((0.0, 0.5))
+    # Of this saddle the ratio is the same everywhere.
+    low, high = bar.get_ylim()
+    assert low < 1 / 3 < high
+    assert high - low < 0.01
     assert bar.get_ylabel().startswith("training Hessian |λmin / λmax|")
 
 
