@@ -179,7 +179,7 @@ def _command_of(error: click.ClickException) -> str:
 
 
 def _told(error: click.ClickException) -> str:
-    """What is wrong with the words of a command, and what would be right."""
+    """Return what is wrong with the words of a command, and what would be right."""
     context = getattr(error, "ctx", None)
     said = error.format_message().rstrip(".")
     if context is None:

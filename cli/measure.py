@@ -150,7 +150,7 @@ def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | 
 
 
 def _wanted(options: Mapping[str, Any], output: str | None, along: str) -> Any:
-    """What is to be measured; for a picture of one snapshot with settings that give profiles.
+    """Return the measures wanted; for a picture of one snapshot with settings that give profiles.
 
     Args:
         options: What was given.

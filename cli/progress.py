@@ -38,7 +38,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Bar:
-    """What is counted, and a bar of it where stderr is a terminal.
+    """A count, and a bar of it where stderr is a terminal.
 
     Args:
         title: What is done.
@@ -154,7 +154,7 @@ class _Pulse(threading.Thread):
         return time.monotonic() - self._began
 
     def _counted(self) -> str:
-        """What is counted now, and since when the command works."""
+        """Return the counts of now, and since when the command works."""
         with _of_bars:
             bars = [bar for bar in _bars if bar.total]
         said = [f"{bar.title}, {bar.done} of {bar.total} {bar.unit}s" for bar in bars]

@@ -1,4 +1,4 @@
-"""What subcommands share: JSON on stdout, options in pairs."""
+"""Parts that subcommands share: JSON on stdout, options in pairs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Files with a byte that is another, and disks that are full."""
 
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ def spoilt(content: bytes) -> Iterator[bytes]:
         copy = bytearray(content)
         copy[place] ^= int(chance.integers(1, 256))
         yield bytes(copy)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file as if long ago: what was written a moment ago is read again where it seems damaged."""
+    path.write_bytes(content)
+    os.utime(path, (0, 0))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import pytest
-from spoiling import SPOILT, edited, spoilt
+from spoiling import SPOILT, edited, put, spoilt
 
 from landscape import journal
 from landscape.errors import LandscapeError
@@ -244,10 +244,10 @@ def test_flipped_bytes_never_end_in_a_traceback(tmp_path: FilePath, complete: bo
     expected = read_surface(path)
     kept = 0
     for copy in spoilt(content):
-        path.write_bytes(copy)
+        put(path, copy)
         with contextlib.suppress(LandscapeError):
             begin(path)
-        path.write_bytes(copy)
+        put(path, copy)
         with contextlib.suppress(LandscapeError):
             read = read_surface(path)
             json.dumps(describe_surface(path))

@@ -20,7 +20,7 @@ import torch
 from conftest import state_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spoiling import age, edited, spoilt
+from spoiling import age, edited, put, spoilt
 from torch import nn
 
 from landscape import journal
@@ -735,7 +735,7 @@ def test_flipped_bytes_never_end_in_a_traceback(path: Path) -> None:
     read_everything(path)
     kept = 0
     for copy in spoilt(whole):
-        path.write_bytes(copy)
+        put(path, copy)
         with contextlib.suppress(LandscapeError):
             read_everything(path)
             kept += 1
