@@ -171,10 +171,11 @@ def windows(dataset: h5py.Dataset, rows: range, digests: NDArray[np.uint64] | No
 
 
 def _lies_as_it_is(dataset: h5py.Dataset) -> bool:
-    """Whether the numbers stand in the file as in memory, with a checksum behind each chunk."""
+    """Whether the numbers stand in the file as in memory, with or without a checksum behind each chunk."""
     filters = dataset.id.get_create_plist()
     codes = [filters.get_filter(place)[0] for place in range(filters.get_nfilters())]
-    plain = codes == [h5py.h5z.FILTER_FLETCHER32] and dataset.dtype.isnative and dataset.chunks[0] == 1
+    as_they_are = set(codes) <= {h5py.h5z.FILTER_FLETCHER32}
+    plain = as_they_are and dataset.dtype.isnative and dataset.chunks is not None and dataset.chunks[0] == 1
     return plain and dataset.file.driver == "sec2" and not dataset.file.userblock_size and hasattr(os, "preadv")
 
 
