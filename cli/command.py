@@ -7,10 +7,15 @@ from typing import Any
 
 import click
 
+from landscape import LandscapeError
+
 # Where a context holds that all options are to be listed.
 _ALL = "landscape.help_all"
 # More names than these nobody reads.
 _NAMED = 30
+# Options that say how many tasks are done at once.
+_COUNTS = ("workers", "jobs")
+_MACHINES = "Machines"
 
 
 class Option(click.Option):
@@ -31,6 +36,16 @@ class Option(click.Option):
             self.opts = shown
 
 
+def _machines() -> list[click.Parameter]:
+    """Options of every command whose work fans out."""
+    where = "Where workers are: ray starts Ray on this machine; auto, HOST:PORT and ray://HOST:PORT are clusters."
+    share = "GPUs that a worker on the cluster has to itself, also a share of one. [default: none]"
+    return [
+        Option(["--cluster"], metavar="ADDRESS", help=where, section=_MACHINES),
+        Option(["--gpus-per-worker"], type=float, metavar="NUMBER", help=share, section=_MACHINES),
+    ]
+
+
 class Command(click.Command):
     """A command whose help lists the options that most need, and with ``--help-all`` all of them by section.
 
@@ -48,6 +63,9 @@ class Command(click.Command):
     ) -> None:
         super().__init__(*arguments, **settings)
         self.common, self.topics = common, topics or {}
+        self._fans_out = any(one.name in _COUNTS for one in self.params)
+        if self._fans_out:
+            self.params += _machines()
         says = "Show all options." if common is not None else "The same as --help."
         self.params.append(
             Option(
@@ -60,6 +78,20 @@ class Command(click.Command):
                 hidden=common is None,
             )
         )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, on a cluster where one is given."""
+        if not self._fans_out:
+            return super().invoke(ctx)
+        address, gpus = ctx.params.pop("cluster"), ctx.params.pop("gpus_per_worker")
+        if address is None:
+            if gpus is not None:
+                raise LandscapeError("is of a cluster", where="--gpus-per-worker", mend="give --cluster too")
+            return super().invoke(ctx)
+        from landscape.executor import cluster
+
+        with cluster(address, gpus_per_worker=gpus or 0.0):
+            return super().invoke(ctx)
 
     def _help_all(self, ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         if asked and not ctx.resilient_parsing:

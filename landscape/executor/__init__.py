@@ -7,14 +7,16 @@ dies costs its task.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, LandscapeWarning
 from landscape.executor.interface import Event, Executor, Failure, Notify, Progress, SerialExecutor, Task, Work
 from landscape.executor.processes import ProcessExecutor
+from landscape.executor.ray_cluster import RayExecutor, cluster, connected
 
 __all__ = [
     "Event",
@@ -23,9 +25,11 @@ __all__ = [
     "Notify",
     "ProcessExecutor",
     "Progress",
+    "RayExecutor",
     "SerialExecutor",
     "Task",
     "Work",
+    "cluster",
     "executor",
     "results",
     "several",
@@ -36,7 +40,7 @@ _TRIES = 3
 
 
 def executor(work: Work, jobs: int, notify: Notify, threads: int | None = None) -> Executor:
-    """One that does tasks in this process, or several at once in processes of their own.
+    """One that does tasks in this process, several at once in processes of their own, or on a `cluster`.
 
     Args:
         work: Does a task; must be picklable for several processes.
@@ -44,6 +48,9 @@ def executor(work: Work, jobs: int, notify: Notify, threads: int | None = None) 
         notify: Told what happens.
         threads: Of each of several processes; None shares the cores among them.
     """
+    machines = connected()
+    if machines is not None:
+        return RayExecutor(work, jobs, notify, threads or 1, machines)
     return SerialExecutor(work, notify) if jobs == 1 else ProcessExecutor(work, jobs, notify, threads)
 
 
@@ -87,12 +94,13 @@ def results(work: Work, tasks: Iterable[Task], workers: Executor | None = None) 
             lost[task.key] += 1
             if not outcome.lost or lost[task.key] == _TRIES:
                 raise outcome.error()
+            warnings.warn(f"{outcome.message}; another does it", LandscapeWarning, stacklevel=2)
             again.append(task)
 
 
 @contextmanager
 def several(work: Work, count: int, threads: int | None = None) -> Iterator[Executor | None]:
-    """Workers for `results`: processes that end with the context, or None where one is enough.
+    """Workers for `results`: they end with the context; None where this process is enough.
 
     Args:
         work: Does a task.
@@ -104,10 +112,10 @@ def several(work: Work, count: int, threads: int | None = None) -> Iterator[Exec
     """
     if count < 1:
         raise LandscapeError("at least one worker is needed", where="workers", got=count)
-    if count == 1:
+    if count == 1 and connected() is None:
         yield None
         return
-    workers = ProcessExecutor(work, count, lambda event: None, threads)
+    workers = executor(work, count, lambda event: None, threads)
     try:
         yield workers
     finally:

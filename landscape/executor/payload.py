@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import cloudpickle
 
 from landscape.errors import LandscapeError, reason_of
+from landscape.executor.interface import Progress, Work
 
 
 def packed(work: Any) -> bytes:
@@ -30,6 +32,29 @@ def packed(work: Any) -> bytes:
         for module in by_value:
             cloudpickle.unregister_pickle_by_value(module)
     return made
+
+
+def unpacked(data: bytes, threads: int) -> Work:
+    """Return the work in the process that does it; what cannot be unpacked fails at each task.
+
+    Args:
+        data: From `packed`.
+        threads: Of this process.
+    """
+    # Read when torch starts, which it does where the work needs it. Threads that wait by spinning stall where
+    # another process shares their cores.
+    os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    try:
+        work: Work = pickle.loads(data)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what becomes of the tasks
+        fault = error
+
+        def work(task: Any, progress: Progress) -> Any:
+            raise fault
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    return work
 
 
 def _is_unknown(module: ModuleType) -> bool:

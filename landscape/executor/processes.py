@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from landscape.executor.interface import Event, Failure, Notify, Progress, Task, Work, attempt
-from landscape.executor.payload import packed
+from landscape.executor.interface import Event, Failure, Notify, Task, Work, attempt
+from landscape.executor.payload import packed, unpacked
 
 # Seconds between two messages about one task: what an eye can follow.
 _NEWS = 0.1
@@ -152,12 +152,7 @@ def serve(descriptor: int) -> None:
     line = Connection(descriptor)
     try:
         threads = line.recv()
-        # Read when torch starts, which it does where the work needs it. Threads that wait by spinning stall where
-        # another process shares their cores.
-        os.environ |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-        work = _unpacked(line.recv_bytes())
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(threads)
+        work = unpacked(line.recv_bytes(), threads)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         while True:
             task = pickle.loads(line.recv_bytes())
@@ -167,18 +162,6 @@ def serve(descriptor: int) -> None:
     except (KeyboardInterrupt, OSError):
         # Files are whole at any moment; a second Ctrl-C shall not find us in the middle of leaving.
         os._exit(130)
-
-
-def _unpacked(data: bytes) -> Work:
-    try:
-        work: Work = pickle.loads(data)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what becomes of the tasks
-        fault = error
-
-        def work(task: Any, progress: Progress) -> Any:
-            raise fault
-
-    return work
 
 
 class _Teller:
