@@ -60,8 +60,8 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
 
     Example:
         >>> with open_read("run.h5", format="landscape/trajectory", schema=3) as file:
-        ...     file.attrs["problem"]
-        'digits-mlp'
+        ...     int(file.attrs["n_valid"])
+        41
     """
     path = Path(path)
     with _open_any(path) as file:
