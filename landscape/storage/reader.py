@@ -59,9 +59,9 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
         LandscapeError: If it cannot be opened, or is refused.
 
     Example:
-        >>> with open_read("run.h5", format="landscape/trajectory", schema=1) as file:
-        ...     file.attrs["problem"]
-        'digits-mlp'
+        >>> with open_read("run.h5", format="landscape/trajectory", schema=3) as file:
+        ...     int(file.attrs["n_valid"])
+        41
     """
     path = Path(path)
     with _open_any(path) as file:
