@@ -26,7 +26,7 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """What came, and whether it may end the work now.
+    """Signals received so far, and whether they may end the work now.
 
     Attributes:
         number: The signal that came last; None before.
@@ -76,7 +76,7 @@ def _is_closed(frame: FrameType | None) -> bool:
 
 
 def _is_ending() -> bool:
-    """Whether an interrupt is on its way up, and what it passes is being closed."""
+    """Return whether a KeyboardInterrupt is already propagating, and what it passes is being closed."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
