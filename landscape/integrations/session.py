@@ -1,4 +1,4 @@
-"""What the callbacks share: one recorder over one training, in the one process that records."""
+"""Session shared by the callbacks: one recorder over one training, in the one process that records."""
 
 from __future__ import annotations
 
