@@ -192,7 +192,7 @@ def require_file(path: Path) -> None:
 
 
 def mode_of(path: Path) -> int | None:
-    """What is at a path, as `os.stat` has it; None where there is nothing."""
+    """Return the mode of a path, as `os.stat` has it; None if nothing is there."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -274,7 +274,7 @@ def _is_fresh(path: PathLike) -> bool:
 
 
 def state_of(path: PathLike) -> tuple[int, ...]:
-    """What changes when a file does."""
+    """Return numbers that change when a file does."""
     with suppress(OSError, ValueError):
         found = Path(path).stat()
         return found.st_ino, found.st_size, found.st_mtime_ns
