@@ -107,7 +107,7 @@ def _refuse_shards(model: nn.Module) -> None:
 
 
 def is_scripted(model: nn.Module) -> bool:
-    """Whether TorchScript runs the model or a part of it: its modules take neither hooks nor other tensors."""
+    """Return whether TorchScript runs any part of the model; its modules take neither hooks nor other tensors."""
     return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
 
 
