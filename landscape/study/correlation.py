@@ -89,7 +89,7 @@ def _tied(values: Array) -> float:
 
 
 def _draws(labels: NDArray[np.str_] | None, count: int, resamples: int, seed: int) -> Counts:
-    """How often each network is in each draw, shape (resamples, n)."""
+    """Return how often each network is in each draw, shape (resamples, n)."""
     generator = np.random.default_rng(seed)
     if labels is None:
         return generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
@@ -144,7 +144,7 @@ def _interval(draws: Array, level: float) -> tuple[float, float]:
 
 
 def agreement(x: Array, y: Array, pairs: Sequence[tuple[int, int]]) -> Agreement:
-    """How often two numbers order pairs of networks alike, beyond chance.
+    """Measure how often two numbers order pairs of networks alike, beyond chance.
 
     (C - D) / (C + D + E) with C concordant and D discordant pairs, and E pairs that x does not tell apart though
     y does; pairs that are equal in y say nothing and are left out.
@@ -152,7 +152,7 @@ def agreement(x: Array, y: Array, pairs: Sequence[tuple[int, int]]) -> Agreement
     Args:
         x: Shape (M,).
         y: Shape (M,).
-        pairs: Of places in these.
+        pairs: Of indices into these.
 
     Returns:
         The agreement.

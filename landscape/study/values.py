@@ -47,7 +47,7 @@ def _targets(given: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Statistics(Options):
-    """How correlations are taken."""
+    """Options of the correlations."""
 
     targets: tuple[str, ...] = option(
         TARGETS[:2],
@@ -64,7 +64,7 @@ class Statistics(Options):
 
 @dataclass(frozen=True)
 class Study(Result):
-    """What is trained, measured and correlated.
+    """Networks of a study, the measures taken of them, and their correlations.
 
     Attributes:
         path: The recipe.
