@@ -185,5 +185,5 @@ def write(
 
 
 def recording(pace: Any, storage: str | None) -> dict[str, Any]:
-    """What a run says of how it is recorded: what is set of ``every``, ``keep``, ``stride`` and ``dtype``."""
+    """Return what a run stores of its recording: ``every``, ``keep``, ``stride`` and ``dtype``, if set."""
     return {**pace.to_json(), **({"dtype": storage} if storage else {})}

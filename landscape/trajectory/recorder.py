@@ -174,7 +174,7 @@ class Recorder:
         return self._steps[-1] if self._steps else None
 
     def due(self, step: int) -> bool:
-        """Whether `snapshot` would record this step: for metrics that are worth computing only then."""
+        """Return whether `snapshot` would record this step: for metrics that are worth computing only then."""
         open_ = self.active and not self.finished
         return open_ and self._pace.turn(self._steps, operator.index(step), self._offered + 1) is not None
 
@@ -268,7 +268,7 @@ class Recorder:
         return True
 
     def _goes_well(self, work: Callable[[], Any]) -> bool:
-        """Whether the machine allowed some work on the file. If not that is told once; what waits is lost too."""
+        """Do some work on the file. If the machine refuses, say so once, drop what waits and return False."""
         try:
             if work() is not False:
                 self._outage.over()

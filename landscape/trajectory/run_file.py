@@ -139,7 +139,7 @@ class RunFile:
         return cls(path, prefix, header.run_id, stored, reopen, training), header
 
     def exists(self) -> bool:
-        """Whether there is a run in its place."""
+        """Return whether the file holds this run."""
         if self.prefix == "/" or not self.path.is_file():
             return self.path.is_file()
         with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:

@@ -94,7 +94,7 @@ class Part:
 
 @dataclass
 class Contents:
-    """What is in a folder.
+    """Contents of a checkpoint folder.
 
     Attributes:
         path: The folder.
@@ -135,7 +135,7 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """What is in a folder, by its metadata; of the files only numbers and texts beside the weights are read.
+    """Read a folder by its metadata; of the files only numbers and texts beside the weights are read.
 
     Args:
         path: The folder.
@@ -295,7 +295,7 @@ def put_together(folder: Path) -> Whole | None:
 
 
 def _optimizer(path: Path) -> dict[str, Any]:
-    """What the optimizer of one process keeps; empty without weights."""
+    """Return the optimizer state of one process; empty without weights."""
     loaded = load_pickle(path, inert="deepspeed")
     held = loaded.get("optimizer_state_dict") if isinstance(loaded, Mapping) else None
     return dict(held) if isinstance(held, Mapping) and "zero_stage" in held else {}
