@@ -144,7 +144,7 @@ def _load(
 def _conclude(
     path: Path, own: Sequence[str], steps: Mapping[str, StepReport], seconds: Mapping[str, float]
 ) -> RecipeReport:
-    """What became of the steps of a recipe, as far as its picture is not there."""
+    """Report on the steps of a recipe that has no picture yet."""
     failures = tuple(failure for key in own if (failure := steps[key].failure) is not None)
     state = "planned" if steps[own[-1]].state == "planned" else "failed"
     return RecipeReport(path, state, seconds=sum(seconds[key] for key in own), steps=tuple(own), failures=failures)

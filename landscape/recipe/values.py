@@ -93,7 +93,7 @@ def _formats(given: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Figure(Look):
-    """How the panels become one picture.
+    """Options of the figure that joins the panels.
 
     Attributes:
         caption: Whether the caption stands in the picture too.
