@@ -107,7 +107,7 @@ class Gauge:
 
 
 def about(objective: Objective) -> dict[str, Any]:
-    """What is said of an objective beside what was found, as plain values."""
+    """Describe an objective beside what was found, as plain values."""
     return {
         "problem": objective.problem,
         "units": objective.units,

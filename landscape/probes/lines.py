@@ -125,7 +125,7 @@ class PathPoint:
 
     @property
     def key(self) -> str:
-        """What tells it from others of a result."""
+        """Key that identifies it in a result."""
         return f"{self.path}/{self.bn}/{self.place}"
 
     @property
@@ -235,7 +235,7 @@ class Line:
             gauge.require_continuous(self._start, self._end, kept)
 
     def about(self, gauge: Gauge) -> dict[str, Any]:
-        """What became of buffers that are no statistics of normalisation, for the meta of a result."""
+        """Describe the treatment of buffers that are no statistics of normalisation, for the meta of a result."""
         treated = {*self._derived, *gauge.estimated}
         mixed = [n for n in self._buffers if n in self._moving and n not in treated]
         kept = [n for n in self._buffers if n not in self._moving and n not in treated]

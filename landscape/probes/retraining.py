@@ -73,12 +73,12 @@ class Branch:
 
     @property
     def key(self) -> str:
-        """What tells it from others of a design."""
+        """Key that identifies it in a design."""
         return self.name
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """Title of it, for people."""
         return f"branch {self.name}"
 
 
