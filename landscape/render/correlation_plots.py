@@ -1,4 +1,4 @@
-"""What measures foretell: their correlations with intervals, and each against the target, network by network."""
+"""Correlations of measures with targets, with intervals, and each measure against its target by network."""
 
 from __future__ import annotations
 
