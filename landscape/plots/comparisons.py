@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparisonOptions(Options):
-    """How ways to train are compared."""
+    """Options of a comparison of trainings."""
 
     # Pittorino et al. 2021 draw profiles of the training error to a sigma of about 0.5.
     sigma: float = option(
