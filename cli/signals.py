@@ -90,7 +90,7 @@ _signals = Signals()
 def signals_heard(*, to_the_end: bool = False) -> Iterator[Signals]:
     """Let SIGTERM end a command as Ctrl-C does, and neither of the two be lost.
 
-    A signal that is ignored stays ignored, and outside the main thread all stays as it is.
+    A signal that is ignored stays ignored, and outside the main thread nothing changes.
 
     Args:
         to_the_end: Nothing comes after but the end of the process, which no signal changes any more.

@@ -49,7 +49,7 @@ def describe_file(path: str | os.PathLike[str], *, verify: bool = False) -> dict
     if path.is_dir() or holds_values(path):
         return _kept_by_recipes(path, verify)
     describe = _DESCRIBERS.get(kind_of(path), lambda path: summary(path).to_json())
-    # Opened the once: whoever describes a file that is being written sees one state of it.
+    # Opened once, so that the description of a file that is being written is of one state.
     document = describe(path)
     note = lacks_digests(path)
     document |= {"digests": note is None, "note": note}

@@ -46,7 +46,7 @@ class Session:
             records: Whether this process is the one that records.
 
         Raises:
-            LandscapeError: If there is a file already, and the training begins anew or the run in it is finished.
+            LandscapeError: If there is a file already, and the training starts at step 0 or the run is finished.
         """
         self.abandon()
         if not records:

@@ -58,7 +58,7 @@ def interpolate(
         extend: How far the line goes on at both ends, in units of the distance.
         bn: ``"interpolate"`` moves the statistics of normalisation, and other real buffers, with the weights, so
             that both ends are the models themselves; ``"frozen"`` keeps those of a; ``"recalibrate"`` estimates
-            running statistics anew at every point, the ends too, from the first 512 training examples, and moves
+            running statistics afresh at every point, the ends too, from the first 512 training examples, and moves
             other buffers: each end is its model, recalibrated. Buffers that follow from the weights (the vectors
             of spectral normalisation) are recomputed between the ends under every policy, and at the ends are
             the models' own; ``meta["buffers"]`` says so.

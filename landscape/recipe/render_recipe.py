@@ -77,7 +77,7 @@ def render(
     steps = survey(graph.steps, kept, goals.values(), force, **({"pace": Trial().pace} if dry_run else {}))
 
     def ended(key: str) -> None:
-        """Pictures are put in place as they are finished: whoever interrupts has those before."""
+        """Deliver a picture as soon as it is finished: an interrupt leaves those before."""
         for path in (path for path, goal in goals.items() if goal == key):
             _deliver(kept, graph.steps[key], folder_of[path], path.stem, False)
 

@@ -1,4 +1,4 @@
-"""Which values a picture shows, on what scale, and at which levels its lines run. The data stay as they are."""
+"""Which values a picture shows, on what scale, and at which levels its lines run. The data are not changed."""
 
 from __future__ import annotations
 

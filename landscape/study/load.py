@@ -211,7 +211,7 @@ def _described(nets: list[Net], several: bool) -> tuple[Net, ...]:
 
 
 def _read_measures(reader: Reader) -> dict[str, Along]:
-    """One `Along` for each measure, so that each is kept, refused or made anew by itself."""
+    """One `Along` for each measure, so that each is kept, refused or made again by itself."""
     key = ("measures",)
     entries = reader.sound(key, reader.source.document.get("measures", {}), _MEASURES)
     names = entries.pop("names", "all")

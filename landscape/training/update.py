@@ -24,7 +24,7 @@ _FOUND = ("gamma", "steps", "loss_sum")
 
 
 class Way(Protocol):
-    """A way to make updates.
+    """Interface of the updates of a recorded training.
 
     Attributes:
         model: The model of the run; `ready` brings it up to date.
@@ -54,7 +54,7 @@ class Way(Protocol):
 
 
 def way_of(objective: Objective, model: nn.Module, settings: Settings, plan: Plan) -> Way:
-    """The way that the settings ask for.
+    """The updates that the settings ask for.
 
     Args:
         objective: Loss and data.

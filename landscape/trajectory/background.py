@@ -167,10 +167,10 @@ def write(
 
     Args:
         offer: The snapshot.
-        file: The file; what it does not need to write anew is left as it is.
+        file: The file; what need not be rewritten is left.
         layout: The tensors.
         storage: The element type that wider parameters are rounded to, if any.
-        turn: Which snapshots stay, and the pace from then on.
+        turn: Which snapshots stay, and the schedule from then on.
         state: The resume state that goes with it, if any.
 
     Raises:

@@ -55,7 +55,7 @@ class Recorder:
         keep: The largest number of snapshots, 2 or more. When one more would come, every second one is dropped
             (the first stays), and from then on only every second candidate is recorded, then every fourth, and
             so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. The file
-            is then written anew beside the old one; a resume state is dropped with its snapshot.
+            is then rewritten beside the old one; a resume state is dropped with its snapshot.
         dtype: ``"float16"`` or ``"bfloat16"``: store parameters rounded to this type, with the error that it
             makes at every snapshot; None stores them as they are. Buffers are always stored as they are.
         background: Copy the weights and write them in a thread. `snapshot` then takes no longer than the copy,

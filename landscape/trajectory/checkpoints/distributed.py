@@ -228,7 +228,7 @@ def _put(loaded: dict[str, Any], steps: list[str], value: Any, name: str) -> Non
     for step in steps[:-1]:
         inner = inside.setdefault(step, {})
         if not isinstance(inner, dict):
-            # Flat names, one of which begins as another: they stay as they are.
+            # Flat names, one of which begins as another: they are kept.
             inside, steps = loaded, [name]
             break
         inside = inner
