@@ -1,6 +1,6 @@
 """Taking a copy of all weights, and rounding the parameters to a narrower element type for storage.
 
-A parameter in float32 or float64 is rounded to the nearest number of the type (ties to even). Narrower ones are
+A parameter in float32 or float64 is rounded to the nearest number of the type (ties to even). Others are
 stored unrounded, and so are buffers: running statistics are small, and evaluation depends on each of them.
 """
 
