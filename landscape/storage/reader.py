@@ -59,8 +59,8 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
         LandscapeError: If it cannot be opened, or is refused.
 
     Example:
-        >>> with open_read("run.h5", format="landscape/trajectory", schema=1) as file:
-        ...     file.attrs["problem"]
+        >>> with open_read("run.h5", format="landscape/trajectory", schema=3) as file:
+        ...     read_attr(file, "problem")
         'digits-mlp'
     """
     path = Path(path)
