@@ -40,7 +40,7 @@ class Degeneracy(Result):
 
     @property
     def rank(self) -> int:
-        """Number of eigenvalues that are not."""
+        """Number of eigenvalues that are not zero within the tolerance."""
         return len(self.eigenvalues) - self.zero
 
     @property

@@ -78,7 +78,7 @@ class Branch:
 
     @property
     def title(self) -> str:
-        """Title of it, for people."""
+        """Title for people."""
         return f"branch {self.name}"
 
 

@@ -142,7 +142,7 @@ ZERO_MEND = "merge them with the script zero_to_fp32.py that DeepSpeed puts besi
 
 
 def is_standard_name(name: str) -> bool:
-    """Return whether every checkpoint folder has a file of this name, so that the folder says which it is."""
+    """Return whether all checkpoint folders use this file name, so that only the folder tells files apart."""
     return name in _WHOLE or any(pattern.fullmatch(name) for pattern in (_RANK, _FSDP))
 
 
