@@ -115,7 +115,7 @@ def _file_line(file: Any) -> str:
 
 
 def _notes(file: Any) -> Sequence[str]:
-    """What is not plain about a file."""
+    """Describe what a reader should know of an imported file: renamed, missing, extra and converted tensors."""
     notes = [f"names: {file.names}"] if file.names else []
     if file.missing:
         notes.append(f"{file.missing.count} missing, taken from the initial model: {file.missing}")

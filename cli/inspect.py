@@ -92,7 +92,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _storage(storage: dict[str, Any]) -> list[str]:
-    """How parameters are stored, where that is not as they are."""
+    """Describe how parameters were rounded for storage, if they were."""
     if not storage["rounded"]:
         return []
     error = f"relative rounding error at most {_number(storage['rounding'])}"
@@ -100,7 +100,7 @@ def _storage(storage: dict[str, Any]) -> list[str]:
 
 
 def _recording(recording: dict[str, Any]) -> list[str]:
-    """How snapshots were chosen, where not all that were offered are there."""
+    """Describe how snapshots were chosen, if some were left out."""
     every = [f"every {recording['every']} steps"] if "every" in recording else []
     if "keep" in recording:
         stride = recording.get("stride", 1)

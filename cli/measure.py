@@ -176,7 +176,7 @@ def _wanted(options: Mapping[str, Any], output: str | None, along: str) -> Any:
 def _taken(
     file: str, wanted: Any, options: Mapping[str, Any], save: str | None, taken: dict[int, dict[str, Any]]
 ) -> Any:
-    """The table of what is wanted of a trajectory; what is measured anew goes into `taken` at once."""
+    """The table of what is wanted of a trajectory; what is measured now goes into `taken` at once."""
     from landscape.plots.measure_values import measures_along
     from landscape.plots.objectives import objective_of
     from landscape.trajectory import open_trajectory

@@ -157,7 +157,7 @@ def _to_show(files: tuple[str, ...], kind: Kind, wanted: dict[str, Any], save: s
 
 
 def _stored(files: tuple[str, ...], kind: Kind, wanted: Any) -> Shown:
-    """What a file holds."""
+    """Read a stored value of this kind, ready to draw."""
     if kind.stored is None:
         raise LandscapeError(f"no file holds a {kind.name}", where=files[0])
     return Shown({Path(files[0]).stem: kind.stored[1](Path(files[0]))}, wanted)

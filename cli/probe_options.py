@@ -1,4 +1,4 @@
-"""What the kinds of `landscape probe` share: the runs, the objective, where results go."""
+"""Runs, objective and output files, shared by the kinds of `landscape probe`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def probed(
 
 
 def stem_of(source: Source, probe: str) -> str:
-    """What the name of a file of finished parts begins with: the files that are probed, and how."""
+    """Return the start of the names of files of finished parts: the probed files, and the probe."""
     names = dict.fromkeys(run.path.stem for run in source.runs.values())
     return "-".join([*list(names)[:2], probe])
 

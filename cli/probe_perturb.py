@@ -23,7 +23,7 @@ from .shared import Interrupted, kept_until_done, say
 
 @dataclass(frozen=True)
 class RetrainOptions(Settings):
-    """How perturbed copies are trained on."""
+    """Options of the further training of perturbed copies."""
 
     optimizer: str = redeclared(
         Settings, "optimizer", "gd", "Train perturbed copies on by this optimizer", "no training"

@@ -101,7 +101,7 @@ def parse_settings(pairs: Sequence[str], where: str = "--set") -> dict[str, str]
 
 
 def told_in(given: dict[str, Any]) -> dict[str, Any]:
-    """What `objectives.objective_of` is told but for the device; it is taken out of the options given."""
+    """Take the arguments of `objectives.objective_of`, the device excepted, out of the options given."""
     return {
         "problem": given.pop("problem", None),
         "settings": parse_settings(given.pop("problem_options", ())),

@@ -26,7 +26,7 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """What came, and whether it may end the work now.
+    """Signals received so far, and whether they may end the work now.
 
     Attributes:
         number: The signal that came last; None before.
@@ -76,7 +76,7 @@ def _is_closed(frame: FrameType | None) -> bool:
 
 
 def _is_ending() -> bool:
-    """Whether an interrupt is on its way up, and what it passes is being closed."""
+    """Return whether a KeyboardInterrupt is already propagating, and what it passes is being closed."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
@@ -90,7 +90,7 @@ _signals = Signals()
 def signals_heard(*, to_the_end: bool = False) -> Iterator[Signals]:
     """Let SIGTERM end a command as Ctrl-C does, and neither of the two be lost.
 
-    A signal that is ignored stays ignored, and outside the main thread all stays as it is.
+    A signal that is ignored stays ignored, and outside the main thread nothing changes.
 
     Args:
         to_the_end: Nothing comes after but the end of the process, which no signal changes any more.

@@ -1,4 +1,4 @@
-"""How threads wait for each other: at work where the cores are theirs, asleep where they are shared."""
+"""Wait policy of threads: spinning on idle cores, sleeping on shared ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wait_for_others() -> None:
 
 
 def _others(look: int) -> int:
-    """How many threads of others want a core; 0 where nobody says."""
+    """Return how many threads of other processes want a core; 0 if the system does not say."""
     if look:
         time.sleep(_PAUSE)
     try:

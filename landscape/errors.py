@@ -54,7 +54,7 @@ class LandscapeWarning(UserWarning):
 
 
 def reason_of(error: BaseException) -> str:
-    """What an exception says, in one line: its first, or its kind where it says nothing."""
+    """Return the message of an exception in one line: its first line, or its class if it has none."""
     said = str(error).strip()
     return said.splitlines()[0] if said else type(error).__name__
 

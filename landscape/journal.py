@@ -4,7 +4,7 @@ HDF5 rewrites its own structure in place, in several writes: when a chunk index 
 between two of them leaves a file that cannot be read. Here new bytes go behind the end of the file, where
 they count for nothing, and bytes to be changed in place are kept back. When the change is complete these are
 written behind the end too, as a journal with a checksum, then put into their places, and the journal is cut
-off. A file that ends in a journal is one killed in those last moments: whoever opens it puts the bytes into
+off. A file that ends in a journal is one killed in those last moments: the next to open it puts the bytes into
 place again (or reads as if they were).
 """
 

@@ -1,4 +1,4 @@
-"""What the tensors of a model are: names, kinds, shapes, and how each is cut into filters. No torch."""
+"""Tensors of a model: names, kinds, shapes, and how each is cut into filters. No torch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TensorInfo:
 
     @property
     def complex(self) -> bool:
-        """Whether an element is a complex number, which moves as two real ones: real, then imaginary part."""
+        """Return whether an element is complex, and so moves as two real numbers: real, then imaginary part."""
         return self.dtype.startswith("complex")
 
     @property
@@ -63,7 +63,7 @@ class TensorInfo:
 
     @property
     def numbers(self) -> int:
-        """How many real numbers it holds: what it takes up in a vector of all parameters."""
+        """Number of real numbers in it: its size in a vector of all parameters."""
         return math.prod(self.real_shape)
 
 
@@ -139,7 +139,7 @@ class Layout:
         return f"{len(names)} parameters move, such as {', '.join(close)}"
 
     def describe(self, moving: Iterable[str] | None = None) -> dict[str, Any]:
-        """What moves and what does not, as plain values: group -> count and names.
+        """Describe which tensors move and which do not, as plain values: group -> count and names.
 
         Args:
             moving: The names that do; None is all that training moves.
@@ -185,7 +185,7 @@ def split_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether globs choose a dotted name.
+    """Return whether globs choose a dotted name.
 
     A glob is tried on the whole name and on every ending of it that starts at a dot, so that ``lora_*`` finds
     ``layers.0.lora_A.weight``; with a dot in front it is tried on the whole name only. ``!glob`` takes out what

@@ -126,7 +126,7 @@ def automatic_flag(help: str) -> bool | None:
 
 @dataclass(frozen=True)
 class OptionFault:
-    """What is wrong with an option.
+    """Fault of an option.
 
     Attributes:
         name: The field; empty where several do not go together.
@@ -218,7 +218,7 @@ def fields_of(options: type[Any]) -> dict[str, dataclasses.Field[Any]]:
 
 
 def describe_options(options: type[Any]) -> list[dict[str, Any]]:
-    """What can be set, one dictionary per option: name, type, default, choices, low, high, help.
+    """List what can be set, one dictionary per option: name, type, default, choices, low, high, help.
 
     Bounds that are not allowed themselves are there as ``above`` and ``below`` where there are some.
 
@@ -254,7 +254,7 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def allowed_words(field: dataclasses.Field[Any]) -> str:
-    """What the values of an option are, for messages and tables."""
+    """Describe the allowed values of an option, for messages and tables."""
     form: Form = field.metadata["form"]
     words = _choice_words(field.metadata["choices"]) or form.words
     bounds = _range_words(field)

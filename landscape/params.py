@@ -200,7 +200,7 @@ def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     """A tensor with its real numbers in another type.
 
     Args:
-        tensor: Complex numbers stay complex, of the same width; all that is not a number stays as it is.
+        tensor: Complex numbers stay complex, of the same width; all that is not a number is unchanged.
         dtype: Of real numbers; None changes nothing.
 
     Example:

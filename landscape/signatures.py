@@ -23,7 +23,7 @@ _FOLDER_MARKS = (".metadata", "latest", "trainer_state.json")
 
 
 def kind_of_start(start: bytes) -> str | None:
-    """What a file is by its first bytes.
+    """Return the kind of a file by its first bytes.
 
     Args:
         start: The first `START` bytes, or fewer if there are no more.

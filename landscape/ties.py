@@ -14,7 +14,7 @@ from landscape.errors import LandscapeError
 
 
 def identity(tensor: Tensor) -> Hashable:
-    """What two tensors have in common if and only if each element of one is that of the other.
+    """Return a value that is equal for two tensors if and only if each element of one is that of the other.
 
     Example:
         >>> w = torch.ones(2, 2)
@@ -32,13 +32,13 @@ def has_memory(tensor: Tensor) -> bool:
 
 
 def tied_memo(model: nn.Module, memo: dict[int, Any] | None = None) -> dict[int, Any]:
-    """What `copy.deepcopy` is to know beforehand, so that parameters at one place in memory become one parameter.
+    """Return the memo with which `copy.deepcopy` makes parameters that share memory one parameter.
 
-    A buffer at the place of a parameter becomes that parameter too.
+    A buffer that shares the memory of a parameter becomes that parameter too.
 
     Args:
-        model: What is to be copied.
-        memo: What it knows by now, to be added to.
+        model: The model to copy.
+        memo: A memo to add to; None starts an empty one.
 
     Returns:
         The memo for `copy.deepcopy`.

@@ -39,7 +39,7 @@ def _scalings(symmetries: Symmetries) -> list[str]:
 
 @dataclass(frozen=True)
 class Transform(Options):
-    """What is to be done to the weights; one of these. `Symmetries` has a method for each."""
+    """Transformation of the weights; one of these. `Symmetries` has a method for each."""
 
     alpha: float | None = option(None, "Hidden units times A, undone by what takes them", form=NUMBER, above=0)
     balance: bool = option(False, "Equal norms of layers")

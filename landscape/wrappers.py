@@ -28,7 +28,7 @@ _SHARDED = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataP
 
 
 def peeled(module: nn.Module) -> nn.Module:
-    """The module inside all wrappers around it; its own submodules stay as they are.
+    """The module inside all wrappers around it; its own submodules are not changed.
 
     A subclass of a wrapper that computes something else (its ``forward`` is its own) is no wrapper.
 
@@ -59,7 +59,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     What is wrapped is torch.compile's module, data parallel ones, activation checkpoints and averaged models.
 
     Args:
-        model: Any module; it stays as it is.
+        model: Any module; it is not changed.
 
     Returns:
         The model itself where nothing is wrapped. Otherwise modules that share all tensors with it.
@@ -107,7 +107,7 @@ def _refuse_shards(model: nn.Module) -> None:
 
 
 def is_scripted(model: nn.Module) -> bool:
-    """Whether TorchScript runs the model or a part of it: its modules take neither hooks nor other tensors."""
+    """Return whether TorchScript runs any part of the model; its modules take neither hooks nor other tensors."""
     return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
 
 

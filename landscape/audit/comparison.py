@@ -29,7 +29,7 @@ NOT_TESTED = "not tested"
 
 @dataclass(frozen=True)
 class Compared(Result):
-    """What the ordering of two minima by a measure is worth.
+    """Verdict on the ordering of two minima by a measure.
 
     Attributes:
         name: Of the measure.
@@ -123,7 +123,7 @@ def _tied(a: Row, b: Row) -> bool:
 
 
 def _stands(row: Row, found: Audit) -> bool:
-    """Whether a measure is invariant to all that was found in a model: by claim, and by trial."""
+    """Return whether a measure is invariant to all that was found in a model: by claim, and by trial."""
     present = {name for element in found.elements for name in element["symmetries"]}
     return row.kind == "invariant" and present <= {*row.invariant_claimed} & {*row.tested}
 

@@ -208,7 +208,7 @@ def _flattest(context: MeasureContext, given: Mapping[str, Mapping[str, Any]] | 
 
 
 def guesses_at(context: MeasureContext, names: Sequence[str]) -> dict[str, WarmStart]:
-    """What a few of many examples tell about the ends of the spectrum: where searches may begin."""
+    """Estimate the ends of the spectrum on a few of many examples: warm starts of the searches."""
     examples = context.objective.examples([context.split])[context.split]["used"]
     if "hessian_top" not in names or examples < MANY * FEW_EXAMPLES:
         return {}
@@ -246,7 +246,7 @@ def _state(context: MeasureContext) -> dict[str, torch.Tensor]:
 
 
 def _checked(context: MeasureContext, there: MeasureContext, what: str) -> Check:
-    """How far an element changes outputs; an audit is of one function only."""
+    """Measure how far an element changes outputs; an audit is of one function only."""
     runner = Runner(context.symmetries.runner.model, context.symmetries.runner.x, context.dtype)
     check = runner.compare(_state(context), _state(there))
     require_same(check, what)
@@ -335,7 +335,7 @@ def _cell(
 def _predicted(
     column: Column, before: Measured, context: MeasureContext, settings: Mapping[str, Any]
 ) -> float | None:
-    """What theory says: no change where that is claimed, otherwise D^-1 H D^-1 from products at the start."""
+    """Predict a measure: no change where that is claimed, otherwise D^-1 H D^-1 from products at the start."""
     if set(column.symmetries) <= set(before.invariant_claimed):
         return before.value
     # A prediction costs as many products as a measurement, and is made of products with operators.

@@ -158,7 +158,7 @@ class _Certificate:
         return self._differenced(*base), base[1]
 
     def _outcome(self, trial: Trial, cure: Derivatives, usual: _Outcome | None) -> _Outcome:
-        """How a way fares; no better than the usual one where it gives the same gradient."""
+        """Try derivatives; they count as no better than the usual ones where they give the same gradient."""
         outcome = _Outcome()
         trial.passes.derivatives = cure
         with trial.passes.kernels():
@@ -253,7 +253,7 @@ class _Certificate:
         )
 
     def _bends(self, trial: Trial, step: float) -> bool:
-        """Whether differences of gradients are what the loss drawn bends by, as far as rounding can tell."""
+        """Return whether differences of gradients are the curvature of the loss drawn, up to rounding."""
         vector = self._vectors[0]
         with trial.passes.kernels():
             graph = trial.differenced(self._kind, step)
@@ -262,7 +262,7 @@ class _Certificate:
         return abs(inner(vector, image) - bend) <= error + norm(vector) * norm(graph.errors)
 
     def _in_own_type(self, found: Derivatives, reference: _Outcome) -> Derivatives:
-        """What was right in float64, compared in the type in which it will be used."""
+        """Check derivatives that were right in float64 in the type in which they will be used."""
         own = self._own
         own.hold(self._trial)
         gap, words = self._gap(own, found, reference)
@@ -284,7 +284,7 @@ class _Certificate:
         return self._differenced(replace(found, reason=""), outcome)
 
     def _gap(self, own: Trial, cure: Derivatives, reference: _Outcome) -> tuple[float, str]:
-        """How far derivatives in the model's type are from those in float64, relative to their size."""
+        """Return how far derivatives in the model's type are from those in float64, relative to their size."""
         own.passes.derivatives = cure
         name = str(self._passes.dtype).removeprefix("torch.")
         try:

@@ -45,7 +45,7 @@ class Convolutions:
 
 @dataclass(frozen=True)
 class _Normalisation:
-    """What a batch normalisation by statistics that are held is made of."""
+    """Parts of a batch normalisation by statistics that are held."""
 
     mean: Tensor
     variance: Tensor
@@ -67,7 +67,7 @@ class _Normalisation:
 
 @dataclass(frozen=True)
 class _Made:
-    """What the result of a convolution was made of."""
+    """Parts that the result of a convolution was made of."""
 
     x: Tensor
     filters: Tensor

@@ -10,7 +10,7 @@ from landscape.curvature.decompositions import Decompositions, without_checkpoin
 
 @dataclass(frozen=True)
 class Derivatives:
-    """How the derivatives of an objective are taken, and what is known of them.
+    """Method by which the derivatives of an objective are taken, and what is known of them.
 
     Attributes:
         plain: Fused kernels are replaced by plain arithmetic.
@@ -33,7 +33,7 @@ class Derivatives:
     doubt: str = ""
 
     def contexts(self) -> list[AbstractContextManager[object]]:
-        """What holds while derivatives are taken."""
+        """Return the contexts that hold while derivatives are taken."""
         found: list[AbstractContextManager[object]] = []
         if self.unchecked:
             found.append(without_checkpoints())
@@ -43,7 +43,7 @@ class Derivatives:
 
     @property
     def note(self) -> str:
-        """What a reader must know, in a line; empty where derivatives are taken as usual."""
+        """Note for a reader, in a line; empty where derivatives are taken as usual."""
         ways = []
         if self.plain:
             ways.append("fused kernels replaced by plain arithmetic")

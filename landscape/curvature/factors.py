@@ -87,7 +87,7 @@ def _softmax(hessian: HessianGraph, leaf: Tensor) -> Factor | None:
 
 
 def _weights(hessian: HessianGraph, p: Tensor, axis: int) -> Tensor:
-    """What each row counts, from A's entry at the second most probable class: w p (1 - p), with p at most 1/2."""
+    """Weight of each row, from A's entry at the second most probable class: w p (1 - p), with p at most 1/2."""
     second = p.topk(2, axis).indices.narrow(axis, 1, 1)
     unit = torch.zeros_like(p).scatter_(axis, second, 1.0)
     at, entry = p.gather(axis, second), _product(hessian, unit).gather(axis, second)

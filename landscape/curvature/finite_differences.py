@@ -85,7 +85,7 @@ def _rounding(value: Tensor, length: float, signs: torch.Generator) -> Tensor:
 
 
 def _both(change: Parts, rounding: Parts) -> Parts:
-    """How far entries are off by two causes."""
+    """Return how far entries are off by two causes."""
     return [
         None if a is None or b is None else real_view(a.detach()).abs() + real_view(b.detach()).abs()
         for a, b in zip(change, rounding, strict=True)

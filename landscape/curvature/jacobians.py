@@ -43,7 +43,7 @@ class PerExample:
         self._tried = False
 
     def group(self, width: int) -> int:
-        """How many examples go side by side."""
+        """Return how many examples go side by side."""
         each = width * max(width, self._passes.vectors.size) * self._passes.dtype.itemsize
         return max(1, _GROUP_BYTES // each)
 

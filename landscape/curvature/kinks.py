@@ -50,7 +50,7 @@ class Kinks(Result):
 
     @property
     def note(self) -> str:
-        """What it means for derivatives, in a sentence; an empty text where nothing was met."""
+        """Meaning of the kinks for derivatives, in a sentence; an empty text where nothing was met."""
         if not self.met:
             return ""
         of = "" if self.examples == self.available else f" of the first {self.examples} examples"

@@ -49,7 +49,7 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """How many there are."""
+        """Number of products left."""
         return max(0, self._most - self.spent)
 
     def multiply(self, vectors: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class Krylov:
         return mixed / mixed.norm()
 
     def _orthogonal(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left of a vector outside the basis, and its coordinates inside.
+        """Return the part of a vector outside the basis, and its coordinates inside.
 
         Done twice, which is enough (Parlett 1998, section 6.9, after Kahan).
         """
@@ -206,7 +206,7 @@ class Krylov:
         self._bound()
 
     def _bound(self) -> None:
-        """What the space at hand shows of the spectrum outside it; new starts show no more than the first."""
+        """Bound the spectrum outside the space at hand; new starts show no more than the first."""
         if self._used >= self._free:
             self.beyond = 0.0
         elif self._random and not self._restarted:
@@ -253,7 +253,7 @@ class Krylov:
         return self._shapes[:, wanted].T.to(self._basis) @ self._basis[: self._used]
 
     def images(self, wanted: Tensor) -> Tensor | None:
-        """What the matrix makes of the Ritz vectors at some places, one per row; None where it is not held."""
+        """Return the matrix times the Ritz vectors at some indices, one per row; None where it is not held."""
         if self._images is None:
             return None
         return self._shapes[:, wanted].T.to(self._images) @ self._images[: self._used]

@@ -163,7 +163,7 @@ class Curvature:
 
     @property
     def derivatives(self) -> Derivatives:
-        """How derivatives are taken; checked now if they were not before."""
+        """Method by which derivatives are taken; checked now if they were not before."""
         self._prepare()
         return self._passes.derivatives
 
@@ -185,7 +185,7 @@ class Curvature:
 
     @property
     def examples(self) -> int:
-        """How many there are in all."""
+        """Number of examples in all."""
         return self._passes.evaluator.data(self._passes.split).count
 
     @property

@@ -75,7 +75,7 @@ class Cutter:
         return torch.view_as_complex(leaf) if part.is_complex() else leaf
 
     def separated(self, total: Tensor) -> Separated:
-        """What the loss depends on."""
+        """Return the outputs and leaves that the loss depends on."""
         found: Parts = [None] * len(self.leaves)
         if total.requires_grad and self.leaves:
             found = torch.autograd.grad(total, self.leaves, retain_graph=True, allow_unused=True)

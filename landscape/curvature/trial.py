@@ -168,7 +168,7 @@ class Trial:
 
     @property
     def rounding(self) -> float:
-        """What the loss is rounded by: losses near zero as the outputs are that they come from."""
+        """Rounding error of the loss: losses near zero are rounded as the outputs are that they come from."""
         return self.epsilon * max(self.center[1], self.batch.examples * self._output)
 
     def gradient(self) -> list[Tensor]:

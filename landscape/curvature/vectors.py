@@ -13,7 +13,7 @@ from landscape.params import Tensors, joined_parts, real_view
 
 
 class Vectors:
-    """How a vector of P real numbers is cut into the parameters that move, in the order of the layout.
+    """Layout of a vector of P real numbers: the parameters that move, in the order of the layout.
 
     A complex element is two numbers, its real and its imaginary part: matrices are those of a function of both.
 

@@ -55,15 +55,15 @@ def executor(work: Work, jobs: int, notify: Notify, threads: int | None = None) 
 
 
 def results(work: Work, tasks: Iterable[Task], workers: Executor | None = None) -> Generator[Any]:
-    """What tasks give, in the order of the tasks.
+    """Yield the results of tasks, in the order of the tasks.
 
     Args:
-        work: Does a task.
-        tasks: What is to be done.
-        workers: Who does it; None does each task here, when its result is asked for.
+        work: The function that does a task.
+        tasks: The tasks.
+        workers: The executor; None does each task here, when its result is asked for.
 
     Yields:
-        The results. A worker that dies costs its task, which another does.
+        The results. If a worker dies, another does its task.
 
     Raises:
         LandscapeError: If a task cannot be done, or cost three workers.

@@ -1,4 +1,4 @@
-"""What an executor is: tasks in, results or failures out; and the one that does them in this process."""
+"""Interface of executors (tasks in, results or failures out), and the one that does tasks in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Task(Protocol):
 
     @property
     def key(self) -> str:
-        """What tells it from others: equal keys have equal results."""
+        """Key that identifies it: equal keys have equal results."""
 
     @property
     def title(self) -> str:

@@ -58,7 +58,7 @@ def unpacked(data: bytes, threads: int) -> Work:
 
 
 def _is_unknown(module: ModuleType) -> bool:
-    """Whether a module was loaded from a place where another process would not look for it."""
+    """Return whether a module was loaded from a folder where another process would not look for it."""
     name, file = module.__name__, getattr(module, "__file__", None)
     if file is None or "." in name or name == "__main__" or sys.modules.get(name) is not module:
         return False

@@ -178,5 +178,5 @@ class _Teller:
             try:
                 self._line.send((False, (done, total)))
             except OSError:
-                # Whoever gave the work is gone.
+                # The process that gave the work is gone.
                 os._exit(1)

@@ -88,7 +88,7 @@ CELLS: Kind[Contents] = Kind(
 
 
 def describe_cells(path: PathLike) -> dict[str, Any]:
-    """What a file of finished parts holds, as plain values for `landscape inspect`.
+    """Describe a file of finished parts, as plain values for `landscape inspect`.
 
     Args:
         path: The file.

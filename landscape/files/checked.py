@@ -82,7 +82,7 @@ def as_read(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What tells two identities apart, in words; what only the file has counts too.
+    """Describe how two identities differ; keys that only the file has count too.
 
     Args:
         held: The identity in the file.

@@ -1,4 +1,4 @@
-"""What is in whatever file of ours, as plain values, and whether it is what was written. No torch."""
+"""Contents of any file of this package, as plain values, and whether they are intact. No torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DESCRIBERS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 
 def describe_file(path: str | os.PathLike[str], *, verify: bool = False) -> dict[str, Any]:
-    """What is in a file of ours, or in a folder of results, as plain values.
+    """Describe a file of this package, or a folder of results, as plain values.
 
     Args:
         path: The file or the folder.
@@ -49,7 +49,7 @@ def describe_file(path: str | os.PathLike[str], *, verify: bool = False) -> dict
     if path.is_dir() or holds_values(path):
         return _kept_by_recipes(path, verify)
     describe = _DESCRIBERS.get(kind_of(path), lambda path: summary(path).to_json())
-    # Opened the once: whoever describes a file that is being written sees one state of it.
+    # Opened once, so that the description of a file that is being written is of one state.
     document = describe(path)
     note = lacks_digests(path)
     document |= {"digests": note is None, "note": note}

@@ -58,7 +58,7 @@ class Rows:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return math.prod(self.shape)
 
     def place(self, row: int) -> tuple[int, ...]:

@@ -106,7 +106,7 @@ class RecorderCallback(TrainerCallback):
 
 
 def _logged(state: TrainerState) -> dict[str, float]:
-    """What was logged at the newest step; the summary at the end is of the whole training and is left out."""
+    """Return what was logged at the newest step, without the summary of the whole training at the end."""
     found: dict[str, float] = {}
     for entry in state.log_history:
         if entry.get("step") == state.global_step and "train_runtime" not in entry:

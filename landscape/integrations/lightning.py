@@ -147,7 +147,7 @@ class RecorderCallback(Callback):
 
 
 class _Logged:
-    """What was logged at the newest step: ``trainer.callback_metrics`` keeps old values among new ones.
+    """Metrics logged at the newest step: ``trainer.callback_metrics`` keeps old values among new ones.
 
     Attributes:
         seen: The metrics as they were found last.

@@ -1,4 +1,4 @@
-"""What the callbacks share: one recorder over one training, in the one process that records."""
+"""Session shared by the callbacks: one recorder over one training, in the one process that records."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Session:
             records: Whether this process is the one that records.
 
         Raises:
-            LandscapeError: If there is a file already, and the training begins anew or the run in it is finished.
+            LandscapeError: If there is a file already, and the training starts at step 0 or the run is finished.
         """
         self.abandon()
         if not records:

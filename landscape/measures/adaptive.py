@@ -52,7 +52,7 @@ class AverageOptions(AdaptiveOptions):
 
 
 def units_of(field: LocalLoss, kind: str, eta: float = 0.0) -> Tensor:
-    """What a step of each parameter is measured in, shape (P,).
+    """Return the unit of a step of each parameter, shape (P,).
 
     Args:
         field: Its origin says the weights.

@@ -132,7 +132,7 @@ def climb(
 
 
 def _gap(gradient: Tensor, ball: Ball, here: Tensor) -> float:
-    """How much higher than here the linear function with this gradient is, at most."""
+    """Return the most by which the linear function with this gradient exceeds its value here."""
     return float(((ball.steepest(gradient) - here) * gradient).sum())
 
 

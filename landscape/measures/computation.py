@@ -72,7 +72,7 @@ class Measured(Result):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Measured:
-        """What `to_json` gave, after JSON."""
+        """Restore what `to_json` gave, after JSON."""
         texts = ("invariant_claimed", "notes")
         held: dict[str, Any] = {name: tuple(own) if name in texts else own for name, own in values.items()}
         return cls(**held)
@@ -242,7 +242,7 @@ def measure_at(
 
 
 def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a measure is, as plain values: title, unit, formula, source, invariant_claimed, bound."""
+    """Describe a measure, as plain values: title, unit, formula, source, invariant_claimed, bound."""
     # An error is a share of 1.
     unit = "1" if settings.get("metric") == "error" else loss_unit or "loss"
     bound = "lower" if one.is_bound(settings) else ""

@@ -79,7 +79,7 @@ class MeasureContext:
         return replace(self, weights=weights, guesses=guesses or {}, _shared=shared, _operators={})
 
     def shared(self, key: Any, make: Callable[[], Shared]) -> Shared:
-        """What several measures here need, made when the first of them does."""
+        """Return what several measures here need, made when the first of them does."""
         if key not in self._shared:
             self._shared[key] = make()
         made: Shared = self._shared[key]
@@ -166,12 +166,12 @@ class MeasureContext:
 
     @property
     def kinks(self) -> Kinks:
-        """What data lie on kinks of the network here, where derivatives are those of one side."""
+        """Data that lie on kinks of the network here, where derivatives are those of one side."""
         return self.shared("kinks", lambda: kinks(self.objective, self.weights, self.split, self.parameters))
 
     @property
     def symmetries(self) -> Symmetries:
-        """What leaves the function of the model unchanged; found once for all places of an objective."""
+        """Symmetries of the model; found once for all weights of an objective."""
         if not self._found:
             self._found.append(symmetries_of(self.objective))
         return self._found[0]
@@ -183,7 +183,7 @@ class MeasureContext:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What all measures here are taken with, as plain values."""
+        """Settings of all measures here, as plain values."""
         return {
             "split": self.split,
             "seed": self.seed,

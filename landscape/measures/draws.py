@@ -35,7 +35,7 @@ _SKEWED = 0.25
 
 
 def skew_note(values: Sequence[float] | Array) -> str:
-    """What makes the standard error of a mean doubtful, in a sentence; an empty text where nothing does.
+    """Note what makes the standard error of a mean doubtful, in a sentence; an empty text where nothing does.
 
     Of skewed draws the largest decide the mean, most samples lack them, and intervals are too narrow.
 

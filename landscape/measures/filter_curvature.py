@@ -24,7 +24,7 @@ from landscape.vocabulary import ONE_D_POLICIES
 
 @dataclass(frozen=True)
 class OneDOptions(Options):
-    """What counts as a filter."""
+    """Options of what counts as a filter."""
 
     one_d: str = option(
         "ignore", "Parameters of at most one dimension: left out, or each one filter", choices=ONE_D_POLICIES
@@ -33,7 +33,7 @@ class OneDOptions(Options):
 
 @dataclass(frozen=True)
 class FilterCurvatureOptions(TraceOptions, OneDOptions):
-    """What counts as a filter, and how the trace is taken."""
+    """Options of what counts as a filter, and of the trace."""
 
 
 def filter_scales(context: MeasureContext, one_d: str = "ignore") -> Tensors:

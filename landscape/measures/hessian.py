@@ -22,7 +22,7 @@ ORTHOGONAL = ("permutation", "sign-flip")
 
 @dataclass(frozen=True)
 class EigenvalueOptions(Options):
-    """How eigenvalues at an end of a spectrum are found."""
+    """Options of the search for eigenvalues at an end of a spectrum."""
 
     k: int = option(1, "Eigenvalues that are found; the outermost is the value", low=1)
     tol: float = option(1e-6, "Residual at which one counts, relative to the largest absolute one", low=0)
@@ -31,7 +31,7 @@ class EigenvalueOptions(Options):
 
 @dataclass(frozen=True)
 class EstimateOptions(Options):
-    """How a trace is taken."""
+    """Options of the estimate of a trace."""
 
     method: str = option("auto", "How; auto is exact up to 256 parameters, and hutch++ beyond", choices=METHODS)
     samples: int = option(100, "Products with one vector to spend where it is not exact", low=1)
@@ -39,7 +39,7 @@ class EstimateOptions(Options):
 
 @dataclass(frozen=True)
 class TraceOptions(EstimateOptions):
-    """How a trace is taken that samples of micro-batches estimate too."""
+    """Options of a trace that samples of micro-batches estimate too."""
 
     method: str = option(
         "auto",
@@ -51,7 +51,7 @@ class TraceOptions(EstimateOptions):
 
 @dataclass(frozen=True)
 class FrobeniusOptions(EstimateOptions):
-    """How a Frobenius norm is taken."""
+    """Options of a Frobenius norm."""
 
     method: str = option(
         "auto", "How; auto is exact up to 256 parameters, and hutch++ beyond", choices=FROBENIUS_METHODS
@@ -116,7 +116,7 @@ def traced(context: MeasureContext, operator: SymmetricOperator, settings: Mappi
 
 
 def estimated(found: Estimate | Frobenius) -> Found:
-    """What an estimate of curvature found; an exact one has no standard error."""
+    """Convert an estimate of curvature to `Found`; an exact one has no standard error."""
     error = None if found.method == "exact" else found.standard_error
     return Found(found.value, error, details={"method": found.method, "products": found.products})
 

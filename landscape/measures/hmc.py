@@ -61,7 +61,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a chain runs.
+    """Settings of a chain.
 
     Attributes:
         draws: Kept ones.
@@ -93,7 +93,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Chain:
-    """What a chain met.
+    """Record of a chain.
 
     Attributes:
         rises: Shape (draws,), L(w + d) - L(w).
@@ -212,7 +212,7 @@ def split_r_hat(chains: Sequence[Array]) -> float:
 
 
 def effective_draws(chains: Sequence[Array]) -> float:
-    """How many independent draws the chains are worth (Geyer 1992, initial positive sequence).
+    """Return the effective number of independent draws of the chains (Geyer 1992, initial positive sequence).
 
     Example:
         >>> still = np.repeat(np.arange(8.0), 50)

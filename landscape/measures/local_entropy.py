@@ -116,7 +116,7 @@ class _Integrated:
 
     @property
     def rough(self) -> bool:
-        """Whether the rule and that of half its points differ by more than chance and a hundredth."""
+        """Return whether the rule and that of half its points differ by more than chance and a hundredth."""
         return self._apart > max(_APART * self.sampling, _RULE * abs(self.value))
 
     @property

@@ -196,7 +196,7 @@ class LocalLoss:
         return self._held_sums().mean
 
     def _held_sums(self) -> _Sums:
-        """What `_slopes` holds of this part, taken now if it has not been."""
+        """Return what `_slopes` holds of this part, taken now if it has not been."""
         if self._slopes is None or self._span is None:
             return self._sums(self.zero())
         if self._span not in self._slopes:

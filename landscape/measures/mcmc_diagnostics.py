@@ -1,4 +1,4 @@
-"""Whether chains can be believed: means over chains with their error, and reasons not to trust them."""
+"""Convergence diagnostics of chains: means over chains with their error, and reasons not to trust them."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _between(means: Array) -> float:
 
 
 def _distance(rows: Sequence[Array]) -> float:
-    """How many standard errors the mean is away from 0."""
+    """Return how many standard errors the mean is away from 0."""
     error = _error(rows)
     return float(np.mean(rows)) / error if error > 0 else 0.0
 

@@ -14,7 +14,7 @@ from landscape.options import Options, option
 
 @dataclass(frozen=True)
 class OrbitOptions(Options):
-    """How the diagonal is taken that the search begins with."""
+    """Options of the diagonal that the search begins with."""
 
     samples: int | None = option(
         None, "Sampled diagonals of every micro-batch", form=WHOLE, low=1, unset="none: the exact diagonal"

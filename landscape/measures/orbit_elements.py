@@ -172,7 +172,7 @@ def led_to(context: MeasureContext, column: Column) -> MeasureContext:
 def _covectors(
     context: MeasureContext, column: Column, state: Mapping[str, Tensor]
 ) -> Callable[[Tensor], Tensor] | None:
-    """How derivatives at the weights become those where a column leads: shape (P, m) to the same.
+    """Return the map of derivatives at the weights to those where a column leads: shape (P, m) to the same.
 
     With w' = D w they are divided by D; orders and signs of units change alike in both. None for
     elements that do more.

@@ -56,7 +56,7 @@ FEW_EXAMPLES, MANY = 128, 4
 
 
 def is_small(objective: Objective, weights: Weights, split: str) -> bool:
-    """Whether all measures of all examples in float64, and what theory foresees of them, take a minute or so."""
+    """Return whether measures of all examples in float64, and their predictions by theory, take about a minute."""
     held = Held.of(weights)
     size = sum(info.numbers for info in held.layout.moving())
     return size <= _FEW and size * objective.examples([split])[split]["used"] <= _SMALL

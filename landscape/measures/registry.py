@@ -39,7 +39,7 @@ SYMMETRIES = MappingProxyType(
 
 @dataclass(frozen=True)
 class Found(Result):
-    """What a measure found.
+    """Result of a measure.
 
     Attributes:
         value: The number; NaN where it did not converge.

@@ -42,7 +42,7 @@ def stability_threshold(training: Mapping[str, Any]) -> float | None:
 
 
 def threshold_words(training: Mapping[str, Any]) -> str:
-    """What the threshold of a run is called in a legend.
+    """Name the threshold of a run for a legend.
 
     Example:
         >>> threshold_words({"momentum": 0.9})

@@ -1,4 +1,4 @@
-"""What a file of measures holds, in plain values."""
+"""Summary of a file of measures, in plain values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from landscape.values.measure_table import Column, Table
 
 
 def describe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a file of measures holds, as plain values for `landscape inspect`.
+    """Describe a file of measures, as plain values for `landscape inspect`.
 
     Args:
         path: The file.

@@ -273,7 +273,7 @@ def _candidates(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def calls_of(modules: Mapping[str, nn.Module], passes: Sequence[Callable[[], object]]) -> dict[str, list[Any]]:
-    """What each module is called with first in each of some passes."""
+    """Return the arguments of the first call of each module in each of some passes."""
     calls: dict[str, list[Any]] = {}
     for number, run in enumerate(passes):
         handles = []
@@ -295,7 +295,7 @@ def calls_of(modules: Mapping[str, nn.Module], passes: Sequence[Callable[[], obj
 def _ways(
     model: nn.Module, prefix: str, module: nn.Module, calls: list[Any]
 ) -> Iterable[Callable[[int], list[Tensor]]]:
-    """How a module can be had to recompute its buffers, the cheapest way first.
+    """Yield methods to recompute the buffers of a module, the cheapest first.
 
     A parametrisation works when its tensor is read, a hook before the forward pass can be called by itself, and
     any module can be called with what it was called with.

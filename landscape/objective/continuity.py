@@ -18,7 +18,7 @@ def differing(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Iterable[
 
 
 def statement(said: Mapping[str, Iterable[str]], statistics: Iterable[str]) -> dict[str, list[str]]:
-    """What became of the buffers that are no statistics of normalisation: word -> names, without empty ones."""
+    """Group buffers that are no statistics of normalisation by treatment: word -> names, without empty ones."""
     known = set(statistics)
     left = {word: [name for name in names if name not in known] for word, names in said.items()}
     return {word: names for word, names in left.items() if names}

@@ -61,7 +61,7 @@ def _available(kind: str, index: int = 0) -> bool:
 
 @contextmanager
 def precision(device: torch.device, tf32: bool) -> Iterator[None]:
-    """Whether a CUDA device may round the inputs of products to 10 bits; put back as it was afterwards."""
+    """Set whether a CUDA device may round the inputs of products to 10 bits; put back as it was afterwards."""
     if device.type != "cuda":
         yield
         return

@@ -1,4 +1,4 @@
-"""Whether a model can be computed in a type of real numbers that is not its own."""
+"""Check that a model can be computed in a type of real numbers that is not its own."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class Evaluator:
 
     @property
     def scoring(self) -> Scoring:
-        """How the loss and the error of each split are taken apart into examples; tried when first needed."""
+        """Decomposition of the loss and the error of each split into examples; tried when first needed."""
         if self._scoring is None:
             self._scoring = self._take_apart()
         return self._scoring
@@ -353,7 +353,7 @@ class Evaluator:
 
     @property
     def streamed(self) -> bool:
-        """Whether data are read anew at every point."""
+        """Return whether data are read again at every point."""
         return not all(isinstance(split, Split | Batches) for split in self._splits.values())
 
     def fetch(self, raw: Sequence[RawPoint]) -> list[RawPoint]:

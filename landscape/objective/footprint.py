@@ -1,4 +1,4 @@
-"""How much memory a forward pass takes."""
+"""Memory of a forward pass."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _NAMED = 3
 
 
 def hidden_note(evaluator: Evaluator) -> str | None:
-    """What is said of parameters that are reachable from a model, not registered, and change its output.
+    """Note parameters that are reachable from a model, not registered, and change its output.
 
     Args:
         evaluator: Holds a copy of the model; it is left as it was.

@@ -137,7 +137,7 @@ def counting(loader: DataLoader[Any]) -> DataLoader[Any]:
 
 
 def as_batch(given: Any, where: str, paired: bool) -> Split:
-    """What a loader yields as a batch; it stays whole unless the first axis of every tensor is its examples.
+    """Make a batch of what a loader yields; it stays whole unless the first axis of every tensor is its examples.
 
     Raises:
         LandscapeError: If it is no pair and should be one.

@@ -48,7 +48,7 @@ class PerExample:
 
 
 def takes_model(loss: Callable[..., Any]) -> bool:
-    """Whether a loss wants (model, batch): its first argument is called so."""
+    """Return whether a loss wants (model, batch): its first argument is called so."""
     function = loss.forward if isinstance(loss, nn.Module) else loss
     try:
         names = list(inspect.signature(function).parameters)
@@ -110,7 +110,7 @@ def is_number(given: Any) -> bool:
 
 
 def _given_apart(loss: Callable[..., Any], given: Any, examples: int | None) -> PerExample | None:
-    """What a loss gives by itself: a number in a shape of its own, one per example, or sums and counts."""
+    """Return what a loss gives by itself: a number in a shape of its own, one per example, or sums and counts."""
     parts = given if isinstance(given, tuple | list) else (given,)
     lengths = {part.shape for part in parts if isinstance(part, Tensor) and part.ndim == 1}
     alike = len(lengths) == 1 and all(isinstance(part, Tensor) and part.ndim == 1 for part in parts)
@@ -234,7 +234,7 @@ def mean_of(loss: Callable[..., Any], output: Any, target: Any) -> Tensor:
 
 
 def classifies(output: Any, target: Any) -> bool:
-    """Whether the output scores classes (examples, classes, ...) and the targets are class numbers."""
+    """Return whether the output scores classes (examples, classes, ...) and the targets are class numbers."""
     return (
         isinstance(output, Tensor)
         and isinstance(target, Tensor)

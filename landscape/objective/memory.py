@@ -1,4 +1,4 @@
-"""How much memory there is."""
+"""Amount of free memory."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class Objective:
         )
 
     def default_tuning(self) -> Tuning:
-        """How `value` makes its passes: nothing rewritten, a micro-batch that suits most models."""
+        """Settings of the passes of `value`: nothing rewritten, a micro-batch that suits most models."""
         images = any(isinstance(module, nn.Conv2d) for module in self.model.modules())
         return Tuning(
             batch_size=self._batch_size or next(iter(self.data.values())).default_batch_size(),
@@ -286,7 +286,7 @@ class Objective:
         return other
 
     def examples(self, splits: Iterable[str]) -> dict[str, dict[str, int]]:
-        """How many examples of each split are used, and how many there are."""
+        """Count the examples of each split: those used, and all there are."""
         return {name: {"used": self.data[name].count, "available": self._available[name]} for name in splits}
 
     def __repr__(self) -> str:
@@ -301,7 +301,7 @@ class Objective:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What can be measured: ``"loss"``, ``"error"`` where targets are classes, ``"penalty"``, ``"total"``."""
+        """Available metrics: ``"loss"``, ``"error"`` where targets are classes, ``"penalty"``, ``"total"``."""
         return self._native.metrics
 
     @property
@@ -321,7 +321,7 @@ class Objective:
 
     @functools.cached_property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of the model beside any result: parameters that it uses and does not register."""
+        """Notes on the model for any result: parameters that it uses and does not register."""
         note = hidden_note(self._native)
         return () if note is None else (note,)
 
@@ -372,7 +372,7 @@ class Objective:
                     raise LandscapeError(f"this objective has no {word} '{name}'", mend=did_you_mean(name, known))
 
     def fingerprint(self, weights: Weights) -> dict[str, str]:
-        """What tells this function from others of the same weights and data, in words that survive a restart.
+        """Identify this function among others of the same weights and data, in words that survive a restart.
 
         Args:
             weights: Where its loss is tried, on the first micro-batch.

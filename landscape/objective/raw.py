@@ -1,4 +1,4 @@
-"""What a pass over the data gives before it is averaged."""
+"""Results of a pass over the data before they are averaged."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ class _Rewrite:
         return type(norm) in _NORMALISATIONS and norm.track_running_stats and norm.running_mean is not None
 
     def _summand(self, last: fx.Node, following: fx.Node | None) -> fx.Node | None:
-        """What is added to the result of `last`, if it is there by then and has the same shape."""
+        """Return what is added to the result of `last`, if it is there by then and has the same shape."""
         if following is None or following.kwargs or len(following.args) != 2:
             return None
         if following.op == "call_function" and following.target not in (operator.add, operator.iadd, torch.add):

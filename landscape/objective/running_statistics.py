@@ -47,7 +47,7 @@ class _Layer:
             self.home[name].fill_(value)
 
     def statistics(self) -> Tensors:
-        """What was written over zero, divided by m."""
+        """Return what was written over zero, divided by m."""
         rehome(self.module, self.home)
         return {name: tensor / self.shares[name] for name, tensor in self.home.items() if name in self.shares}
 

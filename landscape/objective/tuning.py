@@ -1,4 +1,4 @@
-"""How passes over the data are made."""
+"""Settings of the passes over the data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the passes over the data are made; everything here can change the last bits of a result.
+    """Settings of the passes over the data; everything here can change the last bits of a result.
 
     Attributes:
         batch_size: Examples per forward pass.

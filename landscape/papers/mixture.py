@@ -144,7 +144,7 @@ def local_energy(
     rho: float = 0.5,
     perturb_bias: bool = True,
 ) -> Array:
-    """How much the population error rises when every weight is multiplied by 1 + sigma z, z of N(0, 1).
+    """Rise of the population error when every weight is multiplied by 1 + sigma z, z of N(0, 1).
 
     As N grows the overlap stays and the squared norm becomes q (1 + sigma^2); a threshold that is perturbed too
     widens the Gaussian by b sigma: s^2 = delta q (1 + sigma^2) + (b sigma)^2 in `population_error`.
@@ -176,7 +176,7 @@ def local_energy(
 def training_local_energy(
     w: ArrayLike, b: float, x: ArrayLike, y: ArrayLike, *, sigma: float, perturb_bias: bool = True
 ) -> float:
-    """How much the training error of a hyperplane rises when every weight is multiplied by 1 + sigma z.
+    """Rise of the training error of a hyperplane when every weight is multiplied by 1 + sigma z.
 
     Exact at every N: the margin t_i = y_i (w . x_i + b) becomes a Gaussian of standard deviation sigma s_i with
     s_i^2 = sum_k (w_k x_ik)^2 + b^2, so that example i is wrong with probability H(t_i / (sigma s_i)).

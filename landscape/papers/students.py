@@ -158,7 +158,7 @@ def flattest(student: Student, x: Array) -> Student:
 
     Returns:
         The student at the flattest point of its orbit. A unit that is dead on the examples, or adds nothing,
-        stays as it is.
+        is not changed.
     """
     return student.rescaled(flattest_factors(*neuron_traces(student, x), student.degree))
 

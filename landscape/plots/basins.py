@@ -52,7 +52,7 @@ _FLAT = 0.1
 
 @dataclass(frozen=True)
 class PerturbOptions(Options):
-    """How basins are probed."""
+    """Options of the probing of basins."""
 
     at: tuple[int | str, ...] = option(("last",), "Snapshots: steps with commas, first, last or all", form=STEPS)
     noise: str = option(
@@ -147,7 +147,7 @@ def _report(shown: Shown) -> Document:
 
 
 def words(shown: Shown) -> list[str]:
-    """What is seen of basins, in lines."""
+    """Describe basins, in lines."""
     basins: Basins = shown.first
     said = []
     for basin in basins.found:

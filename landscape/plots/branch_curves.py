@@ -29,7 +29,7 @@ SHOWS = ("branch", "distance", "midpoint")
 
 @dataclass(frozen=True)
 class BranchOptions(Options):
-    """What is shown of branches."""
+    """Options of the curves of branches."""
 
     show: str = option(
         "branch",
@@ -148,7 +148,7 @@ def _lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _faults(wanted: BranchOptions, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What does not go together with the runs of a recipe."""
+    """Yield options that do not go together with the runs of a recipe."""
     try:
         trunk = trunk_of(runs)
     except LandscapeError as fault:

@@ -1,4 +1,4 @@
-"""Comparisons of ways to train over seeds: test error and local energy."""
+"""Comparisons of training methods over seeds: test error and local energy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparisonOptions(Options):
-    """How ways to train are compared."""
+    """Options of a comparison of training methods."""
 
     # Pittorino et al. 2021 draw profiles of the training error to a sigma of about 0.5.
     sigma: float = option(

@@ -41,7 +41,7 @@ def _view(given: Any) -> str:
 
 @dataclass(frozen=True)
 class Embed(Options):
-    """What is embedded, and how it is shown."""
+    """Options of an embedding: what is embedded, and how it is shown."""
 
     dissimilarity: str = option("euclidean", "How far apart snapshots are", choices=DISSIMILARITIES)
     method: str = option("classical", "classical (exact strain) or metric (least stress)", choices=METHODS)
@@ -104,7 +104,7 @@ def embeddings_of(
 
 
 def aligned(objective: Objective, reference: Any) -> Representative:
-    """What stands for snapshots where only what the network computes is to be compared.
+    """Return a function that replaces snapshots, so that only what the network computes is compared.
 
     Every snapshot is replaced by the one of the same function whose units have norm 1, with its units in the
     order in which they fit those of a reference best.
@@ -179,7 +179,7 @@ def _title(shown: Shown, layer: str) -> str | None:
 
 
 def _color(wanted: str, points: Embedding) -> str:
-    """What colours tell: the run where it should be the loss and no file has one."""
+    """Return what colours show: the run where it should be the loss and no file has one."""
     return "run" if wanted == "loss" and len(_without_loss(points)) == len(points.names) else wanted
 
 
@@ -202,7 +202,7 @@ def _report(shown: Shown) -> Document:
 
 
 def _lines(document: Mapping[str, Any]) -> list[str]:
-    """What is seen, in a line each."""
+    """Describe the embeddings, in a line each."""
     first = next(iter(document["embeddings"].values()))
     runs = first["runs"]
     lines = [

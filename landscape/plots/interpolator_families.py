@@ -130,7 +130,7 @@ def _trained(
                     expected=f"at most {wanted.fits_below:g}",
                     mend="train it longer, or raise fits_below",
                 )
-            # Runs of several problems are told apart behind a comma; a way to train is one family.
+            # Runs of several problems are told apart behind a comma; a training method is one family.
             found.setdefault(name.split(",")[0], []).append(student)
     return found
 

@@ -29,7 +29,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shown(Result):
-    """What one panel shows.
+    """Contents of one panel.
 
     Attributes:
         parts: Name -> value, in the order drawn.
@@ -137,7 +137,7 @@ class Kind(Result):
         return Shown(parts, options, title, source.groups)
 
     def say(self, shown: Shown, document: Mapping[str, Any]) -> list[str]:
-        """What is seen, in lines for a person; `document` also names the picture."""
+        """Describe what is seen, in lines for a person; `document` also names the picture."""
         if self.lines is not None:
             return self.lines(document)
         written = [document[key] for key in ("trajectory", "picture", "table") if document.get(key)]

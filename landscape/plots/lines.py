@@ -30,7 +30,7 @@ _DEFINITION = "max over t in [0, 1] of L(t), minus (L(0) + L(1)) / 2"
 
 @dataclass(frozen=True)
 class InterpolateOptions(Options):
-    """How snapshots are joined by straight lines."""
+    """Options of straight lines between snapshots."""
 
     at: int | str = option("last", "The snapshot of runs whose address names none", form=STEP)
     points: int | None = option(
@@ -61,7 +61,7 @@ class InterpolateOptions(Options):
 
 @dataclass(frozen=True)
 class ConnectOptions(Options):
-    """How snapshots are joined by a curve of low loss (Garipov et al. 2018)."""
+    """Options of curves of low loss between snapshots (Garipov et al. 2018)."""
 
     at: int | str = option("last", "The snapshot of runs whose address names none", form=STEP)
     curve: str = option("bezier", "bezier or chain (polygonal)", choices=("bezier", "chain"))
@@ -81,7 +81,7 @@ class ConnectOptions(Options):
 
 @dataclass(frozen=True)
 class Joined:
-    """What joins snapshots.
+    """Lines, barriers or a curve between snapshots.
 
     Attributes:
         found: Lines, a matrix of barriers, or a curve.
@@ -114,7 +114,7 @@ class LowCurve:
 
     @classmethod
     def of(cls, found: Connection) -> LowCurve:
-        """What is shown of a connection."""
+        """Take what is shown of a connection."""
         return cls(found.path.kind, len(found.path.bends), found.curve, found.line, found.length)
 
 

@@ -95,7 +95,7 @@ class MeasureOptions(Along):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is drawn, a panel each."""
+        """Names of the measures drawn, a panel each."""
         return (*(() if self.measure is None else (self.measure,)), *self.measures)
 
     @property

@@ -235,7 +235,7 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def comparison_lines(document: Mapping[str, Any]) -> list[str]:
-    """What the orderings of two minima are worth."""
+    """Describe what the orderings of two minima are worth."""
     first, second = document["files"]
     lines = [f"A = {first}, B = {second}: does the ordering hold wherever symmetries take them?"]
     rows = [["measure", "A", "B", "", "verdict"]]

@@ -31,7 +31,7 @@ _ROOM = 1.12
 
 @dataclass(frozen=True)
 class MixtureOptions(Options):
-    """How hyperplanes are drawn."""
+    """Options of a picture of hyperplanes."""
 
     sigma: float = option(0.5, "The noise of the local energies", above=0)
 

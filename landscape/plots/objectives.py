@@ -24,7 +24,7 @@ def objective_of(
 ) -> Objective:
     """Rebuild the objective of a trajectory: from what its file says if its problem is built in.
 
-    A file never brings code to run: a problem of the user's own must be named by whoever opens the file.
+    A file never brings code to run: a problem of the user's own must be named when the file is opened.
 
     Args:
         run: The trajectory.

@@ -25,7 +25,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether all of the interval is on one side of zero."""
+        """Return whether all of the interval is on one side of zero."""
         return abs(self.mean) > self.half
 
     def words(self, digits: int = 2) -> str:

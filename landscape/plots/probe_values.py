@@ -191,7 +191,7 @@ def _plane_of(
 def _ranges(
     marks: Sequence[Mapping[str, Any]], coordinates: NDArray[np.float64]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """What shows the ends, the bend and the curve with a margin, at least half as high as wide."""
+    """Return ranges that show the ends, the bend and the curve with a margin, at least half as high as wide."""
     found = {}
     for axis, name in enumerate("xy"):
         places = [*(float(mark[name]) for mark in marks), *coordinates[:, axis]]

@@ -38,12 +38,12 @@ class MetricsOptions(Options):
 
 @dataclass(frozen=True)
 class RecordedMetrics:
-    """What a run recorded.
+    """Metrics that a run recorded.
 
     Attributes:
         steps: Shape (T,).
         metrics: Name -> shape (T,).
-        problem: What it was trained on.
+        problem: The problem it was trained on.
     """
 
     steps: NDArray[np.int64]

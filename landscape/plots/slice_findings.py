@@ -1,4 +1,4 @@
-"""What repeats and subsets add to the report of `landscape plot`."""
+"""Findings of repeats and subsets, for the report of `landscape plot`."""
 
 from __future__ import annotations
 

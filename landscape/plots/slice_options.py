@@ -1,4 +1,4 @@
-"""What slice is wanted: options of curves, surfaces and trajectories in their plane."""
+"""Options of slices: curves, surfaces and trajectories in their plane."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ SliceT = TypeVar("SliceT", bound="Slice")
 
 @dataclass(frozen=True)
 class Slice(Options):
-    """What slice is drawn.
+    """Options of the slice that is drawn.
 
     Attributes:
         kind: ``"curve"``, ``"surface"`` or ``"trajectory"``.

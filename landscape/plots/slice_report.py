@@ -1,4 +1,4 @@
-"""What is said of slices: as plain values, and in a few lines."""
+"""Reports of slices: as plain values, and in a few lines."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _statistics_lines(document: Mapping[str, Any]) -> list[str]:
-    """What to use where frozen statistics of normalisation tell more of the plane than the weights do."""
+    """Advise another policy where frozen statistics of normalisation shape the plane more than the weights do."""
     told = document.get("path") or max(
         document.get("paths", {}).values(), key=lambda own: own["largest_loss_difference"], default=None
     )
@@ -179,7 +179,7 @@ def _hessian_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _moved(plane: dict[str, Any]) -> list[str]:
-    """What the directions move, and what stays."""
+    """Describe what the directions move, and what they keep."""
     told, drawn = plane.get("tensors"), plane.get("report")
     if told is None:
         return []

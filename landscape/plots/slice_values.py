@@ -113,7 +113,7 @@ def _measured(wanted: Slice, objective: Objective) -> Slice:
 
 
 def _function(source: Source, objective: Objective, wanted: Slice) -> tuple[Any, ...]:
-    """What two objectives share that have the same landscape: model, loss, data, and the penalty if drawn."""
+    """Return what objectives of the same landscape share: model, loss, data, and the penalty if drawn."""
     told = objective.fingerprint(source.first[-1])
     decay = objective.weight_decay if wanted.metric in ("penalty", "total") else 0.0
     digests = [objective.data_digest(split) for split in objective.splits]
@@ -349,7 +349,7 @@ def slice_common(
 
 
 def _ways(objective: Objective, wanted: Slice) -> dict[str, Any]:
-    """What is measured at every point, and how."""
+    """Return what is measured at every point, and how."""
     return {
         "metrics": tuple(wanted.metrics) or None,
         "splits": tuple(wanted.splits) or (objective.splits if wanted.kind == "curve" else ("train",)),

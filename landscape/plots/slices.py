@@ -122,7 +122,7 @@ def _each(wanted: Slice) -> bool:
 
 
 def _faults(wanted: Slice, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What does not go together with the runs of a recipe."""
+    """Yield options that do not go together with the runs of a recipe."""
     count = len(runs)
     known = (*METRICS, *EXTRA, HESSIAN_RATIO)
     if wanted.metric not in (None, *known):
@@ -142,7 +142,7 @@ def _faults(wanted: Slice, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]
 
 
 def _deciding(wanted: Slice) -> dict[str, Any]:
-    """What decides the values: of the metric only one that is not measured in any case."""
+    """Return what decides the values: of the metric only one that is not measured in any case."""
     extra = wanted.metric if wanted.metric in (*EXTRA, HESSIAN_RATIO) else None
     split = wanted.splits[0] if len(wanted.splits) == 1 else None
     return {"kind": wanted.kind, **wanted.plain(deciding=True), "metric": extra, "split": split}

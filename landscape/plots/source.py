@@ -1,4 +1,4 @@
-"""What a picture is made of: runs, the objectives that rebuild their losses, and where parts are kept."""
+"""Sources of a picture: runs, the objectives that rebuild their losses, and where parts are kept."""
 
 from __future__ import annotations
 

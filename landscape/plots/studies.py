@@ -1,4 +1,4 @@
-"""Studies: what measures foretell over many networks, drawn of what `landscape study` keeps."""
+"""Studies: what measures predict over many networks, drawn from what `landscape study` keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study found, in lines."""
+"""Findings of a study, in lines."""
 
 from __future__ import annotations
 

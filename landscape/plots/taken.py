@@ -26,7 +26,7 @@ Held = Mapping[str, Mapping[str, tuple[Mapping[str, Any], Values]]]
 
 @dataclass(frozen=True)
 class Taken:
-    """What is taken from a run.
+    """Values taken from a run.
 
     Attributes:
         problem: The options of its problem.

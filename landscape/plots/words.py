@@ -25,7 +25,7 @@ def model_lines(told: Mapping[str, Any]) -> list[str]:
 
 
 def preview_line(report: Mapping[str, Any]) -> str:
-    """What a preview computed and how well it foretold the rest, or why all was computed."""
+    """Describe what a preview computed and how well it predicted the rest, or why all was computed."""
     if report["rough"]:
         return f"no preview, all computed: {report['reason']}"
     return (

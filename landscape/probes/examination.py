@@ -1,4 +1,4 @@
-"""What became of branches: errors, distances and midpoints over the time since they parted."""
+"""Errors, distances and midpoints of branches over the time since they parted."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Gauge:
         objective: What is measured.
         splits: On which data; None is all.
         metrics: What; None is the loss, and the error where there is one.
-        recalibrate: Estimate the running statistics of normalisation anew at every point, from the first 512
+        recalibrate: Estimate the running statistics of normalisation afresh at every point, from the first 512
             examples of the training data.
         between: The weights are those between networks: buffers that follow from the weights (the vectors of
             spectral normalisation) are recomputed wherever `at` is not told that they are a network's own.
@@ -107,7 +107,7 @@ class Gauge:
 
 
 def about(objective: Objective) -> dict[str, Any]:
-    """What is said of an objective beside what was found, as plain values."""
+    """Describe an objective beside what was found, as plain values."""
     return {
         "problem": objective.problem,
         "units": objective.units,

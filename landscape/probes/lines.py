@@ -58,7 +58,7 @@ def interpolate(
         extend: How far the line goes on at both ends, in units of the distance.
         bn: ``"interpolate"`` moves the statistics of normalisation, and other real buffers, with the weights, so
             that both ends are the models themselves; ``"frozen"`` keeps those of a; ``"recalibrate"`` estimates
-            running statistics anew at every point, the ends too, from the first 512 training examples, and moves
+            running statistics afresh at every point, the ends too, from the first 512 training examples, and moves
             other buffers: each end is its model, recalibrated. Buffers that follow from the weights (the vectors
             of spectral normalisation) are recomputed between the ends under every policy, and at the ends are
             the models' own; ``meta["buffers"]`` says so.
@@ -125,7 +125,7 @@ class PathPoint:
 
     @property
     def key(self) -> str:
-        """What tells it from others of a result."""
+        """Key that identifies it in a result."""
         return f"{self.path}/{self.bn}/{self.place}"
 
     @property
@@ -235,7 +235,7 @@ class Line:
             gauge.require_continuous(self._start, self._end, kept)
 
     def about(self, gauge: Gauge) -> dict[str, Any]:
-        """What became of buffers that are no statistics of normalisation, for the meta of a result."""
+        """Describe the treatment of buffers that are no statistics of normalisation, for the meta of a result."""
         treated = {*self._derived, *gauge.estimated}
         mixed = [n for n in self._buffers if n in self._moving and n not in treated]
         kept = [n for n in self._buffers if n not in self._moving and n not in treated]

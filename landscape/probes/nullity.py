@@ -1,4 +1,4 @@
-"""How many directions are flat where the training error is zero."""
+"""Number of flat directions where the training error is zero."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Degeneracy(Result):
 
     @property
     def zero(self) -> int:
-        """How many eigenvalues are zero within the tolerance."""
+        """Number of eigenvalues that are zero within the tolerance."""
         return int((np.abs(self.eigenvalues) <= self.tolerance).sum())
 
     @property
     def rank(self) -> int:
-        """How many are not."""
+        """Number of eigenvalues that are not zero within the tolerance."""
         return len(self.eigenvalues) - self.zero
 
     @property

@@ -15,7 +15,7 @@ KINDS = ("bezier", "chain")
 
 
 def shares(kind: str, t: float, bends: int) -> list[float]:
-    """How much of each control point (end, bends, end) there is at t; they sum to 1.
+    """Return the share of each control point (end, bends, end) at t; they sum to 1.
 
     A Bézier curve of degree n = bends + 1 has binomial(n, k) t^k (1 - t)^(n - k); a chain goes from each point
     straight to the next, each leg taking 1 / n of the way.
@@ -72,7 +72,7 @@ class Path:
         return self.controls[1:-1]
 
     def shares(self, t: float) -> list[float]:
-        """How much of each control point there is at t."""
+        """Return the share of each control point at t."""
         return shares(self.kind, t, len(self.bends))
 
     def point(self, t: float) -> Tensors:

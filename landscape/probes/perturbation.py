@@ -45,7 +45,7 @@ def profile(
 
     For a quadratic loss with Hessian H the expected rise is s^2 / 2 sum_i w_i^2 H_ii under relative and
     s^2 / 2 tr H under absolute noise. Each draw is one direction that all scales go along, and the same draws
-    meet whatever weights are given (common random numbers). Buffers stay as they are.
+    meet whatever weights are given (common random numbers). Buffers are not changed.
 
     Args:
         objective: What is measured.

@@ -1,4 +1,4 @@
-"""How far the loss stays low: bracketing and bisection along a direction."""
+"""Distance within which the loss stays low: bracketing and bisection along a direction."""
 
 from __future__ import annotations
 

@@ -73,12 +73,12 @@ class Branch:
 
     @property
     def key(self) -> str:
-        """What tells it from others of a design."""
+        """Key that identifies it in a design."""
         return self.name
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """Title for people."""
         return f"branch {self.name}"
 
 
@@ -253,7 +253,7 @@ def _write_starts(
                 got=", ".join(str(step) for step in held.steps),
                 expected=", ".join(str(snapshot.step) for snapshot in chosen),
             )
-    # One that was not finished has no branches yet, and is written anew in no time.
+    # One that was not finished has no branches yet, and is rewritten in no time.
     recorder = Recorder(
         file,
         chosen[0],

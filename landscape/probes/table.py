@@ -81,7 +81,7 @@ def save_table(
 
 
 def describe_table(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a table that `save_table` wrote as HDF5 holds, as plain values for `landscape inspect`.
+    """Describe a table that `save_table` wrote as HDF5, as plain values for `landscape inspect`.
 
     Args:
         path: The file.

@@ -158,5 +158,5 @@ class PolynomialActivation(nn.Module):
         return result
 
     def extra_repr(self) -> str:
-        """What `repr` says of it."""
+        """Return what `repr` says of it."""
         return f"degree={self.fit.degree}, fit={self.fit.fit!r}, interval={self.fit.interval:g}"

@@ -22,7 +22,7 @@ Pair: TypeAlias = "tuple[Tensor, Tensor]"
 
 
 def is_file_problem(name: str) -> bool:
-    """Whether a problem is named as ``path/file.py:function``."""
+    """Return whether a problem is named as ``path/file.py:function``."""
     return re.fullmatch(r".+\.py:\w+", name, flags=re.DOTALL) is not None
 
 
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Parts:
-    """What an objective is made of.
+    """Parts of an objective.
 
     Attributes:
         model: The model at its initial weights.
@@ -140,7 +140,7 @@ class Problem:
         )
 
     def parts(self, options: Any, seed: int, source: Source) -> Parts:
-        """What the objective is made of, at its initial weights; see `build`."""
+        """Return the parts of the objective, at its initial weights; see `build`."""
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise LandscapeError(
                 "not a seed", where="seed", got=repr(seed), expected="a whole number from 0 to 2^63 - 1"

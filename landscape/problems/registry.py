@@ -37,7 +37,7 @@ def get(name: str) -> Problem:
 
 
 def _remedy(name: str) -> str:
-    """What to do about a problem that there is not."""
+    """Return what to do about the name of a problem that does not exist."""
     if name.endswith(".py"):
         return f"name its function too, as {name}:make"
     if name.endswith((".h5", ".hdf5")):
@@ -46,7 +46,7 @@ def _remedy(name: str) -> str:
 
 
 def describe() -> list[dict[str, Any]]:
-    """What is built in, one JSON-able dictionary per problem."""
+    """Describe the built-in problems, one JSON-able dictionary each."""
     return [problem.describe() for problem in _PROBLEMS.values()]
 
 

@@ -18,7 +18,7 @@ from landscape.vocabulary import NORMALIZATIONS, ONE_D_POLICIES
 
 @dataclass(frozen=True)
 class DirectionReport(Result):
-    """What became of every tensor of a model when a direction was made.
+    """Report of a direction: its treatment of every tensor of a model.
 
     Attributes:
         normalized: Tensors that move, normalised as asked (or not at all under ``"none"``).

@@ -26,7 +26,7 @@ _Numbers = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Kept:
-    """What a file holds.
+    """Contents of a file of distances.
 
     Attributes:
         finished: Name of a group -> the fields of its separations; empty while they are being computed.
@@ -86,7 +86,7 @@ DISTANCES: Kind[Kept] = Kind(
 
 
 def describe_distances(path: PathLike) -> dict[str, Any]:
-    """What a file of distances holds, as plain values for `landscape inspect`.
+    """Describe a file of distances, as plain values for `landscape inspect`.
 
     Args:
         path: The file.

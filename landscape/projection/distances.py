@@ -1,4 +1,4 @@
-"""How far snapshots are from each other: blocked inner products, straight from the files. No torch."""
+"""Distances between snapshots: blocked inner products, straight from the files. No torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _DIRECT = 8
 
 @dataclass(frozen=True)
 class Separations(Result):
-    """What all dissimilarities of T snapshots follow from.
+    """Numbers from which all dissimilarities of T snapshots follow.
 
     Attributes:
         squared: Shape (T, T), squared Euclidean distances.
@@ -233,7 +233,7 @@ class Block:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """Key that identifies it."""
         return " ".join(self.names)
 
     @property

@@ -32,7 +32,7 @@ _ITERATIONS, _EPS = 1000, 1e-9
 
 
 class Run(Snapshots, Protocol):
-    """What an embedding needs to know of a trajectory."""
+    """Interface of a trajectory, as far as an embedding needs it."""
 
     @property
     def run_id(self) -> str: ...  # noqa: D102

@@ -1,4 +1,4 @@
-"""What principal components say of pure random walks: the shares to read those of a trajectory against."""
+"""Principal components of pure random walks: the shares to read those of a trajectory against."""
 
 from __future__ import annotations
 

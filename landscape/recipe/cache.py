@@ -42,7 +42,7 @@ class Cache:
         return self.folder / kind / f"{key}{suffix}"
 
     def record(self, step: Step) -> dict[str, Any] | None:
-        """How a step was made: its files, seconds and versions; None if it is not done or its files are gone."""
+        """Return how a step was made: files, seconds and versions; None if it is not done or files are gone."""
         found = _read_record(self.path(step.kind, step.key, ".json"))
         if found is None:
             return None
@@ -78,7 +78,7 @@ class Cache:
                 file.unlink(missing_ok=True)
 
     def begun(self, step: Step) -> bool:
-        """Whether an earlier attempt left something to go on from."""
+        """Return whether an earlier attempt left something to resume from."""
         return self.path(step.kind, step.key).exists()
 
     @contextmanager
@@ -138,7 +138,7 @@ def is_cache(folder: Path) -> bool:
 
 
 def describe_cache(folder: Path) -> dict[str, Any]:
-    """What is kept in a folder of results, as plain values for `landscape inspect`.
+    """Describe a folder of results, as plain values for `landscape inspect`.
 
     Args:
         folder: The folder.
@@ -199,7 +199,7 @@ def digest_of_file(path: Path) -> str:
 
 
 def digest_of_data(path: Path) -> str:
-    """What tells one data set from another without reading it: its names and sizes, wherever it lies.
+    """Digest a data set, wherever it lies: a file by its content, a folder by the names and sizes in it.
 
     Args:
         path: A file, which is read whole, or a folder.

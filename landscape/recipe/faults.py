@@ -1,4 +1,4 @@
-"""What is wrong in a recipe: all of it at once, each with its line and key."""
+"""Faults of a recipe: all of them at once, each with its line and key."""
 
 from __future__ import annotations
 

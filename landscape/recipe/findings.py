@@ -1,4 +1,4 @@
-"""What the numbers of a picture say, in sentences: another picture has other sentences. NumPy only."""
+"""Findings of a picture, in sentences made from its numbers: another picture has other sentences. NumPy only."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _sentences(own: Numbers) -> Iterator[str]:
 
 
 def _embedded(distances: NDArray[np.float64], run: NDArray[np.float64], stress: float) -> str:
-    """What dissimilarities say of the ends of runs; the picture alone would not do, as its stress says."""
+    """Describe where runs end by their dissimilarities; the picture alone would not do, as its stress says."""
     rows = [np.flatnonzero(run == number) for number in np.unique(run)]
     starts, ends = [own[0] for own in rows], [own[-1] for own in rows]
     travelled = _span(distances[starts, ends])

@@ -159,7 +159,7 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
 
 
 def settings_of(recipe: Recipe) -> list[str]:
-    """What was trained and evaluated, in a line each, with the defaults that the recipe leaves out."""
+    """List what was trained and evaluated, in a line each, with the defaults that the recipe leaves out."""
     lines = []
     for run in recipe.runs.values():
         if run.training is not None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Where:
-    """What differs from machine to machine and decides no result.
+    """Settings that differ from machine to machine and decide no result.
 
     Attributes:
         data: The folder of the data for runs that name none.
@@ -224,7 +224,7 @@ class Graph:
         )
 
     def _places_of(self, run: Run) -> dict[str, Any]:
-        """What rebuilds the objective of a run on this machine."""
+        """Return what rebuilds the objective of a run on this machine."""
         data = self._data_of(run)
         return {"problem": run.problem, "options": dict(run.options), "data": data, "device": self.where.device}
 

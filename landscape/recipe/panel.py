@@ -32,7 +32,7 @@ class Panel(values.Panel):
         data: str | os.PathLike[str] | None = None,
         device: str = DEVICE,
     ) -> Shown:
-        """What this panel shows, ready to be drawn; made now as far as the cache does not hold it."""
+        """Return what this panel shows, ready to be drawn; made now as far as the cache does not hold it."""
         kept = Cache(Path(cache))
         graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
         entry = graph.add_panel(self)
@@ -42,7 +42,7 @@ class Panel(values.Panel):
         return shown_from(entry, kept)
 
     def values(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Any]:
-        """What this panel shows, made now as far as the cache does not hold it.
+        """Return the values that this panel shows, made now as far as the cache does not hold them.
 
         Args:
             cache: The folder that results are kept in.
@@ -77,7 +77,7 @@ class Panel(values.Panel):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one figure is made, from training to picture.
+    """Recipe of one figure, from training to picture.
 
     Attributes:
         path: The file.

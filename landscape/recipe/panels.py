@@ -147,7 +147,7 @@ def _options(reader: Reader, where: Where, kind: Kind, entries: dict[str, Any]) 
 
 
 def read_figure(reader: Reader, panels: Sequence[Panel]) -> Figure:
-    """How the panels become one picture; what is wrong with it is noted.
+    """Read the options of the figure that joins the panels; note what is wrong with them.
 
     Args:
         reader: The recipe.

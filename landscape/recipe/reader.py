@@ -16,7 +16,7 @@ from landscape.recipe.toml_lines import KeyPath, Source
 
 @dataclass(frozen=True)
 class Form:
-    """What a value must be like.
+    """Condition on a value.
 
     Attributes:
         words: The same for a person.

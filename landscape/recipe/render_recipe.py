@@ -77,7 +77,7 @@ def render(
     steps = survey(graph.steps, kept, goals.values(), force, **({"pace": Trial().pace} if dry_run else {}))
 
     def ended(key: str) -> None:
-        """Pictures are put in place as they are finished: whoever interrupts has those before."""
+        """Deliver a picture as soon as it is finished: an interrupt leaves those before."""
         for path in (path for path, goal in goals.items() if goal == key):
             _deliver(kept, graph.steps[key], folder_of[path], path.stem, False)
 
@@ -144,7 +144,7 @@ def _load(
 def _conclude(
     path: Path, own: Sequence[str], steps: Mapping[str, StepReport], seconds: Mapping[str, float]
 ) -> RecipeReport:
-    """What became of the steps of a recipe, as far as its picture is not there."""
+    """Report on the steps of a recipe that has no picture yet."""
     failures = tuple(failure for key in own if (failure := steps[key].failure) is not None)
     state = "planned" if steps[own[-1]].state == "planned" else "failed"
     return RecipeReport(path, state, seconds=sum(seconds[key] for key in own), steps=tuple(own), failures=failures)

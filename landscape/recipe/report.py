@@ -1,4 +1,4 @@
-"""What became of a rendering: step by step and recipe by recipe, as plain values."""
+"""Report of a rendering: step by step and recipe by recipe, as plain values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from landscape.values.result import Result
 
 @dataclass(frozen=True)
 class StepReport(Result):
-    """What became of a step.
+    """Outcome of a step.
 
     Attributes:
         step: The step.
@@ -49,7 +49,7 @@ class StepReport(Result):
 
 @dataclass(frozen=True)
 class RecipeReport(Result):
-    """What became of a recipe.
+    """Outcome of a recipe.
 
     Attributes:
         path: The recipe.
@@ -95,7 +95,7 @@ class RecipeReport(Result):
 
 @dataclass(frozen=True)
 class Report(Result):
-    """What became of a rendering.
+    """Outcome of a rendering.
 
     Attributes:
         recipes: Recipe by recipe.
@@ -113,16 +113,16 @@ class Report(Result):
 
     @property
     def done(self) -> bool:
-        """Whether every recipe has its picture (or, where nothing was to be made, is free of faults)."""
+        """Return whether every recipe has its picture (or, where nothing was to be made, is free of faults)."""
         return all(recipe.state in ("made", "current", "planned") for recipe in self.recipes)
 
     @property
     def expected(self) -> bool:
-        """Whether all that went wrong is the user's to mend."""
+        """Return whether all that went wrong is the user's to mend."""
         return all(failure.expected for recipe in self.recipes for failure in recipe.failures)
 
     def count(self, *states: str) -> int:
-        """How many steps are in one of these states."""
+        """Number of steps in one of these states."""
         return sum(step.state in states for step in self.steps.values())
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is to be made, and making it: as much at once as is asked for, in the order that needs dictate."""
+"""Plan of the steps to make, and their making: as many at once as asked for, in the order of their needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def survey(
     force: bool,
     pace: Callable[[Step], float | None] = lambda step: None,
 ) -> dict[str, StepReport]:
-    """What is done and what is to be made: nothing that only things need which are done themselves.
+    """Tell which steps are done and which to make; what only done steps need is not made.
 
     Args:
         steps: Key -> step; whatever a step needs stands before it.
@@ -118,7 +118,7 @@ def _make(
 
 
 def is_done(step: StepReport) -> bool:
-    """Whether the result of a step is in the cache."""
+    """Return whether the result of a step is in the cache."""
     return step.state in ("cached", "made", "shared")
 
 

@@ -1,4 +1,4 @@
-"""A step of the way from training to picture, and the key that says when two steps are the same."""
+"""A step between training and picture, and the key that says when two steps are the same."""
 
 from __future__ import annotations
 

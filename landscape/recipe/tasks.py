@@ -1,4 +1,4 @@
-"""How each kind of step is made: the functions that do the work."""
+"""Functions that do the work of each kind of step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TOLD = ("problem", "data", "device")
 
 @dataclass(frozen=True)
 class Made:
-    """What became of a step.
+    """Outcome of a step that was made.
 
     Attributes:
         state: ``"made"``, or ``"shared"`` where another process made it meanwhile.
@@ -189,7 +189,7 @@ def _computed(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
 
 
 def parts_of(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:
-    """What a panel shows of steps that are done, by name.
+    """Return what a panel shows of steps that are done, by name.
 
     Args:
         panel: What `Graph.add_panel` says of it.
@@ -262,7 +262,7 @@ def run_at(cache: Cache, how: str, where: str) -> Trajectory:
 
 
 def _drop_unreadable(path: Path) -> None:
-    """What cannot be read cannot be gone on with."""
+    """Remove a trajectory that cannot be read, as it cannot be resumed."""
     from landscape.trajectory import open_trajectory
 
     if path.exists():

@@ -78,7 +78,7 @@ def read_source(path: Path) -> Source:
 
 
 def faults_of_the_text(source: Source, most: int = _MOST_LINES) -> Iterator[Fault]:
-    """What is wrong with the text as such: too many lines."""
+    """Yield the faults of the text as such: too many lines."""
     count = len(source.text.splitlines())
     if count > most:
         what = f"a recipe has at most {most} lines, got {count}; settings of all runs go into [runs]"

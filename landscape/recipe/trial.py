@@ -14,7 +14,7 @@ from landscape.recipe.steps import Step
 if TYPE_CHECKING:
     from landscape.objective import Objective
 
-# Seconds after which nothing more is tried: whoever asks how long it takes does not want to wait for the answer.
+# Seconds after which nothing more is tried: an estimate of the time should not take long itself.
 _MOST = 20.0
 
 

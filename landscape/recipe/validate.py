@@ -53,7 +53,7 @@ def load(path: str | os.PathLike[str]) -> Recipe:
 
 
 def _caption(panels: Sequence[Panel]) -> str:
-    """What a figure shows, where its recipe does not say it."""
+    """Write the caption of a figure whose recipe has none."""
     shown = dict.fromkeys(
         f"{panel.kind} of {', '.join(name for members in panel.members.values() for name in members)}"
         for panel in panels

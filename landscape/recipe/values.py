@@ -28,7 +28,7 @@ class Run:
         problem: A built-in problem, or ``/path/file.py:function``; None is the one that a file names.
         options: Options of the problem.
         training: Of a run that is trained.
-        data: The folder or file of the data; None leaves it to whoever renders.
+        data: The folder or file of the data; None leaves it to the rendering.
         files: Of a run that is read or imported: its files.
         arguments: Of a derived run: what it is derived by, as plain values.
         base: Of a derived run: the run that it comes from, if it comes from one.
@@ -93,7 +93,7 @@ def _formats(given: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Figure(Look):
-    """How the panels become one picture.
+    """Options of the figure that joins the panels.
 
     Attributes:
         caption: Whether the caption stands in the picture too.

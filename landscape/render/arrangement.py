@@ -85,7 +85,7 @@ def inner_width(columns: int, width: float, k: float, bars: int) -> float:
 
 
 def row_heights(cells: Sequence[Cell], places: Sequence[Place], inner: Sequence[float], k: float) -> list[float]:
-    """How high the axes of each row are to be.
+    """Return the height of the axes of each row.
 
     Args:
         cells: All cells.

@@ -214,12 +214,12 @@ class Assembly:
         return said[0][:1].upper() + said[0][1:] if len(said) == 1 else "\n".join(said)
 
     def _is_long(self, i: int, width: float) -> bool:
-        """Whether the whole verdict takes more than two lines."""
+        """Return whether the whole verdict takes more than two lines."""
         size = float(mpl.rcParams["legend.fontsize"])
         return fit_lines(self._notes(i, False), width, size).count("\n") > 1
 
     def provenance(self) -> str:
-        """What the slices say of themselves, for the foot."""
+        """Return the provenance of the slices, for the foot."""
         said: list[Said] = []
         for cell in self.cells:
             for run, surface in cell.surfaces.items():

@@ -95,7 +95,7 @@ def _one(basin: Perturbation, rc: Mapping[str, Any] | None) -> Figure:
 
 
 def _foot(basins: Sequence[Perturbation]) -> str:
-    """What was drawn, and what bands are."""
+    """Describe what was drawn, and what bands are."""
     draws = len(basins[0].profile.sizes)
     meta = dict(basins[0].meta)
     if len(basins) > 1:

@@ -1,4 +1,4 @@
-"""Ways to train side by side over seeds: test errors, profiles of the local energy, one against the other."""
+"""Training methods side by side over seeds: test errors, profiles of the local energy, one against the other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 @dataclass(frozen=True)
 class Entrant:
-    """One way to train, with several seeds.
+    """One training method, with several seeds.
 
     Attributes:
         name: What it is called.
@@ -51,7 +51,7 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ways to train that are compared.
+    """Training methods that are compared.
 
     Attributes:
         title: What they are trained on.

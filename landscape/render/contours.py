@@ -321,7 +321,7 @@ def _numbers(
 
 
 def _roomy(segments: Sequence[Array], mesh: tuple[Array, Array, Array]) -> bool:
-    """Whether a contour line has a piece that is large enough on the map for a number to stand in it."""
+    """Return whether a contour line has a piece that is large enough on the map for a number to stand in it."""
     extent = np.array([np.ptp(mesh[0]), np.ptp(mesh[1])])
     spans = [np.sort(np.ptp(piece, axis=0) / extent) for piece in segments if len(piece)]
     # A quarter of the map across; slivers along an edge only if they run over most of it.

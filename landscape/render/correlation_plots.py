@@ -1,4 +1,4 @@
-"""What measures foretell: their correlations with intervals, and each against the target, network by network."""
+"""Correlations of measures with targets, with intervals, and each measure against its target by network."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _AXES = {"lr": "rate", "weight_decay": "weight decay", "batch_size": "batch size
 
 
 def correlations(found: Correlated, *, rc: Mapping[str, Any] | None = None) -> Figure:
-    """Draw what each measure foretells: Kendall's tau and Spearman's rho with every target, with intervals of tau.
+    """Draw what each measure predicts: Kendall's tau and Spearman's rho with every target, with intervals of tau.
 
     Measures stand in the order of their tau with the first target, controls below them. To the right is how often
     a measure orders two networks as the first target does, if they differ in one hyperparameter alone.

@@ -177,12 +177,12 @@ def _panel(surface: Surface, fields: list[str], ax: Axes, said: set[str]) -> Non
 
 
 def wants_log_axis(field: str, values: Sequence[Array]) -> bool:
-    """Whether curves of a metric want a logarithmic axis, or the look in use does; errors are on a linear one."""
+    """Return whether a metric has a logarithmic axis, as it wants or the look asks; errors have a linear one."""
     return asked_log(not is_share(field) and wants_log(np.concatenate([v.ravel() for v in values]), LINE_DECADES))
 
 
 def asked_log(suiting: bool) -> bool:
-    """Whether an axis of values is logarithmic: as the look in use has it, or else as suits."""
+    """Return whether an axis of values is logarithmic: as the look in use has it, or else as suits."""
     look = current()
     # A logarithmic axis has no place for a lower end of 0 or less.
     return suiting and not (look.vmin is not None and look.vmin <= 0) if look.log is None else look.log
@@ -221,7 +221,7 @@ def set_scale(ax: Axes, field: str, log: bool) -> bool:
 
 
 def y_label(fields: Sequence[str], meta: Mapping[str, Any], log: bool) -> str:
-    """What the curves of one metric are: the name of the field, or of the metric where there are several."""
+    """Name the curves of one metric: by the field, or by the metric where there are several."""
     if len(fields) == 1:
         return field_label(fields[0], meta, log=log)
     metric = parts(fields[0])[1]

@@ -71,7 +71,7 @@ class Panel:
 
     @property
     def spatial(self) -> bool:
-        """Whether its axes are 3-D."""
+        """Return whether its axes are 3-D."""
         return self.view == "3d" or self.embedding.dims > 2
 
 

@@ -1,4 +1,4 @@
-"""What many slices say of themselves, each thing once: of all, of a run, of a panel."""
+"""Caption of many slices, each fact once: of all, of a run, of a panel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How wide a figure is: names of columns and of venues, in inches."""
+"""Widths of figures: names of columns and of venues, in inches."""
 
 from __future__ import annotations
 

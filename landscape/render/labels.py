@@ -83,7 +83,7 @@ def shown(surface: Surface, field: str) -> Array:
 
 
 def is_share(field: str) -> bool:
-    """Whether a field holds shares of 1."""
+    """Return whether a field holds shares of 1."""
     return parts(field)[1] in SHARES
 
 
@@ -98,7 +98,7 @@ def split_name(split: str) -> str:
 
 
 def field_label(field: str, meta: Mapping[str, Any], *, log: bool = False) -> str:
-    """What the values of a field are, with unit and scale.
+    """Label the values of a field, with unit and scale.
 
     Args:
         field: ``"<split>_<metric>"``.
@@ -140,7 +140,7 @@ def with_notes(name: str, *notes: str) -> str:
 
 
 def axis_label(meta: Mapping[str, Any], index: int, *, short: bool = False) -> str:
-    """What one axis of the slice is, with its unit; for a principal component, its share and the null's.
+    """Label one axis of the slice, with its unit; for a principal component, its share and the null's.
 
     Args:
         meta: Of the surface; `plane.null_ratio` is what a pure random walk of the same length explains.
@@ -176,13 +176,13 @@ def _at(values: Any, index: int) -> float | None:
 
 
 def centre_label(meta: Mapping[str, Any]) -> str:
-    """What lies at the origin of the slice; a step 0 is before all training."""
+    """Label the origin of the slice; a step 0 is before all training."""
     step = meta.get("step")
     return "weights at step 0" if step == 0 else "trained weights" + ("" if step is None else f" (step {step})")
 
 
 def equal_axes(meta: Mapping[str, Any]) -> bool:
-    """Whether one unit along x is as long as one along y: as the file says, or where both units agree."""
+    """Return whether x and y have one scale: as the file says, or where both units agree."""
     if meta.get("equal_aspect") is not None:
         return bool(meta["equal_aspect"])
     units = [axis.get("unit") for axis in meta.get("axes") or []]
@@ -232,7 +232,7 @@ def _data_words(meta: Mapping[str, Any]) -> str:
 
 
 def preview_words(meta: Mapping[str, Any]) -> str:
-    """How much of a slice is interpolated and how well; empty where nothing is.
+    """Describe how much of a slice is interpolated and how well; empty where nothing is.
 
     Example:
         >>> report = {"computed": 212, "points": 2601, "kept_aside": 36, "reported_error": 6e-3}
@@ -301,7 +301,7 @@ def _held(plane: Mapping[str, Any]) -> str:
 
 
 def drawn(meta: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """What is known of a slice, narrowed to the one field that is drawn of it."""
+    """Narrow the metadata of a slice to the one field that is drawn of it."""
     return {**meta, "splits": [parts(field)[0]]} if meta.get("splits") else dict(meta)
 
 

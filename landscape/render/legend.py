@@ -21,7 +21,7 @@ One = TypeVar("One")
 _HANDLE, _BETWEEN = 2.4, 1.2
 # Inches that are kept free at the right of a legend.
 _MARGIN = 0.05
-# How often a legend that is too wide after all is put anew.
+# How often a legend that is too wide after all is placed again.
 _TRIES = 3
 # What matplotlib calls the axes of a colour bar, over which a legend may extend.
 _BAR = "<colorbar>"
@@ -106,7 +106,7 @@ def fit_legends(sheet: Figure) -> bool:
         sheet: The figure.
 
     Returns:
-        Whether any was put anew: then the figure is to be laid out again.
+        Whether any was placed again: then the figure is to be laid out again.
     """
     anew = False
     for ax in sheet.axes:

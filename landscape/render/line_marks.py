@@ -63,7 +63,7 @@ def steadied(surface: Surface, field: str) -> Array:
 
 
 def is_rounding(surface: Surface, field: str) -> bool:
-    """Whether all that differs between the values of a line slice is their rounding."""
+    """Return whether the values of a line slice differ by no more than rounding."""
     values = known(surface, shown(surface, field))
     values = values[np.isfinite(values)]
     if surface.repeat is not None or values.size < 2:
@@ -81,7 +81,7 @@ def _values(ax: Axes, x: Array, values: Array, look: dict[str, Any]) -> Artist:
 
 
 def is_preview(surface: Surface) -> bool:
-    """Whether some of the values are interpolated."""
+    """Return whether some of the values are interpolated."""
     return surface.computed is not None and not surface.computed.all()
 
 
@@ -101,7 +101,7 @@ def _has_errors(surface: Surface, field: str) -> bool:
 
 
 def step_label(meta: Mapping[str, Any]) -> str:
-    """What the axis of a line slice is: how far the weights move along its direction, or where along training."""
+    """Label the axis of a line slice: how far weights move along its direction, or where along training."""
     label = axis_label(meta, 0)
     return label if meta.get("along") else f"step α along {label}" if "direction" in label else label
 
@@ -146,7 +146,7 @@ def draw_threshold(ax: Axes, surface: Surface, colour: str) -> dict[str, Artist]
 
 
 def side_handles(surface: Surface, fields: list[str]) -> list[Artist]:
-    """What stands in a legend for all that accompanies curves: bands, single lines, dots where computed."""
+    """Return legend handles for all that accompanies curves: bands, single lines, dots where computed."""
     if surface.repeat is not None:
         return line_handles(surface)
     grey, handles = mpl.rcParams["axes.labelcolor"], list[Artist]()

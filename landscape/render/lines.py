@@ -161,7 +161,7 @@ def _at_top(ax: Axes) -> dict[str, Any]:
 
 
 def _name(curve: Interpolation, curves: Sequence[Interpolation]) -> str:
-    """What tells a curve from the others: its path, or its policy; empty for a lone one."""
+    """Name what sets a curve apart from the others: its path, or its policy; empty for a lone one."""
     said = []
     if len({other.path for other in curves}) > 1:
         said.append({"bezier": "Bézier curve", "chain": "polygonal chain"}.get(curve.path, curve.path))
@@ -198,7 +198,7 @@ def _caption(curves: Sequence[Interpolation], fewer: bool = False) -> str:
 
 
 def _statistics(policies: Sequence[str], meta: Mapping[str, Any]) -> str:
-    """What became of normalisation statistics; nothing where the model has none."""
+    """Describe the policy for normalisation statistics; empty where the model has none."""
     if not meta.get("statistics", True):
         return ""
     return f"normalisation statistics {', '.join(dict.fromkeys(_POLICIES[policy] for policy in policies))}"

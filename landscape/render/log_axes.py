@@ -19,7 +19,7 @@ class _Plain(LogFormatterSciNotation):
         return f"{x:g}".replace("-", "−")
 
     def _all_plain(self) -> bool:
-        """Whether all numbers of the axis are written out: powers and plain numbers are not mixed."""
+        """Return whether all numbers of the axis are written out: powers and plain numbers are not mixed."""
         if self.axis is None:
             return False
         low, high = sorted(self.axis.get_view_interval())

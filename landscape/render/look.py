@@ -1,4 +1,4 @@
-"""How a picture looks: options that every kind of picture has, from a command, a recipe and Python alike."""
+"""Look of a picture: options that every kind of picture has, from a command, a recipe and Python alike."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Look(Options):
 
     @property
     def scaled(self) -> bool:
-        """Whether the scale of values is not left to the picture."""
+        """Return whether an option sets the scale of values."""
         return any(getattr(self, name) is not None for name in SCALE_OPTIONS)
 
     def given(self, **asked: Any) -> Self:

@@ -1,4 +1,4 @@
-"""A figure in a notebook is shown once, whoever made its axes."""
+"""A figure in a notebook is shown once, no matter which call made its axes."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def overview(
 
 
 def _panels(line: Surface | None, plane: Surface | None, way: Surface | None) -> list[_Panel]:
-    """What to draw, each with its heading; the slices are checked before anything is drawn."""
+    """List the panels to draw, each with its heading; the slices are checked before anything is drawn."""
     panels: list[_Panel] = []
     if line is not None:
         chosen(line)
@@ -136,7 +136,7 @@ def _number(field: str, value: float, meta: Mapping[str, Any]) -> str:
 
 
 def _captions(surfaces: list[Surface]) -> str:
-    """What all slices have in common, then what each has to itself."""
+    """Describe what all slices have in common, then what each has to itself."""
     metas = [s.meta if s.y is None else drawn(s.meta, plane_field(s, None)) for s in surfaces]
     parts = [caption_parts(meta) for meta in metas]
     shared = [part for part in parts[0] if all(part in other for other in parts)]

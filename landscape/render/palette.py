@@ -1,4 +1,4 @@
-"""What colours and line styles mean in all pictures: one colour for each meaning, of the style in use."""
+"""Meanings of colours and line styles in all pictures: one colour for each meaning, of the style in use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ INK = "#1A1A1A"
 
 @dataclass(frozen=True)
 class Meaning:
-    """How one thing is drawn.
+    """Colour, line style and marker of one thing.
 
     Attributes:
-        place: Of its colour in the cycle of the style.
+        place: Index of its colour in the cycle of the style.
         dash: The line style.
         marker: The marker, where it has one.
     """
@@ -30,7 +30,7 @@ class Meaning:
 
     @property
     def colour(self) -> str:
-        """The colour in the style in use; a style of few colours begins anew."""
+        """The colour in the style in use; a style of few colours repeats them."""
         cycle = _cycle()
         return cycle[self.place % len(cycle)]
 
@@ -58,7 +58,7 @@ _OTHER = Meaning(3, ":")
 
 
 def meaning(of: str) -> Meaning:
-    """How a thing is drawn; a split that has no name here is dotted.
+    """Return the look of a thing; a split that has no name here is dotted.
 
     Args:
         of: ``"train"``, ``"test"``, ``"val"``, ``"real"``, ``"in-plane"``, ``"off-plane"``, ``"found"``,

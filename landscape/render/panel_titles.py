@@ -24,7 +24,7 @@ _LINE = 1.25
 
 @dataclass(frozen=True)
 class Head:
-    """What stands above one axes, from the top.
+    """Heading, notes and legend above one axes, from the top.
 
     Attributes:
         heading: Of the panel, in bold; on its first axes only.

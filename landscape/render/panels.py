@@ -1,4 +1,4 @@
-"""What the panels of a composed figure come down to: one cell for each of its axes."""
+"""Cells of a composed figure: one for each of its axes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one axes shows.
+    """Content of one axes.
 
     Attributes:
         kind: ``"curves"`` of all runs; ``"map"``, ``"path"`` or ``"relief"`` of one.

@@ -1,4 +1,4 @@
-"""How far a drawn trajectory can be believed: in one sentence, and in two panels over the steps."""
+"""Fidelity of a drawn trajectory: in one sentence, and in two panels over the steps."""
 
 from __future__ import annotations
 

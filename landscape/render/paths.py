@@ -22,7 +22,7 @@ _NEAR = 5
 
 
 class Way(Protocol):
-    """What is drawn of a path: steps and coordinates, each of shape (T,)."""
+    """Drawn part of a path: steps and coordinates, each of shape (T,)."""
 
     @property
     def step(self) -> NDArray[np.int64]: ...  # noqa: D102

@@ -75,7 +75,7 @@ def picture(
 
 
 def kind_of(surface: Surface) -> str:
-    """What a slice is a picture of: ``"curve"``, ``"surface"`` or ``"trajectory"``.
+    """Return the kind of picture of a slice: ``"curve"``, ``"surface"`` or ``"trajectory"``.
 
     Raises:
         LandscapeError: If its file says something else.

@@ -1,4 +1,4 @@
-"""What runs recorded while they trained: one panel for each number, over the steps."""
+"""Metrics that runs recorded in training: one panel for each, over the steps."""
 
 from __future__ import annotations
 

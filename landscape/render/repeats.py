@@ -78,7 +78,7 @@ def draw_lines(
 
 
 def line_handles(surface: Surface) -> list[Artist]:
-    """What stands for single lines and for bands in a legend."""
+    """Return legend handles for single lines and for bands."""
     grey = mpl.rcParams["axes.labelcolor"]
     count = 0 if surface.repeat is None else len(surface.repeat)
     return [
@@ -151,7 +151,7 @@ def caption_of(surface: Surface, field: str, meta: Mapping[str, Any]) -> str:
 
 
 def words(found: Lines, field: str, meta: Mapping[str, Any]) -> str:
-    """What the lines through the centre say, in a few words; empty if there is no centre.
+    """Summarise the lines through the centre in a few words; empty if there is no centre.
 
     Args:
         found: The lines.

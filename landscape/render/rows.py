@@ -30,7 +30,7 @@ _NARROWEST = 1.75
 
 
 class Look(TypedDict, total=False):
-    """How a figure of rows looks; what is left out is as in `landscape.render.Look` in use.
+    """Look of a figure of rows; what is left out is as in `landscape.render.Look` in use.
 
     Attributes:
         width: Inches, or a name, by default ``"two-columns"``; see `widths.WIDTHS`.

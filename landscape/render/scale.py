@@ -1,4 +1,4 @@
-"""Which values a picture shows, on what scale, and at which levels its lines run. The data stay as they are."""
+"""Which values a picture shows, on what scale, and at which levels its lines run. The data are not changed."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ class Scale:
 
     @property
     def flat(self) -> bool:
-        """Whether the range is too narrow to draw lines in."""
+        """Return whether the range is too narrow to draw lines in."""
         return self.high - self.low <= _FLAT * max(abs(self.low), abs(self.high))
 
 
 def wants_log(values: Any, decades: float) -> bool:
-    """Whether all finite values are positive and span more than so many decades.
+    """Return whether all finite values are positive and span more than so many decades.
 
     Args:
         values: Any shape; NaN and infinities are left out.

@@ -1,4 +1,4 @@
-"""What panels of a composed figure have in common: scales, limits, colour bars and the names of axes."""
+"""Parts that panels of a composed figure share: scales, limits, colour bars and the names of axes."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def name_map(ax: Axes, meta: Mapping[str, Any], width: float, height: float) -> 
 
 
 class _Said:
-    """What the axes of one cell say, before any of it is left out."""
+    """Labels and limits of the axes of one cell, before any of it is left out."""
 
     def __init__(self, ax: Axes) -> None:
         self.x = (ax.get_xlabel(), ax.get_xlim())

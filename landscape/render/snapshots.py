@@ -34,7 +34,7 @@ _MARKERS = "os^DvP<X>p"
 
 @dataclass(frozen=True)
 class Colouring:
-    """What the colours and sizes of all panels of a figure mean.
+    """Meaning of the colours and sizes in all panels of a figure.
 
     Attributes:
         runs: Name of a run -> its colour.
@@ -50,7 +50,7 @@ class Colouring:
 
     @classmethod
     def of(cls, embeddings: Sequence[Embedding]) -> Colouring:
-        """What suits all these embeddings."""
+        """Choose the colouring that suits all these embeddings."""
         loss = next((name for own in embeddings if (name := loss_name(own)) is not None), None)
         values = [own.metrics[loss] for own in embeddings if loss is not None and loss in own.metrics]
         names = [name for own in embeddings for name in own.names]
@@ -70,7 +70,7 @@ class Colouring:
         return found
 
     def norm(self, color: str) -> tuple[Normalize, str]:
-        """How numbers become colours, and what they are."""
+        """Return the map from numbers to colours, and the label of the numbers."""
         if color == "step":
             return Normalize(0, max(self.steps, 1)), "step"
         low, high = self.losses.forward([self.losses.low, self.losses.high])
@@ -78,7 +78,7 @@ class Colouring:
 
     @property
     def label(self) -> str:
-        """What the loss is."""
+        """Label of the loss."""
         return field_label(str(self.loss), {}, log=self.losses.log)
 
     def sizes(self, points: Embedding) -> Array:

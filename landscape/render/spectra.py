@@ -135,7 +135,7 @@ def ticks_of(grid: Array, linear: float, most: int = _MOST_TICKS) -> list[float]
 
 
 def spectrum_words(found: Spectrum) -> str:
-    """What the spectrum is of, how it was found, and its mean and trace."""
+    """Describe a spectrum: what it is of, how it was found, and its mean and trace."""
     trace, error = found.trace
     unit = f" {found.meta['unit']}" if found.meta.get("unit") else ""
     chosen = f", parameters {found.meta['parameters']}" if found.meta.get("parameters") else ""

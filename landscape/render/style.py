@@ -171,13 +171,13 @@ def type_scale() -> float:
 
 
 def has_room(width: float) -> bool:
-    """Whether a page has so many inches across at 8-point type; one that suits what is drawn has."""
+    """Return whether a page has so many inches across at 8-point type; one that suits what is drawn has."""
     wanted = current().width
     return wanted is None or inches_of(wanted) >= width * type_scale()
 
 
 def is_dark() -> bool:
-    """Whether the style in use has a dark ground."""
+    """Return whether the style in use has a dark ground."""
     # Rec. 709 weights of red, green and blue in the lightness that the eye sees.
     red, green, blue = to_rgb(rcParams["axes.facecolor"])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4

@@ -1,4 +1,4 @@
-"""What all files of this package share: opening them with care, creating them without leaving half of one."""
+"""Storage shared by all files of this package: checked opening, and creation that never leaves half a file."""
 
 from landscape.storage.archives import array_types as array_types
 from landscape.storage.archives import is_archive_of as is_archive_of

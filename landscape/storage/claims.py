@@ -1,4 +1,4 @@
-"""What an open file says of itself, held against the file before any memory is taken. Links lead nowhere else."""
+"""Claims of an open file, checked against its size before any memory is taken. Links lead nowhere else."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _examine(path: Path) -> None:
 def main() -> None:
     """Read the file that the command line names: all attributes and data, but for large ones."""
     _limit()
-    # Whoever reads the file after this meets the same exception and says so.
+    # The process that reads the file after this meets the same exception and reports it.
     with (
         contextlib.suppress(Exception),
         Path(sys.argv[1]).open("rb", buffering=0) as raw,

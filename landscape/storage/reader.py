@@ -60,8 +60,8 @@ def open_read(path: PathLike, *, format: str, schema: int) -> Iterator[h5py.File
 
     Example:
         >>> with open_read("run.h5", format="landscape/trajectory", schema=3) as file:
-        ...     int(file.attrs["n_valid"])
-        41
+        ...     read_attr(file, "problem")
+        'digits-mlp'
     """
     path = Path(path)
     with _open_any(path) as file:
@@ -192,7 +192,7 @@ def require_file(path: Path) -> None:
 
 
 def mode_of(path: Path) -> int | None:
-    """What is at a path, as `os.stat` has it; None where there is nothing."""
+    """Return the mode of a path, as `os.stat` has it; None if nothing is there."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -274,7 +274,7 @@ def _is_fresh(path: PathLike) -> bool:
 
 
 def state_of(path: PathLike) -> tuple[int, ...]:
-    """What changes when a file does."""
+    """Return numbers that change when a file does."""
     with suppress(OSError, ValueError):
         found = Path(path).stat()
         return found.st_ino, found.st_size, found.st_mtime_ns

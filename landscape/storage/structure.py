@@ -73,7 +73,7 @@ def check_structure(raw: BinaryIO | Overlay) -> bool:
 
 
 class _Structure:
-    """What was found so far."""
+    """Structure of a file, as far as it has been checked."""
 
     def __init__(self, raw: BinaryIO | Overlay) -> None:
         self._raw = raw
@@ -295,7 +295,7 @@ class _Structure:
 
 
 def _key(entry: Any) -> bytes:
-    """What a key says of the order: not the size and the mask of a chunk, which only the lowest nodes keep."""
+    """Return what orders keys: without the size and mask of a chunk, which only the lowest nodes keep."""
     name = "key" if "key" in entry.dtype.names else "start"
     return bytes(entry[name].tobytes())
 

@@ -53,7 +53,7 @@ def change(path: PathLike, *, wait_for_readers: bool = True) -> Iterator[Change]
 def require_writable(path: PathLike, suffixes: Sequence[str] | None = None) -> None:
     """Check before long work that its result can be written; nothing is left behind.
 
-    The folder may be missing where it could be created: whoever writes the result does that.
+    The folder may be missing where it could be created; writing the result creates it.
 
     Args:
         path: The file to be written.

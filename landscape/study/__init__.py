@@ -1,4 +1,4 @@
-"""Studies: train and measure a family of networks, and correlate measures with what they are to foretell."""
+"""Studies: train and measure a family of networks, and correlate measures with what they are to predict."""
 
 from landscape.study.load import load
 from landscape.study.run_study import StudyReport, run

@@ -1,4 +1,4 @@
-"""What the steps of a study left, as one table: with a reason for every value that is missing."""
+"""Table of what the steps of a study computed, with a reason for every value that is missing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def gather(study: Study, keys: Keys, steps: Mapping[str, StepReport], cache: Cac
 
 
 def _trained(net: Net, step: StepReport, cache: Cache) -> tuple[dict[str, float], str]:
-    """What training left, and why the network does not count, if so."""
+    """Return the numbers that training left, and why the network does not count, if so."""
     if step.state not in _DONE:
         return {}, f"was not trained: {_reason(step)}"
     run = open_trajectory(cache.path("train", step.step.key))

@@ -1,4 +1,4 @@
-"""Rank correlations of measures with what they are to foretell, and how far these are to be believed."""
+"""Rank correlations of measures with what they are to predict, and the confidence intervals of these."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def correlate(
     """Kendall's tau-b and Spearman's rho of two numbers over networks, with percentile bootstrap intervals.
 
     tau_b = (C - D) / sqrt((n0 - n1) (n0 - n2)) with C concordant and D discordant pairs out of n0 = n (n - 1) / 2,
-    of which n1 are tied in x and n2 in y: ties count for neither side. Networks are drawn anew with replacement;
+    of which n1 are tied in x and n2 in y: ties count for neither side. Networks are resampled with replacement;
     two draws of one network are a tie in both numbers. The result does not depend on the order of the networks.
 
     Args:
         x: Shape (n,); where it or `y` is not finite, the network is left out.
         y: Shape (n,).
-        resamples: How often networks are drawn anew.
+        resamples: Number of bootstrap resamples of the networks.
         level: Share of the draws inside the interval.
         seed: Of the draws.
         groups: Shape (n,), labels; networks of one label are drawn together. None draws each by itself.
@@ -89,7 +89,7 @@ def _tied(values: Array) -> float:
 
 
 def _draws(labels: NDArray[np.str_] | None, count: int, resamples: int, seed: int) -> Counts:
-    """How often each network is in each draw, shape (resamples, n)."""
+    """Return how often each network is in each draw, shape (resamples, n)."""
     generator = np.random.default_rng(seed)
     if labels is None:
         return generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
@@ -144,7 +144,7 @@ def _interval(draws: Array, level: float) -> tuple[float, float]:
 
 
 def agreement(x: Array, y: Array, pairs: Sequence[tuple[int, int]]) -> Agreement:
-    """How often two numbers order pairs of networks alike, beyond chance.
+    """Measure how often two numbers order pairs of networks alike, beyond chance.
 
     (C - D) / (C + D + E) with C concordant and D discordant pairs, and E pairs that x does not tell apart though
     y does; pairs that are equal in y say nothing and are left out.
@@ -152,7 +152,7 @@ def agreement(x: Array, y: Array, pairs: Sequence[tuple[int, int]]) -> Agreement
     Args:
         x: Shape (M,).
         y: Shape (M,).
-        pairs: Of places in these.
+        pairs: Of indices into these.
 
     Returns:
         The agreement.
@@ -204,7 +204,7 @@ def correlate_nets(
     Args:
         nets: The networks.
         targets: Names of results, such as ``"test_error"``.
-        resamples: How often networks are drawn anew for the intervals.
+        resamples: Number of bootstrap resamples of the networks for the intervals.
         level: Of the intervals.
         seed: Of the draws.
         over: ``"nets"`` draws networks, ``"settings"`` all that differ in the seed alone together.

@@ -54,7 +54,7 @@ class _Choice:
 
     @property
     def axis(self) -> str:
-        """What the hyperparameter is called."""
+        """Name of the hyperparameter."""
         return f"{self.table}.{self.name}" if self.table else self.name
 
 
@@ -142,7 +142,7 @@ def _read_family(reader: Reader, name: str, table: Mapping[str, Any], shared: Ma
 
 
 def _choices(own: Mapping[str, Any], shared: Mapping[str, Any]) -> list[_Choice]:
-    """What varies in a family, the seed last."""
+    """List what varies in a family, the seed last."""
     found = []
     for name in dict.fromkeys([*shared, *own]):
         value = own.get(name, shared.get(name))
@@ -211,7 +211,7 @@ def _described(nets: list[Net], several: bool) -> tuple[Net, ...]:
 
 
 def _read_measures(reader: Reader) -> dict[str, Along]:
-    """One `Along` for each measure, so that each is kept, refused or made anew by itself."""
+    """One `Along` for each measure, so that each is kept, refused or made again by itself."""
     key = ("measures",)
     entries = reader.sound(key, reader.source.document.get("measures", {}), _MEASURES)
     names = entries.pop("names", "all")

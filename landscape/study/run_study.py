@@ -31,12 +31,12 @@ Target = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class StudyReport(Result):
-    """What became of a study.
+    """Outcome of a study.
 
     Attributes:
         study: The study.
-        steps: Key -> what became of a training, or of a measure of a network.
-        found: What came out; None after a dry run.
+        steps: Key -> outcome of a training, or of a measure of a network.
+        found: The correlations; None after a dry run.
         cache: Where results are kept.
         seconds: That it took now.
     """
@@ -48,7 +48,7 @@ class StudyReport(Result):
     seconds: float = 0.0
 
     def count(self, *states: str) -> int:
-        """How many steps are in one of these states."""
+        """Number of steps in one of these states."""
         return sum(step.state in states for step in self.steps.values())
 
     @property

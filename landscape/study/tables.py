@@ -1,4 +1,4 @@
-"""The numbers of a study as tables of text, so that they can be compared and drawn anew without its runs."""
+"""The numbers of a study as tables of text, so that they can be compared and redrawn without its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study as a value: the networks to be trained, what is measured, and what that is to foretell."""
+"""A study as a value: the networks to be trained, what is measured, and what that is to predict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landscape.recipe import Run
 from landscape.study.correlation import OVER
 from landscape.values.result import Result
 
-# What a measure may be asked to foretell: what is recorded, and differences of it (test less training).
+# What a measure may be asked to predict: what is recorded, and differences of it (test less training).
 TARGETS = ("test_error", "test_loss", "error_gap", "loss_gap")
 
 
@@ -47,7 +47,7 @@ def _targets(given: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Statistics(Options):
-    """How correlations are taken."""
+    """Options of the correlations."""
 
     targets: tuple[str, ...] = option(
         TARGETS[:2],
@@ -64,7 +64,7 @@ class Statistics(Options):
 
 @dataclass(frozen=True)
 class Study(Result):
-    """What is trained, measured and correlated.
+    """Networks of a study, the measures taken of them, and their correlations.
 
     Attributes:
         path: The recipe.

@@ -1,4 +1,4 @@
-"""How far the numbers of an engine are from those in float64."""
+"""Distance between the numbers of an engine and those in float64."""
 
 from __future__ import annotations
 

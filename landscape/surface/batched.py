@@ -41,7 +41,7 @@ Stacks = dict[str, Tensor]
 
 
 class Program(Protocol):
-    """What is done with the weights of several points."""
+    """Interface of a computation with the weights of several points."""
 
     def outputs(self, split: str, start: int, stop: int, weights: Stacks, points: Tensor) -> Tensor:
         """The outputs for some examples, (points, examples, ...)."""
@@ -110,7 +110,7 @@ class Batched:
 
     @property
     def tuning(self) -> Tuning:
-        """How the passes are made, by now."""
+        """Settings of the passes, by now."""
         return self._evaluator.tuning
 
     def evaluate(self, points: Sequence[Point]) -> Generator[dict[str, Estimate]]:

@@ -1,4 +1,4 @@
-"""What becomes of buffers on a line or plane: moved, kept, estimated anew, or recomputed from the weights."""
+"""Treatment of buffers on a line or plane: moved, kept, estimated afresh, or recomputed from the weights."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def require_still(objective: Objective, plane: Plane, what: str) -> None:
 
 
 def about_buffers(task: Task, plane: Plane) -> dict[str, Any]:
-    """What became of buffers that are no statistics of normalisation, for the meta of a slice."""
+    """Describe the treatment of buffers that are no statistics of normalisation, for the meta of a slice."""
     follow = task.objective.derived
     estimated = task.objective.running if task.recalibrate else ()
     buffers = {info.name for info in plane.layout.stored("buffer")}

@@ -36,7 +36,7 @@ class Chunk:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """Key that identifies it."""
         return hashlib.sha256(repr((self.plane, self.points)).encode()).hexdigest()
 
     @property

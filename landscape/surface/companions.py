@@ -1,4 +1,4 @@
-"""What goes with a slice in its file: trajectories in its plane, and gradients along it."""
+"""Companions of a slice in its file: trajectories in its plane, and gradients along it."""
 
 from __future__ import annotations
 

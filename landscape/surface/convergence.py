@@ -1,4 +1,4 @@
-"""How much of a map of eigenvalues can be believed. NumPy only."""
+"""Convergence of a map of eigenvalues: which points can be believed. NumPy only."""
 
 from __future__ import annotations
 

@@ -37,11 +37,11 @@ class Engine(Protocol):
 
     @property
     def tuning(self) -> Tuning:
-        """How the passes are made."""
+        """Settings of the passes."""
 
     @property
     def rewrites(self) -> dict[str, int]:
-        """What was rewritten, name -> how often."""
+        """Rewrites made, name -> how often."""
 
     def evaluate(self, points: Sequence[Point]) -> Generator[dict[str, Estimate]]:
         """The estimates at each point, in order: ``"<split>_<metric>"`` -> estimate."""

@@ -195,7 +195,7 @@ def evaluate(
 
 
 def _arrows(plane: Plane | Repeats, gradient: bool | int, dtype: torch.dtype | None, bn: str | None) -> int:
-    """How many gradients along each axis at most; 0 is none."""
+    """Return the largest number of gradients along each axis; 0 is none."""
     arrows = ARROWS if gradient is True else int(gradient)
     if arrows < 0:
         raise LandscapeError("must not be negative", where="gradient", got=arrows)
@@ -211,7 +211,7 @@ def _arrows(plane: Plane | Repeats, gradient: bool | int, dtype: torch.dtype | N
 
 
 def _can_spare(plan: Plan, task: Task) -> bool:
-    """Whether a run is long enough, and its points short enough, to tell the error of its type unasked."""
+    """Return whether a run is long enough, and its points short enough, to tell the error of its type unasked."""
     return plan.seconds > _LONG_SECONDS and affordable(task, plan.points, plan.seconds) >= 2
 
 

@@ -1,4 +1,4 @@
-"""What is going to be done, and how long it will take."""
+"""Plan of an evaluation, and its expected duration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from landscape.surface.engine import Choice, Engine
 
 @dataclass(frozen=True)
 class Plan:
-    """What is going to be done.
+    """Plan of an evaluation.
 
     Attributes:
         choice: The engine and how it works.

@@ -154,7 +154,7 @@ class _Known:
 
     @property
     def usable(self) -> bool:
-        """Whether all values are finite and their powers stay within float64."""
+        """Return whether all values are finite and their powers stay within float64."""
         sizes = [abs(values) for values in self.values.values()]
         return all(bool(((size == 0) | (size > 1 / _LARGEST) & (size < _LARGEST)).all()) for size in sizes)
 
@@ -235,7 +235,7 @@ def _backward(values: Array, power: float) -> Array:
 
 
 def _scale(values: Array) -> Array | float:
-    """What errors are relative to: the values themselves if all are positive, otherwise their range."""
+    """Return the scale of errors: the values themselves if all are positive, otherwise their range."""
     return values if (values > 0).all() else float(np.ptp(values)) or 1.0
 
 

@@ -1,4 +1,4 @@
-"""What a slice is: all that decides its numbers, all that it says of itself, and the directions it stores."""
+"""Provenance of a slice: all that decides its numbers, its metadata, and the directions it stores."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def dtype_name(plane: Plane, dtype: torch.dtype | None) -> str:
 
 
 def meta_of(task: Task, plane: Plane, paths: Mapping[str, Projected]) -> dict[str, Any]:
-    """What a slice says of itself."""
+    """Return the metadata of a slice."""
     objective = task.objective
     about = {key: value for key, value in plane.meta.items() if key not in ("axes", "equal_aspect", "bn")}
     if "" in paths:
@@ -102,7 +102,7 @@ def directions_of(planes: Repeats) -> tuple[str, dict[str, dict[str, Any]]]:
 
 
 def repeated_meta(meta: Mapping[str, Any], planes: Repeats) -> dict[str, Any]:
-    """What is said of the first plane, as it holds for all."""
+    """Return the metadata of the first plane, as far as it holds for all."""
     about = {key: value for key, value in meta["plane"].items() if key != "cosine"}
     axes = [dict(own) for own in meta["axes"]]
     if planes.dims == 1:

@@ -52,12 +52,12 @@ class Sequential:
 
     @property
     def tuning(self) -> Tuning:
-        """How the passes are made, by now."""
+        """Settings of the passes, by now."""
         return min((worker.tuning for worker in self._workers), key=lambda tuning: tuning.batch_size)
 
     @property
     def rewrites(self) -> dict[str, int]:
-        """What was rewritten, name -> how often."""
+        """Rewrites made, name -> how often."""
         return self._workers[0].rewrites
 
     def evaluate(self, points: Sequence[Point]) -> Generator[dict[str, Estimate]]:
@@ -118,7 +118,7 @@ class Sequential:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is exhausted, on whatever device."""
+    """Return whether an error says that memory is exhausted, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return "out of memory" in str(error).lower() or "can't allocate memory" in str(error)

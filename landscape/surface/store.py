@@ -180,7 +180,7 @@ def read_surface(path: PathLike) -> Surface:
 
 
 def read_identity(path: PathLike) -> Mapping[str, Any]:
-    """What makes the slice in a file the same slice, as plain values.
+    """Read what makes the slice in a file the same slice, as plain values.
 
     Raises:
         LandscapeError: If it is no surface file, or is damaged.

@@ -1,4 +1,4 @@
-"""What a surface file holds, in plain values."""
+"""Summary of a surface file, in plain values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EVEN = 1e-9
 
 
 def describe_surface(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a surface file holds, as plain values for `landscape inspect`.
+    """Describe a surface file, as plain values for `landscape inspect`.
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""What is measured at every point of a slice: one value from the command down to the engines."""
+"""Settings of the measurement at every point of a slice: one value from the command down to the engines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is measured at every point, wherever the points are.
+    """Settings of the measurement at every point, wherever the points are.
 
     Attributes:
         objective: What is evaluated.

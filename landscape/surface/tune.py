@@ -1,4 +1,4 @@
-"""What an evaluation otherwise chooses by timing, as options. No torch."""
+"""Options for what an evaluation otherwise chooses by timing. No torch."""
 
 from __future__ import annotations
 

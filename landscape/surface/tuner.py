@@ -290,7 +290,7 @@ class Tuner:
         return best, made
 
     def _tune_rest(self, best: Choice, made: Engine) -> tuple[Choice, Engine]:
-        """What seldom pays: the other memory format, and no rewrites."""
+        """Try what seldom pays: the other memory format, and no rewrites."""
         ways: list[dict[str, Any]] = []
         if self._has_images():
             ways.append({"channels_last": not best.tuning.channels_last})
@@ -314,7 +314,7 @@ class Tuner:
         return (choice, engine) if self._beats(choice, engine, best, made) else (best, made)
 
     def _beats(self, choice: Choice, engine: Engine, best: Choice, made: Engine) -> bool:
-        """Whether a candidate is faster than the best so far, both timed now: other work comes and goes."""
+        """Return whether a candidate is faster than the best so far, both timed now: other work comes and goes."""
         seconds = self._time(choice, engine)
         return seconds < _GAIN * self._time(best, made)
 

@@ -50,7 +50,7 @@ class Balanced(Result):
 
     @property
     def attained(self) -> bool:
-        """Whether some point of the orbit has the value."""
+        """Return whether some point of the orbit has the value."""
         return self.unattained.size == 0
 
 

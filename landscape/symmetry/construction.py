@@ -127,7 +127,7 @@ def _diagonal(walk: Exponents) -> Iterator[Generator]:
 
 
 def _is_idle(rows: list[_Row], walk: Exponents) -> bool:
-    """Whether the factors of a scale cancel in every element of every tensor."""
+    """Return whether the factors of a scale cancel in every element of every tensor."""
     for name in {row.tensor for row in rows}:
         dims = {row.dim for row in rows if row.tensor == name}
         if len(dims) == 1:

@@ -1,4 +1,4 @@
-"""What matrix products, convolutions, embeddings and attention do to labels."""
+"""Rules of labels for matrix products, convolutions, embeddings and attention."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Generator(Result, ABC):
 
     @abstractmethod
     def inverse(self, value: Tensor) -> Tensor:
-        """What undoes a value."""
+        """Return the value that undoes a value."""
 
     @abstractmethod
     def draw(self, source: torch.Generator, spread: float) -> Tensor:
@@ -325,7 +325,7 @@ class Element(Result):
         return {name: tensor.to(tensors[name].dtype) for name, tensor in state.items()}
 
     def inverse(self) -> Element:
-        """What undoes it."""
+        """Return the element that undoes it."""
         return Element(tuple((generator, generator.inverse(value)) for generator, value in reversed(self.factors)))
 
     def then(self, other: Element) -> Element:

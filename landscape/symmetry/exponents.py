@@ -53,7 +53,7 @@ class Scales:
         return self._known[key]
 
     def expression(self, label: int) -> Expression:
-        """What a label stands for, in scales that are free."""
+        """Express a label in scales that are free."""
         return self._reduced(self._expressions[label])
 
     def combined(self, terms: Sequence[tuple[int, int]]) -> Expression:

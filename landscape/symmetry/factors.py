@@ -1,4 +1,4 @@
-"""What an element multiplies every parameter by."""
+"""Factors by which an element multiplies every parameter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from landscape.symmetry.elements import SCALINGS, Element
 
 
 def factors_of(element: Element, weights: Mapping[str, Tensor]) -> Tensors | None:
-    """What an element multiplies every parameter by; None where it does more than that.
+    """Return the factors by which an element multiplies every parameter; None where it does more than that.
 
     Name -> float64 tensor, shaped as `real_view` has it.
 

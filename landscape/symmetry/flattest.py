@@ -154,7 +154,7 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _gauged(diagonal: Mapping[str, Tensor], gauge: Element, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """What a diagonal is after the gauge, which multiplies weights and so divides their derivatives."""
+    """Return a diagonal after the gauge, which multiplies weights and so divides their derivatives."""
     factors = factors_of(gauge, weights) or {}
     return {name: values / factors[name].to(values) ** 2 for name, values in diagonal.items()}
 
@@ -191,7 +191,7 @@ def _cells(
 
 
 def _along(name: str, dim: int, length: int, scalings: Sequence[Scaling], starts: Array) -> sparse.csr_matrix:
-    """How often each scale enters each slice of a tensor along a dimension: shape (length, M)."""
+    """Return the power of each scale in each slice of a tensor along a dimension: shape (length, M)."""
     rows, columns, powers = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)]
     for scaling, start in zip(scalings, starts[:-1], strict=True):
         for one in scaling.slices:

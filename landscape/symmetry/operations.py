@@ -1,4 +1,4 @@
-"""What torch's elementary operations do to labels: each rule reads the arguments and asks the walk."""
+"""Rules of labels for torch's elementary operations: each reads the arguments and asks the walk."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def _softmax(walk: Walk, call: Call) -> None:
 
 
 def _standardised(walk: Walk, call: Call) -> str:
-    """What refuses factors in a normalisation by its own statistics; next to no eps refuses hardly any."""
+    """Return what refuses factors in a normalisation by its own statistics; next to no eps refuses hardly any."""
     (eps,) = args(call, "eps")
     if eps is not None and eps > _HIDDEN:
         return call.op

@@ -1,4 +1,4 @@
-"""What a model computes, as a list of elementary operations on its weights, recorded from one forward pass."""
+"""Recording of what a model computes: elementary operations on its weights, from one forward pass."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _DRAWS = 2
 
 @dataclass(frozen=True)
 class Check(Result):
-    """How far apart two outputs are.
+    """Difference of two outputs.
 
     Attributes:
         max_difference: max |f - f'| over all outputs on the example input.
@@ -43,7 +43,7 @@ class Check(Result):
 
     @property
     def passed(self) -> bool:
-        """Whether rounding explains the difference."""
+        """Return whether rounding explains the difference."""
         return math.isfinite(self.explained) and self.max_difference <= self.explained
 
     @property
@@ -109,7 +109,7 @@ class Runner:
         return [wide(tensor) for tensor in outputs_of(output)]
 
     def compare(self, state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Check:
-        """Whether two sets of weights give the same function.
+        """Compare the functions of two sets of weights.
 
         The difference is compared with what rounding does to either: to the evaluation, which is repeated in
         another precision, and to the weights, which are rounded up and down at random.
@@ -123,7 +123,7 @@ class Runner:
         )
 
     def rounding(self, state: Mapping[str, Tensor], native: list[Tensor]) -> float:
-        """What rounding does to the outputs, measured."""
+        """Measure what rounding does to the outputs."""
         exact = self.dtype == torch.float64
         other = torch.float32 if exact else torch.float64
         inside = 0.0

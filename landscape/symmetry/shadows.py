@@ -93,7 +93,7 @@ class Walk(ABC):
         return self.labels_of(Part(name, places_of(self.trace_sizes[name])))
 
     def owned_by(self, norm: Norm) -> bool:
-        """Whether nothing but one normalisation uses the tensors that it ties together."""
+        """Return whether nothing but one normalisation uses the tensors that it ties together."""
         if self.norms.setdefault(norm.variance, norm) != norm:
             return False
         gains = [other.variance for other in self.norms.values() if norm.gain and other.gain == norm.gain]
@@ -131,7 +131,7 @@ class Walk(ABC):
         return self.states[name]
 
     def origin(self, name: str, dim: int) -> Origin:
-        """What a label made now comes from."""
+        """Return the origin of a label made now."""
         return Origin(name, dim, self.call.layer)
 
     def doubt(self, why: str, *tensors: str) -> None:  # noqa: B027

@@ -24,7 +24,7 @@ from landscape.values.result import Result
 
 @dataclass(frozen=True, eq=False)
 class Symmetries(Result):
-    """What leaves the function of a model unchanged, for all weights; see `find`.
+    """Symmetries that leave the function of a model unchanged, for all weights; see `find`.
 
     Weights are a snapshot, a model, or a name -> tensor dictionary (buffers that it lacks are the model's). What
     comes back is a dictionary of name -> tensor, buffers included, of the same element types. Every method that
@@ -82,7 +82,7 @@ class Symmetries(Result):
         return tuple(generator for generator in self.generators if isinstance(generator, Scaling))
 
     def describe(self) -> dict[str, Any]:
-        """What was found, as plain values."""
+        """Describe what was found, as plain values."""
         return {
             "generators": [
                 {
@@ -109,7 +109,7 @@ class Symmetries(Result):
         return given | {name: own[name] for name in sorted(needed - given.keys())}
 
     def check(self, weights: Weights, other: Weights, x: Any = None) -> Check:
-        """How far two sets of weights differ in their outputs, and what rounding explains.
+        """Measure how far two sets of weights differ in their outputs, and what rounding explains.
 
         Args:
             weights: Some weights.
@@ -166,7 +166,7 @@ class Symmetries(Result):
         return Element(tuple(factors))
 
     def _layers(self, kinds: Sequence[str] | None) -> tuple[Generator, ...]:
-        """What a factor per layer means: by default all rescalings but those in front of batch normalisation."""
+        """Rescalings that a factor per layer means: by default all but those in front of batch normalisation."""
         chosen = self.of_kind(*kinds) if kinds is not None else self.of_kind("rescale", "gain", "query-key")
         if kinds is None and not chosen:
             chosen = self.of_kind("batchnorm")

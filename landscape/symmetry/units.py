@@ -219,7 +219,7 @@ class Units(Walk):
         return a
 
     def _contracted(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left of the labels (..., m, 1) and (..., 1, n) when the middle dimension is summed over."""
+        """Return the labels left of (..., m, 1) and (..., 1, n) when the middle dimension is summed over."""
         inner, outer = a.ndim - 1, a.ndim - 2
         moving = varies(a)[inner], varies(b)[outer]
         if not any(moving):
@@ -290,7 +290,7 @@ class Units(Walk):
         return [units for units in cells.values() if len(units) > 1]
 
     def _reordered(self) -> Iterator[Iterator[tuple[int, int]]]:
-        """What each operation that moves elements makes of their order; see `_orders`."""
+        """Yield what each operation that moves elements makes of their order; see `_orders`."""
         for number, call in self.moves:
             labels = self.env[number]
             if isinstance(labels, Tensor) and self._has_several(labels):
@@ -302,7 +302,7 @@ class Units(Walk):
                 yield self._orders(labels, source)
 
     def _has_several(self, labels: Tensor) -> bool:
-        """Whether a unit has several elements, axes left aside along which all are alike."""
+        """Return whether a unit has several elements, axes left aside along which all are alike."""
         found, counts = self.resolved(compact(labels)[0][0]).abs().unique(return_counts=True)
         return bool((counts[(found != FIXED) & (found != ANY)] > 1).any())
 

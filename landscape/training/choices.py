@@ -1,4 +1,4 @@
-"""What can be chosen of each optimizer in a recorded training, besides what all of them share."""
+"""Options of single optimizers in a recorded training, besides those that all of them share."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class EntropyChoices:
     coupling_in_momentum: bool = option(True, "whether the walk's momentum gathers the pull towards w")
 
     def schedule(self, epochs: int, steps_per_epoch: int, rate: float) -> GammaSchedule:
-        """How gamma grows over a training of so many epochs; the learning rate does not count."""
+        """Return the schedule of gamma over a training of so many epochs; the learning rate does not count."""
         return _schedule(self, epochs, steps_per_epoch, _FURTHEST / self.inner_lr)
 
     @property
@@ -87,7 +87,7 @@ class ReplicaChoices:
             object.__setattr__(self, "together", False)
 
     def schedule(self, epochs: int, steps_per_epoch: int, rate: float) -> GammaSchedule:
-        """How gamma grows over a training.
+        """Return the schedule of gamma over a training.
 
         Args:
             epochs: Of the training.

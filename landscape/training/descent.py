@@ -1,4 +1,4 @@
-"""What the optimizers around plain SGD share."""
+"""Functions shared by the optimizers around plain SGD."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def _require_same_updates(held: Trajectory, settings: Settings, plan: Plan) -> N
 
 
 def _gamma(settings: Settings, steps_per_epoch: int) -> Any:
-    """How gamma grows, without a limit; None for optimizers that have none."""
+    """Return the schedule of gamma without a limit; None for optimizers that have none."""
     if not hasattr(settings.choices, "schedule"):
         return None
     return replace(settings.choices.schedule(settings.epochs, steps_per_epoch, settings.rate), limit=math.inf)

@@ -1,4 +1,4 @@
-"""How the coupling gamma of Entropy-SGD and Replicated-SGD grows while they train."""
+"""Schedules of gamma, the coupling of Entropy-SGD and Replicated-SGD, over a training."""
 
 from __future__ import annotations
 

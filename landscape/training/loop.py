@@ -130,7 +130,7 @@ def _has_reached(held: Trajectory, settings: Settings) -> bool:
 
 
 def _is_complete(file: Path, branch: str) -> bool:
-    """Whether a branch was finished, and the process then killed before the run was."""
+    """Return whether a branch was finished, and the process then killed before the run was."""
     held = open_trajectory(file).branches
     return branch in held and held[branch].finished
 
@@ -155,7 +155,7 @@ def _run(
     metrics: dict[str, float] = {}
 
     def take_snapshot(step: int) -> bool:
-        """Whether it is the last one."""
+        """Record a snapshot; return whether it is the last one."""
         nonlocal metrics
         way.ready()
         seconds = earlier + time.monotonic() - began

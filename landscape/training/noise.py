@@ -83,7 +83,7 @@ class Noise:
 
     @property
     def unit(self) -> str:
-        """What its scale counts."""
+        """Unit of its scale."""
         return MODES[self.mode]
 
     def draw(self, weights: Weights, seed: int, index: int = 0) -> Tensors:

@@ -44,7 +44,7 @@ def draws(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_draws(state: Mapping[str, Any], device: torch.device) -> None:
-    """Go on from what `draws` gave; a run that comes from another kind of device draws anew there."""
+    """Go on from what `draws` gave; a run that comes from another kind of device starts a new stream there."""
     torch.set_rng_state(state[_PROCESSOR])
     if device.type != "cpu" and _DEVICE in state:
         _put(state[_DEVICE], device)

@@ -150,7 +150,7 @@ class Together:
 
 
 def pays_together(objective: Objective, model: nn.Module) -> bool:
-    """Whether four and more replicas are faster together: stacks of linear maps are, and can surely be mapped."""
+    """Return whether four or more replicas train faster together."""
     plain = (nn.Linear, nn.Flatten)
     stack = isinstance(model, nn.Sequential) and all(
         isinstance(layer, plain) or type(layer).__module__ == nn.ReLU.__module__ for layer in model

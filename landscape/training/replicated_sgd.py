@@ -87,7 +87,7 @@ class ReplicatedSGD(torch.optim.SGD):
 
     @property
     def replicas(self) -> int:
-        """How many there are."""
+        """Number of replicas."""
         return int(self.defaults["replicas"])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What decides a training run, validated once."""
+"""Settings of a training run, validated once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST = 1e12
 
 @dataclass(frozen=True)
 class Every:
-    """How often a snapshot is taken.
+    """Interval between snapshots.
 
     Attributes:
         count: A positive number.
@@ -72,7 +72,7 @@ EVERY = Form("an interval such as 50, 50steps or 2epochs", _every, "N[epochs]")
 
 @dataclass(frozen=True)
 class Settings(Options):
-    """What decides a training run besides its objective.
+    """Settings of a training run: all that decides it besides its objective.
 
     An epoch has as many updates as minibatches make a pass over the training data. An update of ``sam`` takes two
     gradients, of ``entropy-sgd`` L, of ``replicated-sgd`` one per replica. Of Entropy-SGD, the momentum is that of
@@ -145,7 +145,7 @@ class Settings(Options):
         return self.rate * _schedule_factor(self.schedule, (step - warmup) / max(1, total - warmup))
 
     def reached(self, train_loss: float) -> bool:
-        """Whether training ends at a snapshot with this training loss."""
+        """Return whether training stops at this training loss."""
         return self.target_loss is not None and train_loss <= self.target_loss
 
     def to_json(self) -> dict[str, Any]:

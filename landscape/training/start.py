@@ -33,7 +33,7 @@ class Start:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What is stored of it, by the names of `Recorder`'s arguments."""
+        """Return what is stored of it, by the names of `Recorder`'s arguments."""
         return {
             "parent_run_id": self.parent_run_id,
             "parent_step": self.parent_step,

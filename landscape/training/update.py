@@ -1,4 +1,4 @@
-"""How each optimizer makes an update of a recorded training, and what it needs to go on from there."""
+"""Updates of a recorded training by each optimizer, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOUND = ("gamma", "steps", "loss_sum")
 
 
 class Way(Protocol):
-    """A way to make updates.
+    """Interface of the updates of a recorded training.
 
     Attributes:
         model: The model of the run; `ready` brings it up to date.
@@ -41,20 +41,20 @@ class Way(Protocol):
         """Bring `model` up to date, before a snapshot."""
 
     def metrics(self, step: int) -> dict[str, float]:
-        """What is known after so many updates, besides losses."""
+        """Return what is known after so many updates, besides losses."""
 
     def metrics_of(self, name: str) -> dict[str, float]:
         """Likewise of a replica."""
 
     def state(self) -> dict[str, Any]:
-        """What is needed to go on, besides the weights of `model`."""
+        """Return what a resumed training needs besides the weights of `model`."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave; `model` is restored already."""
 
 
 def way_of(objective: Objective, model: nn.Module, settings: Settings, plan: Plan) -> Way:
-    """The way that the settings ask for.
+    """The updates that the settings ask for.
 
     Args:
         objective: Loss and data.

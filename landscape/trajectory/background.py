@@ -167,10 +167,10 @@ def write(
 
     Args:
         offer: The snapshot.
-        file: The file; what it does not need to write anew is left as it is.
+        file: The file; what need not be rewritten is left.
         layout: The tensors.
         storage: The element type that wider parameters are rounded to, if any.
-        turn: Which snapshots stay, and the pace from then on.
+        turn: Which snapshots stay, and the schedule from then on.
         state: The resume state that goes with it, if any.
 
     Raises:
@@ -185,5 +185,5 @@ def write(
 
 
 def recording(pace: Any, storage: str | None) -> dict[str, Any]:
-    """What a run says of how it is recorded: what is set of ``every``, ``keep``, ``stride`` and ``dtype``."""
+    """Return what a run stores of its recording: ``every``, ``keep``, ``stride`` and ``dtype``, if set."""
     return {**pace.to_json(), **({"dtype": storage} if storage else {})}

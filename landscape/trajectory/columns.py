@@ -171,7 +171,7 @@ def windows(dataset: h5py.Dataset, rows: range, digests: NDArray[np.uint64] | No
 
 
 def _lies_as_it_is(dataset: h5py.Dataset) -> bool:
-    """Whether the numbers stand in the file as in memory, with or without a checksum behind each chunk."""
+    """Return whether the numbers stand in the file as in memory, with or without a checksum behind each chunk."""
     filters = dataset.id.get_create_plist()
     codes = [filters.get_filter(place)[0] for place in range(filters.get_nfilters())]
     as_they_are = set(codes) <= {h5py.h5z.FILTER_FLETCHER32}
@@ -334,7 +334,7 @@ def damage_elsewhere(header: Header) -> Iterator[None]:
 
 
 def damaged(header: Header, index: int) -> LandscapeError:
-    """What to raise where the checksum of a snapshot does not match."""
+    """Return the error for a snapshot whose checksum does not match."""
     return LandscapeError(
         f"snapshot {index} (step {header.steps[index]}) is damaged: its checksum does not match",
         where=header.path,

@@ -58,7 +58,7 @@ def seal_run(run: h5py.Group) -> None:
 
 
 def reseal(run: h5py.Group) -> None:
-    """Seal a run again that was sealed before; one of an older version stays as it is."""
+    """Seal a run again that was sealed before; one of an older version is not changed."""
     if has_seal(run):
         seal_run(run)
 

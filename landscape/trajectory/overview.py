@@ -1,4 +1,4 @@
-"""What is in a trajectory, for people and ``landscape inspect``, and whether it is intact. No torch."""
+"""Summary of a trajectory, for people and ``landscape inspect``, and its verification. No torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from landscape.values.result import Result
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared, and found to be as it was written.
+    """Outcome of a verification: what was compared, and is intact.
 
     Attributes:
         snapshots: How many, those of branches included.
@@ -72,7 +72,7 @@ def _runs(file: h5py.File, path: Path, prefix: str) -> Iterator[tuple[h5py.Group
 
 @dataclass(frozen=True)
 class Summary(Result):
-    """What is in a trajectory, for people and for ``landscape inspect --json``.
+    """Summary of a trajectory, for people and for ``landscape inspect --json``.
 
     Attributes:
         header: Everything but the weights.
@@ -148,7 +148,7 @@ def _finite(value: float) -> float | None:
 
 
 def summary(path: PathLike) -> Summary:
-    """What is in a trajectory file.
+    """Summarise a trajectory file.
 
     Args:
         path: The file.

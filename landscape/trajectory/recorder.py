@@ -55,7 +55,7 @@ class Recorder:
         keep: The largest number of snapshots, 2 or more. When one more would come, every second one is dropped
             (the first stays), and from then on only every second candidate is recorded, then every fourth, and
             so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. The file
-            is then written anew beside the old one; a resume state is dropped with its snapshot.
+            is then rewritten beside the old one; a resume state is dropped with its snapshot.
         dtype: ``"float16"`` or ``"bfloat16"``: store parameters rounded to this type, with the error that it
             makes at every snapshot; None stores them as they are. Buffers are always stored as they are.
         background: Copy the weights and write them in a thread. `snapshot` then takes no longer than the copy,
@@ -174,7 +174,7 @@ class Recorder:
         return self._steps[-1] if self._steps else None
 
     def due(self, step: int) -> bool:
-        """Whether `snapshot` would record this step: for metrics that are worth computing only then."""
+        """Return whether `snapshot` would record this step: for metrics that are worth computing only then."""
         open_ = self.active and not self.finished
         return open_ and self._pace.turn(self._steps, operator.index(step), self._offered + 1) is not None
 
@@ -268,7 +268,7 @@ class Recorder:
         return True
 
     def _goes_well(self, work: Callable[[], Any]) -> bool:
-        """Whether the machine allowed some work on the file. If not that is told once; what waits is lost too."""
+        """Do some work on the file. If the machine refuses, say so once, drop what waits and return False."""
         try:
             if work() is not False:
                 self._outage.over()

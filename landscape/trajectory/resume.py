@@ -193,7 +193,7 @@ def tensor_to_numpy(tensor: Tensor) -> tuple[NDArray[Any], str]:
 
 
 def numpy_to_tensor(array: NDArray[Any], dtype: str) -> Tensor:
-    """What `tensor_to_numpy` took apart; memory is shared where it can be."""
+    """Undo `tensor_to_numpy`; memory is shared where it can be."""
     import torch
 
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))

@@ -1,7 +1,7 @@
 """Taking a copy of all weights, and rounding the parameters to a narrower element type for storage.
 
-A parameter in float32 or float64 is rounded to the nearest number of the type (ties to even). What is as narrow
-already stays as it is, and so do buffers: running statistics are small, and evaluation depends on each of them.
+A parameter in float32 or float64 is rounded to the nearest number of the type (ties to even). Others are
+stored unrounded, and so are buffers: running statistics are small, and evaluation depends on each of them.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class RunFile:
         return cls(path, prefix, header.run_id, stored, reopen, training), header
 
     def exists(self) -> bool:
-        """Whether there is a run in its place."""
+        """Return whether the file holds this run."""
         if self.prefix == "/" or not self.path.is_file():
             return self.path.is_file()
         with open_read(self.path, format=FORMAT, schema=SCHEMA) as file:
@@ -196,7 +196,7 @@ class RunFile:
             if replace:
                 del file[self.prefix]
             fill(file.create_group(self.prefix))
-            # Whoever cannot read a branch must not open the file.
+            # A version that cannot read a branch must not open the file.
             if integer_attr(file, "schema", default=1) < SCHEMA:
                 file.attrs.modify("schema", np.int64(SCHEMA))
             reseal(file)
@@ -214,7 +214,7 @@ class RunFile:
         self.stored, self.reopened = count + 1, False
 
     def thin(self, rows: Sequence[int], recording: Mapping[str, Any], row: Row, state: Arrays | None) -> None:
-        """Drop snapshots and write one behind those that stay: the file is written anew and then renamed.
+        """Drop snapshots and write one behind those that stay: the file is rewritten and then renamed.
 
         A resume state stays if its snapshot does.
 

@@ -47,7 +47,7 @@ class Pace:
         return {name: value for name, value in values.items() if value is not None}
 
     def candidate(self, step: int) -> bool:
-        """Whether a snapshot at a step may be recorded, now or after others were dropped."""
+        """Return whether a snapshot at a step may be recorded, now or after others were dropped."""
         return self.every is None or step % self.every == 0
 
     def room(self, steps: Sequence[int]) -> Turn:
@@ -83,17 +83,17 @@ class Pace:
         return (self.every or 1) * self.stride
 
     def _position(self, steps: Sequence[int], row: int) -> int:
-        """What must be a multiple of `_unit`: the step, or the number of the candidate."""
+        """Return what must be a multiple of `_unit`: the step, or the number of the candidate."""
         return steps[row] if self.every is not None else row * self.stride
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What recording a snapshot means for those that there are.
+    """Effect of recording a snapshot on those that there are.
 
     Attributes:
         rows: Those that stay.
-        pace: The pace from then on.
+        pace: The schedule from then on.
         thins: Whether others are dropped.
     """
 

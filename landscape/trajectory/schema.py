@@ -1,4 +1,4 @@
-"""How a trajectory file is laid out, and what its header says. No torch."""
+"""Layout of a trajectory file, and its header. No torch."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def _require_written(group: h5py.Group, names: Iterable[str], count: int) -> Non
 
 
 def _types_allowed(owner: TensorInfo, dtype: str, schema: int) -> set[str]:
-    """What a tensor may be stored as; a tied one is stored as the one that it is another name of."""
+    """Return the types that a tensor may be stored as; a tied one is stored as the tensor it is a name of."""
     rounded = ROUNDED if schema > 1 else ()
     return {dtype, *(stored_type(owner, storage) for storage in rounded)}
 

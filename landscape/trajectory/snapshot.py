@@ -119,7 +119,7 @@ class Snapshot(Result):
 
 @contextmanager
 def run_group(header: Header) -> Iterator[h5py.Group]:
-    """The group of a run in its file, opened anew; another run under the same name is refused."""
+    """The group of a run in its file, reopened; another run under the same name is refused."""
     with open_read(header.path, format=FORMAT, schema=SCHEMA) as file:
         with damage(header.path):
             group = file.get(header.prefix)

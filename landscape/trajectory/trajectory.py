@@ -68,7 +68,7 @@ class Trajectory(Tabular):
 
     @property
     def layout(self) -> Layout:
-        """What the tensors of every snapshot are."""
+        """Layout of the tensors of every snapshot."""
         return self.header.layout
 
     @property
@@ -98,7 +98,7 @@ class Trajectory(Tabular):
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Return whether training came to its end."""
         return self.header.finished
 
     @property
@@ -134,7 +134,7 @@ class Trajectory(Tabular):
 
     @property
     def recording(self) -> Mapping[str, Any]:
-        """How it was thinned and stored: ``every``, ``keep``, ``stride`` and ``dtype``, where they were set."""
+        """Options of recording and storage: ``every``, ``keep``, ``stride`` and ``dtype``, where they were set."""
         return self.header.recording
 
     def _table(self) -> Mapping[str, Any]:
@@ -142,7 +142,7 @@ class Trajectory(Tabular):
 
     @property
     def summary(self) -> Summary:
-        """What ``landscape inspect`` prints of the whole run."""
+        """Return what ``landscape inspect`` prints of the whole run."""
         return Summary(self.header)
 
     @property

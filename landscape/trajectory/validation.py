@@ -1,4 +1,4 @@
-"""What a recorder is given, checked where it comes in."""
+"""Validation of a recorder's arguments."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def checked_extra(attrs: Mapping[str, Any]) -> dict[str, Any]:
 def described(
     attrs: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What a new run says of itself: plain attributes, and those that are stored as JSON.
+    """Return the attributes of a new run: plain ones, and those that are stored as JSON.
 
     Args:
         attrs: Name -> text or number; what is None is left out.
@@ -88,7 +88,7 @@ def require_same_layout(header: Header, layout: Layout) -> None:
 
 
 def require_same_recording(header: Header, asked: Mapping[str, Any]) -> None:
-    """What is asked for of every, keep and dtype is how the run was recorded so far; the rest is taken from it."""
+    """Refuse other values of every, keep and dtype than the run was recorded with; the rest is taken from it."""
     for name, value in asked.items():
         if name != "stride" and header.recording.get(name) != value:
             raise LandscapeError(

@@ -1,4 +1,4 @@
-"""What is computed, as values: NumPy only, so that everything can read and draw them without torch."""
+"""Results as values: NumPy only, so that everything can read and draw them without torch."""
 
 from __future__ import annotations
 

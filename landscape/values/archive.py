@@ -58,7 +58,7 @@ def holds_values(path: str | os.PathLike[str]) -> bool:
 
 
 def describe_archive(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What an archive holds, as plain values for `landscape inspect`; no array is read.
+    """Describe the contents of an archive, as plain values for `landscape inspect`; no array is read.
 
     Args:
         path: The file.

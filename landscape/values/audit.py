@@ -1,4 +1,4 @@
-"""What an audit found: measures x symmetry elements, and the verdict on each measure. No torch."""
+"""Results of an audit: measures x symmetry elements, and the verdict on each measure. No torch."""
 
 from __future__ import annotations
 

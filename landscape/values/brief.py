@@ -1,4 +1,4 @@
-"""What a value prints: what it is, sizes, and key numbers, in at most ten lines."""
+"""Printed form of a value: what it is, sizes, and key numbers, in at most ten lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How measures go with what they are to foretell, over many networks, as values: NumPy only."""
+"""Correlations of measures with the targets that they predict, over many networks, as values: NumPy only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESCALINGS = ("layer-rescaling", "unit-rescaling")
 
 
 def is_invariant(claims: object) -> bool:
-    """Whether rescaling units or layers cannot change a measure that claims not to change under these symmetries.
+    """Return whether the symmetries of a claim of invariance include the rescaling of units and of layers.
 
     Example:
         >>> is_invariant(["layer-rescaling", "permutation"])
@@ -102,14 +102,14 @@ class Correlation(Result):
     tied: float
 
     def excludes_zero(self) -> bool:
-        """Whether the interval of tau lies on one side of zero."""
+        """Return whether the interval of tau lies on one side of zero."""
         low, high = self.kendall_interval
         return low > 0 or high < 0
 
 
 @dataclass(frozen=True)
 class Agreement(Result):
-    """How two numbers agree over pairs of networks that differ in one hyperparameter only.
+    """Agreement of two numbers over pairs of networks that differ in one hyperparameter only.
 
     Attributes:
         value: (concordant - discordant pairs) / pairs that differ in the second number; NaN if there is none.
@@ -147,13 +147,13 @@ class Row(Result):
 
 @dataclass(frozen=True, eq=False)
 class Correlated(Tabular):
-    """What a study found.
+    """Correlations that a study found.
 
     Attributes:
         nets: The networks.
         rows: Measure by measure, then controls.
-        targets: What was to be foretold; scatter pictures and agreements are with the first.
-        resamples: How often the networks were drawn anew for the intervals.
+        targets: What the measures are to predict; scatter pictures and agreements are with the first.
+        resamples: Number of bootstrap resamples of the networks for the intervals.
         level: Of the intervals, such as 0.95.
         seed: Of the draws.
         over: What was drawn: ``"nets"``, or ``"settings"``: all networks that differ in the seed alone together.

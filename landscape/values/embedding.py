@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def stress_1(dissimilarities: Array, fitted: Array) -> float:
-    """How much of the distances an embedding gets wrong.
+    """Relative error of the distances in an embedding.
 
     Over all pairs, with d the distances between points and delta what they stand for:
 
@@ -92,7 +92,7 @@ class Embedding(Tabular):
         return np.flatnonzero(self.run == number)
 
     def shepard(self) -> tuple[Array, Array]:
-        """What a Shepard diagram shows: dissimilarity and distance of every pair, each pair once."""
+        """Return what a Shepard diagram shows: dissimilarity and distance of every pair, each pair once."""
         first, second = np.triu_indices(len(self), 1)
         return self.distances[first, second], self.fitted[first, second]
 

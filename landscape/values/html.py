@@ -1,4 +1,4 @@
-"""How a result looks in a notebook: words and small pictures in HTML."""
+"""HTML of a result in a notebook: words and small pictures."""
 
 from __future__ import annotations
 

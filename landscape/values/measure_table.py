@@ -90,17 +90,17 @@ class Table(Tabular):
 
     @property
     def complete(self) -> bool:
-        """Whether every measure is taken at every step."""
+        """Return whether every measure is taken at every step."""
         return all(bool(column.done.all()) for column in self.columns.values())
 
     @property
     def taken(self) -> int:
-        """How many values are taken."""
+        """Number of values taken so far."""
         return sum(int(column.done.sum()) for column in self.columns.values())
 
     @property
     def size(self) -> int:
-        """How many values there will be."""
+        """Number of values when complete."""
         return len(self) * len(self.columns)
 
     def _table(self) -> Mapping[str, Any]:

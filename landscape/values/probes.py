@@ -1,4 +1,4 @@
-"""What probes find: NumPy values that `landscape.render` draws. No torch."""
+"""Results of probes: NumPy values that `landscape.render` draws. No torch."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Profile(Tabular):
 
 @dataclass(frozen=True)
 class Radius(Tabular):
-    """How far the loss stays low along directions of one kind.
+    """Distance within which the loss stays low, along directions of one kind.
 
     Attributes:
         direction: ``"random"``, ``"filter"``, ``"gradient"`` or ``"top"``.
@@ -245,7 +245,7 @@ class Barriers(Tabular):
 
 @dataclass(frozen=True)
 class Retraining(Tabular):
-    """What became of branches: perturbed copies of a snapshot, each trained on.
+    """Records of branches: perturbed copies of a snapshot, each trained further.
 
     Attributes:
         names: Of the branches.

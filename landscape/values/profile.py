@@ -13,7 +13,7 @@ from landscape.values.result import Tabular
 
 
 class Taken(Protocol):
-    """What was measured, as `landscape.measures.measure` gives it."""
+    """Interface of a measured value, as `landscape.measures.measure` gives it."""
 
     @property
     def name(self) -> str: ...  # noqa: D102

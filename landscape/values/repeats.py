@@ -1,4 +1,4 @@
-"""What many random directions say together: medians and bands, asymmetry, curvature, the error of a subset."""
+"""Statistics over many random directions: medians and bands, asymmetry, curvature, the error of a subset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all results have in common: a short text, a small picture or table in a notebook, and a pandas table."""
+"""Base classes of all results: a short text, a small picture or table in a notebook, and a pandas table."""
 
 from __future__ import annotations
 

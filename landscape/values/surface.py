@@ -163,7 +163,7 @@ class Surface(Tabular):
 
     @property
     def complete(self) -> bool:
-        """Whether every point has its final value."""
+        """Return whether every point has its final value."""
         return self.done is None or bool(self.done.all())
 
     def at(self, **coordinates: float) -> Surface:
@@ -221,7 +221,7 @@ def _place(axis: NDArray[Any], name: str, value: float) -> int:
 def _meta_at(
     meta: Mapping[str, Any], coordinates: Mapping[str, float], left: list[str], in_plane: bool
 ) -> dict[str, Any]:
-    """What a slice is once some of its axes have a given coordinate."""
+    """Return the metadata of a slice once some of its axes have a given coordinate."""
     found = dict(meta)
     plane = dict(found.get("plane") or {})
     if REPEAT in coordinates:

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -170,6 +171,17 @@ def test_modules_stay_small():
         for path in [*PACKAGE.rglob("*.py"), *(ROOT / "cli").glob("*.py")]
     }
     assert {path: lines for path, lines in long.items() if lines > 400} == {}
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun():
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    faulty = [
+        f"{path.relative_to(ROOT)}: {getattr(node, 'name', 'module')}"
+        for path in [*PACKAGE.rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, documented) and re.match(r"(What|How|Whether|Who)\b", ast.get_docstring(node) or "")
+    ]
+    assert faulty == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a loaded checkpoint says of its step and epoch."""
+"""Step and epoch that a loaded checkpoint states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BESIDE = ("meta", "train_state", "trainer_state", "trainer", "extra_state", "pr
 
 @dataclass(frozen=True)
 class Said:
-    """What a checkpoint says of when it was written.
+    """Step and epoch at which a checkpoint says that it was written.
 
     Attributes:
         step: Optimizer updates, or None.

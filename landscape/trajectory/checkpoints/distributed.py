@@ -94,7 +94,7 @@ class Part:
 
 @dataclass
 class Contents:
-    """What is in a folder.
+    """Contents of a checkpoint folder.
 
     Attributes:
         path: The folder.
@@ -135,7 +135,7 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """What is in a folder, by its metadata; of the files only numbers and texts beside the weights are read.
+    """Read a folder by its metadata; of the files only numbers and texts beside the weights are read.
 
     Args:
         path: The folder.
@@ -228,7 +228,7 @@ def _put(loaded: dict[str, Any], steps: list[str], value: Any, name: str) -> Non
     for step in steps[:-1]:
         inner = inside.setdefault(step, {})
         if not isinstance(inner, dict):
-            # Flat names, one of which begins as another: they stay as they are.
+            # Flat names, one of which begins as another: they are kept.
             inside, steps = loaded, [name]
             break
         inside = inner
@@ -295,7 +295,7 @@ def put_together(folder: Path) -> Whole | None:
 
 
 def _optimizer(path: Path) -> dict[str, Any]:
-    """What the optimizer of one process keeps; empty without weights."""
+    """Return the optimizer state of one process; empty without weights."""
     loaded = load_pickle(path, inert="deepspeed")
     held = loaded.get("optimizer_state_dict") if isinstance(loaded, Mapping) else None
     return dict(held) if isinstance(held, Mapping) and "zero_stage" in held else {}

@@ -36,7 +36,7 @@ def dtype_name(tensor: Tensor) -> str:
 
 
 def widens(source: str, target: str) -> bool:
-    """Whether every value of one element type is a value of another.
+    """Return whether every value of one element type is a value of another.
 
     Example:
         >>> widens("bfloat16", "float32"), widens("bfloat16", "float16"), widens("int32", "int64")
@@ -101,7 +101,7 @@ def require_storable(tensor: Tensor, name: str, info: TensorInfo, where: Path, *
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal in type, shape and bits; NaN equals itself."""
+    """Return whether two tensors are equal in type, shape and bits; NaN equals itself."""
     if a.dtype != b.dtype or a.shape != b.shape or {a.layout, b.layout} != {torch.strided}:
         return a is b
     if a.data_ptr() == b.data_ptr() and a.stride() == b.stride():
@@ -118,7 +118,7 @@ def _pieces(tensor: Tensor) -> Iterator[Tensor]:
 
 @dataclass
 class Rounding:
-    """What a change of element type costs, summed up piece by piece.
+    """Rounding error of a change of element type, summed up piece by piece.
 
     Attributes:
         error: Sum of (w - w')^2.

@@ -76,7 +76,7 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def differ_in_numbers_only(paths: Sequence[Path]) -> bool:
-    """Whether several paths are one name with other numbers in it."""
+    """Return whether several paths are one name with other numbers in it."""
     return len({re.sub(r"[0-9]+", "0", str(path)) for path in paths}) == 1
 
 
@@ -142,7 +142,7 @@ ZERO_MEND = "merge them with the script zero_to_fp32.py that DeepSpeed puts besi
 
 
 def is_standard_name(name: str) -> bool:
-    """Whether a file has the name that every checkpoint folder has one of, so that the folder says which it is."""
+    """Return whether all checkpoint folders use this file name, so that only the folder tells files apart."""
     return name in _WHOLE or any(pattern.fullmatch(name) for pattern in (_RANK, _FSDP))
 
 
@@ -316,7 +316,7 @@ def select(held: Mapping[str, Tensor], names: Sequence[str] | None, file: Path) 
 
 
 def trainer_state(folder: Path) -> dict[str, Any]:
-    """What the trainer of transformers wrote beside the weights (``global_step``, ``epoch``); empty without it."""
+    """Read the state that the trainer of transformers wrote (``global_step``, ``epoch``); empty without it."""
     file = folder / _TRAINER_STATE
     return read_json(file) if file.is_file() else {}
 

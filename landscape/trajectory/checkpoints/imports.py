@@ -150,7 +150,7 @@ def _check(path: Path, missing: str, extra: str, overwrite: bool) -> None:
 
 @dataclass
 class _Wanted:
-    """What was asked for, and what has been done so far."""
+    """Options of an import, and its progress so far."""
 
     may_miss: bool
     no_extra: bool
@@ -212,7 +212,7 @@ def _import_one(
 
 
 def _counter_notes(found: Match) -> list[str]:
-    """What is said of the counters of BatchNorm that a file lacks, as those of torch before 0.4.1 do."""
+    """Note which counters of BatchNorm a file lacks, as files of torch before 0.4.1 do."""
     if not found.uncounted:
         return []
     return [f"num_batches_tracked of {len(found.uncounted)} layers is not in the file: that of a new model"]

@@ -202,7 +202,7 @@ class _Readings:
         )
 
     def unused(self, best: Renaming, key: str) -> list[str]:
-        """What is said of other sets of weights that fit."""
+        """Note other sets of weights that fit."""
         others = self._distinct([best, *self._whole()])[1:]
         return [f"other weights in the file fit too: --key {printable(_key(one, key))}" for one in others]
 
@@ -236,7 +236,7 @@ def _key(renaming: Renaming, key: str) -> str:
 
 
 def _nothing(owners: Mapping[str, str], tensors: Mapping[str, Tensor], where: Path) -> LandscapeError:
-    """What is said where no tensor of the model is in a file."""
+    """Return the error for a file that holds no tensor of the model."""
     got, expected = str(Names.of(tensors)), str(Names.of(owners))
     what = "no tensor of the model is in the file"
     mend = "choose the problem and the options that the checkpoint was trained with"

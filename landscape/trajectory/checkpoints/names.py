@@ -84,7 +84,7 @@ class Alignment:
 
     @property
     def score(self) -> tuple[int, int]:
-        """How many shapes fit, and how many names."""
+        """Number of shapes that fit, and number of names."""
         return sum(fits for _, _, fits in self.pairs), len(self.pairs)
 
 
@@ -216,7 +216,7 @@ def is_counter(name: str) -> bool:
 
 
 def unwrapped(names: Sequence[str]) -> Renaming:
-    """How names read without what wrappers added; as they are, where that would make two of them the same.
+    """Strip from names what wrappers added; keep them where two would become the same.
 
     ``module.`` is taken away only if every name begins with it, but for the counter of an averaged model.
     """
@@ -336,7 +336,7 @@ def _words(targets: Mapping[str, str]) -> str:
 
 
 def _respelled(spelled: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    """What is said where the two sides write reparametrised weights in different ways."""
+    """Describe the renaming where the two sides write reparametrised weights in different ways."""
     sides = [any(name != text for name, text in side.items()) for side in (spelled, wanted)]
     if sides[0] == sides[1]:
         return ""

@@ -155,7 +155,7 @@ _MEND = "load it where you trust it and save model.state_dict(), or .safetensors
 
 
 def load_pickle(path: Path, inert: str | None = None) -> Any:
-    """What is in a file that `torch.save` wrote, tensors on the CPU and, where they can be, mapped from the file.
+    """Load a file that `torch.save` wrote, tensors on the CPU and, where they can be, mapped from the file.
 
     Only tensors, plain containers and numbers are made (``weights_only=True``): the file cannot run code.
 
@@ -205,7 +205,7 @@ def require_intact(path: Path) -> None:
 
 
 def load_weights(source: str | IO[bytes], *, mapped: bool = False) -> Any:
-    """What `torch.load` makes of a file with ``weights_only=True``, NumPy's numbers among it as Python's.
+    """Load a file with `torch.load` and ``weights_only=True``; NumPy's numbers become Python's.
 
     Args:
         source: The name of a file, or its content.
@@ -218,7 +218,7 @@ def load_weights(source: str | IO[bytes], *, mapped: bool = False) -> Any:
 
 
 def _unsafe(path: Path, message: str) -> list[str]:
-    """What the pickle asks for beyond weights, by name."""
+    """List what the pickle asks for beyond weights, by name."""
     # Old files cannot be asked; then the message says the first one.
     found = [name for pattern in _WANTED for name in re.findall(pattern, message)] + _asked(path)
     return list(dict.fromkeys(name.rstrip(".,:;'>") for name in found))

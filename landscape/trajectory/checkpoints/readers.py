@@ -59,7 +59,7 @@ def holds_arrays(path: Path, start: bytes) -> bool:
 
 
 def read_arrays(path: Path) -> Any:
-    """What is in a file of `numpy.savez`, or in one of `numpy.save` that holds a dictionary; numbers as tensors.
+    """Read a file of `numpy.savez`, or one of `numpy.save` that holds a dictionary; numbers as tensors.
 
     Nothing that is pickled in it is run.
 
@@ -225,7 +225,7 @@ def _from_loaded(
 
 
 def _first(a: Said, b: Said) -> Said:
-    """What the first says, and the second where it says nothing."""
+    """Merge two statements: the first, completed by the second."""
     step = a if a.step is not None else b
     return Said(step.step, b.epoch if a.epoch is None else a.epoch, step.source, step.other)
 

@@ -1,4 +1,4 @@
-"""What an import found in each file, as values for people and programs."""
+"""Report of an import, file by file, as values for people and programs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class FileReport(Result):
 
 @dataclass(frozen=True)
 class ImportReport(Result):
-    """What was imported.
+    """Report of an import.
 
     Attributes:
         path: The trajectory file.

@@ -60,7 +60,7 @@ def find_state(
 
 
 def left_out(loaded: Any, chosen: str, layout: Layout) -> list[str]:
-    """What is said of averages of weights and the like that are in a file beside those that are taken.
+    """Note averages of weights and the like that are in a file beside those that are taken.
 
     Args:
         loaded: What `torch.load` gave.
