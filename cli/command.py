@@ -15,7 +15,6 @@ _ALL = "landscape.help_all"
 _NAMED = 30
 # Options that say how many tasks are done at once.
 _COUNTS = ("workers", "jobs")
-_MACHINES = "Machines"
 
 
 class Option(click.Option):
@@ -36,13 +35,13 @@ class Option(click.Option):
             self.opts = shown
 
 
-def _machines() -> list[click.Parameter]:
-    """Options of every command whose work fans out."""
+def _machines(section: str) -> list[click.Parameter]:
+    """Options of every command whose work fans out, beside the number of workers."""
     where = "Where workers are: ray starts Ray on this machine; auto, HOST:PORT and ray://HOST:PORT are clusters."
     share = "GPUs that a worker on the cluster has to itself, also a share of one. [default: none]"
     return [
-        Option(["--cluster"], metavar="ADDRESS", help=where, section=_MACHINES),
-        Option(["--gpus-per-worker"], type=float, metavar="NUMBER", help=share, section=_MACHINES),
+        Option(["--cluster"], metavar="ADDRESS", help=where, section=section),
+        Option(["--gpus-per-worker"], type=float, metavar="NUMBER", help=share, section=section),
     ]
 
 
@@ -63,9 +62,11 @@ class Command(click.Command):
     ) -> None:
         super().__init__(*arguments, **settings)
         self.common, self.topics = common, topics or {}
-        self._fans_out = any(one.name in _COUNTS for one in self.params)
-        if self._fans_out:
-            self.params += _machines()
+        counts = [place for place, one in enumerate(self.params) if one.name in _COUNTS]
+        self._fans_out = bool(counts)
+        if counts:
+            place = counts[0] + 1
+            self.params[place:place] = _machines(getattr(self.params[counts[0]], "section", "Options"))
         says = "Show all options." if common is not None else "The same as --help."
         self.params.append(
             Option(
