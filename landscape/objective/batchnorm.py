@@ -159,7 +159,7 @@ def _refuse_scripted(model: nn.Module) -> None:
             buffer.rpartition(".")[2] == "running_mean" for buffer, _ in module.named_buffers()
         ):
             raise LandscapeError(
-                "statistics of TorchScript modules cannot be estimated anew",
+                "statistics of TorchScript modules cannot be re-estimated",
                 where=name or type(module).__name__,
                 mend="pass the Python model, or leave --bn recalibrate out",
             )

@@ -58,7 +58,7 @@ class Objective:
         device: Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         batch_size: Examples per forward pass; None chooses. A loss whose mean depends on the batches (one with
             negatives from the batch, say) is taken on batches of this size.
-        stream: Read the data anew at every point instead of holding them in memory; see `streaming`.
+        stream: Read the data again at every point instead of holding them in memory; see `streaming`.
 
     Raises:
         LandscapeError: If the data are empty or change from pass to pass, or the model is not

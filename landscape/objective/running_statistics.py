@@ -1,4 +1,4 @@
-"""Running statistics of layers that are none of torch's: found by trial, and estimated anew as torch's are.
+"""Running statistics of layers that are none of torch's: found by trial, and re-estimated as torch's are.
 
 A layer of a user's own that keeps running statistics updates them in training mode to (1 - m) z + m s, where s is
 the statistic of the batch. Run from several z, it tells m; run from zero on any batch, it tells s.

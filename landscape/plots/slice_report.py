@@ -151,7 +151,7 @@ def _statistics_lines(document: Mapping[str, Any]) -> list[str]:
     return [
         f"  real and in-plane losses are up to {gap} apart (step {told['largest_at_step']}): statistics of "
         "normalisation are those of one snapshot all over the plane",
-        "  hint     --bn recalibrate estimates them anew at every point",
+        "  hint     --bn recalibrate re-estimates them at every point",
     ]
 
 

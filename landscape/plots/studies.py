@@ -96,7 +96,7 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
 
 STUDY = Kind(
     name="study",
-    summary="what measures foretell over the networks of a study",
+    summary="what measures predict over the networks of a study",
     options=StudyOptions,
     compute=_compute,
     draw=alone("study", _draw),

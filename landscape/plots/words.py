@@ -9,7 +9,7 @@ from typing import Any
 _NAMED = 4
 _BUFFERS = {
     "recomputed": "recomputed from the weights",
-    "estimated": "estimated anew",
+    "estimated": "re-estimated",
     "mixed": "mixed like weights",
     "kept": "kept",
 }

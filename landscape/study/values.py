@@ -54,7 +54,7 @@ class Statistics(Options):
         "What is correlated with; scatter pictures are with the first",
         form=Form(f"a list out of {', '.join(TARGETS)}", _targets),
     )
-    resamples: int = option(2000, "How often networks are drawn anew for the intervals", low=1)
+    resamples: int = option(2000, "Bootstrap resamples of the networks for the intervals", low=1)
     level: float = option(0.95, "Of the intervals", above=0, below=1)
     seed: int = option(0, "Of the draws", low=0)
     over: str = option(

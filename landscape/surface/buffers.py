@@ -17,7 +17,7 @@ Points = tuple[tuple[float, ...], ...]
 def recomputed(objective: Objective, plane: Plane, recalibrate: int) -> tuple[tuple[str, ...], Points]:
     """The buffers that are recomputed at every point, and the points that are networks with buffers of their own.
 
-    Between networks, and where statistics are estimated anew, buffers that follow from the weights do so
+    Between networks, and where statistics are re-estimated, buffers that follow from the weights do so
     everywhere. Around one network they are kept, as derivatives there keep them.
 
     Args:

@@ -139,7 +139,7 @@ def _error(misses: Sequence[float]) -> float:
 
 
 def _too_rough(nodes: int, misses: Sequence[float]) -> str:
-    seen = f", the worst of the last ones foretold only to {100 * _error(misses):.2g} %" if misses else ""
+    seen = f", the worst of the last ones predicted only to {100 * _error(misses):.2g} %" if misses else ""
     return f"the slice is too rough: {nodes} points computed{seen}"
 
 

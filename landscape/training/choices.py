@@ -77,7 +77,9 @@ class ReplicaChoices:
     )
     half: bool = option(False, "coupling gamma |w - m|^2 / 2 instead of gamma |w - m|^2")
     coupling_every: int = option(1, "the coupling acts in every so many updates", low=1)
-    recalibrate: bool = option(False, "statistics of normalisation of the centre anew, instead of the mean")
+    recalibrate: bool = option(
+        False, "re-estimate the statistics of normalisation of the centre, instead of their mean"
+    )
     together: bool | None = automatic_flag(
         "one mapped pass for all replicas; auto: for 4 and more of a fully connected network"
     )

@@ -55,7 +55,7 @@ def require_same_run(
         raise LandscapeError(
             f"the run in the file was made with other settings: {shown}",
             where=held.path,
-            mend="leave them out, or train anew with --overwrite or another name",
+            mend="leave them out, or train again with --overwrite or another name",
         )
     return False
 
@@ -64,13 +64,13 @@ def _require_same_updates(held: Trajectory, settings: Settings, plan: Plan) -> N
     """Check that the updates in a file are the first ones of a longer run."""
     before = replace(settings, epochs=held.training["epochs"])
     steps, done = plan.steps_per_epoch, int(held.steps[-1]) if len(held) else 0
-    mend = "train anew with --overwrite; schedules that end (step, cosine, linear) are spread over all epochs"
+    mend = "train again with --overwrite; schedules that end (step, cosine, linear) are spread over all epochs"
     for step in range(done):
         rates = [one.rate_at(step, steps * one.epochs, steps) for one in (before, settings)]
         if rates[0] != rates[1]:
             words = f"learning rate {rates[0]:.4g} in the file, {rates[1]:.4g} now"
             raise _other_updates(held, settings, words, step, mend)
-    mend = "train anew with --overwrite; gamma grows over all epochs unless gamma_rate is given"
+    mend = "train again with --overwrite; gamma grows over all epochs unless gamma_rate is given"
     schedules = [_gamma(one, steps) for one in (before, settings)]
     for step in range(done if schedules[0] is not None else 0):
         factors = [one.at(1.0, step) for one in schedules]

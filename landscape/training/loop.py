@@ -194,7 +194,7 @@ def _restore(
         raise LandscapeError(
             "the run holds no state to go on from, as those that an earlier version finished",
             where=recorder.path,
-            mend="train anew with --overwrite, or another name",
+            mend="train again with --overwrite, or another name",
         )
     step = recorder.last_step or 0
     for replica in replicas.values():

@@ -105,7 +105,7 @@ def test_torchscript_is_drawn_and_differentiated_and_refuses_the_rest(make):
         ls.symmetry.find(scripted, X)
     with pytest.raises(ls.LandscapeError, match="the batched engine needs a model that is not TorchScript"):
         ls.evaluate(objective, ls.random_plane(scripted), ls.grid(3, 0.1), engine="batched")
-    with pytest.raises(ls.LandscapeError, match="statistics of TorchScript modules cannot be estimated anew"):
+    with pytest.raises(ls.LandscapeError, match="statistics of TorchScript modules cannot be re-estimated"):
         ls.evaluate(objective, ls.random_plane(scripted), ls.grid(3, 0.1), bn="recalibrate")
 
 

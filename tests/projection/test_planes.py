@@ -418,7 +418,7 @@ def test_frozen_statistics_that_tell_more_than_the_weights_are_told_of(landscape
     frozen, anew = landscape(*plot), landscape(*plot, "--bn", "recalibrate")
     assert (frozen.code, anew.code) == (0, 0)
     assert re.search(r"real and in-plane losses are up to [\d.]+ \S* ?apart \(step \d\): statistics", frozen.out)
-    assert "hint     --bn recalibrate estimates them anew at every point" in frozen.out
+    assert "hint     --bn recalibrate re-estimates them at every point" in frozen.out
     # The remedy holds.
     assert "apart" not in anew.out
 

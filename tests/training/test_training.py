@@ -297,7 +297,7 @@ def test_an_extension_that_is_stopped_goes_on(tmp_path):
             {"schedule": "cosine"},
             r"does not begin as this one of 2; got update 2: learning rate 0\.0\d+ in the file",
         ),
-        ({"schedule": "step"}, r"got update \d+: learning rate 0\.01 in the file, 0\.1 now; train anew"),
+        ({"schedule": "step"}, r"got update \d+: learning rate 0\.01 in the file, 0\.1 now; train again"),
         ({"schedule": "linear"}, "got update 2: learning rate"),
         ({"optimizer": "entropy-sgd"}, r"got update 2: gamma has grown by .* unless gamma_rate is given"),
         ({"optimizer": "replicated-sgd"}, r"got update 5: gamma has grown by "),
