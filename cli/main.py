@@ -33,6 +33,7 @@ _COMMANDS = {
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
     "transform": "move a trajectory along its orbit: other weights, the same function",
     "probe": "experiments on basins: perturb and retrain, interpolate, connect",
+    "merge": "join the parts of a slice that were computed apart",
     "export": "write a snapshot as a state dict, or a surface as a table",
     "render": "make the figures of recipes, each thing once",
     "study": "train a family of networks and say which measures go with the test error",

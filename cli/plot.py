@@ -99,6 +99,9 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
             source = _source(files, told | {"device": device}, save)
             with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
                 shown = chosen.shown(replace(source, progress=update, unfinished=store), wanted)
+        if getattr(wanted, "shard", None) is not None:
+            say(*_part(shown, wanted.shard, save), as_json)
+            return
         save_picture(chosen.drawn([shown], look), picture)
     document = {**chosen.report(shown), "picture": str(picture)}
     if chosen.saved:
@@ -209,6 +212,14 @@ def _kept(kind: Kind, save: str | None, picture: Path) -> Iterator[Any]:
     except KeyboardInterrupt:
         words = f"the {kind.unit}s computed are kept in {save}; run the same command to go on"
         raise Interrupted(what_is_kept(save, words)) from None
+
+
+def _part(shown: Shown, shard: tuple[int, int], save: str | None) -> tuple[dict[str, Any], list[str]]:
+    """Tell of a part of a slice, which is not drawn."""
+    done = sum(int(surface.done.sum()) for surface in shown.parts.values())
+    points = sum(surface.done.size for surface in shown.parts.values())
+    text = f"{save}: part {shard[0]} of {shard[1]}, {done:,} of {points:,} points; landscape merge joins all parts"
+    return {"save": save, "shard": list(shard), "done": done, "points": points}, [text]
 
 
 def _typed(name: str, value: Any) -> str:

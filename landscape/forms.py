@@ -102,6 +102,13 @@ def _counts(given: Any) -> int | tuple[int, int]:
     return across, up
 
 
+def _part(given: Any) -> tuple[int, int]:
+    part, count = map(_whole, given.split("/") if isinstance(given, str) else given)
+    if not 0 <= part < count:
+        raise ValueError(given)
+    return part, count
+
+
 def _step(given: Any) -> int | str:
     if isinstance(given, str) and given.strip() in ("first", "last"):
         return given.strip()
@@ -149,6 +156,7 @@ NAMES = Form("names with commas between them", _word_list, "A,B,...")
 NUMBERS = Form("numbers with commas between them", _number_list, "A,B,...")
 RANGE = Form("LOW:HIGH, such as -1:0.5", _range, "LOW:HIGH")
 COUNTS = Form("a number of points, as 41 or 41x21", _counts, "N|NXxNY")
+PART = Form("I/N with I from 0 to N - 1, such as 0/3", _part, "I/N")
 FILE = Form("a file", _text, "FILE")
 TABLE = Form("a table", _table, "NAME=VALUE", repeats=True)
 NESTED = Form("a table of tables", _nested, "MEASURE.NAME=VALUE", repeats=True)

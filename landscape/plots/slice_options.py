@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from landscape.errors import LandscapeError
-from landscape.forms import COUNTS, FILE, NUMBER, NUMBERS, RANGE, SIZE, STEP, TEXT, WHOLE, Form
+from landscape.forms import COUNTS, FILE, NUMBER, NUMBERS, PART, RANGE, SIZE, STEP, TEXT, WHOLE, Form
 from landscape.options import Options, option
 from landscape.surface.tune import TuneOptions, require_tolerance
 from landscape.values.grid import Coordinates, grid
@@ -149,6 +149,9 @@ class Slice(Options):
         decides=False,
     )
     workers: int = option(1, "So many processes share the points, the cores and the memory", low=1, decides=False)
+    shard: tuple[int, int] | None = option(
+        None, "Compute only part I of N of the points; `landscape merge` joins the parts", form=PART, decides=False
+    )
     preview: float | None = option(
         None,
         "Interpolate what needs no computing for a relative error of the loss below TOL, e.g. 0.01, and say so",
@@ -179,6 +182,7 @@ class Slice(Options):
         """Yield what does not go together."""
         if self.kind not in KINDS:
             yield "kind", f"unknown kind '{self.kind}', choose from {', '.join(KINDS)}"
+        yield from self._of_a_shard()
         yield from self._of_the_plane()
         yield from self._of_the_axes()
         yield from self._of_the_view()
@@ -186,6 +190,12 @@ class Slice(Options):
             got = self.plane or self.directions or ("pca" if self.kind == "trajectory" else "random")
             said = "bn interpolate is of planes through snapshots or runs, got {}; take bn recalibrate"
             yield "bn", said.format(got)
+
+    def _of_a_shard(self) -> Iterator[tuple[str, str]]:
+        if self.shard is not None and self.preview is not None:
+            yield "shard", "a preview decides for itself which points it computes, leave shard out"
+        elif self.shard is not None and self.metric == HESSIAN_RATIO:
+            yield "shard", "maps of the Hessian are computed whole, leave shard out"
 
     def _of_the_plane(self) -> Iterator[tuple[str, str]]:
         if self.directions is not None and self.plane is not None:

@@ -357,6 +357,7 @@ def _ways(objective: Objective, wanted: Slice) -> dict[str, Any]:
         "tune": wanted.tune,
         "memory": wanted.memory,
         "workers": wanted.workers,
+        "shard": wanted.shard,
         "bn": wanted.bn if wanted.bn.startswith(RECALIBRATE) else None,
         "dtype": getattr(torch, wanted.dtype) if wanted.dtype else None,
         "subset": wanted.subset,

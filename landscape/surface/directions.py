@@ -15,7 +15,7 @@ from landscape.errors import LandscapeError
 from landscape.files.result import SCHEMA
 from landscape.storage import damage, kind_of, open_read, read_arrays, require_file, require_seal
 from landscape.surface.store import SURFACE
-from landscape.values.grid import axis_names
+from landscape.values.grid import REPEAT, axis_names
 
 SUFFIXES = (".h5", ".hdf5", ".npz", ".safetensors")
 Arrays = dict[str, NDArray[Any]]
@@ -82,6 +82,15 @@ def _from_hdf5(file: Path) -> Arrays:
         return _arrays(plain.get("directions", plain))
 
 
+def directions_of(path: str | os.PathLike[str]) -> dict[str, Arrays]:
+    """Return all directions of a surface file: axis (``"x"``, ``"repeat0/x"``) -> name of a tensor -> array."""
+    found: dict[str, Arrays] = {}
+    for place, values in _from_hdf5(Path(path)).items():
+        *head, rest = place.split("/", 2 if place.startswith(REPEAT) else 1)
+        found.setdefault("/".join(head), {})[rest] = values
+    return found
+
+
 def verify_directions(path: str | os.PathLike[str]) -> None:
     """Check the directions of a surface file, if there are some.
 
@@ -101,15 +110,16 @@ def _is_surface(file: Path) -> bool:
 
 
 def _arrays(group: h5py.Group) -> Arrays:
-    found: Arrays = {}
+    found: list[tuple[int, str]] = []
 
     def take(name: str, item: Any) -> None:
         # Links are not followed; data that lie elsewhere are refused, so that one file is read only.
         if isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
-            found[name] = item[...]
+            found.append((item.id.get_offset() or 0, name))
 
     group.visititems(take)
-    return found
+    # In the order in which they were written.
+    return {name: group[name][...] for _, name in sorted(found)}
 
 
 def _from_npz(file: Path) -> Arrays:

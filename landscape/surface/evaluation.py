@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from landscape.storage import require_writable
 from landscape.surface.accuracy import affordable, dtype_error
 from landscape.surface.buffers import about_buffers, recomputed, require_line, require_still
 from landscape.surface.chunks import Evaluation, Spread
-from landscape.surface.engine import Choice, build, choice_from, parse_settings, require_engine
+from landscape.surface.engine import Choice, build, choice_from, parse_settings, plain_choice, require_engine
 from landscape.surface.fill_grid import Centre, Filler, fill, foretell, grid_points
 from landscape.surface.plan import Plan
 from landscape.surface.provenance import (
@@ -32,6 +33,7 @@ from landscape.surface.provenance import (
     repeated_meta,
     stored_directions,
 )
+from landscape.surface.shards import SHARD
 from landscape.surface.slopes import ARROWS, gradient_field
 from landscape.surface.store import PartialSurface, read_identity
 from landscape.surface.task import Task
@@ -67,6 +69,7 @@ def evaluate(
     tune: str | Mapping[str, Any] | None = None,
     memory: int | str | None = None,
     workers: int = 1,
+    shard: tuple[int, int] | None = None,
     dtype: torch.dtype | None = None,
     bn: str | None = None,
     path: tuple[Walk, Projected] | None = None,
@@ -99,6 +102,9 @@ def evaluate(
             quarter of what is free.
         workers: So many processes share the points, the cores and the memory; 1 is this process alone. The
             bits depend on the engine and its settings, not on how many there are.
+        shard: ``(i, n)`` computes only part i of n of the points into `save`, and nothing that goes with the
+            slice; `merge` joins the parts. The engine is then one that nothing is timed for, unless it is given,
+            so that all parts have the same.
         dtype: ``torch.float64``, ``torch.float32``, ``torch.bfloat16``; None is the model's own.
         bn: ``"recalibrate"`` or ``"recalibrate:N"`` estimates the statistics of batch normalisation anew at
             every point, from the first N (512) examples of the first split; None leaves them as the plane
@@ -130,6 +136,8 @@ def evaluate(
     objective.require(splits, chosen)
     if save is not None:
         require_writable(save)
+    elif shard is not None:
+        raise LandscapeError("a part needs a file", where="shard", mend="name it with save")
     if preview is not None:
         require_tolerance(preview)
         engine = _engine_of_preview(plane, grid, engine)
@@ -149,6 +157,8 @@ def evaluate(
     limit = None if memory is None else bytes_in(memory)
     points = grid_points(grid) * (1 if grid.repeat is None else len(grid.repeat))
     held = _held_choice(save, engine, settings)
+    if shard is not None and held is None:
+        held = plain_choice(objective, "sequential" if engine == "auto" else engine).forced(settings)
     if workers > 1 and held is None:
         # Each has its share of the threads, which the bits depend on: it is part of the choice.
         settings = {"threads": max(1, torch.get_num_threads() // workers), **settings, "streams": 1}
@@ -160,6 +170,7 @@ def evaluate(
     identity |= {"buffers": "recomputed"} if task.derived else {}
     meta = meta_of(task, first, projected) | about_buffers(task, first) | dict(provenance or {})
     meta["engine"] = choice.to_json()
+    meta |= {} if shard is None else {SHARD: list(shard)}
     if made is not None and (dtype is not None or _can_spare(made.plan, task)):
         meta["dtype_error"] = dtype_error(choice, task, first, points, made.plan.seconds)
     directions = stored_directions(first)
@@ -173,7 +184,8 @@ def evaluate(
         return partial.finished
     worker, plan = made or tuner.adopt(choice)
     if notify is not None:
-        notify(replace(plan, points=int((~partial.done).sum()), at_most=preview is not None))
+        left = math.ceil((~partial.done).sum() / (1 if shard is None else shard[1]))
+        notify(replace(plan, points=left, at_most=preview is not None))
 
     own = not task.recalibrate and dtype_name(first, dtype) == dtype_name(first, None)
     centre = Centre(task, first) if own else None
@@ -186,9 +198,11 @@ def evaluate(
             return worker if index == 0 else build(plan.choice, task, plane[index])  # type: ignore[index]
 
         if preview is None:
-            fill(partial, engine_of, grid, centre, progress)
+            fill(partial, engine_of, grid, centre, progress, shard)
         else:
             foretell(partial, engine_of(0), grid, preview, first, centre, progress)
+    if shard is not None:
+        return partial.surface
     walked = {name: _walk(task, first, *walk) for name, walk in walks.items()}
     along = gradient_field(objective, first, grid, split=splits[0], arrows=arrows, dtype=dtype) if arrows else None
     return partial.finish(walked.pop("", None), walked, along)

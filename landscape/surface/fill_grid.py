@@ -61,6 +61,7 @@ def fill(
     grid: Grid,
     centre: Centre | None,
     progress: Progress | None,
+    shard: tuple[int, int] | None = None,
 ) -> None:
     """Compute what is missing; a row is written when its last point is there.
 
@@ -70,6 +71,7 @@ def fill(
         grid: The coordinates.
         centre: Gives the values where all coordinates are 0; None lets the engine give them.
         progress: Called with (points done, points in all).
+        shard: ``(i, n)`` for only part i of n: every n-th chunk.
     """
     points = grid_points(grid)
     apart = [centre is not None and not any(point) for point in points]
@@ -77,8 +79,9 @@ def fill(
     for plane, missing in enumerate(~partial.done.reshape(planes, -1)):
         if missing.any():
             engine = engine_of(plane)
-            places = _whole_chunks(missing, apart, engine.group)
-            _compute(partial, engine, points, places, centre, progress, plane * len(points))
+            places = _whole_chunks(missing, apart, engine.group, shard or (0, 1))
+            if places:
+                _compute(partial, engine, points, places, centre, progress, plane * len(points))
 
 
 def foretell(
@@ -150,7 +153,9 @@ def _compute(
         partial.flush(row)
 
 
-def _whole_chunks(missing: NDArray[np.bool_], apart: Sequence[bool], chunk: int) -> list[int]:
+def _whole_chunks(
+    missing: NDArray[np.bool_], apart: Sequence[bool], chunk: int, shard: tuple[int, int]
+) -> list[int]:
     """The places to compute, in order: what is missing, and what shares a chunk with it.
 
     The last bits of a point may depend on its neighbours in a chunk, so a chunk always has the same ones.
@@ -159,10 +164,12 @@ def _whole_chunks(missing: NDArray[np.bool_], apart: Sequence[bool], chunk: int)
         missing: Shape (points,).
         apart: Which places belong to no chunk.
         chunk: Places per chunk.
+        shard: Every how many chunks, from which one on; what is apart goes with the first.
     """
+    part, parts = shard
     chunked = [place for place in range(len(missing)) if not apart[place]]
-    places = [place for place in range(len(missing)) if apart[place] and missing[place]]
-    for start in range(0, len(chunked), chunk):
+    places = [place for place in range(len(missing)) if apart[place] and missing[place] and not part]
+    for start in range(part * chunk, len(chunked), parts * chunk):
         together = chunked[start : start + chunk]
         places += together if missing[together].any() else []
     return sorted(places)

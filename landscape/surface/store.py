@@ -159,7 +159,8 @@ SURFACE: Kind[Surface] = Kind(
 )
 
 
-def _with(directions: Directions) -> Kind[Surface]:
+def with_directions(directions: Directions) -> Kind[Surface]:
+    """Return the kind of surface files that hold these directions."""
     return replace(SURFACE, write=partial(_write, directions))
 
 
@@ -203,7 +204,7 @@ def save_surface(
         identity: What decides whether a later run is the same slice.
         directions: Axis -> name -> array, to go with it.
     """
-    save(_with(directions or {}), surface, path, identity)
+    save(with_directions(directions or {}), surface, path, identity)
 
 
 class PartialSurface:
@@ -239,7 +240,7 @@ class PartialSurface:
         blank, errors = ({name: np.full(grid.shape, np.nan) for name in names} for _ in range(2))
         begun = np.zeros(grid.shape, bool)
         surface = Surface(grid.x, grid.y, blank, errors, begun, dict(meta), more=grid.more, repeat=grid.repeat)
-        return cls(ResultFile.open(_with(directions), path, surface, identity))
+        return cls(ResultFile.open(with_directions(directions), path, surface, identity))
 
     @property
     def surface(self) -> Surface:
