@@ -73,7 +73,7 @@ def _trial(context: MeasureContext, found: Measured) -> dict[str, Any]:
     if not factors:
         return {"passed": None, "reason": "no symmetry was found that it claims", "missed": missed}
     few = context.shared("few examples", lambda: _few(context))
-    here = replace(context, objective=few, progress=None, guesses={}, _shared={}, _operators={})
+    here = context.fresh(objective=few, progress=None)
     there = led_to(here, Column("trial", "", (), Element(factors)))
     if not moves(here, there):
         return {"passed": None, "reason": "the element leaves the weights as they are", "missed": missed}
