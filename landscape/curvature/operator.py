@@ -270,7 +270,8 @@ class Curvature:
         """Products with vectors, shape (K, P), summed over all micro-batches and divided by what they count."""
         self._prepare()
         total, count = torch.zeros_like(rows, dtype=self._wide), 0.0
-        off = torch.zeros_like(total)
+        differenced = self._passes.derivatives.differenced
+        off = torch.zeros_like(total) if differenced else total
         with self._passes.kernels():
             for held in self._graphs():
                 if isinstance(held.graph, Differenced):
@@ -278,7 +279,7 @@ class Curvature:
                 else:
                     self._columns.add(total, held.graph, rows, self._passes)
                 count += held.count
-        if self._passes.derivatives.differenced:
+        if differenced:
             self.error = float((off.norm(dim=1) / total.norm(dim=1).clamp(min=torch.finfo(off.dtype).tiny)).max())
         self._passes.vectors.require_finite(total, "a product with the curvature matrix")
         return total / count
