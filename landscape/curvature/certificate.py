@@ -67,6 +67,8 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
     Raises:
         LandscapeError: With the cause, the layer and the remedy, if nothing helps.
     """
+    if (kind, differenced) in passes.checked:
+        return
     held = _known.setdefault(passes.objective, {})
     key = _Key(frozenset(passes.vectors.names), passes.asked, kind, differenced)
     found = held.get(key) or _covering(held, key)
@@ -90,6 +92,7 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
     if isinstance(found, str):
         raise LandscapeError(found)
     passes.derivatives = found
+    passes.checked.add((kind, differenced))
 
 
 def _covering(held: dict[_Key, Derivatives | str], wanted: _Key) -> Derivatives | None:
