@@ -1,7 +1,7 @@
 """Squared Jacobians of networks of linear layers, layer by layer.
 
-The gradient of one example in W of z = W a + b is the outer product of its gradient in z with a, so that the sum of
-squares over examples is a product of two matrices, and no example's Jacobian is ever written out.
+The gradient of one example in W of z = W a + b is the outer product of its gradient in z with a, so that the sum
+of squares over examples is a product of two matrices, and no example's Jacobian is ever written out.
 """
 
 from __future__ import annotations

@@ -134,9 +134,7 @@ def flattest(
     else:
         # The gauge multiplies weights, and so divides their derivatives.
         factors = factors_of(gauge, weights) or {}
-        draws = [
-            {name: values / factors[name].to(values) ** 2 for name, values in draw.items()} for draw in draws
-        ]
+        draws = [{name: values / factors[name].to(values) ** 2 for name, values in draw.items()} for draw in draws]
     exponents, masses = _problem(coordinates.exponents, draws)
     found = balance(sparse.csr_matrix(exponents @ coordinates.basis), masses.mean(axis=0))
     each = masses @ found.shares
