@@ -67,7 +67,8 @@ def squares_by_layer(passes: Passes, batch: Batch, covectors: Sequence[Tensor]) 
 
 def _owners(passes: Passes) -> list[tuple[nn.Module, str]] | None:
     """The linear layer that each selected parameter belongs to, and its name there."""
-    modules, owners = dict(passes.evaluator.model.named_modules()), []
+    modules = dict(passes.evaluator.model.named_modules())
+    owners: list[tuple[nn.Module, str]] = []
     for path in passes.vectors.names:
         place, _, name = path.rpartition(".")
         layer = modules.get(place)

@@ -74,7 +74,7 @@ def _trial(context: MeasureContext, found: Measured) -> dict[str, Any]:
     here = _on_few(context)
     # Measures with equal claims are tried at the same element.
     there = context.shared(
-        ("trial", tuple((one.name, value.tolist()) for one, value in factors)),
+        ("trial", tuple((one.name, *value.flatten().tolist()) for one, value in factors)),
         lambda: led_to(here, Column("trial", "", (), Element(factors))),
     )
     if not moves(here, there):

@@ -166,7 +166,10 @@ def _problem(
     """
     starts = np.cumsum([0, *(one.units for one in scalings)])
     # The exponents of an element are the sum of those of the slices that it lies in, one along each dimension.
-    slices, chosen, elements, masses = [sparse.csr_matrix((0, int(starts[-1])))], [], [], []
+    slices = [sparse.csr_matrix((0, int(starts[-1])))]
+    elements: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    chosen: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    masses: list[Array] = []
     before = count = 0
     for name in draws[0]:
         values = np.stack([draw[name].cpu().numpy() for draw in draws])
@@ -175,14 +178,15 @@ def _problem(
             values = _summed(values, dim + 1, places, different.shape[0])
             slices.append(different)
         shape = values.shape[1:]
-        for own in np.indices(shape, sparse=True):
-            chosen.append(before + np.broadcast_to(own, shape).ravel())
+        for dim, length in enumerate(shape):
+            places = np.arange(length).reshape([-1 if dim == other else 1 for other in range(len(shape))])
+            chosen.append(before + np.broadcast_to(places, shape).ravel())
             elements.append(count + np.arange(math.prod(shape)))
-            before += own.size
+            before += length
         count += math.prod(shape)
         masses.append(values.reshape(len(values), -1))
-    rows, columns = (np.concatenate([np.zeros(0, int), *parts]) for parts in (elements, chosen))
-    select = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(count, before))
+    rows = np.concatenate(elements)
+    select = sparse.csr_matrix((np.ones(len(rows)), (rows, np.concatenate(chosen))), shape=(count, before))
     exponents = sparse.csr_matrix(select @ sparse.vstack(slices, format="csr"))
     exponents.eliminate_zeros()
     exponents.sort_indices()
