@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import types
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,8 @@ _OWN = {name for name in vars(nn.Module()) if "hooks" not in name}
 _COMPILED = "_torchdynamo_orig_callable"
 # Of these there are many, vocabularies say, and nothing is in them.
 _PLAIN = (str, bytes, int, float, complex, type(None))
+# Of these a module has a dozen for its hooks, mostly empty.
+_CONTAINERS = (list, dict, set, OrderedDict)
 # Objects inside objects are followed that far, and no more of them: some models hold the whole of a training.
 _DEEP = 6
 _MANY = 50_000
@@ -80,9 +82,16 @@ def hidden_in(*roots: Any, closures: bool = True) -> Hidden:
 
 def _attributes(name: str, module: nn.Module, depth: int, found: Hidden) -> Iterator[tuple[str, Any, int]]:
     for key, value in vars(module).items():
-        if key not in _OWN:
+        if key not in _OWN and not _is_bare(value):
             _note(found, vars(module), key, value)
             yield f"{name}.{key}" if name else key, value, depth
+
+
+def _is_bare(value: Any) -> bool:
+    """Return whether a value holds nothing that is looked for, as nearly all attributes of a layer do."""
+    if type(value) is tuple:
+        return all(isinstance(part, _PLAIN) for part in value)
+    return isinstance(value, _PLAIN) or (type(value) in _CONTAINERS and not value)
 
 
 def _note(found: Hidden, container: Any, key: Any, value: Any) -> None:
@@ -222,8 +231,9 @@ def cast_hidden(model: nn.Module, original: nn.Module, device: torch.device, dty
         device: Where to.
         dtype: The type of real numbers; None leaves them.
     """
-    shared = {id(tensor) for tensor in hidden_in(original).tensors.values()}
-    for tensor in hidden_in(model).tensors.values():
+    own = hidden_in(model).tensors.values()
+    shared = {id(tensor) for tensor in hidden_in(original).tensors.values()} if own else set()
+    for tensor in own:
         if id(tensor) not in shared:
             tensor.data = cast(tensor.data, dtype).to(device)
 

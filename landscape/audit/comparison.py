@@ -131,9 +131,10 @@ def _stands(row: Row, found: Audit) -> bool:
 def _searched(a: Row, b: Row, contexts: Sequence[MeasureContext]) -> Compared:
     """Blow up the smaller one until it is the larger one, and measure it there."""
     on, context, row, other = ("a", contexts[0], a, b) if a.value < b.value else ("b", contexts[1], b, a)
+    there = None
     for alpha in _DECADES:
         element = context.symmetries.scaling(alpha)
-        there = led_to(context, Column(f"alpha = {alpha:g}", "", ("layer-rescaling",), element))
+        there = led_to(context, Column(f"alpha = {alpha:g}", "", ("layer-rescaling",), element), there)
         value = measure_at(there, {row.name: row.settings})[row.name].value
         if value > other.value:
             return Compared(a.name, a.value, b.value, REVERSED, f"alpha = {alpha:g}", on, value)

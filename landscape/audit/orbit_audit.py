@@ -132,10 +132,11 @@ def _audited(
     if all("reason" in one.details for one in before.values()):
         raise LandscapeError(next(iter(before.values())).details["reason"])
     tried, after, checks = [], {}, []
+    there = None
     for column in possible:
         tell.begin(column.name)
         try:
-            there = led_to(context, column)
+            there = led_to(context, column, there)
             checks.append(_checked(context, there, column.name))
         except (LandscapeError, RuntimeError) as error:
             untried.append(f"{column.name}: {reason_of(error)}")
@@ -212,7 +213,7 @@ def guesses_at(context: MeasureContext, names: Sequence[str]) -> dict[str, WarmS
     examples = context.objective.examples([context.split])[context.split]["used"]
     if "hessian_top" not in names or examples < MANY * FEW_EXAMPLES:
         return {}
-    few = replace(context, objective=context.objective.subset(FEW_EXAMPLES, splits=[context.split]), _operators={})
+    few = context.fresh(objective=context.objective.subset(FEW_EXAMPLES, splits=[context.split]))
     found = eigenpairs(few.operator(), tol=_GLANCE, max_products=_GLANCES, seed=context.seed, keep=True)
     return {} if found.ritz is None else {"hessian": WarmStart(*found.ritz)}
 

@@ -1,13 +1,7 @@
 """Curvature of the mean loss: Hessian, Gauss-Newton and Fisher matrices as operators, and what to ask them."""
 
 from landscape.curvature.density import SpectralDensity, spectral_density
-from landscape.curvature.diagonal import (
-    Diagonal,
-    exact_gauss_newton,
-    gauss_newton_blocks,
-    gauss_newton_diagonal,
-    gauss_newton_draws,
-)
+from landscape.curvature.diagonal import Diagonal, gauss_newton_blocks, gauss_newton_diagonal, gauss_newton_draws
 from landscape.curvature.eigenpairs import BothEnds, EigenPairs, both_ends, eigenpairs
 from landscape.curvature.frobenius import Frobenius, frobenius
 from landscape.curvature.kinks import Kinks, kinks
@@ -31,7 +25,6 @@ __all__ = [
     "both_ends",
     "dense",
     "eigenpairs",
-    "exact_gauss_newton",
     "frobenius",
     "gauss_newton_blocks",
     "gauss_newton_diagonal",

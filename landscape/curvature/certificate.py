@@ -19,6 +19,7 @@ from landscape.curvature.passes import Passes
 from landscape.curvature.trial import BALANCED, POWERS, SHORT, Fault, Trial, trial_of, wide_trial_of
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.findings import Origin
 
 # Vectors along which derivatives are compared, and as many more where one of them is wrong: a kink within a step
 # makes one comparison fail, a wrong derivative nearly all.
@@ -46,7 +47,7 @@ class _Key:
         return more and same and self.names >= other.names
 
 
-_known: WeakKeyDictionary[Objective, dict[_Key, Derivatives | str]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Origin, dict[_Key, Derivatives | str]] = WeakKeyDictionary()
 
 
 def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
@@ -56,7 +57,7 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
     the loss that slices draw, and products with the matrix with differences of that gradient and with each other
     (u . H v = v . H u). Where they differ, plain arithmetic takes the place of fused kernels, reentrant
     checkpoints are bypassed, or products are made of differences of gradients; each is checked in turn. The
-    outcome is kept as long as the objective lives.
+    outcome is kept as long as the objective lives, and answers for its subsets.
 
     Args:
         passes: Where derivatives are needed; told how to take them.
@@ -67,14 +68,13 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
     Raises:
         LandscapeError: With the cause, the layer and the remedy, if nothing helps.
     """
-    held = _known.setdefault(passes.objective, {})
+    if (kind, differenced) in passes.checked:
+        return
+    held = _known.setdefault(passes.objective.origins[0], {})
     key = _Key(frozenset(passes.vectors.names), passes.asked, kind, differenced)
-    found = held.get(key) or _covering(held, key)
+    found = held.get(key) or _covering(passes.objective, key)
     if found is None:
-        slope = replace(key, kind="gradient")
-        base = next(
-            (own for known, own in held.items() if known.covers(slope) and isinstance(own, Derivatives)), None
-        )
+        base = _covering(passes.objective, replace(key, kind="gradient"))
         try:
             with warnings.catch_warnings():
                 # Of ways that are tried, and of what is then found to be wrong.
@@ -90,12 +90,13 @@ def certify(passes: Passes, kind: str, *, differenced: bool = False) -> None:
     if isinstance(found, str):
         raise LandscapeError(found)
     passes.derivatives = found
+    passes.checked.add((kind, differenced))
 
 
-def _covering(held: dict[_Key, Derivatives | str], wanted: _Key) -> Derivatives | None:
-    """The outcome of a check that answers for more."""
-    rights = (own for known, own in held.items() if known.covers(wanted) and isinstance(own, Derivatives))
-    return next(rights, None)
+def _covering(objective: Objective, wanted: _Key) -> Derivatives | None:
+    """The outcome of a check that answers for more: on examples from all over the data it answers for some."""
+    held = [item for origin in objective.origins for item in _known.get(origin, {}).items()]
+    return next((own for known, own in held if known.covers(wanted) and isinstance(own, Derivatives)), None)
 
 
 @dataclass
@@ -215,13 +216,16 @@ class _Certificate:
         return faults[0] if 2 * len(faults) > len(more) else None
 
     def _second(self, trial: Trial, graph: Graph, outcome: _Outcome) -> Fault | None:
+        def fault_of(vectors: Sequence[Sequence[Tensor]], images: Sequence[Sequence[Tensor]]) -> Fault | None:
+            return trial.wrong_product(self._kind, outcome.gradient, vectors, images)
+
         try:
-            fault = trial.wrong_product(graph, self._kind, outcome.gradient, self._vectors)
-            faults = [fault]
-            if fault is not None:
+            images = trial.images(graph, self._vectors)
+            outcome.image = images[0]
+            faults = [fault_of(self._vectors, images)]
+            if faults[0] is not None:
                 pairs = [(trial.direction(), trial.direction()) for _ in range(_MORE)]
-                faults = [trial.wrong_product(graph, self._kind, outcome.gradient, pair) for pair in pairs]
-            outcome.image = filled(graph.apply(self._vectors[0], False), trial.zero)
+                faults = [fault_of(pair, trial.images(graph, pair)) for pair in pairs]
         except (RuntimeError, NotImplementedError) as error:
             return Fault(2, words_of(error))
         wrong = [fault for fault in faults if fault is not None]

@@ -124,31 +124,17 @@ def gauss_newton_diagonal(
         return _sampled(passes, samples or _SAMPLES, seed, progress)
 
 
-def exact_gauss_newton(
-    objective: Objective,
-    weights: Weights,
-    split: str = "train",
-    parameters: str | Sequence[str] | None = None,
-    *,
-    most: int,
-    dtype: torch.dtype | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Diagonal | None:
+def exact_by(passes: Passes, most: int, progress: Callable[[int, int], None] | None = None) -> Diagonal | None:
     """The exact diagonal of the Gauss-Newton matrix where it is small; see `gauss_newton_diagonal`.
 
     Args:
-        objective: Model, data and loss, which must be convex in the model's outputs.
-        weights: Where: a snapshot, a model, or a name -> tensor dictionary.
-        split: Which data.
-        parameters: Globs that choose some parameters, see `Layout.select`.
+        passes: Model, weights, data and loss, which must be convex in the model's outputs.
         most: Up to how many numbers, examples x outputs x parameters.
-        dtype: ``torch.float32`` or ``torch.float64``; None is the model's own.
         progress: Called with (examples done, examples in all).
 
     Returns:
         The diagonal; None where there are more numbers, or the loss gives means only, or batches stay whole.
     """
-    passes = Passes(objective, weights, split, parameters, dtype, None)
     if not passes.by_examples or not passes.evaluator.cuts:
         return None
     with passes.kernels():
@@ -200,9 +186,21 @@ def gauss_newton_draws(
     Source:
         Balanced repeated replication: McCarthy 1969, "Pseudo-replication: half samples".
     """
+    passes = Passes(objective, weights, split, parameters, dtype, batch_size)
+    return replicated_by(passes, samples, seed, batch_size, progress)
+
+
+def replicated_by(
+    passes: Passes,
+    samples: int | None,
+    seed: int,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Tensors]:
+    """The same by given passes, whose data are cut into small micro-batches unless `batch_size` is given."""
     if samples is not None and samples < 1:
         raise LandscapeError("must be positive", where="samples", got=samples)
-    passes = _by_examples(Passes(objective, weights, split, parameters, dtype, batch_size))
+    _by_examples(passes)
     with passes.kernels():
         if samples is None and _numbers(passes) <= _EXACT_NUMBERS:
             return [_exact(passes, progress).entries]

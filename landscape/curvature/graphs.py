@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
@@ -46,11 +47,25 @@ class HessianGraph:
             place: part for place, part in enumerate(self.gradient) if part is not None and part.requires_grad
         }
         self._moving, self._slopes = list(moving), list(moving.values())
+        self._wanted: Sequence[int] = range(len(variables))
         self.linear = not moving
+
+    def within(self, place: int) -> HessianGraph:
+        """The Hessian with zeros outside the block of one variable, from the same graph."""
+        block = copy.copy(self)
+        held = self._moving.index(place) if place in self._moving else len(self._moving)
+        block._moving, block._slopes = self._moving[held : held + 1], self._slopes[held : held + 1]
+        block._wanted = [place]
+        return block
 
     def apply(self, directions: Sequence[Tensor], batched: bool) -> Parts:
         """The Hessian times a vector."""
-        return pulled(self._slopes, self._variables, [directions[place] for place in self._moving], batched)
+        wanted = [self._variables[place] for place in self._wanted]
+        found = pulled(self._slopes, wanted, [directions[place] for place in self._moving], batched)
+        if len(found) == len(self._variables):
+            return found
+        parts = dict(zip(self._wanted, found, strict=True))
+        return [parts.get(place) for place in range(len(self._variables))]
 
     def quadratic(self, directions: Sequence[Tensor]) -> float:
         """v . H v."""

@@ -130,9 +130,9 @@ class Krylov:
         wanted = operator.size if operator.size <= WHOLE else min(_BASIS + 2 * k, most)
         # A new start keeps the pairs and some more, and must leave room to go on.
         self._room = min(self._free, max(wanted, 2 * k + 4))
-        # One vector per row, so that each is contiguous.
-        self._basis = torch.zeros(self._room, operator.size, dtype=self._dtype, device=device)
-        self._images = torch.zeros_like(self._basis) if 2 * self._room <= most else None
+        # One vector per row, so that each is contiguous; rows that no search comes to take no memory.
+        self._basis = torch.empty(self._room, operator.size, dtype=self._dtype, device=device)
+        self._images = torch.empty_like(self._basis) if 2 * self._room <= most else None
         # What residuals need.
         self._kept_back = k if self._images is None and budget.left > k else 0
         self._matrix = torch.zeros(self._room, self._room, dtype=torch.float64)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from landscape.curvature.certificate import certify
 from landscape.curvature.columns import Columns
 from landscape.curvature.derivatives import Derivatives
+from landscape.curvature.graphs import HessianGraph
 from landscape.curvature.matrix import dense
 from landscape.curvature.passes import Passes, live_bytes
 from landscape.curvature.shares import Differenced, Share, share_of
@@ -109,6 +112,7 @@ class Curvature:
         self._products = products
         self._batch_asked = batch_size or objective.fixed_batch
         self._ready = False
+        self._block: tuple[Curvature, int] | None = None
         self._plan()
 
     def __repr__(self) -> str:
@@ -206,6 +210,12 @@ class Curvature:
 
     def _graphs(self, keep: bool = True) -> Iterator[Share]:
         """The graphs of all micro-batches, kept ones if there are."""
+        if self._block is not None:
+            whole, place = self._block
+            for held in whole._graphs(keep):
+                graph = held.graph
+                yield replace(held, graph=graph.within(place)) if isinstance(graph, HessianGraph) else held
+            return
         if self._kept is not None:
             yield from self._kept
             return
@@ -216,6 +226,16 @@ class Curvature:
                 kept.append(held)
             yield held
         self._kept = kept or None
+
+    def within(self, name: str) -> Curvature:
+        """The same matrix for vectors that are zero outside one parameter, of whose products only its rows count.
+
+        The rest of the work is spared where it can be. Graphs are those of the whole matrix.
+        """
+        self._prepare()
+        block = copy.copy(self)
+        block._block = self, self.names.index(name)
+        return block
 
     def __matmul__(self, other: Tensor) -> Tensor:
         """The matrix times a vector or several.
@@ -270,7 +290,8 @@ class Curvature:
         """Products with vectors, shape (K, P), summed over all micro-batches and divided by what they count."""
         self._prepare()
         total, count = torch.zeros_like(rows, dtype=self._wide), 0.0
-        off = torch.zeros_like(total)
+        differenced = self._passes.derivatives.differenced
+        off = torch.zeros_like(total) if differenced else total
         with self._passes.kernels():
             for held in self._graphs():
                 if isinstance(held.graph, Differenced):
@@ -278,7 +299,7 @@ class Curvature:
                 else:
                     self._columns.add(total, held.graph, rows, self._passes)
                 count += held.count
-        if self._passes.derivatives.differenced:
+        if differenced:
             self.error = float((off.norm(dim=1) / total.norm(dim=1).clamp(min=torch.finfo(off.dtype).tiny)).max())
         self._passes.vectors.require_finite(total, "a product with the curvature matrix")
         return total / count

@@ -80,6 +80,7 @@ class Passes:
         objective: Model, data and loss.
         asked: The type of real numbers asked for; None is the model's own.
         derivatives: How derivatives are taken.
+        checked: What `certify` has checked for them: the kind, and whether products are differences.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Passes:
         self._convolutions = Convolutions(self.evaluator.device, self.evaluator.model)
         self.split, self.loss, self.objective = split, objective.loss, objective
         self.derivatives, self._tried = Derivatives(), False
+        self.checked: set[tuple[str, bool]] = set()
         self.by_examples = self.evaluator.by_examples
         self.load(tensors)
         self.variables = self._leaves()
@@ -144,7 +146,7 @@ class Passes:
 
     def _on(self, evaluator: Evaluator) -> Passes:
         other = copy.copy(self)
-        other.evaluator = evaluator
+        other.evaluator, other.checked = evaluator, set()
         other._convolutions = Convolutions(evaluator.device, evaluator.model)
         evaluator.load({name: held.detach() for name, held in self.evaluator.storage.items()})
         # How a loss is taken apart is tried now, and not while calls of the model are counted.

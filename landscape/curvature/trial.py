@@ -229,11 +229,19 @@ class Trial:
         left, right = (self.value(vector, sign * length)[0] for sign in (-1, 1))
         return inner(vector, gradient), (right - left) / (2 * length)
 
+    def images(self, graph: Graph, vectors: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+        """The products with some vectors."""
+        return [filled(graph.apply(vector, False), self.zero) for vector in vectors]
+
     def wrong_product(
-        self, graph: Graph, kind: str, gradient: Sequence[Tensor], vectors: Sequence[Sequence[Tensor]]
+        self,
+        kind: str,
+        gradient: Sequence[Tensor],
+        vectors: Sequence[Sequence[Tensor]],
+        images: Sequence[Sequence[Tensor]],
     ) -> Fault | None:
-        """Compare H v with differences of first derivatives, and u . H v with v . H u."""
-        one, other = (filled(graph.apply(vector, False), self.zero) for vector in vectors[:2])
+        """Compare the first image with differences of first derivatives, and u . H v with v . H u."""
+        one, other = images
         if not math.isfinite(norm(one)) or not math.isfinite(norm(other)):
             return Fault(2, "the second derivative is not finite")
         if (fault := self._wrong_image(one, kind, gradient, vectors[0])) is not None:

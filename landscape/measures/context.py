@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from landscape.curvature import Curvature, Kinks, exact_gauss_newton, gauss_newton_draws, kinks
+from landscape.curvature import Curvature, Kinks, kinks
+from landscape.curvature.diagonal import exact_by, replicated_by
+from landscape.curvature.passes import Passes
 from landscape.measures.warm_start import WarmStart
 from landscape.objective import Estimate, Objective
 from landscape.params import Held, Tensors
@@ -54,6 +56,7 @@ class MeasureContext:
     guesses: Mapping[str, WarmStart] = field(default_factory=dict)
     _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
     _operators: dict[str, Curvature] = field(default_factory=dict, repr=False)
+    _passes: dict[Any, Passes] = field(default_factory=dict, repr=False)
     _found: list[Symmetries] = field(default_factory=list, repr=False)
 
     def telling(self, progress: Callable[[int, int], None]) -> MeasureContext:
@@ -73,10 +76,37 @@ class MeasureContext:
             operator.load(weights)
         return replace(self, weights=weights, _shared={})
 
-    def elsewhere(self, weights: Held, guesses: Mapping[str, WarmStart] | None = None) -> MeasureContext:
-        """A place of its own at other weights of the same function, which shares the symmetries and the kinks."""
+    def fresh(self, **changes: Any) -> MeasureContext:
+        """A place where nothing was taken yet, with some attributes changed; it shares the symmetries."""
+        return replace(self, **{"guesses": {}, "_shared": {}, "_operators": {}, "_passes": {}, **changes})
+
+    def elsewhere(
+        self, weights: Held, guesses: Mapping[str, WarmStart], left: MeasureContext | None = None
+    ) -> MeasureContext:
+        """A place of its own at other weights of the same function, which shares the symmetries and the kinks.
+
+        Args:
+            weights: The weights.
+            guesses: What is known of the ends of spectra there.
+            left: A place that is not used any more, whose copies of the model move there.
+        """
         shared = {key: found for key, found in self._shared.items() if key == "kinks"}
-        return replace(self, weights=weights, guesses=guesses or {}, _shared=shared, _operators={})
+        moved = {} if left is None else {"_operators": left.moved(weights)._operators, "_passes": left._passes}
+        return self.fresh(weights=weights, guesses=guesses, _shared=shared, **moved)
+
+    def passes(self, purpose: str, dtype: torch.dtype | None = None) -> Passes:
+        """Passes over the data at the weights: one copy of the model for each purpose, used by one at a time.
+
+        Args:
+            purpose: What it is for; whoever moves the weights, or cuts the data, has a purpose of its own.
+            dtype: The type of real numbers; None is that of the place.
+        """
+        dtype = dtype or self.dtype
+        if (held := self._passes.get((purpose, dtype))) is not None:
+            held.load(self.weights)
+            return held
+        made = Passes(self.objective, self.weights, self.split, self.parameters, dtype, None)
+        return self._passes.setdefault((purpose, dtype), made)
 
     def shared(self, key: Any, make: Callable[[], Shared]) -> Shared:
         """Return what several measures here need, made when the first of them does."""
@@ -85,36 +115,18 @@ class MeasureContext:
         made: Shared = self._shared[key]
         return made
 
-    def gauss_newton_draws(self, samples: int) -> list[Tensors]:
+    def gauss_newton_draws(self, samples: int | None, dtype: torch.dtype | None = None) -> list[Tensors]:
         """Diagonals of the Gauss-Newton matrix, from so many pairs of draws for every micro-batch."""
-
-        def make() -> list[Tensors]:
-            return gauss_newton_draws(
-                self.objective,
-                self.weights,
-                self.split,
-                self.parameters,
-                samples,
-                self.seed,
-                dtype=self.dtype,
-                progress=self.progress,
-            )
-
-        return self.shared(("gauss-newton draws", samples), make)
+        return self.shared(
+            ("gauss-newton draws", samples, dtype or self.dtype),
+            lambda: replicated_by(self.passes("draws", dtype), samples, self.seed, progress=self.progress),
+        )
 
     def gauss_newton_exact(self, dtype: torch.dtype | None = None) -> Tensors | None:
         """The exact diagonal of the Gauss-Newton matrix; None where it has too many numbers to be quick."""
 
         def make() -> Tensors | None:
-            found = exact_gauss_newton(
-                self.objective,
-                self.weights,
-                self.split,
-                self.parameters,
-                most=EXACT_NUMBERS,
-                dtype=dtype or self.dtype,
-                progress=self.progress,
-            )
+            found = exact_by(self.passes("exact", dtype), EXACT_NUMBERS, self.progress)
             return None if found is None else found.entries
 
         return self.shared(("gauss-newton exact", dtype or self.dtype), make)
@@ -123,19 +135,17 @@ class MeasureContext:
         """The flattest point of the orbit, from the exact Gauss-Newton diagonal where samples are not given."""
 
         def make() -> Flattest:
-            if samples is None:
-                exact = self.gauss_newton_exact(self.dtype or torch.float64)
-                draws = None if exact is None else [exact]
-            else:
-                draws = self.gauss_newton_draws(samples)
+            dtype = self.dtype or torch.float64 if samples is None else self.dtype
+            exact = self.gauss_newton_exact(dtype) if samples is None else None
+            draws = [exact] if exact is not None else self.gauss_newton_draws(samples, dtype)
             return self.symmetries.flattening(
                 self.objective,
                 self.weights,
                 split=self.split,
                 parameters=self.parameters,
                 seed=self.seed,
-                dtype=self.dtype or torch.float64,
                 draws=draws,
+                met=self.kinks,
                 progress=self.progress,
             )
 

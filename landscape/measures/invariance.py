@@ -14,7 +14,6 @@ from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import CLASS_OF, Column, led_to, moves
 from landscape.measures.presets import audit_settings, sameness
 from landscape.measures.registry import measure_named
-from landscape.objective import Objective
 from landscape.symmetry import Element
 from landscape.symmetry.elements import SCALINGS, Generator
 from landscape.values.audit import same_by
@@ -72,9 +71,12 @@ def _trial(context: MeasureContext, found: Measured) -> dict[str, Any]:
     factors = _element(symmetries.generators, found.invariant_claimed, context)
     if not factors:
         return {"passed": None, "reason": "no symmetry was found that it claims", "missed": missed}
-    few = context.shared("few examples", lambda: _few(context))
-    here = replace(context, objective=few, progress=None, guesses={}, _shared={}, _operators={})
-    there = led_to(here, Column("trial", "", (), Element(factors)))
+    here = _on_few(context)
+    # Measures with equal claims are tried at the same element.
+    there = context.shared(
+        ("trial", tuple((one.name, *value.flatten().tolist()) for one, value in factors)),
+        lambda: led_to(here, Column("trial", "", (), Element(factors))),
+    )
     if not moves(here, there):
         return {"passed": None, "reason": "the element leaves the weights as they are", "missed": missed}
     one, settings = measure_named(found.name), _settings(here, found)
@@ -87,7 +89,7 @@ def _trial(context: MeasureContext, found: Measured) -> dict[str, Any]:
         "before": before.value,
         "after": after.value,
         "difference": abs(after.value - before.value) / size if size else abs(after.value),
-        "examples": few.examples([context.split])[context.split]["used"],
+        "examples": here.objective.examples([context.split])[context.split]["used"],
         "missed": missed,
     }
 
@@ -103,13 +105,15 @@ def _settings(context: MeasureContext, found: Measured) -> Mapping[str, Any]:
     return quick | {name: min(quick[name], most) for name, most in _QUICK.items() if quick.get(name) is not None}
 
 
-def _few(context: MeasureContext) -> Objective:
-    available = context.objective.examples([context.split])[context.split]["used"]
-    return (
-        context.objective
-        if available <= _EXAMPLES
-        else context.objective.subset(_EXAMPLES, splits=[context.split])
-    )
+def _on_few(context: MeasureContext) -> MeasureContext:
+    """The same place on a few examples: itself where there are no more."""
+    if context.objective.examples([context.split])[context.split]["used"] <= _EXAMPLES:
+        return context
+
+    def make() -> MeasureContext:
+        return context.fresh(objective=context.objective.subset(_EXAMPLES, splits=[context.split]))
+
+    return context.shared("few examples", make)
 
 
 def _element(

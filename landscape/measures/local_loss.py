@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.certificate import certify
-from landscape.curvature.passes import Batch, Passes
+from landscape.curvature.passes import Batch
 from landscape.errors import LandscapeError
 from landscape.measures.context import MeasureContext
 from landscape.objective.data import Source
@@ -85,9 +85,8 @@ class LocalLoss:
     """
 
     def __init__(self, context: MeasureContext, *, outputs: Callable[[Any], Any] | None = None) -> None:
-        self._passes = Passes(
-            context.objective, context.weights, context.split, context.parameters, context.dtype, batch_size=None
-        )
+        # Every step moves the weights first, so that all measures may take turns.
+        self._passes = context.passes("steps") if outputs is None else context.fresh().passes("steps")
         self.seed = context.seed
         self._part: Source | None = None
         # Where the part begins and ends in the data; None where it is no piece of them.

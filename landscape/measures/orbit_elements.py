@@ -154,8 +154,14 @@ def foreseen(context: MeasureContext, column: Column) -> Foreseen | None:
     return Foreseen(**{**own, "_shared": {}, "guesses": {}}, factors=factors)
 
 
-def led_to(context: MeasureContext, column: Column) -> MeasureContext:
-    """The place that a column really leads to, with operators of its own; guesses are carried along."""
+def led_to(context: MeasureContext, column: Column, left: MeasureContext | None = None) -> MeasureContext:
+    """The place that a column really leads to, with operators of its own; guesses are carried along.
+
+    Args:
+        context: From where.
+        column: The column.
+        left: A place that is not used any more, whose operators move there.
+    """
     state = {**context.weights.weights, **context.weights.buffers}
     moved = column.element.apply(state)
     layout = context.weights.layout
@@ -166,7 +172,7 @@ def led_to(context: MeasureContext, column: Column) -> MeasureContext:
     )
     over = _covectors(context, column, state)
     guesses = {} if over is None else {kind: guess.carried(over) for kind, guess in context.guesses.items()}
-    return context.elsewhere(held, guesses)
+    return context.elsewhere(held, guesses, left)
 
 
 def _covectors(

@@ -107,7 +107,7 @@ def rows_seen(operator: Curvature, info: TensorInfo, rows: Tensor) -> Congruent:
         own = columns[start + order]
         return (root.to(own) @ own.reshape(units, -1)).reshape(units * inputs, -1)
 
-    return Congruent(operator, units * inputs, into, back)
+    return Congruent(operator.within(info.name), units * inputs, into, back)
 
 
 def _root(rows: Tensor) -> Tensor:

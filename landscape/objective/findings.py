@@ -35,3 +35,10 @@ class Findings:
     copies: bool = False
     apart: bool = True
     coupled: bool = False
+
+
+class Origin:
+    """What findings about an objective are kept under.
+
+    An objective has its own first, and after it those of the objectives that it is a subset of.
+    """

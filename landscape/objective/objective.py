@@ -20,7 +20,7 @@ from landscape.objective.devices import DEVICE, pick_device, placed
 from landscape.objective.element_types import require_type
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.examination import Case, examine, no_unit
-from landscape.objective.findings import Findings
+from landscape.objective.findings import Findings, Origin
 from landscape.objective.footprint import largest_batch
 from landscape.objective.hidden import hidden_note
 from landscape.objective.loaders import as_split, in_batches
@@ -43,8 +43,7 @@ class Objective:
     size, and then has no standard error; if that is not its mean over the whole, it is refused.
 
     Args:
-        model: Any module. A tensor of inputs is passed as it is, a tuple as positional and a dictionary as
-            named arguments.
+        model: Any module. It takes a tensor of inputs as it is, a tuple by position and a dictionary by name.
         loss: ``loss(output, target)``, in the manner of `torch.nn.functional`, or ``loss(model, batch)`` if its
             first argument is called ``model``. It gives the mean over the examples of a batch, or one number per
             example, or a pair of sums and counts per example (of tokens, say), whose ratio is the mean.
@@ -61,8 +60,7 @@ class Objective:
         stream: Read the data again at every point instead of holding them in memory; see `streaming`.
 
     Raises:
-        LandscapeError: If the data are empty or change from pass to pass, or the model is not
-            deterministic (live dropout, statistics that move, outputs that depend on the batch).
+        LandscapeError: If the data are empty or change from pass to pass, or the model is not deterministic.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -111,6 +109,7 @@ class Objective:
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
         self._digests: dict[str, str] = {}
         self._scoring: Scoring | None = None
+        self.origins: tuple[Origin, ...] = (Origin(),)
         self.findings, self.example_bytes = Findings(), None
         self.findings, self.example_bytes = examine(self._case())
         whole = [split.default_batch_size() for split in self.data.values() if not split.cuts]
@@ -216,6 +215,7 @@ class Objective:
     def __copy__(self) -> Objective:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
+        other.origins = (Origin(),)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
@@ -282,6 +282,7 @@ class Objective:
         other.data = self.data | {name: draw(self.data[name], n, seed, name) for name in fits or chosen[:1]}
         other._residents = weakref.WeakValueDictionary()
         other._digests = {name: found for name, found in self._digests.items() if name not in chosen}
+        other.origins += self.origins
         other._start()
         return other
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.curvature import gauss_newton_draws, kinks
+from landscape.curvature import Kinks, gauss_newton_draws, kinks
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Tensors
@@ -85,6 +85,7 @@ def flattest(
     samples: int | None = None,
     dtype: torch.dtype | None = torch.float64,
     draws: Sequence[Mapping[str, Tensor]] | None = None,
+    met: Kinks | None = None,
     progress: Progress | None = None,
 ) -> Flattest:
     """Minimise the Gauss-Newton trace over all rescalings of some weights.
@@ -105,6 +106,7 @@ def flattest(
         samples: Pairs of draws of signs; None decides between exact and sampled.
         dtype: The type of real numbers of the passes; None is the model's own.
         draws: Diagonals at the weights, where they are known; see `gauss_newton_draws`.
+        met: The data on kinks of the network, where they are known.
         progress: Called with (done, in all).
 
     Returns:
@@ -130,7 +132,9 @@ def flattest(
             objective, start, split, parameters, samples, seed, dtype=dtype, progress=progress
         )
     else:
-        draws = [_gauged(draw, gauge, weights) for draw in draws]
+        # The gauge multiplies weights, and so divides their derivatives.
+        factors = factors_of(gauge, weights) or {}
+        draws = [{name: values / factors[name].to(values) ** 2 for name, values in draw.items()} for draw in draws]
     exponents, masses = _problem(coordinates.exponents, draws)
     found = balance(sparse.csr_matrix(exponents @ coordinates.basis), masses.mean(axis=0))
     each = masses @ found.shares
@@ -145,18 +149,12 @@ def flattest(
         dead=tuple(names[place] for place in found.free),
         unattained=tuple(names[place] for place in found.unattained),
         balanced=found,
-        note=kinks(objective, weights, split, parameters).note,
+        note=(met or kinks(objective, weights, split, parameters)).note,
     )
 
 
 def _widened(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def _gauged(diagonal: Mapping[str, Tensor], gauge: Element, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return a diagonal after the gauge, which multiplies weights and so divides their derivatives."""
-    factors = factors_of(gauge, weights) or {}
-    return {name: values / factors[name].to(values) ** 2 for name, values in diagonal.items()}
 
 
 def _problem(
@@ -167,27 +165,32 @@ def _problem(
     Elements of a tensor that no scale tells apart make one row.
     """
     starts = np.cumsum([0, *(one.units for one in scalings)])
-    blocks, masses = [], []
+    # The exponents of an element are the sum of those of the slices that it lies in, one along each dimension.
+    slices = [sparse.csr_matrix((0, int(starts[-1])))]
+    elements: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    chosen: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    masses: list[Array] = []
+    before = count = 0
     for name in draws[0]:
         values = np.stack([draw[name].cpu().numpy() for draw in draws])
-        rows, sums = _cells(name, values, scalings, starts)
-        blocks.append(rows)
-        masses.append(sums)
-    return sparse.vstack(blocks, format="csr"), np.concatenate(masses, axis=1)
-
-
-def _cells(
-    name: str, values: Array, scalings: Sequence[Scaling], starts: Array
-) -> tuple[sparse.csr_matrix, Array]:
-    """Of one tensor, with `values` of shape (draws, *its shape)."""
-    rows = sparse.csr_matrix((1, int(starts[-1])))
-    for dim in range(values.ndim - 1):
-        different, places = _distinct(_along(name, dim, values.shape[dim + 1], scalings, starts))
-        values = _summed(values, dim + 1, places, different.shape[0])
-        ones_before = np.ones((rows.shape[0], 1))
-        ones_after = np.ones((different.shape[0], 1))
-        rows = sparse.kron(rows, ones_after, format="csr") + sparse.kron(ones_before, different, format="csr")
-    return sparse.csr_matrix(rows), values.reshape(len(values), -1)
+        for dim in range(values.ndim - 1):
+            different, places = _distinct(_along(name, dim, values.shape[dim + 1], scalings, starts))
+            values = _summed(values, dim + 1, places, different.shape[0])
+            slices.append(different)
+        shape = values.shape[1:]
+        for dim, length in enumerate(shape):
+            places = np.arange(length).reshape([-1 if dim == other else 1 for other in range(len(shape))])
+            chosen.append(before + np.broadcast_to(places, shape).ravel())
+            elements.append(count + np.arange(math.prod(shape)))
+            before += length
+        count += math.prod(shape)
+        masses.append(values.reshape(len(values), -1))
+    rows = np.concatenate(elements)
+    select = sparse.csr_matrix((np.ones(len(rows)), (rows, np.concatenate(chosen))), shape=(count, before))
+    exponents = sparse.csr_matrix(select @ sparse.vstack(slices, format="csr"))
+    exponents.eliminate_zeros()
+    exponents.sort_indices()
+    return exponents, np.concatenate(masses, axis=1)
 
 
 def _along(name: str, dim: int, length: int, scalings: Sequence[Scaling], starts: Array) -> sparse.csr_matrix:
@@ -223,6 +226,9 @@ def _distinct(rows: sparse.csr_matrix) -> tuple[sparse.csr_matrix, NDArray[np.in
 
 def _summed(values: Array, axis: int, places: NDArray[np.int64], count: int) -> Array:
     """Slices along an axis summed by the place that each goes to."""
+    if count == values.shape[axis]:
+        # Each is the first of its kind, and has its own place.
+        return values
     moved = np.moveaxis(values, axis, 0)
     total = np.zeros((count, *moved.shape[1:]))
     np.add.at(total, places, moved)

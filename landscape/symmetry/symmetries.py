@@ -262,7 +262,8 @@ class Symmetries(Result):
         Args:
             objective: Model, data and loss.
             weights: The weights.
-            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype``, ``draws`` and ``progress``.
+            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype``, ``draws``, ``met`` and
+                ``progress``.
         """
         return flattest(self, objective, self.complete(weights), **settings)
 

@@ -9,15 +9,15 @@ from flattest_models import made
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from landscape.audit.orbit_audit import context_of
+from landscape.audit.orbit_audit import audit, context_of
 from landscape.curvature import Curvature, dense, eigenpairs, gauss_newton_draws, scattered_traces
 from landscape.errors import LandscapeError
 from landscape.measures import minibatch_trace
 from landscape.measures.computation import measure_at, settled_settings
 from landscape.measures.context import MeasureContext
-from landscape.measures.orbit_elements import Column, led_to
+from landscape.measures.orbit_elements import Column, columns, led_to
 from landscape.measures.warm_start import WarmStart
-from landscape.objective import Objective
+from landscape.objective import Evaluator, Objective
 from landscape.params import Held
 
 TRACES = ("hessian_trace", "filter_normalized_curvature", "relative_flatness")
@@ -87,6 +87,29 @@ def test_measures_at_one_place_share_passes(small, monkeypatch):
     }
     both = measure_at(at, settled_settings(list(settings), settings))
     assert both["local_energy"].value == both["adaptive_sharpness_average"].value
+
+
+def test_places_of_an_audit_take_turns_with_copies_of_the_model(monkeypatch):
+    objective, _ = made("batch normalisation")
+    names = ["hessian_top", "sam_sharpness", "local_energy", "fisher_rao_norm", "orbit_min_trace"]
+    settings = {"local_energy": {"draws": 2, "points": 1}}
+    built: list[int] = []
+    make = Evaluator.__init__
+    monkeypatch.setattr(Evaluator, "__init__", lambda *given, **how: built.append(1) or make(*given, **how))
+    found = audit(objective, objective.model, names, settings=settings)
+    # Steps, two operators and a diagonal, where the audit begins and elsewhere, and kinks; the symmetries and the
+    # checks of derivatives have their own.
+    assert len(found.elements) >= 5
+    assert len(built) <= 4 + 4 + 1 + 1 + 4
+
+    # A place that others have left has the numbers of one of its own.
+    context = context_of(objective, objective.model)
+    few = columns(context.symmetries)[:2]
+    left = led_to(context, few[0])
+    taken(left, tuple(names))
+    moved, own = led_to(context, few[1], left), led_to(context, few[1])
+    for name, one in taken(moved, tuple(names)).items():
+        assert one.value == taken(own, (name,))[name].value, name
 
 
 def test_the_flattest_point_from_draws_at_the_weights_is_that_from_draws_after_the_gauge():

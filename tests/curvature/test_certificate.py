@@ -213,6 +213,20 @@ def test_one_check_for_an_objective(monkeypatch):
     assert sum(passes) == (2 + 8 + 4) + (1 + 1 + 2 + 5)
 
 
+def test_a_check_answers_for_subsets_and_for_nothing_else(monkeypatch):
+    made: list[int] = []
+    check = certificate._Certificate.derivatives
+    monkeypatch.setattr(certificate._Certificate, "derivatives", lambda self: made.append(1) or check(self))
+    objective, model = built(models.RIGHT["tanh"])
+    few = objective.subset(4)
+    Curvature(few, model).require()
+    Curvature(objective, model).require()
+    Curvature(objective.subset(5).subset(4), model).require()
+    assert len(made) == 2
+    Curvature(objective.penalised(0.1), model).require()
+    assert len(made) == 3
+
+
 def pinn(model: nn.Module, batch: Tensor) -> Tensor:
     z = batch.clone().requires_grad_()
     u = model(z)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from landscape.curvature import Curvature, gauss_newton_blocks, gauss_newton_diagonal, gauss_newton_draws
 from landscape.curvature.factors import factor_of
+from landscape.curvature.linear_layers import squares_by_layer
 from landscape.curvature.passes import Passes
 from landscape.errors import LandscapeError
 from landscape.objective import Objective, next_token_loss
@@ -40,6 +41,7 @@ def test_examples_one_by_one_give_the_same(name, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("no rule for batches")
 
+    monkeypatch.setattr("landscape.curvature.jacobians.squares_by_layer", broken)
     monkeypatch.setattr("landscape.curvature.jacobians.vmap", broken)
     found = gauss_newton_diagonal(case(name).objective, case(name).model, batch_size=4)
     assert close(flat(found), case(name).gauss_newton.diagonal())
@@ -53,9 +55,80 @@ def test_a_batched_kernel_that_is_wrong_is_not_trusted(monkeypatch):
         output, pull = right(function, *primals)
         return output, lambda given: ({name: 2**0.5 * part for name, part in pull(given)[0].items()},)
 
+    monkeypatch.setattr("landscape.curvature.jacobians.squares_by_layer", lambda *_: None)
     monkeypatch.setattr("landscape.curvature.jacobians.vjp", wrong)
     found = gauss_newton_diagonal(case("tanh").objective, case("tanh").model)
     assert close(flat(found), case("tanh").gauss_newton.diagonal())
+
+
+def test_squares_by_layer_that_are_wrong_are_not_trusted(monkeypatch):
+    monkeypatch.setattr(
+        "landscape.curvature.jacobians.squares_by_layer",
+        lambda *given: [2 * part for part in squares_by_layer(*given) or ()],
+    )
+    found = gauss_newton_diagonal(case("tanh").objective, case("tanh").model)
+    assert close(flat(found), case("tanh").gauss_newton.diagonal())
+
+
+class Twice(nn.Module):
+    """A layer that is called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.inner(torch.tanh(self.inner(x))))
+
+
+class Borrowed(Twice):
+    """Weights that are used outside of their layer too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.inner(x) @ self.inner.weight))
+
+
+LAYERED = {
+    "linear layers": (lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2, bias=False)), True),
+    "one of other layers": (lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)), False),
+    "a layer called twice": (Twice, False),
+    "weights used elsewhere": (Borrowed, False),
+    "changed in place": (lambda: nn.Sequential(nn.Linear(3, 4), nn.GELU(), Scale(), nn.Linear(4, 2)), True),
+    "its result changed in place": (lambda: nn.Sequential(nn.Linear(3, 4), Scale(), nn.Linear(4, 2)), False),
+}
+
+
+class Scale(nn.Module):
+    """Doubles in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul_(2)
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_squares_are_taken_by_layer_only_where_layers_say_all(name):
+    make, simple = LAYERED[name]
+    torch.manual_seed(0)
+    model = make().double()
+    x, y = torch.randn(6, 3, dtype=torch.float64), torch.arange(6) % 2
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y))
+    passes = Passes(objective, model, "train", None, None, None)
+    with passes.kernels():
+        batch = passes.whole()
+        covectors = torch.randn(5, 6, 2, dtype=torch.float64)
+        found = squares_by_layer(passes, batch, [covectors])
+        assert (found is not None) == simple
+        outputs = passes.separated(batch)[0].outputs[0]
+        wanted = [torch.zeros_like(variable) for variable in passes.variables]
+        for row in covectors:
+            for output, covector in zip(outputs, row, strict=True):
+                slopes = torch.autograd.grad(output, passes.variables, covector, retain_graph=True)
+                wanted = [total + slope**2 for total, slope in zip(wanted, slopes, strict=True)]
+    for part, total in zip(found or wanted, wanted, strict=True):
+        assert close(part.flatten(), total.flatten())
+    exact = gauss_newton_diagonal(objective, model)
+    dense = Curvature(objective, model, kind="gauss-newton").dense()
+    assert close(flat(exact), dense.diagonal())
 
 
 def test_sampled_diagonals_have_honest_errors():

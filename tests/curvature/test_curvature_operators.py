@@ -217,6 +217,23 @@ def test_selected_parameters_are_a_principal_block():
     assert close(operator.dense(), cnn.hessian[places][:, places])
 
 
+@pytest.mark.parametrize("products", ["auto", "finite-difference"])
+@pytest.mark.parametrize("name", ["tanh", "transformer"])
+def test_products_within_a_parameter_are_those_of_its_block(name, products):
+    held = case(name)
+    whole = Curvature(held.objective, held.model, products=products)
+    start = 0
+    for parameter in whole.names:
+        stop = start + held.objective.layout[parameter].numbers
+        vectors = torch.zeros(whole.size, 2, dtype=torch.float64)
+        vectors[start:stop] = torch.randn(stop - start, 2, generator=torch.Generator().manual_seed(0)).double()
+        found = (whole.within(parameter) @ vectors)[start:stop]
+        wanted = (held.hessian @ vectors)[start:stop]
+        tolerance = 1e-10 if products == "auto" else 1e-4
+        assert float((found - wanted).abs().max()) <= tolerance * float((held.hessian @ vectors).abs().max())
+        start = stop
+
+
 def test_frozen_parameters_are_left_out():
     model = make_mlp().double()
     model[2].requires_grad_(False)

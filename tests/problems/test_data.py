@@ -12,15 +12,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10
 
 from landscape import problems
 from landscape.errors import LandscapeError
 from landscape.problems.cifar_data import MEAN, STD, cifar10
-from landscape.problems.data import digits, text
+from landscape.problems.data import _all_digits, digits, text
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 PER_CLASS = {"train": 3, "test": 2}
+
+
+def test_digits_are_those_of_the_package():
+    values, labels = load_digits(return_X_y=True)
+    held, known = _all_digits()
+    assert (held.dtype, known.dtype) == (values.dtype, labels.dtype)
+    assert np.array_equal(held, values)
+    assert np.array_equal(known, labels)
 
 
 def fails_with(message: str):
