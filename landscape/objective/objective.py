@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
-import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +26,7 @@ from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
 from landscape.objective.scores import Scoring
 from landscape.objective.streams import Streamed, as_stream, in_own_batches, made_size
+from landscape.objective.structure import structure_of
 from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
@@ -110,6 +109,8 @@ class Objective:
         self._batch_size = batch_size
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
         self._digests: dict[str, str] = {}
+        # Engines that were found fast for it, by what their choice depends on.
+        self.choices: dict[str, Any] = {}
         self._scoring: Scoring | None = None
         self.findings, self.example_bytes = Findings(), None
         self.findings, self.example_bytes = examine(self._case())
@@ -382,13 +383,10 @@ class Objective:
             that an activation that is not a module tells as well).
         """
         self._native.load(resolve(weights)[1])
-        structure = re.sub(r" at 0x[0-9a-f]+", "", repr(self.model))
-        loss = getattr(self.loss, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(self.loss))
         return {
             "problem": self.problem,
             "options": " ".join(f"{name}={value}" for name, value in self.problem_args.items()),
-            "model": hashlib.sha256(structure.encode()).hexdigest(),
-            "loss": loss,
+            **structure_of(self.model, self.loss),
             "loss at the origin": f"{self._native.first_loss():.4e}",
         }
 

@@ -11,6 +11,7 @@ models are mapped over their weights by `torch.vmap`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -118,6 +119,17 @@ class Batched:
         chunks = [points[start : start + self.chunk] for start in range(0, len(points), self.chunk)]
         for done in in_order(self._chunk, self._workers, chunks, self.tuning.threads):
             yield from done
+
+    def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
+        """Work with every stream at once, to time it; see `Sequential.try_out`. Micro-batches are never fewer."""
+
+        def run(program: Program, _: int) -> float:
+            began = time.perf_counter()
+            for start in range(0, len(points), self.chunk):
+                self._chunk(program, points[start : start + self.chunk])
+            return (time.perf_counter() - began) / len(points)
+
+        return list(in_order(run, self._workers, range(self.streams), self.tuning.threads))
 
     def _chunk(self, program: Program, points: Sequence[Point]) -> list[dict[str, Estimate]]:
         # The last chunk may be short; the same number of points always takes the same kernels.

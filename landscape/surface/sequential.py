@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 
 import torch
@@ -92,29 +93,31 @@ class Sequential:
         for worker in self._workers:
             worker.cut(batch_size)
 
-    def try_out(self, point: Point, batches: int) -> int:
-        """Work on some micro-batches of the first split with every worker at once, to time it.
+    def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
+        """Work with every worker at once, to time it.
 
         Args:
-            point: Where.
-            batches: Micro-batches; 0 moves there only.
+            points: Where each worker goes.
+            batches: So many micro-batches of the first split at the first point stand for all; None takes all.
 
         Returns:
-            The examples that each worker saw.
+            The seconds per point of each worker.
         """
-
         split, metrics = self._task.splits[0], self._task.metrics
 
-        def run(worker: Evaluator, _: int) -> int:
-            self._move(worker, point)
-            if batches == 0:
-                return 0
-            raw = worker.run([split], metrics, batches)[split]
-            raw.loss.sum().item()
-            return min(worker.data(split).count, batches * worker.tuning.batch_size)
+        def run(worker: Evaluator, _: int) -> float:
+            began = time.perf_counter()
+            if batches is None:
+                self._chunk(worker, points)
+                return (time.perf_counter() - began) / len(points)
+            self._move(worker, points[0])
+            moved = time.perf_counter()
+            worker.run([split], metrics, batches)[split].loss.sum().item()
+            seen = min(worker.data(split).count, batches * worker.tuning.batch_size)
+            whole = sum(worker.data(name).count for name in self._task.splits)
+            return moved - began + (time.perf_counter() - moved) * whole / seen
 
-        threads = self._workers[0].tuning.threads
-        return max(in_order(run, self._workers, range(self.streams), threads))
+        return list(in_order(run, self._workers, range(self.streams), self._workers[0].tuning.threads))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
