@@ -176,8 +176,11 @@ class Tuner:
             engine = self._build(choice := self._limit.fitted(held.choice))
             seconds = self._look(engine)
             if seconds > _SLOW * held.seconds:
-                now = self._watch.measure(self._build(self._limit.fitted(plain)), 0.0)
-                if seconds / now > _SLOW * held.seconds / held.plain:
+                other = self._build(plain := self._limit.fitted(plain))
+                self._tried[plain] = self._watch.measure(other, 0.0)
+                ratio = self._ratio(choice, engine, plain, other)
+                self._tried.clear()
+                if ratio > _SLOW * held.seconds / held.plain:
                     return None
         except (LandscapeError, RuntimeError):
             return None
