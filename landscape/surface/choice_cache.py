@@ -19,7 +19,6 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.structure import structure_of
-from landscape.projection import Plane
 from landscape.storage import atomic_path, versions
 from landscape.surface.engine import Choice, parse_settings, plain_choice, require_engine, settings_of
 from landscape.surface.task import Task
@@ -38,8 +37,8 @@ class Remembered:
 
     Attributes:
         choice: The engine and how it works.
-        seconds: Its seconds per point.
-        plain: The seconds per point of passes made as `Objective.value` makes them.
+        seconds: Its seconds per point and example.
+        plain: Likewise of passes made as `Objective.value` makes them.
         per_example: Bytes that an example of a micro-batch takes.
         budget: The seconds that choosing was allowed.
         settled: Whether nothing was left out for want of time.
@@ -53,12 +52,11 @@ class Remembered:
     settled: bool
 
 
-def key_of(task: Task, plane: Plane, **asked: Any) -> str:
-    """What a choice depends on, but for other work on the machine.
+def key_of(task: Task, **asked: Any) -> str:
+    """What a choice depends on, but for other work on the machine. Lines and planes share theirs.
 
     Args:
-        task: What is measured.
-        plane: Where.
+        task: What is measured; of the splits the first counts.
         asked: More of it, as plain JSON values.
 
     Returns:
@@ -70,9 +68,8 @@ def key_of(task: Task, plane: Plane, **asked: Any) -> str:
         "versions": versions(),
         **structure_of(objective.model, objective.loss),
         "tensors": [(info.name, info.shape, info.dtype, info.trainable) for info in objective.layout],
-        "data": {split: _shapes(objective, split) for split in task.splits},
-        "task": (task.metrics, str(task.dtype), task.recalibrate, bool(task.derived)),
-        "plane": (plane.dims, len(plane.layout.moving())),
+        "data": _shapes(objective, task.splits[0]),
+        "task": (str(task.dtype), task.recalibrate, bool(task.derived)),
         **asked,
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -136,7 +136,7 @@ class Tuner:
         """
         began = time.monotonic()
         asked = {"engine": engine, "settings": self._settings, "memory": self._memory_asked}
-        key = key_of(self._task, self._plane, workers=self._workers, **asked)
+        key = key_of(self._task, workers=self._workers, **asked)
         held = recall(self._objective, key)
         names = ["sequential", "batched"] if engine == "auto" else [engine]
         plain = self._plain(names[0])
@@ -155,8 +155,8 @@ class Tuner:
         best, made = self._tune(names, best, made)
         seconds = self._tried[best]
         if len(self._tried) > 1:
-            per_example, settled = self._limit.per_example, not self._hurried
-            found = Remembered(best, seconds, self._tried[plain], per_example, budget, settled)
+            own, usual = seconds / self._examples, self._tried[plain] / self._examples
+            found = Remembered(best, own, usual, self._limit.per_example, budget, not self._hurried)
             remember(self._objective, key, found)
         return Made(made, self._plan(best, made, seconds))
 
@@ -166,16 +166,16 @@ class Tuner:
     def _choose_again(self, held: Remembered, plain: Choice) -> Made | None:
         """What was chosen before; None where it turns out slow, or there was too little time to choose."""
         self._limit.per_example = held.per_example
-        count = len(self._points)
+        count = len(self._points) * self._examples
         if held.plain * count < _QUICK_SECONDS:
             engine = self._build(choice := self._limit.fitted(plain))
-            return Made(engine, self._plan(choice, engine, held.plain))
+            return Made(engine, self._plan(choice, engine, held.plain * self._examples))
         if not held.settled and _BUDGET_SHARE * held.seconds * count > _MORE * held.budget:
             return None
         try:
             engine = self._build(choice := self._limit.fitted(held.choice))
             seconds = self._look(engine)
-            if seconds > _SLOW * held.seconds:
+            if seconds > _SLOW * held.seconds * self._examples:
                 other = self._build(plain := self._limit.fitted(plain))
                 self._tried[plain] = self._watch.measure(other, 0.0)
                 ratio = self._ratio(choice, engine, plain, other)

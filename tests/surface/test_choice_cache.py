@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import make_data, make_mlp
 from torch.nn import functional as F
 
-from landscape.objective import Objective
-from landscape.projection import random_plane
+from landscape.objective import Evaluator, Objective
+from landscape.projection import random_line, random_plane, random_planes
 from landscape.surface import evaluate, grid, tuner
 from landscape.surface.choice_cache import VARIABLE
 from landscape.surface.plan import Plan
@@ -79,6 +80,28 @@ def test_other_data_or_another_model_are_another_choice(folder):
     assert planned(objective_of(count=49)).tried
     wider = Objective(make_mlp(width=13), loss=F.cross_entropy, train=make_data())
     assert planned(wider).tried
+
+
+def test_a_line_and_a_plane_share_a_choice_and_the_rewritten_models(folder, monkeypatch):
+    rewritten = []
+    made = Evaluator._rewrite
+    monkeypatch.setattr(Evaluator, "_rewrite", lambda self, how: rewritten.append(how.rewrite) or made(self, how))
+    objective, plans = objective_of(), []
+    how = {"engine": "sequential", "tune": SETTINGS | {"rewrite": True}, "notify": plans.append}
+    model = objective.model
+    for plane in (
+        random_line(model),
+        random_plane(model),
+        random_planes(model, 3),
+        random_plane(model, seed=1),
+    ):
+        surface = evaluate(objective, plane, grid(3), **how)
+        fresh = evaluate(objective_of(), plane, grid(3), **how)
+        assert np.array_equal(surface.values, fresh.values)
+        del plans[-1]
+    assert all(plan.choice == plans[0].choice for plan in plans)
+    # One for the objective that is kept, and one for each of the four others.
+    assert rewritten.count(True) == 5
 
 
 def test_short_work_leaves_nothing(folder, monkeypatch):
