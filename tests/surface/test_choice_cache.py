@@ -66,10 +66,7 @@ def test_the_next_process_remembers(folder):
     assert again.choice == first.choice
 
 
-@pytest.mark.parametrize(
-    "other",
-    [{"engine": "batched"}, {"tune": SETTINGS | {"batch_size": 25}}, {"splits": "train", "metrics": "loss"}],
-)
+@pytest.mark.parametrize("other", [{"engine": "batched"}, {"tune": SETTINGS | {"batch_size": 25}}])
 def test_what_is_asked_otherwise_is_another_choice(folder, other):
     planned(objective_of())
     assert planned(objective_of(), **other).tried
