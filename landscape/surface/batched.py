@@ -11,7 +11,6 @@ models are mapped over their weights by `torch.vmap`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -33,7 +32,7 @@ from landscape.objective.tree import tree_map
 from landscape.params import wide
 from landscape.projection import Plane
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
-from landscape.surface.streams import in_order
+from landscape.surface.streams import in_order, undisturbed
 from landscape.surface.task import Task
 from landscape.surface.weight_stepper import Mover
 from landscape.wrappers import is_scripted
@@ -129,10 +128,10 @@ class Batched:
         """Work with every stream at once, to time it; see `Sequential.try_out`. Micro-batches are never fewer."""
 
         def run(program: Program, _: int) -> float:
-            began = time.perf_counter()
+            began = undisturbed()
             for start in range(0, len(points), self.chunk):
                 self._chunk(program, points[start : start + self.chunk])
-            return (time.perf_counter() - began) / len(points)
+            return (undisturbed() - began) / len(points)
 
         return list(in_order(run, self._workers, range(self.streams), self.tuning.threads))
 

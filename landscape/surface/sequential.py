@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Sequence
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.projection import Plane
-from landscape.surface.streams import in_order
+from landscape.surface.streams import in_order, undisturbed
 from landscape.surface.task import Task
 from landscape.surface.weight_stepper import Mover
 
@@ -105,21 +104,21 @@ class Sequential:
             batches: So many micro-batches of the first split at the first point stand for all; None takes all.
 
         Returns:
-            The seconds per point of each worker.
+            The seconds per point of each worker, without those that other work took from it.
         """
         split, metrics = self._task.splits[0], self._task.metrics
 
         def run(worker: Evaluator, _: int) -> float:
-            began = time.perf_counter()
+            began = undisturbed()
             if batches is None:
                 self._chunk(worker, points)
-                return (time.perf_counter() - began) / len(points)
+                return (undisturbed() - began) / len(points)
             self._move(worker, points[0])
-            moved = time.perf_counter()
+            moved = undisturbed()
             worker.run([split], metrics, batches)[split].loss.sum().item()
             seen = min(worker.data(split).count, batches * worker.tuning.batch_size)
             whole = sum(worker.data(name).count for name in self._task.splits)
-            return moved - began + (time.perf_counter() - moved) * whole / seen
+            return moved - began + (undisturbed() - moved) * whole / seen
 
         return list(in_order(run, self._workers, range(self.streams), self._workers[0].tuning.threads))
 

@@ -7,9 +7,12 @@ for the slower half of itself.
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -17,6 +20,17 @@ import torch
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def undisturbed() -> float:
+    """A clock, in seconds, that stands while other work has the core that this thread is ready for.
+
+    Where the system does not say how long that was (Linux does), it is the clock on the wall.
+    """
+    waited = 0.0
+    with suppress(OSError, ValueError, IndexError):
+        waited = int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    return time.perf_counter() - waited
 
 
 def in_order(
