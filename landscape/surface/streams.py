@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import torch
 
+_LOOKS = 5
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,10 +28,19 @@ def undisturbed() -> float:
 
     Where the system does not say how long that was (Linux does), it is the clock on the wall.
     """
-    waited = 0.0
+    for _ in range(_LOOKS):
+        before, now = _waited(), time.perf_counter()
+        # Whoever has to wait between the two reads them again.
+        if _waited() == before:
+            break
+    return now - before
+
+
+def _waited() -> float:
+    """The seconds that this thread was ready and did not run."""
     with suppress(OSError, ValueError, IndexError):
-        waited = int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
-    return time.perf_counter() - waited
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 def in_order(

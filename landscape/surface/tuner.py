@@ -249,7 +249,8 @@ class Tuner:
 
     def _has_time(self, best: Choice, made: Engine) -> bool:
         """Whether a challenge of the best can be decided before choosing has taken its share of the run."""
-        trial = 3 * max(self._measuring, self._longest, self._watch.least(made, self._tried[best]))
+        alone = self._watch.least(made, self._tried[best]) / made.streams
+        trial = 3 * max(self._measuring, self._longest, alone * self._cores)
         enough = time.monotonic() + self._building + trial < self._deadline
         self._hurried = self._hurried or not enough
         return enough
