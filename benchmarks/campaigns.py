@@ -128,7 +128,6 @@ def prepare(folder: Path, names: Sequence[str]) -> None:
 
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    import sklearn.datasets  # noqa: F401
     import torch._dynamo
 
     from landscape.curvature import columns

@@ -24,13 +24,7 @@ from pathlib import Path
 WAYS = {"tmpfs": "No space left on device", "file size": "File too large", "quota": "Disk quota exceeded"}
 # Imported once and not by every command.
 _SLOW = (
-    *(
-        "torch._dynamo",
-        "sklearn.datasets",
-        "landscape.training",
-        "landscape.surface.evaluation",
-        "landscape.study",
-    ),
+    *("torch._dynamo", "landscape.training", "landscape.surface.evaluation", "landscape.study"),
     *("landscape.recipe.render_recipe", "landscape.render.composition", "landscape.measures", "landscape.probes"),
     *("landscape.symmetry", "landscape.trajectory.checkpoints.imports", "landscape.pipeline"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,6 +67,11 @@ class TensorInfo:
         """Number of real numbers in it: its size in a vector of all parameters."""
         return math.prod(self.real_shape)
 
+    @property
+    def moves(self) -> bool:
+        """Return whether training moves it, where it is a parameter of its own."""
+        return self.trainable and self.floating
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -91,10 +97,13 @@ class Layout:
         return len(self.tensors)
 
     def __getitem__(self, name: str) -> TensorInfo:
-        for info in self.tensors:
-            if info.name == name:
-                return info
-        raise LandscapeError(f"no tensor is named '{name}'")
+        if name not in self._named:
+            raise LandscapeError(f"no tensor is named '{name}'")
+        return self._named[name]
+
+    @functools.cached_property
+    def _named(self) -> dict[str, TensorInfo]:
+        return {info.name: info for info in self.tensors}
 
     def stored(self, kind: str) -> list[TensorInfo]:
         """The tensors of a kind that hold numbers of their own: those not tied to another."""
@@ -102,7 +111,7 @@ class Layout:
 
     def moving(self) -> list[TensorInfo]:
         """The parameters that training moves: trainable, of real or complex numbers, not tied to another."""
-        return [info for info in self.stored("parameter") if info.trainable and info.floating]
+        return [info for info in self.stored("parameter") if info.moves]
 
     def select(self, patterns: str | Sequence[str]) -> Layout:
         """The same tensors with fewer that move: those whose name, or a tied name, matches; see `matches`.
@@ -153,7 +162,7 @@ class Layout:
         groups = {
             "moving": [info for info in trained if info.name in chosen],
             "still": [info for info in trained if info.name not in chosen],
-            "frozen": [info for info in self.stored("parameter") if info not in trained],
+            "frozen": [info for info in self.stored("parameter") if not info.moves],
             "tied": [info for info in self.tensors if info.tied_to is not None],
             "buffers": self.stored("buffer"),
         }

@@ -24,8 +24,8 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         *("landscape.problems", "landscape.training", "landscape.surface.evaluation", "landscape.projection"),
-        # Imported late by an optimizer and by the digits: two seconds that every child would pay again.
-        *("torch._dynamo", "sklearn.datasets", "landscape.trajectory.recorder"),
+        # Imported late by an optimizer: seconds that every child would pay again.
+        *("torch._dynamo", "landscape.trajectory.recorder"),
         *("landscape.cli.main", "landscape.recipe.render_recipe", "landscape.render.composition"),
         "killing_ready",
     ]

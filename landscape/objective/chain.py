@@ -111,7 +111,7 @@ def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step | None:
     if module is not None and (module._forward_hooks or module._forward_pre_hooks):
         return None
     if type(module) is nn.Linear:
-        plain = "weight" in module._parameters and len(node.meta["tensor_meta"].shape) == 2
+        plain = "weight" in module._parameters and len(node.meta["shape"]) == 2
         bias = None if module.bias is None else f"{node.target}.bias"
         return Linear(f"{node.target}.weight", bias) if plain else None
     if type(module) is nn.Flatten:

@@ -34,6 +34,8 @@ from landscape.params import Tensors, cast, real_view
 
 # Whether a loss can be taken apart is tried on so many examples at most.
 _TRIAL = 8
+# Rewrites are compared with the model on so many.
+_REWRITE_TRIAL = 32
 
 
 class Evaluator:
@@ -118,7 +120,8 @@ class Evaluator:
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
             # A loss that takes the model may do anything with it.
-            made = None if self.takes_model else rewritten(self.model, self._first_batch().inputs)
+            trial = min(_REWRITE_TRIAL, tuning.batch_size)
+            made = None if self.takes_model else rewritten(self.model, self.first(self.splits[0], trial).inputs)
             if made is None:
                 self.tuning = replace(tuning, rewrite=False)
             else:

@@ -38,7 +38,7 @@ class Findings:
 
 
 class Origin:
-    """What findings about an objective are kept under.
+    """Key under which findings about an objective are kept.
 
     An objective has its own first, and after it those of the objectives that it is a subset of.
     """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
-import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +25,9 @@ from landscape.objective.loaders import as_split, in_batches
 from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
 from landscape.objective.scores import Scoring
+from landscape.objective.spare import Spare
 from landscape.objective.streams import Streamed, as_stream, in_own_batches, made_size
+from landscape.objective.structure import structure_of
 from landscape.objective.tree import forward
 from landscape.objective.tuning import Tuning
 from landscape.params import Weights, layout_of, resolve
@@ -107,7 +107,10 @@ class Objective:
         self.device = pick_device(device)
         self._batch_size = batch_size
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
+        self.spare = Spare()
         self._digests: dict[str, str] = {}
+        # Engines that were found fast for it, by what their choice depends on.
+        self.choices: dict[str, Any] = {}
         self._scoring: Scoring | None = None
         self.origins: tuple[Origin, ...] = (Origin(),)
         self.findings, self.example_bytes = Findings(), None
@@ -215,16 +218,16 @@ class Objective:
     def __copy__(self) -> Objective:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.origins = (Origin(),)
+        other.origins, other.spare = (Origin(),), Spare()
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        # In another process copies of the model and of the data are made anew.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_native", "_residents")}
+        # In another process copies of the model and of the data are made again.
+        return {name: own for name, own in self.__dict__.items() if name not in ("_native", "_residents", "spare")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        self._residents = weakref.WeakValueDictionary()
+        self._residents, self.spare = weakref.WeakValueDictionary(), Spare()
         self._start()
 
     def on(self, device: str | torch.device) -> Objective:
@@ -383,13 +386,10 @@ class Objective:
             that an activation that is not a module tells as well).
         """
         self._native.load(resolve(weights)[1])
-        structure = re.sub(r" at 0x[0-9a-f]+", "", repr(self.model))
-        loss = getattr(self.loss, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(self.loss))
         return {
             "problem": self.problem,
             "options": " ".join(f"{name}={value}" for name, value in self.problem_args.items()),
-            "model": hashlib.sha256(structure.encode()).hexdigest(),
-            "loss": loss,
+            **structure_of(self.model, self.loss),
             "loss at the origin": f"{self._native.first_loss():.4e}",
         }
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 from landscape.objective.tree import Tree, leaves, tree_map
@@ -94,10 +93,20 @@ def trace(model: nn.Module, inputs: Tree) -> fx.GraphModule | None:
         }
         traced = fx.symbolic_trace(model, concrete_args=left or None)
         bound.apply_defaults()
-        ShapeProp(traced).propagate(*bound.args)
+        _Shapes(traced).run(*bound.args)
     except Exception:  # noqa: BLE001 - whatever a model of the user's does when it is traced, it runs untraced
         return None
     return traced
+
+
+class _Shapes(fx.Interpreter):
+    """Runs a graph, and notes shape and element type of the tensors on its nodes; torch's own imports sympy."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"], n.meta["dtype"] = result.shape, result.dtype
+        return result
 
 
 def _positional(inputs: Tree) -> tuple[Any, ...]:
@@ -251,7 +260,7 @@ class _Rewrite:
         if type(layer) not in (*_CONVOLUTIONS, nn.Linear) or len(node.args) != 1 or node.kwargs:
             return False
         if type(layer) is nn.Linear:
-            return len(node.meta["tensor_meta"].shape) == 2
+            return len(node.meta["shape"]) == 2
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
     def _fuse(self, node: fx.Node) -> None:
@@ -306,12 +315,9 @@ class _Rewrite:
             return None
         a, b = following.args
         other = b if a is last else a
-        if not isinstance(other, fx.Node) or other is last or "tensor_meta" not in other.meta:
+        if not isinstance(other, fx.Node) or other is last:
             return None
-        alike = all(
-            getattr(other.meta["tensor_meta"], key) == getattr(last.meta["tensor_meta"], key)
-            for key in ("shape", "dtype")
-        )
+        alike = all(other.meta.get(key) == last.meta[key] for key in ("shape", "dtype"))
         return other if alike else None
 
     def _is_relu(self, node: fx.Node | None) -> bool:
@@ -353,7 +359,7 @@ class _Rewrite:
             ((0, 0), (1, 1), False, False),
         )
         halves = pool.kernel_size in (2, (2, 2)) and pool.stride in (2, (2, 2))
-        shape = node.meta["tensor_meta"].shape if "tensor_meta" in node.meta else ()
+        shape = node.meta.get("shape", ())
         if not (plain and halves and len(shape) == 4 and self._on_cpu):
             return
         with self._traced.graph.inserting_before(node):

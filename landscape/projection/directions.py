@@ -119,14 +119,13 @@ def _ratio(wanted: Tensor, present: Tensor) -> Tensor:
 
 def _report(layout: Layout, tensors: Tensors, one_d: str) -> DirectionReport:
     moving = layout.moving()
-    zeroed = [info for info in moving if len(info.shape) <= 1 and one_d == "ignore"]
-    normalized = [info for info in moving if info not in zeroed]
+    held = [len(info.shape) <= 1 and one_d == "ignore" for info in moving]
+    normalized = [info for info, zero in zip(moving, held, strict=True) if not zero]
     norms = [_filter_norms(tensors[info.name], info) for info in normalized]
-    parameters = layout.stored("parameter")
     return DirectionReport(
         normalized=tuple(info.name for info in normalized),
-        zeroed=tuple(info.name for info in zeroed),
-        frozen=tuple(info.name for info in parameters if info not in moving),
+        zeroed=tuple(info.name for info, zero in zip(moving, held, strict=True) if zero),
+        frozen=tuple(info.name for info in layout.stored("parameter") if not info.moves),
         tied=tuple(info.name for info in layout if info.tied_to is not None),
         buffers=tuple(info.name for info in layout.stored("buffer")),
         zero_filters=sum(int((norm == 0).sum()) for norm in norms),

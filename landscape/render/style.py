@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from matplotlib import colormaps, rc_context, rcParams, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap, to_rgb
@@ -203,6 +204,8 @@ _POINTS = 8.0
 # Passes after which the layouts of all pictures in the tests stand still.
 _LAYOUT_PASSES = 3
 _LEGEND_PASSES = 3
+# A share of the page: a hundred times less than the last digit that any format writes.
+_STILL = 1e-9
 # Dots per inch of a picture in a notebook.
 _NOTEBOOK_DPI = 110
 # Dots per inch at which room is measured, whatever the format is that the figure goes to.
@@ -307,17 +310,27 @@ class Sheet(Figure):
         canvas, dpi = self.canvas, self.dpi
         FigureCanvasAgg(self)
         self.dpi = _LAYOUT_DPI
-        # Room for labels is measured on axes whose aspect is not yet applied; once is not enough.
-        for _ in range(passes):
-            engine.execute(self)
+        self._settle_words(engine, passes)
         # Higher legends make axes of equal units narrower, which moves them.
         for _ in range(_LEGEND_PASSES):
             if not fit_legends(self):
                 break
-            for _ in range(passes):
-                engine.execute(self)
+            self._settle_words(engine, passes)
         self.dpi = dpi
         self.set_canvas(canvas)
+
+    def _settle_words(self, engine: ConstrainedLayoutEngine, passes: int) -> None:
+        """Give labels their room, measured on axes whose aspect is not yet applied: once is not enough."""
+
+        def stand() -> np.ndarray:
+            return np.array([ax.get_position(active).bounds for ax in self.axes for active in (True, False)])
+
+        for _ in range(passes):
+            before = stand()
+            engine.execute(self)
+            # Half of the time of a picture goes here; the last bits of a layout never settle.
+            if np.abs(stand() - before).max(initial=0.0) < _STILL:
+                break
 
     def _settle(self) -> None:
         """Lay the figure out once and for all."""

@@ -32,7 +32,7 @@ from landscape.objective.tree import tree_map
 from landscape.params import wide
 from landscape.projection import Plane
 from landscape.surface.sequential import Point, is_out_of_memory, make_room
-from landscape.surface.streams import in_order
+from landscape.surface.streams import in_order, undisturbed
 from landscape.surface.task import Task
 from landscape.surface.weight_stepper import Mover
 from landscape.wrappers import is_scripted
@@ -86,7 +86,8 @@ class Batched:
         self.group = chunk
         self.rewrites: dict[str, int] = {}
         self._task = task
-        self._evaluator = task.objective.evaluator(task.dtype, tuning)
+        objective = task.objective
+        (self._evaluator,) = objective.spare.take(objective.evaluator, task.dtype, tuning, 1)
         self._evaluator.load(plane.origin)
         self.mover = mover or Mover(plane, self._evaluator)
         _require(self._evaluator, self.mover)
@@ -118,6 +119,21 @@ class Batched:
         chunks = [points[start : start + self.chunk] for start in range(0, len(points), self.chunk)]
         for done in in_order(self._chunk, self._workers, chunks, self.tuning.threads):
             yield from done
+
+    def release(self) -> None:
+        """Leave the evaluator to the next evaluation; this engine is done."""
+        self._task.objective.spare.keep(self._task.dtype, self.tuning, [self._evaluator])
+
+    def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
+        """Work with every stream at once, to time it; see `Sequential.try_out`. Micro-batches are never fewer."""
+
+        def run(program: Program, _: int) -> float:
+            began = undisturbed()
+            for start in range(0, len(points), self.chunk):
+                self._chunk(program, points[start : start + self.chunk])
+            return (undisturbed() - began) / len(points)
+
+        return list(in_order(run, self._workers, range(self.streams), self.tuning.threads))
 
     def _chunk(self, program: Program, points: Sequence[Point]) -> list[dict[str, Estimate]]:
         # The last chunk may be short; the same number of points always takes the same kernels.

@@ -9,7 +9,7 @@ import torch
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
 from landscape.projection import Plane
-from landscape.surface.streams import in_order
+from landscape.surface.streams import in_order, undisturbed
 from landscape.surface.task import Task
 from landscape.surface.weight_stepper import Mover
 
@@ -44,11 +44,11 @@ class Sequential:
     ) -> None:
         self.chunk, self.streams = chunk, streams
         self._task = task
-        first = task.objective.evaluator(task.dtype, tuning)
-        self._workers = [first, *(task.objective.evaluator(task.dtype, tuning) for _ in range(streams - 1))]
+        objective = task.objective
+        self._workers = objective.spare.take(objective.evaluator, task.dtype, tuning, streams)
         for worker in self._workers:
             worker.load(plane.origin)
-        self.mover = mover or Mover(plane, first, task.derived)
+        self.mover = mover or Mover(plane, self._workers[0], task.derived)
 
     @property
     def tuning(self) -> Tuning:
@@ -92,29 +92,35 @@ class Sequential:
         for worker in self._workers:
             worker.cut(batch_size)
 
-    def try_out(self, point: Point, batches: int) -> int:
-        """Work on some micro-batches of the first split with every worker at once, to time it.
+    def release(self) -> None:
+        """Leave the evaluators to the next evaluation; this engine is done."""
+        self._task.objective.spare.keep(self._task.dtype, self.tuning, self._workers)
+
+    def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
+        """Work with every worker at once, to time it.
 
         Args:
-            point: Where.
-            batches: Micro-batches; 0 moves there only.
+            points: Where each worker goes.
+            batches: So many micro-batches of the first split at the first point stand for all; None takes all.
 
         Returns:
-            The examples that each worker saw.
+            The seconds per point of each worker, without those that other work took from it.
         """
-
         split, metrics = self._task.splits[0], self._task.metrics
 
-        def run(worker: Evaluator, _: int) -> int:
-            self._move(worker, point)
-            if batches == 0:
-                return 0
-            raw = worker.run([split], metrics, batches)[split]
-            raw.loss.sum().item()
-            return min(worker.data(split).count, batches * worker.tuning.batch_size)
+        def run(worker: Evaluator, _: int) -> float:
+            began = undisturbed()
+            if batches is None:
+                self._chunk(worker, points)
+                return (undisturbed() - began) / len(points)
+            self._move(worker, points[0])
+            moved = undisturbed()
+            worker.run([split], metrics, batches)[split].loss.sum().item()
+            seen = min(worker.data(split).count, batches * worker.tuning.batch_size)
+            whole = sum(worker.data(name).count for name in self._task.splits)
+            return moved - began + (undisturbed() - moved) * whole / seen
 
-        threads = self._workers[0].tuning.threads
-        return max(in_order(run, self._workers, range(self.streams), threads))
+        return list(in_order(run, self._workers, range(self.streams), self._workers[0].tuning.threads))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,16 +7,40 @@ for the slower half of itself.
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+_LOOKS = 5
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def undisturbed() -> float:
+    """A clock, in seconds, that stands while other work has the core that this thread is ready for.
+
+    Where the system does not say how long that was (Linux does), it is the clock on the wall.
+    """
+    for _ in range(_LOOKS):
+        before, now = _waited(), time.perf_counter()
+        # Whoever has to wait between the two reads them again.
+        if _waited() == before:
+            break
+    return now - before
+
+
+def _waited() -> float:
+    """The seconds that this thread was ready and did not run."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 def in_order(

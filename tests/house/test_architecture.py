@@ -238,14 +238,24 @@ def test_public_names_are_all_there():
         assert getattr(landscape, name) is not None
 
 
-def test_an_objective_and_a_slice_import_no_compiler():
-    # It takes 4 s.
+@pytest.mark.parametrize(
+    "arguments",
+    ["--kind curve --tune rewrite=yes", "--kind trajectory --engine batched --points 5"],
+)
+def test_the_picture_of_an_mlp_imports_only_what_it_needs(arguments, tmp_path):
+    """Each of these takes half a second to four seconds, which is as long as importing torch."""
+    unwanted = {"pandas", "scipy.stats", "sklearn", "sympy", "torch._dynamo", "torchvision"}
+    given = ["landscape", "plot", str(ROOT / "checkpoints/digits-mlp.h5"), *arguments.split(), "-o", "x.png"]
     code = (
-        "import sys, landscape as ls; objective = ls.problems.build('toy-hyperbola');"
-        "ls.evaluate(objective, ls.random_plane(objective.model, one_d='norm'), ls.grid(3));"
-        "sys.exit('torch._dynamo' in sys.modules)"
+        f"import atexit, runpy, sys; sys.argv = {given!r};"
+        f"atexit.register(lambda: print('imported', sorted({unwanted!r} & sys.modules.keys())));"
+        "runpy.run_module('landscape', run_name='__main__')"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported []"
+    assert (tmp_path / "x.png").exists()
 
 
 def test_every_package_is_in_the_distribution():

@@ -33,8 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:User
 def patient(monkeypatch):
     """However short the work, candidates are timed."""
     monkeypatch.setattr(tuner, "_QUICK_SECONDS", 0.0)
-    monkeypatch.setattr(tuner, "_SHORT_SHARE", 1e9)
-    monkeypatch.setattr(tuner, "_MEASURE_SECONDS", 0.002)
+    monkeypatch.setattr(tuner, "_BUDGET_SHARE", 1e9)
+    monkeypatch.setattr(tuner, "_MEASURE_SHARE", 0.0)
+    monkeypatch.setattr(tuner, "_COMPILE_SECONDS", float("inf"))
 
 
 def tuner_for(objective: Objective, points: int = 5, **keywords) -> Tuner:
