@@ -143,7 +143,8 @@ register(
             "The quantity that is estimated does not change under any reparametrisation, but gamma, which "
             "keeps chains near, does: where n beta times a curvature is not far above gamma the estimate "
             "is too low, and rescaling moves it; with units = element distances are measured in units of "
-            "each weight, and it does not. Chains that have not converged give NaN and say why. At "
+            "each weight, and it does not. Chains that have not converged give NaN and say why; "
+            "chains that all miss a narrow valley look converged. At "
             "weights that are no local minimum it can be negative."
         ),
     )
