@@ -87,6 +87,26 @@ class Executor(Protocol):
         """End all work; what it kept so far stays."""
 
 
+class Slots:
+    """Places of several workers, each with the task that it does.
+
+    Args:
+        jobs: How many.
+        notify: Told what happens.
+    """
+
+    def __init__(self, jobs: int, notify: Notify) -> None:
+        self._jobs, self._notify = jobs, notify
+        self._workers: dict[int, Any] = {}
+
+    def free(self) -> bool:
+        """Return whether a task can be given away now."""
+        return sum(worker.task is not None for worker in self._workers.values()) < self._jobs
+
+    def _vacant(self) -> int:
+        return next(n for n in range(self._jobs) if n not in self._workers or self._workers[n].task is None)
+
+
 def attempt(work: Work, task: Task, progress: Progress) -> Any:
     """Do a task; whatever goes wrong in it becomes a `Failure`, for other tasks do not depend on it."""
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from landscape.executor.interface import Event, Failure, Notify, Task, Work, attempt
+from landscape.executor.interface import Event, Failure, Notify, Slots, Task, Work, attempt
 from landscape.executor.payload import packed, unpacked
 
 # Seconds between two messages about one task: what an eye can follow.
@@ -35,7 +35,7 @@ class _Worker:
     task: Task | None = None
 
 
-class ProcessExecutor:
+class ProcessExecutor(Slots):
     """Does tasks in processes of their own, which share the cores among them.
 
     Args:
@@ -49,15 +49,12 @@ class ProcessExecutor:
     """
 
     def __init__(self, work: Work, jobs: int, notify: Notify, threads: int | None = None) -> None:
-        self._work, self._jobs, self._notify = packed(work), jobs, notify
+        super().__init__(jobs, notify)
+        self._work = packed(work)
         self._threads = threads or max(1, _cores() // jobs)
-        self._workers: dict[int, _Worker] = {}
-
-    def free(self) -> bool:  # noqa: D102
-        return sum(worker.task is not None for worker in self._workers.values()) < self._jobs
 
     def give(self, task: Task) -> None:  # noqa: D102
-        place = next(n for n in range(self._jobs) if n not in self._workers or self._workers[n].task is None)
+        place = self._vacant()
         if place not in self._workers:
             self._workers[place] = self._hire()
         worker = self._workers[place]
@@ -72,7 +69,7 @@ class ProcessExecutor:
         while not found:
             busy = {worker.line: place for place, worker in self._workers.items() if worker.task is not None}
             for line in wait(list(busy)):
-                outcome = self._hear(busy[line])  # type: ignore[index]
+                outcome = self._hear(busy[line])
                 if outcome is not None:
                     found.append(outcome)
         return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError, reason_of
-from landscape.executor.interface import Event, Failure, Notify, Task, Work, attempt
+from landscape.executor.interface import Event, Failure, Notify, Slots, Task, Work, attempt
 from landscape.executor.payload import packed, unpacked
 
 # Seconds between two looks at how far tasks are.
@@ -133,7 +133,7 @@ class _Worker:
     news: Any = None
 
 
-class RayExecutor:
+class RayExecutor(Slots):
     """Does tasks on workers of a Ray cluster.
 
     Args:
@@ -148,20 +148,17 @@ class RayExecutor:
     """
 
     def __init__(self, work: Work, jobs: int, notify: Notify, threads: int, connection: Connection) -> None:
-        self._jobs, self._notify, self._threads = jobs, notify, threads
+        super().__init__(jobs, notify)
+        self._threads = threads
         self._ray = connection.connect(jobs * threads)
         self._work = self._ray.put(packed(work))
         # Two at a time: a task, and the question how far it is.
         self._serving = self._ray.remote(_Served).options(
             num_cpus=threads, num_gpus=connection.gpus_per_worker, max_concurrency=2
         )
-        self._workers: dict[int, _Worker] = {}
-
-    def free(self) -> bool:  # noqa: D102
-        return sum(worker.task is not None for worker in self._workers.values()) < self._jobs
 
     def give(self, task: Task) -> None:  # noqa: D102
-        place = next(n for n in range(self._jobs) if n not in self._workers or self._workers[n].task is None)
+        place = self._vacant()
         if place not in self._workers:
             self._workers[place] = _Worker(self._serving.remote(sys.path, self._threads, self._work))
         worker = self._workers[place]

@@ -25,7 +25,6 @@ from landscape.objective.loaders import as_split, in_batches
 from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
 from landscape.objective.scores import Scoring
-from landscape.objective.spare import Spare
 from landscape.objective.streams import Streamed, as_stream, in_own_batches, made_size
 from landscape.objective.structure import structure_of
 from landscape.objective.tree import forward
@@ -107,7 +106,6 @@ class Objective:
         self.device = pick_device(device)
         self._batch_size = batch_size
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
-        self.spare = Spare()
         self._digests: dict[str, str] = {}
         # Engines that were found fast for it, by what their choice depends on.
         self.choices: dict[str, Any] = {}
@@ -218,16 +216,16 @@ class Objective:
     def __copy__(self) -> Objective:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.origins, other.spare = (Origin(),), Spare()
+        other.origins = (Origin(),)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
         # In another process copies of the model and of the data are made again.
-        return {name: own for name, own in self.__dict__.items() if name not in ("_native", "_residents", "spare")}
+        return {name: own for name, own in self.__dict__.items() if name not in ("_native", "_residents")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        self._residents, self.spare = weakref.WeakValueDictionary(), Spare()
+        self._residents = weakref.WeakValueDictionary()
         self._start()
 
     def on(self, device: str | torch.device) -> Objective:

@@ -86,8 +86,7 @@ class Batched:
         self.group = chunk
         self.rewrites: dict[str, int] = {}
         self._task = task
-        objective = task.objective
-        (self._evaluator,) = objective.spare.take(objective.evaluator, task.dtype, tuning, 1)
+        self._evaluator = task.objective.evaluator(task.dtype, tuning)
         self._evaluator.load(plane.origin)
         self.mover = mover or Mover(plane, self._evaluator)
         _require(self._evaluator, self.mover)
@@ -119,10 +118,6 @@ class Batched:
         chunks = [points[start : start + self.chunk] for start in range(0, len(points), self.chunk)]
         for done in in_order(self._chunk, self._workers, chunks, self.tuning.threads):
             yield from done
-
-    def release(self) -> None:
-        """Leave the evaluator to the next evaluation; this engine is done."""
-        self._task.objective.spare.keep(self._task.dtype, self.tuning, [self._evaluator])
 
     def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
         """Work with every stream at once, to time it; see `Sequential.try_out`. Micro-batches are never fewer."""

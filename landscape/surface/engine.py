@@ -46,9 +46,6 @@ class Engine(Protocol):
     def evaluate(self, points: Sequence[Point]) -> Generator[dict[str, Estimate]]:
         """The estimates at each point, in order: ``"<split>_<metric>"`` -> estimate."""
 
-    def release(self) -> None:
-        """Leave what can serve again to the next evaluation; this engine is done."""
-
     def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
         """The seconds per point of every stream where all work at once; see `Sequential.try_out`."""
 

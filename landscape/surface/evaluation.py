@@ -193,19 +193,14 @@ def evaluate(
     with several(work, workers, plan.choice.tuning.threads or torch.get_num_threads()) as shared:
 
         def engine_of(index: int) -> Filler:
-            nonlocal worker
             if shared is not None:
                 return Spread.of(work, shared, index, worker, plan)
-            if index > 0:
-                worker.release()
-                worker = build(plan.choice, task, plane[index])  # type: ignore[index]
-            return worker
+            return worker if index == 0 else build(plan.choice, task, plane[index])  # type: ignore[index]
 
         if preview is None:
             fill(partial, engine_of, grid, centre, progress, shard)
         else:
             foretell(partial, engine_of(0), grid, preview, first, centre, progress)
-    worker.release()
     if shard is not None:
         return partial.surface
     walked = {name: _walk(task, first, *walk) for name, walk in walks.items()}

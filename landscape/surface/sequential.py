@@ -44,8 +44,7 @@ class Sequential:
     ) -> None:
         self.chunk, self.streams = chunk, streams
         self._task = task
-        objective = task.objective
-        self._workers = objective.spare.take(objective.evaluator, task.dtype, tuning, streams)
+        self._workers = [task.objective.evaluator(task.dtype, tuning) for _ in range(streams)]
         for worker in self._workers:
             worker.load(plane.origin)
         self.mover = mover or Mover(plane, self._workers[0], task.derived)
@@ -91,10 +90,6 @@ class Sequential:
         """Take micro-batches of another size."""
         for worker in self._workers:
             worker.cut(batch_size)
-
-    def release(self) -> None:
-        """Leave the evaluators to the next evaluation; this engine is done."""
-        self._task.objective.spare.keep(self._task.dtype, self.tuning, self._workers)
 
     def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
         """Work with every worker at once, to time it.

@@ -36,13 +36,13 @@ def require_same_run(
         **{f"option {key}": value for key, value in objective.problem_args.items()},
         **_flat(settings.to_json()),
         "data": objective.data_digest("train"),
-        **({} if start is None else start.about),
+        **({} if start is None else _chosen(start.about)),
     }
     stored = {
         "problem": held.problem,
         **{f"option {key}": value for key, value in held.problem_args.items()},
         **_flat(held.training),
-        **held.parent,
+        **_chosen(held.parent),
     }
     differing = [key for key in wanted if wanted[key] != stored.get(key)]
     if differing == ["epochs"] and settings.epochs > stored.get("epochs", math.inf):
@@ -93,6 +93,14 @@ def _other_updates(held: Trajectory, settings: Settings, got: str, step: int, me
         got=f"update {step + 1}: {got}",
         mend=mend,
     )
+
+
+def _chosen(parent: Mapping[str, Any]) -> dict[str, Any]:
+    """Origin of a branch without the length of its noise, which is measured: its last digits depend on threads."""
+    noise = parent.get("perturbation")
+    if not isinstance(noise, Mapping):
+        return dict(parent)
+    return {**parent, "perturbation": {name: value for name, value in noise.items() if name != "distance"}}
 
 
 def _flat(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Branches: what they start from, what is compared, and what a kill leaves."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,6 +139,19 @@ def test_branches_by_two_workers_are_those_of_one_process(trunk, tmp_path):
         assert two.branches[name].metrics.keys() == branch.metrics.keys()
     assert not parts.exists()
     verify_trajectory(path)
+
+
+def test_a_length_of_the_noise_that_other_threads_sum_up_is_no_other_setting(trunk, tmp_path, monkeypatch):
+    objective, run = trunk
+    path = tmp_path / "branches.h5"
+    before = ls.probes.retrain(objective, run, DESIGN, path)
+    exact = retraining.norm
+    monkeypatch.setattr(retraining, "norm", lambda step: exact(step) * (1 + 1e-15))
+    again = ls.probes.retrain(objective, run, DESIGN, path, resume=True)
+    assert again.branches.keys() == before.branches.keys()
+    other = replace(DESIGN, seed=DESIGN.seed + 1)
+    with pytest.raises(LandscapeError, match="the run in the file was made with other settings: perturbation"):
+        ls.probes.retrain(objective, run, other, path, resume=True)
 
 
 def test_branches_of_branches(trunk, branches, tmp_path):
