@@ -28,6 +28,8 @@ _CONTAINERS = (list, dict, set, OrderedDict)
 # Objects inside objects are followed that far, and no more of them: some models hold the whole of a training.
 _DEEP = 6
 _MANY = 50_000
+# Containers of more entries, vocabularies say, are compared by identity and length.
+_LONG = 1000
 
 
 @dataclass
@@ -78,6 +80,47 @@ def hidden_in(*roots: Any, closures: bool = True) -> Hidden:
         else:
             stack += _inside(path, value, depth, found)
     return found
+
+
+def state_of(model: nn.Module) -> list[Any]:
+    """Collect what a module does with its tensors, to be compared with what it was: plain values in attributes,
+    and the identity of everything else that a state dict does not hold, hooks and constants among it.
+
+    Modes of training and registered tensors are left out. Objects that are compared by identity are kept, so
+    that no other takes their place in memory.
+    """
+
+    def said(value: Any, depth: int) -> Any:
+        if isinstance(value, _PLAIN):
+            return type(value), value
+        if isinstance(value, Mapping | list | tuple) and len(value) > _LONG:
+            return _Same(value), len(value)
+        if isinstance(value, Mapping) and depth:
+            return type(value), [(said(key, 0), said(own, depth - 1)) for key, own in value.items()]
+        if isinstance(value, list | tuple) and depth:
+            return type(value), [said(own, depth - 1) for own in value]
+        return _Same(value), value._version if isinstance(value, Tensor) and not value.is_inference() else 0
+
+    found: list[Any] = []
+    for name, module in model.named_modules():
+        held = vars(module).items() if not isinstance(module, torch.jit.ScriptModule) else ()
+        own = [(key, said(value, _DEEP)) for key, value in held if key not in _OWN]
+        own += [(key, said(module._buffers.get(key), 0)) for key in sorted(module._non_persistent_buffers_set)]
+        found.append((name, _Same(type(module)), own))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """An object that equals nothing but itself."""
+
+    it: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.it is other.it
+
+    def __hash__(self) -> int:
+        return id(self.it)
 
 
 def _attributes(name: str, module: nn.Module, depth: int, found: Hidden) -> Iterator[tuple[str, Any, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import state_of
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Batches, Source, Split, draw
 from landscape.objective.devices import DEVICE, pick_device, placed
@@ -36,7 +37,9 @@ from landscape.wrappers import unwrapped
 class Objective:
     """Model + data + loss, functional over weights and buffers, in evaluation mode.
 
-    The model is never changed: all work is done on a private copy. Means are sums over single examples in
+    The model is never changed: all work is done on private copies. Weights are those given with each call; of the
+    rest (attributes, hooks, what it computes) each call finds the model as it is then, examined again where it was
+    changed. Means are sums over single examples in
     float64 divided by their number, so they do not depend on the micro-batch beyond the rounding of the
     forward pass. A loss that gives the mean of a batch only is averaged over micro-batches weighted by their
     size, and then has no standard error; if that is not its mean over the whole, it is refused.
@@ -104,31 +107,36 @@ class Objective:
         self.data = {name: read(source, name, not takes_model(loss)) for name, source in given.items()}
         self._available = {name: split.count for name, split in self.data.items()}
         self.device = pick_device(device)
-        self._batch_size = batch_size
+        self._asked_batch_size = batch_size
         self._residents: weakref.WeakValueDictionary[Any, Source] = weakref.WeakValueDictionary()
         self._digests: dict[str, str] = {}
         # Engines that were found fast for it, by what their choice depends on.
         self.choices: dict[str, Any] = {}
         self._scoring: Scoring | None = None
-        self.origins: tuple[Origin, ...] = (Origin(),)
+        self.origins: tuple[Origin, ...] = ()
+        self._examine()
+        self._start()
+
+    def _examine(self) -> None:
+        """Find what is true of model, loss and data, and the batches in which they are taken."""
+        self._batch_size, self.origins = self._asked_batch_size, (Origin(),)
         self.findings, self.example_bytes = Findings(), None
         self.findings, self.example_bytes = examine(self._case())
         whole = [split.default_batch_size() for split in self.data.values() if not split.cuts]
-        if whole and batch_size not in (None, max(whole)):
+        if whole and self._asked_batch_size not in (None, max(whole)):
             raise LandscapeError(
                 "the batches of the loader cannot be cut",
                 where="batch_size",
-                got=batch_size,
+                got=self._asked_batch_size,
                 mend="leave it out",
             )
         if self.findings.coupled:
             self.data = {name: self._in_whole_batches(name) for name in self.data}
-            whole = [batch_size or split.default_batch_size() for split in self.data.values()]
-        if self.example_bytes is not None and batch_size is None and not whole:
+            whole = [self._asked_batch_size or split.default_batch_size() for split in self.data.values()]
+        if self.example_bytes is not None and self._asked_batch_size is None and not whole:
             self._batch_size = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
         # Of a batch that is never cut; None where the size does not matter.
         self.fixed_batch = max(whole, default=None)
-        self._start()
 
     def _case(self) -> Case:
         """The parts that are examined."""
@@ -155,9 +163,28 @@ class Objective:
 
     def _start(self) -> None:
         """Make the evaluator of `value`, and try how its loss is taken apart, for all evaluators to come."""
-        self._scoring = None
+        self._scoring, self._state = None, state_of(self.model)
         self._native = self.evaluator()
         self._scoring = self._native.scoring
+
+    def _follow(self) -> None:
+        """Begin again where attributes, hooks or modules of the model were changed since it was last looked at.
+
+        Raises:
+            LandscapeError: If it has other parameters or buffers now.
+        """
+        if state_of(self.model) == self._state:
+            return
+        layouts = (layout_of(self.model), self.layout)
+        now, before = ([(own.name, own.kind, own.shape, own.tied_to) for own in layout] for layout in layouts)
+        if now != before:
+            raise LandscapeError(
+                "the model has other parameters or buffers than when its objective was made",
+                mend="make the objective again",
+            )
+        self.choices = {}
+        self._examine()
+        self._start()
 
     def evaluator(self, dtype: torch.dtype | None = None, tuning: Tuning | None = None) -> Evaluator:
         """A private copy of the model that measures at the weights put into it; data are shared.
@@ -169,6 +196,7 @@ class Objective:
         Raises:
             LandscapeError: If the model cannot be computed in that type.
         """
+        self._follow()
         chosen = tuning or self.default_tuning()
         splits = {name: self._resident(name, dtype, chosen.channels_last) for name in self.data}
         made = self._evaluator(splits, dtype, chosen, self._scoring if dtype is None else None)
@@ -359,8 +387,13 @@ class Objective:
     def estimates(self, weights: Weights, splits: Sequence[str], metrics: Sequence[str]) -> dict[str, Estimate]:
         """Means with their standard errors: ``"<split>_<metric>"`` -> estimate."""
         self.require(splits, metrics)
+        return self._at(weights).measure(splits, metrics)
+
+    def _at(self, weights: Weights) -> Evaluator:
+        """The evaluator of `value`, of the model as it is now, with some weights in it."""
+        self._follow()
         self._native.load(resolve(weights)[1])
-        return self._native.measure(splits, metrics)
+        return self._native
 
     def require(self, splits: Any, metrics: Any) -> None:
         """Check names of splits and metrics.
@@ -383,12 +416,12 @@ class Objective:
             Problem, options, structure of the model, name of the loss, and the loss there to five digits (so
             that an activation that is not a module tells as well).
         """
-        self._native.load(resolve(weights)[1])
+        at = self._at(weights)
         return {
             "problem": self.problem,
             "options": " ".join(f"{name}={value}" for name, value in self.problem_args.items()),
             **structure_of(self.model, self.loss),
-            "loss at the origin": f"{self._native.first_loss():.4e}",
+            "loss at the origin": f"{at.first_loss():.4e}",
         }
 
     def data_digest(self, split: str) -> str:

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.projection import random_line
+from landscape.surface import Grid, axis, evaluate
 
 
 def test_the_loss_is_the_mean_over_examples_in_float64():
@@ -329,3 +331,85 @@ def test_a_loss_of_another_shape_is_refused():
     )
     with pytest.raises(LandscapeError, match=message):
         Objective(make_mlp(), loss=lambda output, target: output, train=make_data(), batch_size=50)
+
+
+class _Scaled(nn.Module):
+    """A network with settings that no state dict holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 3)
+        self.options = {"scale": [1.0]}
+        self.act = torch.tanh
+        self.register_buffer("shift", torch.zeros(()), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.inner(x)) * self.options["scale"][0] + self.shift
+
+
+def _scale(model: _Scaled) -> None:
+    model.options["scale"][0] = 2.0
+
+
+def _activation(model: _Scaled) -> None:
+    model.act = torch.relu
+
+
+def _hook(model: _Scaled) -> None:
+    model.inner.register_forward_hook(lambda module, given, out: out**2)
+
+
+def _constant(model: _Scaled) -> None:
+    model.shift.fill_(0.5)
+
+
+def _module(model: _Scaled) -> None:
+    model.inner = nn.Sequential(model.inner)
+    model.inner.weight, model.inner.bias = model.inner[0].weight, model.inner[0].bias
+    del model.inner[0].weight, model.inner[0].bias
+    model.inner[0] = nn.Identity()
+
+
+@pytest.mark.parametrize("change", [_scale, _activation, _hook, _constant, _module])
+def test_what_no_state_dict_holds_is_that_of_the_model_now(change):
+    torch.manual_seed(0)
+    model, x, y = _Scaled(), torch.randn(20, 3), torch.randn(20, 3)
+    objective = Objective(model, loss=F.mse_loss, train=(x, y))
+    part, before = objective.subset(10), objective.value(model)
+    change(model)
+    with torch.no_grad():
+        now = F.mse_loss(model(x), y).item()
+    assert abs(now - before) > 1e-3
+    assert objective.value(model) == pytest.approx(now, rel=1e-6)
+    drawn = Objective(model, loss=F.mse_loss, train=(x, y)).subset(10).value(model)
+    assert part.value(model) == pytest.approx(drawn, rel=1e-6)
+    surface = evaluate(objective, random_line(model), Grid(axis(3, -1.0, 1.0)))
+    assert surface["train_loss"][1] == pytest.approx(now, rel=1e-6)
+
+
+def test_a_model_that_becomes_random_is_refused_then():
+    model, (x, y) = make_mlp(), make_data()
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y))
+    model.register_forward_hook(lambda module, given, out: out + torch.randn_like(out))
+    with pytest.raises(LandscapeError, match="random"):
+        objective.value(model)
+
+
+def test_other_parameters_than_at_first_are_refused():
+    model, (x, y) = make_mlp(), make_data()
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y))
+    model.extra = nn.Linear(2, 2)
+    with pytest.raises(LandscapeError, match="other parameters or buffers than when its objective was made"):
+        objective.value(model)
+
+
+def test_training_and_modes_are_no_change_of_the_model(monkeypatch):
+    model, (x, y) = make_convnet(), make_data((1, 4, 4))
+    objective = Objective(model, loss=F.cross_entropy, train=(x, y))
+    monkeypatch.setattr(Objective, "_examine", lambda self: pytest.fail("examined again"))
+    model.train()(x)
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+    model.requires_grad_(False)
+    model.zero_grad()
+    objective.value(model)
