@@ -7,7 +7,8 @@ that it has not converged. Problems are known in closed form or by quadrature, i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ from landscape.curvature import frobenius, spectral_density, trace
 from landscape.curvature.random_vectors import Estimate
 from landscape.measures.computation import measure
 from landscape.measures.context import MeasureContext
-from landscape.measures.hmc import Plan, Target, run_chain
+from landscape.measures.hmc import Plan, Target, run_chains
 from landscape.measures.local_entropy import by_chains, by_gaussian
 from landscape.measures.mcmc_diagnostics import Mixed, mixed
 from landscape.objective import Objective
@@ -102,6 +103,14 @@ class Field:
     def loss(self, step: Array) -> float:
         """The loss there."""
         return self.slope(step)[0]
+
+    def slopes(self, steps: Sequence[Array]) -> list[tuple[float, Array]]:
+        """The loss and its gradient at each."""
+        return [self.slope(step) for step in steps]
+
+    def walking(self) -> AbstractContextManager[None]:
+        """Nothing has to be set up."""
+        return nullcontext()
 
     def normal(self, index: int) -> Array:
         """A step."""
@@ -186,10 +195,15 @@ def chains(
     def draw(seed: int) -> Interval | None:
         met = _met.get((problem, seed))
         if met is None:
-            runs = [
-                run_chain(Target(field.slope, 0.0, a, 1.0), plan, field.zero(), Numbers([seed, chain], field.size))
-                for chain in range(number)
-            ]
+            noises = [Numbers([seed, chain], field.size) for chain in range(number)]
+            starts = [field.zero()] * number
+            runs = run_chains(
+                lambda asked: field.slopes(list(asked.values())),
+                [Target(0.0, a, 1.0)] * number,
+                plan,
+                starts,
+                noises,
+            )
             met = _met[problem, seed] = mixed(runs, a, plan.adjusted)
         if met.doubts:
             return None

@@ -103,7 +103,7 @@ class Passes:
         self.evaluator: Evaluator = objective.evaluator(self.asked, tuning)
         self._convolutions = Convolutions(self.evaluator.device, self.evaluator.model)
         self.split, self.loss, self.objective = split, objective.loss, objective
-        self.derivatives, self._tried = Derivatives(), False
+        self.derivatives, self._tried, self._entered = Derivatives(), False, False
         self.checked: set[tuple[str, bool]] = set()
         self.by_examples = self.evaluator.by_examples
         self.load(tensors)
@@ -146,7 +146,7 @@ class Passes:
 
     def _on(self, evaluator: Evaluator) -> Passes:
         other = copy.copy(self)
-        other.evaluator, other.checked = evaluator, set()
+        other.evaluator, other.checked, other._entered = evaluator, set(), False
         other._convolutions = Convolutions(evaluator.device, evaluator.model)
         evaluator.load({name: held.detach() for name, held in self.evaluator.storage.items()})
         # How a loss is taken apart is tried now, and not while calls of the model are counted.
@@ -167,6 +167,9 @@ class Passes:
     @contextmanager
     def kernels(self) -> Iterator[None]:
         """Kernels that can be differentiated twice, and whatever else the derivatives need."""
+        if self._entered:
+            yield
+            return
         used = None if self._tried else _USED.get()
         if used is not None and self.derivatives not in used:
             used.append(self.derivatives)
@@ -174,6 +177,8 @@ class Passes:
             stack.enter_context(twice_differentiable(self.evaluator.device, self.evaluator.model))
             for context in self.derivatives.contexts():
                 stack.enter_context(context)
+            stack.callback(setattr, self, "_entered", False)
+            self._entered = True
             yield
 
     def convolutions(self) -> AbstractContextManager[None]:
@@ -196,7 +201,7 @@ class Passes:
 
     def loss_of(self, batch: Batch) -> Loss:
         """The loss of a micro-batch, with its graph."""
-        return self._scored(*self.evaluator.arguments(batch.inputs, batch.targets), batch)
+        return self.scored(*self.evaluator.arguments(batch.inputs, batch.targets), batch)
 
     def slope_of(self, batch: Batch) -> tuple[Parts, float]:
         """The gradient of the loss of a micro-batch, None for a variable it is free of, and its count."""
@@ -213,7 +218,8 @@ class Passes:
         """As `slope_of`, without the count."""
         return self.slope_of(batch)[0]
 
-    def _scored(self, first: Any, second: Any, batch: Batch) -> Loss:
+    def scored(self, first: Any, second: Any, batch: Batch) -> Loss:
+        """The loss of a micro-batch from the two arguments of the loss function."""
         how = self.evaluator.scoring[self.split][0]
         shares, _, counts = self.evaluator.score(self.split, first, second, False)
         if how is None:
@@ -249,7 +255,7 @@ class Passes:
             loss = self._cut_inside(cutter, batch)
         else:
             output, target = self.evaluator.arguments(batch.inputs, batch.targets)
-            loss = self._scored(cutter(output), target, batch)
+            loss = self.scored(cutter(output), target, batch)
         parts = separate(cutter, loss.shares.sum(), self.variables, self.evaluator.takes_model)
         return parts, loss.count
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.forms import NUMBER
-from landscape.measures.adaptive import UNITS, in_units, units_of
+from landscape.measures.adaptive import UNITS, units_of
 from landscape.measures.context import MeasureContext
-from landscape.measures.hmc import FEWEST, Chain, Plan, Potential, Target, run_chain
+from landscape.measures.hmc import FEWEST, Chain, Plan, Slopes, Target, run_chains
 from landscape.measures.local_loss import LocalLoss, Stream
-from landscape.measures.mcmc_diagnostics import mixed
+from landscape.measures.mcmc_diagnostics import Mixed, mixed
 from landscape.measures.registry import Found, Measure, register
 from landscape.options import Options, option
 
@@ -33,6 +33,7 @@ class LearningOptions(Options):
     chains: int = option(4, "Chains", low=1)
     draws: int = option(250, "Draws of every chain", low=FEWEST)
     burn_in: int = option(150, "Draws of every chain before these", low=0)
+    rounds: int = option(3, "Tries, each with paths twice as long, until chains have converged", low=1)
     leapfrog: int = option(4, "Steps of every draw", low=1)
     adjusted: bool = option(True, "Accept or refuse every draw, so that step lengths leave no bias")
     acceptance: float | None = option(
@@ -44,6 +45,9 @@ class LearningOptions(Options):
         unset="0.8; of one leapfrog step 0.574",
     )
     step: float | None = option(None, "Length of a step", form=NUMBER, above=0, unset="found during burn_in")
+    preconditioner: str = option(
+        "none", "Of steps; rmsprop finds during burn_in how far each weight moves", choices=("none", "rmsprop")
+    )
     batch: int = option(0, "Examples of the batch of every step; 0 takes all", low=0)
     units: str = option("none", "Of distances: 1, each weight itself, or the norm of its filter", choices=UNITS)
 
@@ -72,37 +76,48 @@ def _plan(settings: Mapping[str, Any]) -> Plan:
         leapfrog=int(settings["leapfrog"]),
         adjusted=bool(settings["adjusted"]),
         acceptance=settings["acceptance"],
+        rounds=int(settings["rounds"]),
+        preconditioned=settings["preconditioner"] == "rmsprop",
     )
 
 
-def _on_batches(field: LocalLoss, noise: Stream, size: int) -> Potential:
-    """The loss of another batch at every step."""
+def _slopes(field: LocalLoss, units: Tensor, noises: Sequence[Stream], size: int) -> Slopes:
+    """The loss of steps in units; with a size, of another batch at every step of every chain."""
 
-    def slope(step: Tensor) -> tuple[float, Tensor]:
-        return field.sample(noise.choice(field.count, size)).slope(step)
+    def slopes(asked: Mapping[int, Tensor]) -> list[tuple[float, Tensor]]:
+        steps = [units * step for step in asked.values()]
+        if size:
+            parts = [field.sample(noises[chain].choice(field.count, size)) for chain in asked]
+            found = [part.slope(step) for part, step in zip(parts, steps, strict=True)]
+        else:
+            found = field.slopes(steps)
+        return [(loss, units * slope) for loss, slope in found]
 
-    return slope
+    return slopes
 
 
 def _local_learning_coefficient(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
     field, plan = LocalLoss(context), _plan(settings)
     n, beta = _temperature(field.count, settings)
     number, base = int(settings["chains"]), field.loss(field.zero())
-    total, done = number * (plan.burn_in + plan.draws), 0
+    total = number * (plan.burn_in + plan.draws)
+    noises = [field.noise(f"chain/{index}") for index in range(number)]
+    target, checked = Target(base, n * beta, float(settings["gamma"])), not settings["batch"]
 
-    def told() -> None:
-        nonlocal done
-        done += 1
-        context.tell(done, total)
+    def met_by(chains: Sequence[Chain]) -> Mixed:
+        return mixed(chains, n * beta, plan.adjusted, checked=checked)
 
-    chains: list[Chain] = []
-    units = units_of(field, settings["units"])
-    for index in range(number):
-        noise = field.noise(f"chain/{index}")
-        slope = _on_batches(field, noise, settings["batch"]) if settings["batch"] else field.slope
-        target = Target(in_units(slope, units), base, n * beta, float(settings["gamma"]))
-        chains.append(run_chain(target, plan, field.zero(), noise, told))
-    met = mixed(chains, n * beta, plan.adjusted, checked=not settings["batch"])
+    with field.walking():
+        chains = run_chains(
+            _slopes(field, units_of(field, settings["units"]), noises, settings["batch"]),
+            [target] * number,
+            plan,
+            [field.zero()] * number,
+            noises,
+            enough=lambda chains: met_by(chains).settled,
+            told=lambda done: context.tell(min(done, total), total),
+        )
+    met = met_by(chains)
     doubts = met.doubts
     if met.mean < -_BELOW * met.standard_error:
         doubts = [*doubts, "the loss is lower around the weights than at them: they are no local minimum"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from landscape.forms import POSITIVE_NUMBERS
 from landscape.measures.context import MeasureContext
 from landscape.measures.draws import log_mean_exp
-from landscape.measures.hmc import FEWEST, Array, Chain, Plan, Target, run_chain
+from landscape.measures.hmc import FEWEST, Array, Plan, Target, run_chains
 from landscape.measures.local_loss import LocalLoss
 from landscape.measures.mcmc_diagnostics import mixed
 from landscape.measures.registry import Found, Measure, register
@@ -206,12 +206,17 @@ class _Strengths:
         return _Integrated(value, coarse, sampling, strengths, means.tolist(), errors.tolist(), doubts)
 
     def _run_at(self, t: float, starts: Sequence[Tensor]) -> None:
-        target = Target(self.field.slope, self.base, self._beta * t**4, self._weight)
-        chains: list[Chain] = []
-        for start, noise in zip(starts, self._noises, strict=True):
-            chains.append(run_chain(target, self._plan, start, noise))
-            self._done += 1
-            self.tell(self._done)
+        target = Target(self.base, self._beta * t**4, self._weight)
+        with self.field.walking():
+            chains = run_chains(
+                lambda asked: self.field.slopes(list(asked.values())),
+                [target] * len(starts),
+                self._plan,
+                starts,
+                self._noises,
+            )
+        self._done += len(chains)
+        self.tell(self._done)
         self._ends[t] = [chain.last for chain in chains]
         met = mixed(chains, self._beta * 4 * t**3, adjusted=True)
         self._means[t] = (met.mean, met.standard_error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from landscape.curvature.certificate import certify
 from landscape.curvature.passes import Batch
 from landscape.errors import LandscapeError
 from landscape.measures.context import MeasureContext
+from landscape.measures.stacks import Stack
 from landscape.objective.data import Source
 from landscape.params import gaussian, stream_of
 from landscape.wrappers import after_call
@@ -89,6 +91,7 @@ class LocalLoss:
         self._passes = context.passes("steps") if outputs is None else context.fresh().passes("steps")
         self.seed = context.seed
         self._part: Source | None = None
+        self._stack: Stack | None = None
         # Where the part begins and ends in the data; None where it is no piece of them.
         self._span: tuple[int, int] | None = (0, self.count)
         # Digest of a step -> the means there; outputs that are changed make another function.
@@ -194,6 +197,18 @@ class LocalLoss:
             return self._sums(step).mean
         return self._held_sums().mean
 
+    def slopes(self, steps: Sequence[Tensor]) -> list[tuple[float, Tensor]]:
+        """The mean loss and its gradient at several steps; those of small models are taken at once."""
+        if self._stack is None:
+            self._stack = Stack(self._passes, self.count)
+        points = torch.stack([self.origin + step for step in steps])
+        certify(self._passes, "gradient")
+        return self._stack.slopes(points, self._batches, lambda at: self.slope(steps[at]))
+
+    def walking(self) -> AbstractContextManager[None]:
+        """For as long as many slopes are taken: what each of them needs is set up once."""
+        return self._passes.kernels()
+
     def _held_sums(self) -> _Sums:
         """Return what `_slopes` holds of this part, taken now if it has not been."""
         if self._slopes is None or self._span is None:
@@ -221,10 +236,14 @@ class LocalLoss:
 
     def _shares(self) -> Iterator[tuple[Tensor, float]]:
         """The summed loss of each micro-batch, and what it counts."""
+        for batch in self._batches():
+            loss = self._passes.loss_of(batch)
+            yield loss.shares.sum(dtype=self._wide), loss.count
+
+    def _batches(self) -> Iterator[Batch]:
         evaluator = self._passes.evaluator
         for batch in map(evaluator.own, self._source.batches(evaluator.batch_size)):
-            loss = self._passes.loss_of(Batch(batch.inputs, batch.targets, batch.count))
-            yield loss.shares.sum(dtype=self._wide), loss.count
+            yield Batch(batch.inputs, batch.targets, batch.count)
 
     def batches(self, size: int) -> Iterator[LocalLoss]:
         """The same on `size` examples at a time, in the order of the data.
@@ -246,5 +265,5 @@ class LocalLoss:
     def _on(self, part: Source, span: tuple[int, int] | None) -> LocalLoss:
         other = object.__new__(LocalLoss)
         other.__dict__.update(self.__dict__)
-        other._part, other._span = part, span
+        other._part, other._span, other._stack = part, span, None
         return other

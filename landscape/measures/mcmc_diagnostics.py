@@ -13,6 +13,8 @@ from landscape.measures.hmc import Array, Chain, effective_draws, split_r_hat
 
 # Gelman et al. 2013, sections 11.4 and 11.5: 1.1, and five independent draws per half of a chain.
 _R_HAT, _PER_HALF = 1.1, 5
+# Chains that go on until they have converged stop by chance before they have, unless more is asked of them.
+_STOP_R_HAT, _STOP_DRAWS = 1.05, 100
 # Adapted steps accept more than half; a chain that refuses most proposals sticks.
 _ACCEPTANCE = 0.4
 # Steps that nobody refuses are as good as exact if nearly all of them would be accepted.
@@ -29,7 +31,8 @@ class Mixed:
         mean: Over all draws, with the scatter that the virial explains taken out.
         standard_error: From the scatter within chains and their effective number of draws, or from that of the
             means of chains, whichever is larger: short chains do not show their slowest motions.
-        interval: 95 %, from the means of the chains by Student's t; a single chain has none.
+        interval: 95 %: from the means of the chains by Student's t, or the standard error, whichever is wider;
+            a single chain has none.
         doubts: Why it should not be believed; empty where nothing speaks against it.
         diagnostics: Plain values.
     """
@@ -39,6 +42,12 @@ class Mixed:
     interval: tuple[float, float] | None
     doubts: list[str]
     diagnostics: dict[str, Any]
+
+    @property
+    def settled(self) -> bool:
+        """Return whether chains that could go on may stop."""
+        found = self.diagnostics
+        return not self.doubts and found["r_hat"] <= _STOP_R_HAT and found["effective_draws"] >= _STOP_DRAWS
 
 
 def mixed(chains: Sequence[Chain], factor: float, adjusted: bool, checked: bool = True) -> Mixed:
@@ -68,10 +77,11 @@ def mixed(chains: Sequence[Chain], factor: float, adjusted: bool, checked: bool 
     }
     least = None if not checked else _ACCEPTANCE if adjusted else _UNADJUSTED
     means = np.array([row.mean() for row in left])
+    error = max(_error(left), _between(means))
     return Mixed(
         mean=float(means.mean()),
-        standard_error=max(_error(left), _between(means)),
-        interval=_interval(means),
+        standard_error=error,
+        interval=_interval(means, error),
         doubts=_doubts(rows, found, least),
         diagnostics={
             "chains": means.tolist(),
@@ -152,12 +162,13 @@ def _drift(rows: Sequence[Array]) -> float:
     return float(last - first) / error if error > 0 else 0.0
 
 
-def _interval(means: Array) -> tuple[float, float] | None:
-    from scipy.stats import t
+def _interval(means: Array, error: float) -> tuple[float, float] | None:
+    # Importing scipy.stats takes longer than many chains.
+    from scipy.special import ndtri, stdtrit
 
     if len(means) < 2:
         return None
-    half = float(t.ppf(0.975, len(means) - 1)) * _between(means)
+    half = max(float(stdtrit(len(means) - 1, 0.975)) * _between(means), float(ndtri(0.975)) * error)
     return float(means.mean()) - half, float(means.mean()) + half
 
 

@@ -24,6 +24,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "epsilon_sharpness": {"restarts": 2},
     "adaptive_sharpness_average": {"draws": 30},
     "local_energy": {"draws": 30},
+    "local_learning_coefficient": {"rounds": 1},
 }
 LARGE: Mapping[str, Mapping[str, Any]] = {
     # The error of an eigenvalue is the square of that of its residual.
@@ -39,6 +40,7 @@ LARGE: Mapping[str, Mapping[str, Any]] = {
     # With as many draws and one size of noise both take the same steps, once.
     "adaptive_sharpness_average": {"draws": 5},
     "local_energy": {"draws": 5, "points": 1},
+    "local_learning_coefficient": {"rounds": 1},
     "orbit_min_trace": {"samples": 1},
 }
 # What counts as the same number: measures are smooth functions of weights that were rounded once, by 6e-8 in
