@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from test_cli import run_file  # noqa: F401 - a fixture
 
+from landscape import render
 from landscape.surface import read_surface
 
 
@@ -44,6 +45,22 @@ def test_the_error_of_the_type_is_told(landscape, run_file, tmp_path):  # noqa: 
     assert "  bfloat16 is within " in landscape("plot", run_file, *options).out
 
 
+@pytest.mark.parametrize("kind", ["surface", "curve"])
+def test_a_coarse_picture_is_refined_in_place(landscape, run_file, tmp_path, kind, monkeypatch):  # noqa: F811
+    drawn = []
+    save = render.save
+    monkeypatch.setattr(render, "save", lambda figure, path: drawn.append(figure) or save(figure, path))
+    points = 51 if kind == "curve" else 17
+    options = ["--kind", kind, "--points", points, "--engine", "sequential", "--tune", "rewrite=no,batch_size=64"]
+    fast = landscape("plot", run_file, *options, "--fast", "-o", tmp_path / "f.png", "--save", tmp_path / "f.h5")
+    assert (fast.code, len(drawn)) == (0, 2)
+    assert f"{tmp_path / 'f.png'}: coarse so far, it is refined in place" in fast.err
+    assert landscape("plot", run_file, *options, "-o", tmp_path / "d.png", "--save", tmp_path / "d.h5").code == 0
+    assert (tmp_path / "f.h5").read_bytes() == (tmp_path / "d.h5").read_bytes()
+    assert (tmp_path / "f.png").read_bytes() == (tmp_path / "d.png").read_bytes()
+    assert len(drawn) == 3
+
+
 def test_a_preview_says_how_much_is_computed(landscape, run_file, tmp_path):  # noqa: F811
     options = ["--points", 41, "--preview", 0.05, "-o", tmp_path / "p.png", "--save-surface", tmp_path / "s.h5"]
     said = landscape("plot", run_file, *options, "--json").json
@@ -64,6 +81,10 @@ def test_a_preview_says_how_much_is_computed(landscape, run_file, tmp_path):  # 
         (["--bn", "recalibrate:x"], "option '--bn' has the wrong type; got 'recalibrate:x'"),
         (["--bn", "frozen:3"], "option '--bn' has the wrong type; got 'frozen:3'"),
         (["--preview", "2"], "the tolerance of a preview must be above 0 and below 1; got 2.0; try 0.01 for 1 %"),
+        (
+            ["--fast", "--preview", "0.1"],
+            "fast draws a coarse picture before a whole slice of one plane, leave preview out",
+        ),
         (["--preview", "0.1", "--repeats", "3"], "preview: a preview is of one line or plane; got 3 of them"),
         (
             ["--preview", "0.1", "--engine", "batched"],
