@@ -55,12 +55,18 @@ def timed(line: list[str], environment: Mapping[str, str], folder: str) -> tuple
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser("python -m benchmarks.long_runs", description=main.__doc__)
-    parser.add_argument("checkouts", type=Path, nargs="+")
+    parser.add_argument("checkouts", type=Path, nargs="*")
     parser.add_argument("--snapshots", type=int, default=5000)
     parser.add_argument("--only", nargs="+", choices=list(_COMMANDS), default=list(_COMMANDS))
+    parser.add_argument("--record", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.record is not None:
+        record(given.record, given.snapshots)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        record(Path(folder) / "run.h5", given.snapshots)
+        # In a process of its own: a child's memory counts from that of its parent.
+        line = [sys.executable, "-m", "benchmarks.long_runs", "--record", str(Path(folder) / "run.h5")]
+        subprocess.run([*line, "--snapshots", str(given.snapshots)], check=True)
         print("| command | checkout | processor s | wall s | memory, MB |\n|---|---|---|---|---|")
         for name in given.only:
             for checkout in given.checkouts:

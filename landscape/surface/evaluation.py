@@ -19,7 +19,7 @@ from landscape.objective.batchnorm import examples_of
 from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
-from landscape.surface.accuracy import affordable, dtype_error
+from landscape.surface.accuracy import affordable, dtype_error, require_fast
 from landscape.surface.buffers import about_buffers, recomputed, require_line, require_still
 from landscape.surface.chunks import Evaluation, Spread
 from landscape.surface.coarse import coarse, coarse_slice
@@ -158,6 +158,7 @@ def evaluate(
     walks = dict(paths or ({} if path is None else {"": path}))
     grid = _grid_of(plane, grid, bool(walks))
     first = plane[0] if isinstance(plane, Repeats) else plane
+    require_fast(dtype, dtype_name(first, None), objective.device)
     recalibrate = examples_of(bn, objective.data[splits[0]].count)
     task = Task(objective, splits, chosen, dtype, recalibrate, *recomputed(objective, first, recalibrate))
     require_line(objective, first, recalibrate)

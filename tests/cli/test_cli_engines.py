@@ -5,7 +5,7 @@ import pytest
 from test_cli import run_file  # noqa: F401 - a fixture
 
 from landscape import render
-from landscape.surface import read_surface
+from landscape.surface import accuracy, read_surface
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,8 @@ def test_the_choice_is_said_before_long_work_on_stderr(landscape, run_file, tmp_
     assert done.json["engine"]["rewrite"] is False
 
 
-def test_the_error_of_the_type_is_told(landscape, run_file, tmp_path):  # noqa: F811
+def test_the_error_of_the_type_is_told(landscape, run_file, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(accuracy, "has_bfloat16", lambda device: True)
     options = ["--points", 5, "--dtype", "bfloat16", "-o", tmp_path / "p.png"]
     said = landscape("plot", run_file, *options, "--json").json
     assert 1e-5 < said["dtype_error"]["largest_relative"] < 0.1
