@@ -30,6 +30,8 @@ FORKS.set_forkserver_preload(
         # Imported late by an optimizer: seconds that every child would pay again.
         *("torch._dynamo", "landscape.trajectory.recorder"),
         *("landscape.cli.main", "landscape.recipe.render_recipe", "landscape.render.composition"),
+        # Tests import them, and children their tests.
+        *("pytest", "landscape.probes.retraining", "landscape.files.cells"),
         "killing_ready",
     ]
 )
