@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ import click
 
 from landscape import LandscapeError
 from landscape.plots.audit_options import AuditOptions
-from landscape.plots.measure_words import audit_lines, comparison_lines
+from landscape.plots.measure_words import audit_lines, comparison_lines, element_line
 
 from .command import subcommand
 from .declared import options_in, taken
-from .progress import progress_bar
+from .progress import Rows, progress_bar
 from .shared import device_option, json_option, kept_until_done, objective_options, say, told_in
 
 _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
@@ -78,7 +78,7 @@ def _audited(
             def show(what: str, done: int, total: int, update: Any = update) -> None:
                 update(done, total)
 
-            audits.append(audit_of(run, objective, asked, save=store, progress=show))
+            audits.append(audit_of(run, objective, asked, save=store, progress=show, finished=_row_teller()))
     documents = [{"file": file, **found.to_json()} for file, found in zip(files, audits, strict=True)]
     if len(files) == 1:
         document = {**documents[0], "picture": output}
@@ -88,6 +88,20 @@ def _audited(
     compared = [one.to_json() for one in comparison_of(runs, objectives, audits, asked)]
     document = {"files": list(files), "comparison": compared, "audits": documents}
     return document, comparison_lines(document)
+
+
+def _row_teller() -> Callable[[str, Mapping[str, Any]], None]:
+    """Return a function that tells of the values at each element, beside those before."""
+    rows = Rows()
+    before: dict[str, float] = {}
+
+    def finished(element: str, taken: Mapping[str, Any]) -> None:
+        values = {name: one.value for name, one in taken.items()}
+        if not element:
+            before.update(values)
+        rows(element_line(element, values, before))
+
+    return finished
 
 
 def _draw(run: Any, objective: Any, found: Any, asked: Any, output: str) -> None:

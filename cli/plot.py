@@ -98,7 +98,12 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
         else:
             source = _source(files, told | {"device": device}, save)
             with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
-                shown = chosen.shown(replace(source, progress=update, unfinished=store), wanted)
+
+                def show(name: str, value: Any) -> None:
+                    save_picture(chosen.drawn([Shown({name: value}, wanted)], look), picture)
+                    tell(f"{picture}: coarse so far, it is refined in place")
+
+                shown = chosen.shown(replace(source, progress=update, early=show, unfinished=store), wanted)
         if getattr(wanted, "shard", None) is not None:
             say(*_part(shown, wanted.shard, save), as_json)
             return

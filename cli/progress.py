@@ -205,6 +205,21 @@ def tell(line: str) -> None:
         click.echo(line, err=True)
 
 
+class Rows:
+    """Rows of a table that are told as they are finished: at once at a terminal, elsewhere once a minute."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+        self._last = time.monotonic()
+
+    def __call__(self, row: str) -> None:
+        """Tell of one more."""
+        self._held.append(row)
+        if sys.stderr.isatty() or time.monotonic() - self._last >= _BETWEEN_LINES:
+            tell("\n".join(self._held))
+            self._held, self._last = [], time.monotonic()
+
+
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
     """A bar on stderr, silent when that is not a terminal.

@@ -9,15 +9,18 @@ import os
 import runpy
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
 from landscape import problems
+from landscape.executor import processes
 from landscape.objective import Objective
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -27,6 +30,8 @@ FORKS.set_forkserver_preload(
         # Imported late by an optimizer: seconds that every child would pay again.
         *("torch._dynamo", "landscape.trajectory.recorder"),
         *("landscape.cli.main", "landscape.recipe.render_recipe", "landscape.render.composition"),
+        # Tests import them, and children their tests.
+        *("pytest", "landscape.probes.retraining", "landscape.files.cells"),
         "killing_ready",
     ]
 )
@@ -40,14 +45,19 @@ def objective_of(name: str, *options: tuple[str, str]) -> Objective:
     return problems.build(name, dict(options), seed=0)
 
 
-def started(work: Callable[[str], None], path: Path) -> tuple[multiprocessing.process.BaseProcess, float]:
-    """A child and when it began to work."""
+def _ready() -> None:
+    """Start the server, unless it runs."""
     with contextlib.ExitStack() as stack:
         # The server imports from where the tests are.
         old = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_HERE, old]))
         stack.callback(lambda: os.environ.pop("PYTHONPATH") if old is None else os.environ.update(PYTHONPATH=old))
         forkserver.ensure_running()
+
+
+def started(work: Callable[[str], None], path: Path) -> tuple[multiprocessing.process.BaseProcess, float]:
+    """A child and when it began to work."""
+    _ready()
     begun = FORKS.Event()
     child = FORKS.Process(target=_work, args=(begun, work, str(path)))
     child.start()
@@ -77,6 +87,45 @@ def run_and_kill(work: Callable[[str], None], path: Path, after: float) -> bool:
         os.kill(child.pid, signal.SIGKILL)
     child.join()
     return child.exitcode == -signal.SIGKILL
+
+
+class Warm:
+    """A worker of `ProcessExecutor` forked from the server: what it does of `subprocess.Popen` is asked of it."""
+
+    def __init__(self, process: multiprocessing.process.BaseProcess) -> None:
+        self._process = process
+        process.start()
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("worker", timeout or 0.0)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid or 0, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def hired(own: processes.ProcessExecutor) -> processes._Worker:
+    """In the place of `ProcessExecutor._hire`: a worker that has torch already."""
+    _ready()
+    ours, theirs = processes.Pipe()
+    worker = Warm(FORKS.Process(target=_serve, args=(theirs, list(sys.path))))
+    theirs.close()
+    ours.send(own._threads)
+    ours.send_bytes(own._work)
+    return processes._Worker(worker, ours)  # type: ignore[arg-type]
+
+
+def _serve(line: Connection, path: list[str]) -> None:
+    sys.path[:] = path
+    processes.serve(line.fileno())
+    # It is closed there.
+    os._exit(0)
 
 
 def command(folder: Path, line: str, name: str = "said") -> multiprocessing.process.BaseProcess:

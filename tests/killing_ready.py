@@ -2,6 +2,6 @@
 
 from killing import objective_of
 
-objective_of("digits-cnn", ("width", "4"), ("train_size", "320"))
+objective_of("digits-cnn", ("width", "4"), ("train_size", "160"))
 objective_of("digits-mlp", ("width", "16"))
 objective_of("digits-mlp", ("width", "8"))

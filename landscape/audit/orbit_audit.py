@@ -54,6 +54,7 @@ def audit(
     meta: Mapping[str, Any] | None = None,
     save: Save = None,
     progress: Callable[[str, int, int], None] | None = None,
+    finished: Callable[[str, Mapping[str, Measured]], None] | None = None,
 ) -> Audit:
     """Take measures of some weights and of what symmetries make of them: the same function, other numbers.
 
@@ -72,6 +73,8 @@ def audit(
         meta: What else the audit is of, such as problem and step; plain JSON values.
         save: A file of finished parts to write and to resume from; each value is in it as soon as it is taken.
         progress: Called with (what is done, values taken, values in all).
+        finished: Called with (name of an element, name -> its values there) when all are taken, first of the
+            weights as they are, which have no name.
 
     Returns:
         The audit.
@@ -96,7 +99,7 @@ def audit(
     chosen = list(names or (name for name in DEFAULT if rescalable or name != "orbit_min_trace"))
     settled = settled_settings(chosen, audit_settings(context, chosen, settings))
     possible = columns(context.symmetries, seed, few=not is_small(objective, context.weights, split))
-    tell = _Teller(progress, (len(possible) + 1 + rescalable) * len(chosen) + rescalable)
+    tell = _Teller(progress, (len(possible) + 1 + rescalable) * len(chosen) + rescalable, finished)
     made_of = {**context.settings, "of": "audit", "settings": settled}
     with Cells.open(
         save, lambda: identity_of(objective, {"weights": _state(context)}, [split], **made_of)
@@ -178,11 +181,13 @@ def _taken_at(
     def keep(taken: Measured) -> None:
         if "reason" not in taken.details:
             cells[names[taken.name]] = taken.to_json()
-        tell.advance(taken)
+        tell.advance()
 
-    for one in held.values():
-        tell.advance(one)
-    return measure_at(context, settled, keep=keep, held=held, tolerant=True)
+    for _ in held:
+        tell.advance()
+    values = measure_at(context, settled, keep=keep, held=held, tolerant=True)
+    tell.finish(element, values)
+    return values
 
 
 def context_of(
@@ -221,16 +226,26 @@ def guesses_at(context: MeasureContext, names: Sequence[str]) -> dict[str, WarmS
 class _Teller:
     """Counts values that are taken, and tells whoever wants to know."""
 
-    def __init__(self, progress: Callable[[str, int, int], None] | None, total: int) -> None:
+    def __init__(
+        self,
+        progress: Callable[[str, int, int], None] | None,
+        total: int,
+        finished: Callable[[str, Mapping[str, Measured]], None] | None,
+    ) -> None:
         self._progress, self._total, self._done, self._what = progress, total, 0, ""
+        self._finished = finished
 
     def begin(self, what: str) -> None:
         self._what = what
         self._tell()
 
-    def advance(self, taken: Measured | None = None) -> None:
+    def advance(self) -> None:
         self._done += 1
         self._tell()
+
+    def finish(self, element: str, values: Mapping[str, Measured]) -> None:
+        if self._finished is not None:
+            self._finished(element, values)
 
     def _tell(self) -> None:
         if self._progress is not None:

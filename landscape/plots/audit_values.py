@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from landscape.audit.comparison import Compared, compare
 from landscape.audit.orbit_audit import audit, context_of
 from landscape.files.cells import Save
+from landscape.measures.computation import Measured
 from landscape.measures.orbit_elements import columns, led_to
 from landscape.measures.presets import is_small
 from landscape.objective import Objective
@@ -37,6 +38,7 @@ def audit_of(
     *,
     save: Save = None,
     progress: Callable[[str, int, int], None] | None = None,
+    finished: Callable[[str, Mapping[str, Measured]], None] | None = None,
 ) -> Audit:
     """Audit a snapshot of a run.
 
@@ -46,6 +48,7 @@ def audit_of(
         wanted: What is audited.
         save: A file of finished parts to write and to resume from.
         progress: Called with (what is done, values taken, values in all).
+        finished: Called with (name of an element, name -> its values there) when all are taken.
 
     Returns:
         The audit; its `meta` says which step of which problem it is of.
@@ -62,6 +65,7 @@ def audit_of(
         meta={"problem": run.problem, "step": int(snapshot.step), "run_id": run.run_id},
         save=save,
         progress=progress,
+        finished=finished,
         **_choices(wanted),
     )
 

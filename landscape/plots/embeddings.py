@@ -213,7 +213,8 @@ def _lines(document: Mapping[str, Any]) -> list[str]:
         shares = " + ".join(f"{100 * share:.1f}" for share in points["share"])
         held = "" if points["method"] == "metric" else f", axes hold {shares} %"
         negative = f", negative eigenvalues {100 * points['negative']:.1f} %" if points["negative"] > 1e-6 else ""
-        lines.append(f"{layer}: stress {points['stress']:.3g}{held}{negative}")
+        error = f" within {points['stress_error']:.0e} of the exact one" if "stress_error" in points else ""
+        lines.append(f"{layer}: stress {points['stress']:.3g}{error}{held}{negative}")
     if document["without_loss"]:
         lines.append(f"no loss is stored in {', '.join(document['without_loss'])}")
     return [*lines, f"picture: {document['picture']}"]

@@ -225,6 +225,26 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def element_line(element: str, values: Mapping[str, float], before: Mapping[str, float]) -> str:
+    """Say what measures are at one element of an orbit, while an audit goes on.
+
+    Args:
+        element: Its name; empty where the weights are as they were.
+        values: Name of a measure -> its value there; NaN where it cannot be computed.
+        before: The same of the weights as they were.
+
+    Example:
+        >>> element_line("rescaled", {"sam": 0.5, "trace": 3.0}, {"sam": 0.25, "trace": 3.0})
+        'rescaled: sam x2, trace x1'
+    """
+    said = [
+        f"{name} {_number(value)}" if not element else f"{name} x{value / before[name]:.4g}"
+        for name, value in values.items()
+        if math.isfinite(value) and before[name]
+    ]
+    return f"{element or 'as it is'}: {', '.join(said) or 'nothing could be computed'}"
+
+
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why measures were not tested or computed, once for all that have the same reason."""
     together: dict[tuple[str, str], list[str]] = {}

@@ -152,6 +152,11 @@ class Slice(Options):
     shard: tuple[int, int] | None = option(
         None, "Compute only part I of N of the points; `landscape merge` joins the parts", form=PART, decides=False
     )
+    fast: bool = option(
+        False,
+        "Draw a coarse surface first, of a tenth of the points; the picture is refined in place",
+        decides=False,
+    )
     preview: float | None = option(
         None,
         "Interpolate what needs no computing for a relative error of the loss below TOL, e.g. 0.01, and say so",
@@ -183,6 +188,7 @@ class Slice(Options):
         if self.kind not in KINDS:
             yield "kind", f"unknown kind '{self.kind}', choose from {', '.join(KINDS)}"
         yield from self._of_a_shard()
+        yield from self._of_a_coarse_picture()
         yield from self._of_the_plane()
         yield from self._of_the_axes()
         yield from self._of_the_view()
@@ -196,6 +202,17 @@ class Slice(Options):
             yield "shard", "a preview decides for itself which points it computes, leave shard out"
         elif self.shard is not None and self.metric == HESSIAN_RATIO:
             yield "shard", "maps of the Hessian are computed whole, leave shard out"
+
+    def _of_a_coarse_picture(self) -> Iterator[tuple[str, str]]:
+        if not self.fast:
+            return
+        for name, what in (("preview", self.preview), ("shard", self.shard), ("repeats", self.repeats)):
+            if what is not None:
+                yield "fast", f"fast draws a coarse picture before a whole slice of one plane, leave {name} out"
+        if self.metric == HESSIAN_RATIO:
+            yield "fast", "maps of the Hessian are computed whole, leave fast out"
+        if self.nearest is not None:
+            yield "fast", "a coarse picture is of one plane, leave nearest out"
 
     def _of_the_plane(self) -> Iterator[tuple[str, str]]:
         if self.directions is not None and self.plane is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,27 +10,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from landscape import projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.plots.planes import plane_of, plane_through, snapshot_of
+from landscape.plots.slice_grids import grid_around, grid_of
 from landscape.plots.slice_options import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
 from landscape.plots.source import Source
 from landscape.plots.sources import require_one_model
 from landscape.projection import Plane, Projected, Repeats
-from landscape.surface import Grid, Surface, evaluate, grid
+from landscape.surface import Grid, Surface, evaluate
 from landscape.surface.evaluation import Progress
 from landscape.surface.hessian_map import hessian_map
 from landscape.surface.plan import Plan
 from landscape.trajectory import Snapshot, Trajectory
 from landscape.vocabulary import RECALIBRATE
-
-# Room around a path or around snapshots, as a share of their extent on either side.
-_MARGIN = 0.25
-# Li et al. 2018 draw interpolations on [-0.5, 1.5].
-_INTERPOLATION_MARGIN = 0.5
 
 
 def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
@@ -56,7 +52,7 @@ def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
         return _common(source, wanted)
     if wanted.plane == THROUGH_RUNS:
         objective = _objective(source, source.names[0], wanted)
-        how = _how(source, _together(source))
+        how = _how(source, wanted, _together(source))
         return {_together(source): slice_through(source.runs, objective, _measured(wanted, objective), **how)}
     return _single(source, wanted)
 
@@ -70,13 +66,15 @@ def _single(source: Source, wanted: Slice) -> dict[str, Surface]:
         return {name: hessian_slice_of(run, objective, wanted, save=source.place(name), progress=source.progress)}
     wanted = _measured(wanted, objective)
     if wanted.nearest is None:
-        return {name: slice_of(run, objective, wanted, **_how(source, name))}
+        return {name: slice_of(run, objective, wanted, **_how(source, wanted, name))}
     step = run[run.index_of(wanted.nearest)].step
     own = f"plane through step {run[run.index_of(wanted.at)].step}"
     moved = f"moved to step {step}"
     return {
-        own: slice_of(run, objective, replace(wanted, nearest=None), **_how(source, own)),
-        moved: slice_of(run, objective, replace(wanted, nearest=step), **_how(source, moved, f"-step{step}")),
+        own: slice_of(run, objective, replace(wanted, nearest=None), **_how(source, wanted, own)),
+        moved: slice_of(
+            run, objective, replace(wanted, nearest=step), **_how(source, wanted, moved, f"-step{step}")
+        ),
     }
 
 
@@ -86,9 +84,9 @@ def _common(source: Source, wanted: Slice) -> dict[str, Surface]:
     wanted = _measured(wanted, first)
     if len({_function(source, own, wanted) for own in objectives.values()}) == 1:
         name = _together(source)
-        return {name: slice_common(source.runs, first, wanted, **_how(source, name))}
+        return {name: slice_common(source.runs, first, wanted, **_how(source, wanted, name))}
     return {
-        name: slice_common(source.runs, own, wanted, only=name, **_how(source, name, f"-{name}"))
+        name: slice_common(source.runs, own, wanted, only=name, **_how(source, wanted, name, f"-{name}"))
         for name, own in objectives.items()
     }
 
@@ -97,8 +95,13 @@ def _together(source: Source) -> str:
     return " \u2013 ".join(source.names)
 
 
-def _how(source: Source, name: str, ending: str = "") -> dict[str, Any]:
-    return {"save": source.place(name, ending), "progress": source.progress, "notify": source.announce}
+def _how(source: Source, wanted: Slice, name: str, ending: str = "") -> dict[str, Any]:
+    return {
+        "save": source.place(name, ending),
+        "progress": source.progress,
+        "early": functools.partial(source.early, name) if wanted.fast else None,
+        "notify": source.announce,
+    }
 
 
 def _objective(source: Source, name: str, wanted: Slice) -> Objective:
@@ -127,6 +130,7 @@ def slice_of(
     *,
     save: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    early: Callable[[Surface], None] | None = None,
     notify: Callable[[Plan], None] | None = None,
 ) -> Surface:
     """Evaluate a slice of a trajectory's landscape.
@@ -137,6 +141,7 @@ def slice_of(
         wanted: What to draw.
         save: A surface file to write and to resume from.
         progress: Called with (points done, points in all).
+        early: As for `evaluate`.
         notify: Called with the plan of the evaluation, before it starts.
 
     Returns:
@@ -157,6 +162,7 @@ def slice_of(
         provenance=place.provenance,
         save=save,
         progress=progress,
+        early=early,
         notify=notify,
         **_ways(objective, wanted),
     )
@@ -238,7 +244,7 @@ def _placed(run: Trajectory, objective: Objective, wanted: Slice) -> _Placed:
         if wanted.nearest is not None:
             plane = _moved(plane, run[run.index_of(wanted.nearest)])
         projected = projection.project_path(plane, walk)
-    grid_of_it = _grid(plane, None if projected is None else projected.coordinates, wanted)
+    grid_of_it = grid_of(plane, None if projected is None else projected.coordinates, wanted)
     return _Placed(walk, plane, projected, grid_of_it, _provenance(run, snapshot))
 
 
@@ -256,6 +262,7 @@ def slice_through(
     *,
     save: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    early: Callable[[Surface], None] | None = None,
     notify: Callable[[Plan], None] | None = None,
 ) -> Surface:
     """Evaluate the line through one snapshot each of two runs, or the plane through three.
@@ -266,6 +273,7 @@ def slice_through(
         wanted: What to draw; its plane is ``"runs"``.
         save: A surface file to write and to resume from.
         progress: Called with (points done, points in all).
+        early: As for `evaluate`.
         notify: Called with the plan of the evaluation, before it starts.
 
     Returns:
@@ -285,10 +293,11 @@ def slice_through(
     return evaluate(
         objective,
         plane,
-        _grid(plane, None, wanted),
+        grid_of(plane, None, wanted),
         provenance=_provenance(first, chosen[0]),
         save=save,
         progress=progress,
+        early=early,
         notify=notify,
         **_ways(objective, wanted),
     )
@@ -302,6 +311,7 @@ def slice_common(
     only: str | None = None,
     save: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    early: Callable[[Surface], None] | None = None,
     notify: Callable[[Plan], None] | None = None,
 ) -> Surface:
     """Evaluate the plane of largest motion of several runs together, with their paths in it.
@@ -313,6 +323,7 @@ def slice_common(
         only: The run whose path goes with the slice, where each run has an objective of its own; None is all.
         save: A surface file to write and to resume from.
         progress: Called with (points done, points in all).
+        early: As for `evaluate`.
         notify: Called with the plan of the evaluation, before it starts.
 
     Returns:
@@ -338,11 +349,12 @@ def slice_common(
     return evaluate(
         objective,
         plane,
-        _grid_around(places, wanted),
+        grid_around(places, wanted),
         paths={name: (walks[name], projected[name]) for name in drawn},
         provenance=provenance | {"runs": list(runs), "seeds": {name: run.seed for name, run in runs.items()}},
         save=save,
         progress=progress,
+        early=early,
         notify=notify,
         **_ways(objective, wanted),
     )
@@ -364,28 +376,6 @@ def _ways(objective: Objective, wanted: Slice) -> dict[str, Any]:
         "preview": wanted.preview,
         "gradient": wanted.gradient,
     }
-
-
-def _grid(plane: Plane | Repeats, places: NDArray[np.float64] | None, wanted: Slice) -> Grid:
-    if places is not None:
-        return _grid_around(places, wanted)
-    marks = plane.meta.get("marks") if isinstance(plane, Plane) else None
-    if marks is None:
-        return grid(wanted.points, wanted.radius, x=wanted.x, y=wanted.y, dims=plane.dims)
-    if plane.dims == 1:
-        half = wanted.radius * (0.5 + _INTERPOLATION_MARGIN)
-        return grid(wanted.points, x=(0.5 - half, 0.5 + half) if wanted.x is None else wanted.x, dims=1)
-    return _grid_around(np.array([[mark["x"], mark["y"]] for mark in marks]), wanted)
-
-
-def _grid_around(places: NDArray[np.float64], wanted: Slice) -> Grid:
-    """Square in weight space, so that distances on paper are distances between weights."""
-    low, high = places.min(axis=0), places.max(axis=0)
-    half = wanted.radius * float((high - low).max()) * (0.5 + _MARGIN)
-    x, y = ((float(middle - half), float(middle + half)) for middle in (low + high) / 2)
-    return grid(
-        wanted.points, x=x if wanted.x is None else wanted.x, y=y if wanted.y is None else wanted.y, dims=2
-    )
 
 
 def _provenance(run: Trajectory, snapshot: Snapshot) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def _faults(wanted: Slice, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     """Yield options that do not go together with the runs of a recipe."""
     if wanted.shard is not None:
         yield "shard", "parts are computed by landscape plot --shard, leave it out"
+    if wanted.fast:
+        yield "fast", "coarse pictures are drawn by landscape plot --fast, leave it out"
     count = len(runs)
     known = (*METRICS, *EXTRA, HESSIAN_RATIO)
     if wanted.metric not in (None, *known):

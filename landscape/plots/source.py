@@ -38,6 +38,7 @@ class Source:
         save: The file that results are kept in as they are computed, and resumed from; None keeps nothing.
         progress: Called with (work done, work in all).
         announce: Called with the plan of an evaluation, before it starts.
+        early: Called with (name of a part, its value so far) where a coarse picture comes first.
         shared: (what, all that decides it) -> the file of an intermediate result that other pictures may share.
         unfinished: A file of finished parts that is kept until all is done; None is `save`.
         places: The files that parts were asked to be kept in, by name of the part.
@@ -51,6 +52,7 @@ class Source:
     save: Path | None = None
     progress: Progress = unheard
     announce: Callable[[Any], None] = unheard
+    early: Callable[[str, Any], None] = unheard
     shared: Callable[[str, Mapping[str, Any]], Path] | None = None
     unfinished: Any = None
     places: dict[str, Path] = field(default_factory=dict)

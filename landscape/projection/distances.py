@@ -13,6 +13,8 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.executor import results, several
 from landscape.files.result import ResultFile
 from landscape.projection.distance_store import Kept, open_distances
+from landscape.projection.inner_products import Sums
+from landscape.projection.leading import row_blocks
 from landscape.projection.side_by_side import (
     Representative,
     Stretch,
@@ -103,9 +105,11 @@ class Separations(Result):
                 where=kind,
                 mend="choose dissimilarity euclidean, or other layers",
             )
-        longer = (self.excess[:, None] - self.excess) / (norms[:, None] + norms)
-        chord = np.maximum(self.squared - longer**2, 0.0) / (norms[:, None] * norms)
-        found: Array = np.sqrt(chord) if kind == "cosine-chord" else chord / 2
+        found = np.empty_like(self.squared)
+        for rows in row_blocks(len(norms)):
+            longer = (self.excess[rows, None] - self.excess) / (norms[rows, None] + norms)
+            chord = np.maximum(self.squared[rows] - longer**2, 0.0) / (norms[rows, None] * norms)
+            found[rows] = np.sqrt(chord) if kind == "cosine-chord" else chord / 2
         return found
 
 
@@ -182,41 +186,10 @@ def separations(
     with represented(runs, representative) as compared:
         sums = _sum_up(compared, wanted, store, max_bytes, workers, progress)
         _require_finite(sums, runs, called)
-        squared = {name: total.squared() for name, total in sums.items()}
-        _subtract_directly(compared, wanted, sums, squared, max_bytes)
-    found = {name: Separations(squared[name], total.excess(), total.square) for name, total in sums.items()}
+        found = {name: Separations(total.squared(), total.excess(), total.square) for name, total in sums.items()}
+        _subtract_directly(compared, wanted, sums, found, max_bytes)
     store.write(Kept(finished={name: vars(separation) for name, separation in found.items()}))
     return found
-
-
-@dataclass
-class _Sums:
-    """Inner products of snapshots x relative to a reference r, summed up so far."""
-
-    gram: Array
-    along: Array
-    square: float = 0.0
-
-    @classmethod
-    def none(cls, count: int) -> _Sums:
-        return cls(np.zeros((count, count)), np.zeros(count))
-
-    def add(self, gram: Array, along: Array, square: float) -> None:
-        self.gram += gram
-        self.along += along
-        self.square += square
-
-    def squared(self) -> Array:
-        """|a - b|^2 = |a - r|^2 + |b - r|^2 - 2 (a - r).(b - r)."""
-        own = np.diag(self.gram)
-        found = np.maximum(own[:, None] + own - 2 * self.gram, 0.0)
-        np.fill_diagonal(found, 0.0)
-        return found
-
-    def excess(self) -> Array:
-        """|x|^2 - |r|^2 = |x - r|^2 + 2 r.(x - r)."""
-        found: Array = np.diag(self.gram) + 2 * self.along
-        return found
 
 
 @dataclass(frozen=True)
@@ -259,15 +232,14 @@ class Comparison:
     def __call__(self, block: Block, progress: Progress) -> dict[str, tuple[Array, Array, float]]:
         """Return the sums of a block, by name of a group."""
         count, last = sum(map(len, self.runs)), len(self.runs[0]) - 1
-        sums: dict[str, _Sums] = {}
+        sums: dict[str, Sums] = {}
         for stretch in stretches([run.select(exactly(block.names)) for run in self.runs], self.max_bytes):
             groups = [name for name, members in self.groups.items() if stretch.name in members]
             for values in _panels(stretch, count):
                 reference = values[last].copy()
                 values -= reference
-                product, along, square = values @ values.T, values @ reference, float(reference @ reference)
                 for name in groups:
-                    sums.setdefault(name, _Sums.none(count)).add(product, along, square)
+                    sums.setdefault(name, Sums.none(count)).add_values(values, reference)
             # The next values take their place.
             del stretch
         return {name: (own.gram, own.along, own.square) for name, own in sums.items()}
@@ -280,11 +252,11 @@ def _sum_up(
     max_bytes: int,
     workers: int,
     progress: Progress | None,
-) -> dict[str, _Sums]:
-    sums = {name: _Sums.none(sum(map(len, runs))) for name in wanted}
+) -> dict[str, Sums]:
+    sums = {name: Sums.none(sum(map(len, runs))) for name in wanted}
     done = list(store.value.done)
     if done:
-        sums = {name: _Sums(**store.value.sums[name]) for name in wanted}
+        sums = {name: Sums(**store.value.sums[name]) for name in wanted}
     sizes = {info.name: info.numbers for info in runs[0].layout.moving()}
     left = _blocks({name: size for name, size in sizes.items() if name not in done}, sum(sizes.values()))
     read = sum(sizes[name] for name in done)
@@ -323,7 +295,7 @@ def _panels(stretch: Stretch, count: int) -> Iterator[Array]:
         yield np.concatenate(parts, axis=0, dtype=np.float64)
 
 
-def _require_finite(sums: Mapping[str, _Sums], runs: Sequence[Snapshots], names: Sequence[str]) -> None:
+def _require_finite(sums: Mapping[str, Sums], runs: Sequence[Snapshots], names: Sequence[str]) -> None:
     for group, total in sums.items():
         broken = np.flatnonzero(~np.isfinite(np.diag(total.gram)))
         if not len(broken):
@@ -345,12 +317,12 @@ def _require_finite(sums: Mapping[str, _Sums], runs: Sequence[Snapshots], names:
 def _subtract_directly(
     runs: Sequence[Snapshots],
     wanted: Mapping[str, Sequence[str]],
-    sums: Mapping[str, _Sums],
-    squared: dict[str, Array],
+    sums: Mapping[str, Sums],
+    found: Mapping[str, Separations],
     max_bytes: int,
 ) -> None:
     """Replace the squared distances that are differences of much larger numbers."""
-    pairs = {name: near for name, total in sums.items() if len((near := _near(total, squared[name]))[0])}
+    pairs = {name: near for name, total in sums.items() if len((near := _near(total.own, found[name].squared))[0])}
     if not pairs:
         return
     exact = {name: np.zeros(len(first)) for name, (first, _) in pairs.items()}
@@ -362,18 +334,21 @@ def _subtract_directly(
                 _add_squares(exact[name], values, *pairs[name])
         del stretch
     for name, (first, second) in pairs.items():
-        squared[name][first, second] = squared[name][second, first] = exact[name]
+        squared = found[name].squared
+        squared[first, second] = squared[second, first] = exact[name]
 
 
-def _near(total: _Sums, squared: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _near(own: Array, squared: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The pairs to be subtracted directly, the nearest first."""
-    own = np.diag(total.gram)
-    first, second = np.triu_indices(len(own), 1)
-    scale = own[first] + own[second]
-    share = np.divide(squared[first, second], scale, out=np.ones_like(scale), where=scale > 0)
-    near = np.flatnonzero(share < _LOST)
-    near = near[np.argsort(share[near], kind="stable")][: _DIRECT * len(own)]
-    return first[near], second[near]
+    found: list[tuple[Array, NDArray[np.intp], NDArray[np.intp]]] = []
+    for rows in row_blocks(len(own)):
+        scale = own[rows, None] + own
+        share = np.divide(squared[rows], scale, out=np.ones_like(scale), where=scale > 0)
+        first, second = np.nonzero(np.triu(share < _LOST, 1 + rows.start))
+        found.append((share[first, second], first + rows.start, second))
+    share, first, second = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    nearest = np.argsort(share, kind="stable")[: _DIRECT * len(own)]
+    return first[nearest], second[nearest]
 
 
 def _add_squares(found: Array, values: Array, first: NDArray[np.intp], second: NDArray[np.intp]) -> None:

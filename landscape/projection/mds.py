@@ -14,11 +14,11 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.projection.distances import (
     MAX_BYTES,
     Progress,
-    Separations,
     layers_of,
     require_kind,
     separations,
 )
+from landscape.projection.scaling import distances_of, metric, scaled, stress_error
 from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
 from landscape.values.embedding import Array, Embedding, stress_1
@@ -26,9 +26,6 @@ from landscape.values.embedding import Array, Embedding, stress_1
 METHODS = ("classical", "metric")
 ALL = "all layers"
 """What the embedding over all layers is called beside those of single layers."""
-
-# Iterations of SMACOF, and the relative change of stress at which it ends: far below what a picture shows.
-_ITERATIONS, _EPS = 1000, 1e-9
 
 
 class Run(Snapshots, Protocol):
@@ -72,7 +69,9 @@ def mds(
     ``classical`` takes the leading eigenvectors of B = -1/2 J D^2 J, with J the centring matrix, scaled by the
     square roots of their eigenvalues: exact where the distances fit into so many dimensions. ``metric`` lowers
     sum (d - delta)^2 over the points themselves by majorisation (SMACOF), beginning at the classical
-    embedding, and is never worse in stress than that.
+    embedding, and is never worse in stress than that. Of more than 1,024 snapshots, the eigenvectors are iterated,
+    and ``meta["stress_error"]`` bounds the difference of the stress from that of the exact ones; the metric method
+    then places 500 of them first.
 
     Args:
         runs: One trajectory, several, or name -> trajectory, of one model.
@@ -258,17 +257,20 @@ def _embeddings(gathered: _Gathered, groups: Mapping[str, Sequence[str]], way: _
         save=way.save,
         progress=way.progress,
     )
-    return {group: _embedding(gathered, compared[group], way) for group in groups}
+    kind = way.dissimilarity
+    # Separations are as large as the distances made of them: none stays longer than it is needed.
+    return {group: _embedding(gathered, compared.pop(group).dissimilarities(kind), way) for group in groups}
 
 
-def _embedding(gathered: _Gathered, compared: Separations, way: _Way) -> Embedding:
-    distances = compared.dissimilarities(way.dissimilarity)
-    points, eigenvalues = classical(distances, way.dims)
+def _embedding(gathered: _Gathered, distances: Array, way: _Way) -> Embedding:
+    found = scaled(distances, way.dims, flat=way.dissimilarity != "one-minus-cosine")
+    points = found.points
     if way.method == "metric":
-        points = _metric(distances, points, way)
-    fitted = _distances_of(points)
-    size = float(np.abs(eigenvalues).sum())
-    share = eigenvalues / size if size > 0 else np.zeros_like(eigenvalues)
+        points = metric(distances, points, way.starts, way.seed)
+    fitted = distances_of(points)
+    share = found.eigenvalues / found.size if found.size > 0 else np.zeros_like(found.eigenvalues)
+    iterated = found.error and way.method == "classical"
+    error = {"stress_error": stress_error(found, distances, fitted)} if iterated else {}
     kinds = dict.fromkeys(name for run in gathered.runs for name in run.metrics)
     counts = [len(run) for run in gathered.runs]
     return Embedding(
@@ -278,83 +280,15 @@ def _embedding(gathered: _Gathered, compared: Separations, way: _Way) -> Embeddi
         names=tuple(gathered.names),
         parents=gathered.parents(),
         stress=stress_1(distances, fitted),
-        eigenvalues=eigenvalues,
+        eigenvalues=found.eigenvalues,
         share=np.append(share, np.zeros(way.dims))[: way.dims],
         negative=abs(float(share[share < 0].sum())),
         distances=distances,
         fitted=fitted,
         metrics={name: np.concatenate([_metric_of(run, name) for run in gathered.runs]) for name in kinds},
-        meta=gathered.told(way),
+        meta={**gathered.told(way), **error},
     )
 
 
 def _metric_of(run: Run, name: str) -> Array:
     return run.metrics[name] if name in run.metrics else np.full(len(run), np.nan)
-
-
-def classical(distances: Array, dims: int) -> tuple[Array, Array]:
-    """Classical scaling: coordinates X with X X^T nearest to the double-centred matrix.
-
-    Args:
-        distances: Shape (T, T).
-        dims: The number of coordinates; those beyond the positive eigenvalues are 0.
-
-    Returns:
-        Coordinates, shape (T, dims), and all eigenvalues of B = -1/2 J D^2 J, the largest first.
-
-    Source:
-        Torgerson 1952; Gower 1966, "Some distance properties of latent root and vector methods", Biometrika 53.
-
-    Example:
-        >>> points, eigenvalues = classical(np.array([[0.0, 2.0], [2.0, 0.0]]), 1)
-        >>> points.ravel().round(12).tolist()
-        [1.0, -1.0]
-    """
-    from scipy.linalg import eigh, eigvalsh
-
-    squared = distances**2
-    means = squared.mean(axis=0)
-    centred = -0.5 * (squared - means - means[:, None] + means.mean())
-    count, most = len(centred), min(dims, len(centred))
-    eigenvalues: Array = eigvalsh(centred)[::-1]
-    leading, vectors = eigh(centred, subset_by_index=(count - most, count - 1))
-    points = np.zeros((count, dims))
-    points[:, :most] = (vectors * np.sqrt(np.maximum(leading, 0.0)))[:, ::-1]
-    return _oriented(points), eigenvalues
-
-
-def _metric(distances: Array, start: Array, way: _Way) -> Array:
-    """The best of several runs of SMACOF and of the classical embedding itself."""
-    from sklearn.manifold import smacof
-
-    if not distances.any():
-        return start
-    # Random points as far apart as the classical ones, so that no start is favoured by its size.
-    chance = np.random.default_rng(way.seed).normal(scale=start.std(), size=(way.starts - 1, *start.shape))
-    found = [start]
-    for begin in (start, *chance):
-        points, _ = smacof(
-            distances,
-            n_components=way.dims,
-            init=begin,
-            n_init=1,
-            max_iter=_ITERATIONS,
-            eps=_EPS,
-            normalized_stress=False,
-        )
-        points = points - points.mean(axis=0)
-        # Turned to the axes of largest extent.
-        found.append(_oriented(points @ np.linalg.svd(points, full_matrices=False)[2].T))
-    return min(found, key=lambda points: stress_1(distances, _distances_of(points)))
-
-
-def _oriented(points: Array) -> Array:
-    """The largest coordinate of every axis positive: the same picture every time."""
-    largest = points[np.abs(points).argmax(axis=0), np.arange(points.shape[1])]
-    return points * np.where(largest < 0, -1.0, 1.0)
-
-
-def _distances_of(points: Array) -> Array:
-    squares = sum((axis[:, None] - axis) ** 2 for axis in points.T)
-    found: Array = np.sqrt(squares)
-    return found

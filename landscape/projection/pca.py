@@ -26,8 +26,8 @@ def pca_plane(
     """The plane of largest motion of a trajectory, through its last snapshot; of several, one for all of them.
 
     The directions are the leading principal components of the snapshots (Li et al. 2018, section 7): unit
-    vectors over the trained parameters, found from the T x T Gram matrix in float64, so only blocks of
-    columns are in memory. Buffers stay at those of the last snapshot.
+    vectors over the trained parameters, found as `principal_components` finds them. Buffers stay at those of the
+    last snapshot.
 
     Args:
         runs: A trajectory of at least dims + 1 snapshots, or several of the same model.

@@ -20,9 +20,12 @@ Representative = Callable[[Any], Mapping[str, Any]]
 """A snapshot -> the weights to be compared in its place, parameter name -> tensor or array."""
 
 
-# What may be held while runs are stacked: all blocks together, and the numbers of one stretch of them.
+# What may be held while runs are stacked: bytes of all blocks together, and the numbers of one stretch of them,
+# which fit into the caches of a core.
 _BYTES = 2**28
-_NUMBERS = 2**25
+_NUMBERS = 2**20
+# Types whose numbers take eight bytes; all others are read as float32.
+_WIDE = ("float64", "complex128")
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,58 @@ def stacked(runs: Sequence[Snapshots]) -> Iterator[tuple[str, int, int, NDArray[
             high = min(stretch.stop, low + width)
             cut = [part[:, low - stretch.start : high - stretch.start] for part in stretch.parts]
             yield stretch.name, low, high, np.concatenate(cut, dtype=np.float64)
+
+
+def held(runs: Sequence[Snapshots]) -> list[Snapshots]:
+    """Runs read once, into memory, if they take less of it than blocks of them would, or than their Gram matrix.
+
+    Args:
+        runs: Trajectories of one model.
+
+    Returns:
+        The same runs, which are read from files at every pass if they are larger.
+    """
+    count = sum(map(len, runs))
+    wide = sum(info.numbers * (8 if info.dtype in _WIDE else 4) for info in runs[0].layout.moving())
+    if count * wide > max(_BYTES, 8 * count**2):
+        return list(runs)
+    return [_Held(run, tuple(run.column_blocks(_BYTES))) for run in runs]
+
+
+def is_held(runs: Sequence[Snapshots]) -> bool:
+    """Return whether runs are in memory."""
+    return all(isinstance(run, _Held) for run in runs)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A run whose numbers are in memory as they are stored."""
+
+    run: Snapshots
+    blocks: tuple[ColumnBlock, ...]
+
+    @property
+    def header(self) -> Any:
+        # Runs that are stored in other orders are read tensor by tensor.
+        return getattr(self.run, "header", None)
+
+    @property
+    def layout(self) -> Layout:
+        return self.run.layout
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.run[index]
+
+    def select(self, parameters: str | Sequence[str]) -> _Held:
+        run = self.run.select(parameters)
+        names = {info.name for info in run.layout.moving()}
+        return _Held(run, tuple(block for block in self.blocks if block.name in names))
+
+    def column_blocks(self, max_bytes: int = 2**28) -> Iterator[ColumnBlock]:
+        return iter(self.blocks)
 
 
 @contextmanager

@@ -202,13 +202,13 @@ def shepard(ax: Axes, points: Embedding) -> None:
     Source:
         Shepard 1962, "The analysis of proximities", Psychometrika 27.
     """
-    true, drawn = points.shepard()
-    some = slice(None, None, max(1, len(true) // _PAIRS))
-    top = float(max(true.max(initial=0.0), drawn.max(initial=0.0))) or 1.0
+    pairs = len(points) * (len(points) - 1) // 2
+    true, drawn = points.shepard(every=max(1, pairs // _PAIRS))
+    top = float(max(points.distances.max(initial=0.0), points.fitted.max(initial=0.0))) or 1.0
     ink = mpl.rcParams["axes.labelcolor"]
     ax.plot([0.0, top], [0.0, top], color=ink, lw=0.6, ls="--", zorder=3)
-    alpha = 0.5 if len(true) < 500 else 0.15
-    ax.plot(true[some], drawn[some], ".", ms=2.0, mew=0.0, color=ink, alpha=alpha, rasterized=True)
+    alpha = 0.5 if pairs < 500 else 0.15
+    ax.plot(true, drawn, ".", ms=2.0, mew=0.0, color=ink, alpha=alpha, rasterized=True)
     ax.set_xlim(0.0, 1.04 * top)
     ax.set_ylim(0.0, 1.04 * top)
     ax.set_aspect("equal")

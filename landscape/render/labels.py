@@ -232,13 +232,15 @@ def _data_words(meta: Mapping[str, Any]) -> str:
 
 
 def preview_words(meta: Mapping[str, Any]) -> str:
-    """Describe how much of a slice is interpolated and how well; empty where nothing is.
+    """Describe how much of a slice is interpolated and how well, or how coarse it is; empty where it is neither.
 
     Example:
         >>> report = {"computed": 212, "points": 2601, "kept_aside": 36, "reported_error": 6e-3}
         >>> preview_words({"preview": report | {"judge": "train_loss"}}).partition("; ")[2]
         'error of the training loss on 36 kept-aside points at most 0.6 %'
     """
+    if coarse := meta.get("coarse"):
+        return f"coarse: {coarse['computed']:,} of {coarse['points']:,} points so far"
     report = meta.get("preview") or {}
     if not report or report["computed"] == report["points"]:
         return ""

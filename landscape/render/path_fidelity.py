@@ -161,7 +161,9 @@ def draw_losses(
     missing = sum(int((~np.isfinite(p.loss) | ~np.isfinite(p.plane_loss)).sum()) for p in paths.values())
     if missing:
         count = sum(len(path.step) for path in paths.values())
-        handles += ax.plot([], [], ls="none", label=f"not finite: {missing} of {count}")
+        # The losses of a path are the last to be computed.
+        words = "not computed yet" if "coarse" in meta else f"not finite: {missing} of {count}"
+        handles += ax.plot([], [], ls="none", label=words)
     _finish(ax, with_notes("loss", unit(meta, "loss"), "log scale" if log else ""))
     legend_above(ax, handles)
 

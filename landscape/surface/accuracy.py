@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,44 @@ _SHARE = 0.05
 _SECONDS = 2.0
 # What a point costs, in points of the run: once as asked, and once in float64, which takes twice as long or more.
 _COST = 3
+
+
+def require_fast(dtype: torch.dtype | None, own: str, device: torch.device) -> None:
+    """Check that a preview in bfloat16 is faster than the slice itself.
+
+    Args:
+        dtype: The type that is asked for; None is the model's own.
+        own: The name of the model's own type.
+        device: Where it is computed.
+
+    Raises:
+        LandscapeError: If the device has no instructions for bfloat16, and the model is not of that type itself.
+    """
+    if dtype == torch.bfloat16 and own != "bfloat16" and not has_bfloat16(device):
+        # Measured on AVX2 and on AVX-512 without the extension.
+        raise LandscapeError(
+            "bfloat16 would take 7 to 18 times as long as float32: this processor has no instructions for it",
+            where="dtype",
+            mend="leave it out, or try preview=0.01 (--preview 0.01)",
+        )
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 by instructions of its own (AVX-512 BF16, AMX, Arm, CUDA)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    # Older versions of torch do not tell.
+    told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any("bf16" in name for name, has in told.items() if has) or "bf16" in _flags()
+
+
+def _flags() -> str:
+    """The flags of the processor, where the system tells them in a file."""
+    with suppress(OSError), Path("/proc/cpuinfo").open() as file:
+        return next((line for line in file if line.startswith(("flags", "Features"))), "")
+    return ""
 
 
 def affordable(task: Task, points: int, seconds: float) -> int:

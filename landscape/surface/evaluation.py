@@ -19,9 +19,10 @@ from landscape.objective.batchnorm import examples_of
 from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
-from landscape.surface.accuracy import affordable, dtype_error
+from landscape.surface.accuracy import affordable, dtype_error, require_fast
 from landscape.surface.buffers import about_buffers, recomputed, require_line, require_still
 from landscape.surface.chunks import Evaluation, Spread
+from landscape.surface.coarse import coarse, coarse_slice
 from landscape.surface.engine import Choice, build, choice_from, parse_settings, plain_choice, require_engine
 from landscape.surface.fill_grid import Centre, Filler, fill, foretell, grid_points
 from landscape.surface.plan import Plan
@@ -78,6 +79,7 @@ def evaluate(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     preview: float | None = None,
+    early: Callable[[Surface], None] | None = None,
     notify: Callable[[Plan], None] | None = None,
 ) -> Surface:
     """The slice of an objective over a plane (or line).
@@ -119,6 +121,10 @@ def evaluate(
         preview: The relative error of the first split's loss up to which points may be interpolated instead of
             computed, between 0 and 1; None computes all. `Surface.computed` says which are, `meta["preview"]`
             how well points that were kept aside were foretold. All are computed where that does not pay.
+        early: Called once with a coarse slice of at most a tenth of the points, spread over the grid, which are
+            computed first; `meta["coarse"]` says how many of how many they are. The engine is one of single
+            points, whose bits do not depend on the order. It is not called for a grid of fewer than 16 points
+            along an axis (50 of a line), of which a tenth shows nothing.
         notify: Called with the plan, before the work starts.
 
     Returns:
@@ -138,25 +144,28 @@ def evaluate(
         require_writable(save)
     elif shard is not None:
         raise LandscapeError("a part needs a file", where="shard", mend="name it with save")
+    settings = parse_settings(tune)
+    require_engine(engine)
+    held = _held_choice(save, engine, settings)
     if preview is not None:
         require_tolerance(preview)
-        engine = _engine_of_preview(plane, grid, engine)
+        engine = _engine_of_scattered(plane, grid, engine, "preview", "a preview")
+    if early is not None:
+        engine = _engine_of_scattered(plane, grid, engine, "fast", "a coarse picture")
     arrows = _arrows(plane, gradient, dtype, bn)
     if subset is not None:
         objective = objective.subset(subset, splits=splits)
     walks = dict(paths or ({} if path is None else {"": path}))
     grid = _grid_of(plane, grid, bool(walks))
     first = plane[0] if isinstance(plane, Repeats) else plane
+    require_fast(dtype, dtype_name(first, None), objective.device)
     recalibrate = examples_of(bn, objective.data[splits[0]].count)
     task = Task(objective, splits, chosen, dtype, recalibrate, *recomputed(objective, first, recalibrate))
     require_line(objective, first, recalibrate)
     if arrows:
         require_still(objective, first, "its gradients")
-    require_engine(engine)
-    settings = parse_settings(tune)
     limit = None if memory is None else bytes_in(memory)
     points = grid_points(grid) * (1 if grid.repeat is None else len(grid.repeat))
-    held = _held_choice(save, engine, settings)
     if shard is not None and held is None:
         held = plain_choice(objective, "sequential" if engine == "auto" else engine).forced(settings)
     if workers > 1 and held is None:
@@ -197,6 +206,12 @@ def evaluate(
                 return Spread.of(work, shared, index, worker, plan)
             return worker if index == 0 else build(plan.choice, task, plane[index])  # type: ignore[index]
 
+        first_places = None if early is None else coarse(grid)
+        if early is not None and first_places is not None:
+            fill(partial, engine_of, grid, centre, progress, places=first_places)
+            paths_so_far = {name: _unknown(*walk) for name, walk in walks.items()}
+            so_far = replace(partial.surface, path=paths_so_far.pop("", None), paths=paths_so_far)
+            early(coarse_slice(so_far, first_places))
         if preview is None:
             fill(partial, engine_of, grid, centre, progress, shard)
         else:
@@ -229,18 +244,16 @@ def _can_spare(plan: Plan, task: Task) -> bool:
     return plan.seconds > _LONG_SECONDS and affordable(task, plan.points, plan.seconds) >= 2
 
 
-def _engine_of_preview(plane: Plane | Repeats, grid: Grid, engine: str) -> str:
+def _engine_of_scattered(plane: Plane | Repeats, grid: Grid, engine: str, option: str, what: str) -> str:
     """The engine for scattered points: one that works on chunks would compute their mates as well."""
     if isinstance(plane, Repeats) or grid.dims > 2:
         raise LandscapeError(
-            "a preview is of one line or plane",
-            where="preview",
+            f"{what} is of one line or plane",
+            where=option,
             got=f"{len(plane)} of them" if isinstance(plane, Repeats) else f"{grid.dims} axes",
         )
     if engine == "batched":
-        raise LandscapeError(
-            "a preview computes scattered points", where="preview", mend="use --engine sequential"
-        )
+        raise LandscapeError(f"{what} computes scattered points", where=option, mend="use --engine sequential")
     return "sequential" if engine == "auto" else engine
 
 
@@ -288,12 +301,18 @@ def _walk(task: Task, plane: Plane, run: Walk, projected: Projected) -> Path:
         real.append(own)
         place = coordinates.tolist()
         inside.append(loss_at(plane.point(*place), task.recomputes(place)))
+    return replace(_unknown(run, projected), loss=np.array(real), plane_loss=np.array(inside))
+
+
+def _unknown(run: Walk, projected: Projected) -> Path:
+    """A path whose losses are not computed."""
+    none = np.full(len(run), np.nan)
     return Path(
         step=np.asarray(run.steps, dtype=np.int64),
         x=projected.coordinates[:, 0],
         y=projected.coordinates[:, 1],
         off_plane=projected.off_plane,
-        loss=np.array(real),
-        plane_loss=np.array(inside),
+        loss=none,
+        plane_loss=none,
         motion_held=projected.motion_held,
     )

@@ -18,6 +18,7 @@ from landscape.values.grid import REPEAT
 from landscape.values.surface import Grid
 
 Progress = Callable[[int, int], None]
+Places = Sequence[NDArray[np.int64]]
 
 
 class Filler(Protocol):
@@ -62,6 +63,7 @@ def fill(
     centre: Centre | None,
     progress: Progress | None,
     shard: tuple[int, int] | None = None,
+    places: Places | None = None,
 ) -> None:
     """Compute what is missing; a row is written when its last point is there.
 
@@ -72,16 +74,22 @@ def fill(
         centre: Gives the values where all coordinates are 0; None lets the engine give them.
         progress: Called with (points done, points in all).
         shard: ``(i, n)`` for only part i of n: every n-th chunk.
+        places: Indices along each axis to which this is confined; None is all of them.
     """
+    left = ~partial.done
+    if places is not None:
+        wanted = np.zeros_like(left)
+        wanted[np.ix_(*places)] = True
+        left &= wanted
     points = grid_points(grid)
     apart = [centre is not None and not any(point) for point in points]
     planes = 1 if grid.repeat is None else len(grid.repeat)
-    for plane, missing in enumerate(~partial.done.reshape(planes, -1)):
+    for plane, missing in enumerate(left.reshape(planes, -1)):
         if missing.any():
             engine = engine_of(plane)
-            places = _whole_chunks(missing, apart, engine.group, shard or (0, 1))
-            if places:
-                _compute(partial, engine, points, places, centre, progress, plane * len(points))
+            chosen = _whole_chunks(missing, apart, engine.group, shard or (0, 1))
+            if chosen:
+                _compute(partial, engine, points, chosen, centre, progress, plane * len(points))
 
 
 def foretell(

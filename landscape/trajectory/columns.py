@@ -22,6 +22,9 @@ from landscape.values.result import Result
 
 # Bytes of a chunk from which reading it past HDF5 pays for looking up its place.
 _WORTH = 2**18
+# Share of all rows from which it pays for chunks of any size: HDF5 takes 100 microseconds to read a chunk, and one
+# to list it.
+_SHARE = 0.1
 # Bytes that are read and digested in turn: they fit into the second cache of a core.
 _PIECE = 2**18
 # Rows whose places are looked up one by one.
@@ -91,13 +94,15 @@ class Windows:
         whole = (first, last) == (low, high)
         values = np.empty((len(self._rows), high - low), self._dataset.dtype)
         read = np.empty((1, last - first), self._dataset.dtype)
+        many = len(self._rows) >= max(_FEW, _SHARE * self._dataset.shape[0])
+        past = self._descriptor if many or read.itemsize * width >= _WORTH else None
         for place, row in enumerate(self._rows):
             into = values[place : place + 1] if whole else read
-            if self._descriptor is None or into.itemsize * width < _WORTH:
+            if past is None:
                 self._dataset.read_direct(into, np.s_[row : row + 1, first:last])
                 found = chunk_digests(into[0], width)
             else:
-                found = self._take(self._descriptor, into[0], row, first)
+                found = self._take(past, into[0], row, first)
             if not np.array_equal(found, digests[row, chunks.start : chunks.stop]):
                 raise DamagedRowError(row)
             if not whole:

@@ -14,6 +14,8 @@ from landscape.values.result import Tabular
 
 Array = NDArray[np.float64]
 
+_ROWS = 1024
+
 
 def stress_1(dissimilarities: Array, fitted: Array) -> float:
     """Relative error of the distances in an embedding.
@@ -37,7 +39,12 @@ def stress_1(dissimilarities: Array, fitted: Array) -> float:
         >>> stress_1(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 2.0], [2.0, 0.0]]))
         0.5
     """
-    wrong, size = float(((fitted - dissimilarities) ** 2).sum()), float((fitted**2).sum())
+    wrong = size = 0.0
+    # Some rows at a time: the matrices of many points take gigabytes.
+    for start in range(0, len(fitted), _ROWS):
+        drawn = fitted[start : start + _ROWS]
+        wrong += float(((drawn - dissimilarities[start : start + _ROWS]) ** 2).sum())
+        size += float((drawn**2).sum())
     if size > 0:
         return float(np.sqrt(wrong / size))
     return 0.0 if wrong == 0 else float("inf")
@@ -54,14 +61,17 @@ class Embedding(Tabular):
         names: What the runs are called; a branch is called ``"run/branch"``.
         parents: Number of a run -> the snapshot that it starts from, for branches whose parent is here.
         stress: Kruskal's stress-1; see `stress_1`.
-        eigenvalues: Shape (T,), of the double-centred matrix, the largest first.
+        eigenvalues: Shape (T,), of the double-centred matrix, the largest first; of more than 1,024 snapshots at
+            distances that fit into a Euclidean space, only the leading ones.
         share: Shape (dims,), the share of each axis of the classical embedding in the sum of |eigenvalues|.
         negative: The share of negative eigenvalues in that sum: 0 for distances that fit into some Euclidean
             space, and more the less they do.
         distances: Shape (T, T), the dissimilarities.
         fitted: Shape (T, T), the distances between the points.
         metrics: Name -> shape (T,), NaN where a run has none.
-        meta: ``dissimilarity``, ``method``, ``layers``, ``problem``, the runs and what else made it, plain values.
+        meta: ``dissimilarity``, ``method``, ``layers``, ``problem``, the runs and what else made it, plain values;
+            ``stress_error``, a bound on the difference of the stress from that of exact eigenvectors, where these
+            are iterated.
     """
 
     coordinates: Array
@@ -91,9 +101,18 @@ class Embedding(Tabular):
         number = self.names.index(run) if isinstance(run, str) else run
         return np.flatnonzero(self.run == number)
 
-    def shepard(self) -> tuple[Array, Array]:
-        """Return what a Shepard diagram shows: dissimilarity and distance of every pair, each pair once."""
-        first, second = np.triu_indices(len(self), 1)
+    def shepard(self, every: int = 1) -> tuple[Array, Array]:
+        """Return what a Shepard diagram shows: dissimilarity and distance of every pair, each pair once.
+
+        Args:
+            every: Leave out all but every so-manyeth pair.
+        """
+        count = len(self)
+        # Pairs are counted along the rows of the upper triangle; row i begins at ends[i].
+        ends = np.arange(count) * (2 * count - 1 - np.arange(count)) // 2
+        places = np.arange(0, count * (count - 1) // 2, every)
+        first = np.searchsorted(ends, places, side="right") - 1
+        second = places - ends[first] + first + 1
         return self.distances[first, second], self.fitted[first, second]
 
     def to_json(self) -> dict[str, Any]:

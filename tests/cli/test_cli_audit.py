@@ -41,6 +41,21 @@ def test_an_audit_is_a_table(runs, landscape):
     assert "smallest Gauss-Newton trace on the orbit" in said
 
 
+def test_values_are_told_as_they_are_taken(runs, landscape, monkeypatch):
+    elements = [one["name"] for one in landscape("audit", runs["a"], *MEASURES, "--json").json["elements"]]
+    # In a log they come once a minute, together.
+    monkeypatch.setattr("landscape.cli.progress._BETWEEN_LINES", 0.0)
+    done = landscape("audit", runs["a"], *MEASURES, "--json")
+    told = [line for line in done.err.splitlines() if not line.startswith("landscape audit: ")]
+    assert [line.partition(": ")[0] for line in told] == ["as it is", *elements]
+    for line, cells in zip(
+        told[1:], zip(*(one["cells"] for one in done.json["measures"]), strict=True), strict=True
+    ):
+        ratios = dict(word.split(" x") for word in line.partition(": ")[2].split(", "))
+        for row, cell in zip(done.json["measures"], cells, strict=True):
+            assert float(ratios[row["name"]]) == pytest.approx(cell["value"] / row["value"], rel=1e-3)
+
+
 def test_the_table_has_the_standard_errors_of_the_json(runs, landscape):
     measures = ("--measures", "hessian_trace,fisher_rao_norm", "--setting", "hessian_trace.method=hutchinson")
     lines = landscape("audit", runs["a"], *measures).out.splitlines()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from test_cli import run_file  # noqa: F401 - a fixture
 
-from landscape.surface import read_surface
+from landscape import render
+from landscape.surface import accuracy, read_surface
 
 
 @pytest.mark.parametrize(
@@ -37,11 +38,28 @@ def test_the_choice_is_said_before_long_work_on_stderr(landscape, run_file, tmp_
     assert done.json["engine"]["rewrite"] is False
 
 
-def test_the_error_of_the_type_is_told(landscape, run_file, tmp_path):  # noqa: F811
+def test_the_error_of_the_type_is_told(landscape, run_file, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(accuracy, "has_bfloat16", lambda device: True)
     options = ["--points", 5, "--dtype", "bfloat16", "-o", tmp_path / "p.png"]
     said = landscape("plot", run_file, *options, "--json").json
     assert 1e-5 < said["dtype_error"]["largest_relative"] < 0.1
     assert "  bfloat16 is within " in landscape("plot", run_file, *options).out
+
+
+@pytest.mark.parametrize("kind", ["surface", "curve"])
+def test_a_coarse_picture_is_refined_in_place(landscape, run_file, tmp_path, kind, monkeypatch):  # noqa: F811
+    drawn = []
+    save = render.save
+    monkeypatch.setattr(render, "save", lambda figure, path: drawn.append(figure) or save(figure, path))
+    points = 51 if kind == "curve" else 17
+    options = ["--kind", kind, "--points", points, "--engine", "sequential", "--tune", "rewrite=no,batch_size=64"]
+    fast = landscape("plot", run_file, *options, "--fast", "-o", tmp_path / "f.png", "--save", tmp_path / "f.h5")
+    assert (fast.code, len(drawn)) == (0, 2)
+    assert f"{tmp_path / 'f.png'}: coarse so far, it is refined in place" in fast.err
+    assert landscape("plot", run_file, *options, "-o", tmp_path / "d.png", "--save", tmp_path / "d.h5").code == 0
+    assert (tmp_path / "f.h5").read_bytes() == (tmp_path / "d.h5").read_bytes()
+    assert (tmp_path / "f.png").read_bytes() == (tmp_path / "d.png").read_bytes()
+    assert len(drawn) == 3
 
 
 def test_a_preview_says_how_much_is_computed(landscape, run_file, tmp_path):  # noqa: F811
@@ -64,6 +82,10 @@ def test_a_preview_says_how_much_is_computed(landscape, run_file, tmp_path):  # 
         (["--bn", "recalibrate:x"], "option '--bn' has the wrong type; got 'recalibrate:x'"),
         (["--bn", "frozen:3"], "option '--bn' has the wrong type; got 'frozen:3'"),
         (["--preview", "2"], "the tolerance of a preview must be above 0 and below 1; got 2.0; try 0.01 for 1 %"),
+        (
+            ["--fast", "--preview", "0.1"],
+            "fast draws a coarse picture before a whole slice of one plane, leave preview out",
+        ),
         (["--preview", "0.1", "--repeats", "3"], "preview: a preview is of one line or plane; got 3 of them"),
         (
             ["--preview", "0.1", "--engine", "batched"],

@@ -112,7 +112,7 @@ def equal(a, b):
 
 
 @pytest.mark.parametrize("engine", ["sequential", "batched"])
-def test_a_surface_by_two_workers_is_that_of_one_process_bit_for_bit(tmp_path, engine):
+def test_a_surface_by_two_workers_is_that_of_one_process_bit_for_bit(tmp_path, engine, warm_workers):
     objective, tune = network(), _TUNE + (",chunk=4" if engine == "batched" else "")
     plane = random_plane(objective.model, seed=0)
     options = {"engine": engine, "tune": tune}
@@ -122,7 +122,8 @@ def test_a_surface_by_two_workers_is_that_of_one_process_bit_for_bit(tmp_path, e
     assert wanted.meta["engine"] == shared.meta["engine"]
 
 
-def test_repeats_by_two_workers_and_a_file_that_another_number_goes_on_with(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("warm_workers")
+def test_repeats_by_two_workers_and_a_file_that_another_number_goes_on_with(tmp_path):
     objective = network()
     lines = random_lines(objective.model, 3, seed=1)
     wanted = evaluate(objective, lines, grid(9), tune=_TUNE)
@@ -163,6 +164,7 @@ def test_an_objective_in_another_process_gives_the_same_value():
     assert torch.equal(sent.data["train"].inputs, objective.data["train"].inputs)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_barriers_by_two_workers_are_those_of_one_process(tmp_path):
     """One thread in both, and what a killed run has kept is not measured again."""
     models = {name: make_mlp(seed) for seed, name in enumerate("abc")}
@@ -184,6 +186,7 @@ def test_barriers_by_two_workers_are_those_of_one_process(tmp_path):
     assert resumed.fields["train_loss"][0, 2] == wanted.fields["train_loss"][0, 2]
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_distances_by_two_workers_have_the_bits_of_one_process(tmp_path):
     runs = [record(tmp_path / f"{seed}.h5", seed, 4) for seed in (1, 2)]
     for stand_in in (None, unit_rows):

@@ -27,7 +27,7 @@ import landscape as ls
 from benchmarks.fuzzing import FOREIGN, contents, damaged, write_all
 from landscape import LandscapeError, journal
 from landscape.errors import MachineError, is_out_of_memory
-from landscape.storage import create, deferred_interrupt, examination, safe_point, steadily
+from landscape.storage import create, deferred_interrupt, examination, reader, safe_point, steadily
 from landscape.trajectory import Recorder, export_snapshot, open_trajectory
 from landscape.trajectory.checkpoints.readers import read_checkpoint
 from landscape.trajectory.overview import verify_trajectory
@@ -231,6 +231,27 @@ def test_claims_are_checked_before_memory_is_taken(
         claim(file)
     with pytest.raises(LandscapeError, match=words):
         open_trajectory(run_file)
+
+
+def test_claims_are_checked_again_when_a_file_has_changed(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, fresh = [], True
+    check = reader.require_modest
+    monkeypatch.setattr(reader, "require_modest", lambda file, path: checked.append(path) or check(file, path))
+    monkeypatch.setattr(reader, "_is_fresh", lambda path: fresh)
+    # Written a moment ago, it may change without another time of its change.
+    open_trajectory(run_file)
+    open_trajectory(run_file)
+    assert len(checked) == 2
+    fresh = False
+    open_trajectory(run_file)
+    assert open_trajectory(run_file)[0].weights
+    assert len(checked) == 3
+    time.sleep(2 * reader._TICK)
+    with h5py.File(run_file, "r+") as file:
+        many_rows(file)
+    for _ in range(2):
+        with pytest.raises(LandscapeError, match="claims more than the file can hold"):
+            open_trajectory(run_file)
 
 
 def test_damage_drawn_at_random_is_never_silent(tmp_path: Path) -> None:

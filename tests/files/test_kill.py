@@ -33,7 +33,7 @@ FEW_KILLS = 3
 
 
 def train_digits(path: str) -> None:
-    objective = objective_of("digits-cnn", ("width", "4"), ("train_size", "320"))
+    objective = objective_of("digits-cnn", ("width", "4"), ("train_size", "160"))
     train(objective, path, SETTINGS, resume=True)
 
 
@@ -64,7 +64,7 @@ def draw_digits(path: str) -> None:
     objective = objective_of("digits-mlp", ("width", "16"))
     # Settled, for under load it may take so long that an engine is chosen, which is done by timing.
     tune = "batch_size=2000,streams=1,threads=1,rewrite=no"
-    evaluate(objective, random_plane(objective.model), grid(21), save=path, tune=tune)
+    evaluate(objective, random_plane(objective.model), grid(11), save=path, tune=tune)
 
 
 def interpolate_digits(path: str) -> None:

@@ -18,7 +18,7 @@ from landscape.training import Every, Noise, Settings, Start, train
 from landscape.trajectory import open_trajectory
 from landscape.trajectory.overview import verify_trajectory
 
-PROBLEM = ("digits-cnn", {"width": "4", "train_size": "320"})
+PROBLEM = ("digits-cnn", {"width": "4", "train_size": "160"})
 DESIGN = Design(
     at=("last",),
     noises=(Noise("mean-abs", 0.05),),
@@ -115,6 +115,7 @@ def test_branches_are_examined_at_equal_epochs(trunk, branches):
     assert np.array_equal(few.between, found.between[:, [0, 4]])
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_branches_by_two_workers_are_those_of_one_process(trunk, tmp_path):
     """With one thread in both; what a killed run has left in parts is gone on with."""
     objective, run = trunk

@@ -1,5 +1,4 @@
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -7,9 +6,10 @@ import torch
 from conftest import Untouched, make_convnet, make_mlp
 from sklearn.decomposition import PCA
 from torch import nn
+from walks import Walk
 
 from landscape.errors import LandscapeError
-from landscape.layout import Layout, TensorInfo
+from landscape.layout import TensorInfo
 from landscape.params import dot, filter_rows, layout_of, norm, resolve
 from landscape.projection import (
     Plane,
@@ -213,33 +213,6 @@ def test_three_models_on_a_line_are_refused():
     middle = line_through(a, c).point(0.5)
     with pytest.raises(LandscapeError, match=r"^the three snapshots lie on a line; choose others"):
         plane_through(a, middle, c)
-
-
-@dataclass
-class Block:
-    name: str
-    start: int
-    stop: int
-    values: np.ndarray
-
-
-class Walk:
-    """A trajectory in memory, read in two blocks of columns."""
-
-    def __init__(self, matrix: np.ndarray) -> None:
-        self.matrix = matrix
-        self.layout = Layout((TensorInfo("w", "parameter", (matrix.shape[1] // 2, 2), "float64"),))
-
-    def __len__(self):
-        return len(self.matrix)
-
-    def __getitem__(self, index):
-        return {"w": torch.from_numpy(self.matrix[index]).reshape(-1, 2)}
-
-    def column_blocks(self, max_bytes=None):
-        middle = self.matrix.shape[1] // 3
-        yield Block("w", 0, middle, self.matrix[:, :middle])
-        yield Block("w", middle, self.matrix.shape[1], self.matrix[:, middle:])
 
 
 def test_components_and_shares_are_those_of_scikit_learn():

@@ -18,7 +18,7 @@ from landscape.objective import Evaluator, Objective, Tuning
 from landscape.problems.resnet import ResNet
 from landscape.problems.transformer import Transformer
 from landscape.projection import line_through, random_line, random_plane
-from landscape.surface import evaluate, grid
+from landscape.surface import accuracy, evaluate, grid
 from landscape.surface.engine import Choice, build, parse_settings, plain_choice
 from landscape.surface.fill_grid import grid_points
 from landscape.surface.streams import in_order
@@ -314,7 +314,45 @@ def test_a_statistics_policy_must_make_sense():
 # Precision
 
 
-def test_the_error_of_a_type_is_the_one_against_float64():
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_previews_of_three_digits_are_refused_where_they_are_slow(kind, monkeypatch):
+    objective = resnet_objective(torch.float32)
+    plane = random_plane(objective.model)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False)
+    monkeypatch.setattr(accuracy, "_flags", lambda: "flags : fpu sse avx2 avx512f")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    if kind == "cuda":
+        assert not accuracy.has_bfloat16(torch.device(kind))
+        return
+    message = (
+        r"^dtype: bfloat16 would take 7 to 18 times as long as float32: this processor has no instructions for "
+        r"it; leave it out, or try preview=0.01 \(--preview 0.01\)$"
+    )
+    with pytest.raises(LandscapeError, match=message):
+        evaluate(objective, plane, grid(3), dtype=torch.bfloat16)
+    # A model that is of this type anyway is computed in it.
+    evaluate(resnet_objective(torch.bfloat16), random_plane(resnet_objective(torch.bfloat16).model), grid(3))
+
+
+@pytest.mark.parametrize(
+    ("told", "flags", "has"),
+    [
+        ({"avx512_bf16": True}, "", True),
+        ({"amx_bf16": True, "avx512_bf16": False}, "", True),
+        ({}, "Features : fp asimd bf16 i8mm", True),
+        ({}, "flags : avx512f avx512_bf16", True),
+        ({"avx512_bf16": False, "amx_bf16": False}, "flags : avx2", False),
+        ({}, "", False),
+    ],
+)
+def test_instructions_are_told_by_torch_or_by_the_system(told, flags, has, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    monkeypatch.setattr(accuracy, "_flags", lambda: flags)
+    assert accuracy.has_bfloat16(torch.device("cpu")) is has
+
+
+def test_the_error_of_a_type_is_the_one_against_float64(monkeypatch):
+    monkeypatch.setattr(accuracy, "has_bfloat16", lambda device: True)
     objective = resnet_objective(torch.float32)
     plane = random_plane(objective.model)
     exact = evaluate(objective, plane, grid(3, 0.3), dtype=torch.float64)
