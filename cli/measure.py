@@ -13,7 +13,7 @@ import click
 
 from landscape import LandscapeError
 from landscape.options import describe_options, fields_of
-from landscape.plots.measure_options import Along
+from landscape.measures.along_options import Along
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
 from landscape.vocabulary import DEVICE
 
@@ -177,7 +177,7 @@ def _taken(
     file: str, wanted: Any, options: Mapping[str, Any], save: str | None, taken: dict[int, dict[str, Any]]
 ) -> Any:
     """The table of what is wanted of a trajectory; what is measured now goes into `taken` at once."""
-    from landscape.plots.measure_values import measures_along
+    from landscape.measures.run_table import measures_along
     from landscape.plots.objectives import objective_of
     from landscape.trajectory import open_trajectory
 

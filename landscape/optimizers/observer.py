@@ -13,8 +13,7 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.optimizers.recognition import completed, kind_of, names_of, preconditioner_of, settings_of
 from landscape.optimizers.thresholds import DIAGONAL
-
-RECORDED = ("update", "preconditioner", "lr")
+from landscape.vocabulary import RECORDED
 
 Optimizers: TypeAlias = "torch.optim.Optimizer | Sequence[torch.optim.Optimizer]"
 
@@ -61,14 +60,15 @@ class Observer:
         kinds = [kind_of(one) for one in self._optimizers]
         self.kind = kinds[0] if len(set(kinds)) == 1 else "mixed"
         self.name = ", ".join(dict.fromkeys(type(one).__name__ for one in self._optimizers))
+        # By number: loading a state puts other dictionaries in the place of groups.
         self._members = [
-            (one, kind, group)
+            (one, kind, place)
             for one, kind in zip(self._optimizers, kinds, strict=True)
-            for group in one.param_groups
+            for place in range(len(one.param_groups))
         ]
         self._counts = [len(one.param_groups) for one in self._optimizers]
         self._parts = _parts(self._optimizers[0], tensors)
-        owner = {id(each): number for number, (*_, group) in enumerate(self._members) for each in group["params"]}
+        owner = {id(each): n for n in range(len(self._members)) for each in self._member(n)[2]["params"]}
         found = {name: owner.get(id(parts[0])) for name, parts in self._parts.items()}
         self.groups = {name: number for name, number in found.items() if number is not None}
         if not self.groups:
@@ -120,7 +120,7 @@ class Observer:
             self._before = {name: [each.clone() for each in self._parts[name]] for name in needed}
             self._waiting = set(range(len(self._optimizers)))
         for n in self._kept:
-            optimizer, kind, group = self._members[n]
+            optimizer, kind, group = self._member(n)
             if optimizer is self._optimizers[number]:
                 self._settings[n] = settings_of(optimizer, kind, group)
 
@@ -134,7 +134,7 @@ class Observer:
         tell, before = self._tell, self._before
         row: list[float] = []
         for n in self._kept:
-            optimizer, kind, group = self._members[n]
+            optimizer, kind, group = self._member(n)
             own = completed(optimizer, kind, group, self._settings[n])
             row += [own[name] for name in names_of(kind)]
         update = {name: _mean(self._parts[name], held) for name, held in before.items()}
@@ -143,8 +143,12 @@ class Observer:
         self.await_step(None)
         tell(Observed(row, update, found))
 
+    def _member(self, number: int) -> tuple[torch.optim.Optimizer, str, dict[str, Any]]:
+        optimizer, kind, place = self._members[number]
+        return optimizer, kind, optimizer.param_groups[place]
+
     def _diagonal(self, name: str, before: Tensor) -> Tensor:
-        optimizer, kind, group = self._members[self.groups[name]]
+        optimizer, kind, group = self._member(self.groups[name])
         if kind not in DIAGONAL:
             return torch.ones_like(before)
         return preconditioner_of(optimizer, kind, group, self._parts[name][0], before)

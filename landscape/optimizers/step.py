@@ -51,7 +51,7 @@ class Step(Result):
         first, *others = self.settings
         for own in others:
             names = (first.keys() | own.keys()) - {*_MAY_DIFFER}
-            if any(first.get(name) != own.get(name) for name in names):
+            if not all(_same(first.get(name), own.get(name)) for name in names):
                 return None
         decay = max(own.get("weight_decay", 0.0) for own in self.settings)
         return {**first, "lr": self.lr, "weight_decay": decay}
@@ -67,3 +67,7 @@ class Step(Result):
         if own is None:
             return f"{self.optimizer}: no threshold is known of parameter groups with different momentum"
         return threshold_words(self.kind, own)
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other or (one is not None and other is not None and one != one and other != other)

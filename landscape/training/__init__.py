@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from landscape.training.replicated_sgd import ReplicatedSGD as ReplicatedSGD
     from landscape.training.sam import SAM as SAM
     from landscape.training.start import Start as Start
+    from landscape.training.step_cost import cost_of_steps as cost_of_steps
 
 _HOME = {
     "EntropySGD": "entropy_sgd",
@@ -28,6 +29,7 @@ _HOME = {
     "SAM": "sam",
     "Start": "start",
     "centre": "replicas",
+    "cost_of_steps": "step_cost",
     "train": "loop",
 }
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Settings",
     "Start",
     "centre",
+    "cost_of_steps",
     "growth_rate",
     "train",
 ]

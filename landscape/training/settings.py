@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError
-from landscape.forms import NUMBER, SEED, TABLE, Form
+from landscape.forms import NAMES, NUMBER, SEED, TABLE, TEXT, Form
 from landscape.options import Options, fields_of, option, read_options
 from landscape.training.choices import CHOICES
-from landscape.vocabulary import SCHEDULES
+from landscape.vocabulary import RECORDED, SCHEDULES
 
 OPTIMIZERS = tuple(CHOICES)
 
@@ -67,6 +67,19 @@ def _every(given: Any) -> Every:
     return Every(**given) if isinstance(given, Mapping) else Every.parse(str(given))
 
 
+def recorded(names: tuple[str, ...]) -> None:
+    """Check names of what is recorded of a step.
+
+    Raises:
+        LandscapeError: If one is unknown.
+    """
+    for name in names:
+        if name not in RECORDED:
+            raise LandscapeError(
+                "cannot be recorded", where="record", got=f"'{name}'", expected=", ".join(RECORDED)
+            )
+
+
 EVERY = Form("an interval such as 50, 50steps or 2epochs", _every, "N[epochs]")
 
 
@@ -110,9 +123,26 @@ class Settings(Options):
         above=0,
         unset="none",
     )
+    record: tuple[str, ...] = option(
+        (),
+        "Beside each snapshot, of the update that follows it: update, preconditioner, lr",
+        form=NAMES,
+        check=recorded,
+        unset="nothing",
+    )
+    record_dtype: str | None = option(
+        None,
+        "Type that updates and preconditioners are rounded to",
+        form=TEXT,
+        choices=("bfloat16",),
+        needs="record",
+        unset="the model's own",
+    )
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield what does not go together."""
+        if self.record_dtype is not None and not self.record:
+            yield "record_dtype", "record_dtype is of what is recorded; ask for record too"
         if self.nesterov and self.momentum == 0:
             yield "nesterov", "nesterov needs a momentum above 0"
         try:
@@ -149,12 +179,15 @@ class Settings(Options):
         return self.target_loss is not None and train_loss <= self.target_loss
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; options of the optimizer and a target only where there are some."""
+        """As plain values; options of the optimizer, a target and what is recorded only where there are some."""
         entries = {**asdict(self), "lr": self.rate, "every": asdict(self.every)}
         chosen = asdict(self.choices)
         del entries["optimizer_options"]
-        if self.target_loss is None:
-            del entries["target_loss"]
+        for name in ("target_loss", "record", "record_dtype"):
+            if not entries[name]:
+                del entries[name]
+        if self.record:
+            entries["record"] = list(self.record)
         return {**entries, **({"optimizer_options": chosen} if chosen else {})}
 
     @classmethod

@@ -11,7 +11,7 @@ from conftest import without_torch
 
 import landscape as ls
 from landscape.measures import measures, read_table
-from landscape.plots import measure_values
+from landscape.measures import run_table
 
 KEYS = {
     *("name", "value", "standard_error", "converged", "unit", "formula", "source", "invariant_claimed"),
@@ -92,7 +92,7 @@ def test_along_training_is_kept_drawn_and_told_again_from_the_file(landscape, ru
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_interruption_keeps_what_is_finished(landscape, run_file, tmp_path, monkeypatch, as_json):
-    real, count = measure_values.measure_at, []
+    real, count = run_table.measure_at, []
 
     def stopped(*arguments, **options):
         count.append(1)
@@ -100,7 +100,7 @@ def test_an_interruption_keeps_what_is_finished(landscape, run_file, tmp_path, m
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(measure_values, "measure_at", stopped)
+    monkeypatch.setattr(run_table, "measure_at", stopped)
     names = ("--measures", "fisher_rao_norm,hessian_top")
     code, out, err = landscape("measure", run_file, *names, *(["--json"] if as_json else []))
     assert code == 130

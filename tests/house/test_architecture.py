@@ -37,7 +37,11 @@ ALLOWED = {
     "storage": {"errors", "journal", "remnants", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "vocabulary", "wrappers"},
     "curvature": {"values", "wrappers", "errors", "layout", "params", "objective", "vocabulary"},
-    "trajectory": {"values", "lazy", "errors", "layout", "params", "remnants", "signatures", "storage"},
+    "optimizers": {"errors", "lazy", "values", "vocabulary"},
+    "trajectory": {
+        *("values", "lazy", "errors", "layout", "optimizers", "params", "remnants", "signatures", "storage"),
+        *("vocabulary", "wrappers"),
+    },
     "problems": {"vocabulary", "errors", "layout", "forms", "options", "params", "objective"},
     "training": {
         "lazy",
@@ -74,7 +78,7 @@ ALLOWED = {
     "measures": {
         "lazy",
         *("wrappers", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
-        *("forms", "options", "projection", "symmetry", "values", "vocabulary"),
+        *("forms", "options", "optimizers", "projection", "symmetry", "trajectory", "values", "vocabulary"),
     },
     "audit": {
         "lazy",

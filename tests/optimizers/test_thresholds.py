@@ -112,7 +112,7 @@ def test_the_threshold_of_adam_is_38_over_the_rate():
 @pytest.mark.parametrize("radius", [1e-9, 0.05, 2.0])
 def test_sam_grows_just_above_its_threshold(radius, momentum):
     """The threshold is one of the gradient's size, so that it is tried where |w| is held."""
-    rate, curvature = 0.1, 25.0
+    rate, curvature = 0.1, 12.0
     settings = {"lr": rate, "rho": radius, "momentum": momentum}
 
     def edge(size: float) -> float:
@@ -125,10 +125,8 @@ def test_sam_grows_just_above_its_threshold(radius, momentum):
     for _ in range(200):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if edge(middle) < curvature else (low, middle)
-    assert edge(math.sqrt(low * high)) == pytest.approx(min(curvature, edge(1e6)), rel=1e-6)
     still = math.sqrt(low * high)
-    if not low < still < 1e5:
-        pytest.skip("no size at which it stands still: the threshold of SGD is above or below the curvature")
+    assert edge(still) == pytest.approx(curvature, rel=1e-9)
     # Momentum in its own rhythm: w alternates, and the buffer is what alternation leaves.
     grown = []
     for size in (0.99 * still, 1.01 * still):
