@@ -73,8 +73,9 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
 
 
 def _list(as_json: bool) -> None:
-    from landscape.measures import SYMMETRIES, measures
+    from landscape.measures import SYMMETRIES, measures, step_measures
 
+    known = {**measures(), **step_measures()}
     entries = {
         one.name: {
             "title": one.title,
@@ -85,10 +86,11 @@ def _list(as_json: bool) -> None:
             "settings": dict(one.settings),
             "options": describe_options(one.options),
             "misleads": one.misleads,
+            "of_step": one.of_step,
         }
-        for one in measures().values()
+        for one in known.values()
     }
-    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(measures(), SYMMETRIES), as_json)
+    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(known, SYMMETRIES), as_json)
 
 
 def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:

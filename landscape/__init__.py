@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from landscape import values as values
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.files.opening import open_file as open
+    from landscape.measures.live import watch as watch
     from landscape.objective import Objective as Objective
     from landscape.objective import next_token_loss as next_token_loss
     from landscape.progress import progress_bar as progress_bar
@@ -82,6 +83,7 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "random_lines": "projection",
     "random_plane": "projection",
     "random_planes": "projection",
+    "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
     *("audit", "curvature", "integrations", "measures", "papers", "plots", "probes", "problems", "projection"),

@@ -19,6 +19,7 @@ from landscape.measures.stability import stability_threshold, threshold_words
 from landscape.measures.table_store import MEASURES
 from landscape.objective import Objective
 from landscape.options import read_options
+from landscape.optimizers import KINDS
 from landscape.params import Held
 from landscape.trajectory import Snapshot, Trajectory
 from landscape.values.measure_table import Column, LongTable, Table
@@ -167,9 +168,28 @@ def _blank(
         "training": {name: run.training[name] for name in known if name in run.training},
         "threshold": edge,
         "finished": bool(run.finished),
+        **({"optimizer": _optimizer(run, objective)} if run.optimizer else {}),
     }
     metrics = {name: values[rows] for name, values in run.metrics.items()}
     return Table(run.steps[rows], run.epochs[rows], columns, metrics, meta)
+
+
+def _optimizer(run: Trajectory, objective: Objective) -> dict[str, Any]:
+    """What a verdict on the edge of stability needs: the threshold by name, and whether batches are full."""
+    about = run.optimizer
+    steps = (one.next_step for one in run)
+    step = next((one for one in steps if one is not None), None)
+    size, full = run.training.get("batch_size"), run.training.get("optimizer") == "gd"
+    examples = objective.data["train"].count
+    minibatch = 0 if size is None else size if size < examples and not full else None
+    words = None if step is None else step.words
+    return {
+        "kind": about["kind"],
+        "name": about["name"],
+        "words": words,
+        "threshold": words if step is not None and step.uniform and about["kind"] in KINDS else None,
+        "minibatch": minibatch,
+    }
 
 
 def _identity(

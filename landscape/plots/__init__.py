@@ -21,6 +21,7 @@ from landscape.plots.lines import CONNECT as connect
 from landscape.plots.lines import INTERPOLATE as interpolate
 from landscape.plots.measures import MEASURE as measure
 from landscape.plots.mixtures import MIXTURE as mixture
+from landscape.plots.optimizers import OPTIMIZER as optimizer
 from landscape.plots.paths import PATH as path
 from landscape.plots.recorded import METRICS as metrics
 from landscape.plots.slices import CURVE as curve
@@ -35,7 +36,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure),
+            *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure, optimizer),
             *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
             study,
         )
@@ -61,6 +62,7 @@ __all__ = [
     "measure",
     "metrics",
     "mixture",
+    "optimizer",
     "path",
     "perturb",
     "spectrum",

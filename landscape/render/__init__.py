@@ -23,6 +23,7 @@ _HOME = {
     "embedding_maps": "embeddings",
     "interpolation": "lines",
     "measures": "training_curves",
+    "optimizer": "optimizer_view",
     "overview": "overview_page",
     "perturbation": "basins",
     "picture": "pictures",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from landscape.render.lines import barriers as barriers
     from landscape.render.lines import interpolation as interpolation
     from landscape.render.look import Look as Look
+    from landscape.render.optimizer_view import optimizer as optimizer
     from landscape.render.overview_page import overview as overview
     from landscape.render.panels import Panel as Panel
     from landscape.render.path_fidelity import verdict as verdict
