@@ -12,6 +12,7 @@ from types import MappingProxyType
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.audits import AUDIT as audit
 from landscape.plots.basins import PERTURB as perturb
+from landscape.plots.blocks import BLOCKS as blocks
 from landscape.plots.branch_curves import BRANCHES as branches
 from landscape.plots.comparisons import COMPARISON as comparison
 from landscape.plots.embeddings import MDS as mds
@@ -37,6 +38,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         kind.name: kind
         for kind in (
             *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure, optimizer),
+            blocks,
             *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
             study,
         )
@@ -50,6 +52,7 @@ __all__ = [
     "Shown",
     "Source",
     "audit",
+    "blocks",
     "branches",
     "comparison",
     "connect",

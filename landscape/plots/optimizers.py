@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.render.look import Look
+    from landscape.values.measure_table import Table
 
 # Every step of a search for eigenvalues is a pass over the data: a picture needs three digits.
 _TOLERANCE = 1e-3
@@ -103,6 +105,12 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return found
 
 
+def _read(path: Path) -> Table:
+    from landscape.measures.table_store import read_table
+
+    return read_table(path)
+
+
 OPTIMIZER = Kind(
     name="optimizer",
     summary="loss, sharpness and stability threshold as the optimizer sees them, along runs that recorded steps",
@@ -116,6 +124,7 @@ OPTIMIZER = Kind(
     heeds=lambda options: PAGE_OPTIONS,
     deciding=lambda options: options.plain(deciding=True),
     step="measures",
+    stored=("landscape/measures", _read),
     title="Optimizers (--kind optimizer)",
     unit="value",
     saved="table",

@@ -12,6 +12,7 @@ _HOME = {
     "audit": "audits",
     "audit_page": "audit_html",
     "barriers": "lines",
+    "blocks": "block_map",
     "caption": "labels",
     "component_verdict": "component_plots",
     "components": "component_plots",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from landscape.render.audits import audit as audit
     from landscape.render.basins import perturbation as perturbation
     from landscape.render.basins import retraining as retraining
+    from landscape.render.block_map import blocks as blocks
     from landscape.render.component_plots import component_verdict as component_verdict
     from landscape.render.component_plots import components as components
     from landscape.render.composition import compose as compose
