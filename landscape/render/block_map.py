@@ -23,6 +23,8 @@ _NUMBERED = 9
 _ROW, _AROUND, _LEAST = 0.32, 1.1, 2.4
 # Decades below the largest at which colours end.
 _DECADES = 4
+# Or this factor below the smallest, so that it is told from nothing.
+_BELOW = 1.5
 # Luminance of the map under which letters are white.
 _DARK = 0.5
 # Letters of a name.
@@ -66,7 +68,8 @@ def _words(found: Blocks) -> str:
 def _map(found: Blocks, ax: Axes, sheet: Sheet) -> None:
     top = float(found.norms.max())
     colours = mpl.colormaps["viridis"]
-    norm = LogNorm(max(top * 10.0**-_DECADES, np.finfo(float).tiny), top)
+    least = float(found.norms[found.norms > 0].min(initial=top)) / _BELOW
+    norm = LogNorm(max(top * 10.0**-_DECADES, least), top)
     image = ax.imshow(np.maximum(found.norms, norm.vmin), cmap=colours, norm=norm, aspect="auto")
     names = [name if len(name) <= _NAME else f"…{name[1 - _NAME :]}" for name in found.names]
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")

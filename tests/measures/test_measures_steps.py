@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -326,3 +327,63 @@ def test_steps_that_say_nothing_are_undefined_with_a_reason(tmp_path):
         found = ls.measures.measure(objective, weights, name)[name]
         assert math.isnan(found.value)
         assert words in found.details["note"]
+
+
+class Moved:
+    """A snapshot and its step, both taken along a symmetry of the network."""
+
+    def __init__(self, snapshot, change):
+        self.layout, self.buffers, step = snapshot.layout, snapshot.buffers, snapshot.next_step
+        self.weights = change(snapshot.weights, 1)
+        moved = {"update": change(step.update, 1)}
+        if step.preconditioner is not None:
+            # A scale of a weight acts on its square.
+            moved["preconditioner"] = change(step.preconditioner, -1)
+        self._step = replace(step, **moved)
+
+    @property
+    def next_step(self):
+        return self._step
+
+
+def permuted(tensors, _sign):
+    order = torch.tensor([2, 0, 3, 1])
+    return {
+        "0.weight": tensors["0.weight"][order],
+        "0.bias": tensors["0.bias"][order],
+        "2.weight": tensors["2.weight"][:, order],
+        "2.bias": tensors["2.bias"],
+    }
+
+
+def flipped(tensors, sign):
+    signs = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64) if sign > 0 else torch.ones(4).double()
+    return {
+        "0.weight": signs[:, None] * tensors["0.weight"],
+        "0.bias": signs * tensors["0.bias"],
+        "2.weight": tensors["2.weight"] * signs,
+        "2.bias": tensors["2.bias"],
+    }
+
+
+@pytest.mark.parametrize("name", list(step_measures()))
+@pytest.mark.parametrize("change", [permuted, flipped])
+def test_measures_claim_no_more_than_holds_where_weights_and_update_move_together(tmp_path, name, change):
+    run, objective = recorded(tmp_path / "run.h5", curved(), MAKERS["adam"])
+    before, after = (ls.measures.measure(objective, at, name)[name].value for at in (run[1], Moved(run[1], change)))
+    assert after == pytest.approx(before, rel=1e-3 if "sharpness" in name or "headroom" in name else 1e-8)
+
+
+def test_a_rescaling_changes_what_the_optimizer_sees(tmp_path):
+    """The control: layers of a network that is linear in each, times a factor and divided by it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Identity(), nn.Linear(4, 2)).double()
+    run, objective = recorded(tmp_path / "run.h5", model, MAKERS["sgd"])
+
+    def scaled(tensors, _sign):
+        factors = {"0.weight": 3.0, "0.bias": 3.0, "2.weight": 1 / 3}
+        return {name: factors.get(name, 1.0) * one for name, one in tensors.items()}
+
+    name = "preconditioned_sharpness"
+    before, after = (ls.measures.measure(objective, at, name)[name].value for at in (run[1], Moved(run[1], scaled)))
+    assert abs(after / before - 1) > 0.5
