@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
-from landscape.options import describe_options, fields_of
 from landscape.measures.along_options import Along
+from landscape.options import describe_options, fields_of
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
 from landscape.vocabulary import DEVICE
 

@@ -45,8 +45,8 @@ _CAPTIONS = {
     ),
 }
 _OF_STEPS = (
-    "Along a training on the digits in full batches: left by gradient descent at a rate of 0.3, right by Adam at a "
-    "rate of 0.01. Bands are one standard error over examples."
+    "Along a training on the digits in full batches: left by gradient descent at a rate of 0.3, right by Adam at "
+    "a rate of 0.01. Bands are one standard error over examples."
 )
 # What differs by less is drawn on an axis that begins at 0.
 _SAME = 0.2

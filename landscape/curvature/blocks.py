@@ -77,7 +77,7 @@ def block_norms(
     """Frobenius norms of all blocks, and traces of those on the diagonal.
 
     With v_j standard normal in block j and zero elsewhere, E |(H v_j)_i|^2 = |H_ij|_F^2 and E v_j.(H v_j)_j =
-    tr H_jj: one product says so of a whole column of blocks. Of H_ij and H_ji, which are one, both estimates count.
+    tr H_jj: one product says so of a whole column of blocks. H_ij and H_ji are one: both estimates count.
 
     Args:
         operator: The matrix.

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from landscape.lazy import lazy
-from landscape.measures.registry import SYMMETRIES, Found, Measure, measure_named, measures, register, step_measures
+from landscape.measures.registry import (
+    SYMMETRIES,
+    Found,
+    Measure,
+    measure_named,
+    measures,
+    register,
+    step_measures,
+)
 from landscape.values.measure_table import Table
 from landscape.values.profile import Profile, profiles_of
 

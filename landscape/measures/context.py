@@ -44,8 +44,8 @@ class MeasureContext:
         progress: Called with (done, in all) within a measure.
         wanted: Name of a measure -> its settings, of all that are taken here, so that some may be taken together.
         guesses: Kind of a curvature -> what is known of its ends from elsewhere, where a search may begin.
-        step: The optimizer step that follows the weights, read when it is asked for, None where there is none after
-            them; None where weights have no such thing.
+        step: Reads the optimizer step that follows the weights, None where there is none after them; None where
+            weights have no such thing.
         products: How products with curvature matrices are taken; see `Curvature`.
     """
 

@@ -42,8 +42,8 @@ class Crossing:
 def crossing(change: Callable[[float], float], tolerance: float, most: int = MOST_PASSES) -> Crossing:
     """Where a loss along a line first exceeds that at its start: doubling or halving, then secants in the bracket.
 
-    The change over the distance, q(t) = (L(t) - L(0)) / t, is linear on a quadratic: its secant has the root there,
-    and anywhere else the bracket holds.
+    The change over the distance, q(t) = (L(t) - L(0)) / t, is linear on a quadratic: its secant has the root
+    there, and anywhere else the bracket holds.
 
     Args:
         change: L(t) - L(0).

@@ -1,4 +1,4 @@
-"""The edge of stability of any optimizer: sharpness as it sees it, its threshold, and the head-room of its rate."""
+"""The edge of stability of any optimizer: sharpness as it sees it, its threshold, head-room of its rate."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ register(
         compute=guarded(_sharpness),
         options=EdgeOptions,
         misleads=(
-            "It is of the full data, and the steps of minibatches keep it below the threshold. Of a method without a "
+            "It is of the full data, and the steps of minibatches keep it below the threshold. Without a "
             "preconditioner it is the largest eigenvalue of the Hessian and nothing more."
         ),
         of_step=True,
@@ -189,9 +189,9 @@ register(
     Measure(
         name="sharpness_threshold",
         title="stability threshold of the optimizer",
-        formula="the sharpness at which steps grow on a parabola: (2 + 2 b) / lr for heavy ball, 38 / lr for Adam, ...",
+        formula="sharpness from which steps grow on a parabola: (2 + 2 b) / lr of heavy ball, 38 / lr of Adam",
         unit="{loss}",
-        source="Cohen et al. 2021 and 2022; Long and Bartlett 2023; Islamov et al. 2026; landscape.optimizers.threshold",
+        source="Cohen et al. 2021 and 2022; Long and Bartlett 2023; Islamov et al. 2026 (norms)",
         invariant=ORTHOGONAL,
         compute=guarded(_threshold),
         misleads="It is theory of full-batch steps on a parabola with a preconditioner that stands still.",

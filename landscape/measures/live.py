@@ -39,8 +39,8 @@ class Glance(Result):
         step: Updates before it.
         lr: Its learning rate.
         loss: Of the data before it.
-        headroom: How many times the step could be before the loss of the data is no lower than before it: 0 where it
-            goes uphill, infinite where no end was seen.
+        headroom: How many times the step could be before the loss of the data is no lower than before it: 0 where
+            it goes uphill, infinite where no end was seen.
         critical_sharpness: 2 / (headroom lr).
         passes: Forward passes that it took.
         seconds: How long they took.
@@ -220,8 +220,8 @@ def watch(
         loss: (output, targets) -> the mean loss.
         data: Inputs and targets, on the model's device: one batch, as large as fits.
         every: Steps between two readings; the first is of the next step.
-        log: Takes the readings: ``print``; a TensorBoard writer (``add_scalar``); or a function such as ``wandb.log``,
-            called with (name -> number, step=). By default `logging` has them at level INFO.
+        log: Takes the readings: ``print``; a TensorBoard writer (``add_scalar``); or a function such as
+            ``wandb.log``, called with (name -> number, step=). By default `logging` has them at level INFO.
         limit: A head-room below which it warns, or stops.
         action: ``"warn"``, or ``"stop"`` the training by a `HeadroomError` out of the optimizer's step.
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from landscape.curvature import Curvature, dense
 from landscape.measures.context import MeasureContext
-from landscape.measures.hessian import ORTHOGONAL
 from landscape.measures.registry import Found, Measure, measure_named, register
 from landscape.measures.step_line import step_of
 from landscape.measures.step_terms import gradient_of, guarded
@@ -72,7 +71,7 @@ def _scales(operator: Curvature, step: Step) -> Tensor:
 
 
 def _enumerated(matrix: Tensor, scales: Tensor) -> Found:
-    """The largest d^T H d over signs: where no entry of the diagonal is negative it lies at a corner of the cube."""
+    """The largest d^T H d over signs: where the diagonal is not negative it lies at a corner of the cube."""
     scaled = (scales[:, None] * matrix * scales[None, :]).double()
     rest = itertools.product((-1.0, 1.0), repeat=len(scaled) - 1)
     signs = torch.tensor([(1.0, *one) for one in rest], dtype=torch.float64)
@@ -93,7 +92,7 @@ def _starts(context: MeasureContext, step: Step, operator: Curvature) -> Iterato
 
 
 def _climbed(operator: Curvature, step: Step, start: Tensor, iterations: int) -> float:
-    """The best d^T H d of an ascent: d goes to where its product with H points, which no convex form goes down by."""
+    """The best d^T H d of an ascent: d goes to where its product with H points; no convex form falls by that."""
     from landscape.optimizers.norms import steepest
 
     def onto(vector: Tensor) -> Tensor:
@@ -116,8 +115,8 @@ register(
         name=_NAME,
         title="sharpness in the optimizer's norm",
         formula=(
-            "max of d^T H d over |d| <= 1: largest entry for sign methods, spectral norm of each matrix for Muon (and "
-            "largest entry of what is none), the norm of P for others, where it is the preconditioned sharpness"
+            "max of d^T H d over |d| <= 1: largest entry for sign methods, spectral norm of each matrix for Muon "
+            "(and largest entry of what is none), that of P for others, where it is the preconditioned sharpness"
         ),
         unit="{loss}",
         source="Islamov et al. 2026, section 3",
@@ -126,8 +125,8 @@ register(
         options=NormOptions,
         is_bound=lambda settings: True,
         misleads=(
-            "It is the value at a d that was found, so that it is certainly reached, and the maximum may be larger; "
-            "details say where it is exact."
+            "It is the value at a d that was found, so that it is certainly reached; the maximum may be larger. "
+            "Details say where it is exact."
         ),
         of_step=True,
     )

@@ -18,8 +18,8 @@ from landscape.measures.registry import measure_named
 from landscape.measures.stability import stability_threshold, threshold_words
 from landscape.measures.table_store import MEASURES
 from landscape.objective import Objective
-from landscape.options import read_options
 from landscape.optimizers import KINDS
+from landscape.options import read_options
 from landscape.params import Held
 from landscape.trajectory import Snapshot, Trajectory
 from landscape.values.measure_table import Column, LongTable, Table

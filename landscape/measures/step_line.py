@@ -96,7 +96,7 @@ class StepLine:
         Args:
             factors: Place on the line -> factor.
         """
-        shares = sum(factor * self._losses(at).double() for at, factor in factors.items())
+        shares = torch.stack([factor * self._losses(at).double() for at, factor in factors.items()]).sum(dim=0)
         evaluator = self._passes.evaluator
         raw = replace(self._raw, loss=shares)
         return evaluator.estimates({self._split: raw}, ["loss"])[f"{self._split}_loss"]
@@ -104,8 +104,10 @@ class StepLine:
     def _losses(self, at: float) -> Tensor:
         if at not in self._found:
             own = self._weights
-            moved = {name: held.to(self._dtype) + at * self._update[name].to(self._dtype) for name, held in (
-                (name, own.weights[name]) for name in self._update)}
+            moved = {
+                name: held.to(self._dtype) + at * self._update[name].to(self._dtype)
+                for name, held in ((name, own.weights[name]) for name in self._update)
+            }
             self._passes.evaluator.load({**own.weights, **own.buffers, **moved})
             with self._passes.kernels():
                 self._raw = self._passes.evaluator.run([self._split], ["loss"])[self._split]

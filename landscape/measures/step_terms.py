@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from landscape.curvature import EigenPairs, eigenpairs
@@ -182,13 +181,13 @@ register(
     Measure(
         name="directional_sharpness",
         title="sharpness along the step",
-        formula="D^T H D / |D|^2 with D the update made; details: its ratio to the top eigenvalue, and |v_i.D| / |D|",
+        formula="D^T H D / |D|^2, D the update made; details: its ratio to the top eigenvalue, and |v_i.D| / |D|",
         unit="{loss}",
         source="Pan and Li 2023, section 3; of the update made",
         invariant=ORTHOGONAL,
         compute=guarded(_directional),
         options=DirectionOptions,
-        misleads="A step may be flat because it is turned away from the sharp directions, not because there are none.",
+        misleads="A step may be flat because it is turned away from sharp directions, not because there are none.",
         of_step=True,
     )
 )

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from landscape.optimizers.recognition import ADJUSTMENTS
 from landscape.optimizers.step import Step
+from landscape.vocabulary import ADJUSTMENTS
 
 
 def steepest(step: Step, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -175,7 +175,7 @@ def _inner(optimizer: Any) -> torch.optim.Optimizer:
 
 
 def _parts(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-    """Parameter -> the tensors whose mean it is: itself, or its copies in all replicas where it is their centre."""
+    """Parameter -> the tensors whose mean it is: itself, or its copies in replicas where it is their centre."""
     known = {id(each) for group in optimizer.param_groups for each in group["params"]}
     count = optimizer.defaults.get("replicas") if kind_of(optimizer) == "replicated-sgd" else None
     if count is None or any(id(each) in known for each in tensors.values()):

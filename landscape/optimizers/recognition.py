@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape.vocabulary import ADJUSTMENTS
+
 # Classes of torch and of this package by name.
 _OURS = {
     "SAM": "sam",
@@ -49,8 +51,6 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "muon": ("lr", "momentum", "nesterov", "weight_decay", "decoupled", "adjustment"),
     "unknown": ("lr", "momentum", "weight_decay"),
 }
-# Ways in which Muon scales its rate with the shape of a matrix, by number.
-ADJUSTMENTS = ("original", "match_rms_adamw", "spectral_unclamped", "none")
 
 
 def kind_of(optimizer: torch.optim.Optimizer) -> str:
@@ -106,7 +106,9 @@ def completed(
     optimizer: torch.optim.Optimizer, kind: str, group: Mapping[str, Any], settings: Mapping[str, float]
 ) -> dict[str, float]:
     """The settings of a group, with what only the state after the step says."""
-    state = next((optimizer.state[one] for one in group["params"] if one in optimizer.state), {})
+    state: Mapping[str, Any] = next(
+        (optimizer.state[one] for one in group["params"] if one in optimizer.state), {}
+    )
     if kind == "adagrad" and "step" in state:
         return {**settings, "lr": settings["lr"] / (1 + (float(state["step"]) - 1) * group["lr_decay"])}
     if kind == "nadam" and "step" in state:

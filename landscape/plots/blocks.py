@@ -29,7 +29,7 @@ class BlocksOptions(Options):
     at: int | str = option("last", "The snapshot: a step, first or last", form=STEP)
     by: str = option(
         "layer",
-        "The blocks: layers, kinds of layers (those of one name, as in the blocks of a transformer), or parameters",
+        "Layers, kinds of layers (those of one name, as in the blocks of a transformer), or parameters",
         choices=("layer", "kind", "parameter"),
     )
     matrix: str = option("hessian", "The matrix", choices=MATRICES)
@@ -68,7 +68,11 @@ def _compute(source: Source, wanted: BlocksOptions) -> Parts:
     cut = blocks_of(operator.names, wanted.by)
     total = len(cut) * wanted.probes
     found = block_norms(
-        operator, list(cut.values()), wanted.probes, wanted.seed, progress=lambda done: source.progress(done, total)
+        operator,
+        list(cut.values()),
+        wanted.probes,
+        wanted.seed,
+        progress=lambda done: source.progress(done, total),
     )
     nothing = [float("nan")] * len(cut)
     tops, bottoms = block_ends(operator, list(cut.values()), wanted.seed) if wanted.ends else (nothing, nothing)

@@ -14,7 +14,6 @@ from landscape.options import option
 RECORDED = ("loss", "error", "gamma", "replica_distance", "gradient_evaluations")
 
 
-
 def _flat_or_nested(given: Any) -> Any:
     """Settings by measure, or, of a lone measure, by themselves."""
     return dict(given) if isinstance(given, Mapping) else NESTED.read(given)

@@ -134,9 +134,8 @@ def _value(value: float, error: float | None, converged: bool, bound: str = "") 
 
 def table_document(table: Any) -> dict[str, Any]:
     """Measures along training as plain values."""
-    from landscape.values.edge import verdict_of
-
     from landscape.measures.table_summary import describe
+    from landscape.values.edge import verdict_of
 
     document = describe(table)
     told = document.pop("measures")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.measures.along_options import Along
+from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.measure_options import MeasureOptions
 from landscape.plots.measure_words import table_document, table_lines
 from landscape.plots.slices import composed, numbers_of

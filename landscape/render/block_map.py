@@ -32,7 +32,7 @@ _NAME = 22
 
 
 def blocks(found: Blocks, *, rc: Mapping[str, Any] | None = None) -> Figure:
-    """Draw curvature by block: |H_ij|_F as a map, and the share of the trace of each block with its largest eigenvalue.
+    """Draw curvature by block: |H_ij|_F as a map, and of each block its share of the trace and largest eigenvalue.
 
     Args:
         found: The blocks.
@@ -49,7 +49,9 @@ def blocks(found: Blocks, *, rc: Mapping[str, Any] | None = None) -> Figure:
     with sheet.styled():
         left, middle, right = sheet.subplots(1, 3, width_ratios=[2.4, 1, 1])
         _map(found, left, sheet)
-        _bars(middle, found, 100 * found.shares, 100 * found.trace_errors / found.traces.sum(), "share of trace (%)")
+        _bars(
+            middle, found, 100 * found.shares, 100 * found.trace_errors / found.traces.sum(), "share of trace (%)"
+        )
         unit = f" ({found.meta['unit']})" if found.meta.get("unit") else ""
         _bars(right, found, found.tops, None, f"largest eigenvalue{unit}")
         put_foot(sheet, _words(found))
@@ -69,8 +71,9 @@ def _map(found: Blocks, ax: Axes, sheet: Sheet) -> None:
     top = float(found.norms.max())
     colours = mpl.colormaps["viridis"]
     least = float(found.norms[found.norms > 0].min(initial=top)) / _BELOW
-    norm = LogNorm(max(top * 10.0**-_DECADES, least), top)
-    image = ax.imshow(np.maximum(found.norms, norm.vmin), cmap=colours, norm=norm, aspect="auto")
+    low = max(top * 10.0**-_DECADES, least)
+    norm = LogNorm(low, top)
+    image = ax.imshow(np.maximum(found.norms, low), cmap=colours, norm=norm, aspect="auto")
     names = [name if len(name) <= _NAME else f"…{name[1 - _NAME :]}" for name in found.names]
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
@@ -79,7 +82,8 @@ def _map(found: Blocks, ax: Axes, sheet: Sheet) -> None:
     if len(names) > _NUMBERED:
         return
     for (row, column), value in np.ndenumerate(found.norms):
-        shade = np.array(colours(norm(max(value, norm.vmin)))[:3]) @ np.array([0.299, 0.587, 0.114])
+        red, green, blue, _ = colours(float(norm(max(float(value), low))))
+        shade = 0.299 * red + 0.587 * green + 0.114 * blue
         ink = "white" if shade < _DARK else "black"
         ax.text(column, row, f"{value:.2g}", ha="center", va="center", color=ink, fontsize="x-small")
 

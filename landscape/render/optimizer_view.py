@@ -42,7 +42,7 @@ def optimizer(tables: Mapping[str, Table], *, rc: Mapping[str, Any] | None = Non
     """Draw what optimizers see: the loss, sharpness with its threshold, and gain and penalty of the steps.
 
     Args:
-        tables: Name of a run -> measures along it: ``sharpness_threshold``, a sharpness of the optimizer, and others.
+        tables: Name of a run -> measures along it: ``sharpness_threshold``, a sharpness of the optimizer, others.
         rc: rcParams of the figure; by default `style.paper`.
 
     Returns:

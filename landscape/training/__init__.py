@@ -17,6 +17,7 @@ from landscape.vocabulary import SCHEDULES
 if TYPE_CHECKING:
     from landscape.training.entropy_sgd import EntropySGD as EntropySGD
     from landscape.training.loop import train as train
+    from landscape.training.muon import Muon as Muon
     from landscape.training.replicas import centre as centre
     from landscape.training.replicated_sgd import ReplicatedSGD as ReplicatedSGD
     from landscape.training.sam import SAM as SAM
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "EntropySGD": "entropy_sgd",
+    "Muon": "muon",
     "ReplicatedSGD": "replicated_sgd",
     "SAM": "sam",
     "Start": "start",
@@ -42,6 +44,7 @@ __all__ = [
     "EntropySGD",
     "Every",
     "GammaSchedule",
+    "Muon",
     "Noise",
     "ReplicatedSGD",
     "Settings",

@@ -16,7 +16,7 @@ from landscape.vocabulary import RECORDED, SCHEDULES
 
 OPTIMIZERS = tuple(CHOICES)
 
-_DEFAULT_RATE = {"sgd": 0.1, "gd": 0.1, "adam": 1e-3}
+_DEFAULT_RATE = {"sgd": 0.1, "gd": 0.1, "adam": 1e-3, "muon": 0.02}
 # Epochs 150, 225 and 275 of 300, each a tenth of the rate before: Li et al. 2018, section 4.
 _STEP_MILESTONES = (150 / 300, 225 / 300, 275 / 300)
 _STEP_FACTOR = 0.1
@@ -98,7 +98,7 @@ class Settings(Options):
 
     optimizer: str = option("sgd", "The optimizer; gd takes all examples in one step", choices=OPTIMIZERS)
     epochs: int = option(10, "Passes over the training data; of entropy-sgd, L passes each", low=1)
-    lr: float | None = option(None, "Learning rate", form=NUMBER, above=0, unset="0.1; adam 0.001")
+    lr: float | None = option(None, "Learning rate", form=NUMBER, above=0, unset="0.1; adam 0.001; muon 0.02")
     batch_size: int = option(128, "Examples per update; gd takes all", low=1)
     momentum: float = option(0.9, "Momentum of all but adam", low=0, below=1)
     nesterov: bool = option(False, "Nesterov's momentum")
@@ -111,8 +111,8 @@ class Settings(Options):
     )
     optimizer_options: Mapping[str, Any] = option(
         {},
-        "An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, gamma, "
-        "...); repeatable; see docs/optimizers.md",
+        "An option of sam (rho, adaptive), muon (adjustment), entropy-sgd (L, gamma, noise, ...) or "
+        "replicated-sgd (replicas, gamma, ...); repeatable; see docs/optimizers.md",
         form=TABLE,
         needs="optimizer",
     )

@@ -13,6 +13,7 @@ from landscape.objective import Objective
 from landscape.params import Tensors, resolve
 from landscape.training.choices import EntropyChoices, SamChoices
 from landscape.training.entropy_sgd import EntropySGD
+from landscape.training.muon import Muon
 from landscape.training.plan import Plan
 from landscape.training.replicas import Separate, Together, centre, copies, pays_together
 from landscape.training.replicated_sgd import ReplicatedSGD
@@ -29,11 +30,14 @@ class Way(Protocol):
     Attributes:
         model: The model of the run; `ready` brings it up to date.
         replicas: Name -> model, of runs beside it.
-        optimizer: Makes the updates.
     """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Makes the updates."""
+
     replicas: Mapping[str, nn.Module]
 
     def update(self, step: int, rate: float) -> None:
@@ -200,6 +204,7 @@ def _optimizer(model: nn.Module, settings: Settings, plan: Plan) -> torch.optim.
     trained, choices = _trained(model), settings.choices
     makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "adam": lambda: torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay),
+        "muon": lambda: Muon(trained, **_descent(settings), adjust_lr_fn=choices.adjustment),
         "sam": lambda: SAM(
             trained, **_descent(settings), rho=choices.rho, adaptive=choices.adaptive, eta=choices.eta
         ),

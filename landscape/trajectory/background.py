@@ -166,9 +166,9 @@ class Offer:
         cls, step: int, epoch: float | None, seconds: float | None, metrics: Mapping[str, float], taken: Taken
     ) -> Offer:
         """An offer from what a user gave, where None is not known."""
-        moment = [math.nan if value is None else float(value) for value in (epoch, seconds)]
         named = {plain_name(name, "metric"): float(value) for name, value in metrics.items()}
-        return cls(step, *moment, named, taken)
+        epoch, seconds = (math.nan if value is None else float(value) for value in (epoch, seconds))
+        return cls(step, epoch, seconds, named, taken)
 
 
 def write(

@@ -398,4 +398,3 @@ class Recorder:
         if self.active:
             self._goes_well(lambda: self._file.finish(len(self._steps), keep_state=keep_state))
         self.finished = True
-

@@ -88,7 +88,7 @@ class Snapshot(Result):
         """
         require_steps(self._header)
         about, row = self._header.optimizer, self._header.settings[self.index]
-        if not row[0] == self.step:
+        if row[0] != self.step:
             return None
         settings: dict[str, dict[str, float]] = {}
         for name, value in zip(about["columns"][1:], row[1:].tolist(), strict=True):

@@ -67,11 +67,15 @@ class StepRecorder:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise LandscapeError(
-                "steps are recorded of a model that an optimizer moves", where="optimizer", got=type(model).__name__
+                "steps are recorded of a model that an optimizer moves",
+                where="optimizer",
+                got=type(model).__name__,
             )
         storage = None if dtype is None else str(dtype).removeprefix("torch.")
         if storage not in (None, "bfloat16"):
-            raise LandscapeError("not a type for steps", where="record_dtype", got=repr(dtype), expected="'bfloat16'")
+            raise LandscapeError(
+                "not a type for steps", where="record_dtype", got=repr(dtype), expected="'bfloat16'"
+            )
         tensors = dict(unwrapped(model).named_parameters())
         self._observer = Observer(optimizers, tensors, record)
         self._layout, self._tell = layout, tell

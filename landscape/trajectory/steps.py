@@ -1,9 +1,9 @@
 """Recorded optimizer steps in a trajectory file: beside each snapshot the update that follows it. No torch.
 
-``/updates/<dtype>`` and ``/preconditioners/<dtype>`` have a row per snapshot, the trained parameters side by side in
-manifest order; ``/updates/settings`` holds the numbers of the step. A row is written after its snapshot, when the
-step is made: until then, and for ever where none follows, the first of its settings is NaN and nothing else of it
-is read.
+``/updates/<dtype>`` and ``/preconditioners/<dtype>`` have a row per snapshot, the trained parameters side by side
+in manifest order; ``/updates/settings`` holds the numbers of the step. A row is written after its snapshot, when
+the step is made: until then, and for ever where none follows, the first of its settings is NaN and nothing else of
+it is read.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class EdgeVerdict(Result):
         reached: The first step at which the sharpness is at least the threshold; None where it never is.
         mean: Mean of sharpness / threshold from then on; of a run that never reached it, the largest.
         spread: Standard deviation of it; NaN where fewer than two values count.
-        at: Where a threshold was never reached, the step of the largest ratio; otherwise the last step that counts.
+        at: Where it was never reached, the step of the largest ratio; otherwise the last step that counts.
         last: The last ratio.
         minibatch: Examples of a minibatch; None for full batches, 0 where it is not known.
         bound: Whether the sharpness is a lower bound.

@@ -10,8 +10,7 @@ import pytest
 from conftest import without_torch
 
 import landscape as ls
-from landscape.measures import measures, read_table
-from landscape.measures import run_table
+from landscape.measures import measures, read_table, run_table
 
 KEYS = {
     *("name", "value", "standard_error", "converged", "unit", "formula", "source", "invariant_claimed"),

@@ -1,5 +1,7 @@
 """Curvature by block against dense Hessians."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,7 @@ def cut(operator: Curvature, by: str) -> tuple[list[list[str]], list[slice]]:
     blocks = list(blocks_of(operator.names, by).values())
     sizes = {name: part.numel() for name, part in operator.unflatten(torch.zeros(operator.size)).items()}
     ends = np.cumsum([0, *(sum(sizes[name] for name in block) for block in blocks)])
-    return blocks, [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+    return blocks, [slice(*pair) for pair in itertools.pairwise(ends)]
 
 
 def test_norms_and_traces_are_those_of_the_dense_matrix(operator):

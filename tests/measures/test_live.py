@@ -31,7 +31,9 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> Non
 def test_the_head_room_of_a_quadratic_is_the_closed_form():
     model, optimizer = parts()
     watched = ls.watch(model, optimizer, F.mse_loss, (X, Y), every=3)
-    matrix = 2 * torch.cat([X, torch.ones(40, 1).double()], 1).T @ torch.cat([X, torch.ones(40, 1).double()], 1) / 40
+    matrix = (
+        2 * torch.cat([X, torch.ones(40, 1).double()], 1).T @ torch.cat([X, torch.ones(40, 1).double()], 1) / 40
+    )
     expected = []
     for step in range(7):
         before = torch.cat([one.detach().flatten().clone() for one in model.parameters()])

@@ -17,8 +17,8 @@ from landscape.measures import step_measures
 from landscape.measures.critical import MOST_PASSES, crossing
 from landscape.optimizers import Step, threshold
 from landscape.optimizers.norms import dual_norm, steepest
-from landscape.trajectory import Recorder, open_trajectory
 from landscape.training.sam import SAM
+from landscape.trajectory import Recorder, open_trajectory
 
 X = torch.randn(24, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.randn(24, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -136,7 +136,11 @@ def test_the_crossing_of_a_parabola_is_found_in_ten_passes_from_anywhere(scale):
 
 @pytest.mark.parametrize("scale", [0.05, 0.7, 3.0, 20.0])
 def test_the_crossing_of_other_curves_is_within_the_tolerance(scale):
-    for curve in (lambda s: -s + s**4, lambda s: -s + 0.3 * s**2 + 0.7 * s**3, lambda s: math.expm1(s) - 1.718 * s):
+    for curve in (
+        lambda s: -s + s**4,
+        lambda s: -s + 0.3 * s**2 + 0.7 * s**3,
+        lambda s: math.expm1(s) - 1.718 * s,
+    ):
         root = max(float(r) for r in np.geomspace(0.5, 2, 100001) if curve(float(r)) < 0)
         found = crossing(lambda t, curve=curve: curve(t / scale), 0.01)
         assert found.at == pytest.approx(root * scale, rel=2e-2)
@@ -191,8 +195,12 @@ def test_coupled_decay_and_rates_of_groups_are_part_of_what_is_seen(tmp_path):
     model = curved()
     run, objective = recorded(tmp_path / "run.h5", model, make)
     operator = Curvature(objective, run[0])
-    rates = operator.flatten({n: torch.full_like(w, 0.1 if n[0] == "0" else 0.05) for n, w in run[0].weights.items()})
-    decay = operator.flatten({n: torch.full_like(w, 0.5 if n[0] == "0" else 0.0) for n, w in run[0].weights.items()})
+    rates = operator.flatten(
+        {n: torch.full_like(w, 0.1 if n[0] == "0" else 0.05) for n, w in run[0].weights.items()}
+    )
+    decay = operator.flatten(
+        {n: torch.full_like(w, 0.5 if n[0] == "0" else 0.0) for n, w in run[0].weights.items()}
+    )
     matrix = rates[:, None] * (operator.dense() + decay.diag())
     found = ls.measures.measure(objective, run[0], ["preconditioned_sharpness", "lr_headroom"])
     assert found["preconditioned_sharpness"].value == pytest.approx(largest(matrix) / 0.1, rel=1e-4)
@@ -228,9 +236,7 @@ def test_the_largest_curvature_over_signs_is_found_by_enumeration(tmp_path):
     assert found["norm_sharpness"].value == pytest.approx(best, rel=1e-10)
     assert found["norm_sharpness"].details["exact"]
     assert found["sharpness_threshold"].value == pytest.approx(2 * gradient.abs().sum().item() / 0.1, rel=1e-10)
-    assert found["lr_headroom"].value == pytest.approx(
-        found["sharpness_threshold"].value / best, rel=1e-10
-    )
+    assert found["lr_headroom"].value == pytest.approx(found["sharpness_threshold"].value / best, rel=1e-10)
 
 
 def test_an_ascent_in_the_largest_entry_is_a_lower_bound_that_is_reached(tmp_path):
@@ -370,7 +376,9 @@ def flipped(tensors, sign):
 @pytest.mark.parametrize("change", [permuted, flipped])
 def test_measures_claim_no_more_than_holds_where_weights_and_update_move_together(tmp_path, name, change):
     run, objective = recorded(tmp_path / "run.h5", curved(), MAKERS["adam"])
-    before, after = (ls.measures.measure(objective, at, name)[name].value for at in (run[1], Moved(run[1], change)))
+    before, after = (
+        ls.measures.measure(objective, at, name)[name].value for at in (run[1], Moved(run[1], change))
+    )
     assert after == pytest.approx(before, rel=1e-3 if "sharpness" in name or "headroom" in name else 1e-8)
 
 
@@ -385,5 +393,7 @@ def test_a_rescaling_changes_what_the_optimizer_sees(tmp_path):
         return {name: factors.get(name, 1.0) * one for name, one in tensors.items()}
 
     name = "preconditioned_sharpness"
-    before, after = (ls.measures.measure(objective, at, name)[name].value for at in (run[1], Moved(run[1], scaled)))
+    before, after = (
+        ls.measures.measure(objective, at, name)[name].value for at in (run[1], Moved(run[1], scaled))
+    )
     assert abs(after / before - 1) > 0.5

@@ -48,11 +48,8 @@ CASES: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 }
 
 
-def descend(make: Callable[[Any], torch.optim.Optimizer], curvature: float, steps: int, start: float) -> float:
-    """Log of the growth of |w| over the last half of so many steps on curvature w^2 / 2."""
-    w = torch.nn.Parameter(torch.full((1,), start, dtype=torch.float64))
-    optimizer = make([w])
-    sizes = []
+def parabola(optimizer: torch.optim.Optimizer, w: torch.Tensor, curvature: float) -> Callable[[], torch.Tensor]:
+    """The closure of a step on curvature |w|^2 / 2."""
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -60,6 +57,16 @@ def descend(make: Callable[[Any], torch.optim.Optimizer], curvature: float, step
         loss.backward()
         return loss
 
+    return closure
+
+
+def descend(make: Callable[[Any], torch.optim.Optimizer], curvature: float, steps: int, start: float) -> float:
+    """Log of the growth of |w| over the last half of so many steps on curvature w^2 / 2."""
+    w = torch.nn.Parameter(torch.full((1,), start, dtype=torch.float64))
+    optimizer = make([w])
+    sizes = []
+
+    closure = parabola(optimizer, w, curvature)
     for _ in range(steps):
         optimizer.step(closure)
         sizes.append(abs(w.item()))
@@ -77,14 +84,7 @@ def step_of(make: Callable[[Any], torch.optim.Optimizer], steps: int = 1) -> tup
     observer = Observer(optimizer, {"w": w}, ("update", "preconditioner"))
     for _ in range(steps):
         observer.await_step(seen.append)
-
-        def closure() -> torch.Tensor:
-            optimizer.zero_grad()
-            loss = (w**2 / 2).sum()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
+        optimizer.step(parabola(optimizer, w, 1.0))
     settings = {name.split(".")[1]: value for name, value in zip(observer.columns, seen[-1].settings, strict=True)}
     return observer.kind, settings, float(seen[-1].preconditioner.get("w", torch.ones(1)))
 
@@ -135,13 +135,7 @@ def test_sam_grows_just_above_its_threshold(radius, momentum):
         force = curvature * (size + radius)
         optimizer.state[w]["momentum_buffer"] = torch.tensor([-force / (1 + momentum)], dtype=torch.float64)
 
-        def closure() -> torch.Tensor:
-            optimizer.zero_grad()
-            loss = (curvature * w**2 / 2).sum()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
+        optimizer.step(parabola(optimizer, w, curvature))
         grown.append(abs(w.item()) / size)
     assert grown[0] > 1 > grown[1]
 
@@ -211,13 +205,7 @@ def test_a_sign_step_raises_the_loss_of_a_parabola_just_above_its_threshold():
         w = torch.nn.Parameter(torch.tensor([size], dtype=torch.float64))
         optimizer = Lion([w], rate)
 
-        def closure() -> torch.Tensor:
-            optimizer.zero_grad()
-            loss = (curvature * w**2 / 2).sum()
-            loss.backward()
-            return loss
-
-        before = optimizer.step(closure).item()
+        before = optimizer.step(parabola(optimizer, w, curvature)).item()
         assert (curvature * w.item() ** 2 / 2 > before) == rises
         assert (curvature > threshold("sign", {"lr": rate}, dual_norm=curvature * size)) == rises
 
@@ -231,7 +219,9 @@ def test_a_step_of_muon_raises_the_loss_of_a_parabola_just_above_its_threshold()
     turned = torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(0)))[0]
     for size, rises in ((0.9 * rate / 2, True), (1.1 * rate / 2, False)):
         w = torch.nn.Parameter(size * turned)
-        optimizer = Muon([w], lr=rate, momentum=0.0, weight_decay=0.0, ns_coefficients=(1.5, -0.5, 0.0), ns_steps=30)
+        optimizer = Muon(
+            [w], lr=rate, momentum=0.0, weight_decay=0.0, ns_coefficients=(1.5, -0.5, 0.0), ns_steps=30
+        )
         before = curvature * w.detach().square().sum() / 2
         (curvature * w.square().sum() / 2).backward()
         optimizer.step()

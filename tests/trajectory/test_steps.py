@@ -1,5 +1,6 @@
 """Steps of optimizers beside snapshots: what is recorded, what is said where nothing is, and what kills leave."""
 
+import itertools
 import json
 import re
 
@@ -122,7 +123,9 @@ def test_groups_that_differ_in_momentum_have_no_threshold(tmp_path):
 
 
 def test_an_unknown_optimizer_keeps_the_update_and_says_that_no_threshold_is_known(tmp_path):
-    run, seen = recorded(tmp_path / "run.h5", lambda model: torch.optim.Rprop(model.parameters(), lr=0.01), steps=2)
+    run, seen = recorded(
+        tmp_path / "run.h5", lambda model: torch.optim.Rprop(model.parameters(), lr=0.01), steps=2
+    )
     step = run[0].next_step
     assert step.words == "no threshold is known of Rprop"
     assert torch.equal(step.update["0.bias"], seen[1]["0.bias"] - seen[0]["0.bias"])
@@ -192,7 +195,11 @@ def test_a_resumed_training_records_the_same_steps(tmp_path, optimizer):
     objective = ls.problems.build("digits-mlp", {"width": 8})
     options = {"L": 2} if optimizer == "entropy-sgd" else {}
     settings = Settings(
-        optimizer=optimizer, epochs=2, record=("update", "preconditioner"), optimizer_options=options, batch_size=512
+        optimizer=optimizer,
+        epochs=2,
+        record=("update", "preconditioner"),
+        optimizer_options=options,
+        batch_size=512,
     )
     whole = train(objective, tmp_path / "whole.h5", settings)
 
@@ -224,7 +231,7 @@ def test_the_centre_of_replicas_moves_by_the_mean_of_their_updates(tmp_path):
         tmp_path / "run.h5",
         Settings(optimizer="replicated-sgd", epochs=1, every=1, batch_size=512, record=("update",)),
     )
-    for before, after in zip(run[:-1], run[1:], strict=True):
+    for before, after in itertools.pairwise(run):
         for name, update in before.next_step.update.items():
             torch.testing.assert_close(update, after[name] - before[name], rtol=1e-4, atol=1e-6)
 
@@ -268,11 +275,11 @@ def test_mistakes_are_said_in_a_line(tmp_path):
             Recorder(run, model, **options)
         assert "\n" not in str(error.value)
         assert not run.exists()
-    with pytest.raises(LandscapeError, match="record.*cannot be recorded"):
+    with pytest.raises(LandscapeError, match=r"record.*cannot be recorded"):
         Settings(record=("updates",))
     with Recorder(run, model) as recorder:
         recorder.snapshot(0)
-    with pytest.raises(LandscapeError, match="no recorded updates.*--record update"):
+    with pytest.raises(LandscapeError, match=r"no recorded updates.*--record update"):
         open_trajectory(run)[0].next_step  # noqa: B018
 
 
