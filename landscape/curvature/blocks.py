@@ -22,7 +22,7 @@ _TOLERANCE, _PRODUCTS = 1e-3, 100
 
 @dataclass(frozen=True)
 class BlockNorms(Result):
-    """What probes of blocks give.
+    """Estimates from probes of blocks.
 
     Attributes:
         norms: Shape (n, n), |H_ij|_F.

@@ -72,7 +72,7 @@ def preconditioned(context: MeasureContext, step: Step) -> Preconditioned:
     if step.kind in DIAGONAL and step.preconditioner is None:
         raise LandscapeError(
             f"the preconditioner of {step.optimizer} was not recorded",
-            mend="train with --record update,preconditioner,lr",
+            mend="use landscape train --record update,preconditioner,lr",
         )
     operator = context.operator()
     scales, decays = {}, {}

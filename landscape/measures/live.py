@@ -235,7 +235,7 @@ def watch(
         Kalra et al. 2026, section 3.
 
     Example:
-        >>> watched = watch(model, optimizer, F.cross_entropy, (x, y), every=100, log=print, limit=1.0)
+        >>> watched = watch(model, optimizer, loss, (x, y), every=100, log=print, limit=1.0)  # doctest: +SKIP
         >>> train(model, optimizer)  # doctest: +SKIP
         step 0: head-room 14.2, critical sharpness 14.1 (lr 0.01; 6 forward passes, 0.004 s)
     """

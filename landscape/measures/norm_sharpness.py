@@ -28,7 +28,7 @@ _NAME = "norm_sharpness"
 
 @dataclass(frozen=True)
 class NormOptions(Options):
-    """How the largest curvature is sought where it cannot be found exactly."""
+    """Options of the search for the largest curvature where it cannot be found exactly."""
 
     restarts: int = option(4, "Ascents: from the gradient, the update, and random directions", low=1)
     iterations: int = option(20, "Steps of an ascent, a product each", low=1)

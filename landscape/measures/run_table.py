@@ -175,7 +175,7 @@ def _blank(
 
 
 def _optimizer(run: Trajectory, objective: Objective) -> dict[str, Any]:
-    """What a verdict on the edge of stability needs: the threshold by name, and whether batches are full."""
+    """Facts for a verdict on the edge of stability: the threshold by name, and whether batches are full."""
     about = run.optimizer
     steps = (one.next_step for one in run)
     step = next((one for one in steps if one is not None), None)

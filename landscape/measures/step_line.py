@@ -30,7 +30,7 @@ def step_of(context: MeasureContext) -> Step:
     if context.step is None:
         raise LandscapeError(
             "these weights come without a recorded update",
-            mend="give a snapshot of a run trained with --record update,preconditioner,lr",
+            mend="give a snapshot of a run of landscape train --record update,preconditioner,lr",
         )
     found = context.shared("step", context.step)
     if found is None:
@@ -47,7 +47,9 @@ def update_of(context: MeasureContext) -> dict[str, Tensor]:
     """
     step = step_of(context)
     if not step.update:
-        raise LandscapeError("the run has no recorded updates, only settings", mend="train with --record update")
+        raise LandscapeError(
+            "the run has no recorded updates, only settings", mend="use landscape train --record update"
+        )
     found = {}
     for info in context.weights.layout.moving():
         held = context.weights.weights[info.name]

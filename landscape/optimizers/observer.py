@@ -155,7 +155,7 @@ class Observer:
 
 
 def checked_record(record: Iterable[str]) -> tuple[str, ...]:
-    """What is recorded of steps, in the usual order; the rate comes with anything.
+    """Names of what is recorded of steps, in the usual order; the rate comes with anything.
 
     Raises:
         LandscapeError: If something else is asked for.

@@ -55,7 +55,9 @@ def _compute(source: Source, wanted: OptimizerOptions) -> Parts:
     run = source.runs[name]
     if not run.optimizer:
         raise LandscapeError(
-            "the run has no recorded updates", where=run.path, mend="train with --record update,preconditioner,lr"
+            "the run has no recorded updates",
+            where=run.path,
+            mend="use landscape train --record update,preconditioner,lr",
         )
     for step in wanted.at:
         run.index_of(step)

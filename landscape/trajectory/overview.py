@@ -113,7 +113,7 @@ class Summary(Result):
 
 
 def _optimizer(header: Header) -> dict[str, Any]:
-    """What is recorded of the steps of which optimizer."""
+    """Facts about the steps that are recorded, and their optimizer."""
     about = header.optimizer
     return {
         **{name: about[name] for name in ("kind", "name", "record", "dtype")},

@@ -229,7 +229,7 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
     metrics = Metrics({name: _column(item, count) for name, item in group["metrics"].items()})
     require_rows(group, steps, metrics)
     optimizer = _mapping(group, OPTIMIZER)
-    require_datasets(group, layout, optimizer)
+    require_datasets(group, layout, optimizer, CARRIERS)
     return Header(
         path=path,
         prefix=prefix,

@@ -99,7 +99,7 @@ class StepRecorder:
 
     @property
     def bytes(self) -> int:
-        """What a step takes in the file."""
+        """Bytes that a step takes in the file."""
         return row_bytes(self._layout, self.about)
 
     def require_same(self, header: Header) -> None:

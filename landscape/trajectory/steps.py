@@ -115,20 +115,26 @@ def read_settings(group: h5py.Group, count: int) -> NDArray[np.float64]:
     return values
 
 
-def require_datasets(group: h5py.Group, layout: Layout, about: Mapping[str, Any]) -> None:
+def require_datasets(
+    group: h5py.Group, layout: Layout, about: Mapping[str, Any], carriers: Mapping[str, str]
+) -> None:
     """Check that the datasets of steps are there, as wide as what is in them.
+
+    Args:
+        group: The group of a run.
+        layout: Its tensors.
+        about: Its attribute `OPTIMIZER`.
+        carriers: Element type -> what stands for it in a file.
 
     Raises:
         ValueError: If one is not.
     """
-    from landscape.trajectory.schema import CARRIERS
-
     if not about:
         return
     for name, infos in datasets_of_steps(layout, about).items():
         stored = name.split("/")[1]
         dataset = group[name]
-        if dataset.dtype != CARRIERS.get(stored, stored) or dataset.shape[1] != sum(one.numel for one in infos):
+        if dataset.dtype != carriers.get(stored, stored) or dataset.shape[1] != sum(one.numel for one in infos):
             raise ValueError(f"/{name} does not hold the parameters that the run says")
 
 
@@ -142,5 +148,5 @@ def require_steps(header: Header) -> None:
         raise LandscapeError(
             "the run has no recorded updates",
             where=header.path,
-            mend="train with --record update,preconditioner,lr, or Recorder(..., optimizer=, record=)",
+            mend="use landscape train --record update,preconditioner,lr, or Recorder(..., optimizer=, record=)",
         )

@@ -54,6 +54,7 @@ ALLOWED = {
         "remnants",
         "objective",
         "trajectory",
+        "values",
         "vocabulary",
     },
     "probes": {
@@ -110,7 +111,8 @@ ALLOWED = {
         *("storage", "files", "trajectory", "measures", "probes", "projection", "recipe", "surface", "values"),
     },
     "plots": {
-        *("errors", "files", "layout", "forms", "options", "params", "storage", "objective", "curvature"),
+        *("errors", "files", "layout", "forms", "optimizers", "options", "params", "storage", "objective"),
+        "curvature",
         *("vocabulary", "values"),
         *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
         *("surface", "render"),

@@ -262,7 +262,7 @@ def test_optimizers_in_a_loop_of_ones_own(names, capsys):
 
 def test_what_an_optimizer_sees(names, capsys):
     x, y = names["x"], names["y"]
-    more = {"F": F, "batches": iter([(x, y)] * 200), "model": make_mlp()}
+    more = {"F": F, "batches": iter([(x, y)] * 200), "model": make_mlp(), "torch": torch}
     own = run("optimizers.md", 3, names | more)
     assert own["step"].words == "38/lr"
     capsys.readouterr()
