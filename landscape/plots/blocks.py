@@ -34,7 +34,7 @@ class BlocksOptions(Options):
     )
     matrix: str = option("hessian", "The matrix", choices=MATRICES)
     probes: int = option(20, "Random vectors of each block, a product each", low=2)
-    ends: bool = option(True, "Seek the largest and the smallest eigenvalue of each block")
+    norms_only: bool = option(False, "Leave out the largest and the smallest eigenvalue of each block")
     split: str = option("train", "The data", choices=SPLITS)
     parameters: str | None = option(None, "Parameters that count, e.g. 'fc.*,!*.bias'", form=TEXT, unset="all")
     seed: int = option(0, "Draws the random vectors", low=0)
@@ -75,7 +75,7 @@ def _compute(source: Source, wanted: BlocksOptions) -> Parts:
         progress=lambda done: source.progress(done, total),
     )
     nothing = [float("nan")] * len(cut)
-    tops, bottoms = block_ends(operator, list(cut.values()), wanted.seed) if wanted.ends else (nothing, nothing)
+    ends = (nothing, nothing) if wanted.norms_only else block_ends(operator, list(cut.values()), wanted.seed)
     sizes = {name: part.numel() for name, part in operator.unflatten(torch.zeros(operator.size)).items()}
     meta: dict[str, Any] = {
         "problem": objective.problem,
@@ -98,8 +98,8 @@ def _compute(source: Source, wanted: BlocksOptions) -> Parts:
             norm_errors=found.norm_errors.numpy(),
             traces=found.traces.numpy(),
             trace_errors=found.trace_errors.numpy(),
-            tops=np.array(tops),
-            bottoms=np.array(bottoms),
+            tops=np.array(ends[0]),
+            bottoms=np.array(ends[1]),
             meta=meta,
         )
     }

@@ -47,13 +47,14 @@ def blocks(found: Blocks, *, rc: Mapping[str, Any] | None = None) -> Figure:
     count = len(found.names)
     sheet = Sheet.grown(TWO_COLUMNS, max(_LEAST, _ROW * count + _AROUND), rc)
     with sheet.styled():
-        left, middle, right = sheet.subplots(1, 3, width_ratios=[2.4, 1, 1])
+        ends = bool(np.isfinite(found.tops).any())
+        left, *others = sheet.subplots(1, 2 + ends, width_ratios=[2.4, *[1] * (1 + ends)])
         _map(found, left, sheet)
-        _bars(
-            middle, found, 100 * found.shares, 100 * found.trace_errors / found.traces.sum(), "share of trace (%)"
-        )
-        unit = f" ({found.meta['unit']})" if found.meta.get("unit") else ""
-        _bars(right, found, found.tops, None, f"largest eigenvalue{unit}")
+        errors = 100 * found.trace_errors / found.traces.sum()
+        _bars(others[0], found, 100 * found.shares, errors, "share of\ntrace (%)")
+        if ends:
+            unit = f" ({found.meta['unit']})" if found.meta.get("unit") else ""
+            _bars(others[1], found, found.tops, None, f"largest\neigenvalue{unit}")
         put_foot(sheet, _words(found))
     return sheet
 
@@ -78,7 +79,7 @@ def _map(found: Blocks, ax: Axes, sheet: Sheet) -> None:
     ax.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(length=0)
-    sheet.colorbar(image, ax=ax, label="norm of the block", fraction=0.05)
+    sheet.colorbar(image, ax=ax, fraction=0.05).ax.set_title("norm", fontsize="medium")
     if len(names) > _NUMBERED:
         return
     for (row, column), value in np.ndenumerate(found.norms):

@@ -45,7 +45,7 @@ PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "metrics": ("a", {}, {"columns": 1, "vmin": 0.0}),
     "measure": ("ab", {"measures": ["fisher_rao_norm"]}, {"title": "Norms", "vmax": 2000.0}),
     "optimizer": ("ab", {"at": "0,6"}, {"title": "Edges"}),
-    "blocks": ("a", {"probes": 2, "ends": False, "subset": 50}, {"style": "talk", "no_caption": True}),
+    "blocks": ("a", {"probes": 2, "norms_only": True, "subset": 50}, {"style": "talk", "no_caption": True}),
     "interpolate": ("ab", {"points": 3}, {"style": "talk", "title": "Between", "vmax": 5.0}),
     "perturb": ("a", {"draws": 2, "scales": 2}, {"dpi": 80}),
 }
