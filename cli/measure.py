@@ -34,7 +34,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
     "trajectories are measured with the same draws.",
 )
 @click.argument("files", metavar="[FILE]...", nargs=-1)
-@options_in({"Options": Along}, spellings={"settings": ("--setting",)})
+@options_in({"Options": Along}, spellings={"settings": ("--setting",), "split": ("--split", "--of")})
 @click.option(
     "-o",
     "--output",
