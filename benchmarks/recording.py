@@ -31,6 +31,11 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "sync": {},
     "background": {"background": True},
     "background, bfloat16": {"background": True, "dtype": "bfloat16"},
+    "background, with the step": {"background": True, "record": ("update", "preconditioner")},
+}
+_OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "sgd": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9),
+    "adam": lambda weights: torch.optim.Adam(weights, lr=1e-3),
 }
 
 
@@ -49,7 +54,9 @@ class Samples:
     waited: list[float] = field(default_factory=list)
 
 
-def measure(rounds: int, steps: int, size: int, batch: int, folder: Path) -> dict[str, Samples]:
+def measure(
+    rounds: int, steps: int, size: int, batch: int, folder: Path, kind: str, names: list[str]
+) -> dict[str, Samples]:
     """Time turns of a training without and with recorders.
 
     Args:
@@ -58,14 +65,21 @@ def measure(rounds: int, steps: int, size: int, batch: int, folder: Path) -> dic
         size: Height and width of the images.
         batch: Images per update.
         folder: Where the files go.
+        kind: The optimizer.
+        names: Which variants.
     """
     torch.manual_seed(0)
     model = resnet18(num_classes=10).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = _OPTIMIZERS[kind](model.parameters())
     images, labels = torch.randn(batch, 3, size, size), torch.randint(0, 10, (batch,))
     recorders = {
-        name: Recorder(folder / f"{index}.h5", model, **options)
-        for index, (name, options) in enumerate(_VARIANTS.items())
+        name: Recorder(
+            folder / f"{index}.h5",
+            model,
+            **_VARIANTS[name],
+            optimizer=optimizer if "record" in _VARIANTS[name] else None,
+        )
+        for index, name in enumerate(names)
     }
     samples = {name: Samples() for name in ("without", *recorders)}
     done = 0
@@ -131,10 +145,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--optimizer", choices=list(_OPTIMIZERS), default="sgd")
+    parser.add_argument("--variants", nargs="+", choices=list(_VARIANTS), default=list(_VARIANTS))
     parser.add_argument("--json", type=Path, help="all samples")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        samples = measure(given.rounds, given.steps, given.size, given.batch, Path(folder))
+        sizes = given.rounds, given.steps, given.size, given.batch
+        samples = measure(*sizes, Path(folder), given.optimizer, given.variants)
     for name, value in machine.describe().items():
         print(f"{name}: {value}")
     print(f"ResNet-18, images {given.size}x{given.size}, batch {given.batch}, {given.rounds} rounds\n")

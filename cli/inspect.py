@@ -66,6 +66,7 @@ def _run_lines(file: str, document: dict[str, Any]) -> list[str]:
         f"              {_counts(document['counts'])}",
         *_storage(document["storage"]),
         *_recording(document["recording"]),
+        *_steps(document.get("optimizer")),
         f"  state       {state}",
     ]
     if document["branches"]:
@@ -106,6 +107,15 @@ def _recording(recording: dict[str, Any]) -> list[str]:
         stride = recording.get("stride", 1)
         every.append(f"at most {recording['keep']} kept" + (f", one in {stride} of them" if stride > 1 else ""))
     return [f"  recorded    {', '.join(every)}"] if every else []
+
+
+def _steps(optimizer: dict[str, Any] | None) -> list[str]:
+    """Describe the optimizer steps beside snapshots, if there are some."""
+    if optimizer is None:
+        return []
+    told = ", ".join(optimizer["record"]) + (f" as {optimizer['dtype']}" if optimizer["dtype"] else "")
+    size = f"{optimizer['bytes'] / 1e6:.3g} MB each"
+    return [f"  optimizer   {optimizer['name']}: {told} of {optimizer['steps']} steps, {size}"]
 
 
 def _surface_lines(file: str, document: dict[str, Any]) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
+from landscape.measures.along_options import Along
 from landscape.options import describe_options, fields_of
-from landscape.plots.measure_options import Along
 from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
 from landscape.vocabulary import DEVICE
 
@@ -34,7 +34,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
     "trajectories are measured with the same draws.",
 )
 @click.argument("files", metavar="[FILE]...", nargs=-1)
-@options_in({"Options": Along}, spellings={"settings": ("--setting",)})
+@options_in({"Options": Along}, spellings={"settings": ("--setting",), "split": ("--split", "--of")})
 @click.option(
     "-o",
     "--output",
@@ -73,8 +73,9 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
 
 
 def _list(as_json: bool) -> None:
-    from landscape.measures import SYMMETRIES, measures
+    from landscape.measures import SYMMETRIES, measures, step_measures
 
+    known = {**measures(), **step_measures()}
     entries = {
         one.name: {
             "title": one.title,
@@ -85,10 +86,11 @@ def _list(as_json: bool) -> None:
             "settings": dict(one.settings),
             "options": describe_options(one.options),
             "misleads": one.misleads,
+            "of_step": one.of_step,
         }
-        for one in measures().values()
+        for one in known.values()
     }
-    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(measures(), SYMMETRIES), as_json)
+    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(known, SYMMETRIES), as_json)
 
 
 def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
@@ -177,7 +179,7 @@ def _taken(
     file: str, wanted: Any, options: Mapping[str, Any], save: str | None, taken: dict[int, dict[str, Any]]
 ) -> Any:
     """The table of what is wanted of a trajectory; what is measured now goes into `taken` at once."""
-    from landscape.plots.measure_values import measures_along
+    from landscape.measures.run_table import measures_along
     from landscape.plots.objectives import objective_of
     from landscape.trajectory import open_trajectory
 

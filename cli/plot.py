@@ -135,7 +135,8 @@ def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     if kind is not None and kind not in (stored if stored in homes else homes):
         what = stored if stored in homes else next(iter(homes))
         raise LandscapeError(f"the file holds a {what}", where=files[0], got=f"--kind {kind}")
-    return homes.get(stored, next(iter(homes.values()))), True
+    # Several kinds draw a table of measures.
+    return homes.get(stored, homes.get(kind or "", next(iter(homes.values())))), True
 
 
 def _renamed(options: dict[str, Any], kind: Kind) -> dict[str, Any]:

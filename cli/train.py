@@ -73,6 +73,8 @@ def command(
         **parse_settings(problem_options),
     }
     objective = problems.build(problem, options, seed=chosen.seed, data=data, download=download, device=device)
+    if chosen.record:
+        click.echo(training.cost_of_steps(objective, chosen).words, err=True)
     try:
         with progress_bar(problem, "step") as update:
 

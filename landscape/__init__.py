@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from landscape import curvature as curvature
     from landscape import integrations as integrations
     from landscape import measures as measures
+    from landscape import optimizers as optimizers
     from landscape import papers as papers
     from landscape import pipeline as pipeline
     from landscape import plots as plots
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from landscape import values as values
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.files.opening import open_file as open
+    from landscape.measures.live import watch as watch
     from landscape.objective import Objective as Objective
     from landscape.objective import next_token_loss as next_token_loss
     from landscape.progress import progress_bar as progress_bar
@@ -82,9 +84,11 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "random_lines": "projection",
     "random_plane": "projection",
     "random_planes": "projection",
+    "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *("audit", "curvature", "integrations", "measures", "papers", "plots", "probes", "problems", "projection"),
+    *("audit", "curvature", "integrations", "measures", "optimizers", "papers", "plots", "probes", "problems"),
+    "projection",
     *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
 _EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
@@ -108,6 +112,7 @@ __all__ = [
     "open",
     "open_surface",
     "open_trajectory",
+    "optimizers",
     "papers",
     "pca_plane",
     "pipeline",
@@ -130,6 +135,7 @@ __all__ = [
     "training",
     "trajectory",
     "values",
+    "watch",
 ]
 
 __getattr__, __dir__ = _lazy(__name__, __all__, _HOME | {name: name for name in (*_ROOMS, *_EARLIER_NAMES)})

@@ -21,7 +21,6 @@ _HOME = {
     "comparison_of": ("audit_values", "comparison_of"),
     "embeddings_of": ("embeddings", "embeddings_of"),
     "hessian_slice_of": ("slice_values", "hessian_slice_of"),
-    "measures_along": ("measure_values", "measures_along"),
     "objective_of": ("objectives", "objective_of"),
     "pair_over_epochs": ("branch_values", "pair_over_epochs"),
     "seen_of": ("branch_curves", "seen_of"),
@@ -31,9 +30,11 @@ _HOME = {
     "slices_before_and_after": ("audit_values", "slices_before_and_after"),
     "spectrum_of": ("spectra", "spectrum_of"),
 }
-__all__ = sorted(_HOME)
+_PLACES: dict[str, str | tuple[str, str]] = {name: (f"plots.{at}", own) for name, (at, own) in _HOME.items()}
+_PLACES["measures_along"] = ("measures.run_table", "measures_along")
+__all__ = sorted(_PLACES)
 
-_find, __dir__ = lazy(__name__, __all__, _HOME, package="landscape.plots")
+_find, __dir__ = lazy(__name__, __all__, _PLACES, package="landscape")
 
 
 def __getattr__(name: str) -> Any:

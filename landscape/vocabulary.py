@@ -17,6 +17,12 @@ MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 """Curvature matrices."""
 DTYPES = ("float32", "float64")
 """Types in which derivatives are taken."""
+PRODUCTS = ("auto", "finite-difference")
+"""How products with curvature matrices are taken."""
+RECORDED = ("update", "preconditioner", "lr")
+"""What can be recorded of the optimizer step that follows a snapshot."""
+ADJUSTMENTS = ("original", "match_rms_adamw", "spectral_unclamped", "none")
+"""How Muon scales its rate with the shape of a matrix."""
 SCHEDULES = ("constant", "step", "cosine", "linear")
 """How a learning rate falls."""
 AVERAGES = ("old", "new")

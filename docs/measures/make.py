@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import textwrap
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from matplotlib.axes import Axes
 
 import landscape as ls
-from landscape.measures import SYMMETRIES, Measure, measures
+from landscape.measures import SYMMETRIES, Measure, measures, step_measures
 from landscape.options import options_table
 from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.recipe.gallery import save_png
@@ -43,9 +44,15 @@ _CAPTIONS = {
         "95 % intervals."
     ),
 }
+_OF_STEPS = (
+    "Along a training on the digits in full batches: left by gradient descent at a rate of 0.3, right by Adam at "
+    "a rate of 0.01. Bands are one standard error over examples."
+)
 # What differs by less is drawn on an axis that begins at 0.
 _SAME = 0.2
 _WIDTH, _HEIGHT = 5.6, 2.1
+# Letters of a line beside an axis.
+_LETTERS = 24
 
 
 def table_of(one: Measure) -> str:
@@ -65,11 +72,9 @@ def table_of(one: Measure) -> str:
 
 def head_of(one: Measure) -> str:
     """All that is written anew on a page: the table, the picture and its caption."""
-    return (
-        f"{table_of(one)}\n\n"
-        f"![{one.title} along training and under a rescaling of layers]({one.name}.png)\n\n"
-        f"{_CAPTIONS.get(one.name, _CAPTION)}\n\n{END}\n"
-    )
+    where = "by two optimizers" if one.of_step else "and under a rescaling of layers"
+    caption = _OF_STEPS if one.of_step else _CAPTIONS.get(one.name, _CAPTION)
+    return f"{table_of(one)}\n\n![{one.title} along training {where}]({one.name}.png)\n\n{caption}\n\n{END}\n"
 
 
 def text_of(page: str) -> str:
@@ -152,6 +157,26 @@ _RAYS = (
     "ellipsoids of known volume, 500 times, and one in many dimensions",
     "NaN, and how many rays count",
 )
+_OF_TERMS = (
+    "exact to rounding on all examples, with a standard error over them",
+    "quadratics, of which the remainder is 0, and recorded losses, whose change the three terms are",
+    "undefined, and a note that no update follows, that it is zero or not finite",
+)
+_CROSSED = (
+    "two guesses in a row are within the tolerance, or the bracket is",
+    "quadratics, and curves of known crossing at any distance",
+    "`(rough)`, or NaN and a note how far the loss did not rise",
+)
+_CLIMBED = (
+    "the best ascent ended; `details.exact` says where all corners were tried",
+    "all corners of small quadratics, and the top eigenvalue where norms agree",
+    _BOUND,
+)
+_THEORY = (
+    "a threshold is known of the optimizer",
+    "every optimizer on parabolas 1 % below and above",
+    "undefined, and a note why none is known",
+)
 _CONVERGES = {
     **dict.fromkeys(("hessian_top", "hessian_bottom", "gauss_newton_top"), _ENDS),
     "epsilon_sharpness": _BALL,
@@ -162,6 +187,11 @@ _CONVERGES = {
     "local_learning_coefficient": _CHAINS,
     "local_entropy": _STRENGTHS,
     "epsilon_volume": _RAYS,
+    **dict.fromkeys(("step_gain", "step_penalty", "step_remainder", "directional_sharpness"), _OF_TERMS),
+    **dict.fromkeys(("preconditioned_sharpness", "lr_headroom"), _ENDS),
+    "critical_sharpness": _CROSSED,
+    "norm_sharpness": _CLIMBED,
+    "sharpness_threshold": _THEORY,
 }
 _TRIED = (
     "`measure` takes it at one random element of the orbit on up to 32 examples, and reports both numbers in "
@@ -169,6 +199,7 @@ _TRIED = (
 )
 _NOT_TRIED = "`audit` takes it at half a dozen elements, and says `not tested` where none moves the weights"
 _CONTROL = "`hessian_trace`, which every rescaling changes"
+_OF_STEP = "by its tests, with weights and update moved together; no audit takes it"
 _FAILED = (
     "“a symmetry of the model (…) changed it from … to …: it is not invariant here”, and the claim is withdrawn"
 )
@@ -215,9 +246,11 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 def _invariance_of(one: Measure) -> tuple[str, ...]:
     link = f"[{one.name}](measures/{one.name}.md)"
+    claims = ", ".join(one.invariant)
+    if one.of_step:
+        return link, claims or "nothing", _OF_STEP, "a rescaling of layers, which changes it", "nothing"
     if not one.invariant:
         return link, "nothing", _NOT_TRIED, "", ""
-    claims = ", ".join(one.invariant)
     if set(one.invariant) <= _ORTHOGONAL:
         return link, claims, _NOT_TRIED, "`fisher_rao_norm` under a rescaling", "`changes x-fold`"
     return link, claims, _TRIED, _CONTROL, _FAILED
@@ -301,6 +334,41 @@ def _curve(ax: Axes, x: Any, found: Any) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def draw_step(one: Measure, runs: tuple[Any, Any], objective: Any, path: Path) -> None:
+    """The picture of a measure of steps: along two trainings."""
+    sheet = Sheet(_WIDTH, _HEIGHT)
+    with sheet.styled():
+        for ax, run in zip(sheet.subplots(1, 2), runs, strict=True):
+            found = [ls.measures.measure(objective, snapshot, [one.name])[one.name] for snapshot in run[:-1]]
+            _curve(ax, run.steps[:-1], np.array([(each.value, each.standard_error or 0.0) for each in found]))
+            ax.set_xlabel("step")
+        title = "\n".join(textwrap.wrap(one.title, _LETTERS))
+        sheet.axes[0].set_ylabel(f"{title}\n({one.unit.format(loss='nats')})")
+    save_png(sheet, path, MOST_BYTES)
+
+
+def trainings_with_steps() -> tuple[Any, Any]:
+    """The runs of the pictures of steps."""
+    objective = ls.problems.build("digits-mlp", {"width": 12, "train_size": 500})
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, rate in (("gd", 0.3), ("adam", 0.01)):
+            settings = ls.training.Settings(
+                optimizer=name,
+                lr=rate,
+                momentum=0.0,
+                epochs=60,
+                batch_size=500,
+                every=ls.training.Every.parse("6"),
+                record=("update", "preconditioner"),
+            )
+            run = ls.training.train(objective, Path(folder) / f"{name}.h5", settings)
+            for snapshot in (kept := list(run)):
+                _ = snapshot.weights, snapshot.buffers, snapshot.next_step
+            runs.append(Snapshots(kept))
+    return runs[0], runs[1]
+
+
 def training() -> tuple[Any, Any]:
     """The run of the pictures, and its objective."""
     objective = ls.problems.build("digits-mlp", {"width": 12, "train_size": 500})
@@ -327,13 +395,16 @@ class Snapshots(list[Any]):
 
 def main(names: list[str]) -> None:
     """Write the index, and pages and pictures of some measures or of all."""
-    known = measures()
+    known = {**measures(), **step_measures()}
     run, objective = training()
+    runs = trainings_with_steps()
     for name in names or known:
         one, page = known[name], HERE / f"{name}.md"
         text = text_of(page.read_text(encoding="utf-8")) if page.exists() else "What it is, in a paragraph."
         page.write_text(f"{head_of(one)}\n{text}\n", encoding="utf-8")
-        if name == _COEFFICIENT:
+        if one.of_step:
+            draw_step(one, runs, objective, HERE / f"{name}.png")
+        elif name == _COEFFICIENT:
             draw_learning_coefficient(HERE / f"{name}.png")
         else:
             draw(one, run, objective, HERE / f"{name}.png")

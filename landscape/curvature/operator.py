@@ -23,9 +23,8 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.objective.memory import SHARE, free_memory
 from landscape.params import Tensors, Weights, wide
-from landscape.vocabulary import MATRICES
+from landscape.vocabulary import MATRICES, PRODUCTS
 
-PRODUCTS = ("auto", "finite-difference")
 # What the graph of one micro-batch may take, which is made smaller if the loss allows it.
 _GRAPH_BYTES = 2**30
 # How much a graph takes is measured on so many examples.

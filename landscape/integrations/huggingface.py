@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from landscape.errors import LandscapeError
@@ -45,6 +45,9 @@ class RecorderCallback(TrainerCallback):
         seed: The seed of the run.
         training: Settings to be stored with the run: plain JSON values.
         overwrite: Replace a file that exists when a training begins at step 0.
+        record: Of the update that follows each snapshot, ``"update"``, ``"preconditioner"`` and ``"lr"``, as in
+            `Recorder`; nothing by default.
+        record_dtype: As in `Recorder`.
 
     Example:
         >>> callback = RecorderCallback("run.h5", every=50)
@@ -65,6 +68,8 @@ class RecorderCallback(TrainerCallback):
         seed: int | None = None,
         training: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        record: Iterable[str] = (),
+        record_dtype: Any = None,
     ) -> None:
         about: dict[str, Any] = {
             "problem": problem,
@@ -73,6 +78,7 @@ class RecorderCallback(TrainerCallback):
             "training": training,
         }
         how: dict[str, Any] = {"every": every, "keep": keep, "dtype": dtype, "background": background}
+        how |= {"record": tuple(record), "record_dtype": record_dtype}
         self._session = Session(path, model, overwrite, **about, **how)
         self._last: dict[str, Any] | None = None
 
@@ -81,7 +87,8 @@ class RecorderCallback(TrainerCallback):
     ) -> None:
         """Open the file; a checkpoint has been loaded."""
         self._last = None
-        self._session.begin(kwargs["model"], state.global_step, records=state.is_world_process_zero)
+        records, optimizer = state.is_world_process_zero, kwargs.get("optimizer")
+        self._session.begin(kwargs["model"], state.global_step, records=records, optimizer=optimizer)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

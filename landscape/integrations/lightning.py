@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -44,6 +44,9 @@ class RecorderCallback(Callback):
         seed: The seed of the run.
         training: Settings to be stored with the run: plain JSON values.
         overwrite: Replace a file that exists when a training begins at step 0.
+        record: Of the update that follows each snapshot, ``"update"``, ``"preconditioner"`` and ``"lr"``, as in
+            `Recorder`; nothing by default.
+        record_dtype: As in `Recorder`.
 
     Example:
         >>> callback = RecorderCallback("run.h5", model="net", every=50)
@@ -64,6 +67,8 @@ class RecorderCallback(Callback):
         seed: int | None = None,
         training: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        record: Iterable[str] = (),
+        record_dtype: Any = None,
     ) -> None:
         super().__init__()
         about: dict[str, Any] = {
@@ -73,6 +78,7 @@ class RecorderCallback(Callback):
             "training": training,
         }
         how: dict[str, Any] = {"every": every, "keep": keep, "dtype": dtype, "background": background}
+        how |= {"record": tuple(record), "record_dtype": record_dtype}
         self._session = Session(path, model, overwrite, **about, **how)
         self._epoch = 0.0
         self._logged = _Logged()
@@ -81,7 +87,9 @@ class RecorderCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file; the sanity check is over and a checkpoint has been loaded."""
         self._waiting = None
-        self._session.begin(pl_module, trainer.global_step, records=trainer.is_global_zero)
+        self._session.begin(
+            pl_module, trainer.global_step, records=trainer.is_global_zero, optimizer=trainer.optimizers
+        )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget what was counted in the epoch before."""

@@ -37,13 +37,14 @@ class Session:
         self._began = 0.0
         self._earlier = 0.0
 
-    def begin(self, model: nn.Module, step: int, *, records: bool) -> None:
+    def begin(self, model: nn.Module, step: int, *, records: bool, optimizer: Any = None) -> None:
         """Open the file, and record the state before the first update.
 
         Args:
             model: The model that is trained.
             step: Updates so far: more than 0 where a training goes on from a checkpoint.
             records: Whether this process is the one that records.
+            optimizer: What trains it, or several, where steps are recorded.
 
         Raises:
             LandscapeError: If there is a file already, and the training starts at step 0 or the run is finished.
@@ -58,6 +59,7 @@ class Session:
             overwrite=self._overwrite and held is None,
             resume=held is not None,
             **self._options,
+            **({"optimizer": optimizer} if self._options.get("record") else {}),
         )
         self._began, self._earlier = time.monotonic(), 0.0
         self._newest = step - 1

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from landscape.lazy import lazy
-from landscape.measures.registry import SYMMETRIES, Found, Measure, measure_named, measures, register
+from landscape.measures.registry import (
+    SYMMETRIES,
+    Found,
+    Measure,
+    measure_named,
+    measures,
+    register,
+    step_measures,
+)
 from landscape.values.measure_table import Table
 from landscape.values.profile import Profile, profiles_of
 
@@ -16,11 +24,13 @@ if TYPE_CHECKING:
     from landscape.measures.computation import Measured as Measured
     from landscape.measures.computation import measure as measure
     from landscape.measures.computation import profile_settings as profile_settings
+    from landscape.measures.run_table import along as along
     from landscape.measures.stability import stability_threshold as stability_threshold
     from landscape.measures.table_store import read_table as read_table
 
 _HOME = {
     "Measured": "computation",
+    "along": "run_table",
     "measure": "computation",
     "profile_settings": "computation",
     "read_table": "table_store",
@@ -33,6 +43,7 @@ __all__ = [
     "Measured",
     "Profile",
     "Table",
+    "along",
     "measure",
     "measure_named",
     "measures",
@@ -41,6 +52,7 @@ __all__ = [
     "read_table",
     "register",
     "stability_threshold",
+    "step_measures",
 ]
 
 __getattr__, __dir__ = lazy(__name__, __all__, _HOME)

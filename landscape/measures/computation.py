@@ -17,6 +17,7 @@ from landscape.measures.context import MeasureContext
 from landscape.measures.invariance import tried
 from landscape.measures.registry import DERIVATIVES, Measure, measure_named
 from landscape.objective import Objective
+from landscape.optimizers import Step
 from landscape.params import Held, Weights
 from landscape.values.result import Result, Tabular
 
@@ -101,6 +102,7 @@ def measure(
     seed: int = 0,
     dtype: torch.dtype | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    products: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
     keep: Callable[[Measured], None] | None = None,
 ) -> Measurements:
@@ -118,6 +120,8 @@ def measure(
         seed: Of all draws; equal seeds draw equal numbers at every place.
         dtype: The type of real numbers; None is the model's own.
         settings: Name of a measure -> its settings that differ from the published defaults.
+        products: ``"finite-difference"`` takes products with curvature matrices without second derivatives; see
+            `landscape.curvature.Curvature`.
         progress: Called with (name of the measure, done, in all).
         keep: Called with each measure as soon as it is taken.
 
@@ -133,10 +137,20 @@ def measure(
     """
     settled = settled_settings(names, settings)
     objective.require((split,), ())
+    globs, step = globs_of(weights, parameters), step_after(weights)
     context = MeasureContext(
-        objective, Held.of(weights, parameters), split, globs_of(weights, parameters), seed, dtype
+        objective, Held.of(weights, parameters), split, globs, seed, dtype, step=step, products=products
     )
     return Measurements(measure_at(context, settled, progress=progress, keep=keep, trial=True))
+
+
+def step_after(weights: Weights) -> Callable[[], Step | None] | None:
+    """Return what reads the optimizer step after some weights; None where weights have no such thing."""
+    # Looked up in the class: of a run without steps the attribute itself raises.
+    if not hasattr(type(weights), "next_step"):
+        return None
+    snapshot: Any = weights
+    return lambda: snapshot.next_step
 
 
 def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[str, ...] | None:

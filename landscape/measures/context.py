@@ -15,6 +15,7 @@ from landscape.curvature.diagonal import exact_by, replicated_by
 from landscape.curvature.passes import Passes
 from landscape.measures.warm_start import WarmStart
 from landscape.objective import Estimate, Objective
+from landscape.optimizers import Step
 from landscape.params import Held, Tensors
 from landscape.symmetry import Flattest, Symmetries, symmetries_of
 
@@ -43,6 +44,9 @@ class MeasureContext:
         progress: Called with (done, in all) within a measure.
         wanted: Name of a measure -> its settings, of all that are taken here, so that some may be taken together.
         guesses: Kind of a curvature -> what is known of its ends from elsewhere, where a search may begin.
+        step: Reads the optimizer step that follows the weights, None where there is none after them; None where
+            weights have no such thing.
+        products: How products with curvature matrices are taken; see `Curvature`.
     """
 
     objective: Objective
@@ -54,6 +58,8 @@ class MeasureContext:
     progress: Callable[[int, int], None] | None = None
     wanted: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     guesses: Mapping[str, WarmStart] = field(default_factory=dict)
+    step: Callable[[], Step | None] | None = None
+    products: str = "auto"
     _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
     _operators: dict[str, Curvature] = field(default_factory=dict, repr=False)
     _passes: dict[Any, Passes] = field(default_factory=dict, repr=False)
@@ -68,13 +74,13 @@ class MeasureContext:
         if self.progress is not None:
             self.progress(done, total)
 
-    def moved(self, weights: Held) -> MeasureContext:
-        """The same at other weights of the same model; operators move along, so that this place must not be used
-        any more.
+    def moved(self, weights: Held, step: Callable[[], Step | None] | None = None) -> MeasureContext:
+        """The same at other weights of the same model, and the step after them; operators move along, so that this
+        place must not be used any more.
         """
         for operator in self._operators.values():
             operator.load(weights)
-        return replace(self, weights=weights, _shared={})
+        return replace(self, weights=weights, step=step, _shared={})
 
     def fresh(self, **changes: Any) -> MeasureContext:
         """A place where nothing was taken yet, with some attributes changed; it shares the symmetries."""
@@ -162,6 +168,7 @@ class MeasureContext:
                 parameters=self.parameters,
                 dtype=self.dtype,
                 batch_size=self._batch if kind == "hessian" else None,
+                products=self.products,
             )
         return self._operators[kind]
 

@@ -21,8 +21,14 @@ FAMILIES = (
     *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
 )
 
-# Of these, the families whose numbers are second derivatives, or made of them.
-DERIVATIVES = ("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "orbit")
+# Those of the measures of a recorded optimizer step.
+STEP_FAMILIES = ("step_terms", "critical", "norm_sharpness", "edge")
+
+# Of all these, the families whose numbers are second derivatives, or made of them.
+DERIVATIVES = (
+    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "orbit"),
+    *("norm_sharpness", "edge"),
+)
 
 # What a measure can be invariant to. Rescalings keep the function of a positively homogeneous network.
 SYMMETRIES = MappingProxyType(
@@ -73,6 +79,7 @@ class Measure(Result):
         profile: From complete settings to those with which `details` hold a profile; None where there is none.
         is_bound: From complete settings to whether a value is a lower bound only, as what ascents find is of a
             maximum: all of them may end at the same lower one.
+        of_step: Whether it is of the optimizer step recorded after the weights, and not of the weights alone.
     """
 
     name: str
@@ -87,6 +94,7 @@ class Measure(Result):
     options: type[Any] = NoOptions
     profile: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     is_bound: Callable[[Mapping[str, Any]], bool] = lambda settings: False
+    of_step: bool = False
 
     @property
     def family(self) -> str:
@@ -129,12 +137,22 @@ def register(measure: Measure) -> Measure:
 
 
 def measures() -> Mapping[str, Measure]:
-    """Name -> measure: family by family, then those that others registered."""
-    for family in FAMILIES:
+    """Name -> measure of weights: family by family, then those that others registered."""
+    return MappingProxyType({name: one for name, one in _all().items() if not one.of_step})
+
+
+def step_measures() -> Mapping[str, Measure]:
+    """Name -> measure of the optimizer step that was recorded after a snapshot."""
+    return MappingProxyType({name: one for name, one in _all().items() if one.of_step})
+
+
+def _all() -> dict[str, Measure]:
+    families = (*FAMILIES, *STEP_FAMILIES)
+    for family in families:
         importlib.import_module(f"landscape.measures.{family}")
-    rank = {f"landscape.measures.{family}": context for context, family in enumerate(FAMILIES)}
+    rank = {f"landscape.measures.{family}": place for place, family in enumerate(families)}
     own = sorted(_REGISTRY.values(), key=lambda one: rank.get(getattr(one.compute, "__module__", ""), len(rank)))
-    return MappingProxyType({one.name: one for one in own})
+    return {one.name: one for one in own}
 
 
 def measure_named(name: str) -> Measure:
@@ -143,7 +161,7 @@ def measure_named(name: str) -> Measure:
     Raises:
         LandscapeError: With the nearest name, if there is none.
     """
-    known = measures()
+    known = _all()
     if name not in known:
         raise LandscapeError(f"there is no measure '{name}'", mend=did_you_mean(name, known))
     return known[name]

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.audits import AUDIT as audit
 from landscape.plots.basins import PERTURB as perturb
+from landscape.plots.blocks import BLOCKS as blocks
 from landscape.plots.branch_curves import BRANCHES as branches
 from landscape.plots.comparisons import COMPARISON as comparison
 from landscape.plots.embeddings import MDS as mds
@@ -21,6 +22,7 @@ from landscape.plots.lines import CONNECT as connect
 from landscape.plots.lines import INTERPOLATE as interpolate
 from landscape.plots.measures import MEASURE as measure
 from landscape.plots.mixtures import MIXTURE as mixture
+from landscape.plots.optimizers import OPTIMIZER as optimizer
 from landscape.plots.paths import PATH as path
 from landscape.plots.recorded import METRICS as metrics
 from landscape.plots.slices import CURVE as curve
@@ -35,7 +37,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure),
+            *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure, optimizer),
+            blocks,
             *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
             study,
         )
@@ -49,6 +52,7 @@ __all__ = [
     "Shown",
     "Source",
     "audit",
+    "blocks",
     "branches",
     "comparison",
     "connect",
@@ -61,6 +65,7 @@ __all__ = [
     "measure",
     "metrics",
     "mixture",
+    "optimizer",
     "path",
     "perturb",
     "spectrum",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from landscape.options import allowed_words, default_words, fields_of
@@ -134,6 +135,7 @@ def _value(value: float, error: float | None, converged: bool, bound: str = "") 
 def table_document(table: Any) -> dict[str, Any]:
     """Measures along training as plain values."""
     from landscape.measures.table_summary import describe
+    from landscape.values.edge import verdict_of
 
     document = describe(table)
     told = document.pop("measures")
@@ -148,7 +150,14 @@ def table_document(table: Any) -> dict[str, Any]:
         }
         for name, column in table.columns.items()
     }
-    return {**document, "steps": table.steps.tolist(), "epochs": table.epochs.tolist(), "measures": columns}
+    verdict = verdict_of(table)
+    return {
+        **document,
+        "steps": table.steps.tolist(),
+        "epochs": table.epochs.tolist(),
+        "measures": columns,
+        **({} if verdict is None else {"edge": {**asdict(verdict), "words": verdict.words}}),
+    }
 
 
 def table_lines(document: Mapping[str, Any]) -> list[str]:
@@ -168,7 +177,7 @@ def table_lines(document: Mapping[str, Any]) -> list[str]:
             lines.append(f"    {one['bound']} bounds")
         if one["not_converged"]:
             lines.append(f"    not converged at {one['not_converged']} steps")
-    lines += _edge(document)
+    lines += [f"  edge of stability: {document['edge']['words']}"] if "edge" in document else _edge(document)
     for key, words in (("table", "kept in"), ("picture", "drawn in")):
         if document.get(key):
             lines.append(f"  {words} {document[key]}")

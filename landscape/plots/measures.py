@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.measures.along_options import Along
 from landscape.plots.kind import Document, Kind, Parts, Shown
-from landscape.plots.measure_options import Along, MeasureOptions
+from landscape.plots.measure_options import MeasureOptions
 from landscape.plots.measure_words import table_document, table_lines
 from landscape.plots.slices import composed, numbers_of
 from landscape.plots.source import Source
@@ -31,7 +32,7 @@ def _faults(wanted: MeasureOptions, runs: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def _compute(source: Source, wanted: MeasureOptions) -> Parts:
-    from landscape.plots.measure_values import measures_along
+    from landscape.measures.run_table import measures_along
 
     if not wanted.names:
         raise LandscapeError("this picture needs a measure", mend="such as measures=hessian_top, or loss")

@@ -13,6 +13,7 @@ from landscape.forms import STEP, TEXT, WHOLE
 from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
+from landscape.vocabulary import MATRICES, PRODUCTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from landscape.trajectory import Trajectory
     from landscape.values.spectrum import End, Spectrum
 
-MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 # The standard deviation of the smoothing, a tenth of an eigenvalue: hardly narrower than the nodes of 80 steps
 # are apart in the bulk, where their places mean nothing.
 _WIDTH = 0.1
@@ -42,6 +42,9 @@ class SpectrumOptions(Options):
     seed: int = option(0, "Draws the random vectors", low=0)
     dtype: str | None = option(
         None, "The type of numbers", form=TEXT, choices=("float32", "float64"), unset="the model's own"
+    )
+    products: str = option(
+        "auto", "How products are taken; finite-difference needs no second derivatives", choices=PRODUCTS
     )
     subset: int | None = option(None, "So many examples instead of all", form=WHOLE, low=1, unset="all")
 
@@ -81,6 +84,7 @@ def spectrum_of(
         split=wanted.split,
         parameters=wanted.parameters,
         dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
+        products=wanted.products,
     )
     steps = min(wanted.lanczos, operator.size)
     total = wanted.probes * steps

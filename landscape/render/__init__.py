@@ -12,6 +12,7 @@ _HOME = {
     "audit": "audits",
     "audit_page": "audit_html",
     "barriers": "lines",
+    "blocks": "block_map",
     "caption": "labels",
     "component_verdict": "component_plots",
     "components": "component_plots",
@@ -23,6 +24,7 @@ _HOME = {
     "embedding_maps": "embeddings",
     "interpolation": "lines",
     "measures": "training_curves",
+    "optimizer": "optimizer_view",
     "overview": "overview_page",
     "perturbation": "basins",
     "picture": "pictures",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from landscape.render.audits import audit as audit
     from landscape.render.basins import perturbation as perturbation
     from landscape.render.basins import retraining as retraining
+    from landscape.render.block_map import blocks as blocks
     from landscape.render.component_plots import component_verdict as component_verdict
     from landscape.render.component_plots import components as components
     from landscape.render.composition import compose as compose
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from landscape.render.lines import barriers as barriers
     from landscape.render.lines import interpolation as interpolation
     from landscape.render.look import Look as Look
+    from landscape.render.optimizer_view import optimizer as optimizer
     from landscape.render.overview_page import overview as overview
     from landscape.render.panels import Panel as Panel
     from landscape.render.path_fidelity import verdict as verdict

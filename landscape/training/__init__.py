@@ -17,17 +17,21 @@ from landscape.vocabulary import SCHEDULES
 if TYPE_CHECKING:
     from landscape.training.entropy_sgd import EntropySGD as EntropySGD
     from landscape.training.loop import train as train
+    from landscape.training.muon import Muon as Muon
     from landscape.training.replicas import centre as centre
     from landscape.training.replicated_sgd import ReplicatedSGD as ReplicatedSGD
     from landscape.training.sam import SAM as SAM
     from landscape.training.start import Start as Start
+    from landscape.training.step_cost import cost_of_steps as cost_of_steps
 
 _HOME = {
     "EntropySGD": "entropy_sgd",
+    "Muon": "muon",
     "ReplicatedSGD": "replicated_sgd",
     "SAM": "sam",
     "Start": "start",
     "centre": "replicas",
+    "cost_of_steps": "step_cost",
     "train": "loop",
 }
 __all__ = [
@@ -40,11 +44,13 @@ __all__ = [
     "EntropySGD",
     "Every",
     "GammaSchedule",
+    "Muon",
     "Noise",
     "ReplicatedSGD",
     "Settings",
     "Start",
     "centre",
+    "cost_of_steps",
     "growth_rate",
     "train",
 ]

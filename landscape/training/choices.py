@@ -8,7 +8,7 @@ from typing import Any
 
 from landscape.options import NoOptions, automatic, automatic_flag, option
 from landscape.training.gamma import GAMMA_SHAPES, GROWTH, GammaSchedule
-from landscape.vocabulary import AVERAGES, STARTS, WALK_NOISES
+from landscape.vocabulary import ADJUSTMENTS, AVERAGES, STARTS, WALK_NOISES
 
 # A step of a walk, or of a replica, goes at most this share of the way back, unless a limit is given: from twice
 # as far on it would swing ever wider.
@@ -25,6 +25,13 @@ class SamChoices:
     rho: float = option(0.05, "radius of the ball in which the loss is made worst", low=0)
     adaptive: bool = option(False, "scale the ball by the weights (ASAM)")
     eta: float = option(0.01, "added to the weights where they scale the ball", low=0)
+
+
+@dataclass(frozen=True)
+class MuonChoices:
+    """Options of ``muon``."""
+
+    adjustment: str = option("original", "factor of the rate for the shape of a matrix", choices=ADJUSTMENTS)
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ CHOICES: Mapping[str, type[Any]] = {
     "sgd": NoOptions,
     "gd": NoOptions,
     "adam": NoOptions,
+    "muon": MuonChoices,
     "sam": SamChoices,
     "entropy-sgd": EntropyChoices,
     "replicated-sgd": ReplicaChoices,

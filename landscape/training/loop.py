@@ -93,6 +93,8 @@ def train(
         "resume": resumed,
         "reopen": longer,
     }
+    if chosen.record:
+        about |= {"optimizer": way.optimizer, "record": chosen.record, "record_dtype": chosen.record_dtype}
     if way.replicas and branch is not None:
         raise LandscapeError(
             "replicas are branches themselves", where="training", mend="give them a file of their own"

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError
-from landscape.forms import NUMBER, SEED, TABLE, Form
+from landscape.forms import NAMES, NUMBER, SEED, TABLE, TEXT, Form
 from landscape.options import Options, fields_of, option, read_options
 from landscape.training.choices import CHOICES
-from landscape.vocabulary import SCHEDULES
+from landscape.vocabulary import RECORDED, SCHEDULES
 
 OPTIMIZERS = tuple(CHOICES)
 
-_DEFAULT_RATE = {"sgd": 0.1, "gd": 0.1, "adam": 1e-3}
+_DEFAULT_RATE = {"sgd": 0.1, "gd": 0.1, "adam": 1e-3, "muon": 0.02}
 # Epochs 150, 225 and 275 of 300, each a tenth of the rate before: Li et al. 2018, section 4.
 _STEP_MILESTONES = (150 / 300, 225 / 300, 275 / 300)
 _STEP_FACTOR = 0.1
@@ -67,6 +67,19 @@ def _every(given: Any) -> Every:
     return Every(**given) if isinstance(given, Mapping) else Every.parse(str(given))
 
 
+def recorded(names: tuple[str, ...]) -> None:
+    """Check names of what is recorded of a step.
+
+    Raises:
+        LandscapeError: If one is unknown.
+    """
+    for name in names:
+        if name not in RECORDED:
+            raise LandscapeError(
+                "cannot be recorded", where="record", got=f"'{name}'", expected=", ".join(RECORDED)
+            )
+
+
 EVERY = Form("an interval such as 50, 50steps or 2epochs", _every, "N[epochs]")
 
 
@@ -85,7 +98,7 @@ class Settings(Options):
 
     optimizer: str = option("sgd", "The optimizer; gd takes all examples in one step", choices=OPTIMIZERS)
     epochs: int = option(10, "Passes over the training data; of entropy-sgd, L passes each", low=1)
-    lr: float | None = option(None, "Learning rate", form=NUMBER, above=0, unset="0.1; adam 0.001")
+    lr: float | None = option(None, "Learning rate", form=NUMBER, above=0, unset="0.1; adam 0.001; muon 0.02")
     batch_size: int = option(128, "Examples per update; gd takes all", low=1)
     momentum: float = option(0.9, "Momentum of all but adam", low=0, below=1)
     nesterov: bool = option(False, "Nesterov's momentum")
@@ -98,8 +111,8 @@ class Settings(Options):
     )
     optimizer_options: Mapping[str, Any] = option(
         {},
-        "An option of sam (rho, adaptive), entropy-sgd (L, gamma, noise, ...) or replicated-sgd (replicas, gamma, "
-        "...); repeatable; see docs/optimizers.md",
+        "An option of sam (rho, adaptive), muon (adjustment), entropy-sgd (L, gamma, noise, ...) or "
+        "replicated-sgd (replicas, gamma, ...); repeatable; see docs/optimizers.md",
         form=TABLE,
         needs="optimizer",
     )
@@ -110,9 +123,26 @@ class Settings(Options):
         above=0,
         unset="none",
     )
+    record: tuple[str, ...] = option(
+        (),
+        "Beside each snapshot, of the update that follows it: update, preconditioner, lr",
+        form=NAMES,
+        check=recorded,
+        unset="nothing",
+    )
+    record_dtype: str | None = option(
+        None,
+        "Type that updates and preconditioners are rounded to",
+        form=TEXT,
+        choices=("bfloat16",),
+        needs="record",
+        unset="the model's own",
+    )
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield what does not go together."""
+        if self.record_dtype is not None and not self.record:
+            yield "record_dtype", "record_dtype is of what is recorded; ask for record too"
         if self.nesterov and self.momentum == 0:
             yield "nesterov", "nesterov needs a momentum above 0"
         try:
@@ -149,12 +179,15 @@ class Settings(Options):
         return self.target_loss is not None and train_loss <= self.target_loss
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; options of the optimizer and a target only where there are some."""
+        """As plain values; options of the optimizer, a target and what is recorded only where there are some."""
         entries = {**asdict(self), "lr": self.rate, "every": asdict(self.every)}
         chosen = asdict(self.choices)
         del entries["optimizer_options"]
-        if self.target_loss is None:
-            del entries["target_loss"]
+        for name in ("target_loss", "record", "record_dtype"):
+            if not entries[name]:
+                del entries[name]
+        if self.record:
+            entries["record"] = list(self.record)
         return {**entries, **({"optimizer_options": chosen} if chosen else {})}
 
     @classmethod

@@ -13,6 +13,7 @@ from landscape.objective import Objective
 from landscape.params import Tensors, resolve
 from landscape.training.choices import EntropyChoices, SamChoices
 from landscape.training.entropy_sgd import EntropySGD
+from landscape.training.muon import Muon
 from landscape.training.plan import Plan
 from landscape.training.replicas import Separate, Together, centre, copies, pays_together
 from landscape.training.replicated_sgd import ReplicatedSGD
@@ -32,6 +33,11 @@ class Way(Protocol):
     """
 
     model: nn.Module
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Makes the updates."""
+
     replicas: Mapping[str, nn.Module]
 
     def update(self, step: int, rate: float) -> None:
@@ -74,12 +80,12 @@ class _Single:
         self._objective = objective
         self._plan = plan
         self._choices = settings.choices
-        self._optimizer = _optimizer(model, settings, plan)
+        self.optimizer = _optimizer(model, settings, plan)
         self.model = model
         self.replicas: Mapping[str, nn.Module] = {}
 
     def update(self, step: int, rate: float) -> None:
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         sharpness_aware = isinstance(self._choices, SamChoices)
         first = step if sharpness_aware else step * self._evaluations
@@ -89,14 +95,14 @@ class _Single:
             nonlocal calls
             # The second gradient of SAM is that of the same examples; statistics follow the first.
             batch = self._plan.batch(first if sharpness_aware else first + calls)
-            self._optimizer.zero_grad()
+            self.optimizer.zero_grad()
             with _keeping_buffers(self.model, sharpness_aware and calls > 0):
                 loss = self._objective.mean_loss(self.model, batch)
                 loss.backward()
             calls += 1
             return float(loss.detach())
 
-        self._optimizer.step(closure)
+        self.optimizer.step(closure)
 
     @property
     def _evaluations(self) -> int:
@@ -108,17 +114,17 @@ class _Single:
         pass
 
     def metrics(self, step: int) -> dict[str, float]:
-        own = {"gamma": self._optimizer.gamma} if isinstance(self._optimizer, EntropySGD) else {}
+        own = {"gamma": self.optimizer.gamma} if isinstance(self.optimizer, EntropySGD) else {}
         return {"gradient_evaluations": float(step * self._evaluations), **own}
 
     def metrics_of(self, name: str) -> dict[str, float]:
         raise KeyError(name)
 
     def state(self) -> dict[str, Any]:
-        return _optimizer_state(self._optimizer)
+        return _optimizer_state(self.optimizer)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        _restore_optimizer(self._optimizer, state)
+        _restore_optimizer(self.optimizer, state)
 
 
 class _Replicated:
@@ -131,7 +137,7 @@ class _Replicated:
         together = pays_together(objective, model) if choices.together is None else choices.together
         self._gradients = (Together if together else Separate)(objective, self._models)
         self._evaluator = objective.evaluator() if choices.recalibrate else None
-        self._optimizer = ReplicatedSGD(
+        self.optimizer = ReplicatedSGD(
             [_trained(replica) for replica in self._models],
             **_descent(settings),
             gamma=choices.gamma,
@@ -146,10 +152,10 @@ class _Replicated:
         }
 
     def update(self, step: int, rate: float) -> None:
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         batches = [self._plan.batch(step, stream) for stream in range(len(self._models))]
-        self._optimizer.step(lambda: torch.tensor(self._gradients.losses(batches)))
+        self.optimizer.step(lambda: torch.tensor(self._gradients.losses(batches)))
 
     def ready(self) -> None:
         found = centre(self._models)
@@ -160,25 +166,25 @@ class _Replicated:
         _put(self.model, found)
 
     def metrics(self, step: int) -> dict[str, float]:
-        squares = self._optimizer.squared_distances()
+        squares = self.optimizer.squared_distances()
         return {
             "gradient_evaluations": float(step * len(self._models)),
-            "gamma": self._optimizer.gamma,
+            "gamma": self.optimizer.gamma,
             "replica_distance": (sum(squares) / len(squares)) ** 0.5,
         }
 
     def metrics_of(self, name: str) -> dict[str, float]:
         number = list(self.replicas).index(name)
-        return {"centre_distance": self._optimizer.squared_distances()[number] ** 0.5}
+        return {"centre_distance": self.optimizer.squared_distances()[number] ** 0.5}
 
     def state(self) -> dict[str, Any]:
         replicas = [resolve(replica)[1] for replica in self._models]
-        return {**_optimizer_state(self._optimizer), "replicas": replicas}
+        return {**_optimizer_state(self.optimizer), "replicas": replicas}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         for replica, tensors in zip(self._models, state["replicas"], strict=True):
             _put(replica, tensors)
-        _restore_optimizer(self._optimizer, state)
+        _restore_optimizer(self.optimizer, state)
 
 
 def _trained(model: nn.Module) -> list[Tensor]:
@@ -198,6 +204,7 @@ def _optimizer(model: nn.Module, settings: Settings, plan: Plan) -> torch.optim.
     trained, choices = _trained(model), settings.choices
     makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "adam": lambda: torch.optim.Adam(trained, lr=settings.rate, weight_decay=settings.weight_decay),
+        "muon": lambda: Muon(trained, **_descent(settings), adjust_lr_fn=choices.adjustment),
         "sam": lambda: SAM(
             trained, **_descent(settings), rho=choices.rho, adaptive=choices.adaptive, eta=choices.eta
         ),

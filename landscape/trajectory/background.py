@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import warnings
@@ -17,6 +18,7 @@ from landscape.trajectory.resume import Arrays
 from landscape.trajectory.rounding import Taken, rounded
 from landscape.trajectory.run_file import RunFile
 from landscape.trajectory.schedule import Turn
+from landscape.trajectory.validation import plain_name
 from landscape.trajectory.writer import Row
 
 _MODES = ("raise", "warn")
@@ -158,6 +160,15 @@ class Offer:
     seconds: float
     metrics: Mapping[str, float]
     taken: Taken
+
+    @classmethod
+    def of(
+        cls, step: int, epoch: float | None, seconds: float | None, metrics: Mapping[str, float], taken: Taken
+    ) -> Offer:
+        """An offer from what a user gave, where None is not known."""
+        named = {plain_name(name, "metric"): float(value) for name, value in metrics.items()}
+        epoch, seconds = (math.nan if value is None else float(value) for value in (epoch, seconds))
+        return cls(step, epoch, seconds, named, taken)
 
 
 def write(

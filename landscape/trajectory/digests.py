@@ -21,7 +21,7 @@ from landscape.storage import digest, has_seal, integer_attr, read_attr, require
 
 Digests = NDArray[np.uint64]
 
-ROOMS = ("weights", "buffers", "steps", "metrics")
+ROOMS = ("weights", "buffers", "steps", "metrics", "updates", "preconditioners")
 ROWS = "digests/rows"
 _STAMP = "stamp"
 _GROWING = (*ROOMS, "digests", "branches", "resume", "n_valid", _STAMP)

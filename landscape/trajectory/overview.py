@@ -17,6 +17,7 @@ from landscape.storage import PathLike, damage, open_read, steadily
 from landscape.trajectory.columns import read_rows
 from landscape.trajectory.resume import state_arrays
 from landscape.trajectory.schema import FORMAT, SCHEMA, Header, datasets_of, load_header, read_header
+from landscape.trajectory.steps import datasets_of_steps, row_bytes
 from landscape.values.result import Result
 
 
@@ -55,6 +56,9 @@ def verify_trajectory(path: PathLike) -> Verification:
         for run, header in _runs(file, path, "/"):
             for group in sorted(datasets_of(header.places)):
                 for row in range(len(header.steps)):
+                    read_rows(run, header, group, range(row, row + 1))
+            for group in datasets_of_steps(header.layout, header.optimizer) if header.optimizer else ():
+                for row in np.flatnonzero(header.settings[:, 0] == header.steps).tolist():
                     read_rows(run, header, group, range(row, row + 1))
             with damage(path):
                 state_arrays(run)
@@ -104,7 +108,18 @@ class Summary(Result):
             "counts": _counts(header.layout),
             "recording": header.recording,
             "storage": _storage(header),
+            **({"optimizer": _optimizer(header)} if header.optimizer else {}),
         }
+
+
+def _optimizer(header: Header) -> dict[str, Any]:
+    """Facts about the steps that are recorded, and their optimizer."""
+    about = header.optimizer
+    return {
+        **{name: about[name] for name in ("kind", "name", "record", "dtype")},
+        "steps": int((header.settings[:, 0] == header.steps).sum()),
+        "bytes": row_bytes(header.layout, about),
+    }
 
 
 def _counts(layout: Layout) -> dict[str, int]:

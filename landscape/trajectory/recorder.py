@@ -5,25 +5,34 @@ from __future__ import annotations
 import functools
 import operator
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 
 from landscape.errors import LandscapeError, MachineError
 from landscape.layout import Layout
+from landscape.optimizers.observer import Optimizers
 from landscape.params import Weights, resolve
 from landscape.storage import PathLike, deferred_interrupt
 from landscape.trajectory.background import Background, Foreground, Offer, Outage, recording, write
-from landscape.trajectory.resume import Arrays, encode_state
+from landscape.trajectory.resume import encode_state
 from landscape.trajectory.rounding import checked_storage, take
 from landscape.trajectory.run_file import RunFile
 from landscape.trajectory.schedule import Pace, Turn
-from landscape.trajectory.validation import checked_extra, described, plain_name, require_same_recording
-from landscape.trajectory.watcher import Watch
+from landscape.trajectory.step_recorder import NoSteps, StepRecorder, Values
+from landscape.trajectory.validation import (
+    checked_extra,
+    described,
+    plain_name,
+    require_active,
+    require_growth,
+    require_same_recording,
+)
+from landscape.trajectory.watcher import Watch, rank
+from landscape.vocabulary import RECORDED
 
 
 class Recorder:
@@ -64,6 +73,10 @@ class Recorder:
         all_ranks: Record in every rank of `torch.distributed`; each needs a file of its own.
         on_error: Where the disk is full or fails, ``"raise"`` or ``"warn"``, once: that snapshot is lost, training
             can go on, and every later one is tried again.
+        optimizer: Record the update that follows each snapshot, as `Snapshot.next_step`, when this optimizer (or
+            several together) makes it. `step_bytes` says what that takes.
+        record: Of it ``"update"``, ``"preconditioner"`` and ``"lr"``: all settings, which come with either.
+        record_dtype: ``"bfloat16"`` rounds updates and preconditioners; None keeps them.
 
     Raises:
         LandscapeError: If the file exists and neither `overwrite` nor `resume` is given, cannot be written, or
@@ -99,6 +112,9 @@ class Recorder:
         background: bool = False,
         all_ranks: bool = False,
         on_error: str = "raise",
+        optimizer: Optimizers | None = None,
+        record: Iterable[str] = RECORDED,
+        record_dtype: str | torch.dtype | None = None,
     ) -> None:
         self.path = Path(path)
         self._model = model
@@ -112,29 +128,32 @@ class Recorder:
         self._queue = Background() if background else Foreground()
         self._outage = Outage(on_error)
         self.finished = False
-        self.active = all_ranks or _rank() == 0
+        self.active = all_ranks or rank() == 0
+        self._stepping: StepRecorder | NoSteps = NoSteps()
         prefix = "/" if branch is None else f"/branches/{plain_name(branch, 'branch')}"
         self._file = RunFile(self.path, prefix, run_id=uuid.uuid4().hex)
         if not self.active:
             return
         self._file.require_mode(overwrite=overwrite, resume=resume)
         exists = self._file.exists()
+        if optimizer is not None:
+            self._stepping = StepRecorder(optimizer, model, self.layout, record, record_dtype, self._add_step)
         if exists and resume:
             self._continue(reopen, training)
             return
-        settings: dict[str, Any] = {"problem_args": problem_args, "training": training}
-        settings |= {} if perturbation is None else {"perturbation": perturbation}
         known = {"problem": problem, "run_id": self.run_id, "parent_run_id": parent_run_id, "seed": seed}
         known |= {"parent_step": parent_step, **checked_extra(extra_attrs or {})}
+        chosen = {"perturbation": perturbation, "recording": recording(self._pace, self._storage) or None}
+        settings = {"problem_args": problem_args or {}, "training": training or {}, **chosen}
         attrs, settings = described(known, settings)
-        chosen = recording(self._pace, self._storage)
-        settings |= {"recording": chosen} if chosen else {}
-        self._file.create(self.layout, self._storage, attrs, settings, replace=exists)
+        about = self._stepping.about
+        self._file.create(self.layout, self._storage, attrs, settings, replace=exists, optimizer=about)
 
     def _continue(self, reopen: bool, training: Mapping[str, Any] | None) -> None:
         place = self.path, self._file.prefix, self.layout
         self._file, header = RunFile.resumed(*place, reopen=reopen, training=training)
         require_same_recording(header, recording(self._pace, self._storage))
+        self._stepping.require_same(header)
         settings = dict(header.recording)
         self._storage = settings.pop("dtype", None)
         self._pace = Pace(**settings)
@@ -162,6 +181,12 @@ class Recorder:
         finally:
             for watch in self._watches:
                 watch.detach()
+            self._stepping.remove()
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of the file for the optimizer step beside each snapshot; the weights are cloned to see it."""
+        return self._stepping.bytes
 
     @property
     def run_id(self) -> str:
@@ -215,7 +240,7 @@ class Recorder:
         if not self.active:
             return False
         step = operator.index(step)
-        self._require_growth(step)
+        require_growth(self.path, step, self.last_step if self._held is None else self._held.step - 1)
         candidate = self._pace.candidate(step)
         turn = self._pace.turn(self._steps, step, self._offered + 1) if candidate else None
         if hold is None:
@@ -228,36 +253,16 @@ class Recorder:
             return False
         given = self._model if weights is None else weights
         tensors = given if isinstance(given, Mapping) else resolve(given)[1]
-        offer = Offer(
-            step=step,
-            epoch=np.nan if epoch is None else float(epoch),
-            seconds=np.nan if seconds is None else float(seconds),
-            metrics={plain_name(name, "metric"): float(value) for name, value in metrics.items()},
-            taken=take(self.layout, tensors, self._storage),
-        )
+        offer = Offer.of(step, epoch, seconds, metrics, take(self.layout, tensors, self._storage))
         if turn is None:
             self._offered += candidate
             self._held = offer
             return False
-        return self._record(offer, turn, None if resume_state is None else self._encoded(resume_state))
+        return self._record(offer, turn, resume_state)
 
-    def _require_growth(self, step: int) -> None:
-        least = self.last_step
-        if self._held is not None:
-            least = self._held.step - 1
-        if least is not None and step <= least:
-            raise LandscapeError(
-                "steps must grow from snapshot to snapshot",
-                where=self.path,
-                got=step,
-                expected=f"more than {least}",
-            )
-
-    def _encoded(self, state: Mapping[str, Any]) -> Arrays:
-        return encode_state(state, copy=self._queue.later)
-
-    def _record(self, offer: Offer, turn: Turn, state: Arrays | None) -> bool:
+    def _record(self, offer: Offer, turn: Turn, resume_state: Mapping[str, Any] | None) -> bool:
         """Write a snapshot, now or in the background, and count it; whether that was possible."""
+        state = None if resume_state is None else encode_state(resume_state, copy=self._queue.later)
         job = functools.partial(write, offer, self._file, self.layout, self._storage, turn, state)
         # File and memory go together: an interrupt comes before or after both.
         with deferred_interrupt():
@@ -265,7 +270,14 @@ class Recorder:
                 return False
             self._steps = [*(self._steps[row] for row in turn.rows), offer.step]
             self._pace, self._offered, self._held = turn.pace, 0, None
+        self._stepping.await_step(self.last_step)
         return True
+
+    def _add_step(self, step: int, values: Values) -> None:
+        """Write the step that followed the newest snapshot, unless that was lost meanwhile."""
+        if step == self.last_step and not self.finished and self._goes_well(self._queue.make_room):
+            job = functools.partial(self._file.add_step, len(self._steps) - 1, values)
+            self._goes_well(lambda: self._queue.submit(job))
 
     def _goes_well(self, work: Callable[[], Any]) -> bool:
         """Do some work on the file. If the machine refuses, say so once, drop what waits and return False."""
@@ -305,11 +317,7 @@ class Recorder:
             ...     train(model, optimizer)
         """
         self._require_open()
-        if updates is not None:
-            self.rewind(operator.index(updates))
-        watch = Watch(self, optimizer, (self.last_step or 0) if updates is None else operator.index(updates))
-        if not self._steps:
-            self.snapshot(watch.updates, hold=False)
+        watch = Watch(self, optimizer, updates)
         self._watches.append(watch)
         return watch
 
@@ -325,7 +333,8 @@ class Recorder:
         """
         self._require_open()
         if self.active and self._goes_well(self._queue.make_room):
-            job = functools.partial(self._file.save_state, self._encoded(state), len(self._steps))
+            arrays = encode_state(state, copy=self._queue.later)
+            job = functools.partial(self._file.save_state, arrays, len(self._steps))
             self._goes_well(lambda: self._queue.submit(job))
 
     def load_resume_state(self) -> dict[str, Any] | None:
@@ -342,9 +351,7 @@ class Recorder:
         """
         self.flush()
         self._require_open()
-        if not self.active:
-            mend = "load it in rank 0 and send it to the others"
-            raise LandscapeError("only rank 0 has the state", where=self.path, mend=mend)
+        require_active(self.active, self.path)
         found = self._file.load_state()
         if found is None:
             return None
@@ -366,6 +373,7 @@ class Recorder:
     def _go_back(self, count: int) -> None:
         self._steps = self._steps[:count]
         self._offered, self._held = 0, None
+        self._stepping.await_step(self.last_step)
 
     def flush(self) -> None:
         """Wait until all that was recorded is in the file.
@@ -382,7 +390,7 @@ class Recorder:
             keep_state: Leave the resume state of the last snapshot, so that the run can be reopened.
         """
         self._require_open()
-        for watch in self._watches:
+        for watch in (*self._watches, self._stepping):
             watch.remove()
         if self._held is not None:
             self._record(self._held, self._pace.room(self._steps), None)
@@ -390,9 +398,3 @@ class Recorder:
         if self.active:
             self._goes_well(lambda: self._file.finish(len(self._steps), keep_state=keep_state))
         self.finished = True
-
-
-def _rank() -> int:
-    """That of this process among those that train together; 0 where there are no others."""
-    distributed = torch.distributed
-    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

@@ -62,11 +62,11 @@ def take(layout: Layout, tensors: Mapping[str, Tensor], storage: str | None) -> 
             if dtype != info.dtype:
                 what = f"tensor '{info.name}' has another element type"
                 raise LandscapeError(what, where="snapshot", got=dtype, expected=info.dtype)
-        taken[group] = _side_by_side([tensors[info.name].detach().reshape(-1) for info in infos])
+        taken[group] = side_by_side([tensors[info.name].detach().reshape(-1) for info in infos])
     return taken
 
 
-def _side_by_side(flat: list[Tensor]) -> Tensor:
+def side_by_side(flat: list[Tensor]) -> Tensor:
     """Always a copy, of a single tensor too, on the CPU.
 
     NumPy copies in one thread and into large pages: `torch.cat` takes seven times as much processor time.

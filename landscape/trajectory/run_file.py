@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
@@ -24,7 +25,8 @@ from landscape.storage import (
 )
 from landscape.trajectory.digests import ROOMS, reseal, seal_run, stamp
 from landscape.trajectory.resume import Arrays, read_state, remove_states, write_state
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, count_of, read_header
+from landscape.trajectory.schema import FORMAT, SCHEMA, WITHOUT_STEPS, Header, count_of, read_header
+from landscape.trajectory.steps import write_step
 from landscape.trajectory.validation import require_same_layout
 from landscape.trajectory.writer import Row, append_row, compact, create_run
 
@@ -170,6 +172,7 @@ class RunFile:
         settings: Mapping[str, Any],
         *,
         replace: bool,
+        optimizer: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the run without snapshots.
 
@@ -179,10 +182,11 @@ class RunFile:
             attrs: Plain attributes of it, its ``run_id`` among them.
             settings: Attributes that are stored as JSON.
             replace: Whether there is another run in its place.
+            optimizer: What is recorded of the steps of which optimizer, if any.
         """
 
         def fill(group: h5py.Group) -> None:
-            create_run(group, layout, attrs, storage)
+            create_run(group, layout, attrs, storage, optimizer)
             for name, value in settings.items():
                 write_json_attr(group, name, value)
             seal_run(group)
@@ -197,8 +201,9 @@ class RunFile:
                 del file[self.prefix]
             fill(file.create_group(self.prefix))
             # A version that cannot read a branch must not open the file.
-            if integer_attr(file, "schema", default=1) < SCHEMA:
-                file.attrs.modify("schema", np.int64(SCHEMA))
+            needed = SCHEMA if optimizer else WITHOUT_STEPS
+            if integer_attr(file, "schema", default=1) < needed:
+                file.attrs.modify("schema", np.int64(needed))
             reseal(file)
 
     def append(self, count: int, row: Row, state: Arrays | None) -> None:
@@ -237,6 +242,19 @@ class RunFile:
                 write_state(None, run, state, len(rows) + 1)
             reseal(run)
         self.stored, self.reopened = len(rows) + 1, False
+
+    def add_step(self, row: int, values: Mapping[str, NDArray[Any]]) -> None:
+        """Write the optimizer step that followed a snapshot.
+
+        Args:
+            row: The snapshot.
+            values: Dataset -> its columns.
+        """
+        with change(self.path) as under_way:
+            run = self._run(under_way.file)
+            with damage(self.path):
+                write_step(run, row, values)
+            stamp(run)
 
     def save_state(self, state: Arrays, count: int) -> None:
         """Store the state that goes with the first `count` snapshots."""
@@ -312,5 +330,7 @@ def adopt_branch(path: Path, name: str, part: Path) -> None:
         for item in source:
             source.copy(item, run)
         run.attrs.update(source.attrs)
+        if integer_attr(run, "schema", default=1) > WITHOUT_STEPS:
+            under_way.file.attrs.modify("schema", np.int64(SCHEMA))
         reseal(run)
         reseal(under_way.file)

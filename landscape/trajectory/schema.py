@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,14 @@ from landscape.storage import (
     read_lines,
 )
 from landscape.trajectory.digests import ROOMS, require_rows, require_sound
+from landscape.trajectory.steps import OPTIMIZER, read_settings, require_datasets
 
 FORMAT = "landscape/trajectory"
-# The newest that can be read and the one that is written: 3 carries digests and has texts of fixed length.
-# Before that it was 2 where parameters are stored rounded, otherwise 1.
-SCHEMA = 3
+# The newest that can be read: 4 has optimizer steps beside the snapshots, and is written where they are recorded;
+# otherwise 3 is, which carries digests and has texts of fixed length. Before that it was 2 where parameters are
+# stored rounded, otherwise 1.
+SCHEMA = 4
+WITHOUT_STEPS = 3
 
 # What a chunk holds at most, in elements (4 MiB of float32): large enough to stream, small enough to cut a row.
 CHUNK = 2**20
@@ -115,6 +118,8 @@ class Header:
         branches: The runs that start from this one.
         schema: The oldest schema that describes it.
         digests: Whether it carries digests; runs of schema 1 and 2 do not.
+        optimizer: What the optimizer is and what is recorded of its steps (see `steps`); empty where nothing is.
+        settings: Shape (T, ...), the numbers of the step after each snapshot, NaN where none is known.
     """
 
     path: Path
@@ -139,6 +144,8 @@ class Header:
     branches: tuple[Branch, ...]
     schema: int
     digests: bool
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    settings: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def stored_type(info: TensorInfo, storage: str | None) -> str:
@@ -221,6 +228,8 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
     steps = {name: _column(item, count, _step_type(name)) for name, item in group["steps"].items()}
     metrics = Metrics({name: _column(item, count) for name, item in group["metrics"].items()})
     require_rows(group, steps, metrics)
+    optimizer = _mapping(group, OPTIMIZER)
+    require_datasets(group, layout, optimizer, CARRIERS)
     return Header(
         path=path,
         prefix=prefix,
@@ -244,6 +253,8 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
         branches=tuple(_branch(name, item) for name, item in group.get("branches", {}).items()),
         schema=schema,
         digests=has_seal(group),
+        optimizer=optimizer,
+        settings=read_settings(group, count),
     )
 
 

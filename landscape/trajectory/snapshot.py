@@ -11,9 +11,11 @@ import h5py
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.optimizers.step import Step
 from landscape.storage import damage, open_read, read_attr, steadily
 from landscape.trajectory.columns import read_rows
 from landscape.trajectory.schema import FORMAT, SCHEMA, Header
+from landscape.trajectory.steps import HOMES, datasets_of_steps, require_steps
 from landscape.values.result import Result
 
 if TYPE_CHECKING:
@@ -76,6 +78,52 @@ class Snapshot(Result):
     def buffers(self) -> dict[str, Tensor]:
         """Buffer name -> tensor on the CPU."""
         return self._tensors("buffer")
+
+    @cached_property
+    def next_step(self) -> Step | None:
+        """The optimizer step that follows: its update, settings and preconditioner; None where none was recorded.
+
+        Raises:
+            LandscapeError: If the run records no steps at all.
+        """
+        require_steps(self._header)
+        about, row = self._header.optimizer, self._header.settings[self.index]
+        if row[0] != self.step:
+            return None
+        settings: dict[str, dict[str, float]] = {}
+        for name, value in zip(about["columns"][1:], row[1:].tolist(), strict=True):
+            group, _, key = name.partition(".")
+            settings.setdefault(group, {})[key] = value
+        order = {group: number for number, group in enumerate(settings)}
+        found = {home: self._of_step(home) for home in about["stored"]}
+        return Step(
+            step=self.step,
+            kind=about["kind"],
+            optimizer=about["name"],
+            settings=tuple(settings.values()),
+            groups={name: order[str(group)] for name, group in about["groups"].items()},
+            update=found.get("update", {}),
+            preconditioner=found.get("preconditioner"),
+        )
+
+    def _of_step(self, what: str) -> dict[str, Tensor]:
+        """Parameters of the step: its update, or its preconditioner."""
+        import torch
+
+        from landscape.trajectory.resume import numpy_to_tensor
+
+        datasets = datasets_of_steps(self.layout, self._header.optimizer)
+        own = {name: infos for name, infos in datasets.items() if name.split("/")[0] == HOMES[what]}
+        rows = self._rows(set(own))
+        tensors = {}
+        for group, infos in own.items():
+            offset = 0
+            for info in infos:
+                flat = rows[group][offset : offset + info.numel]
+                offset += info.numel
+                held = numpy_to_tensor(flat.reshape(info.shape), group.split("/")[-1])
+                tensors[info.name] = held.to(getattr(torch, info.dtype))
+        return tensors
 
     @property
     def digest(self) -> str:

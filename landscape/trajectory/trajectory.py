@@ -137,6 +137,18 @@ class Trajectory(Tabular):
         """Options of recording and storage: ``every``, ``keep``, ``stride`` and ``dtype``, where they were set."""
         return self.header.recording
 
+    @property
+    def optimizer(self) -> Mapping[str, Any]:
+        """The optimizer whose steps are recorded: ``kind``, ``name``, ``record``; empty where none are."""
+        return self.header.optimizer
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """Shape (T,), the largest learning rate of the step after each snapshot, NaN where none was recorded."""
+        columns = [n for n, name in enumerate(self.optimizer.get("columns", ())) if name.endswith(".lr")]
+        rows = self.header.settings[list(self._rows)]
+        return rows[:, columns].max(axis=1) if columns else np.full(len(self), np.nan)
+
     def _table(self) -> Mapping[str, Any]:
         return {"step": self.steps, "epoch": self.epochs, "seconds": self.seconds, **self.metrics}
 

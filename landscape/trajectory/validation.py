@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -17,7 +18,7 @@ from landscape.trajectory.schema import Header
 
 _RESERVED = {
     *("format", "schema", "problem", "problem_args", "seed", "run_id", "created_utc", "versions", "training"),
-    *("finished", "n_valid", "parent_run_id", "parent_step", "perturbation", "recording"),
+    *("finished", "n_valid", "parent_run_id", "parent_step", "perturbation", "recording", "optimizer"),
 }
 
 
@@ -60,12 +61,28 @@ def described(
 
     Args:
         attrs: Name -> text or number; what is None is left out.
-        settings: Name -> plain JSON value, where None stands for none.
+        settings: Name -> plain JSON value; what is None is left out.
     """
     known = {name: np.int64(v) if type(v) is int else v for name, v in attrs.items() if v is not None}
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     told = {name: dict(value or {}) if name in _TABLES else value for name, value in settings.items()}
+    told = {name: value for name, value in told.items() if value is not None}
     return {**known, "created_utc": created}, {**told, "versions": versions()}
+
+
+def require_active(active: bool, path: Path) -> None:
+    """Refuse to read a state in a process that does not record."""
+    if not active:
+        mend = "load it in rank 0 and send it to the others"
+        raise LandscapeError("only rank 0 has the state", where=path, mend=mend)
+
+
+def require_growth(path: Path, step: int, least: int | None) -> None:
+    """Refuse a step that is not larger than the one before."""
+    if least is not None and step <= least:
+        raise LandscapeError(
+            "steps must grow from snapshot to snapshot", where=path, got=step, expected=f"more than {least}"
+        )
 
 
 def require_same_layout(header: Header, layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,11 +18,15 @@ class Watch:
         updates: How many there were.
     """
 
-    def __init__(self, recorder: Recorder, optimizer: torch.optim.Optimizer, updates: int) -> None:
-        self.updates = updates
+    def __init__(self, recorder: Recorder, optimizer: torch.optim.Optimizer, updates: int | None) -> None:
+        if updates is not None:
+            recorder.rewind(operator.index(updates))
+        self.updates = (recorder.last_step or 0) if updates is None else operator.index(updates)
         self._recorder = recorder
         self._hook = optimizer.register_step_post_hook(self._after_update)
         self._watching = True
+        if not len(recorder):
+            recorder.snapshot(self.updates, hold=False)
 
     def _after_update(self, _optimizer: Any, _arguments: Any, _keywords: Any) -> None:
         self.updates += 1
@@ -39,3 +44,9 @@ class Watch:
         """Stop watching and take nothing."""
         self._hook.remove()
         self._watching = False
+
+
+def rank() -> int:
+    """That of this process among those that train together; 0 where there are no others."""
+    distributed = torch.distributed
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

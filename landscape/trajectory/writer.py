@@ -20,10 +20,12 @@ from landscape.trajectory.schema import (
     CARRIERS,
     FORMAT,
     SCHEMA,
+    WITHOUT_STEPS,
     chunk_width,
     groups_of,
     manifest,
 )
+from landscape.trajectory.steps import OPTIMIZER, SETTINGS, blank, datasets_of_steps
 
 # The rows of a chunk of steps or metrics: 2 KiB, so that a short run stays small.
 _ROWS = 256
@@ -53,7 +55,13 @@ class Row:
     rounding: float = 0.0
 
 
-def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], storage: str | None = None) -> None:
+def create_run(
+    group: h5py.Group,
+    layout: Layout,
+    attrs: Mapping[str, Any],
+    storage: str | None = None,
+    optimizer: Mapping[str, Any] | None = None,
+) -> None:
     """Lay out an empty run.
 
     Args:
@@ -61,31 +69,20 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], stor
         layout: The tensors of its snapshots.
         attrs: What is known of it; all but ``format schema finished n_valid``.
         storage: The element type that wider parameters are rounded to; None if all are stored as they are.
+        optimizer: What the optimizer is and what is recorded of its steps; None for nothing.
     """
-    write_attrs(group, {"format": FORMAT, "schema": np.int64(SCHEMA), **attrs})
+    schema = SCHEMA if optimizer else WITHOUT_STEPS
+    write_attrs(group, {"format": FORMAT, "schema": np.int64(schema), **attrs})
     group.attrs["finished"] = np.bool_(False)
     group.attrs["n_valid"] = np.int64(0)
     write_lines(group, "manifest", manifest(layout, storage))
     for name, infos in groups_of(layout, storage).items():
-        columns = sum(info.numel for info in infos)
-        dtype = name.split("/")[1]
-        group.create_dataset(
-            name,
-            shape=(0, columns),
-            # HDF5 wants no chunk wider than its dataset, and no chunk of width 0.
-            maxshape=(None, columns or None),
-            chunks=(1, chunk_width(columns)),
-            dtype=CARRIERS.get(dtype, dtype),
-            # No checksum of HDF5's: a digest says more, and a third of the time of a snapshot would go into it.
-        )
-        chunks = max(1, -(-columns // chunk_width(columns)))
-        group.create_dataset(
-            digests_of(name),
-            shape=(0, chunks),
-            maxshape=(None, chunks),
-            chunks=(max(1, _ROWS // chunks), chunks),
-            dtype="u8",
-        )
+        _digested(group, name, sum(info.numel for info in infos), name.split("/")[1])
+    if optimizer:
+        write_json_attr(group, OPTIMIZER, optimizer)
+        _digested(group, SETTINGS, len(optimizer["columns"]), "float64")
+        for name, infos in datasets_of_steps(layout, optimizer).items():
+            _digested(group, name, sum(info.numel for info in infos), name.split("/")[1])
     group.create_dataset(ROWS, shape=(0,), maxshape=(None,), chunks=(_ROWS,), dtype="u8")
     _series(group, "steps/step", 0, "int64")
     _series(group, "steps/epoch", 0)
@@ -93,6 +90,27 @@ def create_run(group: h5py.Group, layout: Layout, attrs: Mapping[str, Any], stor
     if storage is not None:
         _series(group, "steps/rounding", 0)
     group.create_group("metrics")
+
+
+def _digested(group: h5py.Group, name: str, columns: int, dtype: str) -> None:
+    """Lay out a dataset with a row per snapshot, and its digests."""
+    group.create_dataset(
+        name,
+        shape=(0, columns),
+        # HDF5 wants no chunk wider than its dataset, and no chunk of width 0.
+        maxshape=(None, columns or None),
+        chunks=(1, chunk_width(columns)),
+        dtype=CARRIERS.get(dtype, dtype),
+        # No checksum of HDF5's: a digest says more, and a third of the time of a snapshot would go into it.
+    )
+    chunks = max(1, -(-columns // chunk_width(columns)))
+    group.create_dataset(
+        digests_of(name),
+        shape=(0, chunks),
+        maxshape=(None, chunks),
+        chunks=(max(1, _ROWS // chunks), chunks),
+        dtype="u8",
+    )
 
 
 def _series(group: h5py.Group, name: str, length: int, dtype: str = "float64") -> h5py.Dataset:
@@ -160,6 +178,7 @@ def append_row(group: h5py.Group, count: int, row: Row) -> None:
         rounding = row.rounding if "rounding" in group["steps"] else 0.0
         moment = (row.step, row.epoch, row.seconds, rounding)
         _put(group[ROWS], count, np.uint64(row_digest(moment, row.metrics)))
+    blank(group, count)
     group.attrs.modify("n_valid", np.int64(count + 1))
 
 

@@ -110,3 +110,16 @@ class Table(Tabular):
             if np.isfinite(column.standard_errors).any():
                 found[f"{name}_standard_error"] = column.standard_errors
         return found
+
+
+class LongTable(Table):
+    """The same, a row of its pandas table for each step and measure: step, measure, value, standard_error."""
+
+    def _table(self) -> Mapping[str, Any]:
+        columns = list(self.columns.items())
+        return {
+            "step": np.tile(self.steps, len(columns)),
+            "measure": [name for name, _ in columns for _ in self.steps],
+            "value": np.concatenate([np.empty(0), *(one.values for _, one in columns)]),
+            "standard_error": np.concatenate([np.empty(0), *(one.standard_errors for _, one in columns)]),
+        }

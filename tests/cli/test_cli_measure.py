@@ -10,8 +10,7 @@ import pytest
 from conftest import without_torch
 
 import landscape as ls
-from landscape.measures import measures, read_table
-from landscape.plots import measure_values
+from landscape.measures import measures, read_table, run_table, step_measures
 
 KEYS = {
     *("name", "value", "standard_error", "converged", "unit", "formula", "source", "invariant_claimed"),
@@ -92,7 +91,7 @@ def test_along_training_is_kept_drawn_and_told_again_from_the_file(landscape, ru
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_interruption_keeps_what_is_finished(landscape, run_file, tmp_path, monkeypatch, as_json):
-    real, count = measure_values.measure_at, []
+    real, count = run_table.measure_at, []
 
     def stopped(*arguments, **options):
         count.append(1)
@@ -100,7 +99,7 @@ def test_an_interruption_keeps_what_is_finished(landscape, run_file, tmp_path, m
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(measure_values, "measure_at", stopped)
+    monkeypatch.setattr(run_table, "measure_at", stopped)
     names = ("--measures", "fisher_rao_norm,hessian_top")
     code, out, err = landscape("measure", run_file, *names, *(["--json"] if as_json else []))
     assert code == 130
@@ -162,10 +161,11 @@ def test_one_snapshot_can_be_kept_and_comes_back(landscape, run_file):
 def test_all_measures_are_listed(landscape):
     code, out, _ = landscape("measure", "--list")
     assert code == 0
-    for one in measures().values():
+    known = {**measures(), **step_measures()}
+    for one in known.values():
         assert f"{one.name}: {one.title}" in out
     said = json.loads(landscape("measure", "--list", "--json")[1])
-    assert set(said["measures"]) == set(measures())
+    assert set(said["measures"]) == set(known)
     assert said["measures"]["hessian_top"]["formula"] == measures()["hessian_top"].formula
     assert said["measures"]["hessian_top"]["settings"] == {"k": 1, "tol": 1e-6, "max_products": 500}
     assert [one["low"] for one in said["measures"]["hessian_top"]["options"]] == [1, 0, 1]

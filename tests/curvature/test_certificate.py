@@ -184,6 +184,18 @@ def test_differences_are_as_far_off_as_they_say(kind, dtype):
     assert "finite differences" in differenced.derivatives.note
 
 
+def test_differences_are_as_far_off_as_they_say_in_95_of_100_trials():
+    objective, model = built(models.RIGHT["tanh"], torch.float64)
+    exact = Curvature(objective, model, dtype=torch.float64)
+    differenced = Curvature(objective, model, dtype=torch.float64, products="finite-difference")
+    generator, trials, honest = torch.Generator().manual_seed(1), 1000, 0
+    for _ in range(trials):
+        vector = torch.randn(exact.size, generator=generator, dtype=torch.float64)
+        found = differenced @ vector
+        honest += float((found - exact @ vector).norm()) <= differenced.error * float(found.norm())
+    assert honest >= 0.95 * trials
+
+
 def test_spectral_measures_take_differences():
     objective, model = built(models.RIGHT["tanh"])
     exact, other = Curvature(objective, model), Curvature(objective, model, products="finite-difference")

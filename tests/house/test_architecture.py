@@ -37,7 +37,11 @@ ALLOWED = {
     "storage": {"errors", "journal", "remnants", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "vocabulary", "wrappers"},
     "curvature": {"values", "wrappers", "errors", "layout", "params", "objective", "vocabulary"},
-    "trajectory": {"values", "lazy", "errors", "layout", "params", "remnants", "signatures", "storage"},
+    "optimizers": {"errors", "lazy", "values", "vocabulary"},
+    "trajectory": {
+        *("values", "lazy", "errors", "layout", "optimizers", "params", "remnants", "signatures", "storage"),
+        *("vocabulary", "wrappers"),
+    },
     "problems": {"vocabulary", "errors", "layout", "forms", "options", "params", "objective"},
     "training": {
         "lazy",
@@ -50,6 +54,7 @@ ALLOWED = {
         "remnants",
         "objective",
         "trajectory",
+        "values",
         "vocabulary",
     },
     "probes": {
@@ -74,7 +79,7 @@ ALLOWED = {
     "measures": {
         "lazy",
         *("wrappers", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
-        *("forms", "options", "projection", "symmetry", "values", "vocabulary"),
+        *("forms", "options", "optimizers", "projection", "symmetry", "trajectory", "values", "vocabulary"),
     },
     "audit": {
         "lazy",
@@ -106,7 +111,8 @@ ALLOWED = {
         *("storage", "files", "trajectory", "measures", "probes", "projection", "recipe", "surface", "values"),
     },
     "plots": {
-        *("errors", "files", "layout", "forms", "options", "params", "storage", "objective", "curvature"),
+        *("errors", "files", "layout", "forms", "optimizers", "options", "params", "storage", "objective"),
+        "curvature",
         *("vocabulary", "values"),
         *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
         *("surface", "render"),

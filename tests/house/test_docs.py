@@ -260,6 +260,17 @@ def test_optimizers_in_a_loop_of_ones_own(names, capsys):
     assert capsys.readouterr().out.startswith("['replica-0', 'replica-1', 'replica-2'] 1 ")
 
 
+def test_what_an_optimizer_sees(names, capsys):
+    x, y = names["x"], names["y"]
+    more = {"F": F, "batches": iter([(x, y)] * 200), "model": make_mlp(), "torch": torch}
+    own = run("optimizers.md", 3, names | more)
+    assert own["step"].words == "38/lr"
+    capsys.readouterr()
+    watched = run("optimizers.md", 4, own)["watched"]
+    assert [one.step for one in watched.readings] == [0, 5]
+    assert capsys.readouterr().out.startswith("step 0: head-room ")
+
+
 def test_profiles_of_local_energy(names, capsys):
     objective = ls.Objective(make_mlp(), loss=F.cross_entropy, train=(names["x"], names["y"]))
     run("measures/local_energy.md", 0, {"ls": ls, "objective": objective, "run": [make_mlp()]})

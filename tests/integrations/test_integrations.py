@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -120,6 +121,25 @@ def test_lightning_records_by_optimizer_step(path: Path, accumulate: int, backgr
     assert set(run.metrics) == {"train_loss"}
     assert run.metrics["train_loss"][1:].min() > 0
     assert (run.seconds[1:] >= run.seconds[:-1]).all()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_lightning_records_the_steps_of_its_optimizer(path: Path, accumulate: int) -> None:
+    callback = LightningRecorder(path, model="net", record=("update", "preconditioner"), record_dtype="bfloat16")
+    trainer(path.parent, callback, accumulate_grad_batches=accumulate).fit(Module(), loader())
+    run = open_trajectory(path)
+    require_steps(run)
+    assert run.optimizer["dtype"] == "bfloat16"
+
+
+def require_steps(run: Any) -> None:
+    """Every snapshot but the last has the Adam step that leads to the next."""
+    assert run[-1].next_step is None
+    for before, after in itertools.pairwise(run):
+        step = before.next_step
+        assert (step.kind, set(step.preconditioner)) == ("adam", set(before.weights))
+        for name, update in step.update.items():
+            torch.testing.assert_close(update, after[name] - before[name], rtol=1e-2, atol=1e-6)
 
 
 def test_lightning_thins_rounds_and_records_the_last_state(path: Path) -> None:
@@ -304,6 +324,16 @@ def test_transformers_record_by_optimizer_step(path: Path, accumulate: int, back
         range(2, updates + 1, 2)
     )
     assert {"train_loss", "grad_norm", "learning_rate"} == set(run.metrics)
+
+
+def test_transformers_record_the_steps_of_their_optimizer(path: Path) -> None:
+    callback = TransformersRecorder(path, record=("update", "preconditioner"))
+    hugging_trainer(path.parent, Model(), callback, gradient_accumulation_steps=2).train()
+    run = open_trajectory(path)
+    require_steps(run)
+    # The schedule of the Trainer goes to 0.
+    assert run.rates[0] == pytest.approx(0.01)
+    assert (run.rates[1:-1] < run.rates[:-2]).all()
 
 
 def test_transformers_thin_round_and_record_the_last_state(path: Path) -> None:

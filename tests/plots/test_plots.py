@@ -30,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for seed, name in enumerate("ab"):
         objective = problems.build("digits-mlp", {"width": 4}, seed=seed)
-        train(objective, folder / f"{name}.h5", Settings(epochs=3, seed=seed, batch_size=512))
+        train(objective, folder / f"{name}.h5", Settings(epochs=3, seed=seed, batch_size=512, record=("update",)))
     return folder
 
 
@@ -44,6 +44,8 @@ PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "mds": ("ab", {}, {"style": "dark", "title": "Distances"}),
     "metrics": ("a", {}, {"columns": 1, "vmin": 0.0}),
     "measure": ("ab", {"measures": ["fisher_rao_norm"]}, {"title": "Norms", "vmax": 2000.0}),
+    "optimizer": ("ab", {"at": "0,6"}, {"title": "Edges"}),
+    "blocks": ("a", {"probes": 2, "norms_only": True, "subset": 50}, {"style": "talk", "no_caption": True}),
     "interpolate": ("ab", {"points": 3}, {"style": "talk", "title": "Between", "vmax": 5.0}),
     "perturb": ("a", {"draws": 2, "scales": 2}, {"dpi": 80}),
 }

@@ -1,4 +1,4 @@
-"""From a trajectory to measures along training."""
+"""Measures along training: from a trajectory to a table."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import torch
 
 from landscape.errors import LandscapeError
 from landscape.files.result import ResultFile
-from landscape.measures.computation import Measured, described, globs_of, measure_at, settled_settings
+from landscape.measures.along_options import Along
+from landscape.measures.computation import Measured, described, globs_of, measure_at, settled_settings, step_after
 from landscape.measures.context import MeasureContext
 from landscape.measures.registry import measure_named
 from landscape.measures.stability import stability_threshold, threshold_words
 from landscape.measures.table_store import MEASURES
 from landscape.objective import Objective
+from landscape.optimizers import KINDS
+from landscape.options import read_options
 from landscape.params import Held
-from landscape.plots.measure_options import Along
 from landscape.trajectory import Snapshot, Trajectory
-from landscape.values.measure_table import Column, Table
+from landscape.values.measure_table import Column, LongTable, Table
 
 # Of these, a run without momentum hovers where the threshold says.
 _THRESHOLD_OF = "hessian_top"
@@ -69,6 +71,31 @@ def measures_along(
     return partial.write(partial.value)
 
 
+def along(run: Trajectory, objective: Objective, names: str | Sequence[str], **options: Any) -> LongTable:
+    """Take measures along a run; those of steps need a run that records them.
+
+    Args:
+        run: The trajectory.
+        objective: Its objective, or another with the same model: critical sharpness is then relative to its data.
+        names: Names of measures.
+        **options: Those of `landscape measure`: ``at``, ``split``, ``seed``, ``parameters``, ``dtype``,
+            ``products``, ``settings``; and ``save``, ``progress``.
+
+    Returns:
+        The table; ``to_dataframe()`` has the columns step, measure, value, standard_error.
+
+    Raises:
+        LandscapeError: If a measure does not exist or cannot be taken.
+
+    Example:
+        >>> ls.measures.along(run, objective, ["step_gain", "lr_headroom"]).to_dataframe()  # doctest: +SKIP
+    """
+    how = {name: options.pop(name) for name in ("save", "progress") if name in options}
+    wanted = read_options(Along, {"measures": [names] if isinstance(names, str) else list(names), **options}, None)
+    table = measures_along(run, objective, wanted, **how)
+    return LongTable(table.steps, table.epochs, table.columns, table.metrics, table.meta)
+
+
 def _fill(
     partial: ResultFile[Table],
     snapshots: Sequence[Snapshot],
@@ -100,11 +127,14 @@ def _fill(
 def _context_at(
     before: MeasureContext | None, snapshot: Snapshot, objective: Objective, wanted: Along
 ) -> MeasureContext:
-    held = Held.of(snapshot, wanted.parameters)
+    held, step = Held.of(snapshot, wanted.parameters), step_after(snapshot)
     if before is not None:
-        return before.moved(held)
+        return before.moved(held, step)
     dtype = getattr(torch, wanted.dtype) if wanted.dtype else None
-    return MeasureContext(objective, held, wanted.split, globs_of(snapshot, wanted.parameters), wanted.seed, dtype)
+    globs = globs_of(snapshot, wanted.parameters)
+    return MeasureContext(
+        objective, held, wanted.split, globs, wanted.seed, dtype, step=step, products=wanted.products
+    )
 
 
 def _blank(
@@ -138,9 +168,28 @@ def _blank(
         "training": {name: run.training[name] for name in known if name in run.training},
         "threshold": edge,
         "finished": bool(run.finished),
+        **({"optimizer": _optimizer(run, objective)} if run.optimizer else {}),
     }
     metrics = {name: values[rows] for name, values in run.metrics.items()}
     return Table(run.steps[rows], run.epochs[rows], columns, metrics, meta)
+
+
+def _optimizer(run: Trajectory, objective: Objective) -> dict[str, Any]:
+    """Facts for a verdict on the edge of stability: the threshold by name, and whether batches are full."""
+    about = run.optimizer
+    steps = (one.next_step for one in run)
+    step = next((one for one in steps if one is not None), None)
+    size, full = run.training.get("batch_size"), run.training.get("optimizer") == "gd"
+    examples = objective.data["train"].count
+    minibatch = 0 if size is None else size if size < examples and not full else None
+    words = None if step is None else step.words
+    return {
+        "kind": about["kind"],
+        "name": about["name"],
+        "words": words,
+        "threshold": words if step is not None and step.uniform and about["kind"] in KINDS else None,
+        "minibatch": minibatch,
+    }
 
 
 def _identity(
@@ -163,6 +212,7 @@ def _identity(
         "parameters": wanted.parameters,
         "dtype": wanted.dtype,
         "weight_decay": objective.weight_decay,
+        **({} if wanted.products == "auto" else {"products": wanted.products}),
         **{f"{name} settings": dict(settings) for name, settings in settled.items()},
         "measures": " ".join(settled),
         "torch": importlib.metadata.version("torch"),
