@@ -119,9 +119,10 @@ def _diagonal(walk: Exponents) -> Iterator[Generator]:
                         rows.setdefault(scale, []).append(_Row(name, dim, place, power))
     rows = {scale: own for scale, own in rows.items() if not _is_idle(own, walk)}
     groups: dict[tuple[Origin, str], list[int]] = {}
+    attended = walk.attended()
     for scale in sorted(rows):
         origin = walk.scales.origins[scale][0]
-        groups.setdefault((origin, _kind(walk, origin, scale, rows[scale])), []).append(scale)
+        groups.setdefault((origin, _kind(walk, attended, origin, scale, rows[scale])), []).append(scale)
     for (origin, kind), scales in groups.items():
         yield _scaling(walk, origin, kind, [rows[scale] for scale in scales])
 
@@ -141,12 +142,12 @@ def _is_idle(rows: list[_Row], walk: Exponents) -> bool:
     return True
 
 
-def _kind(walk: Exponents, origin: Origin, scale: int, rows: list[_Row]) -> str:
+def _kind(walk: Exponents, attended: set[int], origin: Origin, scale: int, rows: list[_Row]) -> str:
     if walk.scales.modulus:
         return "sign"
     if any(row.tensor in walk.norms for row in rows):
         return "batchnorm"
-    if scale in walk.attended:
+    if scale in attended:
         return "query-key"
     gains = {norm.gain for norm in walk.norms.values()}
     if len(walk.trace_sizes[origin.tensor]) == 1 and origin.tensor not in gains:

@@ -122,6 +122,17 @@ class Runner:
             dtype=str(self.dtype).removeprefix("torch."),
         )
 
+    def same(self, state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+        """Return whether rounding explains how the functions of two sets of weights differ."""
+        ours, theirs = self.outputs(state), self.outputs(other)
+        gap = _difference(ours, theirs)
+        explained = 0.0
+        for one, native in ((state, ours), (other, theirs)):
+            explained += _MARGIN * self.rounding(one, native)
+            if not math.isfinite(explained) or gap <= explained:
+                break
+        return math.isfinite(explained) and gap <= explained
+
     def rounding(self, state: Mapping[str, Tensor], native: list[Tensor]) -> float:
         """Measure what rounding does to the outputs."""
         exact = self.dtype == torch.float64
@@ -131,6 +142,7 @@ class Runner:
             across = _difference(native, self.outputs(state, other))
             if exact:
                 across *= torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
+            if exact and self._forced is None:
                 # Some models compute in a narrower type on the way, whatever they are given.
                 inside = _difference(native, self.outputs(state, torch.float64))
         except RuntimeError:
@@ -138,7 +150,7 @@ class Runner:
             across, other = 0.0, self.dtype
         across += inside
         precise = other if not exact else self.dtype
-        base = self.outputs(state, precise)
+        base = native if precise == self._forced else self.outputs(state, precise)
         source = torch.Generator().manual_seed(0)
         jiggled = (self._jiggled(state, source, precise) for _ in range(_DRAWS))
         return across + max(_difference(base, self.outputs(one, precise)) for one in jiggled)

@@ -91,7 +91,7 @@ def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
 def _keeps(generators: tuple[Generator, ...], runner: Runner, state: Tensors, source: torch.Generator) -> bool:
     element = Element(tuple((one, one.draw(source, _SPREAD)) for one in generators))
     try:
-        return runner.compare(state, element.apply(state)).passed
+        return runner.same(state, element.apply(state))
     except LandscapeError:
         return False
 
