@@ -24,6 +24,10 @@ CLASS_OF = {
     "sign": "sign-flip",
     "permutation": "permutation",
     "basis": "basis-change",
+    "turn": "basis-change",
+    "rotation": "stream-rotation",
+    "shift": "shift",
+    "mean": "shift",
 }
 # Dinh et al. 2017 let alpha run over all positive numbers; ten is what a picture still shows.
 ALPHAS = (0.1, 10.0)

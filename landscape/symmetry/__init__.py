@@ -1,6 +1,8 @@
 """Symmetries found in a model itself and applied exactly: rescalings, flips, permutations, changes of basis."""
 
 from landscape.symmetry.construction import Blocked
+from landscape.symmetry.continuous import Mean, Rotation, Shift, Turn
+from landscape.symmetry.dimension import Dimension
 from landscape.symmetry.elements import KINDS, Basis, Element, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.flattest import Flattest
 from landscape.symmetry.labels import Norm
@@ -13,15 +15,20 @@ __all__ = [
     "Basis",
     "Blocked",
     "Check",
+    "Dimension",
     "Element",
     "Exchange",
     "Flattest",
     "Flipping",
     "Generator",
+    "Mean",
     "Norm",
+    "Rotation",
     "Scaling",
+    "Shift",
     "Slices",
     "Symmetries",
+    "Turn",
     "find",
     "symmetries_of",
 ]

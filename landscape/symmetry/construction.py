@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from landscape.symmetry.continuous import Turn
 from landscape.symmetry.elements import Basis, Columns, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.exponents import Exponents
 from landscape.symmetry.labels import ANY, FIXED, Origin
+from landscape.symmetry.offsets import Means, Offsets
 from landscape.symmetry.recording import Trace
+from landscape.symmetry.streams import Streams
 from landscape.symmetry.units import Units
 from landscape.values.result import Result
 
@@ -82,6 +85,44 @@ def exchanges(trace: Trace) -> list[Generator]:
 def bases(trace: Trace) -> list[Generator]:
     """The changes of basis of a model."""
     return list(_by_units(trace, linear=True))
+
+
+def motions(trace: Trace) -> list[Generator]:
+    """The shifts and rotations that may be free; each is believed once it is tried."""
+    found: list[Generator] = []
+    for kind in (Offsets, Means, Streams):
+        walk = kind(trace)
+        walk.run()
+        found += walk.generators()
+    return found
+
+
+def turns(scalings: Sequence[Generator]) -> list[Generator]:
+    """The turns that may be free: of pairs of coordinates of queries and keys that take one factor."""
+    found: list[Generator] = []
+    for one in scalings:
+        if isinstance(one, Scaling) and one.kind == "query-key":
+            columns = _paired(one)
+            if columns:
+                words = f"angles of {one.units} pairs of query coordinates of {one.incoming[0]}, turned with the keys"
+                found.append(
+                    Turn(f"turn:{one.incoming[0]}", "turn", one.units, words, columns=columns)
+                )
+    return found
+
+
+def _paired(one: Scaling) -> tuple[Columns, ...]:
+    """The slices of each unit, two by two in the order in which they lie; none where they are not pairs."""
+    columns = []
+    for part in one.slices:
+        for power in (1, -1):
+            own = part.powers == power
+            if bool(own.any()):
+                places = [part.places[own & (part.units == unit)].sort().values for unit in range(one.units)]
+                if len({len(each) for each in places}) > 1 or len(places[0]) % 2:
+                    return ()
+                columns.append(Columns(part.tensor, part.dim, torch.stack(places)))
+    return tuple(columns)
 
 
 def _blocked(walk: Exponents, trace: Trace) -> list[Blocked]:

@@ -52,7 +52,7 @@ class Check(Result):
         return self.max_difference / self.output_scale if self.output_scale else self.max_difference
 
 
-class _Wide(TorchDispatchMode):
+class Wide(TorchDispatchMode):
     """Keeps float64 where a model asks for a narrower type on the way, as many do in their norms and softmaxes."""
 
     @classmethod
@@ -104,7 +104,7 @@ class Runner:
         x = tree_map(of_type, self.x)
         arguments: tuple[Any, ...] = () if isinstance(x, Mapping) else x if isinstance(x, tuple) else (x,)
         named = dict(x) if isinstance(x, Mapping) else {}
-        with plain_kernels(), _Wide() if dtype == torch.float64 else nullcontext():
+        with plain_kernels(), Wide() if dtype == torch.float64 else nullcontext():
             output = torch.func.functional_call(self.model, tensors, arguments, named)
         return [wide(tensor) for tensor in outputs_of(output)]
 

@@ -57,7 +57,11 @@ def find(model: nn.Module, x: Any) -> Symmetries:
     scalings, blocked = construction.scalings(trace)
     found = [*scalings, *construction.flippings(trace), *construction.exchanges(trace), *construction.bases(trace)]
     runner = Runner(private_copy(model), x)
-    kept, notes = _tried(construction.numbered(found), runner, resolve(model)[1])
+    state = resolve(model)[1]
+    kept, notes = _tried(construction.numbered(found), runner, state)
+    # These are guesses that the trial decides about.
+    guessed = construction.numbered([*construction.turns(scalings), *construction.motions(trace)])
+    kept = (*kept, *_tried(guessed, runner, state)[0])
     return Symmetries(kept, tuple(blocked), tuple(notes), runner)
 
 
@@ -65,6 +69,8 @@ def _tried(
     generators: tuple[Generator, ...], runner: Runner, state: Tensors
 ) -> tuple[tuple[Generator, ...], list[str]]:
     """The generators whose random elements keep the function, and a note for each of the others."""
+    if not generators:
+        return (), []
     source = torch.Generator().manual_seed(0)
     trial = {name: _elsewhere(name, tensor, source) for name, tensor in state.items()}
     precise = _in_double(runner, trial)

@@ -12,14 +12,25 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.params import Tensors, Weights, resolve
-from landscape.symmetry.canonical import balance_element, sign_element, unit_norm_element
+from landscape.params import Tensors, Weights, cast, resolve
+from landscape.symmetry.canonical import balance_element, unit_norm_element
 from landscape.symmetry.construction import Blocked
+from landscape.symmetry.continuous import Rotation
+from landscape.symmetry.dimension import Dimension, dimension
 from landscape.symmetry.elements import KINDS, Element, Generator, Scaling, element_from_json
 from landscape.symmetry.flattest import Flattest, flattest
+from landscape.symmetry.representative import procrustes_element, representative_element
 from landscape.symmetry.same_function import Check, Runner, require_same
 from landscape.symmetry.unit_matches import matching_element
 from landscape.values.result import Result
+
+
+# Of matching and rotating in turn: a copy needs one, other networks hardly gain by more.
+_ROUNDS = 3
+
+
+def _apart(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    return sum(float((tensor - b[name]).square().sum()) for name, tensor in a.items() if tensor.is_floating_point())
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +77,7 @@ class Symmetries(Result):
 
         Args:
             *kinds: Of ``"rescale"``, ``"gain"``, ``"query-key"``, ``"batchnorm"``, ``"sign"``,
-                ``"permutation"``, ``"basis"``.
+                ``"permutation"``, ``"basis"``, ``"turn"``, ``"shift"``, ``"mean"``, ``"rotation"``.
 
         Raises:
             LandscapeError: At the first that does not exist.
@@ -81,6 +92,17 @@ class Symmetries(Result):
         """The rescalings, with the exponents of every element of every tensor in their `slices`."""
         return tuple(generator for generator in self.generators if isinstance(generator, Scaling))
 
+    def dimension(self, weights: Weights) -> Dimension:
+        """Count the continuous parameters at some weights, and the directions in which the function is flat.
+
+        Args:
+            weights: The weights; at special ones (a gain of 0, a dead unit) both counts differ from those elsewhere.
+
+        Returns:
+            The counts; `unexplained` is how many flat directions were missed.
+        """
+        return dimension(self.generators, self.runner, self.complete(weights))
+
     def describe(self) -> dict[str, Any]:
         """Describe what was found, as plain values."""
         return {
@@ -89,6 +111,7 @@ class Symmetries(Result):
                     "name": generator.name,
                     "kind": generator.kind,
                     "units": generator.units,
+                    "dimension": generator.dimension,
                     "description": generator.description,
                     "tensors": list(generator.tensors),
                 }
@@ -296,32 +319,49 @@ class Symmetries(Result):
 
     def canonising(self, weights: Weights) -> Element:
         """The element that brings weights to their representative; see `canonical`."""
-        state = self.complete(weights)
-        element = unit_norm_element(self.scalings, state)
-        return element.then(sign_element(self.generators, element.apply(state)))
+        return representative_element(self.generators, self.complete(weights))
 
     def canonical(self, weights: Weights) -> Tensors:
-        """The representative of all rescalings and sign flips of some weights, for distances between orbits.
+        """The representative of all symmetries of some weights, for distances between orbits.
 
         What comes into a unit has norm 1, and, where its sign is free, a gain of 0 or more behind a normalisation
-        and a sum of 0 or more elsewhere. The order of units and changes of basis are left as they are; see
-        `align`.
+        and a sum of 0 or more elsewhere; units stand in an order that their weights say; see
+        `representative.representative_element` for bases, rotations and shifts. Bases of layers that follow one
+        another without anything between are settled one after the other, which depends on where one starts.
         """
         return self.apply(weights, self.canonising(weights), "normalisation")
 
     def aligning(self, a: Weights, b: Weights, seed: int = 0) -> Element:
         """The element that brings b near to a; see `align`."""
-        ours, theirs = self.complete(a), self.complete(b)
-        first, second = self.canonising(ours), self.canonising(theirs)
-        permutation = matching_element(self.generators, first.apply(ours), second.apply(theirs), seed)
-        return second.then(permutation).then(first.inverse())
+        ours, theirs = (
+            {name: cast(tensor, torch.float64) for name, tensor in self.complete(one).items()} for one in (a, b)
+        )
+        rotates = any(isinstance(one, Rotation) for one in self.generators)
+        found = [self._aligned(ours, theirs, seed, rotate) for rotate in ((True, False) if rotates else (False,))]
+        return min(found, key=lambda element: _apart(ours, element.apply(theirs)))
+
+    def _aligned(self, ours: Tensors, theirs: Tensors, seed: int, rotate: bool) -> Element:
+        """Align representatives, from streams that are turned to their principal axes or left as they are."""
+        first, second = (
+            representative_element(self.generators, state, rotate=rotate, order=False) for state in (ours, theirs)
+        )
+        aim, here = first.apply(ours), second.apply(theirs)
+        for _ in range(_ROUNDS):
+            step = matching_element(self.generators, aim, here, seed)
+            here = step.apply(here)
+            turned = procrustes_element(self.generators, aim, here)
+            here = turned.apply(here)
+            second = second.then(step).then(turned)
+            if not step.factors or not turned.factors:
+                break
+        return second.then(first.inverse())
 
     def align(self, a: Weights, b: Weights, seed: int = 0) -> Tensors:
-        """Weights b, of the same function as before, with units ordered, signed and scaled like those of a.
+        """Weights b, of the same function as before, brought near to a by all symmetries.
 
-        Both are brought to their `canonical` representatives, b's units are matched to a's, and the result
-        takes the
-        scales of a. A permuted, rescaled and flipped copy of a comes back as a, up to rounding.
+        Both are brought to representatives of all but the order of units, as `canonical` does; b's units are
+        matched to a's, its bases and streams rotated onto a's by Procrustes; the result takes the scales, bases and
+        shifts of a. A copy of a that symmetries have moved comes back as a, up to rounding.
 
         Args:
             a: The weights to come near to.
@@ -329,6 +369,7 @@ class Symmetries(Result):
             seed: Draws the order of the sweeps.
 
         Source:
-            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2.
+            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2, for permutations; Schönemann 1966 for
+            rotations; cf. Theus et al. 2025 for transformers.
         """
         return self.apply(b, self.aligning(a, b, seed), "alignment")
