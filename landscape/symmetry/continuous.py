@@ -270,7 +270,7 @@ class Rotation(Generator):
         if not self.keeps_mean:
             return free
         basis = complement_of_ones(self.units).to(free)
-        return basis @ free @ basis.T + torch.full((self.units, self.units), 1 / self.units).to(free)
+        return basis @ free @ basis.T + torch.full((self.units, self.units), 1 / self.units, dtype=free.dtype)
 
     def near(self, coordinates: Tensor) -> Tensor:
         """The exponential of a skew-symmetric matrix, to first order."""

@@ -25,6 +25,8 @@ MOST_WEIGHTS = 3_000
 # Singular values below the first share of the largest one may be rounding, and those below the second are; between
 # the two the widest gap decides.
 _DOUBTFUL, _NOISE = 1e-9, 1e-16
+# A weight whose derivatives are all below this share of the largest is seen through rounding only, as a key's bias is.
+_UNSEEN = 1e-13
 # Rows beyond the number of columns, so that chance does not lower the rank.
 _SPARE = 20
 # Draws of inputs at most.
@@ -77,8 +79,9 @@ def rank_of(matrix: Tensor) -> tuple[int, float]:
     if not matrix.numel():
         return 0, float("inf")
     norms = matrix.norm(dim=0)
+    seen = norms > _UNSEEN * norms.max()
     # Columns of one length: what is small by scale alone is not taken for rounding.
-    values = torch.linalg.svdvals(matrix[:, norms > 0] / norms[norms > 0])
+    values = torch.linalg.svdvals(matrix[:, seen] / norms[seen])
     if not len(values):
         return 0, float("inf")
     shares = (values / values[0]).clamp(min=_NOISE)

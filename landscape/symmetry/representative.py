@@ -27,8 +27,8 @@ def representative_element(
 
     Units get incoming weights of norm 1 and biases that shifts reach become 0, features that layer normalisation
     reads a mean of 0. Two matrices between which a basis is free become U s^½ and V s^½ of the singular value
-    decomposition of their product; a rotated stream gets the principal axes of what writes and reads it. Signs are
-    settled by sums, angles of rotary pairs too, and the order of units by the sums of cubes of their weights.
+    decomposition of their product; a rotated stream gets the principal axes of what writes and reads it. Signs,
+    angles of rotary pairs and the order of units are settled by sums of cubes: sums themselves may be 0.
 
     Args:
         generators: Those of a model.
@@ -37,17 +37,17 @@ def representative_element(
         order: Settle the order of units.
     """
     built = _Built(state)
-    built.add(unit_norm_element(generators, built.state))
     for _ in range(_SHIFTS):
         if not built.settle(generators, Shift, _no_shift):
             break
     built.settle(generators, Mean, _no_mean)
+    built.add(unit_norm_element(generators, built.state))
     built.settle(generators, Basis, _principal)
     if rotate:
         bases = {name for one in generators if isinstance(one, Basis) for name in one.tensors}
         built.settle(generators, Rotation, lambda one, own: _axes(one, own, bases))
-    built.settle(generators, Turn, _turned)
     built.add(sign_element(generators, built.state))
+    built.settle(generators, Turn, _turned)
     # A sum says the sign of a coordinate, and the stream that it reads may have been turned since.
     built.settle(generators, Basis, _principal)
     if order:
@@ -116,7 +116,7 @@ def _principal(one: Generator, state: Tensors) -> Tensor | None:
     if float(values[-1]) <= _RANK * float(values[0]):
         return None
     value = values.sqrt()[:, None] * torch.linalg.solve(left, u).T
-    return torch.where((value @ made).sum(1) < 0, -1.0, 1.0)[:, None] * value
+    return torch.where((value @ made).pow(3).sum(1) < 0, -1.0, 1.0)[:, None] * value
 
 
 def _axes(one: Generator, state: Tensors, bases: set[str]) -> Tensor | None:
@@ -131,16 +131,16 @@ def _axes(one: Generator, state: Tensors, bases: set[str]) -> Tensor | None:
     )
     basis = complement_of_ones(one.units) if one.keeps_mean else torch.eye(one.units, dtype=torch.float64)
     axes = torch.linalg.eigh(basis.T @ moments @ basis).eigenvectors.flip(1).T
-    sums = (axes @ basis.T @ first).sum(1)
+    sums = (axes @ basis.T @ first).pow(3).sum(1)
     return one.embedded(torch.where(sums < 0, -1.0, 1.0)[:, None] * axes)
 
 
 def _turned(one: Generator, state: Tensors) -> Tensor | None:
-    """The angles at which the sum of the first pair of each unit has none."""
+    """The angles at which the sum of z |z|², z the first pair of each unit as a complex number, has none."""
     assert isinstance(one, Turn)
     first = one.columns[0]
-    pairs = slices(first, state).reshape(one.units, -1, 2, slices(first, state).shape[1] // first.places.shape[1])
-    x, y = pairs.sum(-1)[:, 0].unbind(1)
+    pairs = slices(first, state).reshape(one.units, -1, 2, _rest(first, state))[:, 0]
+    x, y = (pairs * pairs.square().sum(1, keepdim=True)).sum(-1).unbind(1)
     return -torch.atan2(y, x)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from landscape.symmetry.continuous import Rotation, Turned
 from landscape.symmetry.elements import Generator
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, thinned, varies
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, thinned, varies
 from landscape.symmetry.recording import Ref, Trace
 from landscape.symmetry.units import Units
 
@@ -49,8 +49,27 @@ class Streams(Units):
         return super().find(label)
 
     def zero(self, labels: Tensor, why: str) -> None:
-        squares = (labels >= _SQUARES) & (labels != ANY)
-        super().zero(torch.where(squares, labels - _SQUARES, labels), why)
+        super().zero(torch.where(_squares(labels), labels - _SQUARES, labels), why)
+
+    def equate(self, a: Tensor, b: Tensor) -> None:
+        super().equate(self._plain(a), self._plain(b))
+
+    def _plain(self, labels: Tensor) -> Tensor:
+        """Labels for what knows no squares: what they are squares of stays as it is."""
+        squares = _squares(labels)
+        if not bool(squares.any()):
+            return labels
+        super().zero(torch.where(squares, labels - _SQUARES, FIXED), self.call.op)
+        return torch.where(squares, FIXED, labels)
+
+    def apply_weight(self, inputs: Tensor, part: Part, ways: Ways) -> Tensor:
+        return super().apply_weight(self._plain(inputs), part, ways)
+
+    def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
+        return super().apply_grouped(self._plain(inputs), part, ways, groups)
+
+    def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
+        return super().contract(self._plain(a), self._plain(b), broadcast)
 
     def _stream(self, labels: Tensor, dims: Sequence[int]) -> list[int] | None:
         """The labels along the one axis of coordinates, if that is what the dimensions are."""
@@ -61,27 +80,23 @@ class Streams(Units):
         return own if own and distinct_ones and not {FIXED, ANY} & set(own) else None
 
     def pointwise(self, labels: Tensor, tags: frozenset[str], why: str) -> Tensor:
-        if why == "pow(2)" and not self._is_still(labels) and not bool((labels >= _SQUARES).any()):
+        labels = self._plain(labels)
+        if why == "pow(2)" and not self._is_still(labels):
             labels = self.resolved(labels)
             return torch.where((labels == FIXED) | (labels == ANY), labels, labels.abs() + _SQUARES)
-        if bool(((labels >= _SQUARES) & (labels != ANY)).any()):
-            self.zero(labels, why)
-            return self.fixed(labels.shape)
         return super().pointwise(labels, tags, why)
 
     def reduce(self, kind: str, labels: Tensor, dims: Sequence[int]) -> Tensor:
-        squares = (labels >= _SQUARES) & (labels != ANY)
+        squares = _squares(labels)
         if bool(squares.any()):
             own = self._stream(torch.where(squares, labels - _SQUARES, labels), dims) if kind == "mean" else None
             if own is not None and bool(squares.all()):
                 self._normed.append((own, False))
                 return self.fixed([1 if axis in dims else size for axis, size in enumerate(labels.shape)])
-            self.zero(labels, self.call.op)
-            labels = self.fixed(labels.shape)
-        return super().reduce(kind, labels, dims)
+        return super().reduce(kind, self._plain(labels), dims)
 
     def softmax(self, labels: Tensor, dims: Sequence[int], why: str) -> Tensor:
-        labels = self.resolved(labels)
+        labels = self.resolved(self._plain(labels))
         own = self._stream(labels, dims)
         if own is None or self.call.op not in ("native_layer_norm", "_fused_rms_norm"):
             return super().softmax(labels, dims, why)
@@ -89,10 +104,7 @@ class Streams(Units):
         return labels
 
     def binary(self, kind: str, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
-        for labels in (a, b):
-            squares = (labels >= _SQUARES) & (labels != ANY)
-            if bool(squares.any()):
-                self.zero(labels, self.call.op)
+        a, b = self._plain(a), self._plain(b)
         if kind == "mul":
             made = self._behind_gain(a, b, broadcast[1]) or self._behind_gain(b, a, broadcast[0])
             if made is not None:
@@ -211,6 +223,10 @@ class Streams(Units):
             words = f"rotations of a stream of {units} coordinates that {tensor} writes"
             words += ", the vector of ones kept" if mean else ""
             yield Rotation(f"rotation:{tensor}", "rotation", units, words, columns=tuple(columns), keeps_mean=mean)
+
+
+def _squares(labels: Tensor) -> Tensor:
+    return (labels >= _SQUARES) & (labels != ANY)
 
 
 @dataclass

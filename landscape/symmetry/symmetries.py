@@ -325,7 +325,7 @@ class Symmetries(Result):
         """The representative of all symmetries of some weights, for distances between orbits.
 
         What comes into a unit has norm 1, and, where its sign is free, a gain of 0 or more behind a normalisation
-        and a sum of 0 or more elsewhere; units stand in an order that their weights say; see
+        and a sum of cubes of 0 or more elsewhere; units stand in an order that their weights say; see
         `representative.representative_element` for bases, rotations and shifts. Bases of layers that follow one
         another without anything between are settled one after the other, which depends on where one starts.
         """
