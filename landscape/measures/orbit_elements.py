@@ -78,7 +78,8 @@ def columns(symmetries: Symmetries, seed: int = 0, *, few: bool = False) -> list
         made.append(
             Column("BatchNorm x 10", "filters before batch normalisation times 10", ("batchnorm-scale",), tenfold)
         )
-    words = {"sign": "sign flips", "permutation": "permutation", "basis": "basis change"}
+    words = {"sign": "sign flips", "permutation": "permutation", "basis": "basis change", "turn": "rotary turn"}
+    words |= {"rotation": "stream rotation", "shift": "shift of biases", "mean": "shift of means"}
     single = [[kind] for kind in words if symmetries.of_kind(kind)]
     if few and ["sign"] in single and ["permutation"] in single:
         single[:2] = [["sign", "permutation"]]

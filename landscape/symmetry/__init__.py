@@ -5,6 +5,7 @@ from landscape.symmetry.continuous import Mean, Rotation, Shift, Turn
 from landscape.symmetry.dimension import Dimension
 from landscape.symmetry.elements import KINDS, Basis, Element, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.flattest import Flattest
+from landscape.symmetry.flattest_basis import FlattestBasis
 from landscape.symmetry.labels import Norm
 from landscape.symmetry.same_function import Check
 from landscape.symmetry.search import find, symmetries_of
@@ -19,6 +20,7 @@ __all__ = [
     "Element",
     "Exchange",
     "Flattest",
+    "FlattestBasis",
     "Flipping",
     "Generator",
     "Mean",

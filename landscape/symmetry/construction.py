@@ -104,10 +104,10 @@ def turns(scalings: Sequence[Generator]) -> list[Generator]:
         if isinstance(one, Scaling) and one.kind == "query-key":
             columns = _paired(one)
             if columns:
-                words = f"angles of {one.units} pairs of query coordinates of {one.incoming[0]}, turned with the keys"
-                found.append(
-                    Turn(f"turn:{one.incoming[0]}", "turn", one.units, words, columns=columns)
+                words = (
+                    f"angles of {one.units} pairs of query coordinates of {one.incoming[0]}, turned with the keys"
                 )
+                found.append(Turn(f"turn:{one.incoming[0]}", "turn", one.units, words, columns=columns))
     return found
 
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from landscape.symmetry.contractions import args
 from landscape.symmetry.continuous import Mean, Shift, Sink
+from landscape.symmetry.contractions import args
 from landscape.symmetry.elements import Columns, Generator
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, pairs, varies
 from landscape.symmetry.recording import Call, Ref, Trace
@@ -171,7 +171,9 @@ class Offsets(_Added):
         for first, second in found:
             units = self.units_of(first), self.units_of(second)
             if not all(units) or first == second:
-                made.append(self.group(units[0]) if first == second and all(units) else first if units[0] else second)
+                made.append(
+                    self.group(units[0]) if first == second and all(units) else first if units[0] else second
+                )
             elif first > 0 and second > 0:
                 # The newer of two biases that are added may give what the older one takes.
                 older, newer = sorted((first, second))
@@ -180,7 +182,9 @@ class Offsets(_Added):
             else:
                 made.append(self.group(units[0] | units[1]))
         self._against(against)
-        return torch.tensor([FIXED if one == ANY else one for one in made], dtype=torch.int64)[inverse].expand(shape)
+        return torch.tensor([FIXED if one == ANY else one for one in made], dtype=torch.int64)[inverse].expand(
+            shape
+        )
 
     def _against(self, met: Sequence[tuple[int, int]]) -> None:
         by_tensor: dict[str, list[tuple[int, int]]] = {}
@@ -255,7 +259,11 @@ class Offsets(_Added):
             places = torch.tensor([self.origins[label - 1][1] for label in labels])
             sinks = tuple(self._own_sinks(number))
             words = f"shifts of {len(labels)} units of {origin.tensor}, "
-            words += f"undone in {', '.join(dict.fromkeys(one.tensor for one in sinks))}" if sinks else "seen by nothing"
+            words += (
+                f"undone in {', '.join(dict.fromkeys(one.tensor for one in sinks))}"
+                if sinks
+                else "seen by nothing"
+            )
             column = Columns(origin.tensor, origin.dim, places[:, None])
             yield Shift(f"shift:{origin.tensor}", "shift", len(labels), words, (column,), sinks)
 
@@ -273,9 +281,7 @@ class Offsets(_Added):
             key = (sink.tensor, sink.weight, tuple(units[own].tolist()), tuple(places.tolist()), rows)
             if key not in met:
                 met.add(key)
-                yield Sink(
-                    sink.tensor, units[own], places, sink.sign, sink.weight, into, sink.out, sink.columns
-                )
+                yield Sink(sink.tensor, units[own], places, sink.sign, sink.weight, into, sink.out, sink.columns)
 
 
 # These leave the features of the last dimension where they are, if it keeps its length.
@@ -329,7 +335,9 @@ class Means(_Added):
         whole = len(size) == 2 and len(rows) == size[into] and torch.equal(columns, torch.arange(size[out]))
         bias = self._bias()
         given = args(norm, "weight", "bias") if norm is not None else []
-        gain, added = (self.trace.names.get(ref.number) if isinstance(ref, Ref) else None for ref in given or (0, 0))
+        gain, added = (
+            self.trace.names.get(ref.number) if isinstance(ref, Ref) else None for ref in given or (0, 0)
+        )
         sound = norm is not None and whole and (added is None or bias is not None)
         made = None
         if sound:
@@ -338,7 +346,9 @@ class Means(_Added):
             made = Mean(f"mean:{part.name}", "mean", size[out], words, part.name, into, gain, added, named)
         key = (part.name, into)
         known = self._readers.get(key, made)
-        self._readers[key] = made if known is not None and made is not None and known.tensors == made.tensors else None
+        self._readers[key] = (
+            made if known is not None and made is not None and known.tensors == made.tensors else None
+        )
 
     def _norm(self) -> Call | None:
         """The layer normalisation whose outputs the linear map at work reads."""
@@ -349,7 +359,11 @@ class Means(_Added):
             number = call.refs[0]
             if self.trace.tensors[number].shape[-1:] != features or self._moves_features(call, number):
                 return None
-        if call is None or call.op != "native_layer_norm" or list(args(call, "normalized_shape")[0]) != list(features):
+        if (
+            call is None
+            or call.op != "native_layer_norm"
+            or list(args(call, "normalized_shape")[0]) != list(features)
+        ):
             return None
         return call
 

@@ -103,9 +103,7 @@ def _no_mean(one: Generator, state: Tensors) -> Tensor | None:
 def _principal(one: Generator, state: Tensors) -> Tensor | None:
     """The basis in which both sides are those of the singular value decomposition of their product."""
     assert isinstance(one, Basis)
-    sides = [
-        [slices(column, state) for column in one.columns if column.dual == dual] for dual in (False, True)
-    ]
+    sides = [[slices(column, state) for column in one.columns if column.dual == dual] for dual in (False, True)]
     if not all(sides):
         return None
     made, read = (torch.cat(parts, 1) for parts in sides)
@@ -146,7 +144,9 @@ def _turned(one: Generator, state: Tensors) -> Tensor | None:
 
 def _sorted(one: Generator, state: Tensors) -> Tensor | None:
     assert isinstance(one, Exchange)
-    sums = sum((slices(column, state).abs().pow(3).sum(1) for column in one.columns), torch.zeros(one.units).double())
+    sums = sum(
+        (slices(column, state).abs().pow(3).sum(1) for column in one.columns), torch.zeros(one.units).double()
+    )
     return torch.argsort(sums, descending=True, stable=True)
 
 
@@ -182,14 +182,18 @@ def _nearest(
             products = [slices(column, ours) @ slices(column, theirs).T for column in one.columns]
             value = _orthogonal(sum(products[1:], products[0]))
         elif isinstance(one, Rotation):
-            parts = [folded(column, ours, one.units) @ folded(column, theirs, one.units).T for column in one.columns]
+            parts = [
+                folded(column, ours, one.units) @ folded(column, theirs, one.units).T for column in one.columns
+            ]
             basis = complement_of_ones(one.units) if one.keeps_mean else torch.eye(one.units, dtype=torch.float64)
             value = one.embedded(_orthogonal(basis.T @ sum(parts[1:], parts[0]) @ basis))
         elif isinstance(one, Turn):
             x, y = torch.zeros(2, one.units, dtype=torch.float64)
             for column in one.columns:
                 first, second = (
-                    state[column.tensor].movedim(column.dim, 0)[column.places].reshape(one.units, -1, 2, _rest(column, state))
+                    state[column.tensor]
+                    .movedim(column.dim, 0)[column.places]
+                    .reshape(one.units, -1, 2, _rest(column, state))
                     for state in (ours, theirs)
                 )
                 x = x + (first * second).sum((1, 2, 3))

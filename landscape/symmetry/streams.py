@@ -214,7 +214,9 @@ class Streams(Units):
             gains = tuple((name, torch.arange(len(cells[number])), power) for name, power in chain)
             for (name, dim), labels in held.items():
                 for sign in (1, -1):
-                    places = [[at for at, label in enumerate(labels) if label == sign * unit] for unit in cells[number]]
+                    places = [
+                        [at for at, label in enumerate(labels) if label == sign * unit] for unit in cells[number]
+                    ]
                     if places[0]:
                         columns.append(Turned(name, dim, torch.tensor(places), sign < 0, gains))
         units = len(next(iter(cells[number] for number in chains)))

@@ -12,25 +12,17 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
-from landscape.params import Tensors, Weights, cast, resolve
+from landscape.params import Tensors, Weights, resolve
+from landscape.symmetry.alignment import aligned_to_mean, aligning_element
 from landscape.symmetry.canonical import balance_element, unit_norm_element
 from landscape.symmetry.construction import Blocked
-from landscape.symmetry.continuous import Rotation
 from landscape.symmetry.dimension import Dimension, dimension
 from landscape.symmetry.elements import KINDS, Element, Generator, Scaling, element_from_json
 from landscape.symmetry.flattest import Flattest, flattest
-from landscape.symmetry.representative import procrustes_element, representative_element
+from landscape.symmetry.flattest_basis import FlattestBasis, flattest_over_bases
+from landscape.symmetry.representative import representative_element
 from landscape.symmetry.same_function import Check, Runner, require_same
-from landscape.symmetry.unit_matches import matching_element
 from landscape.values.result import Result
-
-
-# Of matching and rotating in turn: a copy needs one, other networks hardly gain by more.
-_ROUNDS = 3
-
-
-def _apart(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    return sum(float((tensor - b[name]).square().sum()) for name, tensor in a.items() if tensor.is_floating_point())
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +293,18 @@ class Symmetries(Result):
         """
         return self.apply(weights, self.flattening(objective, weights, **settings).element, "flattening")
 
+    def flattening_bases(self, objective: Objective, weights: Weights, **settings: Any) -> FlattestBasis:
+        """The smallest Gauss-Newton trace over rescalings and changes of basis together, for small data.
+
+        See `flattest_basis.flattest_over_bases`.
+
+        Args:
+            objective: Model, data and loss.
+            weights: The weights.
+            **settings: ``split``, ``parameters`` and ``dtype``.
+        """
+        return flattest_over_bases(self.generators, objective, self.complete(weights), **settings)
+
     def normalising(self, weights: Weights) -> Element:
         """The element that gives incoming weights norm 1; see `unit_norm`."""
         if not self.scalings:
@@ -331,30 +335,25 @@ class Symmetries(Result):
         """
         return self.apply(weights, self.canonising(weights), "normalisation")
 
+    def align_all(self, weights: Sequence[Weights], seed: int = 0, sweeps: int = 10) -> list[Tensors]:
+        """Several sets of weights brought near to one another: each in turn to the mean of the others.
+
+        The first stays where it is; the others are aligned to it, then to the mean of all others, until no sweep
+        brings them nearer together.
+
+        Args:
+            weights: At least two.
+            seed: Draws the order in which layers are matched.
+            sweeps: At most so many.
+
+        Source:
+            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", appendix A.10 (merging many).
+        """
+        return aligned_to_mean([self.complete(one) for one in weights], self.align, seed, sweeps)
+
     def aligning(self, a: Weights, b: Weights, seed: int = 0) -> Element:
         """The element that brings b near to a; see `align`."""
-        ours, theirs = (
-            {name: cast(tensor, torch.float64) for name, tensor in self.complete(one).items()} for one in (a, b)
-        )
-        rotates = any(isinstance(one, Rotation) for one in self.generators)
-        found = [self._aligned(ours, theirs, seed, rotate) for rotate in ((True, False) if rotates else (False,))]
-        return min(found, key=lambda element: _apart(ours, element.apply(theirs)))
-
-    def _aligned(self, ours: Tensors, theirs: Tensors, seed: int, rotate: bool) -> Element:
-        """Align representatives, from streams that are turned to their principal axes or left as they are."""
-        first, second = (
-            representative_element(self.generators, state, rotate=rotate, order=False) for state in (ours, theirs)
-        )
-        aim, here = first.apply(ours), second.apply(theirs)
-        for _ in range(_ROUNDS):
-            step = matching_element(self.generators, aim, here, seed)
-            here = step.apply(here)
-            turned = procrustes_element(self.generators, aim, here)
-            here = turned.apply(here)
-            second = second.then(step).then(turned)
-            if not step.factors or not turned.factors:
-                break
-        return second.then(first.inverse())
+        return aligning_element(self.generators, self.complete(a), self.complete(b), seed)
 
     def align(self, a: Weights, b: Weights, seed: int = 0) -> Tensors:
         """Weights b, of the same function as before, brought near to a by all symmetries.

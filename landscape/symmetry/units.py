@@ -17,10 +17,21 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry import operations
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, compact, distinct, pairs, thinned, varies
+from landscape.symmetry.labels import (
+    ANY,
+    FIXED,
+    Norm,
+    Origin,
+    Part,
+    Ways,
+    compact,
+    distinct,
+    pairs,
+    thinned,
+    varies,
+)
 from landscape.symmetry.recording import Trace
 from landscape.symmetry.shadows import Walk
-
 
 # These may move elements along one axis as their places along others say; what moves along one axis alone moves the
 # elements of all units alike where labels do not change along it.

@@ -18,7 +18,6 @@ from landscape.symmetry.canonical import incoming_norms
 from landscape.symmetry.elements import SCALINGS
 from landscape.symmetry.gauge import Gauge
 
-
 # The symmetries that the minimum is over, or that are orthogonal maps.
 MINIMISED = (*SCALINGS, "sign", "permutation")
 

@@ -146,7 +146,9 @@ def test_each_generator_keeps_the_function_and_a_spoilt_one_does_not(name):
         if isinstance(generator, Mean):
             # One feature left out.
             spoilt = right.apply(weights)
-            spoilt[generator.tensor].select(generator.dim, 0)[...] = weights[generator.tensor].select(generator.dim, 0)
+            spoilt[generator.tensor].select(generator.dim, 0)[...] = weights[generator.tensor].select(
+                generator.dim, 0
+            )
             assert not runner.compare(weights, spoilt).passed, generator.name
             continue
         # A bias of keys that nothing sees has a test of its own.
