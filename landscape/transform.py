@@ -98,7 +98,8 @@ def transform(
     Args:
         run: The trajectory.
         objective: Its objective.
-        wanted: What is done; what depends on the weights (``balance``, ``flattest``, ``unit_norm``, ``canonical``) is
+        wanted: What is done; what depends on the weights (``balance``, ``flattest``, ``unit_norm``,
+        ``canonical``) is
             chosen for the last snapshot, or for the one that `at` names.
         path: The file to write: the steps, metrics and settings of the run, and where it came from.
         at: A step, ``"first"`` or ``"last"``: only this snapshot; None is all.

@@ -10,7 +10,8 @@ from landscape.symmetry import symmetries_of
 def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Tensors:
     """Model b, of the same function as before, brought near to a by all symmetries of the model.
 
-    Permutations are matched by weights, layer after layer by linear assignment; bases of attention heads and streams
+    Permutations are matched by weights, layer after layer by linear assignment; bases of attention heads and
+    streams
     that may be rotated are turned by Procrustes; each unit then takes the scale of the one it is matched to.
 
     Args:

@@ -1,4 +1,4 @@
-"""Weights brought near to others along their orbit: units matched, bases and streams turned, until nothing moves."""
+"""Weights brought near to others along their orbit: units matched, bases and streams turned in alternation."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
 
     Behind a normalisation its gain is made 0 or more, as it begins and mostly stays in training: of two trained
     networks matched units then have gains of one sign, and half way between them none vanishes. Where there is no
-    gain, or it is 0, the cubes of the incoming weights get a sum of 0 or more: behind layer normalisation the weights
-    themselves may have the sum 0.
+    gain, or it is 0, the cubes of the incoming weights get a sum of 0 or more: behind layer normalisation the
+    weights themselves may have the sum 0.
     """
     factors: list[tuple[Generator, Tensor]] = []
     state = {name: cast(tensor, torch.float64) for name, tensor in state.items()}

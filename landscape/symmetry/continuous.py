@@ -1,4 +1,4 @@
-"""Continuous symmetries that are no change of scale: turns of pairs, shifts of biases, means, rotations of a stream."""
+"""Continuous symmetries that are no change of scale: turns of pairs, shifts, means, rotations of a stream."""
 
 from __future__ import annotations
 
@@ -115,9 +115,10 @@ class Shift(Generator):
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """The names of the tensors that it changes, after those of weights that carry it."""
+        """The names of the tensors that it changes, and of the weights that carry it."""
         carried = [one.weight for one in self.sinks if one.weight is not None]
-        return tuple(dict.fromkeys([*(one.tensor for one in (*self.columns, *self.sinks)), *carried]))
+        moved = [*(one.tensor for one in self.columns), *(one.tensor for one in self.sinks)]
+        return tuple(dict.fromkeys([*moved, *carried]))
 
     @property
     def dimension(self) -> int:

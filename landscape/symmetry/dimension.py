@@ -25,7 +25,8 @@ MOST_WEIGHTS = 3_000
 # Singular values below the first share of the largest one may be rounding, and those below the second are; between
 # the two the widest gap decides.
 _DOUBTFUL, _NOISE = 1e-9, 1e-16
-# A weight whose derivatives are all below this share of the largest is seen through rounding only, as a key's bias is.
+# A weight whose derivatives are all below this share of the largest is seen through rounding only, as a key's
+# bias is.
 _UNSEEN = 1e-13
 # Rows beyond the number of columns, so that chance does not lower the rank.
 _SPARE = 20

@@ -40,7 +40,8 @@ class FlattestBasis(Result):
         value: The smallest trace of the Gauss-Newton matrix.
         trace: The trace at the weights, after the gauge where there is batch normalisation.
         element: From the weights to the flattest point.
-        gradient: The norm of the Riemannian gradient at the point, relative to the value: the certificate, since the
+        gradient: The norm of the Riemannian gradient at the point, relative to the value: the certificate,
+        since the
             trace is geodesically convex.
         rounds: How often scales and bases were solved for in turn.
         skipped: Names of bases left alone, because some of their directions cost nothing.
@@ -81,7 +82,8 @@ def flattest_over_bases(
 ) -> FlattestBasis:
     """Minimise the Gauss-Newton trace over all rescalings and all changes of basis.
 
-    With S the second moment of derivatives by the coordinates of a basis and T that by their duals, the trace after
+    With S the second moment of derivatives by the coordinates of a basis and T that by their duals, the trace
+    after
     a change of basis A is tr(B^-1 S) + tr(B T), B = Aᵀ A, smallest at B = T^-1 # S (geometric mean), where it is
     2 tr (S^½ T S^½)^½. Together with rescalings (`balance`) this is geodesically convex on a product of cones, so
     solving for each in turn leads to the global minimum. Derivatives are taken once, and exactly.
@@ -112,8 +114,9 @@ def flattest_over_bases(
     rows = _derivatives(objective, state, split, parameters, dtype)
     trace = value = _total(rows)
     skipped: dict[str, None] = {}
-    gradient = float("inf")
-    for round_ in range(1, _ROUNDS + 1):
+    gradient, rounds = float("inf"), 0
+    while rounds < _ROUNDS:
+        rounds += 1
         slope = 0.0
         step: list[tuple[Generator, Tensor]] = []
         if scalings:
@@ -144,7 +147,7 @@ def flattest_over_bases(
         # The gradient is that where the round began; where nothing falls any more it is that of the end as well.
         if gradient <= _FLAT or before - value <= 1e-16 * value:
             break
-    return FlattestBasis(value, trace, element, gradient, round_, tuple(skipped))
+    return FlattestBasis(value, trace, element, gradient, rounds, tuple(skipped))
 
 
 def _total(rows: Mapping[str, Tensor]) -> float:

@@ -2,7 +2,8 @@
 # ruff: noqa: D102
 """Shifts: what may be added to a bias and is undone where it arrives, or never seen at all.
 
-Every element of an activation bears the label of the bias that shifts it, by as much everywhere; what moves elements
+Every element of an activation bears the label of the bias that shifts it, by as much everywhere; what moves
+elements
 moves labels. A linear map with a bias of its own undoes what arrives there, softmax and layer normalisation take
 away what all share, and all else stops it.
 """
@@ -195,7 +196,8 @@ class Offsets(_Added):
             else:
                 self.stopped.add(newer)
         for tensor, own in by_tensor.items():
-            self.sinks.append(Sink(tensor, *(torch.tensor(column) for column in zip(*own, strict=True))))
+            newer, places = (torch.tensor(column) for column in zip(*own, strict=True))
+            self.sinks.append(Sink(tensor, newer, places))
 
     def reduce(self, kind: str, labels: Tensor, dims: Sequence[int]) -> Tensor:
         reduced = self.uniform(labels, dims)
@@ -319,13 +321,14 @@ class Means(_Added):
         self.zero(inputs, self.call.op)
         self._read_by(part, ways)
         state = self.begun(part.name, out)
-        if state[out] is None or part.name in self.weights or len(columns) != self.trace_sizes[part.name][out]:
+        made = state[out]
+        if made is None or part.name in self.weights or len(columns) != self.trace_sizes[part.name][out]:
             for labels in state:
                 if labels is not None:
                     self.zero(labels, self.call.op)
             return self.fixed((len(columns),))
         self.weights.add(part.name)
-        return self.absorbed_only(state[out])
+        return self.absorbed_only(made)
 
     def _read_by(self, part: Part, ways: Ways) -> None:
         """Note a weight that reads a normalisation; it may do so several times."""

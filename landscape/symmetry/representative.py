@@ -16,7 +16,7 @@ from landscape.symmetry.elements import Basis, Columns, Element, Exchange, Gener
 _RANK = 1e-9
 # Shifts pass from one bias to the next; each chain is shorter.
 _SHIFTS = 8
-# Of the trial of a generator, its value at some weights; None where nothing settles it.
+# The value that settles a generator at some weights; None where nothing does.
 Settle = Callable[[Generator, Tensors], "Tensor | None"]
 
 

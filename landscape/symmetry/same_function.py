@@ -122,17 +122,6 @@ class Runner:
             dtype=str(self.dtype).removeprefix("torch."),
         )
 
-    def same(self, state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-        """Return whether rounding explains how the functions of two sets of weights differ."""
-        ours, theirs = self.outputs(state), self.outputs(other)
-        gap = _difference(ours, theirs)
-        explained = 0.0
-        for one, native in ((state, ours), (other, theirs)):
-            explained += _MARGIN * self.rounding(one, native)
-            if not math.isfinite(explained) or gap <= explained:
-                break
-        return math.isfinite(explained) and gap <= explained
-
     def rounding(self, state: Mapping[str, Tensor], native: list[Tensor]) -> float:
         """Measure what rounding does to the outputs."""
         exact = self.dtype == torch.float64
@@ -162,6 +151,29 @@ class Runner:
             name: _jiggle(tensor.to(dtype), half, source) if tensor.is_floating_point() else tensor
             for name, tensor in state.items()
         }
+
+
+class Reference:
+    """Weights that many others are compared with: evaluated once.
+
+    Args:
+        runner: Runs the model.
+        state: The weights.
+    """
+
+    def __init__(self, runner: Runner, state: Mapping[str, Tensor]) -> None:
+        self._runner, self._state = runner, state
+        self._outputs = runner.outputs(state)
+        self._rounding = _MARGIN * runner.rounding(state, self._outputs)
+
+    def same(self, other: Mapping[str, Tensor]) -> bool:
+        """Return whether rounding explains how the function of other weights differs."""
+        theirs = self._runner.outputs(other)
+        gap = _difference(self._outputs, theirs)
+        if not math.isfinite(self._rounding) or gap <= self._rounding:
+            return math.isfinite(self._rounding)
+        explained = self._rounding + _MARGIN * self._runner.rounding(other, theirs)
+        return math.isfinite(explained) and gap <= explained
 
 
 def _jiggle(tensor: Tensor, half: float, source: torch.Generator) -> Tensor:

@@ -88,7 +88,8 @@ class Symmetries(Result):
         """Count the continuous parameters at some weights, and the directions in which the function is flat.
 
         Args:
-            weights: The weights; at special ones (a gain of 0, a dead unit) both counts differ from those elsewhere.
+            weights: The weights; at special ones (a gain of 0, a dead unit) both counts differ from those
+            elsewhere.
 
         Returns:
             The counts; `unexplained` is how many flat directions were missed.
@@ -359,8 +360,8 @@ class Symmetries(Result):
         """Weights b, of the same function as before, brought near to a by all symmetries.
 
         Both are brought to representatives of all but the order of units, as `canonical` does; b's units are
-        matched to a's, its bases and streams rotated onto a's by Procrustes; the result takes the scales, bases and
-        shifts of a. A copy of a that symmetries have moved comes back as a, up to rounding.
+        matched to a's, its bases and streams rotated onto a's by Procrustes; the result takes the scales, bases
+        and shifts of a. A copy of a that symmetries have moved comes back as a, up to rounding.
 
         Args:
             a: The weights to come near to.

@@ -33,8 +33,8 @@ from landscape.symmetry.labels import (
 from landscape.symmetry.recording import Trace
 from landscape.symmetry.shadows import Walk
 
-# These may move elements along one axis as their places along others say; what moves along one axis alone moves the
-# elements of all units alike where labels do not change along it.
+# These may move elements along one axis as their places along others say; what moves along one axis alone moves
+# the elements of all units alike where labels do not change along it.
 _UNLIKE = ("index", "as_strided")
 
 

@@ -101,7 +101,8 @@ def test_every_flat_direction_is_a_symmetry_that_was_found(name):
 
 
 def test_dimensions_of_an_attention_layer_add_up():
-    # Two heads of width 2 with biases: two bases of 4 each, key biases, values' biases, and the maps to the stream.
+    # Two heads of width 2 with biases: two bases of 4 each, key biases, values' biases, and the maps to the
+    # stream.
     model, inputs, _ = made(ARCHITECTURES["scaled_dot_product"])
     symmetries = symmetry.find(model, inputs)
     (shift,) = symmetries.of_kind("shift")

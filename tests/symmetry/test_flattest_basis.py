@@ -1,4 +1,4 @@
-"""The flattest point over rescalings and bases: the closed form, brute force, and the same value from everywhere."""
+"""The flattest point over rescalings and bases: closed form, brute force, the same value from everywhere."""
 
 from __future__ import annotations
 
