@@ -101,7 +101,7 @@ class Sink(Result):
 
 @dataclass(frozen=True, eq=False)
 class Shift(Generator):
-    """What is added to a bias (or to all rows of a table) and undone where it arrives; a value has one per unit.
+    """Additions to a bias (or to all rows of a table), undone where they arrive; a value has one per unit.
 
     A key's bias is undone by nothing: softmax does not see what all scores of a query share.
 
@@ -126,7 +126,7 @@ class Shift(Generator):
         return self.units
 
     def near(self, coordinates: Tensor) -> Tensor:
-        """What is added."""
+        """The numbers added."""
         return coordinates
 
     def act(self, state: Tensors, value: Tensor) -> None:
@@ -151,7 +151,7 @@ class Shift(Generator):
 
 @dataclass(frozen=True, eq=False)
 class Mean(Generator):
-    """What is added alike to all features on one side of layer normalisation, which takes their mean away.
+    """Additions alike to all features on one side of layer normalisation, which takes their mean away.
 
     A value has one number for each column of a weight, shape (units,). In front of the normalisation 1 is added to
     all features that the weight writes, behind it 1 / gain to all that it reads; there the bias makes up for what
@@ -182,7 +182,7 @@ class Mean(Generator):
         return self.units
 
     def near(self, coordinates: Tensor) -> Tensor:
-        """What is added."""
+        """The numbers added."""
         return coordinates
 
     def act(self, state: Tensors, value: Tensor) -> None:
@@ -302,7 +302,7 @@ class Rotation(Generator):
 
 
 def _gain_of(one: Turned, state: Mapping[str, Tensor], units: int) -> Tensor:
-    """What R stands between: the product of gains in front of columns, 1 / that of what reads: shape (units,).
+    """The g of diag(g) R diag(g)^-1: the product of gains before columns, 1 / that of readers: shape (units,).
 
     Raises:
         LandscapeError: If one is next to 0.
