@@ -196,8 +196,8 @@ class Offsets(_Added):
             else:
                 self.stopped.add(newer)
         for tensor, own in by_tensor.items():
-            newer, places = (torch.tensor(column) for column in zip(*own, strict=True))
-            self.sinks.append(Sink(tensor, newer, places))
+            units, places = (torch.tensor(column) for column in zip(*own, strict=True))
+            self.sinks.append(Sink(tensor, units, places))
 
     def reduce(self, kind: str, labels: Tensor, dims: Sequence[int]) -> Tensor:
         reduced = self.uniform(labels, dims)
