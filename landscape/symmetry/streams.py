@@ -204,21 +204,19 @@ class Streams(Units):
         self, cells: Sequence[list[int]], chains: dict[int, tuple[tuple[str, int], ...]], mean: bool
     ) -> Iterator[Generator]:
         columns: list[Turned] = []
-        held = {
-            (name, dim): self.resolved(labels).tolist()
-            for name, state in self.states.items()
-            for dim, labels in enumerate(state)
-            if labels is not None
-        }
+        held: dict[tuple[str, int], dict[int, list[int]]] = {}
+        for name, state in self.states.items():
+            for dim, labels in enumerate(state):
+                own = held.setdefault((name, dim), {})
+                for place, label in enumerate([] if labels is None else self.resolved(labels).tolist()):
+                    own.setdefault(label, []).append(place)
         for number, chain in chains.items():
             gains = tuple((name, torch.arange(len(cells[number])), power) for name, power in chain)
-            for (name, dim), labels in held.items():
+            for (name, dim), own in held.items():
                 for sign in (1, -1):
-                    places = [
-                        [at for at, label in enumerate(labels) if label == sign * unit] for unit in cells[number]
-                    ]
-                    if places[0]:
-                        columns.append(Turned(name, dim, torch.tensor(places), sign < 0, gains))
+                    if sign * cells[number][0] in own:
+                        places = torch.tensor([own[sign * unit] for unit in cells[number]])
+                        columns.append(Turned(name, dim, places, sign < 0, gains))
         units = len(next(iter(cells[number] for number in chains)))
         if columns and units - mean > 1:
             tensor = columns[0].tensor
