@@ -74,6 +74,7 @@ def command(
                 parts=store,
                 overwrite=overwrite,
                 plane=plane,
+                align=options.align,
                 settings=Settings.of(options),
                 progress=update,
                 kind=options.curve,

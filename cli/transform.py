@@ -19,7 +19,8 @@ from .shared import device_option, json_option, objective_options, say, told_in
 @subcommand(
     epilog="Example: landscape transform run.h5 --alpha 10 -o scaled.h5",
     help="Move the snapshots of a trajectory FILE by a symmetry found in its model: other weights, the same "
-    "function. Choose one of --alpha, --balance, --flattest, --unit-norm, --permute, --rescale.",
+    "function. Choose one of --alpha, --balance, --flattest, --unit-norm, --permute, --rescale, --random-basis, "
+    "--rotate, --canonical.",
 )
 @click.argument("file")
 @click.option("-o", "--output", required=True, metavar="OUT.h5", help="The trajectory file to write.")

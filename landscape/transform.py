@@ -29,6 +29,11 @@ MAKERS: dict[str, Maker] = {
     "unit_norm": lambda symmetries, objective, weights, value: symmetries.normalising(weights),
     "permute": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=["permutation"]),
     "rescale": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=_scalings(symmetries)),
+    "random_basis": lambda symmetries, objective, weights, value: symmetries.draw(
+        value, kinds=[kind for kind in ("basis", "turn") if symmetries.of_kind(kind)] or ["basis"]
+    ),
+    "rotate": lambda symmetries, objective, weights, value: symmetries.draw(value, kinds=["rotation"]),
+    "canonical": lambda symmetries, objective, weights, value: symmetries.canonising(weights),
 }
 
 
@@ -49,6 +54,16 @@ class Transform(Options):
         None, "Hidden units, channels and heads in a random order of this seed", form=WHOLE, low=0
     )
     rescale: int | None = option(None, "A random factor of this seed for each unit", form=WHOLE, low=0)
+    random_basis: int | None = option(
+        None,
+        "Attention heads in random bases of this seed; under rotary positions pairs turned",
+        form=WHOLE,
+        low=0,
+    )
+    rotate: int | None = option(
+        None, "Residual streams turned at random by this seed, through their normalisations", form=WHOLE, low=0
+    )
+    canonical: bool = option(False, "The representative of all symmetries")
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield what is missing, or too much."""
@@ -83,8 +98,9 @@ def transform(
     Args:
         run: The trajectory.
         objective: Its objective.
-        wanted: What is done; what depends on the weights (``balance``, ``flattest``, ``unit_norm``) is chosen
-            for the last snapshot, or for the one that `at` names.
+        wanted: What is done; what depends on the weights (``balance``, ``flattest``, ``unit_norm``,
+        ``canonical``) is
+            chosen for the last snapshot, or for the one that `at` names.
         path: The file to write: the steps, metrics and settings of the run, and where it came from.
         at: A step, ``"first"`` or ``"last"``: only this snapshot; None is all.
         overwrite: Replace a file that exists.

@@ -24,6 +24,10 @@ CLASS_OF = {
     "sign": "sign-flip",
     "permutation": "permutation",
     "basis": "basis-change",
+    "turn": "basis-change",
+    "rotation": "stream-rotation",
+    "shift": "shift",
+    "mean": "shift",
 }
 # Dinh et al. 2017 let alpha run over all positive numbers; ten is what a picture still shows.
 ALPHAS = (0.1, 10.0)
@@ -74,7 +78,8 @@ def columns(symmetries: Symmetries, seed: int = 0, *, few: bool = False) -> list
         made.append(
             Column("BatchNorm x 10", "filters before batch normalisation times 10", ("batchnorm-scale",), tenfold)
         )
-    words = {"sign": "sign flips", "permutation": "permutation", "basis": "basis change"}
+    words = {"sign": "sign flips", "permutation": "permutation", "basis": "basis change", "turn": "rotary turn"}
+    words |= {"rotation": "stream rotation", "shift": "shift of biases", "mean": "shift of means"}
     single = [[kind] for kind in words if symmetries.of_kind(kind)]
     if few and ["sign"] in single and ["permutation"] in single:
         single[:2] = [["sign", "permutation"]]

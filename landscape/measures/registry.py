@@ -39,6 +39,8 @@ SYMMETRIES = MappingProxyType(
         "batchnorm-scale": "filters in front of evaluation-mode batch normalisation times any factor",
         "sign-flip": "hidden units through odd activations times -1",
         "basis-change": "another basis of an attention head's queries and keys, or of its values",
+        "stream-rotation": "a residual stream turned, through normalisations whose gains stay",
+        "shift": "what is added to biases, or to all features that a normalisation reads, and is taken away again",
     }
 )
 

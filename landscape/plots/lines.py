@@ -44,7 +44,7 @@ class InterpolateOptions(Options):
         choices=(*POLICIES, "all"),
     )
     align: bool = option(
-        False, "Permute and rescale the second to be near the first too: barrier before and after"
+        False, "Bring the second near to the first by their symmetries too: barrier before and after"
     )
     matrix: bool = option(False, "The barriers between each two of several snapshots")
     split: str | None = option(None, "The data: train or test", form=TEXT, choices=SPLITS, unset="both")
@@ -70,6 +70,7 @@ class ConnectOptions(Options):
     bn: str | None = option(
         None, "Normalisation statistics", form=TEXT, choices=POLICIES, unset="recalibrate if there is BatchNorm"
     )
+    align: bool = option(False, "Bring the second near to the first by their symmetries before the curve begins")
     seed: int = redeclared(Settings, "seed", help="Draws batches and places on the curve")
     epochs: int = redeclared(Settings, "epochs", 60)
     lr: float = redeclared(Settings, "lr", 0.1)
@@ -264,10 +265,11 @@ def _connect(source: Source, wanted: ConnectOptions) -> Parts:
     ends = ends_of(source, wanted.at)
     a, b = ends.values()
     first, second = ends
+    objective = source.objective()
     found = probes.connect(
-        source.objective(),
+        objective,
         a,
-        b,
+        probes.align(objective, a, b) if wanted.align else b,
         kind=wanted.curve,
         bends=wanted.bends,
         points=wanted.points,

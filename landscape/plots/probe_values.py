@@ -22,7 +22,7 @@ from landscape.probes import Connection, Interpolation
 from landscape.probes.gauge import Gauge
 from landscape.surface import Path, Surface, evaluate, grid
 from landscape.training import Settings
-from landscape.trajectory import Snapshot, Trajectory
+from landscape.trajectory import Trajectory
 from landscape.vocabulary import POLICIES, RECALIBRATE
 
 Progress = Callable[[int, int], None]
@@ -48,7 +48,7 @@ def interpolate_snapshots(
         objective: What is measured.
         ends: Name -> weights of the two.
         bn: A policy, or ``"all"``.
-        align: Permute and rescale the second to be near the first, which leaves its function unchanged; the line
+        align: Bring the second near to the first by symmetries, which leave its function unchanged; the line
             to it comes after the one without.
         save: A file of finished parts to write and to resume from.
         workers: So many processes share points and cores.
@@ -108,6 +108,7 @@ def connect_snapshots(
     parts: Save = None,
     overwrite: bool = False,
     plane: int | None = None,
+    align: bool = False,
     settings: Settings | None = None,
     progress: Progress | None = None,
     **ways: Any,
@@ -122,6 +123,7 @@ def connect_snapshots(
         overwrite: Replace that file if there is one.
         plane: So many points along each axis of the plane through the ends and the (middle) bend, with the curve
             in it; needs `save`. None draws no plane.
+        align: Bring the second near to the first by their symmetries first, which leaves its function unchanged.
         settings: Of the training of the curve.
         progress: Called with (updates done, updates in all).
         **ways: Further arguments of `landscape.probes.connect`.
@@ -136,14 +138,16 @@ def connect_snapshots(
         raise LandscapeError("a curve joins two snapshots", got=len(addresses))
     if save is not None and FilePath(save).exists() and not overwrite:
         raise LandscapeError("the file exists", where=save, mend="pass --overwrite to replace it")
-    (run_a, a), (run_b, b) = (snapshot_at(address) for address in addresses)
+    (run_a, a), (run_b, end) = (snapshot_at(address) for address in addresses)
+    b: Weights = probes.align(objective, a, end) if align else end
     labels = (short_name(addresses[0]), short_name(addresses[1]))
     how: dict[str, Any] = {"settings": settings, "labels": labels, "save": parts, "progress": progress}
     connection = probes.connect(objective, a, b, **how, **ways)
     if save is None:
         return Connected(connection, None, None)
-    ends = [{"run_id": run.run_id, "step": end.step} for run, end in ((run_a, a), (run_b, b))]
-    kept = probes.save_path(connection, objective, save, about={"ends": ends}, overwrite=overwrite)
+    ends = [{"run_id": run.run_id, "step": one.step} for run, one in ((run_a, a), (run_b, end))]
+    about: dict[str, Any] = {"ends": ends} | ({"aligned": True} if align else {})
+    kept = probes.save_path(connection, objective, save, about=about, overwrite=overwrite)
     surface = None if plane is None else _plane_of(objective, connection, kept, a, b, plane, labels)
     return Connected(connection, kept, surface)
 
@@ -152,8 +156,8 @@ def _plane_of(
     objective: Objective,
     connection: Connection,
     run: Trajectory,
-    a: Snapshot,
-    b: Snapshot,
+    a: Weights,
+    b: Weights,
     count: int,
     labels: tuple[str, str],
 ) -> Surface:

@@ -6,14 +6,13 @@ from landscape.objective import Objective
 from landscape.params import Tensors, Weights
 from landscape.symmetry import symmetries_of
 
-# Examples that the forward pass is followed on.
-
 
 def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Tensors:
-    """Model b, of the same function as before, with hidden units ordered, signed and scaled like those of a.
+    """Model b, of the same function as before, brought near to a by all symmetries of the model.
 
-    Permutations are matched by weights, layer after layer by linear assignment; each unit then takes the scale of
-    the one it is matched to.
+    Permutations are matched by weights, layer after layer by linear assignment; bases of attention heads and
+    streams
+    that may be rotated are turned by Procrustes; each unit then takes the scale of the one it is matched to.
 
     Args:
         objective: Its model and data tell which symmetries there are.

@@ -1,8 +1,11 @@
 """Symmetries found in a model itself and applied exactly: rescalings, flips, permutations, changes of basis."""
 
 from landscape.symmetry.construction import Blocked
+from landscape.symmetry.continuous import Mean, Rotation, Shift, Turn
+from landscape.symmetry.dimension import Dimension
 from landscape.symmetry.elements import KINDS, Basis, Element, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.flattest import Flattest
+from landscape.symmetry.flattest_basis import FlattestBasis
 from landscape.symmetry.labels import Norm
 from landscape.symmetry.same_function import Check
 from landscape.symmetry.search import find, symmetries_of
@@ -13,15 +16,21 @@ __all__ = [
     "Basis",
     "Blocked",
     "Check",
+    "Dimension",
     "Element",
     "Exchange",
     "Flattest",
+    "FlattestBasis",
     "Flipping",
     "Generator",
+    "Mean",
     "Norm",
+    "Rotation",
     "Scaling",
+    "Shift",
     "Slices",
     "Symmetries",
+    "Turn",
     "find",
     "symmetries_of",
 ]

@@ -60,13 +60,14 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
 
     Behind a normalisation its gain is made 0 or more, as it begins and mostly stays in training: of two trained
     networks matched units then have gains of one sign, and half way between them none vanishes. Where there is no
-    gain, or it is 0, the incoming weights get a sum of 0 or more.
+    gain, or it is 0, the cubes of the incoming weights get a sum of 0 or more: behind layer normalisation the
+    weights themselves may have the sum 0.
     """
     factors: list[tuple[Generator, Tensor]] = []
     state = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
     for generator in generators:
         if isinstance(generator, Flipping):
-            sums = _incoming(generator, state, lambda rows: rows.sum(1))
+            sums = _incoming(generator, state, lambda rows: rows.pow(3).sum(1))
             gains = _gains(generator, generators, state)
             value = torch.where(torch.where(gains != 0, gains, sums) < 0, -1.0, 1.0).double()
             generator.act(state, value)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from landscape.symmetry.continuous import Turn
 from landscape.symmetry.elements import Basis, Columns, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.exponents import Exponents
 from landscape.symmetry.labels import ANY, FIXED, Origin
+from landscape.symmetry.offsets import Means, Offsets
 from landscape.symmetry.recording import Trace
+from landscape.symmetry.streams import Streams
 from landscape.symmetry.units import Units
 from landscape.values.result import Result
 
@@ -84,6 +87,44 @@ def bases(trace: Trace) -> list[Generator]:
     return list(_by_units(trace, linear=True))
 
 
+def motions(trace: Trace) -> list[Generator]:
+    """The shifts and rotations that may be free; each is believed once it is tried."""
+    found: list[Generator] = []
+    for kind in (Offsets, Means, Streams):
+        walk = kind(trace)
+        walk.run()
+        found += walk.generators()
+    return found
+
+
+def turns(scalings: Sequence[Generator]) -> list[Generator]:
+    """The turns that may be free: of pairs of coordinates of queries and keys that take one factor."""
+    found: list[Generator] = []
+    for one in scalings:
+        if isinstance(one, Scaling) and one.kind == "query-key":
+            columns = _paired(one)
+            if columns:
+                words = (
+                    f"angles of {one.units} pairs of query coordinates of {one.incoming[0]}, turned with the keys"
+                )
+                found.append(Turn(f"turn:{one.incoming[0]}", "turn", one.units, words, columns=columns))
+    return found
+
+
+def _paired(one: Scaling) -> tuple[Columns, ...]:
+    """The slices of each unit, two by two in the order in which they lie; none where they are not pairs."""
+    columns = []
+    for part in one.slices:
+        for power in (1, -1):
+            own = part.powers == power
+            if bool(own.any()):
+                places = [part.places[own & (part.units == unit)].sort().values for unit in range(one.units)]
+                if len({len(each) for each in places}) > 1 or len(places[0]) % 2:
+                    return ()
+                columns.append(Columns(part.tensor, part.dim, torch.stack(places)))
+    return tuple(columns)
+
+
 def _blocked(walk: Exponents, trace: Trace) -> list[Blocked]:
     found = []
     for layer, why in dict.fromkeys([*walk.blocked, *walk.doubts]):
@@ -119,9 +160,10 @@ def _diagonal(walk: Exponents) -> Iterator[Generator]:
                         rows.setdefault(scale, []).append(_Row(name, dim, place, power))
     rows = {scale: own for scale, own in rows.items() if not _is_idle(own, walk)}
     groups: dict[tuple[Origin, str], list[int]] = {}
+    attended = walk.attended()
     for scale in sorted(rows):
         origin = walk.scales.origins[scale][0]
-        groups.setdefault((origin, _kind(walk, origin, scale, rows[scale])), []).append(scale)
+        groups.setdefault((origin, _kind(walk, attended, origin, scale, rows[scale])), []).append(scale)
     for (origin, kind), scales in groups.items():
         yield _scaling(walk, origin, kind, [rows[scale] for scale in scales])
 
@@ -141,12 +183,12 @@ def _is_idle(rows: list[_Row], walk: Exponents) -> bool:
     return True
 
 
-def _kind(walk: Exponents, origin: Origin, scale: int, rows: list[_Row]) -> str:
+def _kind(walk: Exponents, attended: set[int], origin: Origin, scale: int, rows: list[_Row]) -> str:
     if walk.scales.modulus:
         return "sign"
     if any(row.tensor in walk.norms for row in rows):
         return "batchnorm"
-    if scale in walk.attended:
+    if scale in attended:
         return "query-key"
     gains = {norm.gain for norm in walk.norms.values()}
     if len(walk.trace_sizes[origin.tensor]) == 1 and origin.tensor not in gains:

@@ -17,7 +17,7 @@ from landscape.values.result import Result
 
 # Kinds whose elements are positive factors, one for each unit.
 SCALINGS = ("rescale", "gain", "query-key", "batchnorm")
-KINDS = (*SCALINGS, "sign", "permutation", "basis")
+KINDS = (*SCALINGS, "sign", "permutation", "basis", "turn", "shift", "mean", "rotation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,15 @@ class Generator(Result, ABC):
     def draw(self, source: torch.Generator, spread: float) -> Tensor:
         """A random value; `spread` is the standard deviation of logarithms of factors."""
 
+    @property
+    def dimension(self) -> int:
+        """The number of its continuous parameters; 0 of flips and permutations."""
+        return 0
+
+    def near(self, coordinates: Tensor) -> Tensor:
+        """The value at some coordinates, shape (dimension,), about the identity at 0; differentiable there."""
+        raise NotImplementedError(self.kind)
+
     def require(self, value: Tensor) -> Tensor:
         """A value checked for its shape.
 
@@ -144,6 +153,15 @@ class Scaling(Generator):
                 state[one.tensor] = _variance(state, norms[one.tensor], along)
             else:
                 state[one.tensor] = tensor * _beside(along, one.dim, tensor.ndim)
+
+    @property
+    def dimension(self) -> int:
+        """One logarithm for each unit."""
+        return self.units
+
+    def near(self, coordinates: Tensor) -> Tensor:
+        """The exponentials."""
+        return coordinates.exp()
 
     def inverse(self, value: Tensor) -> Tensor:
         """The reciprocal factors."""
@@ -265,6 +283,15 @@ class Basis(Generator):
             own = tensor[one.places]
             changed[one.places] = torch.einsum("ij,j...->i...", matrix, own)
             state[one.tensor] = changed.movedim(0, one.dim).contiguous()
+
+    @property
+    def dimension(self) -> int:
+        """The entries of the matrix."""
+        return self.units**2
+
+    def near(self, coordinates: Tensor) -> Tensor:
+        """The identity and what is added to it."""
+        return torch.eye(self.units).to(coordinates) + coordinates.reshape(self.units, self.units)
 
     def inverse(self, value: Tensor) -> Tensor:
         """The inverse matrix."""

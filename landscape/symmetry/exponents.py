@@ -111,13 +111,12 @@ class Exponents(Walk):
         self.scales = Scales(modulus)
         self.blocked: dict[tuple[str, str], set[tuple[Origin, int]]] = {}
         self.doubts: dict[tuple[str, str], set[str]] = {}
-        self._attended: list[int] = []
+        self._attended: set[int] = set()
         # Scales of stored deviations, without a gain to undo them, and of which normalisation.
         self._deviations: list[tuple[Norm, Tensor]] = []
         self._signs = modulus == 2
         self._why = ""
 
-    @property
     def attended(self) -> set[int]:
         """The scales that cancel between two activations."""
         return {scale for label in self._attended for scale in self.scales.expression(label)}
@@ -246,7 +245,7 @@ class Exponents(Walk):
     def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
         first = self._sum(a, b.narrow(-1, 0, 1).transpose(-2, -1))
         second = self._sum(a.narrow(-2, 0, 1).transpose(-2, -1), b)
-        self._attended += [label for label in a.unique().tolist() if label not in (FIXED, ANY)]
+        self._attended.update({first for first, _ in pairs(a, a)[0]} - {FIXED, ANY})
         by_row, by_column = self.uniform(first, [first.ndim - 1]), self.uniform(second, [second.ndim - 2])
         return self._sum(self._sum(by_row, by_column), by_row.narrow(-2, 0, 1), -1)
 

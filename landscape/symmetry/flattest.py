@@ -135,7 +135,7 @@ def flattest(
         # The gauge multiplies weights, and so divides their derivatives.
         factors = factors_of(gauge, weights) or {}
         draws = [{name: values / factors[name].to(values) ** 2 for name, values in draw.items()} for draw in draws]
-    exponents, masses = _problem(coordinates.exponents, draws)
+    exponents, masses = exponents_and_masses(coordinates.exponents, draws)
     found = balance(sparse.csr_matrix(exponents @ coordinates.basis), masses.mean(axis=0))
     each = masses @ found.shares
     units = [f"{one.name}[{unit}]" for one in scalings for unit in range(one.units)]
@@ -157,7 +157,7 @@ def _widened(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def _problem(
+def exponents_and_masses(
     scalings: Sequence[Scaling], draws: Sequence[Mapping[str, Tensor]]
 ) -> tuple[sparse.csr_matrix, Array]:
     """The convex problem: exponents of shape (E, M), and masses of shape (draws, E).

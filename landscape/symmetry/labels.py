@@ -13,6 +13,8 @@ from landscape.values.result import Result
 # The label of what no symmetry moves, and of an element that is 0 whatever the weights are.
 FIXED = 0
 ANY = 2**30
+# Where labels are spread over so many times their number, sorting them is quicker than listing what lies between.
+_SPARSE = 16
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,54 @@ def compact(*tensors: Tensor) -> tuple[tuple[Tensor, ...], torch.Size]:
     return tuple(small), shape
 
 
+def thinned(*tensors: Tensor) -> tuple[tuple[Tensor, ...], torch.Size]:
+    """Tensors broadcast together, each axis along which none of them changes cut to one element."""
+    small, shape = compact(*tensors)
+    for axis in range(len(shape)):
+        if small[0].shape[axis] > 1 and all(_alike(tensor, axis) for tensor in small):
+            small = tuple(tensor.narrow(axis, 0, 1) for tensor in small)
+    return small, shape
+
+
 def pairs(a: Tensor, b: Tensor) -> tuple[list[tuple[int, int]], Tensor, torch.Size]:
     """The different pairs of labels at the same place, which is where, and the shape that this stands for."""
-    (a, b), shape = compact(a, b)
-    keys, inverse = torch.unique(a * 2**32 + (b + 2**31), return_inverse=True)
-    first, second = keys >> 32, (keys & (2**32 - 1)) - 2**31
-    return list(zip(first.tolist(), second.tolist(), strict=True)), inverse, shape
+    same = a is b
+    (a, b), shape = thinned(a, b)
+    first, inverse = distinct(a)
+    if same:
+        return [(label, label) for label in first.tolist()], inverse, shape
+    second, beside = distinct(b)
+    keys, inverse = distinct(inverse * len(second) + beside)
+    rows, columns = first[keys // max(len(second), 1)], second[keys % max(len(second), 1)]
+    return list(zip(rows.tolist(), columns.tolist(), strict=True)), inverse, shape
+
+
+def _alike(labels: Tensor, axis: int) -> bool:
+    """Return whether labels do not change along an axis."""
+    length = labels.shape[axis]
+    if length < 2 or labels.stride(axis) == 0 or not labels.numel():
+        return True
+    # Most that change do so at once.
+    first, second = (line(labels.narrow(axis, place, 1), axis) for place in (0, 1))
+    return torch.equal(first, second) and bool((labels == labels.narrow(axis, 0, 1)).all())
+
+
+def distinct(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The different labels in ascending order, and which of them each element is.
+
+    As `torch.unique`, in linear time: labels are small whole numbers, but for `ANY`.
+    """
+    idle = labels == ANY
+    low, high = (int(end) for end in labels.masked_fill(idle, 0).aminmax()) if labels.numel() else (0, 0)
+    span = high - low + 2
+    if span > _SPARSE * labels.numel() + _SPARSE:
+        found, inverse = torch.unique(labels, return_inverse=True)
+        return found, inverse
+    places = torch.where(idle, span - 1, labels - low)
+    met = torch.zeros(span, dtype=torch.bool)
+    met[places.reshape(-1)] = True
+    found = met.nonzero().reshape(-1)
+    return torch.where(found == span - 1, ANY, found + low), (met.cumsum(0) - 1)[places]
 
 
 @dataclass(frozen=True)

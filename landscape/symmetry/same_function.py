@@ -52,7 +52,7 @@ class Check(Result):
         return self.max_difference / self.output_scale if self.output_scale else self.max_difference
 
 
-class _Wide(TorchDispatchMode):
+class Wide(TorchDispatchMode):
     """Keeps float64 where a model asks for a narrower type on the way, as many do in their norms and softmaxes."""
 
     @classmethod
@@ -104,7 +104,7 @@ class Runner:
         x = tree_map(of_type, self.x)
         arguments: tuple[Any, ...] = () if isinstance(x, Mapping) else x if isinstance(x, tuple) else (x,)
         named = dict(x) if isinstance(x, Mapping) else {}
-        with plain_kernels(), _Wide() if dtype == torch.float64 else nullcontext():
+        with plain_kernels(), Wide() if dtype == torch.float64 else nullcontext():
             output = torch.func.functional_call(self.model, tensors, arguments, named)
         return [wide(tensor) for tensor in outputs_of(output)]
 
@@ -131,6 +131,7 @@ class Runner:
             across = _difference(native, self.outputs(state, other))
             if exact:
                 across *= torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
+            if exact and self._forced is None:
                 # Some models compute in a narrower type on the way, whatever they are given.
                 inside = _difference(native, self.outputs(state, torch.float64))
         except RuntimeError:
@@ -138,7 +139,7 @@ class Runner:
             across, other = 0.0, self.dtype
         across += inside
         precise = other if not exact else self.dtype
-        base = self.outputs(state, precise)
+        base = native if precise == self._forced else self.outputs(state, precise)
         source = torch.Generator().manual_seed(0)
         jiggled = (self._jiggled(state, source, precise) for _ in range(_DRAWS))
         return across + max(_difference(base, self.outputs(one, precise)) for one in jiggled)
@@ -150,6 +151,29 @@ class Runner:
             name: _jiggle(tensor.to(dtype), half, source) if tensor.is_floating_point() else tensor
             for name, tensor in state.items()
         }
+
+
+class Reference:
+    """Weights that many others are compared with: evaluated once.
+
+    Args:
+        runner: Runs the model.
+        state: The weights.
+    """
+
+    def __init__(self, runner: Runner, state: Mapping[str, Tensor]) -> None:
+        self._runner, self._state = runner, state
+        self._outputs = runner.outputs(state)
+        self._rounding = _MARGIN * runner.rounding(state, self._outputs)
+
+    def same(self, other: Mapping[str, Tensor]) -> bool:
+        """Return whether rounding explains how the function of other weights differs."""
+        theirs = self._runner.outputs(other)
+        gap = _difference(self._outputs, theirs)
+        if not math.isfinite(self._rounding) or gap <= self._rounding:
+            return math.isfinite(self._rounding)
+        explained = self._rounding + _MARGIN * self._runner.rounding(other, theirs)
+        return math.isfinite(explained) and gap <= explained
 
 
 def _jiggle(tensor: Tensor, half: float, source: torch.Generator) -> Tensor:

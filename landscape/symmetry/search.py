@@ -16,7 +16,7 @@ from landscape.params import Tensors, cast, resolve, wide
 from landscape.symmetry import construction
 from landscape.symmetry.elements import Element, Generator
 from landscape.symmetry.recording import private_copy, trace_of
-from landscape.symmetry.same_function import Runner
+from landscape.symmetry.same_function import Reference, Runner
 from landscape.symmetry.symmetries import Symmetries
 
 # Factors of e^0.5 or so move every output of a wrong symmetry, and keep a right one far from overflow.
@@ -57,24 +57,43 @@ def find(model: nn.Module, x: Any) -> Symmetries:
     scalings, blocked = construction.scalings(trace)
     found = [*scalings, *construction.flippings(trace), *construction.exchanges(trace), *construction.bases(trace)]
     runner = Runner(private_copy(model), x)
-    kept, notes = _tried(construction.numbered(found), runner, resolve(model)[1])
+    state = resolve(model)[1]
+    trial = _Trial(runner, state)
+    kept, notes = trial.kept(construction.numbered(found))
+    # These are guesses that the trial decides about.
+    guessed = construction.numbered([*construction.turns(scalings), *construction.motions(trace)])
+    kept = (*kept, *trial.kept(guessed)[0])
     return Symmetries(kept, tuple(blocked), tuple(notes), runner)
 
 
-def _tried(
-    generators: tuple[Generator, ...], runner: Runner, state: Tensors
-) -> tuple[tuple[Generator, ...], list[str]]:
-    """The generators whose random elements keep the function, and a note for each of the others."""
-    source = torch.Generator().manual_seed(0)
-    trial = {name: _elsewhere(name, tensor, source) for name, tensor in state.items()}
-    precise = _in_double(runner, trial)
-    if precise is not None:
-        runner, trial = precise
-    if _keeps(generators, runner, trial, source):
-        return generators, []
-    kept = tuple(one for one in generators if _keeps((one,), runner, trial, source))
-    lost = [one for one in generators if one not in kept]
-    return kept, [f"{one.name} was left out: a trial changed the output" for one in lost]
+class _Trial:
+    """Trials of generators at other weights, in float64 if the model can be run so.
+
+    Args:
+        runner: Runs the model.
+        state: The model's weights.
+    """
+
+    def __init__(self, runner: Runner, state: Tensors) -> None:
+        self._source = torch.Generator().manual_seed(0)
+        trial = {name: _elsewhere(name, tensor, self._source) for name, tensor in state.items()}
+        runner, self._state = _in_double(runner, trial) or (runner, trial)
+        self._reference = Reference(runner, self._state)
+
+    def kept(self, generators: tuple[Generator, ...]) -> tuple[tuple[Generator, ...], list[str]]:
+        """The generators whose random elements keep the function, and a note for each of the others."""
+        if self._keeps(generators):
+            return generators, []
+        kept = tuple(one for one in generators if self._keeps((one,)))
+        lost = [one for one in generators if one not in kept]
+        return kept, [f"{one.name} was left out: a trial changed the output" for one in lost]
+
+    def _keeps(self, generators: tuple[Generator, ...]) -> bool:
+        element = Element(tuple((one, one.draw(self._source, _SPREAD)) for one in generators))
+        try:
+            return not generators or self._reference.same(element.apply(self._state))
+        except LandscapeError:
+            return False
 
 
 def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
@@ -86,14 +105,6 @@ def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
     except RuntimeError:
         return None
     return doubled, state
-
-
-def _keeps(generators: tuple[Generator, ...], runner: Runner, state: Tensors, source: torch.Generator) -> bool:
-    element = Element(tuple((one, one.draw(source, _SPREAD)) for one in generators))
-    try:
-        return runner.compare(state, element.apply(state)).passed
-    except LandscapeError:
-        return False
 
 
 def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:

@@ -13,12 +13,15 @@ from torch import Tensor
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Objective
 from landscape.params import Tensors, Weights, resolve
-from landscape.symmetry.canonical import balance_element, sign_element, unit_norm_element
+from landscape.symmetry.alignment import aligned_to_mean, aligning_element
+from landscape.symmetry.canonical import balance_element, unit_norm_element
 from landscape.symmetry.construction import Blocked
+from landscape.symmetry.dimension import Dimension, dimension
 from landscape.symmetry.elements import KINDS, Element, Generator, Scaling, element_from_json
 from landscape.symmetry.flattest import Flattest, flattest
+from landscape.symmetry.flattest_basis import FlattestBasis, flattest_over_bases
+from landscape.symmetry.representative import representative_element
 from landscape.symmetry.same_function import Check, Runner, require_same
-from landscape.symmetry.unit_matches import matching_element
 from landscape.values.result import Result
 
 
@@ -66,7 +69,7 @@ class Symmetries(Result):
 
         Args:
             *kinds: Of ``"rescale"``, ``"gain"``, ``"query-key"``, ``"batchnorm"``, ``"sign"``,
-                ``"permutation"``, ``"basis"``.
+                ``"permutation"``, ``"basis"``, ``"turn"``, ``"shift"``, ``"mean"``, ``"rotation"``.
 
         Raises:
             LandscapeError: At the first that does not exist.
@@ -81,6 +84,18 @@ class Symmetries(Result):
         """The rescalings, with the exponents of every element of every tensor in their `slices`."""
         return tuple(generator for generator in self.generators if isinstance(generator, Scaling))
 
+    def dimension(self, weights: Weights) -> Dimension:
+        """Count the continuous parameters at some weights, and the directions in which the function is flat.
+
+        Args:
+            weights: The weights; at special ones (a gain of 0, a dead unit) both counts differ from those
+            elsewhere.
+
+        Returns:
+            The counts; `unexplained` is how many flat directions were missed.
+        """
+        return dimension(self.generators, self.runner, self.complete(weights))
+
     def describe(self) -> dict[str, Any]:
         """Describe what was found, as plain values."""
         return {
@@ -89,6 +104,7 @@ class Symmetries(Result):
                     "name": generator.name,
                     "kind": generator.kind,
                     "units": generator.units,
+                    "dimension": generator.dimension,
                     "description": generator.description,
                     "tensors": list(generator.tensors),
                 }
@@ -278,6 +294,18 @@ class Symmetries(Result):
         """
         return self.apply(weights, self.flattening(objective, weights, **settings).element, "flattening")
 
+    def flattening_bases(self, objective: Objective, weights: Weights, **settings: Any) -> FlattestBasis:
+        """The smallest Gauss-Newton trace over rescalings and changes of basis together, for small data.
+
+        See `flattest_basis.flattest_over_bases`.
+
+        Args:
+            objective: Model, data and loss.
+            weights: The weights.
+            **settings: ``split``, ``parameters`` and ``dtype``.
+        """
+        return flattest_over_bases(self.generators, objective, self.complete(weights), **settings)
+
     def normalising(self, weights: Weights) -> Element:
         """The element that gives incoming weights norm 1; see `unit_norm`."""
         if not self.scalings:
@@ -296,32 +324,44 @@ class Symmetries(Result):
 
     def canonising(self, weights: Weights) -> Element:
         """The element that brings weights to their representative; see `canonical`."""
-        state = self.complete(weights)
-        element = unit_norm_element(self.scalings, state)
-        return element.then(sign_element(self.generators, element.apply(state)))
+        return representative_element(self.generators, self.complete(weights))
 
     def canonical(self, weights: Weights) -> Tensors:
-        """The representative of all rescalings and sign flips of some weights, for distances between orbits.
+        """The representative of all symmetries of some weights, for distances between orbits.
 
         What comes into a unit has norm 1, and, where its sign is free, a gain of 0 or more behind a normalisation
-        and a sum of 0 or more elsewhere. The order of units and changes of basis are left as they are; see
-        `align`.
+        and a sum of cubes of 0 or more elsewhere; units stand in an order that their weights say; see
+        `representative.representative_element` for bases, rotations and shifts. Bases of layers that follow one
+        another without anything between are settled one after the other, which depends on where one starts.
         """
         return self.apply(weights, self.canonising(weights), "normalisation")
 
+    def align_all(self, weights: Sequence[Weights], seed: int = 0, sweeps: int = 10) -> list[Tensors]:
+        """Several sets of weights brought near to one another: each in turn to the mean of the others.
+
+        The first stays where it is; the others are aligned to it, then to the mean of all others, until no sweep
+        brings them nearer together.
+
+        Args:
+            weights: At least two.
+            seed: Draws the order in which layers are matched.
+            sweeps: At most so many.
+
+        Source:
+            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", appendix A.10 (merging many).
+        """
+        return aligned_to_mean([self.complete(one) for one in weights], self.align, seed, sweeps)
+
     def aligning(self, a: Weights, b: Weights, seed: int = 0) -> Element:
         """The element that brings b near to a; see `align`."""
-        ours, theirs = self.complete(a), self.complete(b)
-        first, second = self.canonising(ours), self.canonising(theirs)
-        permutation = matching_element(self.generators, first.apply(ours), second.apply(theirs), seed)
-        return second.then(permutation).then(first.inverse())
+        return aligning_element(self.generators, self.complete(a), self.complete(b), seed)
 
     def align(self, a: Weights, b: Weights, seed: int = 0) -> Tensors:
-        """Weights b, of the same function as before, with units ordered, signed and scaled like those of a.
+        """Weights b, of the same function as before, brought near to a by all symmetries.
 
-        Both are brought to their `canonical` representatives, b's units are matched to a's, and the result
-        takes the
-        scales of a. A permuted, rescaled and flipped copy of a comes back as a, up to rounding.
+        Both are brought to representatives of all but the order of units, as `canonical` does; b's units are
+        matched to a's, its bases and streams rotated onto a's by Procrustes; the result takes the scales, bases
+        and shifts of a. A copy of a that symmetries have moved comes back as a, up to rounding.
 
         Args:
             a: The weights to come near to.
@@ -329,6 +369,7 @@ class Symmetries(Result):
             seed: Draws the order of the sweeps.
 
         Source:
-            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2.
+            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2, for permutations; Schönemann 1966 for
+            rotations; cf. Theus et al. 2025 for transformers.
         """
         return self.apply(b, self.aligning(a, b, seed), "alignment")

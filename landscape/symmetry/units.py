@@ -12,13 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.symmetry import operations
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, compact, pairs, varies
+from landscape.symmetry.labels import (
+    ANY,
+    FIXED,
+    Norm,
+    Origin,
+    Part,
+    Ways,
+    compact,
+    distinct,
+    pairs,
+    thinned,
+    varies,
+)
 from landscape.symmetry.recording import Trace
 from landscape.symmetry.shadows import Walk
+
+# These may move elements along one axis as their places along others say; what moves along one axis alone moves
+# the elements of all units alike where labels do not change along it.
+_UNLIKE = ("index", "as_strided")
 
 
 class Units(Walk):
@@ -67,7 +84,10 @@ class Units(Walk):
     def resolved(self, labels: Tensor) -> Tensor:
         """Labels, each replaced by the one that stands for it."""
         found, inverse, shape = pairs(labels, labels)
-        return torch.tensor([self.find(a) for a, _ in found], dtype=torch.int64)[inverse].expand(shape)
+        own = [self.find(label) for label, _ in found]
+        if own == [label for label, _ in found]:
+            return labels
+        return torch.tensor(own, dtype=torch.int64)[inverse].expand(shape)
 
     def fresh(self, count: int, origin: Origin) -> Tensor:
         if count == 1:
@@ -277,7 +297,8 @@ class Units(Walk):
         """
         keys: dict[int, list[tuple[int, int, int]]] = {}
         for number, labels in enumerate(self._everywhere()):
-            found, counts = torch.unique(labels, return_counts=True)
+            found, inverse = distinct(labels)
+            counts = inverse.reshape(-1).bincount(minlength=len(found))
             for label, count in zip(found.tolist(), counts.tolist(), strict=True):
                 keys.setdefault(abs(label), []).append((number, 1 if label > 0 else -1, count))
         for number, orders in enumerate(self._reordered()):
@@ -293,27 +314,33 @@ class Units(Walk):
         """Yield what each operation that moves elements makes of their order; see `_orders`."""
         for number, call in self.moves:
             labels = self.env[number]
-            if isinstance(labels, Tensor) and self._has_several(labels):
-                places = torch.arange(labels.numel()).reshape(labels.shape)
+            if not isinstance(labels, Tensor):
+                continue
+            small = labels if call.op in _UNLIKE else thinned(labels)[0][0]
+            if self._has_several(small):
+                places = torch.arange(small.numel()).reshape(small.shape).expand(labels.shape)
                 for source in operations.replayed(self, call, {number: places}):
-                    yield self._orders(labels, source)
+                    yield self._orders(small, source if call.op in _UNLIKE else thinned(source)[0][0])
         for labels, source in self._lists:
             if self._has_several(labels):
                 yield self._orders(labels, source)
 
     def _has_several(self, labels: Tensor) -> bool:
-        """Return whether a unit has several elements, axes left aside along which all are alike."""
-        found, counts = self.resolved(compact(labels)[0][0]).abs().unique(return_counts=True)
+        """Return whether a unit has several elements."""
+        found, inverse = distinct(self.resolved(labels).abs())
+        counts = inverse.reshape(-1).bincount(minlength=len(found))
         return bool((counts[(found != FIXED) & (found != ANY)] > 1).any())
 
     def _orders(self, labels: Tensor, source: Tensor) -> Iterator[tuple[int, int]]:
         """For every unit a number that says in which order its elements come out."""
-        units, coming = self.resolved(labels).reshape(-1).abs(), source.reshape(-1)
+        found, units = distinct(self.resolved(labels).reshape(-1).abs())
+        coming = source.reshape(-1)
         there = units[coming]
-        found, counts = there.unique(return_counts=True)
-        ordered = _ranks(units)[coming][there.argsort(stable=True)]
+        counts = there.bincount(minlength=len(found))
+        ordered = _ranks(units, len(found))[coming][_grouped(there, len(found))]
         for unit, own in zip(found.tolist(), ordered.split(counts.tolist()), strict=True):
-            yield unit, hash(own.numpy().tobytes())
+            if len(own):
+                yield unit, hash(own.numpy().tobytes())
 
     def _everywhere(self) -> list[Tensor]:
         """The labels of all tensors, and of the rows that must not be mixed."""
@@ -322,13 +349,20 @@ class Units(Walk):
             held += [labels for labels in state if labels is not None]
         for rows in self._apart:
             held += list(rows)
-        return [self.resolved(compact(labels)[0][0]) for labels in held]
+        return [self.resolved(thinned(labels)[0][0]) for labels in held]
 
 
-def _ranks(units: Tensor) -> Tensor:
+def _grouped(units: Tensor, count: int) -> Tensor:
+    """The order that sorts whole numbers from 0 to below a count, equal ones left in their order."""
+    # NumPy sorts numbers of 16 bits in linear time.
+    small = units.numpy().astype(np.uint16 if count <= 2**16 else np.int64)
+    return torch.from_numpy(np.argsort(small, kind="stable"))
+
+
+def _ranks(units: Tensor, count: int) -> Tensor:
     """The place of each element among those of the same unit, shape (n,)."""
-    order = units.argsort(stable=True)
-    counts = units.unique(return_counts=True)[1]
+    order = _grouped(units, count)
+    counts = units.bincount(minlength=count)
     starts = counts.cumsum(0) - counts
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(units)) - starts.repeat_interleave(counts)

@@ -68,16 +68,17 @@ class Grouped(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("layer", "kinds"),
+    ("layer", "kinds", "shifts"),
     [
-        (lambda: nn.RNN(2, 4, nonlinearity="relu", batch_first=True), {"rescale", "permutation"}),
-        (lambda: nn.RNN(2, 4, batch_first=True), {"sign", "permutation"}),
-        (lambda: nn.GRU(2, 4, batch_first=True), {"sign", "permutation"}),
-        (lambda: nn.LSTM(2, 4, batch_first=True), {"sign", "permutation"}),
-        (lambda: nn.LSTM(2, 4, num_layers=2, bidirectional=True, batch_first=True), None),
+        (lambda: nn.RNN(2, 4, nonlinearity="relu", batch_first=True), {"rescale", "permutation"}, 4),
+        (lambda: nn.RNN(2, 4, batch_first=True), {"sign", "permutation"}, 4),
+        # Between the two biases of the reset and update gates; that of the new state is multiplied by a gate.
+        (lambda: nn.GRU(2, 4, batch_first=True), {"sign", "permutation"}, 8),
+        (lambda: nn.LSTM(2, 4, batch_first=True), {"sign", "permutation"}, 16),
+        (lambda: nn.LSTM(2, 4, num_layers=2, bidirectional=True, batch_first=True), None, 0),
     ],
 )
-def test_recurrent_layers_are_followed(layer, kinds):
+def test_recurrent_layers_are_followed(layer, kinds, shifts):
     x = seeded(lambda: torch.randn(6, 5, 2, dtype=torch.float64))
     if kinds is None:
         model = seeded(lambda: nn.Sequential(layer())).double()
@@ -85,8 +86,8 @@ def test_recurrent_layers_are_followed(layer, kinds):
         return
     model = seeded(lambda: Last(layer())).double()
     symmetries = find(model, x)
-    assert ({one.kind for one in symmetries.generators}, symmetries.notes) == (kinds, ())
-    assert all(one.units == 4 for one in symmetries.generators)
+    assert ({one.kind for one in symmetries.generators}, symmetries.notes) == ({*kinds, "shift"}, ())
+    assert all(one.units == (shifts if one.kind == "shift" else 4) for one in symmetries.generators)
     symmetries.random(model, seed=1)
 
 

@@ -149,6 +149,7 @@ def test_a_transformed_trajectory_is_an_ordinary_one(run_file, tmp_path, landsca
         ("--permute", "3"),
         ("--rescale", "3"),
         ("--alpha", "0.3"),
+        ("--canonical",),
     ],
 )
 def test_every_transformation_keeps_the_loss(option, run_file, tmp_path, landscape):
@@ -166,11 +167,13 @@ def test_wrong_transformations_are_told_in_one_line(run_file, tmp_path, landscap
     out = tmp_path / "x.h5"
     cases = {
         (): (
-            "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; "
+            "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale, "
+            "random-basis, rotate, canonical; "
             "got none\n"
         ),
         ("--alpha", "2", "--balance"): (
-            "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale; "
+            "landscape: a transformation is one of alpha, balance, flattest, unit-norm, permute, rescale, "
+            "random-basis, rotate, canonical; "
             "got alpha and balance\n"
         ),
         ("--alpha", "-2"): "landscape: option '--alpha' is out of range; got -2; expected above 0\n",
