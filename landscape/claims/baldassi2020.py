@@ -59,7 +59,7 @@ def _better(numbers: Numbers) -> Reading:
 
 
 def _norm(numbers: Numbers) -> Reading:
-    """How far the error of hyperplanes moves with their norm at one direction, in %: not at all where balanced."""
+    """Change of the error with the norm along one direction, in %."""
     m, q, error = (numbers[f"0/{entry}"] for entry in ("m", "q", "error"))
     places = [
         (row, int(np.argmin(np.abs(m - 0.3 * np.sqrt(value))))) for row, value in enumerate(q) if value > 0.2

@@ -177,11 +177,12 @@ def _page(paper: Paper, rows: Sequence[Row], folder: Path) -> str:
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     lines += ["", "## Settings", ""]
     lines += [f"{place}. {row.claim.setting}" for place, row in enumerate(rows, 1)]
-    for recipe, row in {row.recipe: row for row in rows if row.recipe is not None}.items():
-        lines += ["", f"## {recipe.stem}", "", f"![{recipe.stem}]({_link(row.picture, folder)})", ""]
+    made = {row.recipe: row for row in rows if row.recipe is not None}
+    for file, row in made.items():
+        lines += ["", f"## {file.stem}", "", f"![{file.stem}]({_link(row.picture, folder)})", ""]
         took = "" if row.seconds is None else f" It took {duration(row.seconds)}."
         lines += [
-            f"`landscape render {recipe.as_posix()}` makes it, from [its recipe]({_link(recipe, folder)}).{took}"
+            f"`landscape render {file.as_posix()}` makes it, from [its recipe]({_link(file, folder)}).{took}"
         ]
     return "\n".join(lines) + "\n"
 

@@ -43,7 +43,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Reading(Result):
-    """What numbers say about a claim.
+    """A finding: a number, its error, and which way it decides a claim.
 
     Attributes:
         number: What was measured.
@@ -114,6 +114,27 @@ def mean_of(values: ArrayLike) -> tuple[float, float]:
     given = np.asarray(values, dtype=np.float64)
     quantile = float(stdtrit(len(given) - 1, 0.975))
     return float(given.mean()), quantile * float(given.std(ddof=1)) / math.sqrt(len(given))
+
+
+def ranked(one: ArrayLike, other: ArrayLike) -> Reading:
+    """Rank correlation of two quantities that the claim puts in one order.
+
+    Equal values have the mean of their ranks. The error is the 95 % interval of no correlation, 1.96 / sqrt(n - 1).
+
+    Example:
+        >>> ranked([1, 2, 3, 4, 5, 6], [1, 4, 9, 16, 25, 36]).number
+        1.0
+    """
+    ranks = np.array([_ranks(np.asarray(values, dtype=np.float64)) for values in (one, other)])
+    deviations = ranks - ranks.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(deviations, axis=1)
+    with np.errstate(invalid="ignore"):
+        found = float(deviations[0] @ deviations[1] / norms.prod())
+    return more(found, 1.96 / math.sqrt(ranks.shape[1] - 1))
+
+
+def _ranks(values: Array) -> Array:
+    return np.array([(values < value).sum() + ((values == value).sum() - 1) / 2 for value in values])
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ def _off(found: str, form: str, bound: float) -> Callable[[Numbers], Reading]:
     def read(numbers: Numbers) -> Reading:
         (x, y), (line_x, line) = _xy(numbers, found), _xy(numbers, form)
         # Power laws: straight lines between logarithms of positive places.
-        places = (np.log(x), np.log(line_x)) if (line_x > 0).all() else (x, line_x)
-        expected = np.exp(np.interp(*places, np.log(line)))
+        if (line_x > 0).all():
+            x, line_x = np.log(x), np.log(line_x)
+        expected = np.exp(np.interp(x, line_x, np.log(line)))
         return below(float(np.abs(y / expected - 1).max()), bound)
 
     return read

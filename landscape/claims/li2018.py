@@ -21,7 +21,7 @@ def _width(numbers: Numbers, name: str) -> float:
 
 
 def _ends(numbers: Numbers, panel: str) -> tuple[float, float]:
-    """How much the loss rises outward of the small and of the large batch."""
+    """Rise of the loss outward of the small and of the large batch."""
     x, loss = numbers[f"{panel}/x"], numbers[f"{panel}/train_loss"]
     at = np.interp([-_OUTWARD, 0.0, 1.0, 1 + _OUTWARD], x, loss)
     return float(at[0] - at[1]), float(at[3] - at[2])
@@ -76,8 +76,8 @@ def _sharper_without(numbers: Numbers) -> Reading:
     for which in ("without", "with"):
         loss = _plane(numbers, which)
         ring = np.concatenate([loss[8:13, [8, 12]].ravel(), loss[[8, 12], 9:12].ravel()])
-        rises.append(float(ring.mean() - loss[10, 10]))
-    return more(rises[0] / rises[1], than=1.0)
+        rises.append(ring.mean() - loss[10, 10])
+    return more(float(rises[0] / rises[1]), than=1.0)
 
 
 def _spread(numbers: Numbers, panel: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from landscape.claims.claim import RECALLED, Array, Claim, Numbers, Paper, Reading, mean_of, more
+from landscape.claims.claim import RECALLED, Array, Claim, Numbers, Paper, Reading, mean_of, more, ranked
 
 _CIFAR, _DIGITS, _MIXTURE = "pittorino2021-cifar10", "pittorino2021-digits", "pittorino2021-mixture"
 _FLAT = ("Entropy-SGD", "Replicated-SGD")
@@ -37,17 +37,7 @@ def _less(optimizer: str, quantity: Callable[[Numbers, str], Array]) -> Callable
 def _correlated(numbers: Numbers) -> Reading:
     """Rank correlation over all networks; the error is that of no correlation, 1.96 / sqrt(n - 1)."""
     pairs = [np.concatenate([own(numbers, one) for one in _OPTIMIZERS]) for own in (_test, _energy)]
-    return _ranked(*pairs)
-
-
-def _ranked(one: Array, other: Array) -> Reading:
-    ranks = [_ranks(values) for values in (one, other)]
-    return more(float(np.corrcoef(*ranks)[0, 1]), 1.96 / np.sqrt(len(one) - 1))
-
-
-def _ranks(values: Array) -> Array:
-    """Ranks, equal values having the mean of theirs."""
-    return np.array([(values < value).sum() + ((values == value).sum() - 1) / 2 for value in values])
+    return ranked(*pairs)
 
 
 def _mixture(panel: int, optimizer: str) -> Callable[[Numbers], Reading]:
@@ -66,7 +56,7 @@ def _mixture_flatness(numbers: Numbers) -> Reading:
     pairs = [
         np.concatenate([numbers[f"1/{one}/{entry}"] for one in _OPTIMIZERS]) for entry in ("error", "local_energy")
     ]
-    return _ranked(*pairs)
+    return ranked(*pairs)
 
 
 def _claims() -> tuple[Claim, ...]:

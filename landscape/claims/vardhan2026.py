@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from landscape.claims.claim import Array, Claim, Numbers, Paper, Reading, above, below, more
+from landscape.claims.claim import Array, Claim, Numbers, Paper, Reading, above, below, more, ranked
 
 _FAMILIES, _TRACES_OF_N = "vardhan2026-interpolators", "vardhan2026-traces"
 # Columns of a network: losses, the least trace of its orbit, traces at three points of the orbit.
@@ -63,8 +63,7 @@ def _blends(panel: int) -> Callable[[Numbers], Reading]:
 
     def read(numbers: Numbers) -> Reading:
         networks = numbers[f"{panel}/blend"]
-        ranks = [np.argsort(np.argsort(networks[:, column])) for column in (_LOSS, _LEAST)]
-        return more(float(np.corrcoef(*ranks)[0, 1]), 1.96 / np.sqrt(len(networks) - 1))
+        return ranked(networks[:, _LOSS], networks[:, _LEAST])
 
     return read
 
@@ -84,7 +83,7 @@ def _slope(name: str) -> Callable[[Numbers], float]:
 
     def read(numbers: Numbers) -> float:
         x, y = (np.log(numbers[f"1/{name}/{entry}"]) for entry in "xy")
-        return float(np.polyfit(x, y, 1)[0])
+        return float(np.cov(x, y)[0, 1] / x.var(ddof=1))
 
     return read
 

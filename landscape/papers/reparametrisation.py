@@ -23,7 +23,7 @@ _STEP = 1e-3
 def flat_set_area(*_: Any) -> Experiment:
     """Area of {(t1 t2 - 1)^2 < epsilon} with t1 from 1/R to R, beside 4 sqrt(epsilon) ln R: it has no bound."""
     epsilon = 0.01
-    reaches = 2.0 ** np.arange(1, 13)
+    reaches: Array = np.float64(2.0) ** np.arange(1, 13)
     areas = []
     for reach in reaches:
         # In t = ln t1 the strip of t2 has width 2 sqrt(epsilon) / t1, and dt1 = t1 dt.
@@ -82,7 +82,7 @@ def curvature_through_eta(*_: Any) -> Experiment:
         # theta = eta / b^a near the centre, found by Newton's method.
         eta = _STEP * _B**a
         theta = eta / _B**a
-        for _ in range(20):
+        for _iteration in range(20):
             base = theta**2 + _B
             slope = base**a + 2 * a * theta**2 * base ** (a - 1)
             theta -= (base**a * theta - eta) / slope
@@ -142,7 +142,7 @@ def input_gradient(*_: Any) -> Experiment:
     generator = np.random.default_rng(0)
     first, last = generator.normal(size=(16, 8)), generator.normal(size=16)
     x = generator.normal(size=8)
-    factors = 2.0 ** np.arange(-3, 4)
+    factors: Array = np.float64(2.0) ** np.arange(-3, 4)
 
     def value(inputs: Array) -> float:
         return float(last @ np.maximum(first @ inputs, 0))

@@ -18,12 +18,12 @@ from landscape.values.experiment import Experiment, Series
 
 Array = NDArray[np.float64]
 
-_ALPHAS = 2.0 ** np.arange(-4, 5)
-_LINE = np.geomspace(_ALPHAS[0], _ALPHAS[-1], 101)
+_ALPHAS: Array = np.float64(2.0) ** np.arange(-4, 5)
+_LINE: Array = np.geomspace(_ALPHAS[0], _ALPHAS[-1], 101)
 # Of the ball that is cut with a random subspace of so many dimensions.
 _RADIUS, _DIMENSIONS = 0.5, 10
 # Of theorem 5: how large eigenvalues are to be made.
-_LARGE = np.geomspace(1e2, 1e6, 5)
+_LARGE: Array = np.geomspace(1e2, 1e6, 5)
 
 
 class _Network:

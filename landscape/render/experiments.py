@@ -37,11 +37,12 @@ def experiments(found: Sequence[Experiment]) -> Sheet:
     sheet = Sheet.grown(ONE_COLUMN if across == 1 else TWO_COLUMNS, _HEIGHT * rows)
     with sheet.styled():
         axes = sheet.subplots(rows, across, squeeze=False).ravel()
-        for place, (ax, one) in enumerate(zip(axes, found, strict=False)):
-            _draw(ax, one, f"({letter(place)}) " if len(found) > 1 else "")
+        heads = [f"({letter(place)}) " if len(found) > 1 else "" for place in range(len(found))]
+        for ax, one, head in zip(axes, found, heads, strict=False):
+            _draw(ax, one, head)
         for ax in axes[len(found) :]:
             ax.remove()
-        put_foot(sheet, DOT.join(dict.fromkeys(one.about for one in found if one.about)))
+        put_foot(sheet, DOT.join(head + one.about for one, head in zip(found, heads, strict=True) if one.about))
     return sheet
 
 

@@ -53,7 +53,7 @@ class Experiment(Result):
 
     def numbers(self) -> dict[str, Array]:
         """The numbers drawn, ``series/x``, ``series/y`` and ``series/error``."""
-        found = {}
+        found: dict[str, Array] = {}
         for one in self.series:
             found |= {f"{one.name}/x": one.x, f"{one.name}/y": one.y}
             found |= {} if one.error is None else {f"{one.name}/error": one.error}
