@@ -15,6 +15,18 @@ from landscape.storage import atomic_path, read_arrays
 from landscape.values.result import Result
 
 _INDEX = "README.md"
+_HEAD = """# The papers, claim by claim
+
+Made by `landscape papers -o docs/papers` from the numbers beside the pictures of `figures/`; no verdict is typed
+by hand, and `landscape papers --check` computes all again. `landscape papers dinh2017` renders a paper's figures.
+
+- *Seen*: theorems, closed forms, and settings as large as the paper's. Smaller ones are *seen at small scale*.
+- *Not seen*: the numbers do not tell. *Contradicted*: they say the opposite, in our setting.
+- Errors are half-widths of 95 % intervals over seeds or draws; a number without one is of a single run, or exact.
+- *Against* is the number that a claim gives, or the bound that decides it. Claims are in our words; where their
+  place is *recalled*, it was not looked up again.
+
+"""
 
 
 @dataclass(frozen=True)
@@ -143,21 +155,7 @@ def counts(rows: Sequence[Row]) -> dict[str, int]:
 def _index(papers: Sequence[Paper], own: dict[str, list[Row]]) -> str:
     every = [row for rows in own.values() for row in rows]
     lines = [
-        "# The papers, claim by claim",
-        "",
-        "Made by `landscape papers -o docs/papers` from the numbers beside the pictures of `figures/`; no "
-        "verdict is typed by",
-        "hand, and `landscape papers --check` computes all of them again. `landscape papers dinh2017` renders "
-        "the figures of a paper.",
-        "",
-        "*Seen* is said of theorems and closed forms, and of settings as large as the paper's; experiments that "
-        "are smaller are",
-        "*seen at small scale*. *Not seen*: the numbers do not tell. *Contradicted*: they say the opposite. "
-        "Errors are half-widths of 95 %",
-        "intervals over seeds or draws; a number without one is of a single run or has none. Where the place in "
-        "a paper is *recalled*,",
-        "it was not looked up again.",
-        "",
+        *_HEAD.splitlines(),
         f"| paper | claims | {' | '.join(VERDICTS)} |",
         f"| --- | --- | {' | '.join('---' for _ in VERDICTS)} |",
     ]
@@ -169,7 +167,7 @@ def _index(papers: Sequence[Paper], own: dict[str, list[Row]]) -> str:
 
 def _page(paper: Paper, rows: Sequence[Row], folder: Path) -> str:
     lines = [f"# {paper.name}", "", paper.reference, ""]
-    lines += ["| claim | where | verdict | number | expected | recipe |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += ["| claim | where | verdict | number | against | recipe |", "| --- | --- | --- | --- | --- | --- |"]
     for row in rows:
         beside = "" if row.reading is None or row.reading.beside is None else f"{row.reading.beside:.4g}"
         recipe = "" if row.recipe is None else f"[{row.recipe.stem}](#{row.recipe.stem})"

@@ -82,7 +82,7 @@ def equal(value: float, to: float, *, within: float, error: float = 0.0) -> Read
 
 
 def below(value: float, bound: float, *, otherwise: int = -1) -> Reading:
-    """A number that the claim bounds from above; `otherwise` is 0 where a larger one does not speak against it.
+    """A number that the claim bounds from above; `otherwise` is 0 where a larger one is nothing against it.
 
     Example:
         >>> below(0.5, 1.0).finding, below(1.5, 1.0).finding
@@ -92,7 +92,7 @@ def below(value: float, bound: float, *, otherwise: int = -1) -> Reading:
 
 
 def above(value: float, bound: float, *, otherwise: int = -1) -> Reading:
-    """A number that the claim bounds from below; `otherwise` is 0 where a smaller one does not speak against it.
+    """A number that the claim bounds from below; `otherwise` is 0 where a smaller one is nothing against it.
 
     Example:
         >>> above(1.5, 1.0).finding, above(float("nan"), 1.0).finding
@@ -119,7 +119,7 @@ def mean_of(values: ArrayLike) -> tuple[float, float]:
 def ranked(one: ArrayLike, other: ArrayLike) -> Reading:
     """Rank correlation of two quantities that the claim puts in one order.
 
-    Equal values have the mean of their ranks. The error is the 95 % interval of no correlation, 1.96 / sqrt(n - 1).
+    Equal values have the mean of their ranks. The error is that of no correlation at 95 %, 1.96 / sqrt(n - 1).
 
     Example:
         >>> ranked([1, 2, 3, 4, 5, 6], [1, 4, 9, 16, 25, 36]).number

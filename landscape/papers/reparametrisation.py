@@ -18,29 +18,34 @@ _DELTA, _INNER = 1.0, 0.3
 # Of the map of figure 5: eta = (theta^2 + b)^a theta.
 _B = 0.1
 _STEP = 1e-3
+# Of the flat set: how low it is, and points that sample it.
+_EPSILON, _DRAWS = 0.01, 100_000
 
 
 def flat_set_area(*_: Any) -> Experiment:
-    """Area of {(t1 t2 - 1)^2 < epsilon} with t1 from 1/R to R, beside 4 sqrt(epsilon) ln R: it has no bound."""
-    epsilon = 0.01
+    """Area of {(t1 t2 - 1)^2 < epsilon} with t1 from 1/R to R by sampling, beside 4 sqrt(epsilon) ln R.
+
+    Points have ln t1 uniform and t2 uniform up to 2 / t1, so that each stands for an area of 4 ln R / draws.
+    """
+    generator = np.random.default_rng(0)
     reaches: Array = np.float64(2.0) ** np.arange(1, 13)
-    areas = []
+    areas, errors = [], []
     for reach in reaches:
-        # In t = ln t1 the strip of t2 has width 2 sqrt(epsilon) / t1, and dt1 = t1 dt.
-        t = (np.arange(4000) + 0.5) / 4000 * 2 * np.log(reach) - np.log(reach)
-        first = np.exp(t)
-        high, low = (1 + np.sqrt(epsilon)) / first, (1 - np.sqrt(epsilon)) / first
-        areas.append(float(((high - low) * first).mean() * 2 * np.log(reach)))
+        first = np.exp(generator.uniform(-np.log(reach), np.log(reach), _DRAWS))
+        second = generator.uniform(0, 2 / first)
+        share = float(((first * second - 1) ** 2 < _EPSILON).mean())
+        areas.append(4 * np.log(reach) * share)
+        errors.append(4 * np.log(reach) * np.sqrt(share * (1 - share) / _DRAWS))
     return Experiment(
         "area of an ε-flat set",
         "R (first weight from 1/R to R)",
         "area",
         (
-            Series("4√ε ln R", reaches, 4 * np.sqrt(epsilon) * np.log(reaches), line=True),
-            Series("integrated", reaches, np.array(areas)),
+            Series("4√ε ln R", reaches, 4 * np.sqrt(_EPSILON) * np.log(reaches), line=True),
+            Series("sampled", reaches, np.array(areas), np.array(errors)),
         ),
         "x",
-        "ε = 0.01",
+        f"ε = {_EPSILON:g}, {_DRAWS:,} points",
     )
 
 
@@ -135,6 +140,41 @@ def radial_profile(*_: Any) -> Experiment:
         eta = np.linalg.norm(_inverse_warp(np.column_stack([theta, 0 * theta]), rho), axis=1)
         series.append(Series(f"ρ = {rho:g}", eta, theta**2 / 2, line=True))
     return Experiment("along a ray of the warp", "distance from the minimum, warped", "loss", tuple(series))
+
+
+def weight_normalisation(*_: Any) -> Experiment:
+    """Curvature in v of a square loss of w = s v / |v| at c v, beside c^-2 times that at v (section 5.1)."""
+    generator = np.random.default_rng(0)
+    x, v, step = generator.normal(size=(50, 4)), generator.normal(size=4), 1e-4
+    targets = x @ (v / np.linalg.norm(v))
+    factors: Array = np.float64(2.0) ** np.arange(-4, 5)
+
+    def loss(direction: Array) -> float:
+        return float(((x @ (direction / np.linalg.norm(direction)) - targets) ** 2).mean())
+
+    def top(factor: float) -> float:
+        eye = np.eye(4) * step * factor
+        at = factor * v
+        hessian = [
+            [(loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b)) for a in eye] for b in eye
+        ]
+        return float(np.linalg.eigvalsh(np.array(hessian) / (4 * (step * factor) ** 2))[-1])
+
+    # The Gauss-Newton matrix, exact where the loss is 0: rows of x without their part along v, over |v|.
+    unit = v / np.linalg.norm(v)
+    rows = (x - np.outer(x @ unit, unit)) / np.linalg.norm(v)
+    exact = float(np.linalg.eigvalsh(2 * rows.T @ rows / len(x))[-1])
+    line = np.geomspace(factors[0], factors[-1], 51)
+    return Experiment(
+        "weight normalisation",
+        "c (v becomes c v)",
+        "largest eigenvalue (log scale)",
+        (
+            Series("c⁻² times that of v", line, exact / line**2, line=True),
+            Series("differences", factors, np.array([top(float(c)) for c in factors])),
+        ),
+        "xy",
+    )
 
 
 def input_gradient(*_: Any) -> Experiment:

@@ -36,6 +36,7 @@ _HOME = {
         "radial_profile",
         "radial_warp",
         "input_gradient",
+        "weight_normalisation",
     ),
     "simulations": (
         "bayes_error",
