@@ -36,6 +36,7 @@ _COMMANDS = {
     "merge": "join the parts of a slice that were computed apart",
     "export": "write a snapshot as a state dict, or a surface as a table",
     "render": "make the figures of recipes, each thing once",
+    "papers": "say which claims of the source papers are seen here, and render their figures",
     "study": "train a family of networks and say which measures go with the test error",
     "init": "write a problem of your own to begin with",
     "problems": "list the built-in problems and their options",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,7 +11,17 @@ from landscape import LandscapeError
 
 from .command import subcommand
 from .progress import step_bars
-from .shared import Interrupted, data_option, device_option, go_on, json_option, say, spoken_estimate, spoken_time
+from .shared import (
+    Interrupted,
+    data_option,
+    device_option,
+    go_on,
+    json_option,
+    say,
+    spoken_estimate,
+    spoken_time,
+    together,
+)
 
 _STATES = {
     "made": "made",
@@ -20,6 +31,21 @@ _STATES = {
     "planned": "to be made",
 }
 
+rendering_options = together(
+    [
+        click.option("--jobs", type=int, default=1, metavar="N", help="So many steps at once. [default: 1]"),
+        click.option("--dry-run", is_flag=True, help="Say what would be made, and how long it may take."),
+        click.option("--force", is_flag=True, help="Make again what is made already."),
+        click.option(
+            "--cache",
+            metavar="DIR",
+            help="Where results are kept; may be deleted. [default: .landscape-cache beside the recipes]",
+        ),
+        device_option,
+        data_option,
+    ]
+)
+
 
 @subcommand(
     epilog="Example: landscape render figures/ --jobs 2; docs/recipes.md says what a recipe is.",
@@ -28,20 +54,16 @@ _STATES = {
 )
 @click.argument("targets", nargs=-1, required=True, metavar="FOLDER|RECIPE...")
 @click.option("--only", metavar="PATTERN", help="Only recipes whose names match, such as 'li2018-*'.")
-@click.option("--jobs", type=int, default=1, metavar="N", help="So many steps at once. [default: 1]")
-@click.option("--dry-run", is_flag=True, help="Say what would be made, and how long it may take.")
-@click.option("--force", is_flag=True, help="Make again what is made already.")
-@click.option(
-    "--cache",
-    metavar="DIR",
-    help="Where results are kept; may be deleted. [default: .landscape-cache beside the recipes]",
-)
+@rendering_options
 @click.option("-o", "--output", metavar="DIR", help="Where pictures go. [default: gallery/ beside each recipe]")
-@device_option
-@data_option
 @json_option
-def command(targets: tuple[str, ...], jobs: int, dry_run: bool, as_json: bool, **given: Any) -> int:
+def command(targets: tuple[str, ...], **given: Any) -> int:
     """Render, and say what became of each recipe."""
+    return rendered(targets, **given)
+
+
+def rendered(targets: Sequence[str], jobs: int, dry_run: bool, as_json: bool, **given: Any) -> int:
+    """Render, say what became of each recipe, and return the exit code."""
     if jobs < 1:
         raise LandscapeError("at least one job is needed", where="--jobs", got=jobs)
     from landscape.recipe import render

@@ -17,6 +17,7 @@ from landscape.lazy import lazy as _lazy
 
 if TYPE_CHECKING:
     from landscape import audit as audit
+    from landscape import claims as claims
     from landscape import curvature as curvature
     from landscape import integrations as integrations
     from landscape import measures as measures
@@ -87,8 +88,8 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *("audit", "curvature", "integrations", "measures", "optimizers", "papers", "plots", "probes", "problems"),
-    "projection",
+    *("audit", "claims", "curvature", "integrations", "measures", "optimizers", "papers", "plots", "probes"),
+    *("problems", "projection"),
     *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
 _EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
@@ -101,6 +102,7 @@ __all__ = [
     "Trajectory",
     "__version__",
     "audit",
+    "claims",
     "curvature",
     "evaluate",
     "grid",

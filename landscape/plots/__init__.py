@@ -18,6 +18,7 @@ from landscape.plots.comparisons import COMPARISON as comparison
 from landscape.plots.embeddings import MDS as mds
 from landscape.plots.interpolator_families import INTERPOLATORS as interpolators
 from landscape.plots.kind import Kind, Shown
+from landscape.plots.laboratories import LABORATORY as laboratory
 from landscape.plots.lines import CONNECT as connect
 from landscape.plots.lines import INTERPOLATE as interpolate
 from landscape.plots.measures import MEASURE as measure
@@ -40,7 +41,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure, optimizer),
             blocks,
             *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
-            study,
+            *(laboratory, study),
         )
     }
 )
@@ -61,6 +62,7 @@ __all__ = [
     "interpolate",
     "interpolators",
     "kind_named",
+    "laboratory",
     "mds",
     "measure",
     "metrics",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # What a repository bears per picture; a larger one gets a palette.
 MOST_BYTES = 300_000
 FOLDER = "gallery"
+# On the page, before the time that a recipe took.
+_TOOK = "Run time: "
 # Shares of 200 dots per inch that a picture of too many bytes is reduced to, one after the other: 150 is what
 # a screen shows, 100 is still legible.
 _SMALLER = (1.0, 0.75, 0.5)
@@ -149,7 +151,7 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
         table = folder / FOLDER / f"{recipe.name}.md"
         parts += [table.read_text(encoding="utf-8")] if table.is_file() else []
         parts += [f"{line}  " for line in settings_of(recipe)]
-        parts += [f"Run time: {duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture."]
+        parts += [f"{_TOOK}{duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture."]
     page = folder / "README.md"
     text = "\n".join(parts) + "\n"
     if not page.is_file() or page.read_text(encoding="utf-8") != text:
@@ -203,6 +205,34 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def run_times(folder: Path) -> dict[str, float]:
+    """Seconds that recipes took, from the page of their folder; none where there is no page.
+
+    Args:
+        folder: The folder of the recipes.
+
+    Returns:
+        Name of a recipe -> seconds.
+    """
+    page = folder / "README.md"
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    found = re.findall(rf"^## (\S+)$|^{_TOOK}(.*?)\.", text, flags=re.MULTILINE)
+    times, name = {}, ""
+    for head, took in found:
+        if head:
+            name = head
+        else:
+            times[name] = _seconds(took)
+    return times
+
+
+def _seconds(words: str) -> float:
+    """The seconds of `duration`, back from its words."""
+    unit = {"h": 3600.0, "min": 60.0, "s": 1.0}
+    parts = words.split()
+    return sum(float(count) * unit[name] for count, name in zip(parts[::2], parts[1::2], strict=True))
 
 
 def _body(recipe: Recipe) -> list[str]:
