@@ -115,7 +115,7 @@ def _read(path: Path) -> Table:
 
 OPTIMIZER = Kind(
     name="optimizer",
-    summary="loss, sharpness and stability threshold as the optimizer sees them, along runs that recorded steps",
+    summary="loss, and sharpness with its threshold, as optimizers see them",
     options=OptimizerOptions,
     compute=_compute,
     draw=_draw,

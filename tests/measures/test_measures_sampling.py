@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -197,8 +198,11 @@ class Bowl:
     def loss(self, step):
         return float((self.curvatures * step * step).sum()) / 2
 
-    def slope(self, step):
-        return self.loss(step), self.curvatures * step
+    def slopes(self, steps):
+        return [(self.loss(step), self.curvatures * step) for step in steps]
+
+    def walking(self):
+        return nullcontext()
 
     def noise(self, index):
         return Drawn([5, int(index.removeprefix("chain/"))], self.size)

@@ -103,7 +103,7 @@ BROKEN = {
         [
             "line 5, run.scaled.transform: there is no run 'bse' above; did you mean 'base'?",
             "line 7, run.both.transform: a transformation is one of alpha, balance, flattest, unit-norm, permute, "
-            "rescale; got alpha and balance",
+            "rescale, random-basis, rotate, canonical; got alpha and balance",
             "line 9, run.other.transform.alhpa: there is no such key; did you mean 'alpha'?",
         ],
     ),
