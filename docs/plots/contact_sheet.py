@@ -24,11 +24,23 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
 # Pixels of a cell, and cells side by side.
 _CELL, _ACROSS = 400, 4
 _DPI = 150
+RECORDED = ("update", "preconditioner", "lr")
 _RUNS = {
     "r": ("digits-mlp", {"width": 8}, {"epochs": 5}),
     "s": ("digits-mlp", {"width": 8}, {"epochs": 5, "seed": 1}),
     "sgd": ("digits-mlp", {"width": 4, "train_size": 100}, {"epochs": 5}),
     "adam": ("digits-mlp", {"width": 4, "train_size": 100}, {"epochs": 5, "optimizer": "adam", "lr": 0.01}),
+    "steps": (
+        "digits-mlp",
+        {"width": 4, "train_size": 100},
+        {
+            "epochs": 40,
+            "every": "4",
+            "optimizer": "adam",
+            "lr": 0.01,
+            "record": ["update", "preconditioner", "lr"],
+        },
+    ),
     "mixture": ("gaussian-mixture", {"dim": 20, "rho": 0.3, "test_size": 10}, {"epochs": 3}),
     "index": (
         "multi-index",
@@ -52,6 +64,8 @@ CELLS: Mapping[str, tuple[str, Sequence[str], Mapping[str, Any]]] = {
     "metrics": ("metrics", ["r", "s"], {}),
     "spectrum": ("spectrum", ["r"], {"probes": 3, "lanczos": 40, "subset": 200}),
     "measure": ("measure", ["r", "s"], {"measures": ["hessian_trace", "fisher_rao_norm"]}),
+    "optimizer": ("optimizer", ["steps"], {}),
+    "blocks": ("blocks", ["sgd"], {"probes": 5}),
     "audit": (
         "audit",
         ["sgd"],
@@ -66,6 +80,7 @@ CELLS: Mapping[str, tuple[str, Sequence[str], Mapping[str, Any]]] = {
     "comparison": ("comparison", ["sgd", "adam"], {"points": 3, "draws": 3}),
     "mixture": ("mixture", ["mixture"], {}),
     "interpolators": ("interpolators", ["index"], {"memorisers": 2}),
+    "laboratory": ("laboratory", ["mixture"], {"show": "sampled_energy"}),
     "study": ("study", [], {}),
 }
 """Words under a cell -> kind, runs, options."""
