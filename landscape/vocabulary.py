@@ -18,11 +18,11 @@ MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 DTYPES = ("float32", "float64")
 """Types in which derivatives are taken."""
 PRODUCTS = ("auto", "finite-difference")
-"""How products with curvature matrices are taken."""
+"""Ways to take products with curvature matrices."""
 RECORDED = ("update", "preconditioner", "lr")
-"""What can be recorded of the optimizer step that follows a snapshot."""
+"""Parts of the optimizer step after a snapshot that can be recorded."""
 ADJUSTMENTS = ("original", "match_rms_adamw", "spectral_unclamped", "none")
-"""How Muon scales its rate with the shape of a matrix."""
+"""Rules by which Muon scales its rate with the shape of a matrix."""
 SCHEDULES = ("constant", "step", "cosine", "linear")
 """How a learning rate falls."""
 AVERAGES = ("old", "new")

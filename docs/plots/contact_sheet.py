@@ -24,7 +24,6 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
 # Pixels of a cell, and cells side by side.
 _CELL, _ACROSS = 400, 4
 _DPI = 150
-RECORDED = ("update", "preconditioner", "lr")
 _RUNS = {
     "r": ("digits-mlp", {"width": 8}, {"epochs": 5}),
     "s": ("digits-mlp", {"width": 8}, {"epochs": 5, "seed": 1}),

@@ -13,6 +13,7 @@ from landscape.forms import STEP, TEXT, WHOLE
 from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
+from landscape.plots.spectra import operator_of
 from landscape.values.blocks import Blocks
 from landscape.vocabulary import DTYPES, MATRICES, PAGE_OPTIONS, PRODUCTS, SPLITS
 
@@ -48,23 +49,12 @@ class BlocksOptions(Options):
 def _compute(source: Source, wanted: BlocksOptions) -> Parts:
     import torch
 
-    from landscape.curvature import Curvature
     from landscape.curvature.blocks import block_ends, block_norms, blocks_of
 
     run = source.only("curvature by block")
     wanted = source.placed(wanted)
     snapshot = run[run.index_of(wanted.at)]
-    objective = source.objective()
-    measured = objective if wanted.subset is None else objective.subset(wanted.subset, splits=[wanted.split])
-    operator = Curvature(
-        measured,
-        snapshot,
-        kind=wanted.matrix,
-        split=wanted.split,
-        parameters=wanted.parameters,
-        dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
-        products=wanted.products,
-    )
+    operator, measured = operator_of(source.objective(), snapshot, wanted)
     cut = blocks_of(operator.names, wanted.by)
     total = len(cut) * wanted.probes
     found = block_norms(
@@ -78,7 +68,7 @@ def _compute(source: Source, wanted: BlocksOptions) -> Parts:
     ends = (nothing, nothing) if wanted.norms_only else block_ends(operator, list(cut.values()), wanted.seed)
     sizes = {name: part.numel() for name, part in operator.unflatten(torch.zeros(operator.size)).items()}
     meta: dict[str, Any] = {
-        "problem": objective.problem,
+        "problem": measured.problem,
         "step": int(snapshot.step),
         "seed": run.seed,
         "matrix": wanted.matrix,
@@ -86,7 +76,7 @@ def _compute(source: Source, wanted: BlocksOptions) -> Parts:
         "splits": [wanted.split],
         "examples": measured.examples([wanted.split]),
         "probes": wanted.probes,
-        "unit": objective.unit,
+        "unit": measured.unit,
         "products": operator.products,
         **({"derivatives": operator.derivatives.note} if operator.derivatives.note else {}),
     }

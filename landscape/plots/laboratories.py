@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Module of `landscape.papers` -> its experiments.
 _HOME = {
-    "rescaling": (
+    "orbit": (
         "hessian_on_the_orbit",
         "gradient_on_the_orbit",
         "many_large_eigenvalues",
@@ -62,9 +62,9 @@ class LaboratoryOptions(Options):
 
 def experiment_named(name: str) -> Callable[..., Experiment]:
     """The function of an experiment, called with a run and its objective."""
-    from landscape.papers import reparametrisation, rescaling, simulations
+    from landscape.papers import orbit, reparametrisation, simulations
 
-    rooms = {"rescaling": rescaling, "reparametrisation": reparametrisation, "simulations": simulations}
+    rooms = {"orbit": orbit, "reparametrisation": reparametrisation, "simulations": simulations}
     home = next(room for room, names in _HOME.items() if name in names)
     found: Callable[..., Experiment] = getattr(rooms[home], name)
     return found

@@ -86,7 +86,8 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     }
 
 
-def _read(path: Path) -> Table:
+def read_kept(path: Path) -> Table:
+    """Read measures that were kept before."""
     from landscape.measures.table_store import read_table
 
     return read_table(path)
@@ -107,7 +108,7 @@ MEASURE = Kind(
     heeds=lambda options: (*PAGE_OPTIONS, *PANEL_OPTIONS, *SCALE_OPTIONS),
     deciding=lambda options: options.to_json(),
     step="measures",
-    stored=("landscape/measures", _read),
+    stored=("landscape/measures", read_kept),
     title="Measures (--kind measure)",
     unit="value",
     saved="table",

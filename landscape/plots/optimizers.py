@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from landscape.measures.along_options import Along
 from landscape.options import redeclared
 from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.measure_words import table_document, table_lines
+from landscape.plots.measures import read_kept
 from landscape.plots.source import Source
 from landscape.vocabulary import PAGE_OPTIONS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.render.look import Look
-    from landscape.values.measure_table import Table
 
 # Every step of a search for eigenvalues is a pass over the data: a picture needs three digits.
 _TOLERANCE = 1e-3
@@ -107,12 +106,6 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _read(path: Path) -> Table:
-    from landscape.measures.table_store import read_table
-
-    return read_table(path)
-
-
 OPTIMIZER = Kind(
     name="optimizer",
     summary="loss, and sharpness with its threshold, as optimizers see them",
@@ -126,7 +119,7 @@ OPTIMIZER = Kind(
     heeds=lambda options: PAGE_OPTIONS,
     deciding=lambda options: options.plain(deciding=True),
     step="measures",
-    stored=("landscape/measures", _read),
+    stored=("landscape/measures", read_kept),
     title="Optimizers (--kind optimizer)",
     unit="value",
     saved="table",

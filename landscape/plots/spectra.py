@@ -18,10 +18,11 @@ from landscape.vocabulary import MATRICES, PRODUCTS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.curvature import EigenPairs
+    from landscape.curvature import Curvature, EigenPairs
     from landscape.objective import Objective
+    from landscape.plots.blocks import BlocksOptions
     from landscape.render.look import Look
-    from landscape.trajectory import Trajectory
+    from landscape.trajectory import Snapshot, Trajectory
     from landscape.values.spectrum import End, Spectrum
 
 # The standard deviation of the smoothing, a tenth of an eigenvalue: hardly narrower than the nodes of 80 steps
@@ -49,6 +50,27 @@ class SpectrumOptions(Options):
     subset: int | None = option(None, "So many examples instead of all", form=WHOLE, low=1, unset="all")
 
 
+def operator_of(
+    objective: Objective, snapshot: Snapshot, wanted: SpectrumOptions | BlocksOptions
+) -> tuple[Curvature, Objective]:
+    """The curvature matrix that options of a picture ask for, and the objective that it is of."""
+    import torch
+
+    from landscape.curvature import Curvature
+
+    measured = objective if wanted.subset is None else objective.subset(wanted.subset, splits=[wanted.split])
+    operator = Curvature(
+        measured,
+        snapshot,
+        kind=wanted.matrix,
+        split=wanted.split,
+        parameters=wanted.parameters,
+        dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
+        products=wanted.products,
+    )
+    return operator, measured
+
+
 def spectrum_of(
     run: Trajectory,
     objective: Objective,
@@ -70,22 +92,11 @@ def spectrum_of(
     Raises:
         LandscapeError: If the step does not exist, or the matrix cannot be had.
     """
-    import torch
-
-    from landscape.curvature import Curvature, both_ends, spectral_density
+    from landscape.curvature import both_ends, spectral_density
     from landscape.values.spectrum import Spectrum, smoothed
 
     snapshot = run[run.index_of(wanted.at)]
-    measured = objective if wanted.subset is None else objective.subset(wanted.subset, splits=[wanted.split])
-    operator = Curvature(
-        measured,
-        snapshot,
-        kind=wanted.matrix,
-        split=wanted.split,
-        parameters=wanted.parameters,
-        dtype=getattr(torch, wanted.dtype) if wanted.dtype else None,
-        products=wanted.products,
-    )
+    operator, measured = operator_of(objective, snapshot, wanted)
     steps = min(wanted.lanczos, operator.size)
     total = wanted.probes * steps
     tell = None if progress is None else (lambda done: progress(done, total))

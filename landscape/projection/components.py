@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.projection.leading import DENSE, MANY, leading
+from landscape.projection.krylov import DENSE, MANY, leading
 from landscape.projection.nulls import (
     Walks,
     about,

@@ -14,7 +14,7 @@ from landscape.executor import results, several
 from landscape.files.result import ResultFile
 from landscape.projection.distance_store import Kept, open_distances
 from landscape.projection.inner_products import Sums
-from landscape.projection.leading import row_blocks
+from landscape.projection.krylov import row_blocks
 from landscape.projection.side_by_side import (
     Representative,
     Stretch,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.projection.leading import row_blocks
+from landscape.projection.krylov import row_blocks
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from landscape.projection.distances import (
     require_kind,
     separations,
 )
-from landscape.projection.scaling import distances_of, metric, scaled, stress_error
+from landscape.projection.embedding import distances_of, metric, scaled, stress_error
 from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
 from landscape.values.embedding import Array, Embedding, stress_1

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
-from landscape.projection.leading import DENSE, leading
+from landscape.projection.krylov import DENSE, leading
 from landscape.vocabulary import CENTERS
 
 Array = NDArray[np.float64]

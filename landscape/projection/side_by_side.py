@@ -175,16 +175,10 @@ def is_held(runs: Sequence[Snapshots]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Held:
-    """A run whose numbers are in memory as they are stored."""
+class _Copied:
+    """A run whose numbers are also held elsewhere."""
 
     run: Snapshots
-    blocks: tuple[ColumnBlock, ...]
-
-    @property
-    def header(self) -> Any:
-        # Runs that are stored in other orders are read tensor by tensor.
-        return getattr(self.run, "header", None)
 
     @property
     def layout(self) -> Layout:
@@ -195,6 +189,18 @@ class _Held:
 
     def __getitem__(self, index: int) -> Any:
         return self.run[index]
+
+
+@dataclass(frozen=True)
+class _Held(_Copied):
+    """A run whose numbers are in memory as they are stored."""
+
+    blocks: tuple[ColumnBlock, ...]
+
+    @property
+    def header(self) -> Any:
+        # Runs that are stored in other orders are read tensor by tensor.
+        return getattr(self.run, "header", None)
 
     def select(self, parameters: str | Sequence[str]) -> _Held:
         run = self.run.select(parameters)
@@ -229,10 +235,9 @@ def represented(runs: Sequence[Snapshots], representative: Representative | None
 
 
 @dataclass(frozen=True)
-class _Replaced:
+class _Replaced(_Copied):
     """A run whose rows lie in a file of float64, the moving tensors side by side."""
 
-    run: Snapshots
     offsets: Mapping[str, int]
     rows: np.memmap[Any, np.dtype[np.float64]]
 
@@ -252,16 +257,6 @@ class _Replaced:
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process maps the same file.
         return _mapped, (self.run, self.offsets, self.rows.filename, self.rows.shape)
-
-    @property
-    def layout(self) -> Layout:
-        return self.run.layout
-
-    def __len__(self) -> int:
-        return len(self.run)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.run[index]
 
     def select(self, parameters: str | Sequence[str]) -> _Replaced:
         return _Replaced(self.run.select(parameters), self.offsets, self.rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import landscape as ls
-from landscape.papers import reparametrisation, rescaling, simulations
+from landscape.papers import orbit, reparametrisation, simulations
 from landscape.plots.laboratories import EXPERIMENTS, experiment_named
 from landscape.values.experiment import Experiment
 
@@ -30,7 +30,7 @@ def test_every_experiment_is_found_by_its_name():
 
 
 def test_hessian_and_gradient_on_the_orbit_are_those_of_theorem_3(network):
-    found = rescaling.hessian_on_the_orbit(*network)
+    found = orbit.hessian_on_the_orbit(*network)
     x, top = series(found, "largest eigenvalue")
     np.testing.assert_allclose(top, series(found, "largest eigenvalue of DHD")[1], rtol=1e-9)
     line_x, line = series(found, "trace, closed form")
@@ -38,17 +38,17 @@ def test_hessian_and_gradient_on_the_orbit_are_those_of_theorem_3(network):
     np.testing.assert_allclose(series(found, "trace")[1][[0, -1]], line[near], rtol=1e-9)
     # The control: away from alpha = 1 neither is what it was.
     assert top.max() > 5 * top.min()
-    gradient = rescaling.gradient_on_the_orbit(*network)
+    gradient = orbit.gradient_on_the_orbit(*network)
     line = series(gradient, "closed form")[1]
     np.testing.assert_allclose(series(gradient, "recomputed")[1][[0, -1]], line[[0, -1]], rtol=1e-6)
 
 
 def test_theorem_5_and_the_bound_of_section_4_3(network):
-    many = rescaling.many_large_eigenvalues(*network)
+    many = orbit.many_large_eigenvalues(*network)
     at, bound, before = (series(many, name)[1] for name in ("at the point named", "bound of theorem 5", "before"))
     assert (at >= bound).all()
     assert (before < bound).all()
-    ball = rescaling.sharpness_in_any_ball(*network)
+    ball = orbit.sharpness_in_any_ball(*network)
     values, bound = (series(ball, name)[1] for name in ("at a point of the ball", "(ln C − L) / (1 + L)"))
     np.testing.assert_allclose(values, bound, rtol=1e-5)
 
@@ -99,6 +99,6 @@ def test_least_traces_and_polynomials_have_their_known_values():
 def test_an_experiment_is_drawn_from_its_numbers(network):
     figure = ls.plots.laboratory(network[0], network[1], show="gradient_on_the_orbit")
     (line,) = [own for own in figure.axes[0].lines if own.get_label() == "closed form"]
-    found = rescaling.gradient_on_the_orbit(*network)
+    found = orbit.gradient_on_the_orbit(*network)
     np.testing.assert_array_equal(line.get_ydata(), series(found, "closed form")[1])
     assert figure.axes[0].get_xlabel() == found.x_label

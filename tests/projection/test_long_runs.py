@@ -5,7 +5,7 @@ import pytest
 from walks import Walk, record
 
 import landscape as ls
-from landscape.projection import components, leading, nulls, principal_components, random_walks_null, scaling
+from landscape.projection import components, embedding, krylov, nulls, principal_components, random_walks_null
 from landscape.projection.distances import separations
 from landscape.values.embedding import stress_1
 
@@ -15,7 +15,7 @@ DENSE, LONG = 200, 320
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Fewer snapshots are many."""
-    for module in (leading, components, nulls, scaling):
+    for module in (krylov, components, nulls, embedding):
         monkeypatch.setattr(module, "DENSE", DENSE)
 
 
@@ -31,7 +31,7 @@ def test_the_largest_eigenvalues_are_those_of_a_dense_decomposition():
     falling = np.linalg.qr(noise[:, :300])[0]
     slopes = falling @ np.diag(1 / np.arange(1, 301) ** 2) @ falling.T
     for matrix in (noise @ noise.T, thin @ thin.T, slopes, -np.eye(9)):
-        found = leading.leading(matrix.__matmul__, len(matrix), 5)
+        found = krylov.leading(matrix.__matmul__, len(matrix), 5)
         exact = np.linalg.eigvalsh(matrix)[::-1][:5]
         scale = np.abs(exact).max()
         np.testing.assert_allclose(found.values, exact, atol=1e-12 * scale)
@@ -49,9 +49,9 @@ def test_components_of_a_long_run_are_its_singular_vectors(center, in_memory, mo
     about = matrix - {"mean": matrix.mean(axis=0), "last": matrix[-1], "initial": matrix[0]}[center]
     left, sizes, _ = np.linalg.svd(about, full_matrices=False)
     found = principal_components(Walk(matrix), center=center)
-    assert len(found.shares) == len(found.null) == leading.MANY
+    assert len(found.shares) == len(found.null) == krylov.MANY
     assert found.variance == pytest.approx((sizes**2).sum(), rel=1e-12)
-    np.testing.assert_allclose(found.shares, (sizes**2 / (sizes**2).sum())[: leading.MANY], rtol=1e-11)
+    np.testing.assert_allclose(found.shares, (sizes**2 / (sizes**2).sum())[: krylov.MANY], rtol=1e-11)
     np.testing.assert_allclose(np.abs(found.scores[0]), np.abs(left * sizes)[:, :5], atol=1e-8 * sizes[0])
     # Components are sums of snapshots: unit vectors.
     directions = found.mixing.T @ matrix
@@ -103,21 +103,21 @@ def test_near_pairs_keep_their_digits_wherever_they_stand():
 @pytest.mark.parametrize("dissimilarity", ["euclidean", "cosine-chord", "one-minus-cosine"])
 def test_an_embedding_of_many_is_the_exact_one(long_run, dissimilarity):
     found = ls.mds(long_run, dissimilarity=dissimilarity)
-    points, eigenvalues = scaling.classical(found.distances, 2)
+    points, eigenvalues = embedding.classical(found.distances, 2)
     np.testing.assert_allclose(found.coordinates, points, atol=1e-8 * np.abs(points).max())
     np.testing.assert_allclose(found.eigenvalues[:5], eigenvalues[:5], rtol=1e-9)
     np.testing.assert_allclose(found.share, eigenvalues[:2] / np.abs(eigenvalues).sum(), rtol=1e-9)
     assert found.stress == pytest.approx(stress_1(found.distances, found.fitted), rel=1e-12)
     if dissimilarity != "one-minus-cosine":
         assert found.meta["stress_error"] < 1e-9
-        assert len(found.eigenvalues) == leading.MANY
+        assert len(found.eigenvalues) == krylov.MANY
 
 
 def test_the_stress_is_as_near_to_the_exact_one_as_is_said(long_run, monkeypatch):
     exact = ls.mds(long_run).stress
     bounds = []
     for converged in (1e-1, 1e-2, 1e-4):
-        monkeypatch.setattr(leading, "_CONVERGED", converged)
+        monkeypatch.setattr(krylov, "_CONVERGED", converged)
         found = ls.mds(long_run)
         assert 0 < abs(found.stress - exact) <= found.meta["stress_error"]
         bounds.append(found.meta["stress_error"])
@@ -126,10 +126,10 @@ def test_the_stress_is_as_near_to_the_exact_one_as_is_said(long_run, monkeypatch
 
 
 def test_the_metric_method_of_many_is_near_the_one_of_all(long_run, monkeypatch):
-    monkeypatch.setattr(scaling, "_LANDMARKS", 60)
+    monkeypatch.setattr(embedding, "_LANDMARKS", 60)
     start = ls.mds(long_run)
     found = ls.mds(long_run, method="metric")
-    monkeypatch.setattr(scaling, "DENSE", LONG)
+    monkeypatch.setattr(embedding, "DENSE", LONG)
     exact = ls.mds(long_run, method="metric")
     assert exact.stress - 1e-9 <= found.stress < start.stress
     assert found.stress < 1.02 * exact.stress

@@ -12,8 +12,8 @@ from walks import net, record, unit_rows
 import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.pipeline import Embed, embeddings_of
+from landscape.projection.embedding import classical
 from landscape.projection.mds import mds_by_layer
-from landscape.projection.scaling import classical
 from landscape.trajectory import Recorder, open_trajectory
 from landscape.values.embedding import stress_1
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.projection.leading import DENSE, MANY, Leading, leading, row_blocks
+from landscape.projection.krylov import DENSE, MANY, Leading, leading, row_blocks
 from landscape.values.embedding import Array, stress_1
 
 # Iterations of SMACOF, and the relative change of stress at which it ends: far below what a picture shows.
