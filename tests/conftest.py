@@ -89,6 +89,15 @@ def objective(mlp: nn.Module) -> Objective:
     return Objective(mlp, loss=F.cross_entropy, train=make_data(), test=make_data(count=20, seed=2))
 
 
+@pytest.fixture(autouse=True)
+def roughly_laid_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels get their room in one pass, where a picture is made but its layout is not what is tested."""
+    if request.path.parent.name != "render":
+        from landscape.render.style import Sheet
+
+        monkeypatch.setattr(Sheet.lay_out, "__defaults__", (1,))
+
+
 @pytest.fixture
 def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of an executor come from a server that has torch: three seconds less for each."""
