@@ -9,6 +9,7 @@ from landscape.claims.baldassi2020 import PAPER as _baldassi2020
 from landscape.claims.card import Row, card, counts, pages, spoken_number, stale_pages, write_pages
 from landscape.claims.claim import VERDICTS, Claim, Numbers, Paper, Reading
 from landscape.claims.cohen2021 import PAPER as _cohen2021
+from landscape.claims.cohen2024 import PAPER as _cohen2024
 from landscape.claims.dinh2017 import PAPER as _dinh2017
 from landscape.claims.entezari2021 import PAPER as _entezari2021
 from landscape.claims.garipov2018 import PAPER as _garipov2018
@@ -24,7 +25,7 @@ PAPERS: Mapping[str, Paper] = MappingProxyType(
         paper.name: paper
         for paper in (
             *(_dinh2017, _liao2017, _pittorino2021, _baldassi2020, _vardhan2026, _li2018),
-            *(_keskar2017, _cohen2021, _entezari2021, _garipov2018, _lau2023),
+            *(_keskar2017, _cohen2021, _cohen2024, _entezari2021, _garipov2018, _lau2023),
         )
     }
 )

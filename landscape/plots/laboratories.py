@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # Module of `landscape.papers` -> its experiments.
 _HOME = {
+    "central_flow": ("central_flow_loss", "central_flow_sharpness", "central_flow_distance"),
     "orbit": (
         "hessian_on_the_orbit",
         "gradient_on_the_orbit",
@@ -56,17 +58,14 @@ class LaboratoryOptions(Options):
     """Which experiment."""
 
     show: str = option(
-        EXPERIMENTS[0], "The experiment; those of rescaling take a run without biases", choices=EXPERIMENTS
+        "hessian_on_the_orbit", "The experiment; those of rescaling take a run without biases", choices=EXPERIMENTS
     )
 
 
 def experiment_named(name: str) -> Callable[..., Experiment]:
     """The function of an experiment, called with a run and its objective."""
-    from landscape.papers import orbit, reparametrisation, simulations
-
-    rooms = {"orbit": orbit, "reparametrisation": reparametrisation, "simulations": simulations}
     home = next(room for room, names in _HOME.items() if name in names)
-    found: Callable[..., Experiment] = getattr(rooms[home], name)
+    found: Callable[..., Experiment] = getattr(import_module(f"landscape.papers.{home}"), name)
     return found
 
 

@@ -51,6 +51,9 @@ class DigitsMlpOptions:
     depth: int = option(2, "hidden layers", low=0)
     bias: bool = option(True, "whether layers have biases")
     activation: str = option("relu", _ACTIVATION, check=_known_activation)
+    loss: str = option(
+        "cross-entropy", "square: half the squared distance from the label", choices=("cross-entropy", "square")
+    )
     train_size: int = option(DIGITS_TRAIN, "training examples; the rest is for testing", low=1, high=DIGITS - 1)
     data_seed: int = option(0, "draws which examples are for training, and their order", low=0)
 

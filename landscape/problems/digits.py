@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.nn import functional
 
 from landscape.problems.catalogue import DigitsCnnOptions, DigitsMlpOptions
@@ -19,7 +20,9 @@ def make_mlp(options: DigitsMlpOptions, seed: int, source: Source) -> Parts:
         seed,
     )
     train, test = digits(options.train_size, options.data_seed)
-    return Parts(model, functional.cross_entropy, train, test)
+    square = options.loss == "square"
+    loss = half_squared_distance if square else functional.cross_entropy
+    return Parts(model, loss, train, test, unit="" if square else "nats")
 
 
 def make_cnn(options: DigitsCnnOptions, seed: int, source: Source) -> Parts:
@@ -27,3 +30,10 @@ def make_cnn(options: DigitsCnnOptions, seed: int, source: Source) -> Parts:
     model = construct(lambda: digits_cnn(options.width, options.activation), seed)
     train, test = digits(options.train_size, options.data_seed, images=True)
     return Parts(model, functional.cross_entropy, train, test)
+
+
+def half_squared_distance(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Half the squared distance of each output from its one-hot label."""
+    wanted = functional.one_hot(target, output.shape[-1]).to(output)
+    each = 0.5 * (output - wanted).square().sum(dim=-1)
+    return each.mean() if reduction == "mean" else each.sum() if reduction == "sum" else each
