@@ -90,12 +90,13 @@ def objective(mlp: nn.Module) -> Objective:
 
 
 @pytest.fixture(autouse=True)
-def roughly_laid_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Labels get their room in one pass, where a picture is made but its layout is not what is tested."""
+def roughly_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures have one pass of layout and few pixels, where neither is what is tested."""
     if request.path.parent.name != "render":
-        from landscape.render.style import Sheet
+        from landscape.render import pictures, style
 
-        monkeypatch.setattr(Sheet.lay_out, "__defaults__", (1,))
+        monkeypatch.setattr(style.Sheet.lay_out, "__defaults__", (1,))
+        monkeypatch.setitem(pictures._DPI, ".png", 80)
 
 
 @pytest.fixture

@@ -235,14 +235,20 @@ def _paths(path: object, run_id: str, asked: _Asked) -> _Paths:
 
     centres = range(_WINDOW, len(rows) - _WINDOW, _EVERY)
     sharpness = {step: flow.sharpness(rows[step]) for step in centres}
-    # A flow begins where descent is stable: the first steps of a sharp start are neither.
-    begin = next((step for step in centres if sharpness[step] < 2 / rate), None)
+
+    def stable(step: int) -> bool:
+        return sharpness[step] < 2 / rate and bool((np.diff(losses[step - _WINDOW : step + _WINDOW]) < 0).all())
+
+    # A flow begins where descent is one itself, after the bounces of a sharp start.
+    begin = next(filter(stable, centres), None)
     if begin is None:
         raise LandscapeError(
-            "the sharpness is above 2 / rate at every step", where=run.path, mend="use a smaller rate"
+            "the sharpness is above 2 / rate, or the loss does not fall, at every step",
+            where=run.path,
+            mend="use a smaller rate",
         )
     kept = [step for step in centres if step >= begin]
-    start, lasting = mean_at(begin), kept[-1] - begin
+    start, lasting = rows[begin], kept[-1] - begin
     gradient = list(flow.gradient_flow(start, lasting))
     return _Paths(
         np.array(kept, float),
