@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape import integrations as integrations
     from landscape import measures as measures
     from landscape import optimizers as optimizers
+    from landscape import pages as pages
     from landscape import papers as papers
     from landscape import pipeline as pipeline
     from landscape import plots as plots
@@ -88,7 +89,18 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *("audit", "claims", "curvature", "integrations", "measures", "optimizers", "papers", "plots", "probes"),
+    *(
+        "audit",
+        "claims",
+        "curvature",
+        "integrations",
+        "measures",
+        "optimizers",
+        "pages",
+        "papers",
+        "plots",
+        "probes",
+    ),
     *("problems", "projection"),
     *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
@@ -115,6 +127,7 @@ __all__ = [
     "open_surface",
     "open_trajectory",
     "optimizers",
+    "pages",
     "papers",
     "pca_plane",
     "pipeline",
