@@ -67,12 +67,16 @@ const page = (() => {
 
   // Draw with plotly.js in the colours of the screen; returns what its promise gives.
   const plot = (id, traces, layout) => {
-    const { ink } = look();
+    const { ink, soft, accent } = look();
     const whole = { margin: { l: 56, r: 16, t: 16, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: ink, family: "system-ui, sans-serif", size: 13 }, hovermode: "closest", ...layout };
-    return Plotly.react(byId(id), traces, whole, { displaylogo: false, responsive: true, showTips: false,
+      font: { color: ink, family: "system-ui, sans-serif", size: 13 }, hovermode: "closest", hoverlabel: { align: "left" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: accent }, ...layout };
+    return Plotly.react(byId(id), traces, whole, { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "",
       modeBarButtonsToRemove: ["lasso2d", "select2d"] });
   };
+
+  // The label of an axis that may be logarithmic.
+  const scaled = (label, log) => (!log ? label : label.endsWith(")") ? `${label.slice(0, -1)}, log scale)` : `${label} (log scale)`);
 
   // Call on every change of the controls of these names, with name -> value; a checked radio or a range counts.
   const controls = (names, changed) => {
@@ -89,5 +93,5 @@ const page = (() => {
   // What a slider or a reading shows: text, never markup.
   const say = (id, words) => { const one = byId(id); if (one) one.textContent = words; };
 
-  return { axis, byId, controls, data, drawn, fail, look, number, plain, plot, rows, say };
+  return { axis, byId, controls, data, drawn, fail, look, number, plain, plot, rows, say, scaled };
 })();

@@ -12,13 +12,22 @@ from landscape.values.result import optional
 NAME = "plotly.js"
 
 
+def require_plotly() -> None:
+    """Check that plotly is installed.
+
+    Raises:
+        LandscapeError: If it is not.
+    """
+    optional("plotly", "interactive pages")
+
+
 def plotly_inline() -> str:
     """The source of plotly.js, 4.8 MB.
 
     Raises:
         LandscapeError: If plotly is not installed.
     """
-    optional("plotly", "interactive pages")
+    require_plotly()
     from plotly.offline import get_plotlyjs
 
     return require_embeddable(str(get_plotlyjs()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.audits import AUDIT as audit
@@ -33,6 +34,10 @@ from landscape.plots.slices import TRAJECTORY as trajectory
 from landscape.plots.source import Source
 from landscape.plots.spectra import SPECTRUM as spectrum
 from landscape.plots.studies import STUDY as study
+
+if TYPE_CHECKING:
+    from landscape.pages.document import Page
+    from landscape.render.look import Look
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -68,8 +73,10 @@ __all__ = [
     "metrics",
     "mixture",
     "optimizer",
+    "page_with",
     "path",
     "perturb",
+    "require_page",
     "spectrum",
     "study",
     "surface",
@@ -86,3 +93,25 @@ def kind_named(name: str) -> Kind:
     if name not in KINDS:
         raise LandscapeError(f"unknown kind '{name}', {did_you_mean(name, KINDS)}")
     return KINDS[name]
+
+
+def require_page(kind: Kind) -> None:
+    """Check that a kind has an interactive page.
+
+    Raises:
+        LandscapeError: If it has none; the message names those that have one.
+    """
+    if kind.page is None:
+        known = ", ".join(name for name, one in KINDS.items() if one.page is not None)
+        raise LandscapeError(f"a picture of kind {kind.name} has no interactive page", mend=f"{known} have one")
+
+
+def page_with(kind: Kind, shown: Shown, look: Look) -> Page:
+    """The interactive page of a panel that is computed, in a look.
+
+    Raises:
+        LandscapeError: If the kind has none.
+    """
+    require_page(kind)
+    with look.applied():
+        return kind.page(shown)  # type: ignore[misc]

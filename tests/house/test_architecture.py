@@ -115,7 +115,7 @@ ALLOWED = {
         "curvature",
         *("vocabulary", "values"),
         *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
-        *("surface", "render"),
+        *("surface", "render", "pages"),
     },
     # Draw what is computed as interactive pages: beside the still pictures, whose words they share.
     "pages": {"lazy", "errors", "render", "storage", "values", "vocabulary"},
