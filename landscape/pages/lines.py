@@ -114,7 +114,15 @@ def spectrum_chart(found: Spectrum) -> Chart:
         if end.converged:
             words = [f"{end.value:.6g}, residual {end.residual:.1e}"]
             at = np.array([found.floor])
-            lines.append(Line(f"{name} {end.value:.4g}".replace("-", "−"), across([end.value]), at, dots="markers", told=words))
+            lines.append(
+                Line(
+                    f"{name} {end.value:.4g}".replace("-", "−"),
+                    across([end.value]),
+                    at,
+                    dots="markers",
+                    told=words,
+                )
+            )
     ticks = ticks_of(found.grid, found.linear)
     unit = str(found.meta.get("unit") or "")
     matrix = MATRICES.get(str(found.meta.get("matrix")), "matrix")
@@ -147,7 +155,12 @@ def embedding_chart(points: Embedding, name: str = "embedding", title: str = "Sn
         losses = points.metrics[metric][rows] if metric else None
         known_losses = losses is not None and np.isfinite(losses).all()
         told = [
-            f"step {step}" + (f", {field_name(metric)} {losses[place]:.4g}" if known_losses and losses is not None and metric else "")
+            f"step {step}"
+            + (
+                f", {field_name(metric)} {losses[place]:.4g}"
+                if known_losses and losses is not None and metric
+                else ""
+            )
             for place, step in enumerate(points.steps[rows])
         ]
         lines.append(

@@ -78,7 +78,13 @@ def slices_page(
     }
     titled = title or current().title or _title(first, fields[0])
     scripts = ("slices.js", *(["charts.js"] if beside else []))
-    return Page(titled, tuple(_body(frames, fields, paths, beside)), data, scripts, caption(first.meta) if len(frames) == 1 else "")
+    return Page(
+        titled,
+        tuple(_body(frames, fields, paths, beside)),
+        data,
+        scripts,
+        caption(first.meta) if len(frames) == 1 else "",
+    )
 
 
 def _frames(name: str, surface: Surface) -> Iterator[tuple[str, Surface]]:

@@ -25,6 +25,7 @@ from landscape.plots.lines import INTERPOLATE as interpolate
 from landscape.plots.measures import MEASURE as measure
 from landscape.plots.mixtures import MIXTURE as mixture
 from landscape.plots.optimizers import OPTIMIZER as optimizer
+from landscape.plots.orbits import ORBIT as orbit
 from landscape.plots.paths import PATH as path
 from landscape.plots.recorded import METRICS as metrics
 from landscape.plots.slices import CURVE as curve
@@ -45,7 +46,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         for kind in (
             *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure, optimizer),
             blocks,
-            *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
+            *(audit, orbit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
             *(laboratory, study),
         )
     }
@@ -73,6 +74,7 @@ __all__ = [
     "metrics",
     "mixture",
     "optimizer",
+    "orbit",
     "page_with",
     "path",
     "perturb",
