@@ -41,7 +41,7 @@ const charts = (() => {
     const position = positionOf(chart);
     const log = scale === "as-drawn" || !chart.switch ? chart.log.includes("y") : scale === "log";
     const traces = chart.lines.flatMap((line) => trace(chart, line, position));
-    const x = page.axis({ title: { text: page.plain(chart.x_label) }, type: chart.log.includes("x") ? "log" : "linear" });
+    const x = page.axis({ title: { text: page.plain(chart.x_label) }, type: chart.log.includes("x") ? "log" : "linear", ...(chart.log.includes("x") ? { nticks: 6 } : {}) });
     if (chart.x_ticks) Object.assign(x, { tickvals: chart.x_ticks[0], ticktext: chart.x_ticks[1].map(page.plain) });
     const y = page.axis({ title: { text: page.plain(page.scaled(chart.y_label, log)) }, type: log ? "log" : "linear", exponentformat: "power", ...(log ? { nticks: 6 } : {}) });
     if (chart.equal) Object.assign(y, { scaleanchor: "x", scaleratio: 1 });

@@ -64,7 +64,7 @@ def _charts(name: str, orbit: Orbit) -> Iterator[Chart]:
     unit = str((orbit.meta.get("units") or {}).get("loss") or "")
     for normalize, words in SLICES.items():
         rows = orbit.slices[normalize]
-        home = Line("as trained", orbit.x[normalize], rows[orbit.home], dash="dot", place=6)
+        home = Line("as trained", orbit.x[normalize], rows[orbit.home], dash="dot", place=1)
         moved = Line("at this position", orbit.x[normalize], rows, place=0)
         log = "y" if wants_log(rows, LINE_DECADES) else ""
         titled = words[:1].upper() + words[1:]
@@ -86,7 +86,7 @@ def _charts(name: str, orbit: Orbit) -> Iterator[Chart]:
             f"{name}-measures",
             f"Measures over {orbit.parameter}",
             f"{orbit.parameter} (log scale)",
-            "relative to the weights as they are",
+            f"relative to {orbit.parameter} = 1",
             tuple(lines),
             "xy",
             caption="Dashed: claimed not to change.",

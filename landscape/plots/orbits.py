@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from landscape.values.orbit import Orbit
 
 # Two that rescalings change and three that claim to stay: seconds each for a small network.
-_MEASURES = ("hessian_top", "gauss_newton_trace", "fisher_rao_norm", "relative_flatness", "orbit_min_trace")
+_MEASURES = (
+    "hessian_top",
+    "gauss_newton_trace",
+    "fisher_rao_norm",
+    "filter_normalized_curvature",
+    "orbit_min_trace",
+)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _measures(ax: Axes, orbit: Orbit) -> None:
     make_logarithmic(ax.yaxis)
     ax.set_xlabel(with_notes(orbit.parameter, "log scale"))
     ax.set_ylabel(
-        fit_label("relative to the weights as they are (log scale)", inches(ax)[1], points(ax.yaxis.label))
+        fit_label(f"relative to {orbit.parameter} = 1 (log scale)", inches(ax)[1], points(ax.yaxis.label))
     )
     ax.spines[["top", "right"]].set_visible(False)
     if handles:
