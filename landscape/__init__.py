@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from landscape import projection as projection
     from landscape import recipe as recipe
     from landscape import render as render
+    from landscape import reports as reports
     from landscape import sharpness as sharpness
     from landscape import study as study
     from landscape import surface as surface
@@ -102,7 +103,7 @@ _ROOMS = (
         "probes",
     ),
     *("problems", "projection"),
-    *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
+    *("recipe", "render", "reports", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
 _EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
 __all__ = [
@@ -143,6 +144,7 @@ __all__ = [
     "random_planes",
     "recipe",
     "render",
+    "reports",
     "sharpness",
     "study",
     "surface",

@@ -126,6 +126,10 @@ ALLOWED = {
     },
     # Above recipes, from whose numbers they take their verdicts.
     "claims": {"errors", "recipe", "storage", "values"},
+    # Above plots, whose kinds they compute, draw and doubt.
+    "reports": {
+        *("lazy", "errors", "forms", "measures", "options", "pages", "plots", "render", "trajectory", "values"),
+    },
     "transform": {"errors", "forms", "options", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         "vocabulary",
