@@ -134,7 +134,7 @@ ALLOWED = {
     "recipe": {
         "vocabulary",
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
-        *("executor", "forms", "options", "render", "plots", "transform", "values", "vocabulary"),
+        *("executor", "forms", "options", "pages", "render", "plots", "transform", "values", "vocabulary"),
     },
     "study": {
         "vocabulary",
