@@ -45,6 +45,9 @@ def compared(
         guarded("The curve of low loss", lambda: _joined(plots.connect, curve, source, watch)),
     ]
     yield element("div", *parts, class_="views")
+    yield element(
+        "p", f"The curve was trained for {curve.epochs} epochs: more may find a lower one.", class_="note"
+    )
     yield element("h3", "Which measures tell them apart?")
     yield guarded("The comparison of measures", lambda: _measures(source, wanted, audits))
 

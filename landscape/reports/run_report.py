@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -37,20 +37,29 @@ class _Report:
         source: Its runs.
         wanted: Its options.
         watch: (what is done, unit) -> a context in which progress is told.
-        doubts: What not to believe, each with the run that it is of.
+        doubts: (name of a run, what not to believe of it), in the order found.
         shown: (run, title of a section) -> what was computed.
     """
 
     source: Source
     wanted: ReportOptions
     watch: Watch
-    doubts: list[str] = field(default_factory=list)
+    doubts: list[tuple[str, str]] = field(default_factory=list)
     shown: dict[tuple[str, str], Shown] = field(default_factory=dict)
 
     @property
     def several(self) -> bool:
         """Return whether two runs are compared."""
         return len(self.source.runs) > 1
+
+    def spoken_doubts(self) -> list[str]:
+        """The doubts, once each, with the run that they are of where there are several."""
+        of: dict[str, list[str]] = {}
+        for name, words in self.doubts:
+            of.setdefault(words, []).append(name)
+        if not self.several:
+            return list(of)
+        return [f"{'both' if len(set(names)) > 1 else names[0]}: {words}" for words, names in of.items()]
 
     def section(self, own: Section) -> Markup:
         """A section with its picture, or its pictures side by side."""
@@ -74,8 +83,7 @@ class _Report:
         with self.watch(f"{own.title.lower()} of {name}", own.kind.unit) as progress:
             shown = own.kind.shown(replace(source, progress=progress), options)
         self.shown[name, own.title] = shown
-        told = [f"{name}: {words}" if self.several else words for words in own.doubts(shown, run)]
-        self.doubts += told
+        self.doubts += [(name, words) for words in own.doubts(shown, run)]
         data = as_data(own.kind.drawn([shown], Look()))
         picture = element("img", src=data, alt=f"{own.title} of {name}")
         title = [element("h3", name)] if self.several and not own.together else []
@@ -154,16 +162,14 @@ def _body(made: _Report) -> Iterator[Markup]:
     facts = [(name, facts_of(run)) for name, run in made.source.runs.items()]
     tables = [element("div", element("h3", name) if made.several else None, pairs(own)) for name, own in facts]
     yield element("section", element("h2", "What was trained"), element("div", *tables, class_="views"))
-    made.doubts += [
-        f"{name}: {words}" if made.several else words
-        for name, run in made.source.runs.items()
-        for words in _of_run(run)
-    ]
+    for name, run in made.source.runs.items():
+        if not run.finished:
+            made.doubts.append((name, "the training is not finished: the last snapshot is not its end"))
     parts = [made.section(own) for own in SECTIONS[:-1]]
     parts += [made.steps(), made.section(SECTIONS[-1])]
     if made.several:
         parts.insert(0, made.guarded("The comparison", lambda: _comparison(made)))
-    doubts = list(dict.fromkeys(made.doubts))
+    doubts = made.spoken_doubts()
     yield warning("What not to believe", doubts) if doubts else element("p", "Nothing here gives reason to doubt.")
     yield from parts
 
@@ -175,12 +181,6 @@ def _comparison(made: _Report) -> Markup:
         element("h2", "Comparison"),
         *compared(made.source, made.wanted, audits, made.watch, made.guarded),
     )
-
-
-def _of_run(run: Any) -> Sequence[str]:
-    if not run.finished:
-        return ["the training is not finished: the last snapshot is not its end"]
-    return []
 
 
 def _about(made: _Report) -> str:

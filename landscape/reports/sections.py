@@ -17,7 +17,7 @@ from landscape.plots import Kind, Shown
 from landscape.plots.optimizers import OptimizerOptions
 from landscape.plots.slice_options import Slice, TrajectoryOptions
 from landscape.plots.spectra import SpectrumOptions
-from landscape.render.labels import field_name, preview_words
+from landscape.render.labels import field_name, preview_words, split_name
 from landscape.render.missing_values import gaps
 from landscape.reports.options import ReportOptions
 from landscape.trajectory import Trajectory
@@ -125,7 +125,7 @@ def _spectrum_doubts(shown: Shown, run: Trajectory) -> Iterator[str]:
     counts = found.meta.get("examples") or {}
     for split, count in counts.items():
         if isinstance(count, dict) and count.get("used", 0) < count.get("available", 0):
-            yield f"the spectrum is of {count['used']:,} of {count['available']:,} {split} examples"
+            yield f"the spectrum is of {count['used']:,} of {count['available']:,} {split_name(split)} examples"
     if "derivatives" in found.meta:
         yield str(found.meta["derivatives"])
 
@@ -175,7 +175,7 @@ SECTIONS = (
             at=w.at,
             probes=3 if w.fast else 10,
             lanczos=40 if w.fast else 80,
-            subset=_fewer(w),
+            subset=w.examples,
             seed=w.seed,
         ),
         _spectrum_doubts,
@@ -184,17 +184,13 @@ SECTIONS = (
         "Audit of sharpness measures",
         plots.audit,
         lambda w, run: plots.audit.options(
-            at=w.at, seed=w.seed, subset=_fewer(w), measures=_QUICK if w.fast else None
+            at=w.at, seed=w.seed, subset=w.examples, measures=_QUICK if w.fast else None
         ),
         _audit_doubts,
     ),
 )
 STEPS = Section("Head-room of the learning rate", plots.optimizer, _optimizer_options, _optimizer_doubts)
 """The section of a run that recorded its optimizer's steps."""
-
-
-def _fewer(wanted: ReportOptions) -> int | None:
-    return wanted.examples
 
 
 def head_room(run: Trajectory, found: Spectrum) -> str:
