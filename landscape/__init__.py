@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape import integrations as integrations
     from landscape import measures as measures
     from landscape import optimizers as optimizers
+    from landscape import pages as pages
     from landscape import papers as papers
     from landscape import pipeline as pipeline
     from landscape import plots as plots
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from landscape import projection as projection
     from landscape import recipe as recipe
     from landscape import render as render
+    from landscape import reports as reports
     from landscape import sharpness as sharpness
     from landscape import study as study
     from landscape import surface as surface
@@ -88,9 +90,20 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *("audit", "claims", "curvature", "integrations", "measures", "optimizers", "papers", "plots", "probes"),
+    *(
+        "audit",
+        "claims",
+        "curvature",
+        "integrations",
+        "measures",
+        "optimizers",
+        "pages",
+        "papers",
+        "plots",
+        "probes",
+    ),
     *("problems", "projection"),
-    *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
+    *("recipe", "render", "reports", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
 _EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
 __all__ = [
@@ -115,6 +128,7 @@ __all__ = [
     "open_surface",
     "open_trajectory",
     "optimizers",
+    "pages",
     "papers",
     "pca_plane",
     "pipeline",
@@ -130,6 +144,7 @@ __all__ = [
     "random_planes",
     "recipe",
     "render",
+    "reports",
     "sharpness",
     "study",
     "surface",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.audits import AUDIT as audit
@@ -24,6 +25,7 @@ from landscape.plots.lines import INTERPOLATE as interpolate
 from landscape.plots.measures import MEASURE as measure
 from landscape.plots.mixtures import MIXTURE as mixture
 from landscape.plots.optimizers import OPTIMIZER as optimizer
+from landscape.plots.orbits import ORBIT as orbit
 from landscape.plots.paths import PATH as path
 from landscape.plots.recorded import METRICS as metrics
 from landscape.plots.slices import CURVE as curve
@@ -34,13 +36,17 @@ from landscape.plots.source import Source
 from landscape.plots.spectra import SPECTRUM as spectrum
 from landscape.plots.studies import STUDY as study
 
+if TYPE_CHECKING:
+    from landscape.pages.document import Page
+    from landscape.render.look import Look
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
             *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure, optimizer),
             blocks,
-            *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
+            *(audit, orbit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
             *(laboratory, study),
         )
     }
@@ -68,8 +74,11 @@ __all__ = [
     "metrics",
     "mixture",
     "optimizer",
+    "orbit",
+    "page_with",
     "path",
     "perturb",
+    "require_page",
     "spectrum",
     "study",
     "surface",
@@ -86,3 +95,25 @@ def kind_named(name: str) -> Kind:
     if name not in KINDS:
         raise LandscapeError(f"unknown kind '{name}', {did_you_mean(name, KINDS)}")
     return KINDS[name]
+
+
+def require_page(kind: Kind) -> None:
+    """Check that a kind has an interactive page.
+
+    Raises:
+        LandscapeError: If it has none; the message names those that have one.
+    """
+    if kind.page is None:
+        known = ", ".join(name for name, one in KINDS.items() if one.page is not None)
+        raise LandscapeError(f"a picture of kind {kind.name} has no interactive page", mend=f"{known} have one")
+
+
+def page_with(kind: Kind, shown: Shown, look: Look) -> Page:
+    """The interactive page of a panel that is computed, in a look.
+
+    Raises:
+        LandscapeError: If the kind has none.
+    """
+    require_page(kind)
+    with look.applied():
+        return kind.page(shown)  # type: ignore[misc]

@@ -17,6 +17,7 @@ from landscape.vocabulary import PAGE_OPTIONS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from landscape.pages import Page
     from landscape.render.look import Look
     from landscape.values.experiment import Experiment
 
@@ -99,6 +100,12 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return dict(shown.first.numbers())
 
 
+def _page(shown: Shown) -> Page:
+    from landscape.pages import page_of
+
+    return page_of(shown.parts, title=shown.title)
+
+
 LABORATORY = Kind(
     name="laboratory",
     summary="experiments of the source papers, beside their closed forms",
@@ -108,6 +115,7 @@ LABORATORY = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
+    page=_page,
     heeds=lambda options: PAGE_OPTIONS,
     title="Experiments (--kind laboratory)",
     unit="experiment",

@@ -25,6 +25,7 @@ _HOME = {
     "interpolation": "lines",
     "measures": "training_curves",
     "optimizer": "optimizer_view",
+    "orbits": "orbit_plots",
     "overview": "overview_page",
     "perturbation": "basins",
     "picture": "pictures",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from landscape.render.lines import interpolation as interpolation
     from landscape.render.look import Look as Look
     from landscape.render.optimizer_view import optimizer as optimizer
+    from landscape.render.orbit_plots import orbits as orbits
     from landscape.render.overview_page import overview as overview
     from landscape.render.panels import Panel as Panel
     from landscape.render.path_fidelity import verdict as verdict

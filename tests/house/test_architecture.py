@@ -115,8 +115,10 @@ ALLOWED = {
         "curvature",
         *("vocabulary", "values"),
         *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
-        *("surface", "render"),
+        *("surface", "render", "pages"),
     },
+    # Draw what is computed as interactive pages: beside the still pictures, whose words they share.
+    "pages": {"lazy", "errors", "render", "storage", "values", "vocabulary"},
     "pipeline": {"lazy", "plots"},
     "papers": {
         *("values", "errors", "params", "objective", "problems"),
@@ -124,11 +126,15 @@ ALLOWED = {
     },
     # Above recipes, from whose numbers they take their verdicts.
     "claims": {"errors", "recipe", "storage", "values"},
+    # Above plots, whose kinds they compute, draw and doubt.
+    "reports": {
+        *("lazy", "errors", "forms", "measures", "options", "pages", "plots", "render", "trajectory", "values"),
+    },
     "transform": {"errors", "forms", "options", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         "vocabulary",
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
-        *("executor", "forms", "options", "render", "plots", "transform", "values", "vocabulary"),
+        *("executor", "forms", "options", "pages", "render", "plots", "transform", "values", "vocabulary"),
     },
     "study": {
         "vocabulary",
@@ -206,6 +212,7 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
         "landscape.cli.probe_perturb",
         "landscape.cli.train",
         "landscape.cli.transform",
+        "landscape.pages",
         "landscape.plots",
         "landscape.problems",
         "landscape.recipe",
