@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, reason_of
@@ -64,7 +65,7 @@ class _Report:
     def section(self, own: Section) -> Markup:
         """A section with its picture, or its pictures side by side."""
         sources = [self.source] if own.together else self.source.each()
-        figures = [self.guarded(own.title, lambda s=source: self._figure(own, s)) for source in sources]
+        figures = [self.guarded(own.title, partial(self._figure, own, source)) for source in sources]
         return element("section", element("h2", own.title), element("div", *figures, class_="views"))
 
     def guarded(self, what: str, make: Callable[[], Markup]) -> Markup:
@@ -106,9 +107,9 @@ class _Report:
         for source in self.source.each():
             name = source.names[0]
             if source.first.optimizer:
-                parts.append(self.guarded(STEPS.title, lambda s=source: self._figure(STEPS, s)))
+                parts.append(self.guarded(STEPS.title, partial(self._figure, STEPS, source)))
                 continue
-            parts.append(self.guarded(STEPS.title, lambda n=name, s=source: self._room(n, s)))
+            parts.append(self.guarded(STEPS.title, partial(self._room, name, source)))
         return element("section", element("h2", STEPS.title), element("div", *parts, class_="views"))
 
     def _room(self, name: str, source: Source) -> Markup:
