@@ -14,9 +14,8 @@ from landscape.pages.shell import page
 from landscape.plots import Shown, Source
 from landscape.plots.source import unheard
 from landscape.render.look import Look
-from landscape.render.pictures import as_data
 from landscape.reports.comparison import compared
-from landscape.reports.facts import facts_of
+from landscape.reports.facts import facts_of, still
 from landscape.reports.options import ReportOptions
 from landscape.reports.sections import SECTIONS, STEPS, Section, head_room
 
@@ -85,8 +84,7 @@ class _Report:
             shown = own.kind.shown(replace(source, progress=progress), options)
         self.shown[name, own.title] = shown
         self.doubts += [(name, words) for words in own.doubts(shown, run)]
-        data = as_data(own.kind.drawn([shown], Look()))
-        picture = element("img", src=data, alt=f"{own.title} of {name}")
+        picture = still(own.kind.drawn([shown], Look()), f"{own.title} of {name}")
         title = [element("h3", name)] if self.several and not own.together else []
         return element("figure", *title, picture, *self._said(own, shown))
 
