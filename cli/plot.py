@@ -63,7 +63,7 @@ _ALONG = fields_of(perturb.options)["directions"]
     "-o",
     "--output",
     metavar="PICTURE",
-    help="png, pdf, svg, or html for a page to turn. [default: FILE with the kind, .png]",
+    help="png, pdf, svg or html. [default: FILE with the kind, .png]",
 )
 @click.option(
     "--shared-plotly", is_flag=True, help="Beside an html page, plotly.js in a file for all pages there."

@@ -50,7 +50,7 @@ def command(file: str, output: str | None, compare: str | None, as_json: bool, *
     text = report_of(runs, options=options, rebuild=lambda run: objective_of(run, **told), watch=progress_bar)
     with atomic_path(page) as draft:
         draft.write_text(text, encoding="utf-8")
-    document = {
+    document: dict[str, Any] = {
         "page": str(page),
         "runs": list(runs),
         "bytes": len(text.encode()),

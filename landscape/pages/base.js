@@ -73,7 +73,8 @@ const page = (() => {
     const whole = { margin: { l: 56, r: 16, t: 16, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, family: "system-ui, sans-serif", size: 13 }, hovermode: "closest", hoverlabel: { align: "left" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: accent }, ...layout };
-    return wait(Plotly.react(byId(id), traces, whole, { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "",
+    return wait(Plotly.react(byId(id), traces, whole, { displaylogo: false, responsive: true, displayModeBar: innerWidth < 640 ? false : "hover",
+      showSendToCloud: false, plotlyServerURL: "",
       modeBarButtonsToRemove: ["lasso2d", "select2d"] }));
   };
 

@@ -11,7 +11,7 @@ from landscape.pages.markup import Markup, element, table
 from landscape.plots import Shown, Source
 from landscape.plots.lines import ConnectOptions, InterpolateOptions
 from landscape.render.look import Look
-from landscape.render.pictures import as_data
+from landscape.reports.facts import still
 from landscape.reports.options import ReportOptions
 
 # Frankle, Dziugaite, Roy & Carbin 2020, section 3: below 2 % of error two runs are linearly connected.
@@ -55,9 +55,7 @@ def compared(
 def _joined(kind: Any, options: Any, source: Source, watch: Callable[[str, str], Any]) -> Markup:
     with watch(f"{kind.name} {' and '.join(source.names)}", kind.unit) as progress:
         shown = kind.shown(replace(source, progress=progress), options)
-    picture = element(
-        "img", src=as_data(kind.drawn([shown], Look())), alt=f"{kind.name}: loss and error between both"
-    )
+    picture = still(kind.drawn([shown], Look()), f"{kind.name}: loss and error between both")
     lines = [line.strip() for line in kind.say(shown, {})]
     said = [element("p", element("strong", words)) for words in _verdict(kind, shown)]
     return element("figure", picture, *said, element("ul", *(element("li", line) for line in lines if line)))

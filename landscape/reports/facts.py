@@ -1,10 +1,16 @@
-"""What was trained, from the file of a run."""
+"""Parts of reports: what was trained, from the file of a run, and still pictures."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from landscape.pages.markup import Markup, element
+from landscape.render.figure_widths import inches_of
+from landscape.render.pictures import as_data
 from landscape.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SETTINGS = ("optimizer", "lr", "momentum", "nesterov", "weight_decay", "batch_size", "epochs", "schedule")
 
@@ -29,3 +35,9 @@ def facts_of(run: Trajectory) -> dict[str, str]:
         if name != "gradient_evaluations"
     }
     return {name: str(value) for name, value in told.items() if value not in (None, "", {})}
+
+
+def still(figure: Figure, words: str) -> Markup:
+    """A picture within a page; one wider than a column scrolls on a phone, where it would be too small to read."""
+    broad = figure.get_size_inches()[0] > inches_of("one-column")
+    return element("img", src=as_data(figure), alt=words, class_="broad" if broad else None)

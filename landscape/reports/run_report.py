@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, reason_of
@@ -13,11 +14,11 @@ from landscape.pages.shell import page
 from landscape.plots import Shown, Source
 from landscape.plots.source import unheard
 from landscape.render.look import Look
-from landscape.render.pictures import as_data
 from landscape.reports.comparison import compared
-from landscape.reports.facts import facts_of
+from landscape.reports.facts import facts_of, still
 from landscape.reports.options import ReportOptions
 from landscape.reports.sections import SECTIONS, STEPS, Section, head_room
+from landscape.storage.provenance import versions
 
 if TYPE_CHECKING:
     from landscape.plots.source import Progress
@@ -64,7 +65,7 @@ class _Report:
     def section(self, own: Section) -> Markup:
         """A section with its picture, or its pictures side by side."""
         sources = [self.source] if own.together else self.source.each()
-        figures = [self.guarded(own.title, lambda s=source: self._figure(own, s)) for source in sources]
+        figures = [self.guarded(own.title, partial(self._figure, own, source)) for source in sources]
         return element("section", element("h2", own.title), element("div", *figures, class_="views"))
 
     def guarded(self, what: str, make: Callable[[], Markup]) -> Markup:
@@ -84,8 +85,7 @@ class _Report:
             shown = own.kind.shown(replace(source, progress=progress), options)
         self.shown[name, own.title] = shown
         self.doubts += [(name, words) for words in own.doubts(shown, run)]
-        data = as_data(own.kind.drawn([shown], Look()))
-        picture = element("img", src=data, alt=f"{own.title} of {name}")
+        picture = still(own.kind.drawn([shown], Look()), f"{own.title} of {name}")
         title = [element("h3", name)] if self.several and not own.together else []
         return element("figure", *title, picture, *self._said(own, shown))
 
@@ -106,9 +106,9 @@ class _Report:
         for source in self.source.each():
             name = source.names[0]
             if source.first.optimizer:
-                parts.append(self.guarded(STEPS.title, lambda s=source: self._figure(STEPS, s)))
+                parts.append(self.guarded(STEPS.title, partial(self._figure, STEPS, source)))
                 continue
-            parts.append(self.guarded(STEPS.title, lambda n=name, s=source: self._room(n, s)))
+            parts.append(self.guarded(STEPS.title, partial(self._room, name, source)))
         return element("section", element("h2", STEPS.title), element("div", *parts, class_="views"))
 
     def _room(self, name: str, source: Source) -> Markup:
@@ -184,7 +184,6 @@ def _comparison(made: _Report) -> Markup:
 
 
 def _about(made: _Report) -> str:
-    from landscape import __version__
-
+    made_with = versions()
     said = "with --fast, " if made.wanted.fast else ""
-    return f"Made by landscape {__version__}, {said}seed {made.wanted.seed}."
+    return f"Made by landscape {made_with['landscape']} and torch {made_with['torch']}, {said}seed {made.wanted.seed}."

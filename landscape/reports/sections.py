@@ -14,6 +14,7 @@ from landscape.errors import LandscapeError
 from landscape.measures.registry import measure_named
 from landscape.measures.stability import stability_threshold, threshold_words
 from landscape.plots import Kind, Shown
+from landscape.plots.audit_options import AuditOptions
 from landscape.plots.optimizers import OptimizerOptions
 from landscape.plots.slice_options import Slice, TrajectoryOptions
 from landscape.plots.spectra import SpectrumOptions
@@ -183,9 +184,7 @@ SECTIONS = (
     Section(
         "Audit of sharpness measures",
         plots.audit,
-        lambda w, run: plots.audit.options(
-            at=w.at, seed=w.seed, subset=w.examples, measures=_QUICK if w.fast else None
-        ),
+        lambda w, run: AuditOptions(at=w.at, seed=w.seed, subset=w.examples, measures=_QUICK if w.fast else None),
         _audit_doubts,
     ),
 )
