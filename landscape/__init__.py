@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landscape import audit as audit
     from landscape import claims as claims
     from landscape import curvature as curvature
+    from landscape import exports as exports
     from landscape import integrations as integrations
     from landscape import measures as measures
     from landscape import optimizers as optimizers
@@ -88,8 +89,8 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *("audit", "claims", "curvature", "integrations", "measures", "optimizers", "papers", "plots", "probes"),
-    *("problems", "projection"),
+    *("audit", "claims", "curvature", "exports", "integrations", "measures", "optimizers", "papers"),
+    *("plots", "probes", "problems", "projection"),
     *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
 _EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
@@ -105,6 +106,7 @@ __all__ = [
     "claims",
     "curvature",
     "evaluate",
+    "exports",
     "grid",
     "integrations",
     "line_through",

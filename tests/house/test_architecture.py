@@ -104,6 +104,7 @@ ALLOWED = {
         *("copies", "values", "vocabulary", "wrappers"),
     },
     "render": {"lazy", "errors", "forms", "options", "storage", "values", "vocabulary"},
+    "exports": {"errors", "forms", "lazy", "options", "storage", "values"},
     "files": {"errors", "executor", "remnants", "storage"},
     # Above the rooms whose files they open.
     "files.opening": {"storage", "trajectory", "measures", "surface", "values"},
