@@ -132,11 +132,12 @@ def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     if len(files) > 1:
         raise LandscapeError("a stored result is drawn alone", got=f"{len(files)} files")
     stored = str(getattr(open_file(files[0]), "meta", {}).get("kind"))
-    if kind is not None and kind not in (stored if stored in homes else homes):
+    able = {stored, *(name for name, one in homes.items() if stored in one.also)} if stored in homes else homes
+    if kind is not None and kind not in able:
         what = stored if stored in homes else next(iter(homes))
         raise LandscapeError(f"the file holds a {what}", where=files[0], got=f"--kind {kind}")
-    # Several kinds draw a table of measures.
-    return homes.get(stored, homes.get(kind or "", next(iter(homes.values())))), True
+    # Several kinds draw a table of measures, or a surface.
+    return homes.get(kind or stored, homes.get(stored, next(iter(homes.values())))), True
 
 
 def _renamed(options: dict[str, Any], kind: Kind) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class Kind(Result):
         file: Of a kind that draws no runs, the option that names the file that it draws instead.
         panels: (panel) -> panels that `render.compose` draws beside others; None if the figure is all its own.
         stored: The format of files that hold such a value, and how they are read; None if there is none.
+        also: Kinds whose stored values it draws too, besides its own.
         table: (panels) -> a table in Markdown that belongs to the picture; None if there is none.
         faults: (options, runs of a recipe) -> (option, what is wrong with it for these runs).
         bases: Whether the runs that branches left are needed too.
@@ -116,6 +117,7 @@ class Kind(Result):
     file: str = ""
     panels: Callable[[Shown], list[Panel]] | None = None
     stored: tuple[str, Callable[[Path], Any]] | None = None
+    also: tuple[str, ...] = ()
     table: Callable[[Sequence[Shown]], str] | None = None
     faults: Callable[[Any, Mapping[str, Any]], Iterator[tuple[str, str]]] = field(default=_no_faults)
     bases: bool = False
