@@ -107,7 +107,7 @@ def _draw_tree(ax: Axes, surface: Surface, tree: MergeTree, log: bool) -> None:
         if tree.parents[basin] >= 0:
             ax.plot([place[int(tree.parents[basin])], at], [high, high], color=colour, lw=0.8)
         if basin in numbers:
-            style = {"ha": "center", "va": "top", "textcoords": "offset points"}
+            style: dict[str, Any] = {"ha": "center", "va": "top", "textcoords": "offset points"}
             ax.annotate(str(numbers[basin]), (at, low), xytext=(0, -3), **style)
     if log:
         make_logarithmic(ax.yaxis)
@@ -121,7 +121,7 @@ def _draw_tree(ax: Axes, surface: Surface, tree: MergeTree, log: bool) -> None:
 
 
 def _ordered(tree: MergeTree) -> list[int]:
-    """The basins that are drawn, so that no line of the tree crosses a bar: a child stands beyond all lower ones."""
+    """The basins that are drawn, each beyond those of lower saddles, so that no line of the tree crosses a bar."""
     wanted = set(np.flatnonzero(tree.certain).tolist()) | {0}
     for basin in range(len(tree.parents)):
         ancestors = {basin}

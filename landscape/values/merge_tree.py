@@ -69,7 +69,7 @@ class MergeTree(Result):
 
     @property
     def heirs(self) -> Places:
-        """Shape (K,): each basin itself where it is certain, else the certain one that takes it in; -1 for none."""
+        """Shape (K,): each basin where it is certain, else the certain one that takes it in; -1 for none."""
         found = np.arange(len(self.parents))
         for basin in range(len(found)):
             while found[basin] >= 0 and not self.certain[found[basin]]:
