@@ -54,7 +54,7 @@ def merge_tree(
     else:
         sheet = Sheet.grown(ONE_COLUMN, 2.6 + map_height(surface, ONE_COLUMN), rc)
     with sheet.styled():
-        ratios = {"width_ratios" if beside else "height_ratios": [1.5, 1.0]}
+        ratios: dict[str, Any] = {"width_ratios" if beside else "height_ratios": [1.5, 1.0]}
         axes = sheet.subplot_mosaic([["map", "tree"]] if beside else [["map"], ["tree"]], **ratios)
         scale = colour_scale(surface, tree.field)
         handles = draw_plane(surface, tree.field, axes["map"], scale=scale, centre=False)
