@@ -132,8 +132,8 @@ def _along(path: Path, log: bool, factor: float, is_loss: bool) -> Array:
 
 def pieces_of(points: Array) -> list[NDArray[np.int64]]:
     """The runs of two points or more of a path between its points without a height."""
-    known = [bool(one) for one in np.isfinite(points).all(axis=1)]
-    groups = itertools.groupby(range(len(points)), key=lambda place: known[place])
+    known = np.isfinite(points.sum(axis=1))
+    groups = itertools.groupby(range(len(points)), key=lambda place: bool(known[place]))
     found = [np.array([*places]) for finite, places in groups if finite]
     return [places for places in found if len(places) > 1]
 
