@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 
 from landscape import LandscapeError
 from landscape.options import fields_of
-from landscape.plots import KINDS, Kind, Shown, Source, interpolate, kind_named, perturb
+from landscape.plots import KINDS, Kind, Shown, Source, interpolate, kind_named, page_with, perturb, require_page
 from landscape.render.look import Look
 from landscape.values.archive import holds_values
 
@@ -31,7 +32,9 @@ from .shared import (
     what_is_kept,
 )
 
-_SUFFIXES = [".png", ".pdf", ".svg"]
+_PAGE = ".html"
+_ANIMATED = (".gif", ".mp4")
+_SUFFIXES = [".png", ".pdf", ".svg", _PAGE, *_ANIMATED]
 # What is done before the line that announces it is read.
 _SHORT_SECONDS = 2.0
 # Of kinds with the same section, the first stands for all.
@@ -57,7 +60,15 @@ _ALONG = fields_of(perturb.options)["directions"]
     "before (without torch).",
 )
 @click.argument("files", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="PICTURE",
+    help="png, pdf, svg, html for a page to turn, gif or mp4 to see it move. [default: FILE with the kind, .png]",
+)
+@click.option(
+    "--shared-plotly", is_flag=True, help="Beside an html page, plotly.js in a file for all pages there."
+)
 @click.option("--kind", metavar="KIND", help=f"One of those above. [default: {_DEFAULT}]")
 @option(former=("--save-surface", "--save-distances"))(
     "--save", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them."
@@ -75,14 +86,20 @@ _ALONG = fields_of(perturb.options)["directions"]
     "--along", metavar="KIND,...", help=f"{fields_of(perturb.options)['directions'].metadata['help']}."
 )
 @click.option("--common-plane", is_flag=True, default=None, hidden=True)
-def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
+def command(
+    files: tuple[str, ...], output: str | None, kind: str | None, shared_plotly: bool, as_json: bool, **given: Any
+) -> None:
     """Draw, and say what is seen."""
-    from landscape.render import save as save_picture
     from landscape.storage import require_writable
 
     chosen, held = _chosen(files, kind)
     picture = Path(output or f"{Path(files[0]).stem}-{'picture' if held and kind is None else chosen.name}.png")
     require_writable(picture, _SUFFIXES)
+    interactive = picture.suffix.lower() == _PAGE
+    moving = picture.suffix.lower() in _ANIMATED
+    _require_page(chosen, interactive, shared_plotly)
+    if moving:
+        _require_animation(chosen, picture)
     told, device, save = told_in(given), given.pop("device"), given.pop("save")
     options = _renamed(given_in(given), chosen)
     written = [name for name in options if name in fields_of(Look)]
@@ -90,29 +107,90 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
     if chosen.file and len(files) == 1:
         options[chosen.file], files = files[0], ()
     wanted = (_to_show if held else _to_compute)(files, chosen, options, save)
-    chosen.require_heeded(written, wanted, lambda name: _typed(name, getattr(look, name)))
+    where = "as a page" if interactive else ""
+    chosen.require_heeded(written, wanted, lambda name: _typed(name, getattr(look, name)), where=where)
+    save_picture = partial(_save, chosen, look, picture, shared_plotly)
     began = time.monotonic()
     with _kept(chosen, save, picture) as store:
         if held:
             shown = _stored(files, chosen, wanted)
+            moments = [shown]
         else:
             source = _source(files, told | {"device": device}, save)
             with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
 
                 def show(name: str, value: Any) -> None:
-                    save_picture(chosen.drawn([Shown({name: value}, wanted)], look), picture)
+                    save_picture(Shown({name: value}, wanted))
                     tell(f"{picture}: coarse so far, it is refined in place")
 
-                shown = chosen.shown(replace(source, progress=update, early=show, unfinished=store), wanted)
+                source = replace(source, progress=update, early=show, unfinished=store)
+                moments = _moments(chosen, source, wanted, moving)
+                shown = moments[-1]
         if getattr(wanted, "shard", None) is not None:
             say(*_part(shown, wanted.shard, save), as_json)
             return
-        save_picture(chosen.drawn([shown], look), picture)
+        if moving:
+            _animate(chosen, moments, look, picture)
+        else:
+            save_picture(shown)
     document = {**chosen.report(shown), "picture": str(picture)}
     if chosen.saved:
         document[chosen.saved] = save
     document["seconds"] = time.monotonic() - began
     say(document, chosen.say(shown, document), as_json)
+
+
+def _require_page(kind: Kind, interactive: bool, shared: bool) -> None:
+    """Check before anything is computed that a page can be made."""
+    if shared and not interactive:
+        raise LandscapeError("--shared-plotly is of html pages", mend="leave it out, or give -o NAME.html")
+    if interactive:
+        from landscape.pages import require_plotly
+
+        require_page(kind)
+        require_plotly()
+
+
+def _require_animation(kind: Kind, picture: Path) -> None:
+    """Check before anything is computed that an animation can be made."""
+    from landscape.render.animation import require_animation
+
+    if kind.frames is None:
+        able = [name for name, one in KINDS.items() if one.frames is not None]
+        raise LandscapeError(f"a picture of kind {kind.name} does not move", mend=f"animate {' or '.join(able)}")
+    require_animation(picture)
+
+
+def _moments(kind: Kind, source: Source, wanted: Any, moving: bool) -> list[Shown]:
+    """The panel, or one for each moment of an animation, each kept in a file of its own."""
+    options = kind.moments(source, wanted) if moving else [wanted]
+    found = []
+    for place, own in enumerate(options):
+        save = source.save if source.save is None or len(options) == 1 else source.place("", f"-step{own.at}")
+
+        def told(done: int, total: int, before: int = place) -> None:
+            source.progress(before * total + done, len(options) * total)
+
+        found.append(kind.shown(replace(source, save=save, progress=told), own))
+    return found
+
+
+def _animate(kind: Kind, moments: list[Shown], look: Look, picture: Path) -> None:
+    from landscape.render.animation import save_animation
+
+    with look.applied(), progress_bar(f"animation of {kind.name}", "frame") as update:
+        total, frames = kind.frames(moments)  # type: ignore[misc]
+        save_animation(frames, picture, total=total, progress=update)
+
+
+def _save(kind: Kind, look: Look, picture: Path, shared: bool, shown: Shown) -> None:
+    """Write the picture, or the page."""
+    if picture.suffix.lower() == _PAGE:
+        page_with(kind, shown, look).save(picture, shared=shared)
+        return
+    from landscape.render import save
+
+    save(kind.drawn([shown], look), picture)
 
 
 def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from landscape import integrations as integrations
     from landscape import measures as measures
     from landscape import optimizers as optimizers
+    from landscape import pages as pages
     from landscape import papers as papers
     from landscape import pipeline as pipeline
     from landscape import plots as plots
@@ -89,7 +90,7 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *("audit", "claims", "curvature", "exports", "integrations", "measures", "optimizers", "papers"),
+    *("audit", "claims", "curvature", "exports", "integrations", "measures", "optimizers", "pages", "papers"),
     *("plots", "probes", "problems", "projection"),
     *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
@@ -117,6 +118,7 @@ __all__ = [
     "open_surface",
     "open_trajectory",
     "optimizers",
+    "pages",
     "papers",
     "pca_plane",
     "pipeline",

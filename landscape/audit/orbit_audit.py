@@ -140,7 +140,7 @@ def _audited(
         tell.begin(column.name)
         try:
             there = led_to(context, column, there)
-            checks.append(_checked(context, there, column.name))
+            checks.append(checked(context, there, column.name))
         except (LandscapeError, RuntimeError) as error:
             untried.append(f"{column.name}: {reason_of(error)}")
             continue
@@ -261,7 +261,7 @@ def _state(context: MeasureContext) -> dict[str, torch.Tensor]:
     return {**context.weights.weights, **context.weights.buffers}
 
 
-def _checked(context: MeasureContext, there: MeasureContext, what: str) -> Check:
+def checked(context: MeasureContext, there: MeasureContext, what: str) -> Check:
     """Measure how far an element changes outputs; an audit is of one function only."""
     runner = Runner(context.symmetries.runner.model, context.symmetries.runner.x, context.dtype)
     check = runner.compare(_state(context), _state(there))

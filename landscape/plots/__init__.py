@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.audits import AUDIT as audit
@@ -23,6 +24,7 @@ from landscape.plots.lines import INTERPOLATE as interpolate
 from landscape.plots.measures import MEASURE as measure
 from landscape.plots.mixtures import MIXTURE as mixture
 from landscape.plots.optimizers import OPTIMIZER as optimizer
+from landscape.plots.orbits import ORBIT as orbit
 from landscape.plots.paths import PATH as path
 from landscape.plots.perturbations import PERTURB as perturb
 from landscape.plots.recorded import METRICS as metrics
@@ -35,13 +37,17 @@ from landscape.plots.spectra import SPECTRUM as spectrum
 from landscape.plots.studies import STUDY as study
 from landscape.plots.topology import BASINS as basins
 
+if TYPE_CHECKING:
+    from landscape.pages.document import Page
+    from landscape.render.look import Look
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
             *(curve, surface, trajectory, hessian_ratio, basins, path, mds, metrics, spectrum, measure, optimizer),
             blocks,
-            *(audit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
+            *(audit, orbit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
             *(laboratory, study),
         )
     }
@@ -70,8 +76,11 @@ __all__ = [
     "metrics",
     "mixture",
     "optimizer",
+    "orbit",
+    "page_with",
     "path",
     "perturb",
+    "require_page",
     "spectrum",
     "study",
     "surface",
@@ -88,3 +97,25 @@ def kind_named(name: str) -> Kind:
     if name not in KINDS:
         raise LandscapeError(f"unknown kind '{name}', {did_you_mean(name, KINDS)}")
     return KINDS[name]
+
+
+def require_page(kind: Kind) -> None:
+    """Check that a kind has an interactive page.
+
+    Raises:
+        LandscapeError: If it has none; the message names those that have one.
+    """
+    if kind.page is None:
+        known = ", ".join(name for name, one in KINDS.items() if one.page is not None)
+        raise LandscapeError(f"a picture of kind {kind.name} has no interactive page", mend=f"{known} have one")
+
+
+def page_with(kind: Kind, shown: Shown, look: Look) -> Page:
+    """The interactive page of a panel that is computed, in a look.
+
+    Raises:
+        LandscapeError: If the kind has none.
+    """
+    require_page(kind)
+    with look.applied():
+        return kind.page(shown)  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -11,6 +11,7 @@ from landscape.audit.comparison import Compared, compare
 from landscape.audit.orbit_audit import audit, context_of
 from landscape.files.cells import Save
 from landscape.measures.computation import Measured
+from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import columns, led_to
 from landscape.measures.presets import is_small
 from landscape.objective import Objective
@@ -20,6 +21,22 @@ from landscape.projection import random_line
 from landscape.surface import Surface, evaluate, grid
 from landscape.trajectory import Trajectory
 from landscape.values.audit import Audit
+
+
+class Choice(Protocol):
+    """The options that audits and walks along an orbit share."""
+
+    @property
+    def split(self) -> str: ...  # noqa: D102
+    @property
+    def subset(self) -> int | None: ...  # noqa: D102
+    @property
+    def parameters(self) -> str | None: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def dtype(self) -> str | None: ...  # noqa: D102
+
 
 # The element that pictures show.
 _SHOWN = "alpha = 10"
@@ -58,7 +75,7 @@ def audit_of(
     """
     snapshot = run[run.index_of(wanted.at)]
     return audit(
-        _subset(objective, wanted, snapshot),
+        fewer_examples(objective, wanted, snapshot),
         snapshot,
         wanted.measures,
         settings=wanted.settings,
@@ -66,7 +83,7 @@ def audit_of(
         save=save,
         progress=progress,
         finished=finished,
-        **_choices(wanted),
+        **choices(wanted),
     )
 
 
@@ -75,7 +92,7 @@ def comparison_of(
 ) -> tuple[Compared, ...]:
     """Say which orderings of two audited snapshots survive on their orbits; see `landscape.audit.compare`."""
     first, second = (run[run.index_of(wanted.at)] for run in runs)
-    a, b = (_subset(*each) for each in ((objectives[0], wanted, first), (objectives[1], wanted, second)))
+    a, b = (fewer_examples(*each) for each in ((objectives[0], wanted, first), (objectives[1], wanted, second)))
     return compare(audits[0], audits[1], (a, b), (first, second))
 
 
@@ -95,30 +112,49 @@ def slices_before_and_after(
         networks are drawn on 256 examples.
     """
     snapshot = run[run.index_of(wanted.at)]
-    objective = _subset(objective, wanted, snapshot)
+    objective = fewer_examples(objective, wanted, snapshot)
     small = is_small(objective, snapshot, wanted.split)
     points = _POINTS if small else _FEWER_POINTS
     if not small and objective.examples([wanted.split])[wanted.split]["used"] > _SLICED:
         objective = objective.subset(_SLICED, splits=[wanted.split])
-    context = context_of(objective, snapshot, **_choices(wanted))
+    context = context_of(objective, snapshot, **choices(wanted))
     shown = [column for column in columns(context.symmetries, wanted.seed) if column.name == _SHOWN]
     if not shown:
         return {}
-    there = led_to(context, shown[0]).weights
+    places = {"before": context.weights, "after": led_to(context, shown[0]).weights}
     found: dict[str, dict[str, Surface]] = {}
+    for when, weights in places.items():
+        for normalize, line in lines_through(objective, context, weights, points).items():
+            found.setdefault(normalize, {})[when] = line
+    return found
+
+
+def lines_through(
+    objective: Objective, context: MeasureContext, weights: Weights, points: int
+) -> dict[str, Surface]:
+    """The loss along one random direction through some weights, not normalised and filter-normalised.
+
+    Args:
+        objective: The objective.
+        context: Where the orbit begins: a direction that is not normalised is as long as the other is there.
+        weights: A point of the orbit.
+        points: Along the line, odd, so that its centre is one.
+
+    Returns:
+        ``"none"`` and ``"filter"`` -> the curve; equal seeds draw equal numbers at every point of the orbit.
+    """
+    found = {}
     for normalize in ("none", "filter"):
-        radius = _length(context.weights, wanted.seed) if normalize == "none" else 1.0
-        found[normalize] = {}
-        for name, weights in (("before", context.weights), ("after", there)):
-            line = random_line(weights, normalize=normalize, seed=wanted.seed)
-            found[normalize][name] = evaluate(
-                objective,
-                line,
-                grid(points, radius=radius, dims=1),
-                metrics="loss",
-                splits=wanted.split,
-                dtype=context.dtype,
-            )
+        radius = _length(context.weights, context.seed) if normalize == "none" else 1.0
+        line = random_line(weights, normalize=normalize, seed=context.seed)
+        found[normalize] = evaluate(
+            objective,
+            line,
+            grid(points, radius=radius, dims=1),
+            metrics="loss",
+            splits=context.split,
+            dtype=context.dtype,
+        )
     return found
 
 
@@ -131,7 +167,8 @@ def _length(weights: Weights, seed: int) -> float:
     return norms[0] / norms[1]
 
 
-def _subset(objective: Objective, wanted: AuditOptions, weights: Weights) -> Objective:
+def fewer_examples(objective: Objective, wanted: Choice, weights: Weights) -> Objective:
+    """The objective on as many examples as are wanted; by default all, `EXAMPLES` where the network is large."""
     objective.require((wanted.split,), ())
     many = wanted.subset
     if many is None and not is_small(objective, weights, wanted.split):
@@ -140,7 +177,7 @@ def _subset(objective: Objective, wanted: AuditOptions, weights: Weights) -> Obj
     return objective if many is None or many >= available else objective.subset(many, splits=[wanted.split])
 
 
-def _choices(wanted: AuditOptions) -> dict[str, Any]:
+def choices(wanted: Choice) -> dict[str, Any]:
     """The arguments of `landscape.audit.audit` that the options fix."""
     dtype = None if wanted.dtype is None else getattr(torch, wanted.dtype)
     return {"split": wanted.split, "parameters": wanted.parameters, "seed": wanted.seed, "dtype": dtype}

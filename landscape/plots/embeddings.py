@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.objective import Objective
+    from landscape.pages import Page
     from landscape.projection.side_by_side import Representative
     from landscape.render.look import Look
     from landscape.values.embedding import Embedding
@@ -236,6 +237,12 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return found
 
 
+def _page(shown: Shown) -> Page:
+    from landscape.pages import page_of
+
+    return page_of(shown.parts, title=shown.title)
+
+
 MDS = Kind(
     name="mds",
     summary="distances between snapshots, by multidimensional scaling",
@@ -246,6 +253,7 @@ MDS = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
+    page=_page,
     step="distances",
     loss=False,
     title="Embeddings (--kind mds)",

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from landscape.pages.document import Page
     from landscape.render.look import Look
     from landscape.render.panels import Panel
 
 Parts = Mapping[str, Any]
 Document = dict[str, Any]
+# Options of a look that count where a picture has no page of its own size.
+_HEEDED = {"on given axes": (*MAP_OPTIONS, *SCALE_OPTIONS), "as a page": ("title", "cmap", *SCALE_OPTIONS)}
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ class Kind(Result):
         loss: Whether it takes the objective of a run.
         file: Of a kind that draws no runs, the option that names the file that it draws instead.
         panels: (panel) -> panels that `render.compose` draws beside others; None if the figure is all its own.
+        page: (panel) -> its interactive page; None if there is none.
+        moments: (source, options) -> the options of each moment of an animation that computes several values.
+        frames: (panels, one for each moment) -> how many frames there are, and an iterator that draws them; None
+            if it cannot move.
         stored: The format of files that hold such a value, and how they are read; None if there is none.
         also: Kinds whose stored values it draws too, besides its own.
         table: (panels) -> a table in Markdown that belongs to the picture; None if there is none.
@@ -116,6 +123,9 @@ class Kind(Result):
     loss: bool = True
     file: str = ""
     panels: Callable[[Shown], list[Panel]] | None = None
+    page: Callable[[Shown], Page] | None = None
+    moments: Callable[[Source, Any], list[Any]] = field(default=lambda source, options: [options])
+    frames: Callable[[Sequence[Shown]], tuple[int, Iterator[NDArray[Any]]]] | None = None
     stored: tuple[str, Callable[[Path], Any]] | None = None
     also: tuple[str, ...] = ()
     table: Callable[[Sequence[Shown]], str] | None = None
@@ -181,12 +191,12 @@ class Kind(Result):
         if self.file:
             own, runs = {self.file: os.fspath(runs), **own}, {}
         wanted = read_options(self.options, own, None)
-        self.require_heeded(look.chosen, wanted, on_axes=ax is not None)
+        self.require_heeded(look.chosen, wanted, where="" if ax is None else "on given axes")
         source = source_of(runs, objective, save=save, progress=progress) if runs or not self.file else Source({})
         return self.drawn([self.shown(source, wanted)], look, ax)
 
     def require_heeded(
-        self, chosen: Iterable[str], options: Any, spell: Callable[[str], str] = str, *, on_axes: bool = False
+        self, chosen: Iterable[str], options: Any, spell: Callable[[str], str] = str, *, where: str = ""
     ) -> None:
         """Check that options of a look mean something here.
 
@@ -194,17 +204,18 @@ class Kind(Result):
             chosen: The options of the look that were given.
             options: Those of the kind.
             spell: The name of an option as the user wrote it.
-            on_axes: Whether it is drawn on axes whose page is not ours.
+            where: Where not all of them count: ``"on given axes"`` or ``"as a page"``.
 
         Raises:
             LandscapeError: If some mean nothing.
         """
-        heeded = [name for name in self.heeds(options) if not on_axes or name in (*MAP_OPTIONS, *SCALE_OPTIONS)]
+        known = _HEEDED.get(where)
+        heeded = [name for name in self.heeds(options) if known is None or name in known]
         names = [spell(name) for name in chosen if name not in heeded]
         if names:
-            where = " on given axes" if on_axes else ""
             raise LandscapeError(
-                f"{', '.join(names)} cannot change a picture of kind {self.name}{where}", mend="leave it out"
+                f"{', '.join(names)} cannot change a picture of kind {self.name} {where}".rstrip(),
+                mend="leave it out",
             )
 
     @property

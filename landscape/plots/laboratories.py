@@ -16,6 +16,7 @@ from landscape.vocabulary import PAGE_OPTIONS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from landscape.pages import Page
     from landscape.render.look import Look
     from landscape.values.experiment import Experiment
 
@@ -100,6 +101,12 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return dict(shown.first.numbers())
 
 
+def _page(shown: Shown) -> Page:
+    from landscape.pages import page_of
+
+    return page_of(shown.parts, title=shown.title)
+
+
 LABORATORY = Kind(
     name="laboratory",
     summary="experiments of the source papers, beside their closed forms",
@@ -109,6 +116,7 @@ LABORATORY = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
+    page=_page,
     heeds=lambda options: PAGE_OPTIONS,
     title="Experiments (--kind laboratory)",
     unit="experiment",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from landscape.pages import Page
     from landscape.render.look import Look
 
 
@@ -98,6 +99,14 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     }
 
 
+def _page(shown: Shown) -> Page:
+    from landscape.pages.lines import recorded_page
+
+    about = ", ".join(dict.fromkeys(run.problem for run in shown.parts.values() if run.problem))
+    title = shown.title or (f"What was recorded of {about}" if about else None)
+    return recorded_page(shown.parts, shown.options.metrics, title=title)
+
+
 METRICS = Kind(
     name="metrics",
     summary="what runs recorded while they trained",
@@ -108,6 +117,7 @@ METRICS = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
+    page=_page,
     title="Recorded metrics (--kind metrics)",
     loss=False,
 )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from landscape.errors import did_you_mean
 from landscape.plots import slice_report
 from landscape.plots.kind import Kind, Parts, Shown
+from landscape.plots.moments import frames, moments
 from landscape.plots.slice_options import (
     COMMON,
     EXTRA,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from landscape.pages import Page
     from landscape.render.look import Look
     from landscape.render.panels import Panel
     from landscape.values.surface import Surface
@@ -198,6 +200,14 @@ def _overlay(surfaces: Mapping[str, Surface], field: str | None, ax: Axes) -> No
     legend_above(ax, handles)
 
 
+def page(shown: Shown) -> Page:
+    """The interactive page of slices."""
+    from landscape.pages import page_of
+
+    wanted: Slice = shown.options
+    return page_of(shown.parts, field=field_of(shown.parts, wanted.metric, wanted.split), title=shown.title)
+
+
 def _read(path: Path) -> Surface:
     from landscape.surface.store import read_surface
 
@@ -216,6 +226,7 @@ def _kind(name: str, summary: str, options: type[Slice]) -> Kind:
         numbers=numbers,
         each=_each,
         panels=lambda shown: [panel_of(shown)],
+        page=page,
         stored=("landscape/surface", _read),
         faults=_faults,
         deciding=_deciding,
@@ -226,6 +237,7 @@ def _kind(name: str, summary: str, options: type[Slice]) -> Kind:
         title="Slices",
         unit="point",
         saved="surface",
+        **({"moments": moments, "frames": frames} if name in ("surface", "trajectory") else {}),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from landscape.curvature import Curvature, EigenPairs
     from landscape.objective import Objective
+    from landscape.pages import Page
     from landscape.plots.blocks import BlocksOptions
     from landscape.render.look import Look
     from landscape.trajectory import Snapshot, Trajectory
@@ -205,6 +206,12 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return {"eigenvalues": found.grid, "density": found.density, "densities": found.densities, "ends": ends}
 
 
+def _page(shown: Shown) -> Page:
+    from landscape.pages import page_of
+
+    return page_of(shown.parts, title=shown.title)
+
+
 SPECTRUM = Kind(
     name="spectrum",
     summary="eigenvalues of the Hessian or of another curvature matrix",
@@ -214,6 +221,7 @@ SPECTRUM = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
+    page=_page,
     title="Spectra (--kind spectrum)",
     unit="product",
 )

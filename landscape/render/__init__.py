@@ -26,6 +26,7 @@ _HOME = {
     "measures": "training_curves",
     "merge_tree": "merge_trees",
     "optimizer": "optimizer_view",
+    "orbits": "orbit_plots",
     "overview": "overview_page",
     "perturbation": "basins",
     "picture": "pictures",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from landscape.render.look import Look as Look
     from landscape.render.merge_trees import merge_tree as merge_tree
     from landscape.render.optimizer_view import optimizer as optimizer
+    from landscape.render.orbit_plots import orbits as orbits
     from landscape.render.overview_page import overview as overview
     from landscape.render.panels import Panel as Panel
     from landscape.render.path_fidelity import verdict as verdict

@@ -21,7 +21,7 @@ from landscape.errors import LandscapeError
 from landscape.render.contours import colour_scale, map_height, paint, plane_field
 from landscape.render.labels import drawn, put_caption, shown
 from landscape.render.legend import legend_above
-from landscape.render.look import Look, current
+from landscape.render.look import current
 from landscape.render.marks import dot
 from landscape.render.missing_values import known
 from landscape.render.palette import END
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 ANIMATED = (".gif", ".mp4")
 Frame = NDArray[np.uint8]
-# Dots per inch: a page of two columns is 700 dots wide.
-_DPI = 100
+# Dots across, unless the look says how many there are in an inch.
+_ACROSS = 700
 # More frames make larger files, not a better idea of the motion.
 MOST_FRAMES = 48
 # Milliseconds of a frame, and of the last one, on which the eye rests.
@@ -49,6 +49,12 @@ _MOST_BYTES, _SMALLER, _TRIES = 5_000_000, 0.8, 8
 def evenly(count: int, most: int = MOST_FRAMES) -> list[int]:
     """Indices of at most so many things out of `count`, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
+def count_of(surface: Surface) -> int:
+    """The number of frames of the paths of a surface."""
+    steps = np.unique(np.concatenate([path.step for path in the_paths(surface).values()]))
+    return len(evenly(len(steps)))
 
 
 def path_frames(surface: Surface, field: str | None = None, *, lines: bool = False) -> Iterator[Frame]:
@@ -140,7 +146,7 @@ def _drawn(figure: Figure) -> Frame:
 
 def _canvas(figure: Figure) -> FigureCanvasAgg:
     canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(current().dpi or _DPI)
+    figure.set_dpi(current().dpi or _ACROSS / figure.get_figwidth())
     return canvas
 
 
@@ -215,7 +221,18 @@ def _write_mp4(pictures: list[Image.Image], path: Path) -> None:
     width, height = (length - length % 2 for length in pictures[0].size)
     rest = [pictures[-1]] * round((_LAST - _EACH) / _EACH)
     numbers = b"".join(one.crop((0, 0, width, height)).tobytes() for one in [*pictures, *rest])
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{1000 / _EACH:g}", "-i", "-"]
+    source = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        f"{1000 / _EACH:g}",
+        "-i",
+        "-",
+    ]
     # Players of browsers want 4:2:0; without dates the file is the same every day.
     target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart", "-bitexact"]
     command = ["ffmpeg", "-loglevel", "error", "-y", *source, *target, "-f", "mp4", str(path)]

@@ -23,7 +23,7 @@ from landscape.render.style import ONE_COLUMN, Sheet, has_room
 if TYPE_CHECKING:
     from landscape.values.spectrum import Spectrum
 
-_MATRICES = {
+MATRICES = {
     "hessian": "Hessian",
     "gauss-newton": "Gauss-Newton matrix",
     "fisher": "Fisher matrix",
@@ -101,7 +101,7 @@ def _draw(found: Spectrum, ax: Axes) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(*_limits(found))
     unit = str(found.meta.get("unit") or "")
-    matrix = _MATRICES.get(str(found.meta.get("matrix")), "matrix")
+    matrix = MATRICES.get(str(found.meta.get("matrix")), "matrix")
     width, height = inches(ax)
     across = with_notes(f"eigenvalue of the {matrix}", unit, "symmetric log scale")
     ax.set_xlabel(fit_label(across, 0.8 * width, points(ax.xaxis.label)))

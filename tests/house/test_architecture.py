@@ -116,8 +116,10 @@ ALLOWED = {
         "curvature",
         *("vocabulary", "values"),
         *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
-        *("surface", "render"),
+        *("surface", "render", "pages"),
     },
+    # Draw what is computed as interactive pages: beside the still pictures, whose words they share.
+    "pages": {"lazy", "errors", "render", "storage", "values", "vocabulary"},
     "pipeline": {"lazy", "plots"},
     "papers": {
         *("values", "errors", "params", "objective", "problems"),
@@ -207,6 +209,7 @@ def test_docstrings_begin_with_a_verb_or_a_noun():
         "landscape.cli.probe_perturb",
         "landscape.cli.train",
         "landscape.cli.transform",
+        "landscape.pages",
         "landscape.plots",
         "landscape.problems",
         "landscape.recipe",

@@ -1,0 +1,65 @@
+"""A page as a value: its parts, what its scripts read, and how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landscape.pages.markup import Markup
+from landscape.pages.plotly_script import plotly_beside, plotly_inline
+from landscape.pages.shell import page, script_of
+from landscape.storage import atomic_path
+from landscape.values.result import Result
+
+
+@dataclass(frozen=True)
+class Page(Result):
+    """An interactive page.
+
+    Attributes:
+        title: Above it.
+        body: Its parts, in order.
+        data: What its scripts read.
+        scripts: The names of its scripts in this room; plotly.js comes before them.
+        about: A line at its foot.
+    """
+
+    title: str
+    body: tuple[Markup, ...]
+    data: Any
+    scripts: tuple[str, ...]
+    about: str = ""
+
+    def html(self, *, folder: str | Path | None = None) -> str:
+        """The page as one file.
+
+        Args:
+            folder: The folder that it will be in, where plotly.js is written once for all pages beside it; None
+                puts plotly.js into the page, which makes 4.8 MB of it.
+
+        Raises:
+            LandscapeError: If plotly is not installed.
+        """
+        drawing = plotly_inline() if folder is None else plotly_beside(folder)
+        own = [script_of(name) for name in self.scripts]
+        return page(self.title, self.body, data=self.data, scripts=[drawing, *own], about=self.about)
+
+    def save(self, path: str | Path, *, shared: bool = False) -> Path:
+        """Write the page: whole or not at all.
+
+        Args:
+            path: Ends in ``.html``.
+            shared: Write plotly.js beside it, once for all pages of the folder, instead of into the page.
+
+        Returns:
+            The path.
+
+        Raises:
+            LandscapeError: If plotly is not installed, or the file cannot be written.
+        """
+        path = Path(path)
+        text = self.html(folder=path.parent if shared else None)
+        with atomic_path(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+        return path
