@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError
 from landscape.plots.kind import Shown
-from landscape.plots.slice_options import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
+from landscape.plots.slice_options import COMMON, THROUGH_RUNS, Slice
 from landscape.plots.source import Source
 
 if TYPE_CHECKING:
@@ -39,24 +39,20 @@ def moments(source: Source, wanted: Slice) -> list[Slice]:
     return [replace(wanted, at=int(steps[place])) for place in evenly(len(steps), _MOST)]
 
 
-def frames(panels: Sequence[Shown]) -> tuple[int, Iterator[NDArray[Any]]]:
+def frames(panels: Sequence[Shown], field: str | None) -> tuple[int, Iterator[NDArray[Any]]]:
     """How many frames a path or a surface at several moments has, and an iterator that draws them.
 
     Raises:
         LandscapeError: If nothing moves.
     """
-    from landscape.plots.slices import field_of
     from landscape.render.animation import count_of, path_frames, surface_frames
 
     wanted, first = panels[0].options, panels[0].first
-    field = field_of(panels[0].parts, wanted.metric, wanted.split)
     if first.path is not None or first.paths:
         if len(panels[0].parts) > 1 or wanted.view not in ("contour", "levels"):
             raise LandscapeError("an animation is of one map with its path", mend="leave --view and --nearest out")
         return count_of(first), path_frames(first, field, lines=wanted.view == "levels")
     if len(panels) == 1:
-        what = "one moment" if wanted.metric != HESSIAN_RATIO else "a map"
-        raise LandscapeError(
-            f"nothing moves in {what}", mend="give a run with several snapshots, not a surface file"
-        )
+        mend = "give a run with several snapshots, not a surface file"
+        raise LandscapeError("nothing moves in one moment", mend=mend)
     return len(panels), surface_frames([one.first for one in panels], field, view=wanted.view)

@@ -221,21 +221,10 @@ def _write_mp4(pictures: list[Image.Image], path: Path) -> None:
     width, height = (length - length % 2 for length in pictures[0].size)
     rest = [pictures[-1]] * round((_LAST - _EACH) / _EACH)
     numbers = b"".join(one.crop((0, 0, width, height)).tobytes() for one in [*pictures, *rest])
-    source = [
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-s",
-        f"{width}x{height}",
-        "-r",
-        f"{1000 / _EACH:g}",
-        "-i",
-        "-",
-    ]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{1000 / _EACH:g}"]
     # Players of browsers want 4:2:0; without dates the file is the same every day.
     target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart", "-bitexact"]
-    command = ["ffmpeg", "-loglevel", "error", "-y", *source, *target, "-f", "mp4", str(path)]
+    command = ["ffmpeg", "-loglevel", "error", "-y", *source, "-i", "-", *target, "-f", "mp4", str(path)]
     done = subprocess.run(command, input=numbers, capture_output=True, check=False)
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]

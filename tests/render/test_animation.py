@@ -92,7 +92,7 @@ def test_what_cannot_move_says_so(tmp_path: FilePath, landscape: Any, monkeypatc
         code, _, err = landscape("plot", tmp_path / file, "-o", tmp_path / output, *more)
         assert code == 2
         assert message in err
-    code, said, _ = landscape("plot", tmp_path / "t.h5", "-o", tmp_path / "t.gif", "--dpi", 40)
+    code, _, _ = landscape("plot", tmp_path / "t.h5", "-o", tmp_path / "t.gif", "--dpi", 40)
     assert code == 0
     with pytest.raises(LandscapeError, match="the surface has no path to draw"):
         next(animation.path_frames(bowl()))
