@@ -40,7 +40,7 @@ def moments(source: Source, wanted: Slice) -> list[Slice]:
 
 
 def frames(panels: Sequence[Shown], field: str | None) -> tuple[int, Iterator[NDArray[Any]]]:
-    """How many frames a path or a surface at several moments has, and an iterator that draws them.
+    """Count the frames of a path, or of a surface at several moments, and give an iterator that draws them.
 
     Raises:
         LandscapeError: If nothing moves.

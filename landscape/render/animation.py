@@ -94,7 +94,7 @@ def path_frames(surface: Surface, field: str | None = None, *, lines: bool = Fal
     for head in heads:
         head.set_animated(True)
     canvas.draw()
-    ground = canvas.copy_from_bbox(sheet.bbox)  # type: ignore[attr-defined]
+    ground = canvas.copy_from_bbox(sheet.bbox)
     steps = np.unique(np.concatenate([path.step for path in paths.values()]))
     for place in evenly(len(steps)):
         step = steps[place]
@@ -105,7 +105,7 @@ def path_frames(surface: Surface, field: str | None = None, *, lines: bool = Fal
         for mark in marks:
             mark.set_xdata([step, step])
         words.set_text(f"step {step}")
-        canvas.restore_region(ground)  # type: ignore[attr-defined]
+        canvas.restore_region(ground)
         with sheet.styled():
             for artist in (*tails, *heads, *marks, words):
                 sheet.draw_artist(artist)
