@@ -21,7 +21,10 @@ from .shared import device_option, json_option, objective_options, say, told_in
 @click.option("-o", "--output", metavar="PAGE.html", help="The page. [default: FILE with -explore.html]")
 @click.option("--at", metavar="STEP", default="last", help="The snapshot: a step, first or last. [default: last]")
 @click.option(
-    "--examples", type=click.IntRange(2), metavar="N", help="Training examples. [default: what takes some ten seconds]"
+    "--examples",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Training examples. [default: what takes some ten seconds]",
 )
 @device_option
 @objective_options

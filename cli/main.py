@@ -31,6 +31,7 @@ _COMMANDS = {
     "measure": "say how sharp a minimum is: measures at a snapshot, or along training",
     "audit": "say which measures mean anything: the same function elsewhere on its orbit",
     "plot": "draw a slice of a trajectory's landscape, or a stored surface",
+    "report": "write all that is known of a run on one page: curves, surface, path, audit, and what to doubt",
     "transform": "move a trajectory along its orbit: other weights, the same function",
     "probe": "experiments on basins: perturb and retrain, interpolate, connect",
     "merge": "join the parts of a slice that were computed apart",

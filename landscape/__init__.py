@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from landscape import audit as audit
     from landscape import claims as claims
     from landscape import curvature as curvature
+    from landscape import explorer as explorer
     from landscape import exports as exports
     from landscape import integrations as integrations
     from landscape import measures as measures
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from landscape import projection as projection
     from landscape import recipe as recipe
     from landscape import render as render
+    from landscape import reports as reports
     from landscape import sharpness as sharpness
     from landscape import study as study
     from landscape import surface as surface
@@ -90,9 +92,9 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *("audit", "claims", "curvature", "exports", "integrations", "measures", "optimizers", "pages", "papers"),
-    *("plots", "probes", "problems", "projection"),
-    *("recipe", "render", "study", "surface", "symmetry", "training", "trajectory", "values"),
+    *("audit", "claims", "curvature", "explorer", "exports", "integrations", "measures", "optimizers", "pages"),
+    *("papers", "plots", "probes", "problems", "projection"),
+    *("recipe", "render", "reports", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
 _EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
 __all__ = [
@@ -107,6 +109,7 @@ __all__ = [
     "claims",
     "curvature",
     "evaluate",
+    "explorer",
     "exports",
     "grid",
     "integrations",
@@ -134,6 +137,7 @@ __all__ = [
     "random_planes",
     "recipe",
     "render",
+    "reports",
     "sharpness",
     "study",
     "surface",

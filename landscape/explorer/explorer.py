@@ -55,13 +55,17 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
     count = sum(info.numel for info in objective.layout.stored("parameter"))
     if count > MOST_PARAMETERS:
         raise LandscapeError(
-            "the network is too large for a page", got=f"{count:,} parameters", expected=f"at most {MOST_PARAMETERS:,}"
+            "the network is too large for a page",
+            got=f"{count:,} parameters",
+            expected=f"at most {MOST_PARAMETERS:,}",
         )
     loss = _loss_of(objective)
     model = objective.model
     few = objective.data["train"].first(2)
     if not isinstance(few.inputs, Tensor) or not few.inputs.is_floating_point():
-        raise LandscapeError("a page takes inputs that are one tensor of real numbers", got=type(few.inputs).__name__)
+        raise LandscapeError(
+            "a page takes inputs that are one tensor of real numbers", got=type(few.inputs).__name__
+        )
     program = _traced(model, few.inputs)
     wanted = examples or _affordable(program, few.inputs[0].numel())
     used = objective if wanted >= objective.data["train"].count else objective.subset(wanted, splits=["train"])
@@ -72,7 +76,10 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
 
     def value(*at: float) -> float:
         # As the page does: in float64, from the weights and directions as they are.
-        point = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in plane.origin.items()}
+        point = {
+            name: tensor.double() if tensor.is_floating_point() else tensor
+            for name, tensor in plane.origin.items()
+        }
         for coordinate, direction in zip(at, plane.directions, strict=True):
             for name, tensor in direction.items():
                 point[name] = point[name] + coordinate * tensor.double()
@@ -96,7 +103,9 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
     about = f"{objective.problem or type(model).__name__} at step {snapshot.step}: {words}"
     body = _body(about, data["centre"], objective.unit)
     script = (_HERE / "explore.js").read_text(encoding="utf-8")
-    return page(title or f"Explorer of {objective.problem or type(model).__name__}", body, data=data, scripts=[script])
+    return page(
+        title or f"Explorer of {objective.problem or type(model).__name__}", body, data=data, scripts=[script]
+    )
 
 
 def _loss_of(objective: Objective) -> str:
@@ -112,7 +121,9 @@ def _loss_of(objective: Objective) -> str:
     if plain and squared and isinstance(targets, Tensor):
         return "squared error"
     name = getattr(loss, "__name__", type(loss).__name__)
-    raise LandscapeError("the page cannot compute the loss", got=name, expected="cross-entropy of classes, or mse_loss")
+    raise LandscapeError(
+        "the page cannot compute the loss", got=name, expected="cross-entropy of classes, or mse_loss"
+    )
 
 
 def _traced(model: nn.Module, inputs: Tensor) -> Program:
@@ -140,7 +151,9 @@ def _network(model: nn.Module, plane: Any, program: Program) -> dict[str, Any]:
         held = plane.origin[name].detach().cpu()
         moves = any(direction[name].any() for direction in plane.directions if name in direction)
         rows = held.shape[0] if moves and held.ndim > 1 else 0
-        tensors.append({"name": name, "start": start, "rows": rows, "width": held[0].numel() if rows else held.numel()})
+        tensors.append(
+            {"name": name, "start": start, "rows": rows, "width": held[0].numel() if rows else held.numel()}
+        )
         start += held.numel()
         zeros = torch.zeros_like(held)
         for part, tensor in zip(parts, [held, *(one.get(name, zeros) for one in plane.directions)], strict=True):
@@ -165,9 +178,13 @@ def _reading(name: str, label: str, text: str = "") -> Markup:
 
 
 def _body(about: str, centre: float, unit: str) -> list[Markup]:
-    described = "Map of the loss over the plane; the readings below say the value at the centre and under the pointer."
+    described = (
+        "Map of the loss over the plane; the readings below say the value at the centre and under the pointer."
+    )
     points = element(
-        "select", *(element("option", f"{n} x {n} points", value=n, selected=n == 41) for n in (21, 41, 81)), id="points"
+        "select",
+        *(element("option", f"{n} x {n} points", value=n, selected=n == 41) for n in (21, 41, 81)),
+        id="points",
     )
     log = element("label", element("input", type="checkbox", id="log", checked=True), "log colours")
     buttons = [

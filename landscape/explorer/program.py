@@ -161,7 +161,7 @@ def program_of(model: nn.Module, examples: Tensor) -> Program:
         traced = fx.symbolic_trace(model)
     except LandscapeError:
         raise
-    except Exception as fault:  # noqa: BLE001 - whatever the code of a model raises
+    except Exception as fault:
         said = str(fault).strip().splitlines() or [type(fault).__name__]
         raise LandscapeError("the network cannot be traced for a page", got=said[0]) from fault
     reader = _Reader(traced, names)

@@ -55,6 +55,8 @@ const page = (() => {
 
   // Whatever is drawn is drawn once more when the screen turns dark or light, or goes to a printer.
   const drawings = [];
+  let settled = Promise.resolve();
+  const wait = (promise) => { settled = Promise.all([settled, promise]).then(() => {}); return promise; };
   const redraw = () => drawings.forEach((draw) => draw());
   const drawn = (draw) => { drawings.push(draw); draw(); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
@@ -71,8 +73,9 @@ const page = (() => {
     const whole = { margin: { l: 56, r: 16, t: 16, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, family: "system-ui, sans-serif", size: 13 }, hovermode: "closest", hoverlabel: { align: "left" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: accent }, ...layout };
-    return Plotly.react(byId(id), traces, whole, { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "",
-      modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    return wait(Plotly.react(byId(id), traces, whole, { displaylogo: false, responsive: true, displayModeBar: innerWidth < 640 ? false : "hover",
+      showSendToCloud: false, plotlyServerURL: "",
+      modeBarButtonsToRemove: ["lasso2d", "select2d"] }));
   };
 
   // The label of an axis that may be logarithmic.
@@ -93,5 +96,7 @@ const page = (() => {
   // What a slider or a reading shows: text, never markup.
   const say = (id, words) => { const one = byId(id); if (one) one.textContent = words; };
 
-  return { axis, byId, controls, data, drawn, fail, look, number, plain, plot, rows, say, scaled };
+  return { axis, byId, controls, data, drawn, fail, look, number, plain, plot, rows, say, scaled,
+    // Kept once all that was begun is drawn.
+    get settled() { return settled; } };
 })();

@@ -46,7 +46,7 @@ def page_of(value: Any, *, field: str | None = None, title: str | None = None) -
     if kind is Experiment:
         return lines.experiment_page(list(several.values()), title=title)
     if kind is Orbit:
-        return orbits.orbit_page(several, title=title)
+        return orbits.orbit_page({one.name: one for one in several.values()}, title=title)
     if kind is Spectrum and len(several) == 1:
         return lines.spectrum_page(next(iter(several.values())), title=title)
     got = ", ".join(sorted({type(one).__name__ for one in several.values()})) or "nothing"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from landscape.pages.markup import Markup
-from landscape.pages.plotly_script import plotly_beside, plotly_inline
-from landscape.pages.shell import page, script_of
+from landscape.pages.plotly_script import PLOTLY, plotly_beside, plotly_inline
+from landscape.pages.shell import Beside, page, script_of
 from landscape.storage import atomic_path
 from landscape.values.result import Result
 
@@ -31,17 +31,17 @@ class Page(Result):
     scripts: tuple[str, ...]
     about: str = ""
 
-    def html(self, *, folder: str | Path | None = None) -> str:
+    def html(self, *, shared: bool = False) -> str:
         """The page as one file.
 
         Args:
-            folder: The folder that it will be in, where plotly.js is written once for all pages beside it; None
-                puts plotly.js into the page, which makes 4.8 MB of it.
+            shared: Load plotly.js from a file beside the page, see `plotly_beside`, instead of holding it, which
+                makes 4.8 MB of it.
 
         Raises:
             LandscapeError: If plotly is not installed.
         """
-        drawing = plotly_inline() if folder is None else plotly_beside(folder)
+        drawing = Beside(PLOTLY) if shared else plotly_inline()
         own = [script_of(name) for name in self.scripts]
         return page(self.title, self.body, data=self.data, scripts=[drawing, *own], about=self.about)
 
@@ -59,7 +59,9 @@ class Page(Result):
             LandscapeError: If plotly is not installed, or the file cannot be written.
         """
         path = Path(path)
-        text = self.html(folder=path.parent if shared else None)
+        text = self.html(shared=shared)
+        if shared:
+            plotly_beside(path.parent)
         with atomic_path(path) as draft:
             draft.write_text(text, encoding="utf-8")
         return path

@@ -232,7 +232,7 @@ def recorded_charts(runs: Mapping[str, Any], names: Sequence[str] = ()) -> list[
     """
     fields = list(dict.fromkeys(name for run in runs.values() for name in run.metrics))
     metrics = list(dict.fromkeys(_metric(name) for name in fields if name != "gradient_evaluations"))
-    charts = []
+    charts: list[Chart] = []
     for metric in names or sorted(metrics, key=lambda one: {"loss": 0, "error": 1}.get(one, 2)):
         lines = [
             Line(

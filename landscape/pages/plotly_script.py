@@ -9,7 +9,7 @@ from landscape.pages.shell import Beside
 from landscape.storage import atomic_path
 from landscape.values.result import optional
 
-NAME = "plotly.js"
+PLOTLY = "plotly.js"
 
 
 def require_plotly() -> None:
@@ -39,8 +39,8 @@ def plotly_beside(folder: str | Path) -> Beside:
     Raises:
         LandscapeError: If plotly is not installed, or the file cannot be written.
     """
-    path, source = Path(folder) / NAME, plotly_inline()
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
+    path, source = Path(folder) / PLOTLY, plotly_inline()
+    if not path.exists() or path.read_bytes() != source.encode():
         with atomic_path(path) as draft:
             Path(draft).write_text(source, encoding="utf-8")
-    return Beside(NAME)
+    return Beside(PLOTLY)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.plots import Kind, Shown
+from landscape.plots import Kind, Shown, page_with
 from landscape.recipe.cache import CACHE
 from landscape.recipe.values import Figure as Wanted
 from landscape.render.look import Look
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from landscape.pages import Page
     from landscape.recipe.panel import Recipe
 
 
@@ -41,6 +42,11 @@ def draw(kinds: Sequence[Kind], panels: Sequence[Shown], figure: Mapping[str, An
     parts = [panel for kind, shown in zip(kinds, panels, strict=True) for panel in (kind.panels or _none)(shown)]
     with look.applied():
         return composed(parts)
+
+
+def page_of(kind: Kind, panel: Shown, figure: Mapping[str, Any]) -> Page:
+    """The interactive page of a recipe of one panel."""
+    return page_with(kind, panel, Wanted(**figure))
 
 
 def _none(shown: Shown) -> list[Any]:

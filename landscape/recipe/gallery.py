@@ -116,6 +116,10 @@ def deliver(files: Mapping[str, Path], folder: Path, name: str, dry_run: bool) -
                 with atomic_path(target) as draft:
                     draft.write_bytes(file.read_bytes())
         placed.append(target)
+    if ".html" in files and not dry_run:
+        from landscape.pages import plotly_beside
+
+        plotly_beside(folder)
     return placed, changed
 
 

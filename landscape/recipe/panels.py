@@ -12,7 +12,7 @@ from landscape.plots import KINDS, Kind
 from landscape.recipe.panel import Panel
 from landscape.recipe.reader import ANYTHING, TEXT, TEXTS, WHOLE, Form, Reader, list_of, one_of
 from landscape.recipe.toml_lines import KeyPath
-from landscape.recipe.values import Figure, Run
+from landscape.recipe.values import INTERACTIVE, Figure, Run
 
 Where = Callable[[str], KeyPath]
 
@@ -164,4 +164,11 @@ def read_figure(reader: Reader, panels: Sequence[Panel]) -> Figure:
     for name in figure.chosen if panels else ():
         if name not in heeded:
             reader.fault(("figure", name), f"cannot change a picture of kind {kinds}", mend="leave it out")
+    if INTERACTIVE in figure.formats and panels:
+        if len(panels) > 1:
+            reader.fault(
+                ("figure", "formats"), f"a page is of one panel, got {len(panels)}", mend="leave html out"
+            )
+        elif panels[0].plot.page is None:
+            reader.fault(("figure", "formats"), f"a {kinds} has no interactive page", mend="leave html out")
     return figure

@@ -221,7 +221,7 @@ def shown_from(panel: Mapping[str, Any], cache: Cache) -> Shown:
 
 
 def _picture(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
-    from landscape.recipe.draw_figure import draw
+    from landscape.recipe.draw_figure import draw, page_of
     from landscape.recipe.gallery import save_numbers, save_png
     from landscape.render import save
 
@@ -233,6 +233,10 @@ def _picture(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
         path = cache.path(step.kind, step.key, suffix)
         if suffix == ".png":
             save_png(figure, path)
+        elif suffix == ".html":
+            made = page_of(kinds[0], panels[0], step.settings["figure"])
+            with atomic_path(path) as draft:
+                draft.write_text(made.html(shared=True), encoding="utf-8")
         else:
             save(figure, path)
     save_numbers(kinds, panels, cache.path(step.kind, step.key, ".npz"))

@@ -80,7 +80,8 @@ class Panel:
         return {f"{name}, seed {seed}": replace(run, training=replace(training, seed=seed)) for seed in self.seeds}
 
 
-_FORMATS = ("png", "pdf", "svg")
+INTERACTIVE = "html"
+_FORMATS = ("png", "pdf", "svg", INTERACTIVE)
 
 
 def _formats(given: Any) -> tuple[str, ...]:
@@ -103,5 +104,7 @@ class Figure(Look):
     width: str | float | None = option("two-columns", "The width of the figure", form=WIDTH)
     caption: bool = option(False, "Put the caption of the recipe at the foot")
     formats: tuple[str, ...] = option(
-        ("png",), "Formats besides png", form=Form(f"a list out of {', '.join(_FORMATS)}", _formats)
+        ("png",),
+        "Formats besides png; html is a page to turn, of one panel",
+        form=Form(f"a list out of {', '.join(_FORMATS)}", _formats),
     )

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from landscape.render.audits import foretold, times
-from landscape.render.style import Sheet, paper
+from landscape.render.pictures import as_data
 
 if TYPE_CHECKING:
     from landscape.values.audit import Audit, Cell, Row
 
-_DPI = 160
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -64,9 +60,7 @@ def audit_page(found: Audit, picture: Figure | None = None) -> str:
     if found.blocked:
         parts.append("<h2>Blocked</h2><ul>" + "".join(f"<li>{_text(one)}</li>" for one in found.blocked) + "</ul>")
     if picture is not None:
-        parts.append(
-            f'<h2>Picture</h2><p><img alt="{_text(title)}" src="data:image/png;base64,{_png(picture)}"></p>'
-        )
+        parts.append(f'<h2>Picture</h2><p><img alt="{_text(title)}" src="{as_data(picture)}"></p>')
     found_in = "".join(f"<li>{_text(one['name'])}: {_text(one['description'])}</li>" for one in found.symmetries)
     parts.append(f"<h2>Symmetries found</h2><ul>{found_in}</ul>")
     body = "\n".join(parts)
@@ -106,11 +100,3 @@ def _cell(cell: Cell) -> str:
 
 def _text(words: str) -> str:
     return html.escape(str(words))
-
-
-def _png(picture: Figure) -> str:
-    look = picture.look if isinstance(picture, Sheet) else dict[Any, Any](paper())
-    held = io.BytesIO()
-    with rc_context(look):
-        picture.savefig(held, format="png", dpi=_DPI, metadata={"Software": None})
-    return base64.b64encode(held.getvalue()).decode()

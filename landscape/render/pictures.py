@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +109,20 @@ def _both(surface: Surface, field: str | None, rc: Mapping[str, Any] | None) -> 
         surface3d(surface, name, ax=right.add_subplot(projection="3d"))
         put_caption(sheet, drawn(surface.meta, name))
     return sheet
+
+
+def as_data(fig: Figure, dots: int = 160) -> str:
+    """A figure as the address of a PNG that is in itself, for pages.
+
+    Args:
+        fig: The figure.
+        dots: Per inch.
+    """
+    look = fig.look if isinstance(fig, Sheet) else dict[Any, Any](paper())
+    held = io.BytesIO()
+    with rc_context(look):
+        fig.savefig(held, format="png", dpi=dots, metadata=_UNDATED[".png"])
+    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
 
 
 def save(fig: Figure, path: str | Path) -> Path:

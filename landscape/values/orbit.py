@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from landscape.values.result import Tabular
 
 Array = NDArray[np.float64]
+# Changes below a half are said in per cent.
+_SMALL = 1.5
 
 
 @dataclass(frozen=True)
@@ -112,4 +114,8 @@ class Orbit(Tabular):
             return f"not computed ({one.reason})"
         if one.stays(self.tolerance):
             return "stays"
-        return f"changes {one.factor:.3g}-fold" if np.isfinite(one.factor) else "changes"
+        if not np.isfinite(one.factor):
+            return "changes"
+        # "1.02-fold" would read like nothing.
+        small = one.factor < _SMALL
+        return f"changes by {100 * (one.factor - 1):.2g} %" if small else f"changes {one.factor:.3g}-fold"

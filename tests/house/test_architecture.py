@@ -104,6 +104,7 @@ ALLOWED = {
         *("copies", "values", "vocabulary", "wrappers"),
     },
     "render": {"lazy", "errors", "forms", "options", "storage", "values", "vocabulary"},
+    "explorer": {"errors", "lazy", "objective", "pages", "projection", "trajectory", "values"},
     "exports": {"errors", "forms", "lazy", "options", "storage", "values"},
     "files": {"errors", "executor", "remnants", "storage"},
     # Above the rooms whose files they open.
@@ -127,11 +128,15 @@ ALLOWED = {
     },
     # Above recipes, from whose numbers they take their verdicts.
     "claims": {"errors", "recipe", "storage", "values"},
+    # Above plots, whose kinds they compute, draw and doubt.
+    "reports": {
+        *("lazy", "errors", "forms", "measures", "options", "pages", "plots", "render", "trajectory", "values"),
+    },
     "transform": {"errors", "forms", "options", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
         "vocabulary",
         *("errors", "journal", "storage", "objective", "trajectory", "problems", "training", "surface"),
-        *("executor", "forms", "options", "render", "plots", "transform", "values", "vocabulary"),
+        *("executor", "forms", "options", "pages", "render", "plots", "transform", "values", "vocabulary"),
     },
     "study": {
         "vocabulary",

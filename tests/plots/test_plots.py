@@ -48,6 +48,11 @@ PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "optimizer": ("ab", {"at": "0,6"}, {"title": "Edges"}),
     "blocks": ("a", {"probes": 2, "norms_only": True, "subset": 50}, {"style": "talk", "no_caption": True}),
     "interpolate": ("ab", {"points": 3}, {"style": "talk", "title": "Between", "vmax": 5.0}),
+    "orbit": (
+        "a",
+        {"positions": 3, "points": 5, "measures": ["fisher_rao_norm"], "subset": 50},
+        {"title": "An orbit", "dpi": 90},
+    ),
     "perturb": ("a", {"draws": 2, "scales": 2}, {"dpi": 80}),
 }
 
