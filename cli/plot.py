@@ -33,7 +33,8 @@ from .shared import (
 )
 
 _PAGE = ".html"
-_SUFFIXES = [".png", ".pdf", ".svg", _PAGE]
+_ANIMATED = (".gif", ".mp4")
+_SUFFIXES = [".png", ".pdf", ".svg", _PAGE, *_ANIMATED]
 # What is done before the line that announces it is read.
 _SHORT_SECONDS = 2.0
 # Of kinds with the same section, the first stands for all.
@@ -63,7 +64,7 @@ _ALONG = fields_of(perturb.options)["directions"]
     "-o",
     "--output",
     metavar="PICTURE",
-    help="png, pdf, svg or html. [default: FILE with the kind, .png]",
+    help="png, pdf, svg, html for a page to turn, gif or mp4 to see it move. [default: FILE with the kind, .png]",
 )
 @click.option(
     "--shared-plotly", is_flag=True, help="Beside an html page, plotly.js in a file for all pages there."
@@ -95,7 +96,10 @@ def command(
     picture = Path(output or f"{Path(files[0]).stem}-{'picture' if held and kind is None else chosen.name}.png")
     require_writable(picture, _SUFFIXES)
     interactive = picture.suffix.lower() == _PAGE
+    moving = picture.suffix.lower() in _ANIMATED
     _require_page(chosen, interactive, shared_plotly)
+    if moving:
+        _require_animation(chosen, picture)
     told, device, save = told_in(given), given.pop("device"), given.pop("save")
     options = _renamed(given_in(given), chosen)
     written = [name for name in options if name in fields_of(Look)]
@@ -110,6 +114,7 @@ def command(
     with _kept(chosen, save, picture) as store:
         if held:
             shown = _stored(files, chosen, wanted)
+            moments = [shown]
         else:
             source = _source(files, told | {"device": device}, save)
             with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
@@ -118,11 +123,16 @@ def command(
                     save_picture(Shown({name: value}, wanted))
                     tell(f"{picture}: coarse so far, it is refined in place")
 
-                shown = chosen.shown(replace(source, progress=update, early=show, unfinished=store), wanted)
+                source = replace(source, progress=update, early=show, unfinished=store)
+                moments = _moments(chosen, source, wanted, moving)
+                shown = moments[-1]
         if getattr(wanted, "shard", None) is not None:
             say(*_part(shown, wanted.shard, save), as_json)
             return
-        save_picture(shown)
+        if moving:
+            _animate(chosen, moments, look, picture)
+        else:
+            save_picture(shown)
     document = {**chosen.report(shown), "picture": str(picture)}
     if chosen.saved:
         document[chosen.saved] = save
@@ -139,6 +149,38 @@ def _require_page(kind: Kind, interactive: bool, shared: bool) -> None:
 
         require_page(kind)
         require_plotly()
+
+
+def _require_animation(kind: Kind, picture: Path) -> None:
+    """Check before anything is computed that an animation can be made."""
+    from landscape.render.animation import require_animation
+
+    if kind.frames is None:
+        able = [name for name, one in KINDS.items() if one.frames is not None]
+        raise LandscapeError(f"a picture of kind {kind.name} does not move", mend=f"animate {' or '.join(able)}")
+    require_animation(picture)
+
+
+def _moments(kind: Kind, source: Source, wanted: Any, moving: bool) -> list[Shown]:
+    """The panel, or one for each moment of an animation, each kept in a file of its own."""
+    options = kind.moments(source, wanted) if moving else [wanted]
+    found = []
+    for place, own in enumerate(options):
+        save = source.save if source.save is None or len(options) == 1 else source.place("", f"-step{own.at}")
+
+        def told(done: int, total: int, before: int = place) -> None:
+            source.progress(before * total + done, len(options) * total)
+
+        found.append(kind.shown(replace(source, save=save, progress=told), own))
+    return found
+
+
+def _animate(kind: Kind, moments: list[Shown], look: Look, picture: Path) -> None:
+    from landscape.render.animation import save_animation
+
+    with look.applied(), progress_bar(f"animation of {kind.name}", "frame") as update:
+        total, frames = kind.frames(moments)  # type: ignore[misc]
+        save_animation(frames, picture, total=total, progress=update)
 
 
 def _save(kind: Kind, look: Look, picture: Path, shared: bool, shown: Shown) -> None:
@@ -168,11 +210,12 @@ def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     if len(files) > 1:
         raise LandscapeError("a stored result is drawn alone", got=f"{len(files)} files")
     stored = str(getattr(open_file(files[0]), "meta", {}).get("kind"))
-    if kind is not None and kind not in (stored if stored in homes else homes):
+    able = {stored, *(name for name, one in homes.items() if stored in one.also)} if stored in homes else homes
+    if kind is not None and kind not in able:
         what = stored if stored in homes else next(iter(homes))
         raise LandscapeError(f"the file holds a {what}", where=files[0], got=f"--kind {kind}")
-    # Several kinds draw a table of measures.
-    return homes.get(stored, homes.get(kind or "", next(iter(homes.values())))), True
+    # Several kinds draw a table of measures, or a surface.
+    return homes.get(kind or stored, homes.get(stored, next(iter(homes.values())))), True
 
 
 def _renamed(options: dict[str, Any], kind: Kind) -> dict[str, Any]:

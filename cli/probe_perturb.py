@@ -11,7 +11,7 @@ import click
 from landscape import LandscapeError
 from landscape.options import fields_of, option, redeclared
 from landscape.plots import Source, perturb
-from landscape.plots.basins import PerturbOptions
+from landscape.plots.perturbations import PerturbOptions
 from landscape.training.settings import Settings
 
 from .command import subcommand

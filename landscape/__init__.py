@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from landscape import audit as audit
     from landscape import claims as claims
     from landscape import curvature as curvature
+    from landscape import explorer as explorer
+    from landscape import exports as exports
     from landscape import integrations as integrations
     from landscape import measures as measures
     from landscape import optimizers as optimizers
@@ -90,19 +92,8 @@ _HOME: dict[str, str | tuple[str, str]] = {
     "watch": ("measures.live", "watch"),
 }
 _ROOMS = (
-    *(
-        "audit",
-        "claims",
-        "curvature",
-        "integrations",
-        "measures",
-        "optimizers",
-        "pages",
-        "papers",
-        "plots",
-        "probes",
-    ),
-    *("problems", "projection"),
+    *("audit", "claims", "curvature", "explorer", "exports", "integrations", "measures", "optimizers", "pages"),
+    *("papers", "plots", "probes", "problems", "projection"),
     *("recipe", "render", "reports", "study", "surface", "symmetry", "training", "trajectory", "values"),
 )
 _EARLIER_NAMES = ("laboratory", "pipeline", "sharpness")
@@ -118,6 +109,8 @@ __all__ = [
     "claims",
     "curvature",
     "evaluate",
+    "explorer",
+    "exports",
     "grid",
     "integrations",
     "line_through",

@@ -10,8 +10,8 @@ import numpy as np
 
 from landscape.cli import probe_perturb, study
 from landscape.plots import connect, interpolate, perturb
-from landscape.plots.basins import Basins
 from landscape.plots.lines import Joined, LowCurve
+from landscape.plots.perturbations import Basins
 from landscape.plots.study_words import study_words
 from landscape.render import basins as drawn_basins
 from landscape.render import lines as drawn_lines

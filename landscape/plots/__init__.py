@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.plots.audits import AUDIT as audit
-from landscape.plots.basins import PERTURB as perturb
 from landscape.plots.blocks import BLOCKS as blocks
 from landscape.plots.branch_curves import BRANCHES as branches
 from landscape.plots.comparisons import COMPARISON as comparison
@@ -27,6 +26,7 @@ from landscape.plots.mixtures import MIXTURE as mixture
 from landscape.plots.optimizers import OPTIMIZER as optimizer
 from landscape.plots.orbits import ORBIT as orbit
 from landscape.plots.paths import PATH as path
+from landscape.plots.perturbations import PERTURB as perturb
 from landscape.plots.recorded import METRICS as metrics
 from landscape.plots.slices import CURVE as curve
 from landscape.plots.slices import HESSIAN_RATIO_MAP as hessian_ratio
@@ -35,6 +35,7 @@ from landscape.plots.slices import TRAJECTORY as trajectory
 from landscape.plots.source import Source
 from landscape.plots.spectra import SPECTRUM as spectrum
 from landscape.plots.studies import STUDY as study
+from landscape.plots.topology import BASINS as basins
 
 if TYPE_CHECKING:
     from landscape.pages.document import Page
@@ -44,7 +45,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            *(curve, surface, trajectory, hessian_ratio, path, mds, metrics, spectrum, measure, optimizer),
+            *(curve, surface, trajectory, hessian_ratio, basins, path, mds, metrics, spectrum, measure, optimizer),
             blocks,
             *(audit, orbit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
             *(laboratory, study),
@@ -59,6 +60,7 @@ __all__ = [
     "Shown",
     "Source",
     "audit",
+    "basins",
     "blocks",
     "branches",
     "comparison",

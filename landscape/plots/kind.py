@@ -90,7 +90,11 @@ class Kind(Result):
         file: Of a kind that draws no runs, the option that names the file that it draws instead.
         panels: (panel) -> panels that `render.compose` draws beside others; None if the figure is all its own.
         page: (panel) -> its interactive page; None if there is none.
+        moments: (source, options) -> the options of each moment of an animation that computes several values.
+        frames: (panels, one for each moment) -> how many frames there are, and an iterator that draws them; None
+            if it cannot move.
         stored: The format of files that hold such a value, and how they are read; None if there is none.
+        also: Kinds whose stored values it draws too, besides its own.
         table: (panels) -> a table in Markdown that belongs to the picture; None if there is none.
         faults: (options, runs of a recipe) -> (option, what is wrong with it for these runs).
         bases: Whether the runs that branches left are needed too.
@@ -120,7 +124,10 @@ class Kind(Result):
     file: str = ""
     panels: Callable[[Shown], list[Panel]] | None = None
     page: Callable[[Shown], Page] | None = None
+    moments: Callable[[Source, Any], list[Any]] = field(default=lambda source, options: [options])
+    frames: Callable[[Sequence[Shown]], tuple[int, Iterator[NDArray[Any]]]] | None = None
     stored: tuple[str, Callable[[Path], Any]] | None = None
+    also: tuple[str, ...] = ()
     table: Callable[[Sequence[Shown]], str] | None = None
     faults: Callable[[Any, Mapping[str, Any]], Iterator[tuple[str, str]]] = field(default=_no_faults)
     bases: bool = False

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from landscape.errors import did_you_mean
 from landscape.plots import slice_report
 from landscape.plots.kind import Kind, Parts, Shown
+from landscape.plots.moments import frames, moments
 from landscape.plots.slice_options import (
     COMMON,
     EXTRA,
@@ -213,6 +214,11 @@ def _read(path: Path) -> Surface:
     return read_surface(path)
 
 
+def _frames(panels: Sequence[Shown]) -> tuple[int, Iterator[NDArray[Any]]]:
+    wanted: Slice = panels[0].options
+    return frames(panels, field_of(panels[0].parts, wanted.metric, wanted.split))
+
+
 def _kind(name: str, summary: str, options: type[Slice]) -> Kind:
     return Kind(
         name=name,
@@ -239,9 +245,13 @@ def _kind(name: str, summary: str, options: type[Slice]) -> Kind:
     )
 
 
+def _moving(kind: Kind) -> Kind:
+    return replace(kind, moments=moments, frames=_frames)
+
+
 CURVE = _kind("curve", "a metric along a line", CurveOptions)
-SURFACE = _kind("surface", "a metric over a plane", Slice)
-TRAJECTORY = _kind("trajectory", "the path of a run in its PCA plane", TrajectoryOptions)
+SURFACE = _moving(_kind("surface", "a metric over a plane", Slice))
+TRAJECTORY = _moving(_kind("trajectory", "the path of a run in its PCA plane", TrajectoryOptions))
 HESSIAN_RATIO_MAP = _kind(
     "hessian-ratio", "smallest to largest Hessian eigenvalue over a plane", HessianRatioOptions
 )

@@ -24,6 +24,7 @@ _HOME = {
     "embedding_maps": "embeddings",
     "interpolation": "lines",
     "measures": "training_curves",
+    "merge_tree": "merge_trees",
     "optimizer": "optimizer_view",
     "orbits": "orbit_plots",
     "overview": "overview_page",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from landscape.render.lines import barriers as barriers
     from landscape.render.lines import interpolation as interpolation
     from landscape.render.look import Look as Look
+    from landscape.render.merge_trees import merge_tree as merge_tree
     from landscape.render.optimizer_view import optimizer as optimizer
     from landscape.render.orbit_plots import orbits as orbits
     from landscape.render.overview_page import overview as overview

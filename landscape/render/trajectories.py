@@ -99,10 +99,22 @@ def path_colours(paths: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> None:
+    draw_map(surface, field, put_panels(surface, fig)["map"], **how)
+
+
+def put_panels(surface: Surface, fig: Page) -> dict[str, Axes]:
+    """Draw all but the map: how far the paths lie from the plane, their losses, and the verdict.
+
+    Args:
+        surface: A 2-D slice with a path or several.
+        fig: A figure or subfigure to fill.
+
+    Returns:
+        The axes ``map``, still empty, ``off`` and ``loss``.
+    """
     paths = the_paths(surface)
-    axes = fig.subplot_mosaic([["map", "off"], ["map", "loss"]], width_ratios=[1.5, 1.0])
+    axes: dict[str, Axes] = fig.subplot_mosaic([["map", "off"], ["map", "loss"]], width_ratios=[1.5, 1.0])
     axes["off"].sharex(axes["loss"])
-    draw_map(surface, field, axes["map"], **how)
     colours = None if len(paths) == 1 else path_colours(paths)
     draw_distance(axes["off"], paths, colours)
     axes["off"].tick_params(labelbottom=False)
@@ -110,6 +122,7 @@ def _fill(surface: Surface, field: str, fig: Page, how: Mapping[str, Any]) -> No
     axes["loss"].set_xlabel("step")
     fig.align_ylabels([axes["off"], axes["loss"]])
     put_verdict(surface, fig)
+    return axes
 
 
 def put_verdict(surface: Surface, fig: Page) -> None:

@@ -39,4 +39,6 @@ def dataset_of(surface: Surface) -> xr.Dataset:
 def _paths(surface: Surface) -> list[tuple[str, str, Path]]:
     """The first part of the names, the axis and the values of each trajectory."""
     one = [] if surface.path is None else [("path", "step", surface.path)]
-    return one + [(f"path_{run}", f"step_{run}", path) for run, path in surface.paths.items()]
+    # A slash in a name would make groups of NetCDF.
+    named = [(run.replace("/", "_"), path) for run, path in surface.paths.items()]
+    return one + [(f"path_{run}", f"step_{run}", path) for run, path in named]

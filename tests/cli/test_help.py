@@ -183,7 +183,7 @@ READ_UNDER: Mapping[str, tuple[str, ...]] = {
     "landscape/trajectory/checkpoints": ("import",),
     "landscape/measures": ("measure",),
     "landscape/surface": ("plot",),
-    "landscape/surface/table.py": ("export",),
+    "landscape/exports": ("export",),
     "landscape/projection": ("plot", "train"),
     "landscape/plots/objectives.py": ("plot", "measure", "audit", "transform", "probe perturb"),
     "landscape/problems": ("plot", "measure", "audit", "transform", "train", "import"),

@@ -104,6 +104,8 @@ ALLOWED = {
         *("copies", "values", "vocabulary", "wrappers"),
     },
     "render": {"lazy", "errors", "forms", "options", "storage", "values", "vocabulary"},
+    "explorer": {"errors", "lazy", "objective", "pages", "projection", "trajectory", "values"},
+    "exports": {"errors", "forms", "lazy", "options", "storage", "values"},
     "files": {"errors", "executor", "remnants", "storage"},
     # Above the rooms whose files they open.
     "files.opening": {"storage", "trajectory", "measures", "surface", "values"},

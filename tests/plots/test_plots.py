@@ -39,6 +39,7 @@ PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "curve": ("a", {"points": 5}, {"style": "dark", "title": "A line", "log": True, "dpi": 90}),
     "surface": ("a", {"points": 4}, {"cmap": "magma", "levels": 5, "vmin": 1.5, "no_caption": True}),
     "trajectory": ("a", {"points": 4}, {"title": "A way", "levels": 4}),
+    "basins": ("a", {"points": 4}, {"title": "Basins", "style": "dark"}),
     "spectrum": ("a", {"probes": 2, "lanczos": 5, "subset": 50}, {"style": "talk", "log": False}),
     "path": ("a", {}, {"title": "Components", "height": 5.0}),
     "mds": ("ab", {}, {"style": "dark", "title": "Distances"}),

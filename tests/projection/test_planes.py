@@ -16,6 +16,7 @@ import landscape as ls
 from landscape import projection, render
 from landscape.curvature import Curvature
 from landscape.errors import LandscapeError
+from landscape.exports import export_surface
 from landscape.params import dot, norm, resolve
 from landscape.pipeline import Slice, hessian_slice_of, slice_common, slice_of
 from landscape.projection import Plane
@@ -24,7 +25,6 @@ from landscape.surface import read_surface
 from landscape.surface.convergence import unconverged
 from landscape.surface.hessian_map import hessian_map
 from landscape.surface.slopes import gradient_field, some_of
-from landscape.surface.table import export_surface
 from landscape.training import Settings, train
 from landscape.trajectory import open_trajectory
 

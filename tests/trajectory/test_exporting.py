@@ -17,9 +17,9 @@ from safetensors.torch import load_file, load_model
 from test_importing import Headed, Mixed
 
 from landscape.errors import LandscapeError
+from landscape.exports import export_surface
 from landscape.params import digest
 from landscape.surface.store import save_surface
-from landscape.surface.table import export_surface
 from landscape.trajectory import Recorder, export_snapshot, import_checkpoints, open_trajectory
 from landscape.values.surface import Path as SurfacePath
 from landscape.values.surface import Surface
@@ -175,8 +175,8 @@ def test_the_command_exports_snapshots(tmp_path: Path, landscape: Any) -> None:
             "a trajectory is not written so; got .csv; expected .safetensors or .pt or .pth",
         ),
         (["-o", tmp_path / "o.pt", "--at", 4], "no snapshot at step 4; the nearest are 3, 9"),
-        (["-o", tmp_path / "o.vtk"], ".vtk cannot be written yet; write .npz or .csv of a surface"),
-        (["-o", tmp_path / "o.html"], ".html cannot be written yet"),
+        (["-o", tmp_path / "o.vts"], "a trajectory is not written so; got .vts"),
+        (["-o", tmp_path / "o.pt", "--log"], "--log cannot change a snapshot; leave it out"),
     ):
         code, _, err = landscape("export", tmp_path / "run.h5", *arguments)
         assert code == 2
@@ -200,5 +200,5 @@ def test_help_shows_an_example_and_only_what_is_there(landscape: Any) -> None:
     code, said, _ = landscape("export", "-h")
     assert code == 0
     assert "Example: landscape export run.h5 -o last.safetensors --at last" in said
-    assert "vtk" not in said
+    assert ".vts" in said
     assert "html" not in said
