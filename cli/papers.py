@@ -19,7 +19,7 @@ _PAGES = "docs/papers"
 
 
 @subcommand(
-    epilog="Example: landscape papers; landscape papers dinh2017 --dry-run; landscape papers --small; landscape papers --check",
+    epilog="Example: landscape papers; landscape papers dinh2017 --dry-run; landscape papers --small --jobs 2",
     help="Print the report card: a verdict on each claim of the source papers, computed from the numbers beside "
     "the pictures of recipes. Of the PAPERs named (with --small of all recipes) render the figures instead, as "
     "`landscape render` does.",

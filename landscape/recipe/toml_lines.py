@@ -52,7 +52,6 @@ class Source:
             key = key[:-1]
         return self.lines.get(key, 1)
 
-
     def version(self, *, small: bool) -> Source:
         """The recipe without its table ``[small]``, whose keys replace those of the recipe if `small`."""
         own = {name: value for name, value in self.document.items() if name != SMALL}
@@ -60,14 +59,20 @@ class Source:
             return replace(self, document=own)
         moved = {path[1:]: line for path, line in self.lines.items() if path[0] == SMALL and path[1:]}
         merged = _merged(own, self.document.get(SMALL, {}))
-        return replace(self, document=merged if isinstance(merged, Mapping) else own, lines={**self.lines, **moved})
+        return replace(
+            self, document=merged if isinstance(merged, Mapping) else own, lines={**self.lines, **moved}
+        )
 
 
 def _merged(own: Any, other: Any) -> Any:
     """Tables key by key, lists of tables place by place; of anything else the other."""
     if isinstance(own, Mapping) and isinstance(other, Mapping):
         return {**own, **{name: _merged(own.get(name), value) for name, value in other.items()}}
-    if isinstance(own, list) and isinstance(other, list) and all(isinstance(each, Mapping) for each in own + other):
+    if (
+        isinstance(own, list)
+        and isinstance(other, list)
+        and all(isinstance(each, Mapping) for each in own + other)
+    ):
         return [*map(_merged, own, other), *own[len(other) :], *other[len(own) :]]
     return other
 
