@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,11 +39,27 @@ _HOME = {
         "input_gradient",
         "weight_normalisation",
     ),
+    "flattest_search": (
+        "flattest_over_examples",
+        "flattest_traces",
+        "flattest_over_dimensions",
+        "flattest_over_noise",
+        "flattest_over_indices",
+    ),
+    "parity": (
+        "traces_without_biases",
+        "traces_with_biases",
+        "traces_normalised",
+        "parity_found_traces",
+        "parity_loss",
+    ),
+    "committee_solvers": ("committee_entropy", "committee_energy", "committee_ranks", "committee_errors"),
     "simulations": (
         "bayes_error",
         "unbalanced_threshold",
         "sampled_energy",
         "energy_towards_bayes",
+        "entropy_towards_bayes",
         "memoriser_growth",
         "least_trace_scan",
         "relu_polynomials",
@@ -62,11 +79,8 @@ class LaboratoryOptions(Options):
 
 def experiment_named(name: str) -> Callable[..., Experiment]:
     """The function of an experiment, called with a run and its objective."""
-    from landscape.papers import orbit, reparametrisation, simulations
-
-    rooms = {"orbit": orbit, "reparametrisation": reparametrisation, "simulations": simulations}
     home = next(room for room, names in _HOME.items() if name in names)
-    found: Callable[..., Experiment] = getattr(rooms[home], name)
+    found: Callable[..., Experiment] = getattr(importlib.import_module(f"landscape.papers.{home}"), name)
     return found
 
 
