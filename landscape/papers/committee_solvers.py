@@ -91,7 +91,7 @@ def descend(pair: tuple[Array, Array], rate: float, replicas: int, seed: int) ->
         centre = np.where(v.mean(axis=0) >= 0, 1.0, -1.0)
         if epoch and error(centre, pair) == 0:
             break
-        for chosen in np.array_split(random.permutation(len(y)), len(y) // _BATCH):
+        for chosen in np.array_split(random.permutation(len(y)), max(1, len(y) // _BATCH)):
             given = y[chosen, None, None] * x[chosen]
             signs = np.where(v >= 0, 1.0, -1.0)
             units = np.tanh(np.einsum("pkm,rkm->rpk", given, signs) / root)

@@ -130,7 +130,7 @@ def hessian_trace(student: Student, x: Array, y: Array, *, normalised: bool = Fa
         return (h @ a - targets).square().mean()
 
     flat = torch.from_numpy(np.concatenate([student.a, student.w.ravel()]))
-    return float(torch.func.hessian(loss)(flat).trace())
+    return float(torch.autograd.functional.hessian(loss, flat).trace())
 
 
 def _traces(title: str, bias: bool, normalised: bool, least: Array) -> Experiment:

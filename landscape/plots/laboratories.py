@@ -28,6 +28,8 @@ _HOME = {
         "many_large_eigenvalues",
         "sharpness_in_any_ball",
         "sharpness_in_subspaces",
+        "hessian_of_residual_blocks",
+        "gradient_of_residual_blocks",
     ),
     "reparametrisation": (
         "flat_set_area",
