@@ -22,10 +22,10 @@ _TINY = 1e-12
 # The largest field: tanh is 1 to rounding beyond.
 _LARGEST = 18.0
 # Sweeps at each coupling of focusing.
-_SWEEPS = 100
+_SWEEPS = 80
 
 
-def committee(w: Array, x: Array) -> Array:
+def committee_outputs(w: Array, x: Array) -> Array:
     """The outputs -1 or 1, shape (p,), of weights of shape (K, M) at inputs of shape (p, K, M)."""
     return np.sign(np.sign((x * w).sum(axis=2)).sum(axis=1))
 
@@ -160,7 +160,7 @@ def _majorities(units: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class LocalEntropy(Result):
-    """How many weights fit the examples around some weights.
+    """Entropy of the solutions around some weights.
 
     Attributes:
         distance: Shape (n,), shares of the weights that differ, rising.

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 _ALPHAS: Array = np.float64(2.0) ** np.arange(-4, 5)
 _LINE: Array = np.geomspace(_ALPHAS[0], _ALPHAS[-1], 101)
 # Where eigenvalues are too expensive for all.
-_FEW: Array = _ALPHAS[1:-1]
+_FEW: Array = _ALPHAS[::2]
 # Of the ball that is cut with a random subspace of so many dimensions.
 _RADIUS, _DIMENSIONS = 0.5, 10
 # Of theorem 5: how large eigenvalues are to be made.

