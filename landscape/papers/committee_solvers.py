@@ -20,7 +20,7 @@ _UNITS, _WEIGHTS, _EXAMPLES = 9, 25, 150
 # Solutions of each solver.
 _SEEDS = 5
 # Fields towards the solution for its local entropy: distances of about 0.2 to 0.01.
-_FIELDS: Array = np.array([0.4, 0.6, 0.8, 1.0, 1.4, 2.0])
+_FIELDS: Array = np.array([0.4, 0.7, 1.0, 1.6])
 # The distance at which solvers are compared.
 _NEAR = 0.1
 _SIGMAS: Array = np.array([0.25, 0.5, 0.75, 1.0])

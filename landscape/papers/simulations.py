@@ -163,7 +163,7 @@ def energy_towards_bayes(*_: Any) -> Experiment:
 
 def entropy_towards_bayes(*_: Any) -> Experiment:
     """Local entropy of the number of errors on the way from binary weights that memorise to the best."""
-    shares = np.linspace(0, 1, 6)
+    shares = np.linspace(0, 1, 4)
     local, errors = [], []
     for seed in range(_SEEDS):
         options = MixtureOptions(dim=200, alpha=0.8, bias=False, data_seed=seed)
