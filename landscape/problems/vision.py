@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from torch import nn
 from torch.nn import functional
@@ -56,7 +57,7 @@ def make_densenet121(options: ImageOptions, seed: int, source: Source) -> Parts:
         from torchvision.models import densenet121
 
         model: nn.Module = densenet121(num_classes=classes)
-        features: nn.Module = model.features  # type: ignore[assignment]
+        features = model.get_submodule("features")
         # Huang et al. 2017, section 4.2: the same.
         features.conv0 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         features.pool0 = nn.Identity()
@@ -73,7 +74,7 @@ def make_efficientnet(options: ImageOptions, seed: int, source: Source) -> Parts
 
         # Without dropout and dropped blocks: the loss is a function of the weights.
         model: nn.Module = efficientnet_b0(num_classes=classes, dropout=0.0, stochastic_depth_prob=0.0)
-        model.features[0][0].stride = (1, 1)  # type: ignore[index]
+        cast(nn.Conv2d, model.get_submodule("features.0.0")).stride = (1, 1)
         return model
 
     return _parts(make, options, seed, source)
