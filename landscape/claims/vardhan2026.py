@@ -126,7 +126,8 @@ def _falls(numbers: Numbers) -> Reading:
 
 
 def _noise_flattens(numbers: Numbers) -> Reading:
-    return _gap(numbers, "1/training alone", "1/label noise", (-1, -1))
+    # Of 160 examples; with 320 some trainings with noise diverge, and every fit is the teacher already.
+    return _gap(numbers, "1/training alone", "1/label noise", (-2, -2))
 
 
 _SOUGHT = "ReLU of one direction in 10 dimensions"
@@ -296,8 +297,8 @@ PAPER = Paper(
         Claim(
             "Label noise in training leads to flatter interpolators",
             "setting",
-            f"{_SOUGHT}, 320 examples: least trace over the teacher's, training alone less training with label "
-            "noise.",
+            f"{_SOUGHT}, 160 examples: least trace over the teacher's, training alone less training with label "
+            "noise, which diverges for some draws of 320.",
             _SEARCH,
             _noise_flattens,
         ),

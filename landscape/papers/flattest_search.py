@@ -178,7 +178,7 @@ class Found:
     misfit: Array
 
     def flattest(self) -> tuple[Array, Array]:
-        """Of each draw the restart of least trace: its trace and its loss."""
+        """Of each draw the restart of least trace: its trace and its loss; NaN where a search diverged."""
         least = self.trace.argmin(axis=1)[:, None]
         return tuple(np.take_along_axis(v, least, 1)[:, 0] for v in (self.trace, self.loss))  # type: ignore[return-value]
 
