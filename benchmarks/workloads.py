@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import landscape as ls
 from landscape.objective import Objective
 from landscape.problems.catalogue import DIGITS
-from landscape.problems.cifar_data import VARIABLE, cifar10
 from landscape.problems.data import digits, text
+from landscape.problems.image_data import VARIABLE, cifar10
 from landscape.problems.initial import construct
 from landscape.problems.mlp import mlp
 from landscape.problems.resnet import ResNet

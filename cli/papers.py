@@ -19,9 +19,10 @@ _PAGES = "docs/papers"
 
 
 @subcommand(
-    epilog="Example: landscape papers; landscape papers dinh2017 --dry-run; landscape papers --check",
+    epilog="Example: landscape papers; landscape papers dinh2017 --dry-run; landscape papers --small --jobs 2",
     help="Print the report card: a verdict on each claim of the source papers, computed from the numbers beside "
-    "the pictures of recipes. Of the PAPERs named, render the figures instead, as `landscape render` does.",
+    "the pictures of recipes. Of the PAPERs named (with --small of all recipes) render the figures instead, as "
+    "`landscape render` does.",
 )
 @click.argument("papers", nargs=-1, metavar="[PAPER...]")
 @click.option(
@@ -44,11 +45,12 @@ def command(
             raise LandscapeError(f"unknown paper '{name}'", mend=did_you_mean(name, PAPERS))
     if not Path(figures).is_dir():
         raise LandscapeError("no such folder", where=figures, mend="name the folder of the recipes with --figures")
-    if papers:
+    if papers or rendering["small"]:
         if check or output:
-            raise LandscapeError("the pages are of all papers", mend="leave out PAPER, or --check and -o")
+            left = "PAPER" if papers else "--small"
+            raise LandscapeError("the pages are of all papers", mend=f"leave out {left}, or --check and -o")
         recipes = [claim.recipe for name in papers for claim in PAPERS[name].claims if claim.recipe is not None]
-        targets = [str(Path(figures) / f"{name}.toml") for name in dict.fromkeys(recipes)]
+        targets = [str(Path(figures) / f"{name}.toml") for name in dict.fromkeys(recipes)] or [figures]
         return rendered(targets, as_json=as_json, **rendering)
     return _card(check, output, figures, as_json)
 

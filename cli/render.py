@@ -35,6 +35,12 @@ rendering_options = together(
     [
         click.option("--jobs", type=int, default=1, metavar="N", help="So many steps at once. [default: 1]"),
         click.option("--dry-run", is_flag=True, help="Say what would be made, and how long it may take."),
+        click.option(
+            "--small",
+            is_flag=True,
+            help="Make the small versions of recipes that have one, for a look in a fraction of the time, into "
+            "gallery-small/.",
+        ),
         click.option("--force", is_flag=True, help="Make again what is made already."),
         click.option(
             "--cache",

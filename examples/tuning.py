@@ -21,9 +21,9 @@ import torch
 from torch.nn import functional
 
 from landscape.objective import Objective
-from landscape.problems.cifar_data import cifar10
 from landscape.problems.convnets import cnn6
 from landscape.problems.data import digits
+from landscape.problems.image_data import cifar10
 from landscape.problems.initial import construct
 from landscape.problems.mlp import mlp
 from landscape.training import Settings

@@ -1,5 +1,6 @@
 """Laboratories: problems in which what flatness means can be computed exactly."""
 
+from landscape.papers.committee import Beliefs, LocalEntropy, committee_outputs, focus, local_entropy, propagate
 from landscape.papers.interpolators import blend, bump_memoriser, memoriser, random_direction, teacher
 from landscape.papers.mixture import (
     BayesOptimal,
@@ -16,6 +17,13 @@ from landscape.papers.mixture import (
     sampled_local_energy,
     training_local_energy,
 )
+from landscape.papers.parity import (
+    corner_memoriser,
+    corners,
+    least_parity_trace,
+    normalised_trace,
+    parity_network,
+)
 from landscape.papers.students import (
     Comparison,
     Student,
@@ -31,7 +39,9 @@ from landscape.papers.students import (
 
 __all__ = [
     "BayesOptimal",
+    "Beliefs",
     "Comparison",
+    "LocalEntropy",
     "OrderParameters",
     "Sampled",
     "Student",
@@ -40,19 +50,28 @@ __all__ = [
     "best_threshold",
     "blend",
     "bump_memoriser",
+    "committee_outputs",
     "compare",
+    "corner_memoriser",
+    "corners",
     "flattest",
     "flattest_factors",
     "flattest_trace",
+    "focus",
     "gaussian_tail",
     "hyperplane",
     "interpolation_trace",
+    "least_parity_trace",
     "least_trace",
     "local_energy",
+    "local_entropy",
     "memoriser",
     "neuron_traces",
+    "normalised_trace",
     "order_parameters",
+    "parity_network",
     "population_error",
+    "propagate",
     "random_direction",
     "sampled_local_energy",
     "student_of",

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.curvature import Curvature, dense
+from landscape.curvature import Curvature, SymmetricOperator, dense, eigenpairs
+from landscape.errors import LandscapeError
 from landscape.measures import measure
 from landscape.objective import Objective
 from landscape.trajectory import Trajectory
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 
 _ALPHAS: Array = np.float64(2.0) ** np.arange(-4, 5)
 _LINE: Array = np.geomspace(_ALPHAS[0], _ALPHAS[-1], 101)
+# Where eigenvalues are too expensive for all.
+_FEW: Array = _ALPHAS[::2]
 # Of the ball that is cut with a random subspace of so many dimensions.
 _RADIUS, _DIMENSIONS = 0.5, 10
 # Of theorem 5: how large eigenvalues are to be made.
@@ -203,3 +206,90 @@ def _as_model(objective: Objective, weights: Mapping[str, Tensor]) -> dict[str, 
     """Weights in the types of the model."""
     own = dict(objective.model.named_parameters())
     return {name: tensor.to(own[name].dtype) for name, tensor in weights.items()}
+
+
+class _Blocks:
+    """The end of a run of a residual network, on the orbit of its blocks.
+
+    Between the two convolutions of a block stand batch normalisation and a ReLU: gain and shift times alpha and
+    the second convolution divided by it are the same function, running statistics and all.
+    """
+
+    def __init__(self, run: Trajectory, objective: Objective) -> None:
+        self.objective = objective
+        self.weights = dict(run[-1].weights)
+        ends = {".bn1.weight": 1, ".bn1.bias": 1, ".conv2.weight": -1}
+        self.powers = {name: power for name in self.weights for end, power in ends.items() if name.endswith(end)}
+        if not self.powers:
+            raise LandscapeError("no residual blocks with batch normalisation", mend="take cifar10-resnet20")
+
+    def at(self, alpha: float) -> Curvature:
+        moved = {
+            name: t * alpha ** self.powers[name] if name in self.powers else t for name, t in self.weights.items()
+        }
+        return Curvature(self.objective, moved)
+
+    def multipliers(self, curvature: Curvature, alpha: float) -> Tensor:
+        """The diagonal of D."""
+        parts = {name: self.weights[name] for name in curvature.names}
+        return curvature.flatten(
+            {name: torch.full_like(t, alpha ** -self.powers.get(name, 0)) for name, t in parts.items()}
+        )
+
+
+class _Scaled:
+    """D H D."""
+
+    def __init__(self, curvature: Curvature, d: Tensor) -> None:
+        self.curvature, self.d = curvature, d
+        self.size = curvature.size
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        d = self.d.to(other)[:, None] if other.ndim == 2 else self.d.to(other)
+        return d * (self.curvature @ (d * other))
+
+
+def _on_blocks(title: str, label: str, series: tuple[Series, ...]) -> Experiment:
+    return Experiment(
+        title,
+        "α (gains and shifts times α, second convolutions divided)",
+        label,
+        series,
+        "xy",
+        "all blocks at once",
+    )
+
+
+def hessian_of_residual_blocks(run: Trajectory, objective: Objective) -> Experiment:
+    """Largest eigenvalue on the orbit of residual blocks with batch normalisation, beside that of D H D."""
+    blocks = _Blocks(run, objective)
+    before = blocks.at(1.0)
+    again = [_largest(blocks.at(float(alpha))) for alpha in _FEW]
+    forms = [_largest(_Scaled(before, blocks.multipliers(before, float(alpha)))) for alpha in _FEW]
+    return _on_blocks(
+        "Hessian of a residual network",
+        "largest eigenvalue (log scale)",
+        (Series("of DHD", _FEW, np.array(forms), line=True), Series("recomputed", _FEW, np.array(again))),
+    )
+
+
+def _largest(operator: SymmetricOperator) -> float:
+    return float(eigenpairs(operator, tol=1e-3, max_products=200).values[0])
+
+
+def gradient_of_residual_blocks(run: Trajectory, objective: Objective) -> Experiment:
+    """Norm of the gradient and loss on the orbit of residual blocks with batch normalisation."""
+    blocks = _Blocks(run, objective)
+    before = blocks.at(1.0)
+    gradient = before.gradient()
+    line = [float((gradient * blocks.multipliers(before, float(alpha))).norm()) for alpha in _LINE]
+    moved = [blocks.at(float(alpha)) for alpha in _ALPHAS]
+    return _on_blocks(
+        "gradient and loss of a residual network",
+        "norm, nats (log scale)",
+        (
+            Series("norm of the gradient, closed form", _LINE, np.array(line), line=True),
+            Series("norm of the gradient", _ALPHAS, np.array([float(own.gradient().norm()) for own in moved])),
+            Series("loss", _ALPHAS, np.array([own.value() for own in moved])),
+        ),
+    )

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.papers.committee import propagate
+from landscape.papers.committee_solvers import descend
 from landscape.papers.interpolators import memoriser, random_direction, teacher
 from landscape.papers.mixture import (
     bayes_optimal,
@@ -28,6 +30,8 @@ Array = NDArray[np.float64]
 
 _SEEDS = 8
 _DIM = 1000
+# Of local entropies: what an error costs, and the field that holds weights near.
+_COST, _GRIP = 2.0, 1.0
 
 
 def _over_seeds(values: list[list[float]]) -> tuple[Array, Array]:
@@ -154,6 +158,43 @@ def energy_towards_bayes(*_: Any) -> Experiment:
             Series("population error", shares, population, spread),
         ),
         about=f"200 dimensions, 160 examples, {_SEEDS} draws",
+    )
+
+
+def entropy_towards_bayes(*_: Any) -> Experiment:
+    """Local entropy of the number of errors on the way from binary weights that memorise to the best."""
+    shares = np.linspace(0, 1, 4)
+    local, errors = [], []
+    for seed in range(_SEEDS):
+        options = MixtureOptions(dim=200, alpha=0.8, bias=False, data_seed=seed)
+        drawn = draw_mixture(options)
+        # The centre is one of binary weights too: the best are the signs of the Hebb rule.
+        turned = np.where(drawn.centre >= 0, 1.0, -1.0)
+        x = drawn.train[0] + drawn.train[1][:, None] * (turned - drawn.centre) / np.sqrt(options.dim)
+        y = drawn.train[1]
+        best = np.where((y[:, None] * x).mean(axis=0) >= 0, 1.0, -1.0)
+        start = descend((x[:, None], y), 0.1, 1, seed)[0]
+        order = np.random.default_rng(seed).permutation(np.flatnonzero(start != best))
+        own, wrong = [], []
+        for share in shares:
+            w = start.copy()
+            w[order[: round(share * len(order))]] *= -1
+            found = propagate(x[:, None], y, _GRIP * w[None], beta=_COST)
+            own.append(found.log_z / w.size - float(np.log(2 * np.cosh(_GRIP))))
+            wrong.append(float(population_error(w @ turned / np.sqrt(w.size), w @ w)))
+        local.append(own)
+        errors.append(wrong)
+    (mean, error), (population, spread) = _over_seeds(local), _over_seeds(errors)
+    return Experiment(
+        "binary weights, towards the best",
+        "share of the way",
+        "entropy (nats per weight), error",
+        (
+            Series("local entropy of the errors", shares, mean, error),
+            Series("population error", shares, population, spread),
+        ),
+        about=f"200 dimensions, 160 examples, {_SEEDS} draws; belief propagation, an error costs {_COST:g}, field "
+        f"{_GRIP:g}",
     )
 
 

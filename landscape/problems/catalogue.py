@@ -27,6 +27,8 @@ _ACTIVATION = f"nonlinearity of the hidden layers: {', '.join(ACTIVATIONS)} or p
 _DIGITS_DATA = "data: UCI handwritten digits (Alpaydin & Kaynak 1998), as in scikit-learn"
 _CIFAR_DATA = "data: CIFAR-10 (Krizhevsky 2009), no augmentation"
 
+_IMAGE_DATA = "data: CIFAR-10, CIFAR-100 (Krizhevsky 2009) or folders of images, no augmentation"
+
 
 def _known_activation(name: str) -> None:
     if name not in ACTIVATIONS:
@@ -102,6 +104,41 @@ class ResNetOptions(CifarOptions):
 
     width: int = option(16, "channels of the first stage; the others have 2 and 4 times as many", low=1)
     depth: int = option(20, "layers, 6n + 2", choices=DEPTHS)
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """Options of every problem whose images may come from any of three data sets."""
+
+    dataset: str = option(
+        "cifar10",
+        "images: cifar10, cifar100, or folder: train/<class>/ and test/<class>/ (or val/), or as in Tiny-ImageNet",
+        choices=("cifar10", "cifar100", "folder"),
+    )
+    train_size: int = option(
+        0, "training images, as many of each class as of any other; 0 takes as many as there are", low=0
+    )
+    test_size: int = option(0, "test images, likewise", low=0)
+    data_seed: int = option(0, "draws which images are used, and their order", low=0)
+
+
+@dataclass(frozen=True)
+class PyramidNetOptions(ImageOptions):
+    """Options of ``pyramidnet``."""
+
+    depth: int = option(110, "layers, 6n + 2, or 9n + 2 with bottlenecks", low=8)
+    alpha: int = option(48, "channels that are added from the first block to the last", low=1)
+    bottleneck: bool = option(False, "whether blocks are bottlenecks")
+
+    def __post_init__(self) -> None:
+        layers = 9 if self.bottleneck else 6
+        if (self.depth - 2) % layers or self.depth < layers + 2:
+            raise LandscapeError(
+                "option 'depth' does not fit the blocks",
+                where="pyramidnet",
+                got=self.depth,
+                expected=f"{layers}n + 2",
+            )
 
 
 @dataclass(frozen=True)
@@ -222,6 +259,38 @@ PROBLEMS = (
         f"Li et al. 2018, section 5; {_CIFAR_DATA}",
         ResNetOptions,
         _maker("cifar10", "make_noskip"),
+        needs_data=True,
+    ),
+    Problem(
+        "resnet18",
+        "ResNet-18 with a first convolution of 3x3 pixels and no pooling after it",
+        f"He et al. 2016, as in torchvision; used by Pittorino et al. 2021; {_IMAGE_DATA}",
+        ImageOptions,
+        _maker("vision", "make_resnet18"),
+        needs_data=True,
+    ),
+    Problem(
+        "densenet121",
+        "DenseNet-121 with a first convolution of 3x3 pixels and no pooling after it",
+        f"Huang et al. 2017, as in torchvision; used by Pittorino et al. 2021; {_IMAGE_DATA}",
+        ImageOptions,
+        _maker("vision", "make_densenet121"),
+        needs_data=True,
+    ),
+    Problem(
+        "efficientnet-b0",
+        "EfficientNet-B0 whose first convolution has stride 1, without dropout",
+        f"Tan & Le 2019, as in torchvision; used by Pittorino et al. 2021; {_IMAGE_DATA}",
+        ImageOptions,
+        _maker("vision", "make_efficientnet"),
+        needs_data=True,
+    ),
+    Problem(
+        "pyramidnet",
+        "a residual network that widens from block to block",
+        f"Han, Kim & Kim 2017; used by Pittorino et al. 2021; {_IMAGE_DATA}",
+        PyramidNetOptions,
+        _maker("vision", "make_pyramidnet"),
         needs_data=True,
     ),
     Problem(

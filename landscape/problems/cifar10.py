@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from landscape.problems.catalogue import CifarOptions, Cnn6Options, ResNetOptions, Vgg9Options
-from landscape.problems.cifar_data import cifar10
 from landscape.problems.convnets import cnn6, vgg9
+from landscape.problems.image_data import cifar10
 from landscape.problems.initial import construct
 from landscape.problems.problem import Parts, Source
 from landscape.problems.resnet import ResNet

@@ -86,6 +86,7 @@ class Recipe:
         runs: Name -> run.
         panels: In the order drawn.
         figure: How they become one picture.
+        small: Whether it is the small version, whose pictures and numbers are kept apart.
     """
 
     path: Path
@@ -94,6 +95,7 @@ class Recipe:
     runs: Mapping[str, Run]
     panels: tuple[Panel, ...]
     figure: Figure
+    small: bool = False
 
     @property
     def name(self) -> str:

@@ -36,6 +36,7 @@ def render(
     jobs: int = 1,
     force: bool = False,
     only: str | None = None,
+    small: bool = False,
     dry_run: bool = False,
     notify: Callable[[Event], None] | None = None,
 ) -> Report:
@@ -44,12 +45,13 @@ def render(
     Args:
         targets: Recipes, or folders of them.
         cache: The folder that results are kept in; by default ``.landscape-cache`` beside the first recipe.
-        output: Where pictures go; by default ``gallery/`` beside each recipe.
+        output: Where pictures go; by default ``gallery/`` beside each recipe, ``gallery-small/`` for small ones.
         data: The folder of the data for runs that name none.
         device: Where runs are trained and pictures computed: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         jobs: So many steps at once, each in a process of its own if there are several.
         force: Make again what is made.
         only: A pattern such as ``"li2018-*"`` that the names of recipes must match.
+        small: Make the small version of recipes that have one; no page is written.
         dry_run: Make nothing, and report what would be made and how long it may take, from earlier steps of the
             kind, or else from one update or one point that is timed.
         notify: Told what happens; see `Event`.
@@ -58,7 +60,8 @@ def render(
         What became of each recipe and step. A recipe that is wrong or fails does not stop the others.
 
     Raises:
-        LandscapeError: If there is no such recipe or folder, or none matches.
+        LandscapeError: If there is no such recipe or folder, none matches, or small pictures would overwrite
+            those of the full size.
 
     Example:
         >>> render("figures/", only="li2018-*", jobs=2).done  # doctest: +SKIP
@@ -71,9 +74,9 @@ def render(
     found, folders = _find(given, only)
     kept = Cache(Path(cache) if cache is not None else next(iter(found)).parent / CACHE)
     graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
-    recipes, reports = _load(found, graph)
+    recipes, reports = _load(found, graph, small)
     goals = {path: key for path, (_, key) in recipes.items()}
-    folder_of = {path: path.parent / gallery.FOLDER if output is None else Path(output) for path in goals}
+    folder_of = {path: _folder(recipes[path][0], output) for path in goals}
     steps = survey(graph.steps, kept, goals.values(), force, **({"pace": Trial().pace} if dry_run else {}))
 
     def ended(key: str) -> None:
@@ -93,7 +96,7 @@ def render(
             report = replace(report, state=state, files=tuple(placed))
         reports[path] = report
     told = Report(tuple(reports[path] for path in found), steps, kept.folder)
-    pages = [] if dry_run or only or output else _pages(folders, told, recipes, seconds)
+    pages = [] if dry_run or only or output or small else _pages(folders, told, recipes, seconds)
     return replace(told, pages=tuple(pages), seconds=time.monotonic() - began)
 
 
@@ -123,14 +126,27 @@ def _find(targets: Sequence[Target | Recipe], only: str | None) -> tuple[dict[Pa
     return chosen, folders
 
 
+def _folder(recipe: Recipe, output: Target | None) -> Path:
+    """Where the picture of a recipe goes."""
+    own = recipe.path.parent / gallery.FOLDER
+    if not recipe.small:
+        return own if output is None else Path(output)
+    chosen = recipe.path.parent / gallery.SMALL_FOLDER if output is None else Path(output)
+    if chosen.resolve() == own.resolve():
+        raise LandscapeError(
+            "small pictures would overwrite those of the full size", where=chosen, mend="choose another folder"
+        )
+    return chosen
+
+
 def _load(
-    found: Mapping[Path, Recipe | None], graph: Graph
+    found: Mapping[Path, Recipe | None], graph: Graph, small: bool
 ) -> tuple[dict[Path, tuple[Recipe, str]], dict[Path, RecipeReport]]:
     """The recipes with the keys of their pictures, and reports of those that are wrong."""
     recipes, reports = {}, {}
     for path, given in found.items():
         try:
-            recipe = given or load(path)
+            recipe = given or load(path, small=small)
             recipes[path] = recipe, graph.add(recipe)
         except RecipeError as error:
             reports[path] = RecipeReport(path, "faulty", faults=error.faults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +16,8 @@ KeyPath: TypeAlias = "tuple[str | int, ...]"
 
 # What still fits beside its picture and is read at one glance.
 _MOST_LINES = 25
+# The table whose keys replace those of the recipe in its small version.
+SMALL = "small"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,30 @@ class Source:
             key = key[:-1]
         return self.lines.get(key, 1)
 
+    def version(self, *, small: bool) -> Source:
+        """The recipe without its table ``[small]``, whose keys replace those of the recipe if `small`."""
+        own = {name: value for name, value in self.document.items() if name != SMALL}
+        if not small:
+            return replace(self, document=own)
+        moved = {path[1:]: line for path, line in self.lines.items() if path[0] == SMALL and path[1:]}
+        merged = _merged(own, self.document.get(SMALL, {}))
+        return replace(
+            self, document=merged if isinstance(merged, Mapping) else own, lines={**self.lines, **moved}
+        )
+
+
+def _merged(own: Any, other: Any) -> Any:
+    """Tables key by key, lists of tables place by place; of anything else the other."""
+    if isinstance(own, Mapping) and isinstance(other, Mapping):
+        return {**own, **{name: _merged(own.get(name), value) for name, value in other.items()}}
+    if (
+        isinstance(own, list)
+        and isinstance(other, list)
+        and all(isinstance(each, Mapping) for each in own + other)
+    ):
+        return [*map(_merged, own, other), *own[len(other) :], *other[len(own) :]]
+    return other
+
 
 def read_source(path: Path) -> Source:
     """Read a recipe.
@@ -78,8 +104,11 @@ def read_source(path: Path) -> Source:
 
 
 def faults_of_the_text(source: Source, most: int = _MOST_LINES) -> Iterator[Fault]:
-    """Yield the faults of the text as such: too many lines."""
+    """Yield the faults of the text as such: too many lines, those of ``[small]`` at the end aside."""
     count = len(source.text.splitlines())
+    begun = source.lines.get((SMALL,), count + 1)
+    if all(line < begun for path, line in source.lines.items() if path[0] != SMALL):
+        count = len("\n".join(source.text.splitlines()[: begun - 1]).rstrip().splitlines())
     if count > most:
         what = f"a recipe has at most {most} lines, got {count}; settings of all runs go into [runs]"
         yield Fault(most + 1, "", what)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from landscape.errors import did_you_mean
-from landscape.recipe.faults import RecipeError
+from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.panel import Recipe
 from landscape.recipe.panels import read_figure, read_panels
 from landscape.recipe.reader import Reader
 from landscape.recipe.runs import read_runs
-from landscape.recipe.toml_lines import faults_of_the_text, read_source
+from landscape.recipe.toml_lines import SMALL, Source, faults_of_the_text, read_source
 from landscape.recipe.values import Panel
 
 _TABLES = ("run", "runs", "panel", "panels", "figure")
 
 
-def load(path: str | os.PathLike[str]) -> Recipe:
+def load(path: str | os.PathLike[str], *, small: bool = False) -> Recipe:
     """Read and check a recipe.
 
     Args:
         path: A TOML file of at most 25 lines: ``[run.NAME]`` tables, ``[[panel]]`` tables and ``[figure]``,
-            after a comment that is the caption; without one the caption says what the panels show.
+            after a comment that is the caption; without one the caption says what the panels show. Keys of a
+            table ``[small]`` at the end replace those above in the small version.
+        small: Take the small version; of a recipe without ``[small]`` it is the recipe itself.
 
     Returns:
         The recipe. Nothing is trained, evaluated or drawn, and no code of the user's is run.
@@ -36,8 +39,19 @@ def load(path: str | os.PathLike[str]) -> Recipe:
         'curve'
     """
     source = read_source(Path(path))
+    sizes = (False, True) if SMALL in source.document else (False,)
+    read = [_read(source.version(small=size)) for size in sizes]
+    faults = [*faults_of_the_text(source), *(fault for _, found in read for fault in found)]
+    if not isinstance(source.document.get(SMALL, {}), dict):
+        faults.append(Fault(source.line_of((SMALL,)), SMALL, "must be a table"))
+    if faults:
+        raise RecipeError(source.path, dict.fromkeys(faults))
+    return replace(read[-1 if small else 0][0], small=small)
+
+
+def _read(source: Source) -> tuple[Recipe, list[Fault]]:
+    """One version of a recipe, and what is wrong with it."""
     reader = Reader(source)
-    reader.faults += faults_of_the_text(source)
     for name in source.document:
         if name in ("study", "family"):
             reader.fault((name,), "this belongs to a study", mend="use landscape study")
@@ -47,9 +61,8 @@ def load(path: str | os.PathLike[str]) -> Recipe:
     written = source.document.get("run", {})
     panels = read_panels(reader, runs, written if isinstance(written, dict) else {})
     figure = read_figure(reader, panels)
-    if reader.faults:
-        raise RecipeError(source.path, dict.fromkeys(reader.faults))
-    return Recipe(source.path, source.text, source.caption or _caption(panels), runs, panels, figure)
+    recipe = Recipe(source.path, source.text, source.caption or _caption(panels), runs, panels, figure)
+    return recipe, reader.faults
 
 
 def _caption(panels: Sequence[Panel]) -> str:

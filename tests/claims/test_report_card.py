@@ -160,6 +160,7 @@ def test_a_paper_is_rendered_by_its_recipes(landscape, monkeypatch, tmp_path):
     [
         (["dihn2017"], "unknown paper 'dihn2017'; did you mean 'dinh2017'?"),
         (["dinh2017", "--check"], "the pages are of all papers; leave out PAPER, or --check and -o"),
+        (["--small", "--check"], "the pages are of all papers; leave out --small, or --check and -o"),
         (["--figures", "nowhere"], "nowhere: no such folder; name the folder of the recipes with --figures"),
     ],
 )

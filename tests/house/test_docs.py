@@ -293,6 +293,12 @@ def test_laboratories(names, capsys):
     assert elsewhere == pytest.approx(teacher)
     assert min(line, bumps) > 100 * teacher
     assert found.trace[3] > 30 * found.trace[0]
+    capsys.readouterr()
+    run("laboratories.md", 2, {"papers": papers})
+    assert [float(word) for word in capsys.readouterr().out.split()] == pytest.approx([12, 2, 12, 2, 12])
+    near = run("laboratories.md", 3, {"papers": papers, "np": np})["near"]
+    assert capsys.readouterr().out.startswith("1.0\n")
+    assert (near.entropy < near.bound).all()
 
 
 def test_the_page_about_embeddings(tmp_path, monkeypatch):

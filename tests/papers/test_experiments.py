@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 import landscape as ls
 from landscape.papers import orbit, reparametrisation, simulations
 from landscape.plots.laboratories import EXPERIMENTS, experiment_named
+from landscape.problems.initial import construct
+from landscape.problems.resnet import ResNet
 from landscape.values.experiment import Experiment
 
 
@@ -41,6 +47,32 @@ def test_hessian_and_gradient_on_the_orbit_are_those_of_theorem_3(network):
     gradient = orbit.gradient_on_the_orbit(*network)
     line = series(gradient, "closed form")[1]
     np.testing.assert_allclose(series(gradient, "recomputed")[1][[0, -1]], line[[0, -1]], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def residual():
+    """Snapshots of a small residual network whose statistics are those of training, and its objective."""
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(12, 3, 8, 8, generator=generator), torch.arange(12) % 10
+    model = construct(lambda: ResNet(20, 2), seed=0)
+    model(data[0])
+    objective = ls.Objective(model.double(), loss=functional.cross_entropy, train=(data[0].double(), data[1]))
+    weights = {name: t.detach().clone() for name, t in ls.params.resolve(model)[1].items()}
+    return [SimpleNamespace(weights=weights)], objective
+
+
+def test_residual_blocks_with_batch_normalisation_have_an_orbit_too(residual):
+    found = orbit.hessian_of_residual_blocks(*residual)
+    top = series(found, "recomputed")[1]
+    np.testing.assert_allclose(top, series(found, "of DHD")[1], rtol=5e-3)
+    assert top.max() > 10 * top.min()
+    gradient = orbit.gradient_of_residual_blocks(*residual)
+    (line_x, line), (x, y) = (series(gradient, f"norm of the gradient{end}") for end in (", closed form", ""))
+    np.testing.assert_allclose(y[[0, 4, -1]], np.interp(x[[0, 4, -1]], line_x, line), rtol=1e-3)
+    loss = series(gradient, "loss")[1]
+    np.testing.assert_allclose(loss, loss[4], rtol=1e-9)
+    with pytest.raises(ls.LandscapeError, match="no residual blocks with batch normalisation"):
+        orbit.hessian_of_residual_blocks([SimpleNamespace(weights={"0.weight": torch.ones(1)})], residual[1])
 
 
 def test_theorem_5_and_the_bound_of_section_4_3(network):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import pickle
 import re
@@ -17,8 +18,9 @@ from torchvision.datasets import CIFAR10
 
 from landscape import problems
 from landscape.errors import LandscapeError
-from landscape.problems.cifar_data import MEAN, STD, cifar10
 from landscape.problems.data import digits, order, text
+from landscape.problems.image_data import MEAN, STD, cifar10, classes_of, images
+from landscape.training import Settings, train
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 PER_CLASS = {"train": 3, "test": 2}
@@ -212,6 +214,74 @@ def test_cifar_problems_build(name, folder):
     assert objective.values(objective.model) == again.values(again.model)
     assert objective.data_digest("test") == again.data_digest("test")
     assert objective.metrics[:2] == ("loss", "error")
+
+
+def tiny_imagenet(root: Path, pixels: int = 16) -> Path:
+    """Two classes in the layout of Tiny-ImageNet."""
+    table = []
+    (root / "val" / "images").mkdir(parents=True)
+    (root / "test" / "images").mkdir(parents=True)
+    for label, name in enumerate(("n02", "n01")):
+        inside = root / "train" / name / "images"
+        inside.mkdir(parents=True)
+        (inside.parent / f"{name}_boxes.txt").touch()
+        for number in range(4):
+            # Some of its images are grey.
+            Image.new("L" if number else "RGB", (pixels, pixels), 60 * label + 20 * number).save(
+                inside / f"{name}_{number}.JPEG"
+            )
+        for number in range(2):
+            file = f"val_{2 * number + label}.JPEG"
+            Image.new("RGB", (pixels, pixels), (200 * label, 0, 0)).save(root / "val" / "images" / file)
+            table.append(f"{file}\t{name}\t0\t0\t15\t15")
+    (root / "val" / "val_annotations.txt").write_text("\n".join(table) + "\n")
+    return root
+
+
+def test_folders_in_the_layout_of_tiny_imagenet(tmp_path):
+    (x, y), (xt, yt) = images(tiny_imagenet(tmp_path), "folder")
+    assert (x.shape, xt.shape) == ((8, 3, 16, 16), (4, 3, 16, 16))
+    assert sorted(y.tolist()) == [0] * 4 + [1] * 4
+    # Class n02, the second by name, is the dark one.
+    assert (xt[yt == 1][:, 0].amax() < -2, xt[yt == 0][:, 0].amin() > 1) == (True, True)
+    assert classes_of(tmp_path, "folder") == 2
+    with fails_with(
+        f"{tmp_path / 'val'}: no labelled images here; got a folder with images, val_annotations.txt; expected "
+        "train/<class>/*.jpg and test/<class>/*.jpg (or val/), also with val/val_annotations.txt as in "
+        "Tiny-ImageNet"
+    ):
+        images(tmp_path / "val", "folder")
+    Image.new("RGB", (8, 16)).save(tmp_path / "train" / "n01" / "images" / "n01_3.JPEG")
+    with pytest.raises(LandscapeError, match="the image has another size"):
+        images(tmp_path, "folder")
+
+
+def test_cifar100_is_read_from_folders(tmp_path):
+    for split, label in itertools.product(("train", "test"), range(100)):
+        (tmp_path / "cifar100" / split / f"{label:02}").mkdir(parents=True)
+        Image.new("RGB", (32, 32), (label, 0, 0)).save(tmp_path / "cifar100" / split / f"{label:02}" / "0.png")
+    (x, y), _ = images(tmp_path, "cifar100")
+    assert (x.shape, y.tolist()) == ((100, 3, 32, 32), list(range(100)))
+    assert (x[:, 0, 0, 0].diff() > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet18", {}),
+        ("densenet121", {}),
+        ("efficientnet-b0", {}),
+        ("pyramidnet", {"depth": 20, "alpha": 12}),
+    ],
+)
+def test_networks_of_images_train_for_an_epoch(name, options, tmp_path):
+    settings = {"dataset": "folder", **options}
+    objective = problems.build(name, settings, data=tiny_imagenet(tmp_path / "tiny", pixels=8))
+    before = objective.value(objective.model)
+    run = train(objective, tmp_path / "run.h5", Settings(epochs=1, batch_size=4, lr=0.01, seed=1))
+    assert run[-1].epoch == 1
+    assert np.isfinite(run.metrics["train_loss"]).all()
+    assert objective.value(run[-1].weights) != before
 
 
 def test_cifar_only_decodes_what_is_chosen(folder):

@@ -14,6 +14,7 @@ from landscape.problems.activations import ACTIVATIONS, activation
 from landscape.problems.convnets import cnn6, digits_cnn, vgg9
 from landscape.problems.initial import construct, initialise
 from landscape.problems.mlp import mlp
+from landscape.problems.pyramidnet import PyramidNet
 from landscape.problems.resnet import ResNet, Shortcut
 from landscape.problems.transformer import Transformer
 
@@ -29,6 +30,8 @@ CASES = {
     "resnet20": (ResNet, 269_722, (2, 3, 32, 32)),
     "resnet20-noskip": (lambda: ResNet(skip=False), 269_722, (2, 3, 32, 32)),
     "resnet56": (lambda: ResNet(56), 853_018, (2, 3, 32, 32)),
+    # 1.7M in Han et al. 2017, table 4.
+    "pyramidnet": (PyramidNet, 1_772_706, (2, 3, 32, 32)),
 }
 
 
@@ -49,6 +52,16 @@ def test_parameter_count_and_output_shape(case):
 def test_resnet_depth_counts_weight_layers(depth, layers):
     model = construct(lambda: ResNet(depth, width=2), seed=0)
     assert sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()) == layers
+
+
+@pytest.mark.parametrize(("depth", "alpha", "parameters"), [(164, 270, 27_216_021), (272, 200, 26_210_842)])
+def test_pyramidnet_with_bottlenecks(depth, alpha, parameters):
+    # 27.0M and 26.0M in Han et al. 2017, table 4.
+    with torch.device("meta"):
+        model = PyramidNet(depth, alpha, bottleneck=True)
+    assert count(model) == parameters
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == depth
 
 
 def test_cnn6_normalisation_has_nothing_to_learn():

@@ -206,6 +206,20 @@ BROKEN = {
             "line 17, panel 4: two runs have a distance; got 1; name another branch",
         ],
     ),
+    "a small version": (
+        "# A caption.\n" + RUN + PANEL + "[small]\nruns = { epochs = 0 }\npanel = [{ pionts = 5 }]\nfigur = 1\n"
+        "[small.run.base]\nseed = -1\n",
+        [
+            "line 7, runs.epochs: is out of range; got 0; expected at least 1",
+            "line 8, panel 1, pionts: there is no such key; did you mean 'points'?",
+            "line 9, figur: there is no such key; did you mean 'figure'?",
+            "line 11, run.base.seed: is out of range; got -1; expected at least 0",
+        ],
+    ),
+    "a small version that is no table": (
+        "# A caption.\nsmall = 1\n" + RUN + PANEL,
+        ["line 2, small: must be a table"],
+    ),
     "several at once": (
         "# A caption.\n" + RUN + "epochz = 4\n" + PANEL + "pionts = 5\n[figure]\nshare = 'perhaps'\n",
         [
@@ -234,6 +248,19 @@ def test_a_recipe_needs_no_caption(tmp_path):
     assert load(path).caption == "Curve of base, other; curve of other."
     path.write_text("# Mine. It says more.\n" + RUN + PANEL)
     assert load(path).caption == "Mine. It says more."
+
+
+def test_the_small_version_has_its_keys_in_place_of_the_others(tmp_path):
+    path = tmp_path / "figure.toml"
+    body = "# A caption.\n" + RUN + "epochs = 9\noptions = { width = 8, depth = 1 }\n" + 2 * PANEL
+    small = "[small]\npanel = [{ points = 5 }]\nrun.base = { epochs = 2, options = { depth = 3 } }\n"
+    path.write_text(body + "\n" * 13 + small)
+    full, less = load(path), load(path, small=True)
+    path.write_text(body)
+    assert (full.runs, full.panels) == (load(path).runs, load(path).panels)
+    assert (less.runs["base"].training.epochs, dict(less.runs["base"].options)) == (2, {"width": 8, "depth": 3})
+    assert [panel.options.points for panel in less.panels] == [5, full.panels[1].options.points]
+    assert load(path, small=True).runs == full.runs
 
 
 def test_there_are_enough_of_them():

@@ -127,6 +127,25 @@ def test_one_changed_option_remakes_only_what_depends_on_it(name, folder, made):
     assert set(made) == expected
 
 
+def test_small_versions_go_elsewhere_and_share_what_is_the_same(folder, made):
+    (folder / "toy.toml").write_text(RECIPE + "[small]\nrun.two = { epochs = 2 }\n")
+    (folder / "same.toml").write_text(RECIPE.replace("points = 3", "points = 4"))
+    assert states(render(folder)) == {"toy": "made", "same": "made"}
+    full = {path: path.read_bytes() for path in (folder / "gallery").iterdir()}
+    page = (folder / "README.md").read_text()
+    made.clear()
+    assert states(render(folder, small=True)) == {"toy": "made", "same": "made"}
+    assert made == {"train two": 1, "curve of two": 1, "draw toy": 1}
+    assert {path.name for path in (folder / "gallery-small").iterdir()} == {path.name for path in full}
+    assert {path: path.read_bytes() for path in full} == full
+    assert (folder / "README.md").read_text() == page
+    with pytest.raises(LandscapeError, match="small pictures would overwrite those of the full size"):
+        render(folder, small=True, output=folder / "gallery")
+    made.clear()
+    assert states(render(folder)) == {"toy": "current", "same": "current"}
+    assert not made
+
+
 def test_directions_of_a_file_beside_the_recipe(tmp_path, made, capsys):
     form = quadratic(QuadraticOptions())
     head = RECIPE.partition("[run.two]")[0]
