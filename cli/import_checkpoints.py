@@ -22,8 +22,8 @@ _SUFFIXES = [".h5", ".hdf5"]
 @subcommand(
     epilog="Example: landscape import 'ckpts/epoch*.pt' -o run.h5 --problem digits-mlp --set width=32",
     help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, .t7, Lightning .ckpt, .safetensors, .npz, "
-    "folders (of these; of Hugging Face, DeepSpeed, torch.distributed.checkpoint), or quoted patterns of them; or a "
-    "surface file SURFACE.h5 from a surface of tomgoldstein/loss-landscape. No "
+    "folders (of these; of Hugging Face, DeepSpeed, torch.distributed.checkpoint), or quoted patterns of them; or "
+    "a surface file from one of tomgoldstein/loss-landscape. No "
     "code in them is run; nothing is written unless all of them fit.",
 )
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True)

@@ -1,8 +1,8 @@
 """The documentation site: `make docs`, or ``sphinx-build -W -c docs . docs/_build/html`` from the root.
 
-The source of the site is the repository itself, so that pages link to each other, to recipes and to code as they do on
-a code host. Pages that only the site has (names of the library, commands, the wall of pictures) are written by
-`docs/site/reference.py` before it is built.
+The source of the site is the repository itself, so that pages link to each other, to recipes and to code as they
+do on a code host. Pages that only the site has are written by `docs/site/reference.py` before it
+is built.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Pages that only the site has: the names of the library, the options of the commands, and the wall of pictures."""
+"""Pages that only the site has: names of the library, options of the commands, and the wall of pictures."""
 
 import functools
 import importlib
@@ -69,7 +69,7 @@ def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
 
 
 def _home(thing: Any) -> str | None:
-    """The name under which a thing is described: in the room that it is defined in, or else in the first with it."""
+    """The name under which a thing is described: of the room that defines it, or else of the first with it."""
     offered = [f"{room}.{name}" for room in rooms() for name, one in public(room).items() if one is thing]
     defined = [name for name in offered if name.startswith(f"{'.'.join(thing.__module__.split('.')[:2])}.")]
     return next(iter(defined or offered), None)
@@ -80,7 +80,8 @@ def _directive(room: str, name: str, thing: Any) -> str:
         return f".. automodule:: {thing.__name__}\n   :members:\n"
     if isinstance(thing, Kind):
         about = f"{thing.summary[0].upper()}{thing.summary[1:]}. Options: :ref:`docs/plots:{thing.name}`."
-        return f".. py:function:: {room}.{name}(runs, objective=None, *, save=None, progress=None, **options)\n\n   {about}\n"
+        arguments = "runs, objective=None, *, save=None, progress=None, **options"
+        return f".. py:function:: {room}.{name}({arguments})\n\n   {about}\n"
     if inspect.isclass(thing) or callable(thing):
         home = _home(thing) or f"{room}.{name}"
         if home != f"{room}.{name}":
@@ -225,7 +226,7 @@ def write(docs: Path) -> None:
     folder.mkdir(exist_ok=True)
     pages = {"index.md": index_page(), "commands.md": commands_page(), "gallery.md": gallery_page()}
     pages |= {f"{room}.md": room_page(room) for room in rooms()}
-    for stale in set(path.name for path in folder.glob("*.md")) - pages.keys():
+    for stale in {path.name for path in folder.glob("*.md")} - pages.keys():
         (folder / stale).unlink()
     for name, text in pages.items():
         path = folder / name

@@ -23,8 +23,16 @@ _HOME = {
     "save_surface": "store",
 }
 __all__ = [
-    *("Grid", "Path", "Surface", "axis", "evaluate", "goldstein_directions", "goldstein_surface", "grid"),
-    *("read_surface", "save_surface"),
+    "Grid",
+    "Path",
+    "Surface",
+    "axis",
+    "evaluate",
+    "goldstein_directions",
+    "goldstein_surface",
+    "grid",
+    "read_surface",
+    "save_surface",
 ]
 
 __getattr__, __dir__ = lazy(__name__, __all__, _HOME)

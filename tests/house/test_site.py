@@ -68,3 +68,15 @@ def test_links_lead_to_files_and_headings():
 def test_a_page_can_be_followed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert follow_page(page) >= 1
+
+
+def test_times_of_other_packages_are_those_measured():
+    measured = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    page = (DOCS / "which-tool.md").read_text(encoding="utf-8")
+    row = r"^\| ([^|]*, [^|]*?)" + 4 * r" \| ([\d.]+)" + r" \|$"
+    table = re.findall(row, page, flags=re.MULTILINE)
+    assert len(table) == 6
+    for way, *ratios in table:
+        for workload, ratio in zip(("W1", "W2", "W3", "W4"), ratios, strict=True):
+            held = rf"^\| {workload} \| {re.escape(way)} \|[^|]*\|[^|]*\| {re.escape(ratio)} \["
+            assert re.search(held, measured, re.MULTILINE), (way, workload)
