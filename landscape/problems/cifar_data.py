@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, optional
 from landscape.problems.catalogue import CIFAR_TEST, CIFAR_TRAIN, VARIABLE
 from landscape.problems.data import order
 from landscape.problems.problem import Pair
@@ -123,8 +123,7 @@ def _contents(root: Path) -> str:
 
 
 def _download(root: Path) -> None:
-    from torchvision.datasets import CIFAR10
-
+    CIFAR10 = optional("torchvision.datasets", "--download").CIFAR10
     try:
         root.mkdir(parents=True, exist_ok=True)
         CIFAR10(str(root), download=True)
@@ -139,8 +138,7 @@ def _download(root: Path) -> None:
 
 def _from_batches(root: Path, split: str) -> _Images:
     """The files of torchvision's own layout; it unpickles none whose MD5 is not that of the published file."""
-    from torchvision.datasets import CIFAR10
-
+    CIFAR10 = optional("torchvision.datasets", str(root / _BATCHES)).CIFAR10
     try:
         loaded = CIFAR10(str(root), train=split == "train", download=False)
     except (OSError, RuntimeError) as error:
