@@ -81,7 +81,7 @@ def text(path: Path | None, *, context: int, train_size: int, test_size: int, da
     Raises:
         LandscapeError: If there is no text, it is not UTF-8, or it is too short.
     """
-    where, content = _read_text(path)
+    where, content = read_text(path)
     windows = len(content) // (context + 1)
     wanted = train_size + test_size
     if windows < wanted:
@@ -99,8 +99,8 @@ def text(path: Path | None, *, context: int, train_size: int, test_size: int, da
     return (x[:train_size], y[:train_size]), (x[train_size:].clone(), y[train_size:].clone())
 
 
-def _read_text(path: Path | None) -> tuple[Path, bytes]:
-    """Where the text lies, and its bytes."""
+def read_text(path: Path | None) -> tuple[Path, bytes]:
+    """Return where the text lies, and its bytes; None is that of Python's own standard library."""
     if path is None:
         folder = Path(sysconfig.get_paths()["stdlib"])
         return folder, b"".join(_read_utf8(file) for file in sorted(folder.glob("*.py")))
