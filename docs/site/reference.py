@@ -14,6 +14,7 @@ import click
 
 import landscape
 from landscape.cli.main import cli
+from landscape.cli.manual import commands
 from landscape.plots import Kind
 
 ROOT = Path(__file__).parents[2]
@@ -122,21 +123,11 @@ def index_page() -> str:
     return "\n".join(lines) + f"\n\n```{{eval-rst}}\n.. currentmodule:: landscape\n\n{body}```\n"
 
 
-def _commands(command: click.Command, context: click.Context) -> list[tuple[str, click.Command, click.Context]]:
-    """A command and those in it, with the words that call each."""
-    found = [(context.command_path, command, context)]
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            if inner is not None and not inner.hidden:
-                found += _commands(inner, click.Context(inner, info_name=name, parent=context))
-    return found
-
-
 def commands_page() -> str:
     """Every command with all its options, as ``--help-all`` shows them."""
     lines = ["# Commands", "", "Every command with all its options, as `--help-all` shows them.", ""]
-    for path, _, context in _commands(cli, click.Context(cli, info_name="landscape", max_content_width=100)):
+    for context in commands(cli, click.Context(cli, info_name="landscape", max_content_width=100)):
+        path = context.command_path
         context.meta["landscape.help_all"] = True
         title = "#" * min(1 + len(path.split()), 3)
         lines += [f"{title} {path}", "", "```text", context.get_help(), "```", ""]
