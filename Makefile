@@ -1,9 +1,12 @@
 # make demo   from nothing to pictures in figures/demo/
 # make test   from nothing through all tests
+# make docs   from nothing to the documentation site in docs/_build/html; a warning is an error
 # make bench  speed against the bare limit and other packages, into benchmarks/RESULTS.md
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+DOCS_VENV := .venv-docs
+DOCS_INSTALLED := $(DOCS_VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 # landscaper needs topopy, which declares numpy < 2 and nevertheless runs with numpy 2; nglpy, which topopy needs,
@@ -11,7 +14,7 @@ BENCH_INSTALLED := $(BENCH_VENV)/.installed
 # the extra "bench".
 UNRESOLVED := landscaper==1.3.1 topopy==1.0.4 nglpy==1.1.7
 
-.PHONY: demo test check bench install clean
+.PHONY: demo test check docs bench install clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/landscape demo
@@ -25,6 +28,9 @@ check: $(INSTALLED)
 	$(VENV)/bin/mypy -p landscape
 	$(VENV)/bin/mypy cli
 
+docs: $(DOCS_INSTALLED)
+	$(DOCS_VENV)/bin/python -m sphinx -q -W --keep-going -b html -c docs . docs/_build/html
+
 bench: $(BENCH_INSTALLED)
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGUMENTS)
 
@@ -35,6 +41,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
 	touch $@
 
+# Sphinx and what goes with it are not for tests.
+$(DOCS_INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 # The other packages are no part of this project's own environment, hence a second one.
 $(BENCH_INSTALLED): pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv $(BENCH_VENV)
@@ -43,4 +55,4 @@ $(BENCH_INSTALLED): pyproject.toml constraints.txt Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) $(BENCH_VENV) docs/_build docs/api build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

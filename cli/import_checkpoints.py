@@ -22,7 +22,8 @@ _SUFFIXES = [".h5", ".hdf5"]
 @subcommand(
     epilog="Example: landscape import 'ckpts/epoch*.pt' -o run.h5 --problem digits-mlp --set width=32",
     help="Write a trajectory RUN.h5 from checkpoints: .pt, .pth, .bin, .t7, Lightning .ckpt, .safetensors, .npz, "
-    "folders (of these; of Hugging Face, DeepSpeed, torch.distributed.checkpoint), or quoted patterns of them. No "
+    "folders (of these; of Hugging Face, DeepSpeed, torch.distributed.checkpoint), or quoted patterns of them; or "
+    "a surface file from one of tomgoldstein/loss-landscape. No "
     "code in them is run; nothing is written unless all of them fit.",
 )
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True)
@@ -61,6 +62,11 @@ def command(
 
     output, checkpoints = _parted(output, checkpoints)
     require_writable(output, _SUFFIXES)
+    if _is_surface(checkpoints):
+        if Path(output).exists() and not given["overwrite"]:
+            raise LandscapeError("is there already", where=output, mend="pass --overwrite to replace it")
+        _import_surface(checkpoints[0], output, as_json)
+        return
     options = parse_settings(settings)
     if options and problem is None:
         raise LandscapeError("options are those of a problem", where="--set", mend="pass --problem too")
@@ -76,6 +82,26 @@ def command(
         raise Interrupted("nothing was written") from None
     document = {"trajectory": output, "snapshots": len(run), "steps": run.steps.tolist(), "run_id": run.run_id}
     say(document | report.to_json(), _lines(output, report), as_json)
+
+
+def _is_surface(files: tuple[str, ...]) -> bool:
+    """Whether the only file is a surface of tomgoldstein/loss-landscape."""
+    from landscape.surface.goldstein import goldstein_kind
+
+    return len(files) == 1 and Path(files[0]).suffix.lower() in _SUFFIXES and goldstein_kind(files[0]) == "surface"
+
+
+def _import_surface(file: str, output: str, as_json: bool) -> None:
+    from landscape.surface import goldstein_surface, save_surface
+
+    surface = goldstein_surface(file)
+    save_surface(surface, output)
+    points, done = surface.values.size, int(surface.values.size if surface.done is None else surface.done.sum())
+    document = {"surface": output, "points": points, "computed": done, "fields": list(surface), **surface.meta}
+    said = (
+        f"{output}: {done:,} of {points:,} points, {', '.join(surface)}, as computed by {surface.meta['source']}"
+    )
+    say(document, [said], as_json)
 
 
 def _parted(output: str | None, files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -42,6 +42,8 @@ _COMMANDS = {
     "study": "train a family of networks and say which measures go with the test error",
     "init": "write a problem of your own to begin with",
     "problems": "list the built-in problems and their options",
+    "completion": "print what a shell needs to complete commands by the tab key",
+    "manual": "write the manual pages of all commands",
 }
 # Where the name of a command cannot be that of a module.
 _MODULES = {"import": "import_checkpoints"}

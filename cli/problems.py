@@ -9,7 +9,9 @@ from .shared import json_option, print_json
 
 
 @subcommand(
-    epilog="Example: landscape problems digits-mlp", help="List the built-in problems, or the options of one."
+    epilog="Example: landscape problems digits-mlp",
+    help="List the built-in problems, or the options of one. Models of libraries are problems too: "
+    "torchvision:NAME, timm:NAME, hf:FOLDER.",
 )
 @click.argument("name", required=False)
 @json_option
@@ -17,9 +19,7 @@ def command(name: str | None, as_json: bool) -> None:
     """Print the registry."""
     from landscape import problems
 
-    if name is not None:
-        problems.get(name)
-    described = [entry for entry in problems.describe() if name in (None, entry["name"])]
+    described = problems.describe() if name is None else [problems.get(name).describe()]
     if as_json:
         print_json(described)
         return

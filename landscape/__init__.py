@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from landscape.trajectory import Trajectory as Trajectory
     from landscape.trajectory import open_trajectory as open_trajectory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Name -> where it is; a few are not in the table of contents: at home in their room, still found here.
 _HOME: dict[str, str | tuple[str, str]] = {

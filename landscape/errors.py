@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import errno
+import importlib
 import sysconfig
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class LandscapeError(Exception):
@@ -124,3 +126,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else "choose from " + ", ".join(names)
+
+
+def optional(module: str, where: str, distribution: str | None = None) -> Any:
+    """Import a module of a package that the rest of this one does without.
+
+    Args:
+        module: Its name.
+        where: What needs it.
+        distribution: The name by which it is installed, where that is another.
+
+    Raises:
+        LandscapeError: If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = distribution or module.partition(".")[0]
+        mend = f"pip install {package}"
+        raise LandscapeError(f"{package} is not installed", where=where, mend=mend) from error

@@ -1,6 +1,6 @@
-"""Recording from within other people's training loops: `lightning` and `huggingface`.
+"""Recording from within other people's training loops: `lightning`, `huggingface`; pictures into `trackers`.
 
-Neither library is imported until its module is, and neither is needed by the rest of the package.
+No library is imported until its module is, and none is needed by the rest of the package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from landscape.lazy import lazy
 if TYPE_CHECKING:
     from landscape.integrations import huggingface as huggingface
     from landscape.integrations import lightning as lightning
+    from landscape.integrations import trackers as trackers
 
-__all__ = ["huggingface", "lightning"]
+__all__ = ["huggingface", "lightning", "trackers"]
 
 __getattr__, __dir__ = lazy(__name__, __all__, {name: name for name in __all__})

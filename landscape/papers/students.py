@@ -164,7 +164,7 @@ def flattest(student: Student, x: Array) -> Student:
 
 
 def flattest_trace(student: Student, x: Array) -> float:
-    """The trace at the flattest point: (2 / n) sum_j `least_trace`(A_j, B_j), the same all over the orbit."""
+    """Trace at the flattest point, one for an orbit: (2 / n) times the sum of `least_trace` over A_j and B_j."""
     return float(2 / len(x) * least_trace(*neuron_traces(student, x), student.degree).sum())
 
 

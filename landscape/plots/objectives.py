@@ -42,7 +42,7 @@ def objective_of(
             run, the data are missing, or are other data.
     """
     name = problem or run.problem
-    if problem is None and run.problem not in problems.names():
+    if problem is None and not problems.is_known(run.problem):
         told = f"the problem '{run.problem}' is not built in" if run.problem else "the file names no problem"
         raise LandscapeError(
             f"{told}, and a file never brings code to run",

@@ -17,6 +17,7 @@ from landscape.params import Held, Tensors, cast, dot
 from landscape.plots.slice_options import GRADIENT, HESSIAN, Slice
 from landscape.projection import Plane, Repeats
 from landscape.surface.directions import read_directions
+from landscape.surface.goldstein import goldstein_directions, goldstein_kind
 from landscape.trajectory import Snapshot, Trajectory, open_trajectory
 from landscape.vocabulary import RECALIBRATE
 
@@ -195,7 +196,9 @@ def plane_from_file(snapshot: Snapshot, wanted: Slice) -> Plane:
         LandscapeError: If they cannot be read, or are not of this model.
     """
     file = Path(str(wanted.directions))
-    arrays = read_directions(file, _dims(wanted))
+    theirs = goldstein_kind(file) == "directions"
+    arrays = goldstein_directions(file, snapshot.layout) if theirs else read_directions(file, _dims(wanted))
+    arrays = arrays[: _dims(wanted)]
     if wanted.parameters is not None:
         raise LandscapeError(
             "directions from a file say themselves what moves", where="parameters", mend="leave --parameters out"

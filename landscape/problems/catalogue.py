@@ -35,11 +35,12 @@ def _known_activation(name: str) -> None:
         importlib.import_module("landscape.problems.activations").activation(name)
 
 
-def _maker(module: str, name: str) -> Callable[[Any, int, Source], Parts]:
-    """A function of a module of this room, which is imported when it is called."""
+def maker(module: str, name: str, *more: Any) -> Callable[[Any, int, Source], Parts]:
+    """Return a function of a module of this room, which is imported when it is called, with more arguments."""
 
     def make(options: Any, seed: int, source: Source) -> Parts:
-        made: Parts = getattr(importlib.import_module(f"landscape.problems.{module}"), name)(options, seed, source)
+        function = getattr(importlib.import_module(f"landscape.problems.{module}"), name)
+        made: Parts = function(options, seed, source, *more)
         return made
 
     return make
@@ -220,21 +221,21 @@ PROBLEMS = (
         "a fully connected network on 8x8 handwritten digits",
         f"common baseline; {_DIGITS_DATA}",
         DigitsMlpOptions,
-        _maker("digits", "make_mlp"),
+        maker("digits", "make_mlp"),
     ),
     Problem(
         "digits-cnn",
         "a convolutional network with batch normalisation on 8x8 handwritten digits",
         f"common baseline; {_DIGITS_DATA}",
         DigitsCnnOptions,
-        _maker("digits", "make_cnn"),
+        maker("digits", "make_cnn"),
     ),
     Problem(
         "cifar10-cnn6",
         "a small network of strided convolutions, 188,810 parameters",
         f"Liao & Poggio 2017, Theory II, settings of the CIFAR-10 experiments; {_CIFAR_DATA}",
         Cnn6Options,
-        _maker("cifar10", "make_cnn6"),
+        maker("cifar10", "make_cnn6"),
         needs_data=True,
     ),
     Problem(
@@ -242,7 +243,7 @@ PROBLEMS = (
         "the first seven convolutions of VGG-16 and two linear layers",
         f"Li et al. 2018, section 3; {_CIFAR_DATA}",
         Vgg9Options,
-        _maker("cifar10", "make_vgg9"),
+        maker("cifar10", "make_vgg9"),
         needs_data=True,
     ),
     Problem(
@@ -250,7 +251,7 @@ PROBLEMS = (
         "a residual network of 20 layers (or 32, 56, 110)",
         f"He et al. 2016, section 4.2, option A; {_CIFAR_DATA}",
         ResNetOptions,
-        _maker("cifar10", "make_resnet"),
+        maker("cifar10", "make_resnet"),
         needs_data=True,
     ),
     Problem(
@@ -258,7 +259,7 @@ PROBLEMS = (
         "the same network without its shortcuts",
         f"Li et al. 2018, section 5; {_CIFAR_DATA}",
         ResNetOptions,
-        _maker("cifar10", "make_noskip"),
+        maker("cifar10", "make_noskip"),
         needs_data=True,
     ),
     Problem(
@@ -266,7 +267,7 @@ PROBLEMS = (
         "ResNet-18 with a first convolution of 3x3 pixels and no pooling after it",
         f"He et al. 2016, as in torchvision; used by Pittorino et al. 2021; {_IMAGE_DATA}",
         ImageOptions,
-        _maker("vision", "make_resnet18"),
+        maker("vision", "make_resnet18"),
         needs_data=True,
     ),
     Problem(
@@ -274,7 +275,7 @@ PROBLEMS = (
         "DenseNet-121 with a first convolution of 3x3 pixels and no pooling after it",
         f"Huang et al. 2017, as in torchvision; used by Pittorino et al. 2021; {_IMAGE_DATA}",
         ImageOptions,
-        _maker("vision", "make_densenet121"),
+        maker("vision", "make_densenet121"),
         needs_data=True,
     ),
     Problem(
@@ -282,7 +283,7 @@ PROBLEMS = (
         "EfficientNet-B0 whose first convolution has stride 1, without dropout",
         f"Tan & Le 2019, as in torchvision; used by Pittorino et al. 2021; {_IMAGE_DATA}",
         ImageOptions,
-        _maker("vision", "make_efficientnet"),
+        maker("vision", "make_efficientnet"),
         needs_data=True,
     ),
     Problem(
@@ -290,7 +291,7 @@ PROBLEMS = (
         "a residual network that widens from block to block",
         f"Han, Kim & Kim 2017; used by Pittorino et al. 2021; {_IMAGE_DATA}",
         PyramidNetOptions,
-        _maker("vision", "make_pyramidnet"),
+        maker("vision", "make_pyramidnet"),
         needs_data=True,
     ),
     Problem(
@@ -299,34 +300,34 @@ PROBLEMS = (
         "Vaswani et al. 2017, Radford et al. 2019, section 2.3; data: --data FILE or FOLDER, otherwise the source "
         "of Python's own standard library",
         TransformerOptions,
-        _maker("text", "make_transformer"),
+        maker("text", "make_transformer"),
     ),
     Problem(
         "gaussian-mixture",
         "a hyperplane between two Gaussian clusters; its population error is known",
         "Mignacco et al. 2020; Baldassi et al. 2020; closed forms: landscape.papers.mixture",
         MixtureOptions,
-        _maker("mixture", "make_mixture"),
+        maker("mixture", "make_mixture"),
     ),
     Problem(
         "multi-index",
         "a sum of functions of a few directions, learnt by a two-layer homogeneous network",
         "setting of Vardhan, Taheri & Mazumdar 2026; closed forms: landscape.papers.students",
         MultiIndexOptions,
-        _maker("multi_index", "make_multi_index"),
+        maker("multi_index", "make_multi_index"),
     ),
     Problem(
         "toy-hyperbola",
         "(theta1 theta2 - 1)^2: a valley of minima of every sharpness",
         "Dinh et al. 2017, section 3, the smallest network with their rescaling",
         HyperbolaOptions,
-        _maker("toys", "make_hyperbola"),
+        maker("toys", "make_hyperbola"),
     ),
     Problem(
         "toy-quadratic",
         "a quadratic function with known curvatures, as linear regression",
         "closed form: landscape.problems.toys.quadratic",
         QuadraticOptions,
-        _maker("toys", "make_quadratic"),
+        maker("toys", "make_quadratic"),
     ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sysconfig
-from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,8 @@ def digits(train_size: int, data_seed: int, *, images: bool = False) -> tuple[Pa
         targets int64 of shape (n,), the digit.
 
     Source:
-        Alpaydin & Kaynak 1998, UCI repository, as in `sklearn.datasets.load_digits`.
+        Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI repository, CC BY 4.0: the test
+        part, as in `sklearn.datasets.load_digits`.
     """
     values, labels = _all_digits()
     chosen = order(len(labels), data_seed)
@@ -57,10 +57,8 @@ def digits(train_size: int, data_seed: int, *, images: bool = False) -> tuple[Pa
 @functools.cache
 def _all_digits() -> tuple[np.ndarray, np.ndarray]:
     """Images and labels in their own order: read once, since a study builds its problem thousands of times."""
-    # Importing scikit-learn for its file would import pandas and scipy.stats: two seconds for a few milliseconds.
-    packed = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
-    table = np.loadtxt(str(packed), delimiter=",")
-    return table[:, :-1], table[:, -1].astype(np.int64)
+    with np.load(Path(__file__).with_name("digits.npz")) as held:
+        return held["images"].astype(np.float64), held["labels"].astype(np.int64)
 
 
 def text(path: Path | None, *, context: int, train_size: int, test_size: int, data_seed: int) -> tuple[Pair, Pair]:
@@ -83,7 +81,7 @@ def text(path: Path | None, *, context: int, train_size: int, test_size: int, da
     Raises:
         LandscapeError: If there is no text, it is not UTF-8, or it is too short.
     """
-    where, content = _read_text(path)
+    where, content = read_text(path)
     windows = len(content) // (context + 1)
     wanted = train_size + test_size
     if windows < wanted:
@@ -101,8 +99,8 @@ def text(path: Path | None, *, context: int, train_size: int, test_size: int, da
     return (x[:train_size], y[:train_size]), (x[train_size:].clone(), y[train_size:].clone())
 
 
-def _read_text(path: Path | None) -> tuple[Path, bytes]:
-    """Where the text lies, and its bytes."""
+def read_text(path: Path | None) -> tuple[Path, bytes]:
+    """Return where the text lies, and its bytes; None is that of Python's own standard library."""
     if path is None:
         folder = Path(sysconfig.get_paths()["stdlib"])
         return folder, b"".join(_read_utf8(file) for file in sorted(folder.glob("*.py")))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, optional
 from landscape.problems.catalogue import CIFAR_TEST, CIFAR_TRAIN, VARIABLE
 from landscape.problems.data import order
 from landscape.problems.problem import Pair
@@ -202,9 +202,7 @@ def _contents(root: Path) -> str:
 
 
 def _loader(about: Dataset) -> Any:
-    from torchvision import datasets
-
-    return getattr(datasets, about.loader)
+    return getattr(optional("torchvision.datasets", about.title), about.loader)
 
 
 def _download(root: Path, about: Dataset) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.problems.catalogue import PROBLEMS
+from landscape.problems.library_names import library_problem
 from landscape.problems.problem import Problem, Source, is_file_problem
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Problem:
-    """A built-in problem.
+    """A built-in problem, or one with the model of a library, such as ``torchvision:resnet18``.
 
     Raises:
         LandscapeError: With the nearest name, if there is none of this name.
     """
+    of_library = library_problem(name)
+    if of_library is not None:
+        return of_library
     if name not in _PROBLEMS:
         raise LandscapeError(f"there is no problem '{name}'", mend=_remedy(name))
     return _PROBLEMS[name]
@@ -43,6 +47,11 @@ def _remedy(name: str) -> str:
     if name.endswith((".h5", ".hdf5")):
         return f"that is a file: draw it with landscape plot {name}, or choose from {', '.join(_PROBLEMS)}"
     return f"{did_you_mean(name, _PROBLEMS)}; one of your own is named FILE.py:function"
+
+
+def is_known(name: str) -> bool:
+    """Return whether `get` has a problem of this name."""
+    return name in _PROBLEMS or library_problem(name) is not None
 
 
 def describe() -> list[dict[str, Any]]:

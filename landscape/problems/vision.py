@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 from torch.nn import functional
 
+from landscape.errors import optional
 from landscape.problems.catalogue import ImageOptions, PyramidNetOptions
 from landscape.problems.image_data import classes_of, images
 from landscape.problems.initial import construct
@@ -35,13 +36,15 @@ def _parts(make: Callable[[int], nn.Module], options: ImageOptions, seed: int, s
     return Parts(model, functional.cross_entropy, train, test)
 
 
+def _torchvision(problem: str) -> Any:
+    return optional("torchvision.models", problem)
+
+
 def make_resnet18(options: ImageOptions, seed: int, source: Source) -> Parts:
     """The parts of ``resnet18``."""
 
     def make(classes: int) -> nn.Module:
-        from torchvision.models import resnet18
-
-        model: nn.Module = resnet18(num_classes=classes)
+        model: nn.Module = _torchvision("resnet18").resnet18(num_classes=classes)
         # He et al. 2016, section 4.2: small images are not thinned out before the first block.
         model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         model.maxpool = nn.Identity()
@@ -54,9 +57,7 @@ def make_densenet121(options: ImageOptions, seed: int, source: Source) -> Parts:
     """The parts of ``densenet121``."""
 
     def make(classes: int) -> nn.Module:
-        from torchvision.models import densenet121
-
-        model: nn.Module = densenet121(num_classes=classes)
+        model: nn.Module = _torchvision("densenet121").densenet121(num_classes=classes)
         features = model.get_submodule("features")
         # Huang et al. 2017, section 4.2: the same.
         features.conv0 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
@@ -70,10 +71,10 @@ def make_efficientnet(options: ImageOptions, seed: int, source: Source) -> Parts
     """The parts of ``efficientnet-b0``."""
 
     def make(classes: int) -> nn.Module:
-        from torchvision.models import efficientnet_b0
-
         # Without dropout and dropped blocks: the loss is a function of the weights.
-        model: nn.Module = efficientnet_b0(num_classes=classes, dropout=0.0, stochastic_depth_prob=0.0)
+        model: nn.Module = _torchvision("efficientnet-b0").efficientnet_b0(
+            num_classes=classes, dropout=0.0, stochastic_depth_prob=0.0
+        )
         cast(nn.Conv2d, model.get_submodule("features.0.0")).stride = (1, 1)
         return model
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.errors import optional
 from landscape.projection.krylov import DENSE, MANY, Leading, leading, row_blocks
 from landscape.values.embedding import Array, stress_1
 
@@ -168,10 +169,9 @@ def _majorised(distances: Array, points: Array, rows: slice) -> Array:
 
 def _smacof(distances: Array, start: Array, starts: int, seed: int) -> Array:
     """The best of several runs of SMACOF and of the classical embedding itself."""
-    from sklearn.manifold import smacof
-
     if not distances.any():
         return start
+    smacof = optional("sklearn.manifold", "metric scaling", "scikit-learn").smacof
     # Random points as far apart as the classical ones, so that no start is favoured by its size.
     chance = np.random.default_rng(seed).normal(scale=start.std(), size=(starts - 1, *start.shape))
     found = [start]

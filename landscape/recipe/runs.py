@@ -274,7 +274,7 @@ def _problem(
         return None
     if problems.is_file_problem(name):
         return _own_problem(reader, where("problem"), name)
-    if name not in problems.names():
+    if not problems.is_known(name):
         with reader.noting(where("problem")):
             problems.get(name)
         return None

@@ -10,10 +10,29 @@ from landscape.values.surface import Path, Surface
 
 if TYPE_CHECKING:
     from landscape.surface.evaluation import evaluate as evaluate
+    from landscape.surface.goldstein import goldstein_directions as goldstein_directions
+    from landscape.surface.goldstein import goldstein_surface as goldstein_surface
     from landscape.surface.store import read_surface as read_surface
     from landscape.surface.store import save_surface as save_surface
 
-__all__ = ["Grid", "Path", "Surface", "axis", "evaluate", "grid", "read_surface", "save_surface"]
-_HOME = {"evaluate": "evaluation", "read_surface": "store", "save_surface": "store"}
+_HOME = {
+    "evaluate": "evaluation",
+    "goldstein_directions": "goldstein",
+    "goldstein_surface": "goldstein",
+    "read_surface": "store",
+    "save_surface": "store",
+}
+__all__ = [
+    "Grid",
+    "Path",
+    "Surface",
+    "axis",
+    "evaluate",
+    "goldstein_directions",
+    "goldstein_surface",
+    "grid",
+    "read_surface",
+    "save_surface",
+]
 
 __getattr__, __dir__ = lazy(__name__, __all__, _HOME)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from landscape.values.result import optional
+from landscape.errors import optional
 
 if TYPE_CHECKING:
     import xarray as xr

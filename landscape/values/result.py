@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.errors import LandscapeError
+from landscape.errors import optional
 from landscape.values.brief import brief, cut, facts, short
 from landscape.values.html import framed, grid_of, pairs
 
@@ -74,20 +73,3 @@ def _cell(entry: Any) -> str:
     if isinstance(entry, str):
         return cut(entry)
     return "" if entry is None else short(entry)
-
-
-def optional(package: str, where: str) -> Any:
-    """A package that the rest of this one does without.
-
-    Args:
-        package: Its name.
-        where: What needs it.
-
-    Raises:
-        LandscapeError: If it is not installed.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        mend = f"pip install {package}"
-        raise LandscapeError(f"{package} is not installed", where=where, mend=mend) from error

@@ -135,3 +135,25 @@ def test_decompositions_do_not_need_the_private_norm_of_weights(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert len(module._PLAIN) == len(decompositions._PLAIN) - 1
+
+
+def test_every_version_and_requirement_elsewhere_is_that_of_the_project():
+    import landscape
+
+    recipe = (ROOT / "recipe" / "recipe.yaml").read_text()
+    assert f'version: "{landscape.__version__}"' in recipe
+    assert f"\nversion: {landscape.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {landscape.__version__} (" in (ROOT / "CHANGELOG.md").read_text()
+    conda = {"torch": "pytorch", "matplotlib": "matplotlib-base", "xxhash": "python-xxhash"}
+    run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    found = [line.strip().removeprefix("- ") for line in run.splitlines()][1:]
+    pairs = [requirement.split(">=") for requirement in PROJECT["dependencies"]]
+    assert found == [f"{conda.get(name, name)} >={lowest}" for name, lowest in pairs]
+
+
+def test_the_lowest_versions_tried_are_those_declared():
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    tried = dict(line.split("==") for line in lines if "==" in line)
+    for requirement in PROJECT["dependencies"]:
+        name, lowest = requirement.split(">=")
+        assert tried[name].startswith(lowest), name

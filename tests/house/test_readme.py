@@ -1,12 +1,11 @@
 """What the README says is run."""
 
 import re
-import runpy
-import shlex
 import sys
 
 import pytest
 from conftest import ROOT
+from documentation import follow
 
 from landscape.cli.main import main
 from landscape.trajectory import open_trajectory
@@ -21,17 +20,6 @@ def section(title: str) -> str:
 
 def commands(title: str) -> list[str]:
     return re.findall(r"^    ((?:python|landscape) .*)$", section(title), flags=re.MULTILINE)
-
-
-def follow(command: str, *more: str) -> None:
-    """Run a command of the page in this process."""
-    program, *arguments = shlex.split(command)
-    if program == "python":
-        runpy.run_path(arguments[0])
-        return
-    with pytest.raises(SystemExit) as stopped:
-        main([*arguments, *more])
-    assert not stopped.value.code, command
 
 
 def test_it_is_short_and_begins_with_its_only_picture():
@@ -93,12 +81,6 @@ def test_the_tour_runs(tmp_path, monkeypatch):
         follow(command, *(["--points", "7"] if " plot run.h5" in command else []))
     snippet = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[-1]
     exec(compile(snippet, "tour.md", "exec"), {})
-
-
-def test_pictures_and_links_are_there():
-    for page in (ROOT / "README.md", ROOT / "docs" / "tour.md", ROOT / "docs" / "methods.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), target
 
 
 def test_the_demonstration(tmp_path, capsys):
