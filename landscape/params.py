@@ -337,8 +337,13 @@ def spread_over_filters(values: Tensor, info: TensorInfo) -> Tensor:
 
 def to_bytes(tensor: Tensor) -> bytes:
     """The elements of a tensor in C order, bfloat16 included, which NumPy does not know."""
+    return _bytes(tensor).tobytes()
+
+
+def _bytes(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The bytes of `to_bytes`, which are those of the tensor itself where they lie in order."""
     flat = tensor.detach().cpu().contiguous().flatten()
-    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+    return flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0, np.uint8)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -354,7 +359,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
-        sha.update(to_bytes(tensor))
+        sha.update(_bytes(tensor).data)
     return sha.hexdigest()
 
 

@@ -51,7 +51,7 @@ def plane_of(run: Trajectory, walk: Trajectory, objective: Objective, wanted: Sl
         return gradient_plane(walk, objective, wanted)
     if wanted.directions is not None:
         return plane_from_file(walk[-1], wanted)
-    options: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
+    options: dict[str, Any] = {name: getattr(wanted, name) for name in ("normalize", "seed", "one_d", "generator")}
     if wanted.repeats is not None:
         return Repeats(walk[-1], wanted.repeats, dims=_dims(wanted), **options)
     make = projection.random_line if wanted.kind == "curve" else projection.random_plane

@@ -23,7 +23,9 @@ _LARGEST_STORED_DIRECTION = 2**20
 def identity_of(task: Task, plane: Plane, choice: Choice, paths: Mapping[str, Projected]) -> dict[str, Any]:
     """Everything that decides the numbers: a file with another identity is another slice."""
     objective = task.objective
-    made = {key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed") if key in plane.meta}
+    made = {
+        key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed", "generator") if key in plane.meta
+    }
     return {
         **objective.fingerprint(plane.origin),
         **{f"plane {key}" if key == "kind" else key: value for key, value in made.items()},
@@ -111,7 +113,7 @@ def repeated_meta(meta: Mapping[str, Any], planes: Repeats) -> dict[str, Any]:
 
 
 def _size(plane: Plane) -> int:
-    return sum(tensor.numel() for direction in plane.directions for tensor in direction.values())
+    return sum(plane.layout[name].numel for direction in plane.directions for name in direction)
 
 
 def _arrays(direction: Mapping[str, torch.Tensor]) -> dict[str, Any]:
