@@ -56,11 +56,17 @@ _ALONG = fields_of(perturb.options)["directions"]
     help="Draw FILES: trajectories (FILE, FILE:STEP, FILE:BRANCH or FILE:BRANCH:STEP), or a result that was saved "
     "before (without torch).",
 )
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1)
 @click.option("-o", "--output", metavar="PICTURE", help="png, pdf or svg. [default: FILE with the kind, .png]")
 @click.option("--kind", metavar="KIND", help=f"One of those above. [default: {_DEFAULT}]")
 @option(former=("--save-surface", "--save-distances"))(
     "--save", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them."
+)
+@click.option(
+    "--checkpoint",
+    metavar="PATH",
+    help="Instead of FILES: a checkpoint of --problem FILE.py:FUNCTION, along random directions, in the memory of "
+    "its model.",
 )
 @device_option
 @objective_options
@@ -75,12 +81,27 @@ _ALONG = fields_of(perturb.options)["directions"]
     "--along", metavar="KIND,...", help=f"{fields_of(perturb.options)['directions'].metadata['help']}."
 )
 @click.option("--common-plane", is_flag=True, default=None, hidden=True)
-def command(files: tuple[str, ...], output: str | None, kind: str | None, as_json: bool, **given: Any) -> None:
+def command(
+    files: tuple[str, ...],
+    output: str | None,
+    kind: str | None,
+    checkpoint: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Draw, and say what is seen."""
     from landscape.render import save as save_picture
     from landscape.storage import require_writable
 
-    chosen, held = _chosen(files, kind)
+    if (checkpoint is None) == (not files):
+        got = "both" if files else "neither"
+        raise LandscapeError("either FILES or a --checkpoint is drawn", got=got)
+    if checkpoint is not None:
+        chosen, held, files = kind_named(kind or "curve"), False, (checkpoint,)
+        if chosen.name not in ("curve", "surface"):
+            raise LandscapeError("a checkpoint is drawn as a curve or surface", where="--kind", got=chosen.name)
+    else:
+        chosen, held = _chosen(files, kind)
     picture = Path(output or f"{Path(files[0]).stem}-{'picture' if held and kind is None else chosen.name}.png")
     require_writable(picture, _SUFFIXES)
     told, device, save = told_in(given), given.pop("device"), given.pop("save")
@@ -96,7 +117,8 @@ def command(files: tuple[str, ...], output: str | None, kind: str | None, as_jso
         if held:
             shown = _stored(files, chosen, wanted)
         else:
-            source = _source(files, told | {"device": device}, save)
+            told |= {"device": device}
+            source = _source(files, told, save) if checkpoint is None else _in_place(checkpoint, told, save)
             with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
 
                 def show(name: str, value: Any) -> None:
@@ -204,6 +226,14 @@ def _source(files: tuple[str, ...], told: Mapping[str, Any], save: str | None) -
         return objective_of(run, **told)
 
     return sourced(steps, rebuild, save=None if save is None else Path(save), announce=_announce)
+
+
+def _in_place(checkpoint: str, told: Mapping[str, Any], save: str | None) -> Source:
+    """The model of a checkpoint."""
+    from landscape.plots.objectives import objective_in_place
+
+    objective = objective_in_place(checkpoint, told["problem"], told["settings"], told["data"])
+    return Source({}, save=None if save is None else Path(save), announce=_announce, in_place=objective)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ CENTERS = ("mean", "last", "initial")
 RECALIBRATE = "recalibrate"
 POLICIES = ("frozen", "interpolate", RECALIBRATE)
 """What becomes of the statistics of batch normalisation away from a snapshot."""
-ENGINES = ("auto", "sequential", "batched")
+IN_PLACE = "in-place"
+ENGINES = ("auto", "sequential", "batched", IN_PLACE)
 """How points of a plane are evaluated."""
 MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 """Curvature matrices."""

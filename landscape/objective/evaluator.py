@@ -23,6 +23,7 @@ from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
 from landscape.objective.flat import converted, gather, offsets, pack
 from landscape.objective.kernels import samples, settle_fast_path
+from landscape.objective.lending import lent, require_same_memory
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewrites import rewritten
@@ -36,6 +37,16 @@ from landscape.params import Tensors, cast, real_view
 _TRIAL = 8
 # Rewrites are compared with the model on so many.
 _REWRITE_TRIAL = 32
+
+
+def _apart(
+    model: nn.Module, loss: Callable[..., Any], device: torch.device, dtype: torch.dtype | None
+) -> tuple[nn.Module, Callable[..., Any]]:
+    """A private copy of a model, and its loss, on a device and in a type."""
+    copied, its = private_copy(model, loss)
+    own = converted(copied, device, dtype)
+    cast_hidden(own, model, device, dtype)
+    return own, (converted if isinstance(loss, nn.Module) else with_constants)(its, device, dtype)
 
 
 class Evaluator:
@@ -52,9 +63,10 @@ class Evaluator:
         tuning: How the passes are made.
         scoring: That of another evaluator of the same loss and data on the same device, which spares the trial.
         findings: What the passes have to heed.
+        in_place: Measure by the model itself, which is put into evaluation mode for each pass and back.
 
     Attributes:
-        model: The private copy.
+        model: The private copy, or the model itself.
         storage: Name -> tensor of the private copy; write into these in place to move the weights, then
             call `moved`.
         flat: Dtype -> one vector that all parameters of that dtype are views of.
@@ -79,13 +91,12 @@ class Evaluator:
         tuning: Tuning,
         scoring: Scoring | None = None,
         findings: Findings = Findings(),  # noqa: B008 - a frozen value
+        in_place: bool = False,
     ) -> None:
-        own, self._loss = private_copy(model, loss)
-        self.model = converted(own, device, dtype)
-        cast_hidden(self.model, model, device, dtype)
+        self.in_place = in_place
+        self.model, self._loss = (model, loss) if in_place else _apart(model, loss, device, dtype)
         self.layout = layout
         self.findings = findings
-        self._loss = (converted if isinstance(loss, nn.Module) else with_constants)(self._loss, device, dtype)
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
@@ -95,7 +106,7 @@ class Evaluator:
         self.cut(tuning.batch_size)
         state = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         self.storage: Tensors = {info.name: state[info.name] for info in layout if info.tied_to is None}
-        self.starts = offsets(layout, self.storage)
+        self.starts = {} if in_place else offsets(layout, self.storage)
         self.flat = gather(self.storage, self.starts)
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
         self._call: Callable[..., Any] = self.model
@@ -104,18 +115,20 @@ class Evaluator:
         self._rewrite(tuning)
         self._scoring = scoring
         self.heed(findings)
-        settle_fast_path(self.model, lambda: [self.output(one) for one in samples(self)])
+        if not in_place:
+            settle_fast_path(self.model, lambda: [self.output(one) for one in samples(self)])
 
     def heed(self, findings: Findings) -> None:
         """Make passes from now on as was found necessary."""
         self.findings = findings
         taken = findings.gradients is Gradients.WEIGHTS
-        for info in self.layout.moving():
+        for info in self.layout.moving() if not self.in_place else ():
             self.storage[info.name].requires_grad_(taken)
 
     def passing(self) -> AbstractContextManager[Any]:
         """The mode of a forward pass whose result is not differentiated."""
-        return torch.inference_mode() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
+        mode = torch.inference_mode() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
+        return lent(self.model, mode) if self.in_place else mode
 
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
@@ -210,9 +223,13 @@ class Evaluator:
             tensors: Name -> tensor, with every parameter of the model.
 
         Raises:
-            LandscapeError: If a parameter is missing, a name is unknown, or a shape differs.
+            LandscapeError: If a parameter is missing, a name is unknown, or a shape differs; in place, if they are
+                not those of the model.
         """
         self._check(tensors)
+        if self.in_place:
+            require_same_memory(tensors, self.storage)
+            return
         with torch.inference_mode():
             for name, held in self.storage.items():
                 held.copy_(tensors[name] if name in tensors else self._own_buffers[name])
@@ -251,13 +268,14 @@ class Evaluator:
 
     @functools.cached_property
     def derived(self) -> DerivedBuffers:
-        """The buffers that follow from the weights; found by trial when first asked for."""
-        return DerivedBuffers(self.model, self._few_passes)
+        """The buffers that follow from the weights; found by trial when first asked for, of a copy only."""
+        return DerivedBuffers(nn.Module() if self.in_place else self.model, self._few_passes)
 
     @functools.cached_property
     def running(self) -> RunningStatistics:
         """The layers with running statistics that are none of torch's; found by trial when first asked for."""
-        return RunningStatistics(self.model, self._few_passes, self.derived.names)
+        model = nn.Module() if self.in_place else self.model
+        return RunningStatistics(model, self._few_passes, self.derived.names)
 
     def _few_passes(self) -> list[Callable[[], object]]:
         batches = self._splits[self.splits[0]].batches(self.tuning.batch_size if self.findings.coupled else 2)

@@ -43,6 +43,8 @@ def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
     Raises:
         LandscapeError: If a run has no snapshot, or a slice cannot be placed.
     """
+    if source.in_place is not None:
+        return {source.in_place.problem: _slice_in_place(source, source.in_place, wanted)}
     for run in source.runs.values():
         if len(run) == 0:
             raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
@@ -55,6 +57,38 @@ def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
         how = _how(source, wanted, _together(source))
         return {_together(source): slice_through(source.runs, objective, _measured(wanted, objective), **how)}
     return _single(source, wanted)
+
+
+def _slice_in_place(source: Source, objective: Objective, wanted: Slice) -> Surface:
+    """The slice of a checkpoint, along random directions by block, in the memory of its model."""
+    given = {
+        "kind": wanted.kind not in ("curve", "surface") and wanted.kind,
+        "plane": wanted.plane not in (None, "random") and wanted.plane,
+        "directions": wanted.directions,
+        "repeats": wanted.repeats,
+        "metric": wanted.metric == HESSIAN_RATIO and wanted.metric,
+        "bn": wanted.bn != "frozen" and wanted.bn,
+    }
+    other = next((name for name, value in given.items() if value), None)
+    if other is not None:
+        raise LandscapeError(
+            "a checkpoint is drawn along random directions, its model as it is",
+            where=other,
+            got=given[other],
+            mend="import it (landscape import), and draw the trajectory",
+        )
+    how = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
+    plane = projection.drawn_plane(
+        objective.model, dims=1 if wanted.kind == "curve" else 2, parameters=wanted.parameters, **how
+    )
+    wanted = _measured(wanted, objective)
+    return evaluate(
+        objective,
+        plane,
+        grid_of(plane, None, wanted),
+        **_how(source, wanted, objective.problem),
+        **_ways(objective, wanted),
+    )
 
 
 def _single(source: Source, wanted: Slice) -> dict[str, Surface]:
