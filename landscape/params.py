@@ -38,7 +38,7 @@ Weights: TypeAlias = HasWeights | nn.Module | Mapping[str, Tensor]
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def layout_of(model: nn.Module) -> Layout:
+def layout_of(model: nn.Module, *, sharded: bool = False) -> Layout:
     """The layout of a model: parameters once each with their other names marked as tied, then persistent buffers.
 
     Tied are names of one tensor, or of two that are the same place in memory.
@@ -49,6 +49,7 @@ def layout_of(model: nn.Module) -> Layout:
 
     Args:
         model: Any module; names are those without wrappers, see `wrappers.unwrapped`.
+        sharded: Whether its parameters may be spread over processes; shapes are those of the whole.
 
     Returns:
         Its layout.
@@ -56,7 +57,7 @@ def layout_of(model: nn.Module) -> Layout:
     Raises:
         LandscapeError: If a layer has yet to learn its shape from a first batch, or a parameter is sparse.
     """
-    model = unwrapped(model)
+    model = model if sharded else unwrapped(model)
     _require_dense(model)
     axes = _filter_axes(model)
     canonical: dict[Hashable, str] = {}

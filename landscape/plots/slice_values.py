@@ -77,7 +77,7 @@ def _slice_in_place(source: Source, objective: Objective, wanted: Slice) -> Surf
             got=given[other],
             mend="import it (landscape import), and draw the trajectory",
         )
-    how = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
+    how: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
     plane = projection.drawn_plane(
         objective.model, dims=1 if wanted.kind == "curve" else 2, parameters=wanted.parameters, **how
     )

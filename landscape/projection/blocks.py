@@ -316,6 +316,13 @@ class BlockDirection(Mapping[str, Tensor]):
         drawn = [info for info in infos if info.name not in still]
         self.tensors = {i.name: BlockTensor.of(i, weights[i.name], normalize, seed, index) for i in drawn}
 
+    @classmethod
+    def of_parts(cls, tensors: dict[str, BlockTensor]) -> BlockDirection:
+        """The direction of parts of tensors, which gives no whole ones."""
+        made = cls([], {}, "none", 0, 0, set())
+        made.tensors = tensors
+        return made
+
     def __getitem__(self, name: str) -> Tensor:
         weight = self._weights[name]
         return self.tensors[name].whole(weight) if name in self.tensors else torch.zeros_like(weight)
