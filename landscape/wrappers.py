@@ -102,8 +102,8 @@ def _refuse_shards(model: nn.Module) -> None:
             "the parameters of the model are sharded over processes (FSDP)",
             where=sharded or None,
             mend="load a full state dict into the bare model (get_model_state_dict of "
-            "torch.distributed.checkpoint.state_dict, with full_state_dict=True); a curve of random directions is drawn "
-            "as it is by landscape.surface.sharded",
+            "torch.distributed.checkpoint.state_dict, with full_state_dict=True); curves of random directions are "
+            "drawn as it is by landscape.surface.sharded",
         )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.copies import cast_hidden, private_copy, with_constants
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import batchnorm, losses
@@ -21,7 +20,7 @@ from landscape.objective.buffers import DerivedBuffers
 from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
-from landscape.objective.flat import converted, gather, offsets, pack
+from landscape.objective.flat import gather, offsets, pack, private
 from landscape.objective.kernels import samples, settle_fast_path
 from landscape.objective.lending import lent, require_same_memory
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
@@ -37,16 +36,6 @@ from landscape.params import Tensors, cast, real_view
 _TRIAL = 8
 # Rewrites are compared with the model on so many.
 _REWRITE_TRIAL = 32
-
-
-def _apart(
-    model: nn.Module, loss: Callable[..., Any], device: torch.device, dtype: torch.dtype | None
-) -> tuple[nn.Module, Callable[..., Any]]:
-    """A private copy of a model, and its loss, on a device and in a type."""
-    copied, its = private_copy(model, loss)
-    own = converted(copied, device, dtype)
-    cast_hidden(own, model, device, dtype)
-    return own, (converted if isinstance(loss, nn.Module) else with_constants)(its, device, dtype)
 
 
 class Evaluator:
@@ -94,16 +83,14 @@ class Evaluator:
         in_place: bool = False,
     ) -> None:
         self.in_place = in_place
-        self.model, self._loss = (model, loss) if in_place else _apart(model, loss, device, dtype)
-        self.layout = layout
-        self.findings = findings
+        self.model, self._loss = (model, loss) if in_place else private(model, loss, device, dtype)
+        # The user's own modules are not run in training mode to see what they do to buffers.
+        self._tried = nn.Module() if in_place else self.model
+        self.layout, self.findings = layout, findings
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
-        self.weight_decay = weight_decay
-        self.device = device
-        self.tuning = tuning
-        self.cut(tuning.batch_size)
+        self.weight_decay, self.device, self.tuning = weight_decay, device, tuning
         state = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         self.storage: Tensors = {info.name: state[info.name] for info in layout if info.tied_to is None}
         self.starts = {} if in_place else offsets(layout, self.storage)
@@ -141,9 +128,6 @@ class Evaluator:
                 self._call, self._refresh, self.rewrites = made.call, made.refresh, made.counts
         if tuning.compiled:
             self._call = torch.compile(self._call, dynamic=False)
-
-    def _first_batch(self) -> Split:
-        return next(self.each_batch(self.splits[0]))
 
     def cut(self, batch_size: int) -> None:
         """Cut the data into micro-batches of another size."""
@@ -223,8 +207,7 @@ class Evaluator:
             tensors: Name -> tensor, with every parameter of the model.
 
         Raises:
-            LandscapeError: If a parameter is missing, a name is unknown, or a shape differs; in place, if they are
-                not those of the model.
+            LandscapeError: If a parameter is missing, a name is unknown, or a shape or (in place) a value differs.
         """
         self._check(tensors)
         if self.in_place:
@@ -269,13 +252,12 @@ class Evaluator:
     @functools.cached_property
     def derived(self) -> DerivedBuffers:
         """The buffers that follow from the weights; found by trial when first asked for, of a copy only."""
-        return DerivedBuffers(nn.Module() if self.in_place else self.model, self._few_passes)
+        return DerivedBuffers(self._tried, self._few_passes)
 
     @functools.cached_property
     def running(self) -> RunningStatistics:
         """The layers with running statistics that are none of torch's; found by trial when first asked for."""
-        model = nn.Module() if self.in_place else self.model
-        return RunningStatistics(model, self._few_passes, self.derived.names)
+        return RunningStatistics(self._tried, self._few_passes, self.derived.names)
 
     def _few_passes(self) -> list[Callable[[], object]]:
         batches = self._splits[self.splits[0]].batches(self.tuning.batch_size if self.findings.coupled else 2)
@@ -304,7 +286,7 @@ class Evaluator:
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        return self.mean_of(self._first_batch())
+        return self.mean_of(next(self.each_batch(self.splits[0])))
 
     def mean_of(self, batch: Split) -> float:
         """The mean loss over a batch."""

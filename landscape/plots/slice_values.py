@@ -14,7 +14,7 @@ import torch
 from landscape import projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.plots.planes import plane_of, plane_through, snapshot_of
+from landscape.plots.planes import plane_in_place, plane_of, plane_through, snapshot_of
 from landscape.plots.slice_grids import grid_around, grid_of
 from landscape.plots.slice_options import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
 from landscape.plots.source import Source
@@ -60,35 +60,10 @@ def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
 
 
 def _slice_in_place(source: Source, objective: Objective, wanted: Slice) -> Surface:
-    """The slice of a checkpoint, along random directions by block, in the memory of its model."""
-    given = {
-        "kind": wanted.kind not in ("curve", "surface") and wanted.kind,
-        "plane": wanted.plane not in (None, "random") and wanted.plane,
-        "directions": wanted.directions,
-        "repeats": wanted.repeats,
-        "metric": wanted.metric == HESSIAN_RATIO and wanted.metric,
-        "bn": wanted.bn != "frozen" and wanted.bn,
-    }
-    other = next((name for name, value in given.items() if value), None)
-    if other is not None:
-        raise LandscapeError(
-            "a checkpoint is drawn along random directions, its model as it is",
-            where=other,
-            got=given[other],
-            mend="import it (landscape import), and draw the trajectory",
-        )
-    how: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
-    plane = projection.drawn_plane(
-        objective.model, dims=1 if wanted.kind == "curve" else 2, parameters=wanted.parameters, **how
-    )
-    wanted = _measured(wanted, objective)
-    return evaluate(
-        objective,
-        plane,
-        grid_of(plane, None, wanted),
-        **_how(source, wanted, objective.problem),
-        **_ways(objective, wanted),
-    )
+    """The slice of a checkpoint, in the memory of its model."""
+    plane, wanted = plane_in_place(objective, wanted), _measured(wanted, objective)
+    how = _how(source, wanted, objective.problem) | _ways(objective, wanted)
+    return evaluate(objective, plane, grid_of(plane, None, wanted), **how)
 
 
 def _single(source: Source, wanted: Slice) -> dict[str, Surface]:

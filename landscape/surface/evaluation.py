@@ -151,7 +151,7 @@ def evaluate(
     require_engine(engine)
     held = _held_choice(save, engine, settings)
     if objective.in_place or engine == IN_PLACE:
-        require_alone(objective, engine, workers)
+        require_alone(engine, workers, settings)
         held = held or plain_choice(objective, IN_PLACE).forced(settings)
     if preview is not None:
         require_tolerance(preview)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.objective import Evaluator, Objective, Tuning
+from landscape.objective import Evaluator, Tuning
 from landscape.objective.displacement import Displacement, readers_of
 from landscape.params import real_view
 from landscape.projection import DrawnPlane, Plane
@@ -104,8 +105,8 @@ class InPlace(Sequential):
         return [passes * (self._seconds + moving)]
 
 
-def require_alone(objective: Objective, engine: str, workers: int) -> None:
-    """Check that one process evaluates an objective in place, by the engine for it.
+def require_alone(engine: str, workers: int, settings: Mapping[str, Any]) -> None:
+    """Check that one process evaluates an objective in place, by the engine for it, and its model as it is.
 
     Raises:
         LandscapeError: Otherwise.
@@ -117,6 +118,9 @@ def require_alone(objective: Objective, engine: str, workers: int) -> None:
             got=engine,
             mend="leave it out, or make the objective without in_place",
         )
+    other = next((name for name in ("rewrite", "compiled") if settings.get(name)), None)
+    if other is not None:
+        raise LandscapeError("in place, the model is called as it is", where="tune", got=f"{other}=yes")
     if workers > 1:
         raise LandscapeError(
             "each worker would hold a copy of the model, and the objective is in place",

@@ -6,6 +6,7 @@ them just before the unit that they belong to is gathered.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -64,7 +65,7 @@ class ShardedPlane:
             self._tensors[info.name], row, group = _held(info, parameter)
             self.starts[info.name] = row * max(1, info.numbers // max(1, info.shape[0] if info.shape else 1))
             if group is not None and (normalize == "layer" or len(info.shape) <= 1):
-                totals[info.name] = lambda squares, group=group: _added(squares, group)
+                totals[info.name] = functools.partial(_added, group=group)
         self.directions = [
             BlockDirection.of_parts(
                 {
@@ -156,5 +157,7 @@ def _units_of(model: nn.Module, names: Sequence[str]) -> Readers:
     for name in names:
         parts = name.split(".")[:-1]
         above = [modules[".".join(parts[:end])] for end in range(len(parts), -1, -1)]
-        readers[name] = [next((module for module in above if isinstance(module, FSDPModule)), None)]
+        units = (module for module in above if isinstance(module, FSDPModule))
+        unit: Any = next(units, None)
+        readers[name] = [unit]
     return readers

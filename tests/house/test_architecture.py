@@ -94,6 +94,7 @@ ALLOWED = {
             "executor",
             "files",
             "forms",
+            "layout",
             "options",
             "params",
             "storage",

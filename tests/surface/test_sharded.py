@@ -1,4 +1,5 @@
-"""A model sharded over processes: each draws and moves its own rows, and the curve is that of one process."""
+"""A model sharded over processes: each draws and moves its own rows, and the curve and the
+run are those of one process."""
 
 import copy
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from landscape.projection import drawn_plane, random_plane
 from landscape.surface.sharded import ShardedPlane
+from landscape.trajectory import Recorder, open_trajectory
 
 RANKS = 2
 POINTS = [(-0.5, 0.2), (0.0, 0.0), (1.0, -1.0)]
@@ -47,6 +49,12 @@ def rank_work(rank: int, folder: str, normalize: str) -> None:
         held = before[name].flatten()
         start = plane.starts[name]
         parts[name] = (start, own.part(start, start + len(held), held))
+    with Recorder(f"{folder}/run.h5", model) as recorder:
+        for step in range(3):
+            recorder.snapshot(step)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(2)
     torch.save({"losses": losses, "same": same, "parts": parts}, f"{folder}/rank{rank}.pt")
     distributed.destroy_process_group()
 
@@ -63,6 +71,11 @@ def test_a_curve_of_two_ranks_is_that_of_one_process(tmp_path: Path, normalize: 
         with torch.no_grad():
             alone.append(float(F.cross_entropy(moved(x), y)))
     whole = drawn_plane(model, normalize=normalize, seed=4, one_d="norm").directions[0]
+    run = open_trajectory(tmp_path / "run.h5")
+    assert run.steps.tolist() == [0, 1, 2]
+    for number, snapshot in enumerate(run):
+        for name, own in model.named_parameters():
+            assert torch.equal(snapshot.weights[name], 2**number * own.detach())
     for rank in range(RANKS):
         found = torch.load(tmp_path / f"rank{rank}.pt")
         assert found["same"]
