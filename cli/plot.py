@@ -59,7 +59,7 @@ _ALONG = fields_of(perturb.options)["directions"]
     help="Draw FILES: trajectories (FILE, FILE:STEP, FILE:BRANCH or FILE:BRANCH:STEP), or a result that was saved "
     "before (without torch).",
 )
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -72,6 +72,12 @@ _ALONG = fields_of(perturb.options)["directions"]
 @click.option("--kind", metavar="KIND", help=f"One of those above. [default: {_DEFAULT}]")
 @option(former=("--save-surface", "--save-distances"))(
     "--save", metavar="S.h5", help="Keep the values; resumes if S.h5 holds a part of them."
+)
+@click.option(
+    "--checkpoint",
+    metavar="PATH",
+    help="Instead of FILES: a checkpoint of --problem FILE.py:FUNCTION, along random directions, in the memory of "
+    "its model.",
 )
 @device_option
 @objective_options
@@ -87,12 +93,26 @@ _ALONG = fields_of(perturb.options)["directions"]
 )
 @click.option("--common-plane", is_flag=True, default=None, hidden=True)
 def command(
-    files: tuple[str, ...], output: str | None, kind: str | None, shared_plotly: bool, as_json: bool, **given: Any
+    files: tuple[str, ...],
+    output: str | None,
+    kind: str | None,
+    shared_plotly: bool,
+    checkpoint: str | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Draw, and say what is seen."""
     from landscape.storage import require_writable
 
-    chosen, held = _chosen(files, kind)
+    if (checkpoint is None) == (not files):
+        got = "both" if files else "neither"
+        raise LandscapeError("either FILES or a --checkpoint is drawn", got=got)
+    if checkpoint is not None:
+        chosen, held, files = kind_named(kind or "curve"), False, (checkpoint,)
+        if chosen.name not in ("curve", "surface"):
+            raise LandscapeError("a checkpoint is drawn as a curve or surface", where="--kind", got=chosen.name)
+    else:
+        chosen, held = _chosen(files, kind)
     picture = Path(output or f"{Path(files[0]).stem}-{'picture' if held and kind is None else chosen.name}.png")
     require_writable(picture, _SUFFIXES)
     interactive = picture.suffix.lower() == _PAGE
@@ -116,7 +136,8 @@ def command(
             shown = _stored(files, chosen, wanted)
             moments = [shown]
         else:
-            source = _source(files, told | {"device": device}, save)
+            told |= {"device": device}
+            source = _source(files, told, save) if checkpoint is None else _in_place(checkpoint, told, save)
             with progress_bar(f"{chosen.name} of {source.about()}", chosen.unit) as update:
 
                 def show(name: str, value: Any) -> None:
@@ -283,6 +304,14 @@ def _source(files: tuple[str, ...], told: Mapping[str, Any], save: str | None) -
         return objective_of(run, **told)
 
     return sourced(steps, rebuild, save=None if save is None else Path(save), announce=_announce)
+
+
+def _in_place(checkpoint: str, told: Mapping[str, Any], save: str | None) -> Source:
+    """The model of a checkpoint."""
+    from landscape.plots.objectives import objective_in_place
+
+    objective = objective_in_place(checkpoint, told["problem"], told["settings"], told["data"])
+    return Source({}, save=None if save is None else Path(save), announce=_announce, in_place=objective)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ Weights: TypeAlias = HasWeights | nn.Module | Mapping[str, Tensor]
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def layout_of(model: nn.Module) -> Layout:
+def layout_of(model: nn.Module, *, sharded: bool = False) -> Layout:
     """The layout of a model: parameters once each with their other names marked as tied, then persistent buffers.
 
     Tied are names of one tensor, or of two that are the same place in memory.
@@ -49,6 +49,7 @@ def layout_of(model: nn.Module) -> Layout:
 
     Args:
         model: Any module; names are those without wrappers, see `wrappers.unwrapped`.
+        sharded: Whether its parameters may be spread over processes; shapes are those of the whole.
 
     Returns:
         Its layout.
@@ -56,7 +57,7 @@ def layout_of(model: nn.Module) -> Layout:
     Raises:
         LandscapeError: If a layer has yet to learn its shape from a first batch, or a parameter is sparse.
     """
-    model = unwrapped(model)
+    model = model if sharded else unwrapped(model)
     _require_dense(model)
     axes = _filter_axes(model)
     canonical: dict[Hashable, str] = {}
@@ -337,8 +338,13 @@ def spread_over_filters(values: Tensor, info: TensorInfo) -> Tensor:
 
 def to_bytes(tensor: Tensor) -> bytes:
     """The elements of a tensor in C order, bfloat16 included, which NumPy does not know."""
+    return _bytes(tensor).tobytes()
+
+
+def _bytes(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The bytes of `to_bytes`, which are those of the tensor itself where they lie in order."""
     flat = tensor.detach().cpu().contiguous().flatten()
-    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+    return flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0, np.uint8)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -354,7 +360,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
-        sha.update(to_bytes(tensor))
+        sha.update(_bytes(tensor).data)
     return sha.hexdigest()
 
 

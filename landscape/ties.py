@@ -21,7 +21,8 @@ def identity(tensor: Tensor) -> Hashable:
         >>> identity(nn.Parameter(w)) == identity(nn.Parameter(w)), identity(w) == identity(w.T)
         (True, False)
     """
-    if not has_memory(tensor):
+    # Those spread over processes say 0 for all.
+    if not has_memory(tensor) or tensor.data_ptr() == 0:
         return id(tensor)
     return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 

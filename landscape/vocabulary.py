@@ -6,12 +6,15 @@ NORMALIZATIONS = ("filter", "layer", "weight", "none")
 """How random directions are scaled (Li et al. 2018, section 4)."""
 ONE_D_POLICIES = ("ignore", "norm")
 """What random directions do to parameters of at most one dimension."""
+GENERATORS = ("streams", "blocks")
+"""How random directions are drawn: files that name none have the first."""
 CENTERS = ("mean", "last", "initial")
 """What is subtracted from snapshots before principal components."""
 RECALIBRATE = "recalibrate"
 POLICIES = ("frozen", "interpolate", RECALIBRATE)
 """What becomes of the statistics of batch normalisation away from a snapshot."""
-ENGINES = ("auto", "sequential", "batched")
+IN_PLACE = "in-place"
+ENGINES = ("auto", "sequential", "batched", IN_PLACE)
 """How points of a plane are evaluated."""
 MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 """Curvature matrices."""

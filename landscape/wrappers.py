@@ -102,7 +102,8 @@ def _refuse_shards(model: nn.Module) -> None:
             "the parameters of the model are sharded over processes (FSDP)",
             where=sharded or None,
             mend="load a full state dict into the bare model (get_model_state_dict of "
-            "torch.distributed.checkpoint.state_dict, with full_state_dict=True)",
+            "torch.distributed.checkpoint.state_dict, with full_state_dict=True); curves of random directions are "
+            "drawn as it is by landscape.surface.sharded",
         )
 
 
@@ -111,20 +112,23 @@ def is_scripted(model: nn.Module) -> bool:
     return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
 
 
-def before_call(module: nn.Module, hook: Callable[..., Any], *, named: bool = False) -> RemovableHandle:
+def before_call(
+    module: nn.Module, hook: Callable[..., Any], *, named: bool = False, first: bool = False
+) -> RemovableHandle:
     """Call a hook before every call of a module from Python; modules of TorchScript forbid the plain way.
 
     Args:
         module: Any module.
         hook: As for `torch.nn.Module.register_forward_pre_hook`.
         named: Whether the hook takes named arguments too.
+        first: Call it before all hooks that are there.
     """
-    return nn.Module.register_forward_pre_hook(module, hook, with_kwargs=named)
+    return nn.Module.register_forward_pre_hook(module, hook, with_kwargs=named, prepend=first)
 
 
-def after_call(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
-    """Call a hook after every call of a module from Python, as `before_call` does before."""
-    return nn.Module.register_forward_hook(module, hook)
+def after_call(module: nn.Module, hook: Callable[..., Any], *, always: bool = False) -> RemovableHandle:
+    """Call a hook after every call of a module from Python, where asked for even if that raises."""
+    return nn.Module.register_forward_hook(module, hook, always_call=always)
 
 
 def is_sharded(tensor: Tensor) -> bool:

@@ -35,12 +35,14 @@ def require_deterministic(evaluator: Evaluator, batch: Split) -> None:
     Raises:
         LandscapeError: With the reason, if two passes differ, or a pass changes a buffer.
     """
-    state = dict(evaluator.model.named_buffers()) | evaluator.storage
+    # Of a model in place, weights are not held twice.
+    weights = {} if evaluator.in_place else evaluator.storage
+    state = dict(evaluator.model.named_buffers()) | weights
     before = {name: tensor.clone() for name, tensor in state.items()}
     with torch.random.fork_rng(devices=[]):
         passes = [Trial.of(evaluator, batch) for _ in range(2)]
     outputs, losses = ([_tensors(one.output) for one in passes], [_tensors(one.loss) for one in passes])
-    after = dict(evaluator.model.named_buffers()) | evaluator.storage
+    after = dict(evaluator.model.named_buffers()) | weights
     _refuse_changed_buffers(before, after, _gap(*outputs))
     _refuse_random("the model gives different outputs", _gap(*outputs), lambda: Trial.of(evaluator, batch).output)
     _refuse_random("the loss gives different outputs", _gap(*losses), lambda: Trial.of(evaluator, batch).loss)

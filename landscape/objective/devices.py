@@ -53,6 +53,12 @@ def placed(loss: Any, examples: Split, model: nn.Module, device: torch.device) -
     return moved, examples.to(device, None)
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a model as it is: that of the first parameter that is in memory."""
+    held = (parameter.device for parameter in model.parameters() if parameter.device.type != "meta")
+    return next(held, torch.device("cpu"))
+
+
 def _available(kind: str, index: int = 0) -> bool:
     if kind == "cuda":
         return torch.cuda.is_available() and index < torch.cuda.device_count()

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.copies import cast_hidden, private_copy, with_constants
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import batchnorm, losses
@@ -21,8 +20,9 @@ from landscape.objective.buffers import DerivedBuffers
 from landscape.objective.data import Batches, Source, Split
 from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
-from landscape.objective.flat import converted, gather, offsets, pack
+from landscape.objective.flat import gather, offsets, pack, private
 from landscape.objective.kernels import samples, settle_fast_path
+from landscape.objective.lending import lent, require_same_memory
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewrites import rewritten
@@ -52,9 +52,10 @@ class Evaluator:
         tuning: How the passes are made.
         scoring: That of another evaluator of the same loss and data on the same device, which spares the trial.
         findings: What the passes have to heed.
+        in_place: Measure by the model itself, which is put into evaluation mode for each pass and back.
 
     Attributes:
-        model: The private copy.
+        model: The private copy, or the model itself.
         storage: Name -> tensor of the private copy; write into these in place to move the weights, then
             call `moved`.
         flat: Dtype -> one vector that all parameters of that dtype are views of.
@@ -79,23 +80,20 @@ class Evaluator:
         tuning: Tuning,
         scoring: Scoring | None = None,
         findings: Findings = Findings(),  # noqa: B008 - a frozen value
+        in_place: bool = False,
     ) -> None:
-        own, self._loss = private_copy(model, loss)
-        self.model = converted(own, device, dtype)
-        cast_hidden(self.model, model, device, dtype)
-        self.layout = layout
-        self.findings = findings
-        self._loss = (converted if isinstance(loss, nn.Module) else with_constants)(self._loss, device, dtype)
+        self.in_place = in_place
+        self.model, self._loss = (model, loss) if in_place else private(model, loss, device, dtype)
+        # The user's own modules are not run in training mode to see what they do to buffers.
+        self._tried = nn.Module() if in_place else self.model
+        self.layout, self.findings = layout, findings
         self.takes_model = losses.takes_model(loss)
         self._half = dtype is not None and dtype.itemsize < 4
         self._splits = dict(splits)
-        self.weight_decay = weight_decay
-        self.device = device
-        self.tuning = tuning
-        self.cut(tuning.batch_size)
+        self.weight_decay, self.device, self.tuning = weight_decay, device, tuning
         state = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         self.storage: Tensors = {info.name: state[info.name] for info in layout if info.tied_to is None}
-        self.starts = offsets(layout, self.storage)
+        self.starts = {} if in_place else offsets(layout, self.storage)
         self.flat = gather(self.storage, self.starts)
         self._own_buffers = {info.name: self.storage[info.name].clone() for info in layout.stored("buffer")}
         self._call: Callable[..., Any] = self.model
@@ -104,18 +102,20 @@ class Evaluator:
         self._rewrite(tuning)
         self._scoring = scoring
         self.heed(findings)
-        settle_fast_path(self.model, lambda: [self.output(one) for one in samples(self)])
+        if not in_place:
+            settle_fast_path(self.model, lambda: [self.output(one) for one in samples(self)])
 
     def heed(self, findings: Findings) -> None:
         """Make passes from now on as was found necessary."""
         self.findings = findings
         taken = findings.gradients is Gradients.WEIGHTS
-        for info in self.layout.moving():
+        for info in self.layout.moving() if not self.in_place else ():
             self.storage[info.name].requires_grad_(taken)
 
     def passing(self) -> AbstractContextManager[Any]:
         """The mode of a forward pass whose result is not differentiated."""
-        return torch.inference_mode() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
+        mode = torch.inference_mode() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
+        return lent(self.model, mode) if self.in_place else mode
 
     def _rewrite(self, tuning: Tuning) -> None:
         if tuning.rewrite:
@@ -128,9 +128,6 @@ class Evaluator:
                 self._call, self._refresh, self.rewrites = made.call, made.refresh, made.counts
         if tuning.compiled:
             self._call = torch.compile(self._call, dynamic=False)
-
-    def _first_batch(self) -> Split:
-        return next(self.each_batch(self.splits[0]))
 
     def cut(self, batch_size: int) -> None:
         """Cut the data into micro-batches of another size."""
@@ -210,9 +207,12 @@ class Evaluator:
             tensors: Name -> tensor, with every parameter of the model.
 
         Raises:
-            LandscapeError: If a parameter is missing, a name is unknown, or a shape differs.
+            LandscapeError: If a parameter is missing, a name is unknown, or a shape or (in place) a value differs.
         """
         self._check(tensors)
+        if self.in_place:
+            require_same_memory(tensors, self.storage)
+            return
         with torch.inference_mode():
             for name, held in self.storage.items():
                 held.copy_(tensors[name] if name in tensors else self._own_buffers[name])
@@ -251,13 +251,13 @@ class Evaluator:
 
     @functools.cached_property
     def derived(self) -> DerivedBuffers:
-        """The buffers that follow from the weights; found by trial when first asked for."""
-        return DerivedBuffers(self.model, self._few_passes)
+        """The buffers that follow from the weights; found by trial when first asked for, of a copy only."""
+        return DerivedBuffers(self._tried, self._few_passes)
 
     @functools.cached_property
     def running(self) -> RunningStatistics:
         """The layers with running statistics that are none of torch's; found by trial when first asked for."""
-        return RunningStatistics(self.model, self._few_passes, self.derived.names)
+        return RunningStatistics(self._tried, self._few_passes, self.derived.names)
 
     def _few_passes(self) -> list[Callable[[], object]]:
         batches = self._splits[self.splits[0]].batches(self.tuning.batch_size if self.findings.coupled else 2)
@@ -286,7 +286,7 @@ class Evaluator:
 
     def first_loss(self) -> float:
         """The mean loss over the first micro-batch of the first split."""
-        return self.mean_of(self._first_batch())
+        return self.mean_of(next(self.each_batch(self.splits[0])))
 
     def mean_of(self, batch: Split) -> float:
         """The mean loss over a batch."""

@@ -50,6 +50,7 @@ class Case:
         data: Name -> all examples.
         batch_size: What the user asked for, or None.
         stated: Name -> the size of batches that the user asked for or whose loader makes, or None.
+        in_place: Whether evaluators are of the user's model itself: it is not moved, nor copied in more digits.
     """
 
     make: Callable[[Mapping[str, Source], torch.dtype | None, int], Evaluator]
@@ -58,6 +59,7 @@ class Case:
     data: Mapping[str, Source]
     batch_size: int | None
     stated: Mapping[str, int | None]
+    in_place: bool = False
 
     def witnesses(self, most: int) -> dict[str, Split]:
         """Examples of each split to try, no more than the user's batches have, but two."""
@@ -89,7 +91,7 @@ def examine(case: Case) -> tuple[Findings, int | None]:
     evaluator, findings = _passing(case)
     findings = replace(findings, copies=_any(writes_into, evaluator))
     evaluator.heed(findings)
-    for batch in _batches(evaluator):
+    for batch in _batches(evaluator) if not case.in_place else ():
         require_own_tensors(evaluator, batch, case.model)
     if not evaluator.cuts:
         for batch in _batches(evaluator):
@@ -154,7 +156,8 @@ def _remedy(error: Exception, sized: bool) -> str | None:
 def _with_gradients(evaluator: Evaluator) -> Exception | None:
     """Heed the least gradients with which a pass over every split succeeds; else what is raised without any."""
     first: Exception | None = None
-    for gradients in Gradients:
+    # Weights that move while a pass goes on cannot be differentiated through.
+    for gradients in Gradients if not evaluator.in_place else (Gradients.NONE,):
         evaluator.heed(replace(evaluator.findings, gradients=gradients, copies=True))
         try:
             with torch.random.fork_rng(devices=[]):
@@ -191,7 +194,7 @@ def _judged(case: Case, findings: Findings, most: int) -> Verdict:
 
 def _worst(case: Case, evaluator: Evaluator, rounding: Rounding) -> Verdict:
     worst = Verdict.APART
-    for weights in (None, _moved(evaluator)):
+    for weights in (None,) if case.in_place else (None, _moved(evaluator)):
         if weights is not None:
             evaluator.load(weights)
         for name, batch in zip(evaluator.splits, _batches(evaluator), strict=True):
@@ -217,7 +220,7 @@ def _holds(case: Case, evaluator: Evaluator, name: str, batch: Split, rounding: 
 def _precise(case: Case, findings: Findings, splits: Mapping[str, Split]) -> tuple[Evaluator, Rounding]:
     """An evaluator in float64 where that can be, and the rounding of the shortest type that it computes in."""
     numbers = sum(parameter.numel() for parameter in case.model.parameters())
-    for dtype in (torch.float64, None) if numbers <= _NUMBERS else (None,):
+    for dtype in (torch.float64, None) if numbers <= _NUMBERS and not case.in_place else (None,):
         try:
             evaluator = case.evaluator(splits, dtype)
             evaluator.heed(findings)

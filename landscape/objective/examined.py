@@ -42,6 +42,7 @@ class Examined:
     example_bytes: int | None
     # Of a batch that is never cut; None where the size does not matter.
     fixed_batch: int | None
+    in_place: bool
     _asked_batch_size: int | None
     _batch_size: int | None
     _residents: weakref.WeakValueDictionary[Any, Source]
@@ -79,7 +80,7 @@ class Examined:
             return self._evaluator(moved, dtype, tuning)
 
         stated = {name: given or made_size(split) for name, split in self.data.items()}
-        return Case(make, self.model, self.loss, self.data, given, stated)
+        return Case(make, self.model, self.loss, self.data, given, stated, self.in_place)
 
     def _in_whole_batches(self, name: str) -> Source:
         """A split in batches of the size that was asked for, or of its loader; an error where there is none."""
@@ -128,6 +129,8 @@ class Examined:
             LandscapeError: If the model cannot be computed in that type.
         """
         self._follow()
+        if self.in_place and dtype is not None:
+            raise LandscapeError("in place, numbers are of the type of the model", where="dtype")
         chosen = tuning or self.default_tuning()
         splits = {name: self._resident(name, dtype, chosen.channels_last) for name in self.data}
         made = self._evaluator(splits, dtype, chosen, self._scoring if dtype is None else None)
@@ -153,6 +156,7 @@ class Examined:
             tuning=tuning,
             scoring=scoring,
             findings=self.findings,
+            in_place=self.in_place,
         )
 
     def default_tuning(self) -> Tuning:
@@ -180,6 +184,12 @@ class Examined:
         return other
 
     def __getstate__(self) -> dict[str, Any]:
+        if self.in_place:
+            raise LandscapeError(
+                "an objective in place stays in its process: another would hold a copy of the model",
+                where="workers",
+                mend="leave --workers out, or make the objective without in_place",
+            )
         # In another process copies of the model and of the data are made again.
         return {name: own for name, own in self.__dict__.items() if name not in ("_native", "_residents")}
 

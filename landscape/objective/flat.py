@@ -5,17 +5,29 @@ Parameters of whole numbers have no part in it: nothing moves them.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import cast_hidden, private_copy, with_constants
 from landscape.layout import Layout
 from landscape.params import Tensors, cast, is_number
 from landscape.ties import identity
 
 # The width of the widest vector registers, in bytes: kernels run the same path for every aligned tensor.
 _ALIGNMENT = 64
+
+
+def private(
+    model: nn.Module, loss: Callable[..., Any], device: torch.device, dtype: torch.dtype | None
+) -> tuple[nn.Module, Callable[..., Any]]:
+    """A private copy of a model, and its loss, on a device and in a type."""
+    copied, its = private_copy(model, loss)
+    own = converted(copied, device, dtype)
+    cast_hidden(own, model, device, dtype)
+    return own, (converted if isinstance(loss, nn.Module) else with_constants)(its, device, dtype)
 
 
 def converted(model: nn.Module, device: torch.device, dtype: torch.dtype | None) -> nn.Module:

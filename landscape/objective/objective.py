@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective.data import Source, Split, draw
-from landscape.objective.devices import DEVICE, pick_device, placed
+from landscape.objective.devices import DEVICE, device_of, pick_device, placed
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.examined import Examined
 from landscape.objective.hidden import hidden_note
@@ -53,6 +53,9 @@ class Objective(Examined):
         batch_size: Examples per forward pass; None chooses. A loss whose mean depends on the batches (one with
             negatives from the batch, say) is taken on batches of this size.
         stream: Read the data again at every point instead of holding them in memory; see `streaming`.
+        in_place: Measure by the model itself, in the memory of its weights: no copy is made, and slices move each
+            tensor only while it is read, and put it back bit for bit. For models of which two do not fit. Slices
+            are of random directions then, see `projection.drawn_plane`; curvature and measures need copies.
 
     Raises:
         LandscapeError: If the data are empty or change from pass to pass, or the model is not deterministic.
@@ -79,11 +82,12 @@ class Objective(Examined):
         device: str | torch.device = DEVICE,
         batch_size: int | None = None,
         stream: bool = False,
+        in_place: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
         self.model = unwrapped(model)
-        self.loss = loss
+        self.loss, self.in_place = loss, in_place
         self.layout = layout_of(self.model)
         if not self.layout.stored("parameter"):
             raise LandscapeError(
@@ -99,7 +103,7 @@ class Objective(Examined):
         given = {"train": train} | ({} if test is None else {"test": test})
         self.data = {name: read(source, name, not takes_model(loss)) for name, source in given.items()}
         self._available = {name: split.count for name, split in self.data.items()}
-        self.device = pick_device(device)
+        self.device = pick_device(device) if not in_place else device_of(self.model)
         self._asked_batch_size = batch_size
         self._residents = weakref.WeakValueDictionary()
         self._digests: dict[str, str] = {}
@@ -109,7 +113,13 @@ class Objective(Examined):
         self._start()
 
     def on(self, device: str | torch.device) -> Objective:
-        """The same objective on another device; model and data are shared."""
+        """The same objective on another device; model and data are shared.
+
+        Raises:
+            LandscapeError: If it is in place, and its model elsewhere.
+        """
+        if self.in_place:
+            return self
         other = copy.copy(self)
         other.device = pick_device(device)
         other._residents = weakref.WeakValueDictionary()

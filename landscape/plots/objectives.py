@@ -6,10 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from landscape import problems
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.problems.problem import is_file_problem
 from landscape.trajectory import Trajectory
+from landscape.trajectory.checkpoints.model_weights import load_weights
 from landscape.vocabulary import DEVICE
 
 
@@ -65,6 +69,37 @@ def objective_of(
             mend="pass the same data with --data, or --other-data to draw on these",
         )
     return objective.penalised(run.training.get("weight_decay", objective.weight_decay))
+
+
+def objective_in_place(
+    checkpoint: str | os.PathLike[str],
+    problem: str | None,
+    settings: Mapping[str, Any] | None = None,
+    data: str | os.PathLike[str] | None = None,
+) -> Objective:
+    """The objective of a checkpoint whose model is in memory once.
+
+    Args:
+        checkpoint: A file, or a folder of Hugging Face's.
+        problem: ``path/file.py:function``, which gives (model, loss, train[, test]) or a dictionary of them.
+        settings: Options of the problem.
+        data: The folder of the data.
+
+    Raises:
+        LandscapeError: If the problem is another, or the checkpoint does not fit.
+    """
+    if problem is None or not is_file_problem(problem):
+        raise LandscapeError(
+            "a checkpoint is drawn with the model, loss and data of a file of yours",
+            where="--problem",
+            got=problem or "none",
+            expected="FILE.py:FUNCTION (landscape init problem FILE.py writes one to begin with)",
+        )
+
+    def loaded(model: nn.Module) -> None:
+        load_weights(model, checkpoint)
+
+    return problems.build(problem, settings, data=data, prepare=loaded, in_place=True)
 
 
 def _require_same_tensors(run: Trajectory, objective: Objective, problem: str) -> None:

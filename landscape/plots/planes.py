@@ -14,7 +14,7 @@ from landscape.curvature.eigenpairs import both_ends, eigenpairs
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import Held, Tensors, cast, dot
-from landscape.plots.slice_options import GRADIENT, HESSIAN, Slice
+from landscape.plots.slice_options import GRADIENT, HESSIAN, HESSIAN_RATIO, Slice
 from landscape.projection import Plane, Repeats
 from landscape.surface.directions import read_directions
 from landscape.surface.goldstein import goldstein_directions, goldstein_kind
@@ -52,11 +52,37 @@ def plane_of(run: Trajectory, walk: Trajectory, objective: Objective, wanted: Sl
         return gradient_plane(walk, objective, wanted)
     if wanted.directions is not None:
         return plane_from_file(walk[-1], wanted)
-    options: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
+    options: dict[str, Any] = {name: getattr(wanted, name) for name in ("normalize", "seed", "one_d", "generator")}
     if wanted.repeats is not None:
         return Repeats(walk[-1], wanted.repeats, dims=_dims(wanted), **options)
     make = projection.random_line if wanted.kind == "curve" else projection.random_plane
     return make(walk[-1], **options)
+
+
+def plane_in_place(objective: Objective, wanted: Slice) -> Plane:
+    """The random plane through the weights of a model in place, whose directions are drawn by block.
+
+    Raises:
+        LandscapeError: If another is wanted.
+    """
+    given = {
+        "kind": wanted.kind not in ("curve", "surface") and wanted.kind,
+        "plane": wanted.plane not in (None, "random") and wanted.plane,
+        "directions": wanted.directions,
+        "repeats": wanted.repeats,
+        "metric": wanted.metric == HESSIAN_RATIO and wanted.metric,
+        "bn": wanted.bn != "frozen" and wanted.bn,
+    }
+    other = next((name for name, value in given.items() if value), None)
+    if other is not None:
+        raise LandscapeError(
+            "a checkpoint is drawn along random directions, its model as it is",
+            where=other,
+            got=given[other],
+            mend="import it (landscape import), and draw the trajectory",
+        )
+    how: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
+    return projection.drawn_plane(objective.model, dims=_dims(wanted), parameters=wanted.parameters, **how)
 
 
 def _dims(wanted: Slice) -> int:

@@ -14,6 +14,7 @@ from landscape.values.grid import Coordinates, grid
 from landscape.vocabulary import (
     CENTERS,
     ENGINES,
+    GENERATORS,
     NORMALIZATIONS,
     ONE_D_POLICIES,
     POLICIES,
@@ -102,6 +103,12 @@ class Slice(Options):
     normalize: str = option("filter", "How directions are normalised", choices=NORMALIZATIONS)
     one_d: str = option("ignore", "Biases and gains: ignore (they stay) or norm", choices=ONE_D_POLICIES)
     seed: int = option(0, "Draws random directions", low=0)
+    generator: str = option(
+        GENERATORS[0],
+        "Random numbers of directions: streams, one of each tensor; blocks, drawn part by part in threads",
+        choices=GENERATORS,
+        decides=False,
+    )
     parameters: str | None = option(None, "Which parameters move, e.g. 'lora_*,!*.bias'", form=TEXT, unset="all")
     center: str = option("mean", "What PCA subtracts from snapshots", choices=CENTERS)
     metric: str | None = option(

@@ -14,7 +14,7 @@ import torch
 from landscape import projection
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
-from landscape.plots.planes import plane_of, plane_through, snapshot_of
+from landscape.plots.planes import plane_in_place, plane_of, plane_through, snapshot_of
 from landscape.plots.slice_grids import grid_around, grid_of
 from landscape.plots.slice_options import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
 from landscape.plots.source import Source
@@ -43,6 +43,8 @@ def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
     Raises:
         LandscapeError: If a run has no snapshot, or a slice cannot be placed.
     """
+    if source.in_place is not None:
+        return {source.in_place.problem: _slice_in_place(source, source.in_place, wanted)}
     for run in source.runs.values():
         if len(run) == 0:
             raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
@@ -55,6 +57,13 @@ def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
         how = _how(source, wanted, _together(source))
         return {_together(source): slice_through(source.runs, objective, _measured(wanted, objective), **how)}
     return _single(source, wanted)
+
+
+def _slice_in_place(source: Source, objective: Objective, wanted: Slice) -> Surface:
+    """The slice of a checkpoint, in the memory of its model."""
+    plane, wanted = plane_in_place(objective, wanted), _measured(wanted, objective)
+    how = _how(source, wanted, objective.problem) | _ways(objective, wanted)
+    return evaluate(objective, plane, grid_of(plane, None, wanted), **how)
 
 
 def _single(source: Source, wanted: Slice) -> dict[str, Surface]:

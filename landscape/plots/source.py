@@ -41,6 +41,7 @@ class Source:
         early: Called with (name of a part, its value so far) where a coarse picture comes first.
         shared: (what, all that decides it) -> the file of an intermediate result that other pictures may share.
         unfinished: A file of finished parts that is kept until all is done; None is `save`.
+        in_place: The objective of a checkpoint's model, in place, instead of runs.
         places: The files that parts were asked to be kept in, by name of the part.
     """
 
@@ -55,6 +56,7 @@ class Source:
     early: Callable[[str, Any], None] = unheard
     shared: Callable[[str, Mapping[str, Any]], Path] | None = None
     unfinished: Any = None
+    in_place: Objective | None = None
     places: dict[str, Path] = field(default_factory=dict)
     _objectives: dict[str, Objective] = field(default_factory=dict)
 
@@ -80,11 +82,13 @@ class Source:
 
     def each(self) -> list[Source]:
         """The same for each run alone."""
+        if self.in_place is not None:
+            return [self]
         return [replace(self, runs={name: run}) for name, run in self.runs.items()]
 
     def placed(self, options: Placed) -> Placed:
         """Options whose snapshot is the one that the address of the first run names, unless they choose one."""
-        step = self.steps.get(self.names[0])
+        step = next((self.steps.get(name) for name in self.names), None)
         return options if step is None or options.at != "last" else replace(options, at=step)
 
     def objective(self, name: str | None = None) -> Objective:
@@ -122,6 +126,8 @@ class Source:
 
     def about(self) -> str:
         """The problems of the runs, each once."""
+        if self.in_place is not None:
+            return self.in_place.problem
         return ", ".join(dict.fromkeys(run.problem for run in self.runs.values() if run.problem))
 
     def require(self, low: int, high: int | None, what: str) -> None:

@@ -36,6 +36,7 @@ def build_from_file(
     seed: int = 0,
     data: str | PathLike[str] | None = None,
     device: str = DEVICE,
+    prepare: Callable[[nn.Module], None] | None = None,
     **arguments: Any,
 ) -> Objective:
     """The objective that a function of the user's makes; seeds that it sets are not seen outside.
@@ -47,6 +48,7 @@ def build_from_file(
         seed: Passed as ``seed`` where the function has such a parameter and no setting says otherwise.
         data: Passed as ``data``, likewise.
         device: Where to compute.
+        prepare: Called with the model before the objective is made, of parts that the function gives.
         **arguments: Further arguments of `Objective`, where the function gives its parts.
 
     Returns:
@@ -63,6 +65,9 @@ def build_from_file(
     given = {key: value for key, value in extra.items() if key in parameters and key not in options}
     with _told(name):
         made = function(**options, **given)
+        if prepare is not None:
+            made = _parts(made, name)
+            prepare(made["model"])
         objective = made if isinstance(made, Objective) else Objective(**_parts(made, name), **arguments)
     if objective.device != pick_device(device):
         objective = objective.on(device)
@@ -154,6 +159,12 @@ def _literal(given: Any) -> Any:
 
 def _parts(made: Any, name: str) -> dict[str, Any]:
     """The arguments of an objective from (model, loss, train[, test]) or a dictionary of them."""
+    if isinstance(made, Objective):
+        raise LandscapeError(
+            "gives an Objective, which has copied the model",
+            where=name,
+            mend="let it return (model, loss, train) or a dictionary of them",
+        )
     if isinstance(made, Mapping):
         parts = dict(made)
     elif isinstance(made, tuple) and 3 <= len(made) <= 4:

@@ -15,10 +15,12 @@ _HOME = {
     "DISSIMILARITIES": "distances",
     "Components": "components",
     "DirectionReport": "directions",
+    "DrawnPlane": "plane",
     "Plane": "plane",
     "Projected": "projected",
     "Repeats": "repeats",
     "Separations": "distances",
+    "drawn_plane": "plane",
     "line_through": "plane",
     "orthonormal_plane": "parallel",
     "parallel_plane": "parallel",
@@ -52,7 +54,9 @@ if TYPE_CHECKING:
     from landscape.projection.parallel import parallel_plane as parallel_plane
     from landscape.projection.pca import pca_plane as pca_plane
     from landscape.projection.plane import BUFFER_POLICIES as BUFFER_POLICIES
+    from landscape.projection.plane import DrawnPlane as DrawnPlane
     from landscape.projection.plane import Plane as Plane
+    from landscape.projection.plane import drawn_plane as drawn_plane
     from landscape.projection.plane import line_through as line_through
     from landscape.projection.plane import plane_through as plane_through
     from landscape.projection.plane import random_line as random_line

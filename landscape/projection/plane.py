@@ -10,9 +10,11 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Held, Tensors, Weights, combine, dot, is_number, norm, resolve, scale, subtract
-from landscape.projection.directions import random_direction
+from landscape.projection.blocks import BlockDirection
+from landscape.projection.directions import DirectionReport, block_direction, random_direction
 from landscape.projection.walks import Globs
 from landscape.values.result import Result
+from landscape.vocabulary import GENERATORS
 
 BUFFER_POLICIES = ("frozen", "interpolate")
 _FILTER_UNITS = {
@@ -60,8 +62,8 @@ class Plane(Result):
         others: Sequence[Mapping[str, Tensor]] = (),
     ) -> None:
         self.layout, tensors = resolve(origin)
-        self.origin: Tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-        self.directions = [self._checked(dict(direction), i) for i, direction in enumerate(directions)]
+        self.origin: Tensors = {name: self._kept(tensor) for name, tensor in tensors.items()}
+        self.directions = [self._checked(direction, i) for i, direction in enumerate(directions)]
         if not self.directions:
             raise LandscapeError("a plane needs at least one direction")
         self.kind = kind
@@ -75,11 +77,16 @@ class Plane(Result):
             **(meta or {}),
         }
 
+    @staticmethod
+    def _kept(tensor: Tensor) -> Tensor:
+        """A tensor of the origin as the plane holds it."""
+        return tensor.clone()
+
     def _moving(self) -> set[str]:
         """The names of the tensors that some direction moves."""
         return {name for direction in self.directions for name, tensor in direction.items() if tensor.any()}
 
-    def _checked(self, direction: Tensors, index: int) -> Tensors:
+    def _checked(self, direction: Mapping[str, Tensor], index: int) -> Any:
         where = f"direction {index + 1}"
         for name, tensor in direction.items():
             if name not in self.origin:
@@ -138,25 +145,48 @@ class Plane(Result):
         return moved
 
 
+class DrawnPlane(Plane):
+    """A random plane that shares its origin and stores no directions; see `drawn_plane`."""
+
+    directions: list[BlockDirection]
+
+    @staticmethod
+    def _kept(tensor: Tensor) -> Tensor:
+        return tensor
+
+    def _checked(self, direction: Any, index: int) -> Any:
+        if not direction.moving():
+            raise LandscapeError("is zero throughout", where=f"direction {index + 1}")
+        return direction
+
+    def _moving(self) -> set[str]:
+        return {name for direction in self.directions for name in direction.moving()}
+
+
 def _plain_axes(dims: int) -> list[dict[str, str]]:
     return [{"label": f"direction {i + 1}", "unit": ""} for i in range(dims)]
 
 
-def _random(weights: Weights, dims: int, normalize: str, seed: int, one_d: str, parameters: Globs | None) -> Plane:
-    weights = Held.of(weights, parameters)
-    made = [random_direction(weights, normalize=normalize, seed=seed, index=i, one_d=one_d) for i in range(dims)]
+def _random(weights: Weights, dims: int, parameters: Globs | None, generator: str, **how: Any) -> Plane:
+    held = Held.of(weights, parameters)
+    made = [random_direction(held, index=index, generator=generator, **how) for index in range(dims)]
     directions = [direction for direction, _ in made]
-    meta: dict[str, Any] = {
-        "normalize": normalize,
-        "one_d": one_d,
-        "seed": seed,
-        "report": made[0][1].to_json(),
-        "axes": [{"label": f"random direction {i + 1}", "unit": _FILTER_UNITS[normalize]} for i in range(dims)],
-        "equal_aspect": True,
-    }
+    # Files from before there was a choice of generators name none.
+    named = how if generator == GENERATORS[0] else {**how, "generator": generator}
+    meta = _random_meta(made[0][1], dims, named)
     if dims == 2:
         meta["cosine"] = _cosine(*directions)
-    return Plane(weights, directions, kind="random", meta=meta)
+    return Plane(held, directions, kind="random", meta=meta)
+
+
+def _random_meta(report: DirectionReport, dims: int, how: Mapping[str, Any]) -> dict[str, Any]:
+    unit = _FILTER_UNITS[how["normalize"]]
+    return {
+        **how,
+        "report": report.to_json(),
+        "axes": [{"label": f"random direction {i + 1}", "unit": unit} for i in range(dims)],
+        "equal_aspect": True,
+    }
 
 
 def _cosine(a: Tensors, b: Tensors) -> float:
@@ -171,6 +201,7 @@ def random_plane(
     one_d: str = "ignore",
     dims: int = 2,
     parameters: Globs | None = None,
+    generator: str = GENERATORS[0],
 ) -> Plane:
     """The plane through some weights along two random directions (Li et al. 2018), or along more.
 
@@ -184,11 +215,12 @@ def random_plane(
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
         dims: How many directions; the first ones do not depend on it.
         parameters: Globs that choose which parameters move, such as ``"lora_*"``; see `Layout.select`.
+        generator: ``"streams"`` or ``"blocks"``, which is faster and draws others; see `random_direction`.
 
     Returns:
         The plane; ``meta["report"]`` says what was normalised, zeroed and skipped.
     """
-    return _random(weights, dims, normalize, seed, one_d, parameters)
+    return _random(weights, dims, parameters, generator, normalize=normalize, one_d=one_d, seed=seed)
 
 
 def random_line(
@@ -198,9 +230,33 @@ def random_line(
     seed: int = 0,
     one_d: str = "ignore",
     parameters: Globs | None = None,
+    generator: str = GENERATORS[0],
 ) -> Plane:
     """The line through some weights along one random direction: the first of `random_plane`."""
-    return _random(weights, 1, normalize, seed, one_d, parameters)
+    return _random(weights, 1, parameters, generator, normalize=normalize, one_d=one_d, seed=seed)
+
+
+def drawn_plane(
+    weights: Weights,
+    *,
+    normalize: str = "filter",
+    seed: int = 0,
+    one_d: str = "ignore",
+    dims: int = 2,
+    parameters: Globs | None = None,
+) -> DrawnPlane:
+    """The plane of ``random_plane(..., generator="blocks")`` in the memory of the weights themselves.
+
+    The weights are shared, and directions are drawn where they are needed. Of 1 direction it is a line.
+    """
+    held = Held.of(weights, parameters)
+    how: dict[str, Any] = {"normalize": normalize, "one_d": one_d, "seed": seed}
+    made = [block_direction(held, index=index, **how) for index in range(dims)]
+    directions = [direction for direction, _ in made]
+    meta = _random_meta(made[0][1], dims, {**how, "generator": "blocks"})
+    if dims == 2:
+        meta["cosine"] = directions[0].cosine(directions[1])
+    return DrawnPlane(held, directions, kind="random", meta=meta)
 
 
 def line_through(a: Weights, b: Weights, *, buffers: str = "frozen", parameters: Globs | None = None) -> Plane:

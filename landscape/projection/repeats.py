@@ -9,7 +9,7 @@ from landscape.errors import LandscapeError
 from landscape.params import Held, Weights
 from landscape.projection.plane import Plane, random_line, random_plane
 from landscape.projection.walks import Globs
-from landscape.vocabulary import SPAN
+from landscape.vocabulary import GENERATORS, SPAN
 
 
 class Repeats(Sequence[Plane]):
@@ -26,6 +26,7 @@ class Repeats(Sequence[Plane]):
         seed: Of the first.
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
         parameters: Globs that choose which parameters move; see `Layout.select`.
+        generator: Draws the numbers; see `random_direction`.
 
     Attributes:
         seeds: The seed of each.
@@ -45,11 +46,13 @@ class Repeats(Sequence[Plane]):
         seed: int = 0,
         one_d: str = "ignore",
         parameters: Globs | None = None,
+        generator: str = GENERATORS[0],
     ) -> None:
         require_repeats(repeats)
         self.seeds = tuple(range(seed, seed + repeats))
         self.dims = dims
-        self._weights, self._normalize, self._one_d = Held.of(weights, parameters, copy=True), normalize, one_d
+        self._weights = Held.of(weights, parameters, copy=True)
+        self._how = {"normalize": normalize, "one_d": one_d, "generator": generator}
 
     def __repr__(self) -> str:
         return f"Repeats({len(self)} of {self.dims} directions, seeds {self.seeds[0]} to {self.seeds[-1]})"
@@ -71,8 +74,8 @@ class Repeats(Sequence[Plane]):
 
     def _drawn(self, seed: int) -> Plane:
         if self.dims == 1:
-            return random_line(self._weights, normalize=self._normalize, seed=seed, one_d=self._one_d)
-        return random_plane(self._weights, normalize=self._normalize, seed=seed, one_d=self._one_d, dims=self.dims)
+            return random_line(self._weights, seed=seed, **self._how)
+        return random_plane(self._weights, seed=seed, dims=self.dims, **self._how)
 
 
 def require_repeats(repeats: int) -> None:
@@ -95,6 +98,7 @@ def random_lines(
     seed: int = 0,
     one_d: str = "ignore",
     parameters: Globs | None = None,
+    generator: str = GENERATORS[0],
 ) -> Repeats:
     """Random lines through the same weights: `random_line` of the seeds seed, seed + 1, ...
 
@@ -104,7 +108,16 @@ def random_lines(
         >>> lines.seeds
         (0, 1, 2, 3, 4)
     """
-    return Repeats(weights, repeats, dims=1, normalize=normalize, seed=seed, one_d=one_d, parameters=parameters)
+    return Repeats(
+        weights,
+        repeats,
+        dims=1,
+        normalize=normalize,
+        seed=seed,
+        one_d=one_d,
+        parameters=parameters,
+        generator=generator,
+    )
 
 
 def random_planes(
@@ -115,6 +128,16 @@ def random_planes(
     seed: int = 0,
     one_d: str = "ignore",
     parameters: Globs | None = None,
+    generator: str = GENERATORS[0],
 ) -> Repeats:
     """Random planes through the same weights: `random_plane` of the seeds seed, seed + 1, ..."""
-    return Repeats(weights, repeats, dims=2, normalize=normalize, seed=seed, one_d=one_d, parameters=parameters)
+    return Repeats(
+        weights,
+        repeats,
+        dims=2,
+        normalize=normalize,
+        seed=seed,
+        one_d=one_d,
+        parameters=parameters,
+        generator=generator,
+    )

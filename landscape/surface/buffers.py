@@ -70,7 +70,9 @@ def about_buffers(task: Task, plane: Plane) -> dict[str, Any]:
     follow = task.objective.derived
     estimated = task.objective.running if task.recalibrate else ()
     buffers = {info.name for info in plane.layout.stored("buffer")}
-    moved = {name for direction in plane.directions for name, step in direction.items() if step.any()} & buffers
+    moved = {
+        name for direction in plane.directions for name in buffers & direction.keys() if direction[name].any()
+    }
     kept = [name for other in plane.others for name in other if name not in follow]
     said = {
         "recomputed": task.derived,

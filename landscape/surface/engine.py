@@ -10,14 +10,15 @@ from landscape.errors import LandscapeError, did_you_mean
 from landscape.objective import Estimate, Objective, Tuning
 from landscape.projection import Plane
 from landscape.surface.batched import Batched
+from landscape.surface.in_place import InPlace
 from landscape.surface.sequential import Point, Sequential
 from landscape.surface.task import Task
 from landscape.surface.tune import TuneOptions
 from landscape.surface.weight_stepper import Mover
-from landscape.vocabulary import ENGINES
+from landscape.vocabulary import ENGINES, IN_PLACE
 
 # Points between two waits for the device: on a CPU nothing waits, and progress shows point by point.
-_CHUNK = {"sequential": 1, "batched": 8}
+_CHUNK = {"sequential": 1, "batched": 8, IN_PLACE: 1}
 _CHUNK_ON_DEVICE = 16
 
 
@@ -33,7 +34,9 @@ class Engine(Protocol):
     streams: int
     group: int
 
-    mover: Mover
+    @property
+    def mover(self) -> Mover | None:
+        """The origin and directions, to be shared with another engine of the same plane."""
 
     @property
     def tuning(self) -> Tuning:
@@ -55,7 +58,7 @@ class Choice:
     """An engine and how it works.
 
     Attributes:
-        engine: ``"sequential"`` or ``"batched"``.
+        engine: ``"sequential"``, ``"batched"`` or ``"in-place"``.
         tuning: How the passes over the data are made.
         streams: Points (or chunks of them) worked on side by side; results do not depend on it.
         chunk: Points at once.
@@ -129,6 +132,8 @@ def build(choice: Choice, task: Task, plane: Plane, mover: Mover | None = None) 
     Raises:
         LandscapeError: If the engine cannot evaluate this.
     """
+    if choice.engine == IN_PLACE:
+        return InPlace(task, plane, tuning=choice.tuning)
     kind = Batched if choice.engine == "batched" else Sequential
     return kind(task, plane, tuning=choice.tuning, streams=choice.streams, chunk=choice.chunk, mover=mover)
 

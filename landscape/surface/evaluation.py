@@ -25,6 +25,7 @@ from landscape.surface.chunks import Evaluation, Spread
 from landscape.surface.coarse import coarse, coarse_slice
 from landscape.surface.engine import Choice, build, choice_from, parse_settings, plain_choice, require_engine
 from landscape.surface.fill_grid import Centre, Filler, fill, foretell, grid_points
+from landscape.surface.in_place import require_alone, require_drawn
 from landscape.surface.plan import Plan
 from landscape.surface.provenance import (
     directions_of,
@@ -41,6 +42,7 @@ from landscape.surface.task import Task
 from landscape.surface.tune import require_tolerance
 from landscape.surface.tuner import Tuner
 from landscape.values.surface import Grid, Path, Surface
+from landscape.vocabulary import IN_PLACE
 
 Progress = Callable[[int, int], None]
 
@@ -97,7 +99,8 @@ def evaluate(
             `Objective.subset` draws with seed 0.
         save: A file to write, row after row. If it holds a part of the same slice, only missing points are
             computed, and it ends bit for bit as if it had never been interrupted.
-        engine: ``"auto"``, ``"sequential"`` or ``"batched"``; see `tuner`.
+        engine: ``"auto"``, ``"sequential"`` or ``"batched"``, see `tuner`; of an objective in place
+            ``"in-place"`` alone.
         tune: What is not to be chosen by timing, such as ``{"batch_size": 64, "streams": 2}`` or
             ``"batch_size=64,rewrite=no"``.
         memory: Bytes that evaluation may take beside model and data, or a size like ``"4GB"``; None is a
@@ -147,6 +150,9 @@ def evaluate(
     settings = parse_settings(tune)
     require_engine(engine)
     held = _held_choice(save, engine, settings)
+    if objective.in_place or engine == IN_PLACE:
+        require_alone(engine, workers, settings)
+        held = held or plain_choice(objective, IN_PLACE).forced(settings)
     if preview is not None:
         require_tolerance(preview)
         engine = _engine_of_scattered(plane, grid, engine, "preview", "a preview")
@@ -162,6 +168,8 @@ def evaluate(
     recalibrate = examples_of(bn, objective.data[splits[0]].count)
     task = Task(objective, splits, chosen, dtype, recalibrate, *recomputed(objective, first, recalibrate))
     require_line(objective, first, recalibrate)
+    if objective.in_place or engine == IN_PLACE:
+        require_drawn(task, first)
     if arrows:
         require_still(objective, first, "its gradients")
     limit = None if memory is None else bytes_in(memory)

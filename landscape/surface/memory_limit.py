@@ -11,6 +11,7 @@ from landscape.params import is_number
 from landscape.projection import Plane
 from landscape.surface.engine import Choice
 from landscape.surface.task import Task
+from landscape.vocabulary import IN_PLACE
 
 # Rather one stream less than micro-batches below that.
 _LEAST_BATCH = 8
@@ -40,6 +41,7 @@ class MemoryLimit:
         # Half-precision weights are summed in single precision.
         itemsize = max([4, *((task.dtype or kind).itemsize for kind in native)])
         self._weights = sum(info.numbers for info in plane.layout.stored("parameter")) * itemsize
+        self._largest = max((info.numbers for info in plane.layout.moving()), default=0) * itemsize
         self._directions = len(plane.directions)
         self.per_example = 0
 
@@ -78,6 +80,9 @@ class MemoryLimit:
 
     def predict(self, choice: Choice) -> int:
         """Bytes beside the model and the data as they are."""
+        if choice.engine == IN_PLACE:
+            # The largest tensor as it was, and the examples.
+            return self._largest + KERNELS + min(choice.tuning.batch_size, self._examples) * self.per_example
         # Origin and directions once; per stream the weights, their folded copy, and a kernel's reordered ones.
         fixed = (1 + self._directions) * self._weights + choice.streams * KERNELS
         batch = min(choice.tuning.batch_size, self._examples)
@@ -89,7 +94,8 @@ class MemoryLimit:
     def _measure(self, choice: Choice) -> None:
         if not self.per_example:
             plain = replace(choice.tuning, rewrite=False, compiled=False)
-            known = self._objective.example_bytes if plain.batch_size < _FEW and self._task.dtype is None else None
+            few = choice.engine == IN_PLACE or plain.batch_size < _FEW
+            known = self._objective.example_bytes if few and self._task.dtype is None else None
             self.per_example = known or bytes_per_example(
                 self._objective.evaluator(self._task.dtype, plain), self._task.metrics
             )

@@ -11,7 +11,7 @@ import torch
 
 from landscape.objective.batchnorm import has_statistics
 from landscape.params import cast, digest
-from landscape.projection import Plane, Projected, Repeats
+from landscape.projection import DrawnPlane, Plane, Projected, Repeats
 from landscape.surface.engine import Choice
 from landscape.surface.task import Task
 from landscape.values.grid import axis_names
@@ -23,12 +23,14 @@ _LARGEST_STORED_DIRECTION = 2**20
 def identity_of(task: Task, plane: Plane, choice: Choice, paths: Mapping[str, Projected]) -> dict[str, Any]:
     """Everything that decides the numbers: a file with another identity is another slice."""
     objective = task.objective
-    made = {key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed") if key in plane.meta}
+    made = {
+        key: plane.meta[key] for key in ("kind", "normalize", "one_d", "seed", "generator") if key in plane.meta
+    }
     return {
         **objective.fingerprint(plane.origin),
         **{f"plane {key}" if key == "kind" else key: value for key, value in made.items()},
         "weights": digest(plane.origin),
-        "directions": " ".join(digest(direction) for direction in plane.directions),
+        "directions": _drawn(plane) or " ".join(digest(direction) for direction in plane.directions),
         **{f"{split} data": objective.data_digest(split) for split in task.splits},
         "weight_decay": objective.weight_decay,
         "dtype": dtype_name(plane, task.dtype),
@@ -38,6 +40,14 @@ def identity_of(task: Task, plane: Plane, choice: Choice, paths: Mapping[str, Pr
         "torch": importlib.metadata.version("torch"),
         "path": _digest_of(paths),
     }
+
+
+def _drawn(plane: Plane) -> str | None:
+    """The tensors that directions move which are drawn where they are needed: seed and weights decide the rest."""
+    if not isinstance(plane, DrawnPlane):
+        return None
+    moving = sorted({name for direction in plane.directions for name in direction.moving()})
+    return hashlib.sha256("\0".join(moving).encode()).hexdigest()
 
 
 def _digest_of(paths: Mapping[str, Projected]) -> str | None:
@@ -111,7 +121,7 @@ def repeated_meta(meta: Mapping[str, Any], planes: Repeats) -> dict[str, Any]:
 
 
 def _size(plane: Plane) -> int:
-    return sum(tensor.numel() for direction in plane.directions for tensor in direction.values())
+    return sum(plane.layout[name].numel for direction in plane.directions for name in direction)
 
 
 def _arrays(direction: Mapping[str, torch.Tensor]) -> dict[str, Any]:

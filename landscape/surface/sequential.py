@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -47,7 +48,12 @@ class Sequential:
         self._workers = [task.objective.evaluator(task.dtype, tuning) for _ in range(streams)]
         for worker in self._workers:
             worker.load(plane.origin)
-        self.mover = mover or Mover(plane, self._workers[0], task.derived)
+        self._mover = mover or Mover(plane, self._workers[0], task.derived)
+
+    @property
+    def mover(self) -> Mover | None:
+        """The origin and directions in memory; None where they are not stored."""
+        return self._mover
 
     @property
     def tuning(self) -> Tuning:
@@ -70,8 +76,8 @@ class Sequential:
             try:
                 raw = []
                 for point in points:
-                    self._move(worker, point)
-                    raw.append(worker.run(self._task.splits, self._task.metrics))
+                    with self._at(worker, point):
+                        raw.append(worker.run(self._task.splits, self._task.metrics))
                 return [worker.estimates(results, self._task.metrics) for results in worker.fetch(raw)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -79,8 +85,14 @@ class Sequential:
             make_room(1 if self._task.objective.fixed_batch else worker.tuning.batch_size)
             worker.cut(worker.tuning.batch_size // 2)
 
+    @contextmanager
+    def _at(self, worker: Evaluator, point: Point) -> Iterator[None]:
+        """Passes inside are at a point."""
+        self._move(worker, point)
+        yield
+
     def _move(self, worker: Evaluator, point: Point) -> None:
-        self.mover.move(worker, point)
+        self._mover.move(worker, point)
         if self._task.recomputes(point):
             worker.recompute()
         if self._task.recalibrate:

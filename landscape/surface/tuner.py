@@ -117,7 +117,8 @@ class Tuner:
         Raises:
             LandscapeError: If the engine cannot evaluate this, or it needs more than the memory.
         """
-        alone = choice.tuning.threads == 1 and self._objective.device.type == "cpu"
+        on_cpu = self._objective.device.type == "cpu" and not self._objective.in_place
+        alone = choice.tuning.threads == 1 and on_cpu
         choice = replace(choice, streams=self._cores if alone else 1).forced(self._settings)
         sized = self._limit.fitted(choice)
         if sized.to_json() != choice.to_json():

@@ -15,9 +15,10 @@ import torch
 from landscape.errors import LandscapeError, MachineError
 from landscape.layout import Layout
 from landscape.optimizers.observer import Optimizers
-from landscape.params import Weights, resolve
+from landscape.params import Weights
 from landscape.storage import PathLike, deferred_interrupt
 from landscape.trajectory.background import Background, Foreground, Offer, Outage, recording, write
+from landscape.trajectory.gathered import weights_of
 from landscape.trajectory.resume import encode_state
 from landscape.trajectory.rounding import checked_storage, take
 from landscape.trajectory.run_file import RunFile
@@ -42,7 +43,7 @@ class Recorder:
     Left without an exception, the run is marked as finished; with one, it can be resumed.
 
     Where `torch.distributed` runs, only rank 0 records, unless `all_ranks` is set; in the others nothing is
-    written and `snapshot` returns False.
+    written and `snapshot` returns False. What FSDP2 shards is gathered for rank 0: all call `snapshot` then.
 
     Args:
         path: The file.
@@ -117,8 +118,8 @@ class Recorder:
         record_dtype: str | torch.dtype | None = None,
     ) -> None:
         self.path = Path(path)
-        self._model = model
-        self.layout: Layout = resolve(model)[0]
+        self._weights = weights_of(model)
+        self.layout: Layout = self._weights.layout
         self._pace = Pace.checked(every, keep)
         self._storage = checked_storage(dtype)
         self._steps: list[int] = []
@@ -238,24 +239,21 @@ class Recorder:
         """
         self._require_open()
         if not self.active:
+            return self._weights.follow()
+        with self._weights.decision() as decision:
+            step = operator.index(step)
+            require_growth(self.path, step, self.last_step if self._held is None else self._held.step - 1)
+            candidate = self._pace.candidate(step)
+            turn = self._pace.turn(self._steps, step, self._offered + 1) if candidate else None
+            kept = candidate and self._pace.keep is not None if hold is None else hold
+            self._offered += candidate and turn is None
+            # Before the copy, so that no more are in memory than are said to be.
+            decision.wanted = kept if turn is None else self._goes_well(self._queue.make_room)
+        if not decision.wanted:
             return False
-        step = operator.index(step)
-        require_growth(self.path, step, self.last_step if self._held is None else self._held.step - 1)
-        candidate = self._pace.candidate(step)
-        turn = self._pace.turn(self._steps, step, self._offered + 1) if candidate else None
-        if hold is None:
-            hold = candidate and self._pace.keep is not None
-        if turn is None and not hold:
-            self._offered += candidate
-            return False
-        # Before the copy, so that no more are in memory than are said to be.
-        if turn is not None and not self._goes_well(self._queue.make_room):
-            return False
-        given = self._model if weights is None else weights
-        tensors = given if isinstance(given, Mapping) else resolve(given)[1]
+        tensors = self._weights.tensors(weights)
         offer = Offer.of(step, epoch, seconds, metrics, take(self.layout, tensors, self._storage))
         if turn is None:
-            self._offered += candidate
             self._held = offer
             return False
         return self._record(offer, turn, resume_state)
@@ -317,6 +315,7 @@ class Recorder:
             ...     train(model, optimizer)
         """
         self._require_open()
+        self._weights.require_watchable()
         watch = Watch(self, optimizer, updates)
         self._watches.append(watch)
         return watch

@@ -1,0 +1,43 @@
+"""The user's own model, lent for a pass: in evaluation mode meanwhile, and afterwards as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from landscape.errors import LandscapeError
+from landscape.objective.kernels import PlainPath
+from landscape.ties import has_memory
+
+
+@contextmanager
+def lent(model: nn.Module, mode: AbstractContextManager[Any]) -> Iterator[None]:
+    """Passes inside are in evaluation mode, off the fast path of attention (see `kernels`)."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        with mode, PlainPath():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def require_same_memory(tensors: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> None:
+    """Check that weights are those of the model itself.
+
+    Raises:
+        LandscapeError: If some are others.
+    """
+    for name, own in held.items():
+        given = tensors.get(name, own)
+        if has_memory(own) and given.data_ptr() != own.data_ptr():
+            raise LandscapeError(
+                "an objective in place measures at the weights of its model, and these are others",
+                where=f"tensor '{name}'",
+                mend="load them into the model first, or make the objective without in_place",
+            )
