@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.values.result import optional
+from landscape.errors import optional
 from landscape.values.surface import Surface
 
 

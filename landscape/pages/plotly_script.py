@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from landscape.errors import optional
 from landscape.pages.embedded import require_embeddable
 from landscape.pages.shell import Beside
 from landscape.storage import atomic_path
-from landscape.values.result import optional
 
 PLOTLY = "plotly.js"
 

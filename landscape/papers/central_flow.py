@@ -95,7 +95,8 @@ class Flow:
     """
 
     def __init__(self, curvature: Curvature, rate: float) -> None:
-        self._curvature, self._rate, self._guess = curvature, rate, None
+        self._curvature, self._rate = curvature, rate
+        self._guess: Array | None = None
 
     def states(self, weights: Array, steps: int) -> Iterator[State]:
         """The state at every `_EVERY`-th step, by Euler's method with a time step of 1."""
@@ -167,7 +168,7 @@ class Flow:
             warnings.simplefilter("ignore", UserWarning)
             values, vectors = lobpcg(matrix, guess, tol=1e-4, maxiter=60 if first else 6)
         order = np.argsort(-values)
-        self._guess = vectors[:, order]
+        self._guess = np.asarray(vectors[:, order])
         return values[order], self._guess
 
     def third(self, weights: Array, vectors: Array) -> Array:

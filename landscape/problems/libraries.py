@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.errors import LandscapeError, from_user_code, optional
-from landscape.problems.cifar_data import cifar10
 from landscape.problems.data import digits, order, read_text
+from landscape.problems.image_data import cifar10
 from landscape.problems.library_names import ImageModelOptions, LanguageModelOptions
 from landscape.problems.problem import Pair, Parts, Source
 
