@@ -45,7 +45,13 @@ def command(file: str, output: str | None, compare: str | None, as_json: bool, *
     addresses = [file] if compare is None else [file, compare]
     if len(set(addresses)) < len(addresses):
         raise LandscapeError("a file is named twice", where="--compare", got=file, mend="name another one")
-    runs = {name: run_at(address)[0] for name, address in named(addresses).items()}
+    opened = {name: (address, *run_at(address)) for name, address in named(addresses).items()}
+    for address, _, step in opened.values():
+        if step != "last":
+            raise LandscapeError(
+                "a report is of a run", got=address, mend=f"leave the step out, and give --at {step}"
+            )
+    runs = {name: run for name, (_, run, _) in opened.items()}
     began = time.monotonic()
     text = report_of(runs, options=options, rebuild=lambda run: objective_of(run, **told), watch=progress_bar)
     with atomic_path(page) as draft:

@@ -184,6 +184,6 @@ def _comparison(made: _Report) -> Markup:
 
 
 def _about(made: _Report) -> str:
-    made_with = versions()
+    own = versions()
     said = "with --fast, " if made.wanted.fast else ""
-    return f"Made by landscape {made_with['landscape']} and torch {made_with['torch']}, {said}seed {made.wanted.seed}."
+    return f"Made by landscape {own['landscape']} and torch {own['torch']}, {said}seed {made.wanted.seed}."

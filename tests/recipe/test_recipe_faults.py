@@ -188,7 +188,7 @@ BROKEN = {
             "line 7, figure.style: has no such choice; got 'papre'; did you mean 'paper'?",
             "line 8, figure.width: there is no width 'nurips'; did you mean 'neurips'? or give a number of inches",
             "line 9, figure.columns: is out of range; got 0; expected at least 1",
-            "line 10, figure.formats: has the wrong type; got ['jpg']; expected a list out of png, pdf, svg",
+            "line 10, figure.formats: has the wrong type; got ['jpg']; expected a list out of png, pdf, svg, html",
         ],
     ),
     "branches that are none": (

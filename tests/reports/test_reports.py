@@ -72,6 +72,14 @@ def test_the_head_room_is_the_threshold_over_the_eigenvalue(run):
         head_room(adam, spectrum(9.5))
 
 
+def test_a_step_is_an_option_and_not_an_address(run, tmp_path, landscape):
+    outcome = landscape("report", f"{run}:2", "-o", tmp_path / "x.html")
+    said = f"landscape: a report is of a run; got {run}:2; leave the step out, and give --at 2\n"
+    assert (outcome.code, outcome.err) == (2, said)
+    outcome = landscape("report", run, "--compare", run, "-o", tmp_path / "x.html")
+    assert outcome.err == f"landscape: --compare: a file is named twice; got {run}; name another one\n"
+
+
 def test_a_report_compares_two_at_most(run):
     with pytest.raises(LandscapeError, match="a report is of one run, or compares two; got 3 runs"):
         report_of([run, run, run])
