@@ -1,4 +1,4 @@
-"""The explorer page of a snapshot: its network, some examples and two directions, with the script that runs them."""
+"""The explorer page of a snapshot: its network, some examples and two directions, with their script."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
     Args:
         objective: The objective.
         snapshot: The weights at the centre.
-        examples: How many training examples; by default as many as keep a picture within some ten seconds, at most 256.
+        examples: How many training examples; by default what takes some ten seconds, at most 256.
         title: Above the page.
 
     Returns:
@@ -142,7 +142,7 @@ def _affordable(program: Program, numbers: int) -> int:
 
 
 def _network(model: nn.Module, plane: Any, program: Program) -> dict[str, Any]:
-    """The tensors one after the other, and where each begins; rows are the filters that move, none where it stays."""
+    """The tensors one after the other, and where each begins; rows are its filters, none where it stays."""
     names, tensors, start = set(), [], 0
     for one in program.operations:
         names |= {one[key] for key in ("weight", "bias", "mean", "variance") if one.get(key)}
@@ -181,11 +181,8 @@ def _body(about: str, centre: float, unit: str) -> list[Markup]:
     described = (
         "Map of the loss over the plane; the readings below say the value at the centre and under the pointer."
     )
-    points = element(
-        "select",
-        *(element("option", f"{n} x {n} points", value=n, selected=n == 41) for n in (21, 41, 81)),
-        id="points",
-    )
+    counts = (element("option", f"{n} x {n} points", value=n, selected=n == _POINTS) for n in (21, 41, 81))
+    points = element("select", *counts, id="points", aria_label="Points of the picture")
     log = element("label", element("input", type="checkbox", id="log", checked=True), "log colours")
     buttons = [
         element("button", "New directions", id="new", type="button"),
@@ -222,10 +219,10 @@ def _body(about: str, centre: float, unit: str) -> list[Markup]:
         element("p", "", id="verdict", class_="note"),
         element(
             "p",
-            "The page computes the network itself, at every point of the plane. Directions are Gaussian, each filter scaled to "
-            "the norm of the weights' filter; biases and gains stay. Turning mixes each axis with a further "
-            "direction: at 90° it is that one. The loss is of the examples named above, not of all data, and a plane of two random "
-            "directions shows little of the space of all weights.",
+            "The page computes the network itself, at every point of the plane. Directions are Gaussian, each filter "
+            "scaled to the norm of the weights' filter; biases and gains stay. Turning mixes each axis with a further "
+            "direction: at 90° it is that one. The loss is of the examples named above, not of all data, and a plane "
+            "of two random directions shows little of the space of all weights.",
             class_="note",
         ),
     ]
