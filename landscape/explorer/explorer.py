@@ -95,13 +95,13 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
         "network": network,
         "worker": (_HERE / "worker.js").read_text(encoding="utf-8"),
         "palette": np.round(255 * colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8).ravel(),
-        "centre": value(0.0, 0.0),
+        "centre": (centre := value(0.0, 0.0)),
         "checks": [[*at, value(*at)] for at in _CHECKS],
         "unit": objective.unit,
     }
     words = f"{count:,} parameters, {split.count} of {objective.data['train'].count:,} training examples, {loss}"
     about = f"{objective.problem or type(model).__name__} at step {snapshot.step}: {words}"
-    body = _body(about, data["centre"], objective.unit)
+    body = _body(about, centre, objective.unit)
     script = (_HERE / "explore.js").read_text(encoding="utf-8")
     return page(
         title or f"Explorer of {objective.problem or type(model).__name__}", body, data=data, scripts=[script]
@@ -219,10 +219,10 @@ def _body(about: str, centre: float, unit: str) -> list[Markup]:
         element("p", "", id="verdict", class_="note"),
         element(
             "p",
-            "The page computes the network itself, at every point of the plane. Directions are Gaussian, each filter "
-            "scaled to the norm of the weights' filter; biases and gains stay. Turning mixes each axis with a further "
-            "direction: at 90° it is that one. The loss is of the examples named above, not of all data, and a plane "
-            "of two random directions shows little of the space of all weights.",
+            "The page computes the network itself, at every point of the plane. Directions are Gaussian, each "
+            "filter scaled to the norm of the weights' filter; biases and gains stay. Turning mixes each axis with "
+            "a further direction: at 90° it is that one. The loss is of the examples named above, not of all data, "
+            "and a plane of two random directions shows little of the space of all weights.",
             class_="note",
         ),
     ]
