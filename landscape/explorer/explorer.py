@@ -220,9 +220,9 @@ def _body(about: str, centre: float, unit: str) -> list[Markup]:
         element(
             "p",
             "The page computes the network itself, at every point of the plane. Directions are Gaussian, each "
-            "filter scaled to the norm of the weights' filter; biases and gains stay. Turning mixes each axis with "
-            "a further direction: at 90° it is that one. The loss is of the examples named above, not of all data, "
-            "and a plane of two random directions shows little of the space of all weights.",
+            "filter scaled to the norm of the weights' filter; biases and gains stay. Turning mixes each axis "
+            "with a further direction: at 90° it is that one. The loss is of the examples named above, not of all "
+            "data, and a plane of two random directions shows little of the space of all weights.",
             class_="note",
         ),
     ]

@@ -131,7 +131,7 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
 
 ORBIT = Kind(
     name="orbit",
-    summary="one function at several parametrisations: what slices and measures make of it",
+    summary="one function at several parametrisations, by slices",
     options=OrbitOptions,
     compute=_compute,
     draw=alone("orbit", _draw),
