@@ -80,7 +80,7 @@ class Chart:
     shade: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """What the script draws."""
+        """The chart as plain values, for the script."""
         return {
             **{name: getattr(self, name) for name in ("name", "x_label", "y_label", "log", "equal", "shade")},
             "lines": [_line(place, line) for place, line in enumerate(self.lines)],

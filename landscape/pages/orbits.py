@@ -86,7 +86,7 @@ def _charts(name: str, orbit: Orbit) -> Iterator[Chart]:
             f"{name}-measures",
             f"Measures over {orbit.parameter}",
             f"{orbit.parameter} (log scale)",
-            f"relative to {orbit.parameter} = 1",
+            "relative to the given weights",
             tuple(lines),
             "xy",
             caption="Dashed: claimed not to change.",

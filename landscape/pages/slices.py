@@ -230,7 +230,7 @@ def _by_time(frames: list[tuple[str, Surface]]) -> list[tuple[str, Surface]]:
 
 
 def _doubts(frames: Sequence[tuple[str, Surface]], fields: Sequence[str]) -> Iterator[Markup]:
-    """What is not drawn, said in words."""
+    """Yield in words what is not drawn."""
     said = [
         f"{label + ': ' if label and len(frames) > 1 else ''}{field_name(name)}, {gap.label} (not drawn)"
         for label, surface in frames

@@ -140,7 +140,7 @@ def numbers(scene: Mixture) -> dict[str, NDArray[Any]]:
 
 MIXTURE = scenes(
     "mixture",
-    "hyperplanes of a Gaussian mixture: how good, how flat",
+    "hyperplanes of a Gaussian mixture: where they move, how good and flat",
     MixtureOptions,
     take,
     show,

@@ -33,7 +33,7 @@ _MEASURES = (
 
 @dataclass(frozen=True)
 class OrbitOptions(Options):
-    """How far along the orbit, and what is taken there."""
+    """Options of an orbit: how far along it, and which measures are taken there."""
 
     at: int | str = option("last", "The snapshot: a step, first or last", form=STEP)
     measures: tuple[str, ...] = option(
@@ -131,7 +131,7 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
 
 ORBIT = Kind(
     name="orbit",
-    summary="one function at several parametrisations, by slices",
+    summary="one function at several parametrisations",
     options=OrbitOptions,
     compute=_compute,
     draw=alone("orbit", _draw),

@@ -47,7 +47,7 @@ def orbits(found: Sequence[Orbit]) -> Sheet:
 
 
 def words(found: Sequence[Orbit]) -> str:
-    """What was done, with how far outputs changed."""
+    """Words for the foot: what was done, and how far outputs changed."""
     first = found[0]
     said = caption_parts({key: value for key, value in first.meta.items() if key != "seed"})
     said += [
@@ -83,9 +83,7 @@ def _measures(ax: Axes, orbit: Orbit) -> None:
     make_logarithmic(ax.xaxis)
     make_logarithmic(ax.yaxis)
     ax.set_xlabel(with_notes(orbit.parameter, "log scale"))
-    ax.set_ylabel(
-        fit_label(f"relative to {orbit.parameter} = 1 (log scale)", inches(ax)[1], points(ax.yaxis.label))
-    )
+    ax.set_ylabel(fit_label("relative to the given weights (log scale)", inches(ax)[1], points(ax.yaxis.label)))
     ax.spines[["top", "right"]].set_visible(False)
     if handles:
         legend_above(ax, handles)

@@ -10,7 +10,7 @@ from landscape.options import Options, option
 
 @dataclass(frozen=True)
 class ReportOptions(Options):
-    """What a report is of, and how much is computed for it."""
+    """Options of a report: what it is of, and how much is computed for it."""
 
     at: int | str = option("last", "The snapshot: a step, first or last", form=STEP)
     fast: bool = option(False, "Coarse slices, few probes and examples: a small network takes about two minutes")

@@ -18,6 +18,7 @@ from landscape.reports.comparison import compared
 from landscape.reports.facts import facts_of, still
 from landscape.reports.options import ReportOptions
 from landscape.reports.sections import SECTIONS, STEPS, Section, head_room
+from landscape.storage.provenance import versions
 
 if TYPE_CHECKING:
     from landscape.plots.source import Progress
@@ -183,7 +184,6 @@ def _comparison(made: _Report) -> Markup:
 
 
 def _about(made: _Report) -> str:
-    from landscape import __version__
-
+    own = versions()
     said = "with --fast, " if made.wanted.fast else ""
-    return f"Made by landscape {__version__}, {said}seed {made.wanted.seed}."
+    return f"Made by landscape {own['landscape']} and torch {own['torch']}, {said}seed {made.wanted.seed}."

@@ -130,7 +130,19 @@ ALLOWED = {
     "claims": {"errors", "recipe", "storage", "values"},
     # Above plots, whose kinds they compute, draw and doubt.
     "reports": {
-        *("lazy", "errors", "forms", "measures", "options", "pages", "plots", "render", "trajectory", "values"),
+        *(
+            "lazy",
+            "errors",
+            "forms",
+            "measures",
+            "options",
+            "pages",
+            "plots",
+            "render",
+            "storage",
+            "trajectory",
+            "values",
+        ),
     },
     "transform": {"errors", "forms", "options", "params", "objective", "trajectory", "symmetry"},
     "recipe": {
