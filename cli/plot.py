@@ -56,8 +56,7 @@ _ALONG = fields_of(perturb.options)["directions"]
     common=("output", "kind", "at", "plane", "points", "radius", "metric", "seed", "problem", "save"),
     topics={"Kinds": [(kind.name, kind.summary) for kind in KINDS.values()]},
     epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save s.h5",
-    help="Draw FILES: trajectories (FILE, FILE:STEP, FILE:BRANCH or FILE:BRANCH:STEP), or a result that was saved "
-    "before (without torch).",
+    help="Draw FILES: trajectories (FILE[:BRANCH][:STEP]), or a saved result (without torch).",
 )
 @click.argument("files", nargs=-1, required=True)
 @click.option(
