@@ -59,14 +59,12 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
             got=f"{count:,} parameters",
             expected=f"at most {MOST_PARAMETERS:,}",
         )
-    loss = _loss_of(objective)
     model = objective.model
     few = objective.data["train"].first(2)
     if not isinstance(few.inputs, Tensor) or not few.inputs.is_floating_point():
-        raise LandscapeError(
-            "a page takes inputs that are one tensor of real numbers", got=type(few.inputs).__name__
-        )
-    program = _traced(model, few.inputs)
+        got = str(getattr(few.inputs, "dtype", type(few.inputs).__name__))
+        raise LandscapeError("a page takes inputs that are one tensor of real numbers", got=got)
+    program, loss = _traced(model, few.inputs), _loss_of(objective)
     wanted = examples or _affordable(program, few.inputs[0].numel())
     used = objective if wanted >= objective.data["train"].count else objective.subset(wanted, splits=["train"])
     split = used.data["train"]
@@ -213,6 +211,7 @@ def _body(about: str, centre: float, unit: str) -> list[Markup]:
                 _reading("seed", "Directions", "0"),
                 _reading("progress", "Drawn"),
                 class_="readings",
+                style="align-content:start",
             ),
             class_="views",
         ),
