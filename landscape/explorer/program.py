@@ -159,7 +159,8 @@ def program_of(model: nn.Module, examples: Tensor) -> Program:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         names.setdefault(id(tensor), name)
     try:
-        traced = fx.symbolic_trace(model)
+        # The outermost module is traced through: a lone layer is not to be one.
+        traced = fx.symbolic_trace(nn.Sequential(model) if isinstance(model, nn.Linear | nn.Conv2d) else model)
     except LandscapeError:
         raise
     except Exception as fault:
