@@ -14,8 +14,8 @@ from .shared import device_option, json_option, objective_options, say, told_in
 
 @subcommand(
     epilog="Example: landscape explore run.h5 -o explore.html",
-    help="Write a page on a snapshot of a trajectory FILE that evaluates the network in the browser: the plane can be "
-    "turned, zoomed and drawn anew. For networks of up to 50,000 parameters; no server, no network.",
+    help="Write a page on a snapshot of a trajectory FILE that evaluates the network in the browser: the plane "
+    "can be turned, zoomed and drawn anew. For networks of up to 50,000 parameters; no server, no network.",
 )
 @click.argument("file")
 @click.option("-o", "--output", metavar="PAGE.html", help="The page. [default: FILE with -explore.html]")

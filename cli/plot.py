@@ -56,15 +56,14 @@ _ALONG = fields_of(perturb.options)["directions"]
     common=("output", "kind", "at", "plane", "points", "radius", "metric", "seed", "problem", "save"),
     topics={"Kinds": [(kind.name, kind.summary) for kind in KINDS.values()]},
     epilog="Example: landscape plot run.h5 --kind surface --points 51 --seed 0 -o surface.png --save s.h5",
-    help="Draw FILES: trajectories (FILE, FILE:STEP, FILE:BRANCH or FILE:BRANCH:STEP), or a result that was saved "
-    "before (without torch).",
+    help="Draw FILES: trajectories (FILE[:BRANCH][:STEP]), or a saved result (without torch).",
 )
 @click.argument("files", nargs=-1)
 @click.option(
     "-o",
     "--output",
     metavar="PICTURE",
-    help="png, pdf, svg, html for a page to turn, gif or mp4 to see it move. [default: FILE with the kind, .png]",
+    help="png, pdf, svg, html, gif or mp4. [default: FILE with the kind, .png]",
 )
 @click.option(
     "--shared-plotly", is_flag=True, help="Beside an html page, plotly.js in a file for all pages there."

@@ -1,4 +1,4 @@
-"""The explorer page of a snapshot: its network, some examples and two directions, with the script that runs them."""
+"""The explorer page of a snapshot: its network, some examples and two directions, with their script."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
     Args:
         objective: The objective.
         snapshot: The weights at the centre.
-        examples: How many training examples; by default as many as keep a picture within some ten seconds, at most 256.
+        examples: How many training examples; by default what takes some ten seconds, at most 256.
         title: Above the page.
 
     Returns:
@@ -59,14 +59,12 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
             got=f"{count:,} parameters",
             expected=f"at most {MOST_PARAMETERS:,}",
         )
-    loss = _loss_of(objective)
     model = objective.model
     few = objective.data["train"].first(2)
     if not isinstance(few.inputs, Tensor) or not few.inputs.is_floating_point():
-        raise LandscapeError(
-            "a page takes inputs that are one tensor of real numbers", got=type(few.inputs).__name__
-        )
-    program = _traced(model, few.inputs)
+        got = str(getattr(few.inputs, "dtype", type(few.inputs).__name__))
+        raise LandscapeError("a page takes inputs that are one tensor of real numbers", got=got)
+    program, loss = _traced(model, few.inputs), _loss_of(objective)
     wanted = examples or _affordable(program, few.inputs[0].numel())
     used = objective if wanted >= objective.data["train"].count else objective.subset(wanted, splits=["train"])
     split = used.data["train"]
@@ -95,13 +93,13 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
         "network": network,
         "worker": (_HERE / "worker.js").read_text(encoding="utf-8"),
         "palette": np.round(255 * colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8).ravel(),
-        "centre": value(0.0, 0.0),
+        "centre": (centre := value(0.0, 0.0)),
         "checks": [[*at, value(*at)] for at in _CHECKS],
         "unit": objective.unit,
     }
     words = f"{count:,} parameters, {split.count} of {objective.data['train'].count:,} training examples, {loss}"
     about = f"{objective.problem or type(model).__name__} at step {snapshot.step}: {words}"
-    body = _body(about, data["centre"], objective.unit)
+    body = _body(about, centre, objective.unit)
     script = (_HERE / "explore.js").read_text(encoding="utf-8")
     return page(
         title or f"Explorer of {objective.problem or type(model).__name__}", body, data=data, scripts=[script]
@@ -142,7 +140,7 @@ def _affordable(program: Program, numbers: int) -> int:
 
 
 def _network(model: nn.Module, plane: Any, program: Program) -> dict[str, Any]:
-    """The tensors one after the other, and where each begins; rows are the filters that move, none where it stays."""
+    """The tensors one after the other, and where each begins; rows are its filters, none where it stays."""
     names, tensors, start = set(), [], 0
     for one in program.operations:
         names |= {one[key] for key in ("weight", "bias", "mean", "variance") if one.get(key)}
@@ -181,11 +179,8 @@ def _body(about: str, centre: float, unit: str) -> list[Markup]:
     described = (
         "Map of the loss over the plane; the readings below say the value at the centre and under the pointer."
     )
-    points = element(
-        "select",
-        *(element("option", f"{n} x {n} points", value=n, selected=n == 41) for n in (21, 41, 81)),
-        id="points",
-    )
+    counts = (element("option", f"{n} x {n} points", value=n, selected=n == _POINTS) for n in (21, 41, 81))
+    points = element("select", *counts, id="points", aria_label="Points of the picture")
     log = element("label", element("input", type="checkbox", id="log", checked=True), "log colours")
     buttons = [
         element("button", "New directions", id="new", type="button"),
@@ -216,16 +211,17 @@ def _body(about: str, centre: float, unit: str) -> list[Markup]:
                 _reading("seed", "Directions", "0"),
                 _reading("progress", "Drawn"),
                 class_="readings",
+                style="align-content:start",
             ),
             class_="views",
         ),
         element("p", "", id="verdict", class_="note"),
         element(
             "p",
-            "The page computes the network itself, at every point of the plane. Directions are Gaussian, each filter scaled to "
-            "the norm of the weights' filter; biases and gains stay. Turning mixes each axis with a further "
-            "direction: at 90° it is that one. The loss is of the examples named above, not of all data, and a plane of two random "
-            "directions shows little of the space of all weights.",
+            "The page computes the network itself, at every point of the plane. Directions are Gaussian, each "
+            "filter scaled to the norm of the weights' filter; biases and gains stay. Turning mixes each axis "
+            "with a further direction: at 90° it is that one. The loss is of the examples named above, not of all "
+            "data, and a plane of two random directions shows little of the space of all weights.",
             class_="note",
         ),
     ]

@@ -75,8 +75,7 @@ class _Reader(fx.Interpreter):
         read = [one for one in node.args if isinstance(one, fx.Node)]
         if not isinstance(found, Tensor) or not read or any(one not in self.places for one in read):
             raise _unknown(node, str(node.target))
-        before = self.env[read[0]]
-        told = self._operation(node, before, found)
+        told = self._operation(node, read, found)
         if told is None:
             self.places[node] = self.places[read[0]]
             return
@@ -84,17 +83,19 @@ class _Reader(fx.Interpreter):
         self.places[node] = self._register(found)
         self.operations.append({**told, "of": of, "out": self.places[node]})
 
-    def _operation(self, node: fx.Node, before: Tensor, found: Tensor) -> Operation | None:
-        """What a node does; None where the numbers stay in their order."""
+    def _operation(self, node: fx.Node, read: list[fx.Node], found: Tensor) -> Operation | None:
+        """The operation of a node; None where the numbers stay in their order."""
+        before: Tensor = self.env[read[0]]
         module = self.fetch_attr(str(node.target)) if node.op == "call_module" else None
         key: Any = type(module) if module is not None else node.target
         if isinstance(module, _NOTHING) or (key in (nn.Flatten, *_FLATTENS) and _keeps_examples(before, found)):
             return None
         if key in _ACTIVATIONS:
             return {"op": "act", "name": _ACTIVATIONS[key], **_numbers(node, module)}
-        if key in _ADDS and len(node.all_input_nodes) == 2 and len(node.kwargs) == 0:
-            if len({self.env[one].shape for one in node.all_input_nodes}) == 1:
-                return {"op": "add"}
+        # A number, a scale or another shape beside it is no plain sum of two layers.
+        shapes = {self.env[one].shape for one in read}
+        if key in _ADDS and len(node.args) == len(read) == 2 and not node.kwargs and shapes == {found.shape}:
+            return {"op": "add"}
         if isinstance(module, nn.Linear) and before.ndim == 2:
             return self._linear(module)
         if isinstance(module, nn.Conv2d) and before.ndim == 4:
@@ -158,13 +159,16 @@ def program_of(model: nn.Module, examples: Tensor) -> Program:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         names.setdefault(id(tensor), name)
     try:
-        traced = fx.symbolic_trace(model)
+        # The outermost module is traced through: a lone layer is not to be one.
+        traced = fx.symbolic_trace(nn.Sequential(model) if isinstance(model, nn.Linear | nn.Conv2d) else model)
     except LandscapeError:
         raise
     except Exception as fault:
         said = str(fault).strip().splitlines() or [type(fault).__name__]
         raise LandscapeError("the network cannot be traced for a page", got=said[0]) from fault
     reader = _Reader(traced, names)
+    # The message of a fault is ours, in one line.
+    reader.extra_traceback = False
     with torch.no_grad():
         found = reader.run(examples)
     output = next(node for node in traced.graph.nodes if node.op == "output").args[0]
@@ -180,7 +184,7 @@ def _unknown(node: fx.Node, what: str) -> LandscapeError:
     return LandscapeError(
         f"the page cannot compute {what}",
         where=f"layer {where}",
-        expected="Linear, Conv2d, BatchNorm, pooling, flatten, additions, or ReLU, LeakyReLU, GELU, SiLU, tanh, sigmoid",
+        expected="Linear, Conv2d, BatchNorm, pooling, flatten, sums, ReLU, LeakyReLU, GELU, SiLU, tanh or sigmoid",
     )
 
 

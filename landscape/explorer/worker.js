@@ -143,7 +143,7 @@ const operations = {
   },
   add(one) {
     return (weights, registers) => {
-      const x = registers[one.of[0]], z = registers[one.of[1] === undefined ? one.of[0] : one.of[1]];
+      const x = registers[one.of[0]], z = registers[one.of[1]];
       const y = registers[one.out];
       for (let i = 0; i < y.length; i++) y[i] = x[i] + z[i];
     };

@@ -148,7 +148,7 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
 
 BLOCKS = Kind(
     name="blocks",
-    summary="the Hessian by layer: norms of its blocks, traces and the ends of their spectra",
+    summary="the Hessian by layer: norms, traces and spectra of its blocks",
     options=BlocksOptions,
     compute=_compute,
     draw=alone("blocks", _draw),

@@ -341,7 +341,7 @@ def _numbers(kind: Any) -> Any:
 
 INTERPOLATE = Kind(
     name="interpolate",
-    summary="the line between two snapshots and its barrier, or the barriers of many",
+    summary="the line between two snapshots and its barrier, or many",
     options=InterpolateOptions,
     compute=_interpolate,
     draw=alone("interpolate", _draw_lines),

@@ -79,7 +79,7 @@ class Slice(Options):
     """
 
     kind: str = "surface"
-    at: int | str = option("last", "The snapshot at the centre: a step, first or last", form=STEP)
+    at: int | str = option("last", "Snapshot at the centre: a step, first or last", form=STEP)
     plane: str | None = option(
         None,
         "random; pca; snapshots:A,B[,C], each a STEP or FILE:STEP; runs (through them); common (PCA of all runs); "

@@ -135,7 +135,7 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
 
 BASINS = Kind(
     name="basins",
-    summary="the basins of a surface that are deeper than their errors, and its merge tree",
+    summary="minima of a surface deeper than their errors",
     options=BasinOptions,
     compute=slices.SURFACE.compute,
     draw=alone("basins", _draw),

@@ -1,4 +1,4 @@
-"""What an explorer page takes, and what it refuses; that it computes the same is tested in a browser, with pages."""
+"""What an explorer page takes and refuses; that it computes the same is tested with pages, in a browser."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +65,7 @@ class Branching(nn.Module):
         self.linear = nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) if x.sum() > 0 else -self.linear(x)
+        return self.linear(x) if self.linear.weight.sum() > 0 else -self.linear(x)
 
 
 def large() -> nn.Module:
@@ -79,7 +79,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
         "layer 1: the page cannot compute LayerNorm; expected Linear, Conv2d, BatchNorm, pooling, flatten",
     ),
     "a parameter by itself": (Doubled, functional.cross_entropy, "layer scale: the page cannot compute it reads"),
-    "a way that depends on data": (
+    "a way that depends on weights": (
         Branching,
         functional.cross_entropy,
         "the network cannot be traced for a page; got",

@@ -61,4 +61,11 @@ def test_an_explorer_computes_what_python_does_and_turns(tmp_path: Path) -> None
             browser.run("document.getElementById('back').click()")
             assert picture(browser) == first
             assert browser.complaints == []
+            # Control: a value at the centre that is not Python's is told.
+            other = file.read_text(encoding="utf-8").replace('"centre":', '"centre":1', 1)
+            file.write_text(other, encoding="utf-8")
+            browser.open(file, width=400, height=600, dark=True)
+            choose(browser, "points", 21)
+            picture(browser)
+            assert "do not trust this picture" in text(browser, "verdict")
             assert {url.partition(":")[0] for url in browser.requests} <= {"file", "blob"}
