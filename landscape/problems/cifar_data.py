@@ -123,7 +123,7 @@ def _contents(root: Path) -> str:
 
 
 def _download(root: Path) -> None:
-    CIFAR10 = optional("torchvision.datasets", "--download").CIFAR10
+    CIFAR10 = optional("torchvision.datasets", "fetching CIFAR-10").CIFAR10
     try:
         root.mkdir(parents=True, exist_ok=True)
         CIFAR10(str(root), download=True)

@@ -9,7 +9,7 @@ from pages import follow_page
 
 DOCS = ROOT / "docs"
 # Pages of which every step is followed here; others are followed by test_docs.py and test_readme.py.
-FOLLOWED = sorted([*(DOCS / "concepts").glob("[!R]*.md"), DOCS / "migrating.md"])
+FOLLOWED = sorted([*(DOCS / "concepts").glob("[!R]*.md"), DOCS / "migrating.md", DOCS / "pipelines.md"])
 OUTSIDE = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "figures/README.md")]
 
 

@@ -31,7 +31,7 @@ def test_an_image_classifier(name):
 
 
 def test_a_name_that_the_library_does_not_have():
-    with pytest.raises(LandscapeError, match=r"^--problem torchvision:resnet19: .*resnet19"):
+    with pytest.raises(LandscapeError, match=r"^torchvision:resnet19: .*resnet19"):
         problems.build("torchvision:resnet19", SMALL)
     with pytest.raises(LandscapeError, match=r"there is no option 'width'"):
         problems.build("torchvision:resnet18", {"width": 3})
