@@ -49,7 +49,7 @@ def follow_page(page: Path) -> int:
         steps += 1
         if typed:
             follow(typed)
-        elif file:
+        elif file and kind != "diff":
             Path(file).parent.mkdir(parents=True, exist_ok=True)
             Path(file).write_text(f"{text}\n", encoding="utf-8")
             sys.modules.pop(Path(file).stem, None)

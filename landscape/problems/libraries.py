@@ -21,7 +21,7 @@ _CLASSES = 10
 def make_image(options: ImageModelOptions, seed: int, source: Source, name: str) -> Parts:
     """The parts of ``torchvision:NAME`` and ``timm:NAME``."""
     library, _, builder = name.partition(":")
-    module = optional("torchvision.models" if library == "torchvision" else library, f"--problem {name}")
+    module = optional("torchvision.models" if library == "torchvision" else library, name)
 
     def build() -> nn.Module:
         make = module.get_model if library == "torchvision" else module.create_model
@@ -38,7 +38,7 @@ def make_image(options: ImageModelOptions, seed: int, source: Source, name: str)
             model = build()
     except Exception as error:
         # Whatever a library raises for a name that it does not have, or a size that does not fit.
-        raise from_user_code(error, f"--problem {name}") from error
+        raise from_user_code(error, name) from error
     if source.path is None:
         pairs = digits(options.train_size, options.data_seed, images=True)
         train, test = pairs[0], (pairs[1][0][: options.test_size], pairs[1][1][: options.test_size])
@@ -68,7 +68,7 @@ def make_text(options: LanguageModelOptions, seed: int, source: Source, name: st
             got="no config.json",
             mend="save one with model.save_pretrained(FOLDER) and tokenizer.save_pretrained(FOLDER)",
         )
-    transformers = optional("transformers", f"--problem {name}")
+    transformers = optional("transformers", name)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)

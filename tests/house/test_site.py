@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 
 import pytest
 from conftest import ROOT
@@ -9,7 +10,7 @@ from documentation import follow_page
 
 DOCS = ROOT / "docs"
 # Pages of which every step is followed here; others are followed by test_docs.py and test_readme.py.
-FOLLOWED = sorted([*(DOCS / "concepts").glob("[!R]*.md"), DOCS / "migrating.md"])
+FOLLOWED = sorted([*(DOCS / "concepts").glob("[!R]*.md"), DOCS / "migrating.md", DOCS / "pipelines.md"])
 OUTSIDE = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "figures/README.md")]
 
 
@@ -67,6 +68,9 @@ def test_links_lead_to_files_and_headings():
 @pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
 def test_a_page_can_be_followed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # For the modules that a page writes.
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_problem", raising=False)
     assert follow_page(page) >= 1
 
 
