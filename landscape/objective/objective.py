@@ -17,6 +17,7 @@ from landscape.objective.devices import DEVICE, device_of, pick_device, placed
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.examined import Examined
 from landscape.objective.hidden import hidden_note
+from landscape.objective.lending import require_present
 from landscape.objective.loaders import as_split
 from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
@@ -88,6 +89,8 @@ class Objective(Examined):
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
         self.model = unwrapped(model)
         self.loss, self.in_place = loss, in_place
+        if in_place:
+            require_present(self.model)
         self.layout = layout_of(self.model)
         if not self.layout.stored("parameter"):
             raise LandscapeError(
