@@ -53,7 +53,7 @@ class Objective(Examined):
         device: Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         batch_size: Examples per forward pass; None chooses. A loss whose mean depends on the batches (one with
             negatives from the batch, say) is taken on batches of this size.
-        stream: Read the data again at every point instead of holding them in memory; see `streaming`.
+        stream: Read the data whenever they are needed instead of holding them in memory; see `streams`.
         in_place: Measure by the model itself, in the memory of its weights: no copy is made, and slices move each
             tensor only while it is read, and put it back bit for bit. For models of which two do not fit. Slices
             are of random directions then, see `projection.drawn_plane`; curvature and measures need copies.
