@@ -46,7 +46,7 @@ class ShardedPlane:
     Example:
         >>> plane = ShardedPlane(model, seed=0)
         >>> with plane.at(0.5), torch.no_grad():
-        ...     loss = F.cross_entropy(model(x), y)
+        ...     mean = model(x).mean()
     """
 
     def __init__(
