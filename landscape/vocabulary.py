@@ -7,7 +7,7 @@ NORMALIZATIONS = ("filter", "layer", "weight", "none")
 ONE_D_POLICIES = ("ignore", "norm")
 """What random directions do to parameters of at most one dimension."""
 GENERATORS = ("streams", "blocks")
-"""How random directions are drawn: files that name none have the first."""
+"""Generators of random directions: files that name none have the first."""
 CENTERS = ("mean", "last", "initial")
 """What is subtracted from snapshots before principal components."""
 RECALIBRATE = "recalibrate"

@@ -56,8 +56,7 @@ class Evaluator:
 
     Attributes:
         model: The private copy, or the model itself.
-        storage: Name -> tensor of the private copy; write into these in place to move the weights, then
-            call `moved`.
+        storage: Name -> tensor of the model; write into these in place to move it, then call `moved`.
         flat: Dtype -> one vector that all parameters of that dtype are views of.
         layout: The layout of the model.
         starts: Where each parameter starts in its vector.
@@ -317,7 +316,7 @@ class Evaluator:
             Split -> what `estimates` averages.
         """
         with self.passing(), precision(self.device, self.tuning.tf32):
-            penalty = self._penalty() if {"penalty", "total"} & set(metrics) else None
+            penalty = self.penalty() if {"penalty", "total"} & set(metrics) else None
             return {split: self._run_split(split, "error" in metrics, penalty, batches) for split in splits}
 
     def _run_split(self, name: str, error: bool, penalty: Tensor | None, batches: int | None) -> Raw:
@@ -392,7 +391,8 @@ class Evaluator:
         found = estimate(values, None if weights is None else weights.cpu().double().numpy())
         return Estimate(found.mean, math.nan) if self.findings.coupled else found
 
-    def _penalty(self) -> Tensor:
+    def penalty(self) -> Tensor:
+        """The penalty at the weights held."""
         moving = [self.storage[info.name] for info in self.layout.moving()]
         # Apple's devices know no float64.
         wide = torch.float32 if self.device.type == "mps" else torch.float64

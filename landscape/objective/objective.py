@@ -17,6 +17,7 @@ from landscape.objective.devices import DEVICE, device_of, pick_device, placed
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.examined import Examined
 from landscape.objective.hidden import hidden_note
+from landscape.objective.lending import require_present
 from landscape.objective.loaders import as_split
 from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
@@ -52,7 +53,7 @@ class Objective(Examined):
         device: Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
         batch_size: Examples per forward pass; None chooses. A loss whose mean depends on the batches (one with
             negatives from the batch, say) is taken on batches of this size.
-        stream: Read the data again at every point instead of holding them in memory; see `streaming`.
+        stream: Read the data whenever they are needed instead of holding them in memory; see `streams`.
         in_place: Measure by the model itself, in the memory of its weights: no copy is made, and slices move each
             tensor only while it is read, and put it back bit for bit. For models of which two do not fit. Slices
             are of random directions then, see `projection.drawn_plane`; curvature and measures need copies.
@@ -88,6 +89,8 @@ class Objective(Examined):
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
         self.model = unwrapped(model)
         self.loss, self.in_place = loss, in_place
+        if in_place:
+            require_present(self.model)
         self.layout = layout_of(self.model)
         if not self.layout.stored("parameter"):
             raise LandscapeError(

@@ -312,7 +312,7 @@ class BlockDirection(Mapping[str, Tensor]):
     def __init__(
         self, infos: list[TensorInfo], weights: Tensors, normalize: str, seed: int, index: int, still: set[str]
     ) -> None:
-        self._names, self._weights = [info.name for info in infos], weights
+        self._names, self._weights = dict.fromkeys(info.name for info in infos), weights
         drawn = [info for info in infos if info.name not in still]
         self.tensors = {i.name: BlockTensor.of(i, weights[i.name], normalize, seed, index) for i in drawn}
 
@@ -324,8 +324,13 @@ class BlockDirection(Mapping[str, Tensor]):
         return made
 
     def __getitem__(self, name: str) -> Tensor:
+        if name not in self:
+            raise KeyError(name)
         weight = self._weights[name]
         return self.tensors[name].whole(weight) if name in self.tensors else torch.zeros_like(weight)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -16,7 +16,7 @@ from landscape.objective.displacement import Displacement, readers_of
 from landscape.params import real_view
 from landscape.projection import DrawnPlane, Plane
 from landscape.projection.blocks import BlockDirection, parts
-from landscape.surface.sequential import Point, Sequential
+from landscape.surface.sequential import Point, Sequential, together
 from landscape.surface.streams import undisturbed
 from landscape.surface.task import Task
 from landscape.vocabulary import IN_PLACE
@@ -71,10 +71,11 @@ class InPlace(Sequential):
     name = "in-place"
 
     def __init__(self, task: Task, plane: Plane, *, tuning: Tuning | None = None) -> None:
-        self.chunk = self.streams = 1
+        self.streams = 1
         self._task, self._plane = task, require_drawn(task, plane)
         self._workers = [task.objective.evaluator(None, tuning)]
         worker = self._workers[0]
+        self.chunk = together(worker, 1)
         worker.load(plane.origin)
         moving = {name for direction in self._plane.directions for name in direction.moving()}
         tensors = {name: worker.storage[name] for name in moving}

@@ -9,12 +9,16 @@ import torch
 
 from landscape.errors import LandscapeError
 from landscape.objective import Estimate, Evaluator, Tuning
+from landscape.objective.raw import RawPoint
+from landscape.objective.shared_pass import run_together
 from landscape.projection import Plane
 from landscape.surface.streams import in_order, undisturbed
 from landscape.surface.task import Task
 from landscape.surface.weight_stepper import Mover
 
 Point = tuple[float, ...]
+# Points that share one pass over streamed data: reading takes a sixteenth then, and progress is still seen.
+_TOGETHER = 16
 
 
 class Sequential:
@@ -43,9 +47,9 @@ class Sequential:
         chunk: int = 1,
         mover: Mover | None = None,
     ) -> None:
-        self.chunk, self.streams = chunk, streams
-        self._task = task
+        self.streams, self._task = streams, task
         self._workers = [task.objective.evaluator(task.dtype, tuning) for _ in range(streams)]
+        self.chunk = together(self._workers[0], chunk)
         for worker in self._workers:
             worker.load(plane.origin)
         self._mover = mover or Mover(plane, self._workers[0], task.derived)
@@ -74,16 +78,23 @@ class Sequential:
     def _chunk(self, worker: Evaluator, points: Sequence[Point]) -> list[dict[str, Estimate]]:
         while True:
             try:
-                raw = []
-                for point in points:
-                    with self._at(worker, point):
-                        raw.append(worker.run(self._task.splits, self._task.metrics))
+                raw = self._raw(worker, points)
                 return [worker.estimates(results, self._task.metrics) for results in worker.fetch(raw)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             make_room(1 if self._task.objective.fixed_batch else worker.tuning.batch_size)
             worker.cut(worker.tuning.batch_size // 2)
+
+    def _raw(self, worker: Evaluator, points: Sequence[Point]) -> list[RawPoint]:
+        splits, metrics = self._task.splits, self._task.metrics
+        if worker.streamed and len(points) > 1 and not self._task.recalibrate:
+            return run_together(worker, points, lambda point: self._at(worker, point), splits, metrics)
+        raw = []
+        for point in points:
+            with self._at(worker, point):
+                raw.append(worker.run(splits, metrics))
+        return raw
 
     @contextmanager
     def _at(self, worker: Evaluator, point: Point) -> Iterator[None]:
@@ -128,6 +139,11 @@ class Sequential:
             return moved - began + (undisturbed() - moved) * whole / seen
 
         return list(in_order(run, self._workers, range(self.streams), self._workers[0].tuning.threads))
+
+
+def together(worker: Evaluator, chunk: int) -> int:
+    """Points at once: more where all of them share what is read of the data."""
+    return max(chunk, _TOGETHER) if worker.streamed else chunk
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -46,7 +46,7 @@ class ShardedPlane:
     Example:
         >>> plane = ShardedPlane(model, seed=0)
         >>> with plane.at(0.5), torch.no_grad():
-        ...     loss = F.cross_entropy(model(x), y)
+        ...     mean = model(x).mean()
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class ShardedPlane:
             unit.reshard()
 
     def values(self, measure: Callable[[], Any], points: Sequence[Sequence[float]]) -> list[float]:
-        """What is measured at each point, which all processes take together.
+        """Numbers measured at each point, which all processes take together.
 
         Args:
             measure: Passes data through the model and gives a number; called without gradients.
@@ -124,7 +124,7 @@ class ShardedPlane:
 
 
 def _held(info: TensorInfo, parameter: Tensor) -> tuple[Tensor, int, Any]:
-    """What this process holds of a parameter, its first row, and the group that holds the rest."""
+    """The part of a parameter in this process, its first row, and the group that holds the rest."""
     if not isinstance(parameter, DTensor):
         return parameter.detach(), 0, None
     mesh = parameter.device_mesh

@@ -18,7 +18,7 @@ from landscape.wrappers import is_sharded
 
 @dataclass
 class Decision:
-    """Whether weights are wanted now."""
+    """Decision about a snapshot: is it wanted?"""
 
     wanted: bool = False
 
@@ -43,7 +43,7 @@ class OwnWeights:
 
     @contextmanager
     def decision(self) -> Iterator[Decision]:
-        """Where the process that records decides."""
+        """Decide in the process that records."""
         yield Decision()
 
     def tensors(self, given: Weights | None) -> Mapping[str, Tensor]:
@@ -77,7 +77,7 @@ class GatheredWeights:
 
     @contextmanager
     def decision(self) -> Iterator[Decision]:
-        """Where the process that records decides; the others are told, whatever is raised."""
+        """Decide in the process that records; the others are told, whatever is raised."""
         made = Decision()
         try:
             yield made

@@ -6,12 +6,16 @@ from conftest import Untouched, make_convnet, make_data
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
 import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.problems.transformer import Transformer
 from landscape.projection import drawn_plane, random_plane
 from landscape.surface import evaluate, grid, read_surface
+from landscape.surface.engine import build, plain_choice
+from landscape.surface.fill_grid import grid_points
+from landscape.surface.task import Task
 
 
 class Borrower(nn.Module):
@@ -85,6 +89,37 @@ def test_whatever_a_pass_raises_leaves_the_model_as_it_was():
     with pytest.raises(RuntimeError, match="moved"):
         evaluate(lent, drawn_plane(model), grid(3, dims=2))
     untouched.check()
+
+
+class Read(TensorDataset):
+    """Counts how often an example is read."""
+
+    count = 0
+
+    def __getitem__(self, index):
+        self.count += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_streamed_data_are_read_once_for_many_points(in_place):
+    model, loss, train = cases()["convnet"]
+    data = Read(*train)
+    make = {"loss": loss, "device": "cpu", "batch_size": 5, "in_place": in_place}
+    streamed = ls.Objective(model, train=data, stream=True, **make)
+    plane = drawn_plane(model, seed=2)
+    tune = {"rewrite": False, "streams": 1, "threads": 1, "batch_size": 5, "channels_last": False}
+    engine = "auto" if in_place else "sequential"
+    wanted = evaluate(ls.Objective(model, train=train, **make), plane, grid(4, dims=2), tune=tune, engine=engine)
+    engine = build(plain_choice(streamed, wanted.meta["engine"]["engine"]).forced(tune), task_of(streamed), plane)
+    data.count = 0
+    found = [one["train_loss"].mean for one in engine.evaluate(grid_points(grid(4, dims=2)))]
+    assert data.count == len(data)
+    assert found == wanted["train_loss"].ravel().tolist()
+
+
+def task_of(objective: ls.Objective) -> Task:
+    return Task(objective, ("train",), ("loss", "error"))
 
 
 class Fickle(nn.Module):
