@@ -202,7 +202,7 @@ PAPER = Paper(
         Claim(
             "With batch normalisation weights of the same function are as sharp as one likes too",
             "section 5.1, which leaves it open",
-            f"{_RESNET}: largest over least of the largest eigenvalue, α from 1/8 to 8; a factor 10 at least.",
+            f"{_RESNET}: largest over least of the largest eigenvalue, α from 1/16 to 16; a factor 10 at least.",
             _BLOCKS,
             _grows("0/recomputed", 10.0),
         ),

@@ -47,7 +47,7 @@ def _found_fail(numbers: Numbers) -> Reading:
 
 _NETWORKS = "Parity of two bits, d / 2 examples, d from 4 to 128"
 _TRACES = f"{_NETWORKS}: trace by automatic differentiation beside the least possible, largest relative distance."
-_SEARCHED = "8 bits, 20 units, 12 searches for the least trace under the constraint of fit"
+_SEARCHED = "8 bits, 20 units, 8 searches for the least trace under the constraint of fit"
 
 PAPER = Paper(
     "wen2023",

@@ -14,6 +14,7 @@ from landscape.curvature import Curvature, SymmetricOperator, dense, eigenpairs
 from landscape.errors import LandscapeError
 from landscape.measures import measure
 from landscape.objective import Objective
+from landscape.params import resolve
 from landscape.trajectory import Trajectory
 from landscape.values.experiment import Experiment, Series
 
@@ -217,7 +218,8 @@ class _Blocks:
 
     def __init__(self, run: Trajectory, objective: Objective) -> None:
         self.objective = objective
-        self.weights = dict(run[-1].weights)
+        # Running statistics are part of the function.
+        self.weights = resolve(run[-1])[1]
         ends = {".bn1.weight": 1, ".bn1.bias": 1, ".conv2.weight": -1}
         self.powers = {name: power for name in self.weights for end, power in ends.items() if name.endswith(end)}
         if not self.powers:

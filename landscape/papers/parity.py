@@ -25,7 +25,9 @@ from landscape.values.experiment import Experiment, Series
 Array = NDArray[np.float64]
 
 # Of the search: bits, training examples, units, draws of examples and searches for each.
-_BITS, _COUNTS, _UNITS, _DRAWS, _RESTARTS = 8, (16, 32, 64, 128), 20, 4, 3
+_BITS, _COUNTS, _UNITS, _DRAWS, _RESTARTS = 8, (16, 32, 64, 128), 20, 4, 2
+# Squared errors of what counts as fitted.
+_FITTED = 1e-12
 _DIMENSIONS = (4, 8, 16, 32, 64, 128)
 _LINE: Array = np.geomspace(_DIMENSIONS[0], _DIMENSIONS[-1], 51)
 
@@ -172,7 +174,10 @@ def traces_normalised(*_: Any) -> Experiment:
 
 @dataclass(frozen=True)
 class _Found:
-    """Shape (draws * restarts,): least traces over the bound, and mean squared errors on all other corners."""
+    """Shape (draws * restarts,): least traces over the bound, and mean squared errors on all other corners.
+
+    NaN where a search ended at no interpolator: a corner at which no unit is active is not fitted.
+    """
 
     trace: Array
     loss: Array
@@ -189,8 +194,9 @@ def _searched(count: int, bias: bool) -> _Found:
     rows = []
     for place, student in enumerate(batch.students()):
         inputs, targets = every[place // _RESTARTS]
-        loss = ((student.outputs(inputs[count:]) - targets[count:]) ** 2).mean()
-        rows.append((flattest_trace(student, inputs[:count]) / least, loss))
+        errors = (student.outputs(inputs) - targets) ** 2
+        found = (flattest_trace(student, inputs[:count]) / least, errors[count:].mean())
+        rows.append(found if errors[:count].max() < _FITTED else (np.nan, np.nan))
     return _Found(*np.array(rows).T)
 
 
@@ -199,9 +205,9 @@ def _over_counts(title: str, label: str, part: str, log: str, more: list[Series]
     series = []
     for words, bias in (("no biases", False), ("biases", True)):
         found = np.array([getattr(_searched(count, bias), part) for count in _COUNTS])
-        error = found.std(axis=1, ddof=1) / np.sqrt(found.shape[1])
-        series.append(Series(words, places, found.mean(axis=1), error))
-        most = found.max(axis=1) if part == "loss" else found.min(axis=1)
+        error = np.nanstd(found, axis=1, ddof=1) / np.sqrt(np.isfinite(found).sum(axis=1))
+        series.append(Series(words, places, np.nanmean(found, axis=1), error))
+        most = np.nanmax(found, axis=1) if part == "loss" else np.nanmin(found, axis=1)
         series.append(Series(f"{words}, {'largest' if part == 'loss' else 'least'}", places, most))
     return Experiment(
         title,
