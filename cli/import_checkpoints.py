@@ -85,7 +85,7 @@ def command(
 
 
 def _is_surface(files: tuple[str, ...]) -> bool:
-    """Whether the only file is a surface of tomgoldstein/loss-landscape."""
+    """Return whether the only file is a surface of tomgoldstein/loss-landscape."""
     from landscape.surface.goldstein import goldstein_kind
 
     return len(files) == 1 and Path(files[0]).suffix.lower() in _SUFFIXES and goldstein_kind(files[0]) == "surface"
