@@ -71,7 +71,15 @@ def tangents(generators: Sequence[Generator], state: Mapping[str, Tensor], names
             return torch.cat([there[name].flatten() for name in names])
 
         origin = torch.zeros(one.dimension, dtype=torch.float64)
-        columns.append(torch.func.jacrev(moved)(origin))
+        made = torch.func.vjp(moved, origin)
+        there, back = made[0], made[1]
+
+        def pulled(covector: Tensor, back: Any = back) -> Any:
+            return back(covector)[0]
+
+        # Linear in the covector, so that its own transpose pushes coordinates forward: one pass for each of them.
+        push = torch.func.vjp(pulled, torch.zeros_like(there))[1]
+        columns.append(torch.vmap(lambda along, push=push: push(along)[0])(torch.eye(len(origin)).to(origin)).T)
     return torch.cat(columns, dim=1)
 
 

@@ -328,12 +328,12 @@ class Units(Walk):
         which they lie there. So what moves elements must move those of all units alike, too.
         """
         met = [np.zeros((4, 0), np.int64)]
-        for number, labels in enumerate(self._everywhere()):
-            found, inverse = distinct(labels)
+        for number, held in enumerate(self._everywhere()):
+            found, inverse = distinct(held)
             counts = inverse.reshape(-1).bincount(minlength=len(found))
             met.append(torch.stack([found.abs(), torch.full_like(found, number), found.sign(), counts]).numpy())
-        for number, (found, orders) in enumerate(self._reordered(), 1):
-            met.append(np.stack([found, np.full_like(found, -number), np.ones_like(found), orders]))
+        for number, (moved, orders) in enumerate(self._reordered(), 1):
+            met.append(np.stack([moved, np.full_like(moved, -number), np.ones_like(moved), orders]))
         units, *rest = np.concatenate(met, 1)
         order = np.argsort(units, kind="stable")
         labels, starts = np.unique(units[order], return_index=True)
