@@ -97,13 +97,14 @@ def _quotient(context: MeasureContext) -> _Quotient:
 
 def _stretches(symmetries: Symmetries, state: Tensors, names: tuple[str, ...]) -> Tensors:
     """The length of each coordinate of a basis, and 1 elsewhere: the metric tr (WᵀW)⁻¹ ξᵀξ in a balanced gauge."""
-    found = {name: torch.ones_like(state[name]) for name in names}
+    # Real and imaginary parts are two weights.
+    found = {name: torch.ones_like(state[name]) * (1 + 1j if state[name].is_complex() else 1) for name in names}
     for one in symmetries.generators:
         if not isinstance(one, Basis):
             continue
         for dual in (False, True):
             own = [column for column in one.columns if column.dual == dual]
-            sums = [slices(column, state).square().sum(1) for column in own]
+            sums = [slices(column, state).abs().square().sum(1) for column in own]
             lengths = torch.stack(sums).sum(0).sqrt() if sums else torch.ones(one.units)
             for column in own:
                 if column.tensor in found:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from landscape.errors import LandscapeError
-from landscape.params import Tensors, cast, wide
+from landscape.params import Tensors, cast, real_view, wide
 from landscape.symmetry.elements import Generator
 from landscape.symmetry.recording import outputs_of, plain_kernels
 from landscape.symmetry.same_function import Runner, Wide
@@ -60,7 +60,7 @@ class Dimension(Result):
 
 def tangents(generators: Sequence[Generator], state: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     """Directions in which continuous generators move weights: shape (P, directions), float64."""
-    columns = [torch.zeros(sum(state[name].numel() for name in names), 0, dtype=torch.float64)]
+    columns = [torch.zeros(sum(real_view(state[name]).numel() for name in names), 0, dtype=torch.float64)]
     for one in generators:
         if one.dimension == 0:
             continue
@@ -68,7 +68,7 @@ def tangents(generators: Sequence[Generator], state: Mapping[str, Tensor], names
         def moved(coordinates: Tensor, one: Generator = one) -> Tensor:
             there: Tensors = dict(state)
             one.act(there, one.near(coordinates))
-            return torch.cat([there[name].flatten() for name in names])
+            return torch.cat([real_view(there[name]).flatten() for name in names])
 
         origin = torch.zeros(one.dimension, dtype=torch.float64)
         made = torch.func.vjp(moved, origin)

@@ -210,7 +210,7 @@ def _stand_in(tensor: Tensor) -> Tensor:
 
 def _are_shares(tensor: Tensor) -> bool:
     """Return whether every row holds shares of attention."""
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() or tensor.layout != torch.strided:
         return False
     shares = tensor.detach().float()
     return bool((shares >= 0).all() and ((shares.sum(-1) - 1).abs() < _ROUNDING).all())
