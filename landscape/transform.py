@@ -104,7 +104,7 @@ def transform(
         path: The file to write: the steps, metrics and settings of the run, and where it came from.
         at: A step, ``"first"`` or ``"last"``: only this snapshot; None is all.
         overwrite: Replace a file that exists.
-        progress: Called with (snapshots done, snapshots in all).
+        progress: Called with the steps of the search for symmetries (done, in all), then with those of snapshots.
 
     Returns:
         Plain values: ``output``, ``run_id``, ``parent_run_id``, ``transform``, ``snapshots``, ``step``,
@@ -122,7 +122,8 @@ def transform(
     if not len(run):
         raise LandscapeError("the trajectory holds no snapshot yet", where=run.path, mend="train longer")
     index = run.index_of("last" if at is None else at)
-    symmetries = symmetries_of(objective)
+    search = None if progress is None else lambda _name, done, total: progress(done, total)
+    symmetries = symmetries_of(objective, search)
     element = MAKERS[wanted.name](symmetries, objective, run[index], wanted.value)
     rows = range(len(run)) if at is None else [index]
     moved = {"transform": {wanted.name: wanted.value}}

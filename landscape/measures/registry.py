@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # The modules that register measures when they are imported, in the order in which these are listed.
 FAMILIES = (
-    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit"),
+    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit", "geodesic"),
     *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
 )
 
@@ -26,7 +26,7 @@ STEP_FAMILIES = ("step_terms", "critical", "norm_sharpness", "edge")
 
 # Of all these, the families whose numbers are second derivatives, or made of them.
 DERIVATIVES = (
-    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "orbit"),
+    *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "orbit", "geodesic"),
     *("norm_sharpness", "edge"),
 )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 
+from landscape.symmetry.columns import Columns
 from landscape.symmetry.continuous import Turn
-from landscape.symmetry.elements import Basis, Columns, Exchange, Flipping, Generator, Scaling, Slices
+from landscape.symmetry.elements import Basis, Exchange, Flipping, Generator, Scaling, Slices
 from landscape.symmetry.exponents import Exponents
-from landscape.symmetry.labels import ANY, FIXED, Origin
+from landscape.symmetry.labels import Origin
 from landscape.symmetry.offsets import Means, Offsets
 from landscape.symmetry.recording import Trace
 from landscape.symmetry.streams import Streams
@@ -139,8 +141,7 @@ def _blocked(walk: Exponents, trace: Trace) -> list[Blocked]:
     return found
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """A slice of a tensor in which a scale enters."""
 
     tensor: str
@@ -154,10 +155,9 @@ def _diagonal(walk: Exponents) -> Iterator[Generator]:
     rows: dict[int, list[_Row]] = {}
     for name, state in walk.states.items():
         for dim, labels in enumerate(state):
-            for place, label in enumerate([] if labels is None else labels.tolist()):
-                if label not in (FIXED, ANY):
-                    for scale, power in walk.scales.expression(label).items():
-                        rows.setdefault(scale, []).append(_Row(name, dim, place, power))
+            for place, terms in enumerate([] if labels is None else walk.scales.listed(labels)):
+                for scale, power in terms:
+                    rows.setdefault(scale, []).append(_Row(name, dim, place, power))
     rows = {scale: own for scale, own in rows.items() if not _is_idle(own, walk)}
     groups: dict[tuple[Origin, str], list[int]] = {}
     attended = walk.attended()

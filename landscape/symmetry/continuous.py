@@ -11,7 +11,8 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors
-from landscape.symmetry.elements import Columns, Generator
+from landscape.symmetry.columns import Columns, mixed
+from landscape.symmetry.elements import Generator
 from landscape.values.result import Result
 
 # A gain smaller than this share of the largest one is divided by at the price of so many digits.
@@ -94,9 +95,16 @@ class Sink(Result):
         shift = value[self.units]
         if self.weight is not None and self.into is not None:
             dim, rows = self.into
-            matrix = state[self.weight].movedim((dim, self.out), (0, 1))[rows][:, self.columns]
+            matrix = _taken(_taken(state[self.weight].movedim((dim, self.out), (0, 1)), 0, rows), 1, self.columns)
             shift = torch.einsum("i,io->o", shift, matrix.flatten(2).sum(2) if matrix.ndim > 2 else matrix)
         state[self.tensor] = state[self.tensor].index_add(0, self.places, self.sign * shift)
+
+
+def _taken(tensor: Tensor, dim: int, places: Tensor | None) -> Tensor:
+    """Slices along a dimension; all of them in their order, or for None, are the tensor itself."""
+    if places is None or torch.equal(places, torch.arange(tensor.shape[dim])):
+        return tensor
+    return tensor.index_select(dim, places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +199,9 @@ class Mean(Generator):
         along = torch.ones(len(tensor), dtype=tensor.dtype)
         if self.gain is not None:
             along = 1 / not_zero(state[self.gain], self.gain)
-        changed = tensor + along.reshape(-1, *(1,) * (tensor.ndim - 1)) * value.reshape(tensor.shape[1:])
+        changed = torch.addcmul(
+            tensor, along.reshape(-1, *(1,) * (tensor.ndim - 1)), value.reshape(tensor.shape[1:])
+        )
         state[self.tensor] = changed.movedim(0, self.dim).contiguous()
         if self.bias is not None and self.added is not None:
             state[self.bias] = state[self.bias] - value * (state[self.added] * along).sum()
@@ -284,11 +294,7 @@ class Rotation(Generator):
         """Multiply what writes and what reads."""
         for one in self.columns:
             scale = _gain_of(one, state, self.units)
-            tensor = state[one.tensor].movedim(one.dim, 0)
-            changed = tensor.clone()
-            own = tensor[one.places]
-            changed[one.places] = torch.einsum("ij,j...->i...", scale[:, None] * value / scale, own)
-            state[one.tensor] = changed.movedim(0, one.dim).contiguous()
+            mixed(state, one, scale[:, None] * value / scale)
 
     def inverse(self, value: Tensor) -> Tensor:
         """The transposed matrix."""

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from landscape.errors import LandscapeError
-from landscape.params import Tensors, cast, wide
+from landscape.params import Tensors, cast, real_view, wide
 from landscape.symmetry.elements import Generator
 from landscape.symmetry.recording import outputs_of, plain_kernels
 from landscape.symmetry.same_function import Runner, Wide
@@ -60,7 +60,7 @@ class Dimension(Result):
 
 def tangents(generators: Sequence[Generator], state: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     """Directions in which continuous generators move weights: shape (P, directions), float64."""
-    columns = [torch.zeros(sum(state[name].numel() for name in names), 0, dtype=torch.float64)]
+    columns = [torch.zeros(sum(real_view(state[name]).numel() for name in names), 0, dtype=torch.float64)]
     for one in generators:
         if one.dimension == 0:
             continue
@@ -68,10 +68,18 @@ def tangents(generators: Sequence[Generator], state: Mapping[str, Tensor], names
         def moved(coordinates: Tensor, one: Generator = one) -> Tensor:
             there: Tensors = dict(state)
             one.act(there, one.near(coordinates))
-            return torch.cat([there[name].flatten() for name in names])
+            return torch.cat([real_view(there[name]).flatten() for name in names])
 
         origin = torch.zeros(one.dimension, dtype=torch.float64)
-        columns.append(torch.func.jacrev(moved)(origin))
+        made = torch.func.vjp(moved, origin)
+        there, back = made[0], made[1]
+
+        def pulled(covector: Tensor, back: Any = back) -> Any:
+            return back(covector)[0]
+
+        # Linear in the covector, so that its own transpose pushes coordinates forward: one pass for each of them.
+        push = torch.func.vjp(pulled, torch.zeros_like(there))[1]
+        columns.append(torch.vmap(lambda along, push=push: push(along)[0])(torch.eye(len(origin)).to(origin)).T)
     return torch.cat(columns, dim=1)
 
 

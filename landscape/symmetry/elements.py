@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, Weights, resolve
+from landscape.symmetry.columns import Columns, Owned, mixed, replaced
 from landscape.symmetry.labels import Norm
 from landscape.values.result import Result
 
@@ -42,23 +43,6 @@ class Slices(Result):
         """The factor of each slice along the dimension: shape (length,), float64."""
         along = torch.ones(length, dtype=torch.float64)
         return along.scatter_reduce(0, self.places, scales.double()[self.units] ** self.powers, "prod")
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """The slices of a tensor that belong to units, in the same order for each.
-
-    Attributes:
-        tensor: Its name.
-        dim: The dimension it is cut along.
-        places: Shape (units, k), int64.
-        dual: Whether a change of basis comes as its inverse, transposed.
-    """
-
-    tensor: str
-    dim: int
-    places: Tensor
-    dual: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,10 +229,7 @@ class Exchange(Generator):
     def act(self, state: Tensors, value: Tensor) -> None:
         """Put the slices of unit p[i] where those of unit i were."""
         for one in self.columns:
-            tensor = state[one.tensor]
-            order = torch.arange(tensor.shape[one.dim])
-            order[one.places.reshape(-1)] = one.places[value].reshape(-1)
-            state[one.tensor] = tensor.index_select(one.dim, order)
+            replaced(state, one, lambda own: own[value])
 
     def inverse(self, value: Tensor) -> Tensor:
         """The inverse permutation."""
@@ -277,12 +258,7 @@ class Basis(Generator):
     def act(self, state: Tensors, value: Tensor) -> None:
         """Multiply the coordinates by the matrix, or by its inverse, transposed."""
         for one in self.columns:
-            matrix = torch.linalg.inv(value).T if one.dual else value
-            tensor = state[one.tensor].movedim(one.dim, 0)
-            changed = tensor.clone()
-            own = tensor[one.places]
-            changed[one.places] = torch.einsum("ij,j...->i...", matrix, own)
-            state[one.tensor] = changed.movedim(0, one.dim).contiguous()
+            mixed(state, one, torch.linalg.inv(value).T if one.dual else value)
 
     @property
     def dimension(self) -> int:
@@ -337,19 +313,31 @@ class Element(Result):
             LandscapeError: If a tensor that it changes is missing.
         """
         tensors = resolve(weights)[1]
-        state = dict(tensors)
-        for generator, value in self.factors:
-            for name in generator.tensors:
-                if name not in tensors:
-                    raise LandscapeError(
-                        f"tensor '{name}' is missing",
-                        where=generator.name,
-                        mend="pass buffers along with the weights",
-                    )
-                if state[name] is tensors[name]:
-                    state[name] = tensors[name].double()
-            generator.act(state, value.to(state[generator.tensors[0]].device))
+        moved = {name for generator, _ in self.factors for name in generator.tensors}
+        state = {
+            name: tensor.to(torch.float64, copy=True) if name in moved else tensor
+            for name, tensor in tensors.items()
+        }
+        self.act(state)
         return {name: tensor.to(tensors[name].dtype) for name, tensor in state.items()}
+
+    def act(self, state: Tensors) -> None:
+        """Change a dictionary of float64 tensors that nobody else holds: some are changed where they are.
+
+        Raises:
+            LandscapeError: If a tensor that it changes is missing.
+        """
+        own = Owned(state)
+        for generator, value in self.factors:
+            missing = [name for name in generator.tensors if name not in state]
+            if missing:
+                raise LandscapeError(
+                    f"tensor '{missing[0]}' is missing",
+                    where=generator.name,
+                    mend="pass buffers along with the weights",
+                )
+            generator.act(own, value.to(state[generator.tensors[0]].device))
+        state.update(own)
 
     def inverse(self) -> Element:
         """Return the element that undoes it."""

@@ -10,91 +10,19 @@ equations modulo 2.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, pairs
 from landscape.symmetry.recording import Trace
+from landscape.symmetry.scales import Scales
 from landscape.symmetry.shadows import Walk
 
-Expression = Mapping[int, int]
 # Exact, but then the variances are no longer those of the data, and recalibration would change the function.
 LEFT_OUT = "stored variances, scaled together with what multiplies the normalised values, are left out"
-
-
-class Scales:
-    """Whole-number combinations of scales, and the equations between them.
-
-    Args:
-        modulus: 0 for factors, 2 for signs.
-    """
-
-    def __init__(self, modulus: int) -> None:
-        self.modulus = modulus
-        self.origins: list[tuple[Origin, int]] = []
-        self._expressions: list[Expression] = [{}]
-        self._known: dict[frozenset[tuple[int, int]], int] = {frozenset(): 0}
-        self._solved: dict[int, Expression] = {}
-
-    def new(self, origin: Origin, place: int) -> int:
-        """The label of a scale that nothing is known about yet."""
-        self.origins.append((origin, place))
-        return self.label({len(self.origins) - 1: 1})
-
-    def label(self, expression: Expression) -> int:
-        """The label that stands for an expression."""
-        key = frozenset(expression.items())
-        if key not in self._known:
-            self._known[key] = len(self._expressions)
-            self._expressions.append(expression)
-        return self._known[key]
-
-    def expression(self, label: int) -> Expression:
-        """Express a label in scales that are free."""
-        return self._reduced(self._expressions[label])
-
-    def combined(self, terms: Sequence[tuple[int, int]]) -> Expression:
-        """The sum of (factor, label)."""
-        total: dict[int, int] = {}
-        for factor, label in terms:
-            for scale, power in self.expression(label).items():
-                total[scale] = total.get(scale, 0) + factor * power
-        return self._tidy(total)
-
-    def _tidy(self, expression: Mapping[int, int]) -> Expression:
-        if self.modulus:
-            return {scale: 1 for scale, power in expression.items() if power % self.modulus}
-        return {scale: power for scale, power in expression.items() if power}
-
-    def _reduced(self, expression: Expression) -> Expression:
-        while any(scale in self._solved for scale in expression):
-            total: dict[int, int] = {}
-            for scale, power in expression.items():
-                for other, factor in self._solved.get(scale, {scale: 1}).items():
-                    total[other] = total.get(other, 0) + power * factor
-            expression = self._tidy(total)
-        return expression
-
-    def solve(self, expression: Expression) -> list[int]:
-        """Make an expression 0; the scales that are 0 from now on."""
-        expression = self._reduced(expression)
-        if not expression:
-            return []
-        common = math.gcd(*expression.values())
-        expression = {scale: power // common for scale, power in expression.items()}
-        # The newest gives way, so that what is left bears the name of where it came up first.
-        units = [scale for scale, power in expression.items() if abs(power) == 1]
-        if not units:
-            for scale in expression:
-                self._solved[scale] = {}
-            return list(expression)
-        chosen = max(units)
-        rest = {scale: -power * expression[chosen] for scale, power in expression.items() if scale != chosen}
-        self._solved[chosen] = self._tidy(rest)
-        return [] if rest else [chosen]
 
 
 class Exponents(Walk):
@@ -122,20 +50,29 @@ class Exponents(Walk):
         return {scale for label in self._attended for scale in self.scales.expression(label)}
 
     def fresh(self, count: int, origin: Origin) -> Tensor:
-        return torch.tensor([self.scales.new(origin, place) for place in range(count)], dtype=torch.int64)
+        return torch.from_numpy(self.scales.new(origin, count))
 
     def equate(self, a: Tensor, b: Tensor) -> None:
         self._why = self.call.op
-        for first, second in pairs(a, b)[0]:
-            if first != second and ANY not in (first, second):
-                self._solve([(1, first), (-1, second)])
+        met = [pair for pair in pairs(a, b)[0] if pair[0] != pair[1] and ANY not in pair]
+        ends = np.array(met, np.int64).reshape(-1, 2)
+        fixed = self.scales.equate(ends[:, 0], ends[:, 1])
+        if fixed is not None:
+            self._block(fixed)
+            return
+        for first, second in met:
+            self._solve([(1, first), (-1, second)])
 
     def zero(self, labels: Tensor, why: str) -> None:
         self._why = why
-        for first, _ in pairs(labels, labels)[0]:
-            if first not in (FIXED, ANY):
-                # One by one: a sum that is 0 would leave freedom.
-                self._solve([(1, first)])
+        met = [label for label, _ in pairs(labels, labels)[0] if label not in (FIXED, ANY)]
+        fixed = self.scales.zero(np.array(met, np.int64))
+        if fixed is not None:
+            self._block(fixed)
+            return
+        for label in met:
+            # One by one: a sum that is 0 would leave freedom.
+            self._solve([(1, label)])
 
     def doubt(self, why: str, *tensors: str) -> None:
         self.doubts.setdefault((self.call.layer, why), set()).update(tensors)
@@ -144,22 +81,27 @@ class Exponents(Walk):
         fixed = self.scales.solve(self.scales.combined(terms))
         if len(fixed) > 1:
             self.doubt(self._why, *(self.scales.origins[scale][0].tensor for scale in fixed))
-        for scale in fixed:
-            self.blocked.setdefault((self.call.layer, self._why), set()).add(self.scales.origins[scale])
+        self._block(fixed)
+
+    def _block(self, fixed: Sequence[int]) -> None:
+        if fixed:
+            origins = (self.scales.origins[scale] for scale in fixed)
+            self.blocked.setdefault((self.call.layer, self._why), set()).update(origins)
 
     def _sum(self, a: Tensor, b: Tensor, factor: int = 1) -> Tensor:
         """Labels of products (or, with factor -1, quotients)."""
-        found, inverse, shape = pairs(a, b)
-        labels = [
-            ANY if ANY in pair else self.scales.label(self.scales.combined([(1, pair[0]), (factor, pair[1])]))
-            for pair in found
-        ]
-        return torch.tensor(labels, dtype=torch.int64)[inverse].expand(shape)
+        return self._made(a, b, 1, factor)
 
     def _times(self, labels: Tensor, factor: int) -> Tensor:
-        found, inverse, shape = pairs(labels, labels)
-        made = [ANY if a == ANY else self.scales.label(self.scales.combined([(factor, a)])) for a, _ in found]
-        return torch.tensor(made, dtype=torch.int64)[inverse].expand(shape)
+        return self._made(labels, labels, factor, 0)
+
+    def _made(self, a: Tensor, b: Tensor, times: int, factor: int) -> Tensor:
+        found, inverse, shape = pairs(a, b)
+        ends = np.array(found, np.int64).reshape(-1, 2)
+        idle = (ends == ANY).any(1)
+        labels = np.full(len(ends), ANY)
+        labels[~idle] = self.scales.sums(ends[~idle, 0], ends[~idle, 1], times, factor)
+        return torch.from_numpy(labels)[inverse].expand(shape)
 
     def combine(self, a: Tensor, b: Tensor) -> Tensor:
         return self._sum(a, b)
@@ -207,7 +149,9 @@ class Exponents(Walk):
         if part.name not in self.states and len(rows) == sizes[into]:
             state: list[Tensor | None] = [None] * len(sizes)
             # What takes nothing but zeros, as of a state that begins with zeros, is not settled by that.
-            own = self.fresh(sizes[into], self.origin(part.name, into))
+            idle = bool((inputs == ANY).any())
+            origin = self.origin(part.name, into)
+            own = self.fresh(sizes[into], origin) if idle else self.fixed((sizes[into],)).clone()
             own[rows] = torch.where(inputs == ANY, own[rows], self._times(inputs, -1))
             state[into] = own
             state[out] = self.fresh(sizes[out], self.origin(part.name, out))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -193,3 +194,20 @@ def places_of(shape: torch.Size) -> tuple[Tensor, ...]:
         torch.arange(length).reshape(-1, *(1,) * (len(shape) - dim - 1)).expand(shape)
         for dim, length in enumerate(shape)
     )
+
+
+def grouped(units: Tensor, count: int) -> Tensor:
+    """The order that sorts whole numbers from 0 to below a count, equal ones left in their order."""
+    # NumPy sorts numbers of 16 bits in linear time.
+    small = units.numpy().astype(np.uint16 if count <= 2**16 else np.int64)
+    return torch.from_numpy(np.argsort(small, kind="stable"))
+
+
+def ranks(units: Tensor, count: int) -> Tensor:
+    """The place of each element among those of the same unit, shape (n,)."""
+    order = grouped(units, count)
+    counts = units.bincount(minlength=count)
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(units)) - starts.repeat_interleave(counts)
+    return ranks

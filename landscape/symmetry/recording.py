@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from landscape.copies import copied
 from landscape.errors import LandscapeError
@@ -22,6 +23,10 @@ from landscape.wrappers import is_scripted, unwrapped
 _CACHES = ("past_key_values", "mems")
 # Operations that only allocate: what they return holds nothing yet.
 _EMPTY = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
+# Matrix products, and the place of the first factor among their arguments.
+_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
+# Rounding of the sum of the shares of float32 attention.
+_ROUNDING = 1e-4
 # The call that says which elements of a tensor others have written, without an operator of torch.
 OVERWRITTEN = "overwritten"
 
@@ -66,11 +71,13 @@ class Trace:
 
     Attributes:
         calls: The operations that depend on weights or inputs.
-        tensors: Number -> what it was (views and values as they were when it was made).
+        tensors: Number -> what it was. Parameters and values are stand-ins of the same shape, strides and offset
+            without contents, so that a trace holds no weights and no activations.
         names: Number -> the name of the parameter or buffer that it is.
         kinds: Number -> ``"parameter"``, ``"buffer"``, ``"input"``, ``"constant"`` or ``"value"``.
         outputs: The numbers of the model's outputs.
         modules: Dotted name -> class name of every module.
+        shares: The numbers of first factors of matrix products whose rows are shares: 0 or more, their sum 1.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -79,6 +86,7 @@ class Trace:
     kinds: list[str] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
+    shares: set[int] = field(default_factory=set)
 
 
 class _Recording(TorchDispatchMode):
@@ -88,12 +96,12 @@ class _Recording(TorchDispatchMode):
         super().__init__()
         self.trace = trace
         self.stack = [""]
-        self._number: dict[int, int] = {}
+        # Forgets what is freed: its address is given out again.
+        self._number = WeakTensorKeyDictionary()
         # Storage -> the numbers of the tensors that wrote into it, in order.
         self._written: dict[int, list[int]] = {}
         # Storage -> the parameter or buffer that lies in it.
         self._held: dict[int, str] = {}
-        self._keep: list[Tensor] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -102,29 +110,27 @@ class _Recording(TorchDispatchMode):
 
     def add(self, tensor: Tensor, kind: str, name: str | None = None) -> int:
         """Number a tensor; a second name of the same one is left aside."""
-        if id(tensor) in self._number and kind in ("parameter", "buffer"):
-            return self._number[id(tensor)]
+        if tensor in self._number and kind in ("parameter", "buffer"):
+            return int(self._number[tensor])
         number = self._numbered(tensor, kind)
         if name is not None:
             self.trace.names[number] = name
-            self._held.setdefault(_storage(tensor), name)
+            self._held.setdefault(storage(tensor), name)
         return number
 
     def _numbered(self, tensor: Tensor, kind: str) -> int:
         number = len(self.trace.tensors)
-        self._number[id(tensor)] = number
-        # Addresses of what is freed are given out again.
-        self._keep.append(tensor)
-        self.trace.tensors.append(tensor)
+        self._number[tensor] = number
+        self.trace.tensors.append(_stand_in(tensor) if kind == "value" else tensor)
         self.trace.kinds.append(kind)
         return number
 
     def number_of(self, tensor: Tensor) -> int:
         """The number of a tensor; one that nobody made here is a constant."""
-        found = self._number.get(id(tensor))
+        found = self._number.get(tensor)
         if found is None:
             found = self.add(tensor, "constant")
-        later = [number for number in self._written.get(_storage(tensor), ()) if number > found]
+        later = [number for number in self._written.get(storage(tensor), ()) if number > found]
         return self._overwritten(tensor, found, later) if later else found
 
     def _overwritten(self, tensor: Tensor, found: int, writers: Sequence[int]) -> int:
@@ -141,7 +147,8 @@ class _Recording(TorchDispatchMode):
         refs = tuple(Ref((found, *writers)[source]) for source in (0, *met))
         live = any(self.trace.kinds[ref.number] != "constant" for ref in refs)
         # The tensor as it was then keeps its number; what it is from now on gets another.
-        self.trace.tensors[found] = tensor.detach().clone() if not live else tensor.detach()
+        if not live:
+            self.trace.tensors[found] = tensor.detach().clone()
         number = self._numbered(tensor, "value" if live else "constant")
         if live:
             order = torch.tensor([met.index(source) + 1 if source in met else 0 for source in range(len(parts))])
@@ -161,6 +168,8 @@ class _Recording(TorchDispatchMode):
         before = args[0].detach() if changed else None
         if func._schema.is_mutable and not changed and name not in _EMPTY and not name.startswith("native_"):
             name = f"{name} (writes into its arguments)"
+        if name in _PRODUCTS and _are_shares(first := args[_PRODUCTS[name]]):
+            self.trace.shares.add(self.number_of(first))
         result = func(*args, **kwargs)
         refs = Call(name, seen_args, seen_kwargs, (), "", func).refs
         live = any(self.trace.kinds[number] != "constant" for number in refs)
@@ -177,20 +186,38 @@ class _Recording(TorchDispatchMode):
 
     def _rewritten(self, tensor: Tensor, before: Tensor, live: bool) -> int:
         """The number of a tensor after a change in place: a new one, under which it is known from now on."""
-        name = self._held.get(_storage(tensor))
+        name = self._held.get(storage(tensor))
         if name is not None:
             raise LandscapeError(
                 f"a forward pass in evaluation mode changes '{name}'", where=self.stack[-1] or "model"
             )
-        was = self._number[id(tensor)]
+        was = int(self._number[tensor])
         # What changes in place may be the shape.
-        self.trace.tensors[was] = before
+        self.trace.tensors[was] = _stand_in(before) if self.trace.kinds[was] == "value" else before
         number = self._numbered(tensor, "value" if live else "constant")
-        self._written.setdefault(_storage(tensor), []).append(number)
+        self._written.setdefault(storage(tensor), []).append(number)
         return number
 
 
-def _storage(tensor: Tensor) -> int:
+def _stand_in(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape and place in memory, without contents."""
+    if tensor.layout != torch.strided:
+        return tensor
+    offset = tensor.storage_offset()
+    memory = torch.empty(offset + _reach(tensor) + 1, dtype=tensor.dtype, device="meta")
+    return memory.as_strided(tensor.shape, tensor.stride(), offset)
+
+
+def _are_shares(tensor: Tensor) -> bool:
+    """Return whether every row holds shares of attention."""
+    if not tensor.is_floating_point() or tensor.layout != torch.strided:
+        return False
+    shares = tensor.detach().float()
+    return bool((shares >= 0).all() and ((shares.sum(-1) - 1).abs() < _ROUNDING).all())
+
+
+def storage(tensor: Tensor) -> int:
+    """The memory that a tensor lies in, as a number."""
     # Sparse tensors have no storage of their own, and nothing writes into a part of one.
     return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else -id(tensor)
 
@@ -240,15 +267,26 @@ def _layer_names(model: nn.Module, recording: _Recording) -> Iterator[None]:
             handle.remove()
 
 
-def private_copy(model: nn.Module) -> nn.Module:
-    """A copy of a model in evaluation mode, which may be changed."""
+def private_copy(model: nn.Module, *, share: bool = False) -> nn.Module:
+    """A copy of a model in evaluation mode, which may be changed.
+
+    Args:
+        model: Any module.
+        share: Keep no parameters of its own: the copy is run at weights that come with each call.
+    """
     if is_scripted(model):
         raise LandscapeError(
             "symmetries cannot be found in TorchScript",
             where=type(model).__name__,
             mend="pass the Python model that was scripted or traced; slices and derivatives work as it is",
         )
-    return copied(unwrapped(model))[0].eval()
+    theirs = unwrapped(model)
+    made: nn.Module = copied(theirs)[0].eval()
+    if share:
+        shared = dict(theirs.named_parameters())
+        for name, parameter in made.named_parameters():
+            parameter.data = shared[name].detach()
+    return made
 
 
 @contextmanager
@@ -335,4 +373,7 @@ def trace_of(model: nn.Module, x: Any) -> Trace:
             ) from error
         tensors = outputs_of(output)
         trace.outputs = [recording.number_of(tensor) for tensor in tensors]
+    parameters = [number for number, kind in enumerate(trace.kinds) if kind == "parameter"]
+    for number in parameters:
+        trace.tensors[number] = _stand_in(trace.tensors[number])
     return trace

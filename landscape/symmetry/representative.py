@@ -9,8 +9,9 @@ from torch import Tensor
 
 from landscape.params import Tensors, cast
 from landscape.symmetry.canonical import sign_element, unit_norm_element
+from landscape.symmetry.columns import Columns
 from landscape.symmetry.continuous import Mean, Rotation, Shift, Turn, complement_of_ones, folded, not_zero
-from landscape.symmetry.elements import Basis, Columns, Element, Exchange, Generator
+from landscape.symmetry.elements import Basis, Element, Exchange, Generator
 
 # A singular value below this share of the largest one is 0: nothing says which basis it belongs to.
 _RANK = 1e-9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -124,61 +124,103 @@ class Runner:
 
     def rounding(self, state: Mapping[str, Tensor], native: list[Tensor]) -> float:
         """Measure what rounding does to the outputs."""
+        return max(self.roundings(lambda dtype: {name: cast(one, dtype) for name, one in state.items()}, native))
+
+    def roundings(self, weights: Callable[[torch.dtype | None], Tensors], native: list[Tensor]) -> Iterator[float]:
+        """Yield what rounding does to the outputs, measured better and better; the numbers never fall.
+
+        Args:
+            weights: Makes the weights, of a type of real numbers or (None) of their own.
+            native: Their outputs.
+        """
         exact = self.dtype == torch.float64
         other = torch.float32 if exact else torch.float64
-        inside = 0.0
+        jiggles, worst, across = self._jiggles(weights, native), 0.0, 0.0
+        if exact:
+            # With weights of this type it takes no other evaluation, and says the most.
+            worst = next(jiggles)
+            yield worst
         try:
-            across = _difference(native, self.outputs(state, other))
+            across = _difference(native, self.outputs(weights(other), other))
             if exact:
                 across *= torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
             if exact and self._forced is None:
                 # Some models compute in a narrower type on the way, whatever they are given.
-                inside = _difference(native, self.outputs(state, torch.float64))
+                across += _difference(native, self.outputs(weights(None), torch.float64))
         except RuntimeError:
             # A model that makes numbers of one type only; what rounding its weights does tells by itself.
-            across, other = 0.0, self.dtype
-        across += inside
-        precise = other if not exact else self.dtype
-        base = native if precise == self._forced else self.outputs(state, precise)
-        source = torch.Generator().manual_seed(0)
-        jiggled = (self._jiggled(state, source, precise) for _ in range(_DRAWS))
-        return across + max(_difference(base, self.outputs(one, precise)) for one in jiggled)
+            across = 0.0
+            if not exact:
+                jiggles = self._jiggles(weights, native, self.dtype)
+        yield across + worst
+        for jiggle in jiggles:
+            worst = max(worst, jiggle)
+            yield across + worst
 
-    def _jiggled(self, state: Mapping[str, Tensor], source: torch.Generator, dtype: torch.dtype) -> Tensors:
+    def _jiggles(
+        self,
+        weights: Callable[[torch.dtype | None], Tensors],
+        native: list[Tensor],
+        dtype: torch.dtype | None = None,
+    ) -> Iterator[float]:
+        """Yield what rounding the weights up and down at random does, in float64 unless said otherwise."""
+        dtype = dtype or torch.float64
+        base = native if dtype == self._forced else self.outputs(weights(None), dtype)
+        source = torch.Generator().manual_seed(0)
+        for _ in range(_DRAWS):
+            jiggled = self.outputs(self._jiggled(weights(dtype), source, dtype), dtype)
+            yield _difference(base, jiggled)
+
+    def _jiggled(self, state: Tensors, source: torch.Generator, dtype: torch.dtype) -> Tensors:
         """Weights rounded up or down at random by half a unit in the last place of their type."""
         half = torch.finfo(self.dtype).eps / (1 if dtype == self.dtype else 2)
-        return {
-            name: _jiggle(tensor.to(dtype), half, source) if tensor.is_floating_point() else tensor
-            for name, tensor in state.items()
-        }
+        # One at a time: nobody else may hold the weights.
+        for name in list(state):
+            if state[name].is_floating_point():
+                state[name] = _jiggle(state[name].to(dtype), half, source)
+        return state
 
 
 class Reference:
-    """Weights that many others are compared with: evaluated once.
+    """Weights that many others are compared with: evaluated once, and measured no better than a comparison needs.
 
     Args:
         runner: Runs the model.
-        state: The weights.
+        weights: Makes the weights, of a type of real numbers or (None) of their own.
     """
 
-    def __init__(self, runner: Runner, state: Mapping[str, Tensor]) -> None:
-        self._runner, self._state = runner, state
-        self._outputs = runner.outputs(state)
-        self._rounding = _MARGIN * runner.rounding(state, self._outputs)
+    def __init__(self, runner: Runner, weights: Callable[[torch.dtype | None], Tensors]) -> None:
+        self._runner = runner
+        self._outputs = runner.outputs(weights(None))
+        self._known: list[float] = []
+        self._roundings = runner.roundings(weights, self._outputs)
 
-    def same(self, other: Mapping[str, Tensor]) -> bool:
+    def same(self, others: Callable[[torch.dtype | None], Tensors]) -> bool:
         """Return whether rounding explains how the function of other weights differs."""
-        theirs = self._runner.outputs(other)
+        theirs = self._runner.outputs(others(None))
         gap = _difference(self._outputs, theirs)
-        if not math.isfinite(self._rounding) or gap <= self._rounding:
-            return math.isfinite(self._rounding)
-        explained = self._rounding + _MARGIN * self._runner.rounding(other, theirs)
-        return math.isfinite(explained) and gap <= explained
+        # Each measurement costs a forward pass, and the first ones mostly settle it.
+        own = 0.0
+        known = self._measured()
+        for other in self._runner.roundings(others, theirs):
+            if gap > _MARGIN * (own + other):
+                own = next(known)
+            if gap <= _MARGIN * (own + other):
+                return math.isfinite(own + other)
+        return False
+
+    def _measured(self) -> Iterator[float]:
+        yield from self._known
+        for rounding in self._roundings:
+            self._known.append(rounding)
+            yield rounding
 
 
 def _jiggle(tensor: Tensor, half: float, source: torch.Generator) -> Tensor:
     ups = torch.rand(tensor.shape, generator=source).to(tensor.device) < 0.5
-    return tensor * torch.where(ups, 1 + half, 1 - half).to(tensor.dtype)
+    # As tensors: of two plain numbers torch makes float32, in which both are 1.
+    up, down = (tensor.new_tensor(factor) for factor in (1 + half, 1 - half))
+    return torch.where(ups, up, down).mul_(tensor)
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from landscape.objective.losses import takes_model
 from landscape.params import Tensors, cast, resolve, wide
 from landscape.symmetry import construction
 from landscape.symmetry.elements import Element, Generator
-from landscape.symmetry.recording import private_copy, trace_of
+from landscape.symmetry.recording import Trace, private_copy, trace_of
 from landscape.symmetry.same_function import Reference, Runner
 from landscape.symmetry.symmetries import Symmetries
 
@@ -23,11 +24,18 @@ from landscape.symmetry.symmetries import Symmetries
 _SPREAD = 0.5
 # Examples that the model is traced and the outputs are compared on.
 _EXAMPLES = 8
+_WALKS: dict[str, Callable[[Trace], list[Generator]]] = {
+    "signs": construction.flippings,
+    "permutations": construction.exchanges,
+    "bases": construction.bases,
+}
+# Recording, rescalings, these, shifts with rotations, and the trial.
+_STEPS = len(_WALKS) + 4
 # Rounding changes a loss by less, a penalty on rescaled weights by far more.
 _SAME_LOSS = 1e-3
 
 
-def find(model: nn.Module, x: Any) -> Symmetries:
+def find(model: nn.Module, x: Any, progress: Callable[[str, int, int], None] | None = None) -> Symmetries:
     """Find what leaves the function of a model unchanged, whatever its weights are.
 
     One forward pass in evaluation mode is recorded as elementary operations; labels are sent through them that say
@@ -39,6 +47,7 @@ def find(model: nn.Module, x: Any) -> Symmetries:
         model: Any module; it is not changed.
         x: An example input: a tensor, a tuple of positional or a dictionary of named arguments. A few examples are
             enough.
+        progress: Called with what is done next, the number of steps done and that of all.
 
     Returns:
         The symmetries.
@@ -51,60 +60,94 @@ def find(model: nn.Module, x: Any) -> Symmetries:
         >>> [generator.name for generator in find(model, torch.ones(3, 2)).generators]
         ['rescale:0.weight', 'permutation:0.weight']
     """
+    tell = progress or (lambda name, done, total: None)
+    tell("recording", 0, _STEPS)
     trace = trace_of(model, x)
     if not trace.calls:
         raise LandscapeError("the output depends on no weight and no input", where=type(model).__name__)
+    tell("rescalings", 1, _STEPS)
     scalings, blocked = construction.scalings(trace)
-    found = [*scalings, *construction.flippings(trace), *construction.exchanges(trace), *construction.bases(trace)]
-    runner = Runner(private_copy(model), x)
-    state = resolve(model)[1]
-    trial = _Trial(runner, state)
-    kept, notes = trial.kept(construction.numbered(found))
+    found = list(scalings)
+    for done, (name, walk) in enumerate(_WALKS.items(), 2):
+        tell(name, done, _STEPS)
+        found += walk(trace)
+    tell("shifts and rotations", len(_WALKS) + 2, _STEPS)
     # These are guesses that the trial decides about.
     guessed = construction.numbered([*construction.turns(scalings), *construction.motions(trace)])
-    kept = (*kept, *trial.kept(guessed)[0])
+    del trace
+    runner = Runner(private_copy(model, share=True), x)
+    trial = _Trial(runner, resolve(model)[1], lambda: tell("trial", _STEPS - 1, _STEPS))
+    sure = construction.numbered(found)
+    kept = trial.kept(sure, guessed)
+    notes = [f"{one.name} was left out: a trial changed the output" for one in sure if one not in kept]
+    tell("trial", _STEPS, _STEPS)
     return Symmetries(kept, tuple(blocked), tuple(notes), runner)
 
 
 class _Trial:
     """Trials of generators at other weights, in float64 if the model can be run so.
 
+    Weights are made when they are needed and moved where they are: there is never more than one set of them.
+
     Args:
         runner: Runs the model.
         state: The model's weights.
+        tell: Called at each trial.
     """
 
-    def __init__(self, runner: Runner, state: Tensors) -> None:
-        self._source = torch.Generator().manual_seed(0)
-        trial = {name: _elsewhere(name, tensor, self._source) for name, tensor in state.items()}
-        runner, self._state = _in_double(runner, trial) or (runner, trial)
-        self._reference = Reference(runner, self._state)
+    def __init__(self, runner: Runner, state: Tensors, tell: Callable[[], None]) -> None:
+        self._own, self._tell = state, tell
+        # The weights given out last, to be given out once more, and their element.
+        self._last: tuple[Element | None, Tensors] | None = None
+        # Other numbers than those of the weights.
+        self._source = torch.Generator().manual_seed(1)
+        tell()
+        try:
+            self._dtype: torch.dtype | None = torch.float64
+            self._reference = Reference(Runner(runner.model, runner.x, torch.float64), self._weights)
+        except RuntimeError:
+            self._dtype = None
+            self._reference = Reference(runner, self._weights)
 
-    def kept(self, generators: tuple[Generator, ...]) -> tuple[tuple[Generator, ...], list[str]]:
-        """The generators whose random elements keep the function, and a note for each of the others."""
-        if self._keeps(generators):
-            return generators, []
-        kept = tuple(one for one in generators if self._keeps((one,)))
-        lost = [one for one in generators if one not in kept]
-        return kept, [f"{one.name} was left out: a trial changed the output" for one in lost]
+    def kept(self, *groups: tuple[Generator, ...]) -> tuple[Generator, ...]:
+        """The generators whose random elements keep the function: those of all groups at once, if they do."""
+        together = tuple(one for group in groups for one in group)
+        if not together or self._keeps(together):
+            return together
+        if len(together) == 1:
+            return ()
+        filled = [group for group in groups if group]
+        if len(filled) == 1:
+            filled = [together[: len(together) // 2], together[len(together) // 2 :]]
+        return tuple(one for group in filled for one in self.kept(group))
 
     def _keeps(self, generators: tuple[Generator, ...]) -> bool:
+        self._tell()
         element = Element(tuple((one, one.draw(self._source, _SPREAD)) for one in generators))
         try:
-            return not generators or self._reference.same(element.apply(self._state))
+            return self._reference.same(lambda dtype: self._weights(dtype, element))
         except LandscapeError:
             return False
 
-
-def _in_double(runner: Runner, trial: Tensors) -> tuple[Runner, Tensors] | None:
-    """The trial in float64, if the model can be run so."""
-    state = {name: cast(tensor, torch.float64) for name, tensor in trial.items()}
-    doubled = Runner(runner.model, runner.x, torch.float64)
-    try:
-        doubled.outputs(state)
-    except RuntimeError:
-        return None
-    return doubled, state
+    def _weights(self, dtype: torch.dtype | None, element: Element | None = None) -> Tensors:
+        """Weights near by, the same each time, and after an element; the second to ask may change them."""
+        last, self._last = self._last, None
+        if last is not None and last[0] is element:
+            state = last[1]
+        else:
+            # Before others are made.
+            last = None
+            source = torch.Generator().manual_seed(0)
+            state = {name: cast(_elsewhere(name, one, source), self._dtype) for name, one in self._own.items()}
+            if element is not None and self._dtype is not None:
+                element.act(state)
+            elif element is not None:
+                state = element.apply(state)
+            if dtype is None:
+                self._last = element, state
+        for name in state if dtype is not None else ():
+            state[name] = cast(state[name], dtype)
+        return state
 
 
 def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
@@ -120,14 +163,18 @@ def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
     return (numbers + spread * noise).to(tensor.dtype)
 
 
-def symmetries_of(objective: Objective) -> Symmetries:
+def symmetries_of(objective: Objective, progress: Callable[[str, int, int], None] | None = None) -> Symmetries:
     """The symmetries of an objective's model, found on its first training examples.
+
+    Args:
+        objective: Model, data and loss.
+        progress: As of `find`.
 
     Raises:
         LandscapeError: If its loss takes (model, batch) and does not call the model, or depends on more of it than
             its outputs, so that maps that keep these do not keep the loss.
     """
-    found = find(objective.model, inputs_of(objective, _EXAMPLES))
+    found = find(objective.model, inputs_of(objective, _EXAMPLES), progress)
     if takes_model(objective.loss) and found.generators:
         _require_same_loss(objective, found)
     return found

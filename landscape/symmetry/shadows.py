@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.symmetry import operations
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, Ways, compact, places_of
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, Ways, compact, places_of, thinned
 from landscape.symmetry.recording import Call, Ref, Trace
 
 
@@ -63,7 +63,9 @@ class Walk(ABC):
             self.env.setdefault(other, self.fixed(self.trace.tensors[other].shape))
         number = call.outs[place]
         if isinstance(labels, Tensor):
-            labels = labels.expand(self.trace.tensors[number].shape)
+            # Along what does not change it takes no time from now on.
+            (small,), _ = thinned(labels)
+            labels = small.expand(self.trace.tensors[number].shape)
         self.env[number] = labels
 
     def shadow(self, ref: Ref) -> Shadow:

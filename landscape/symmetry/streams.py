@@ -17,7 +17,7 @@ from torch import Tensor
 from landscape.symmetry.continuous import Rotation, Turned
 from landscape.symmetry.elements import Generator
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, thinned, varies
-from landscape.symmetry.recording import Ref, Trace
+from landscape.symmetry.recording import Ref, Trace, storage
 from landscape.symmetry.units import Units
 
 # Added to the labels of squares, which only their mean over all coordinates may meet.
@@ -43,10 +43,12 @@ class Streams(Units):
         # Labels of all coordinates of a normalisation, and whether it takes their mean away.
         self._normed: list[tuple[list[int], bool]] = []
 
-    def find(self, label: int) -> int:
-        if label >= _SQUARES and label != ANY:
-            return _SQUARES + abs(super().find(label - _SQUARES))
-        return super().find(label)
+    def found(self, labels: Tensor) -> Tensor:
+        squares = _squares(labels)
+        if not bool(squares.any()):
+            return super().found(labels)
+        own = super().found(torch.where(squares, labels - _SQUARES, labels))
+        return torch.where(squares, _SQUARES + own.abs(), own)
 
     def zero(self, labels: Tensor, why: str) -> None:
         super().zero(torch.where(_squares(labels), labels - _SQUARES, labels), why)
@@ -133,7 +135,7 @@ class Streams(Units):
         for number in self.call.refs:
             found = self.trace.tensors[number]
             part = self.as_part(Ref(number))
-            same = found.data_ptr() == tensor.data_ptr() and found.numel() == tensor.numel()
+            same = storage(found) == storage(tensor) and found.numel() == tensor.numel()
             if part is not None and same and self.trace_sizes[part.name].numel() == tensor.numel():
                 return part.name
         return None
@@ -171,7 +173,7 @@ class Streams(Units):
 
     def _cell(self, labels: Sequence[int], cell_of: dict[int, int], cells: Sequence[list[int]]) -> int | None:
         """The cell whose units are these, each once and of one sign."""
-        own = [self.find(label) for label in labels]
+        own = self.found(torch.tensor(labels, dtype=torch.int64)).tolist()
         numbers = {cell_of.get(abs(label), -1) for label in own}
         if len(numbers) != 1 or numbers == {-1} or len({label > 0 for label in own}) > 1:
             return None

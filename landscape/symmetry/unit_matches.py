@@ -9,7 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from landscape.params import Tensors, cast
-from landscape.symmetry.elements import Columns, Element, Exchange, Generator
+from landscape.symmetry.columns import Columns
+from landscape.symmetry.elements import Element, Exchange, Generator
 
 # Coordinate descent ends by itself; each sweep raises the similarity, and there are finitely many permutations.
 _SWEEPS = 100

@@ -11,9 +11,11 @@ can mix them, and what multiplies them takes its inverse.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.symmetry import operations
@@ -26,7 +28,9 @@ from landscape.symmetry.labels import (
     Ways,
     compact,
     distinct,
+    grouped,
     pairs,
+    ranks,
     thinned,
     varies,
 )
@@ -52,25 +56,38 @@ class Units(Walk):
         super().__init__(trace)
         self.linear = linear
         self.origins: list[tuple[Origin, int]] = []
-        self._parents = [0]
-        self._flips = [1]
+        # For every label the one that it was joined with, and whether as its dual; the first `_made` are in use.
+        self._parents = np.zeros(1024, np.int64)
+        self._flips = np.ones(1024, np.int64)
+        self._made = 1
         # Each a tensor of labels, of which those in different rows are told apart.
         self._apart: list[Tensor] = []
         # Labels that are listed in another order, and for each new place the one that comes there.
         self._lists: list[tuple[Tensor, Tensor]] = []
 
-    def find(self, label: int) -> int:
-        """The label that stands for all that were joined with one."""
-        if label == ANY:
-            return label
+    def found(self, labels: Tensor) -> Tensor:
+        """Labels, each replaced by the one that stands for all that it was joined with."""
+        own = labels.numpy()
+        idle = own == ANY
+        start = np.where(idle, FIXED, np.abs(own))
+        sign, place = np.sign(own), start
+        while True:
+            above = self._parents[place]
+            if np.array_equal(above, place):
+                break
+            sign, place = sign * self._flips[place], above
+        # The way is short the next time.
+        self._parents[start], self._flips[start] = place, np.where(own < 0, -sign, sign)
+        return torch.from_numpy(np.where(idle, ANY, sign * place))
+
+    def _found_one(self, label: int) -> int:
         sign, place = (1, label) if label >= 0 else (-1, -label)
-        while self._parents[place] != place:
-            sign *= self._flips[place]
-            place = self._parents[place]
+        while (above := int(self._parents[place])) != place:
+            sign, place = sign * int(self._flips[place]), above
         return sign * place
 
     def _join(self, a: int, b: int) -> None:
-        a, b = self.find(a), self.find(b)
+        a, b = (self._found_one(label) for label in (a, b))
         if a == b:
             return
         if a == -b:
@@ -83,26 +100,40 @@ class Units(Walk):
 
     def resolved(self, labels: Tensor) -> Tensor:
         """Labels, each replaced by the one that stands for it."""
-        found, inverse, shape = pairs(labels, labels)
-        own = [self.find(label) for label, _ in found]
-        if own == [label for label, _ in found]:
-            return labels
-        return torch.tensor(own, dtype=torch.int64)[inverse].expand(shape)
+        (small,), shape = thinned(labels)
+        own = self.found(small)
+        return labels if torch.equal(own, small) else own.expand(shape)
 
     def fresh(self, count: int, origin: Origin) -> Tensor:
         if count == 1:
             # There is nothing to exchange it or mix it with; all units that share it remain alike.
             return self.fixed((1,)).clone()
-        start = len(self._parents)
-        self._parents += range(start, start + count)
-        self._flips += [1] * count
+        start, self._made = self._made, self._made + count
+        while self._made > len(self._parents):
+            self._parents = np.concatenate([self._parents, np.zeros_like(self._parents)])
+            self._flips = np.concatenate([self._flips, np.ones_like(self._flips)])
+        self._parents[start : self._made] = np.arange(start, self._made)
         self.origins += [(origin, place) for place in range(count)]
         return torch.arange(start, start + count)
 
     def equate(self, a: Tensor, b: Tensor) -> None:
-        for first, second in pairs(a, b)[0]:
-            if ANY not in (first, second):
+        (a, b), _ = thinned(a, b)
+        met = (a != ANY) & (b != ANY)
+        a, b = self.found(a[met]), self.found(b[met])
+        apart = a != b
+        a, b = a[apart], b[apart]
+        ends = torch.cat([a, b]).abs()
+        ends = ends[ends != FIXED]
+        if len(distinct(ends)[0]) < len(ends):
+            met, counts = ends.unique(return_counts=True)
+            often = torch.isin(torch.stack([a, b]).abs(), met[counts > 1]).any(0)
+            for first, second in pairs(a[often], b[often])[0]:
                 self._join(first, second)
+            a, b = a[~often], b[~often]
+        # Pairs that have nothing in common are joined at once.
+        older, newer = a.where(a.abs() < b.abs(), b).numpy(), b.where(a.abs() < b.abs(), a).numpy()
+        self._parents[np.abs(newer)] = np.abs(older)
+        self._flips[np.abs(newer)] = np.where((older > 0) == (newer > 0), 1, -1)
 
     def zero(self, labels: Tensor, why: str) -> None:
         self.equate(labels, self.fixed(labels.shape))
@@ -133,7 +164,7 @@ class Units(Walk):
         a, b = self.resolved(a), self.resolved(b)
         stills = self._is_still(a), self._is_still(b)
         if all(stills):
-            return torch.minimum(*torch.broadcast_tensors(a, b))
+            return torch.minimum(*thinned(a, b)[0]).expand(shape)
         if any(stills):
             still, moving = (0, 1) if stills[0] else (1, 0)
             labels = ((a, b)[moving]).expand(shape)
@@ -149,7 +180,8 @@ class Units(Walk):
             self.zero(b, self.call.op)
             return self.fixed(shape)
         self.equate(a, b)
-        return torch.minimum(*torch.broadcast_tensors(a.where(a != ANY, b), b.where(b != ANY, a)))
+        (a, b), _ = thinned(a, b)
+        return torch.minimum(a.where(a != ANY, b), b.where(b != ANY, a)).expand(shape)
 
     def _beside(self, labels: Tensor, still: Tensor) -> Tensor:
         """Labels of elements that meet others which no symmetry moves: alike wherever those may differ."""
@@ -295,22 +327,26 @@ class Units(Walk):
         Where a unit has several elements of a tensor, these are taken for those of another unit in the order in
         which they lie there. So what moves elements must move those of all units alike, too.
         """
-        keys: dict[int, list[tuple[int, int, int]]] = {}
-        for number, labels in enumerate(self._everywhere()):
-            found, inverse = distinct(labels)
+        met = [np.zeros((4, 0), np.int64)]
+        for number, held in enumerate(self._everywhere()):
+            found, inverse = distinct(held)
             counts = inverse.reshape(-1).bincount(minlength=len(found))
-            for label, count in zip(found.tolist(), counts.tolist(), strict=True):
-                keys.setdefault(abs(label), []).append((number, 1 if label > 0 else -1, count))
-        for number, orders in enumerate(self._reordered()):
-            for label, order in orders:
-                keys.setdefault(label, []).append((-1 - number, 1, order))
-        cells: dict[tuple[tuple[int, int, int], ...], list[int]] = {}
-        for unit, key in sorted(keys.items()):
+            met.append(torch.stack([found.abs(), torch.full_like(found, number), found.sign(), counts]).numpy())
+        for number, (moved, orders) in enumerate(self._reordered(), 1):
+            met.append(np.stack([moved, np.full_like(moved, -number), np.ones_like(moved), orders]))
+        units, *rest = np.concatenate(met, 1)
+        order = np.argsort(units, kind="stable")
+        labels, starts = np.unique(units[order], return_index=True)
+        keys = np.ascontiguousarray(np.stack(rest, 1)[order])
+        cells: dict[bytes, list[int]] = {}
+        for unit, start, end in zip(
+            labels.tolist(), starts.tolist(), [*starts[1:].tolist(), len(units)], strict=True
+        ):
             if unit not in (FIXED, ANY):
-                cells.setdefault(tuple(key), []).append(unit)
+                cells.setdefault(keys[start:end].tobytes(), []).append(unit)
         return [units for units in cells.values() if len(units) > 1]
 
-    def _reordered(self) -> Iterator[Iterator[tuple[int, int]]]:
+    def _reordered(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield what each operation that moves elements makes of their order; see `_orders`."""
         for number, call in self.moves:
             labels = self.env[number]
@@ -331,39 +367,31 @@ class Units(Walk):
         counts = inverse.reshape(-1).bincount(minlength=len(found))
         return bool((counts[(found != FIXED) & (found != ANY)] > 1).any())
 
-    def _orders(self, labels: Tensor, source: Tensor) -> Iterator[tuple[int, int]]:
-        """For every unit a number that says in which order its elements come out."""
+    def _orders(self, labels: Tensor, source: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The units met, and for each a number that says in which order its elements come out."""
         found, units = distinct(self.resolved(labels).reshape(-1).abs())
         coming = source.reshape(-1)
         there = units[coming]
-        counts = there.bincount(minlength=len(found))
-        ordered = _ranks(units, len(found))[coming][_grouped(there, len(found))]
-        for unit, own in zip(found.tolist(), ordered.split(counts.tolist()), strict=True):
-            if len(own):
-                yield unit, hash(own.numpy().tobytes())
+        ends = there.bincount(minlength=len(found)).cumsum(0)
+        ordered = ranks(units, len(found))[coming][grouped(there, len(found))]
+        data, size = ordered.numpy().tobytes(), ordered.element_size()
+        limits = [0, *(size * ends).tolist()]
+        orders = [hash(data[start:end]) for start, end in pairwise(limits)]
+        met = np.diff(limits) > 0
+        return found.numpy()[met], np.array(orders, np.int64)[met]
 
-    def _everywhere(self) -> list[Tensor]:
-        """The labels of all tensors, and of the rows that must not be mixed."""
+    def _everywhere(self) -> Iterator[Tensor]:
+        """Yield the labels of all tensors, and of the rows that must not be mixed; each once."""
         held = [labels for labels in self.env.values() if isinstance(labels, Tensor)]
         for state in self.states.values():
             held += [labels for labels in state if labels is not None]
         for rows in self._apart:
             held += list(rows)
-        return [self.resolved(thinned(labels)[0][0]) for labels in held]
-
-
-def _grouped(units: Tensor, count: int) -> Tensor:
-    """The order that sorts whole numbers from 0 to below a count, equal ones left in their order."""
-    # NumPy sorts numbers of 16 bits in linear time.
-    small = units.numpy().astype(np.uint16 if count <= 2**16 else np.int64)
-    return torch.from_numpy(np.argsort(small, kind="stable"))
-
-
-def _ranks(units: Tensor, count: int) -> Tensor:
-    """The place of each element among those of the same unit, shape (n,)."""
-    order = _grouped(units, count)
-    counts = units.bincount(minlength=count)
-    starts = counts.cumsum(0) - counts
-    ranks = torch.empty_like(order)
-    ranks[order] = torch.arange(len(units)) - starts.repeat_interleave(counts)
-    return ranks
+        seen: set[bytes] = set()
+        for labels in held:
+            small = self.found(thinned(labels)[0][0])
+            # Activations of one stream are labelled alike many times over.
+            content = small.numpy().tobytes()
+            if content not in seen:
+                seen.add(content)
+                yield small

@@ -222,6 +222,8 @@ def element_of(symmetries: Symmetries, claim: str, seed: int) -> Element | None:
         "batchnorm-scale": "batchnorm",
         "sign-flip": "sign",
         "basis-change": "basis",
+        "stream-rotation": "rotation",
+        "shift": "shift",
     }
     generators = symmetries.of_kind(kinds[claim])
     if not generators:
