@@ -92,7 +92,7 @@ def objective(mlp: nn.Module) -> Objective:
 @pytest.fixture(autouse=True)
 def roughly_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures have one pass of layout and few pixels, where neither is what is tested."""
-    if request.path.parent.name != "render":
+    if request.path.parent.name != "render" and not request.node.get_closest_marker("fully_drawn"):
         from landscape.render import pictures, style
 
         monkeypatch.setattr(style.Sheet.lay_out, "__defaults__", (1,))

@@ -115,6 +115,7 @@ def test_plot_draws_a_surface_and_says_what_it_saw(landscape, run_file, tmp_path
     assert said["fields"]["train_loss"]["nan"] == 0
 
 
+@pytest.mark.fully_drawn
 def test_a_stored_surface_is_drawn_without_torch_and_without_the_run(landscape, run_file, tmp_path):
     landscape("plot", run_file, "--points", 5, "-o", tmp_path / "a.png", "--save-surface", tmp_path / "s.h5")
     without_torch("plot", tmp_path / "s.h5", "-o", tmp_path / "b.png")
@@ -331,7 +332,7 @@ def test_files_that_cannot_be_read_end_with_2_and_one_line(landscape, run_file, 
         ),
         (["--pionts", "5"], "no such option '--pionts'; did you mean '--points'?"),
         (["--view", "2d"], "2d"),
-        (["-o", "p.gif"], "gif"),
+        (["-o", "p.bmp"], "bmp"),
     ],
 )
 def test_wrong_options_end_with_2_one_line_and_nothing_behind(

@@ -481,6 +481,7 @@ def noise():
     plt.close(figure)
 
 
+@pytest.mark.fully_drawn
 def test_a_picture_keeps_its_dots_however_many_bytes_it_has(noise, tmp_path):
     save_png(noise, tmp_path / "noise.png")
     noise.savefig(tmp_path / "whole.png", dpi=200)

@@ -316,7 +316,7 @@ def test_grid_and_plane_must_agree(objective, mlp):
     with pytest.raises(LandscapeError, match=r"^grid and plane differ in dimension; got 1; expected 2$"):
         evaluate(objective, random_plane(mlp), grid(5, dims=1))
     with pytest.raises(
-        LandscapeError, match=r"^engine: unknown engine 'fast'; choose from auto, sequential, batched$"
+        LandscapeError, match=r"^engine: unknown engine 'fast'; choose from auto, sequential, batched, in-place$"
     ):
         evaluate(objective, random_plane(mlp), grid(5), engine="fast")
     surface = evaluate(objective, random_plane(mlp), grid(2))
