@@ -204,7 +204,7 @@ class Reference:
         known = self._measured()
         for other in self._runner.roundings(others, theirs):
             if gap > _MARGIN * (own + other):
-                own = next(known)
+                own = next(known, own)
             if gap <= _MARGIN * (own + other):
                 return math.isfinite(own + other)
         return False

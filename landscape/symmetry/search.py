@@ -106,7 +106,7 @@ class _Trial:
             self._dtype: torch.dtype | None = torch.float64
             self._reference = Reference(Runner(runner.model, runner.x, torch.float64), self._weights)
         except RuntimeError:
-            self._dtype = None
+            self._dtype, self._last = None, None
             self._reference = Reference(runner, self._weights)
 
     def kept(self, *groups: tuple[Generator, ...]) -> tuple[Generator, ...]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import sys
 
 import pytest
@@ -10,7 +11,9 @@ from documentation import follow_page
 
 DOCS = ROOT / "docs"
 # Pages of which every step is followed here; others are followed by test_docs.py and test_readme.py.
-FOLLOWED = sorted([*(DOCS / "concepts").glob("[!R]*.md"), DOCS / "migrating.md", DOCS / "pipelines.md"])
+FOLLOWED = sorted(
+    [*(DOCS / "concepts").glob("[!R]*.md"), *(DOCS / f"{name}.md" for name in ("exports", "migrating", "pipelines"))]
+)
 OUTSIDE = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "figures/README.md")]
 
 
@@ -68,6 +71,8 @@ def test_links_lead_to_files_and_headings():
 @pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
 def test_a_page_can_be_followed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if page.stem == "exports":
+        shutil.copy(ROOT / "checkpoints" / "digits-mlp.h5", "run.h5")
     # For the modules that a page writes.
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_problem", raising=False)
