@@ -82,7 +82,9 @@ def command(
                 points=options.points,
                 bn=options.bn,
             )
-        joined = Joined(LowCurve.of(found.connection), dict(objective.units), has_statistics(objective.model))
+        joined = Joined(
+            LowCurve.of(found.connection, found.gains), dict(objective.units), has_statistics(objective.model)
+        )
         shown = Shown({"": joined}, options)
         put(connect, shown, picture, table)
         drawn = [*([picture] if picture is not None else []), *_plane(found, output)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.forms import STEP, TEXT, WHOLE
 from landscape.options import Options, option, redeclared
+from landscape.plots.alignment_words import report_of_gains, words_of_gains
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
 from landscape.plots.words import model_lines, number
@@ -21,7 +22,7 @@ from landscape.vocabulary import PAGE_OPTIONS, POLICIES, SCALE_OPTIONS, SPLITS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.probes import Barriers, Connection, Interpolation
+    from landscape.probes import AlignmentGains, Barriers, Connection, Interpolation
     from landscape.render.look import Look
     from landscape.trajectory import Snapshot
 
@@ -105,6 +106,7 @@ class LowCurve:
         curve: Metrics along the curve.
         line: The same along the straight line.
         length: Of the curve.
+        gains: What each family of symmetries gained before the curve began; None without alignment.
     """
 
     kind: str
@@ -112,11 +114,12 @@ class LowCurve:
     curve: Interpolation
     line: Interpolation
     length: float
+    gains: AlignmentGains | None = None
 
     @classmethod
-    def of(cls, found: Connection) -> LowCurve:
+    def of(cls, found: Connection, gains: AlignmentGains | None) -> LowCurve:
         """Take what is shown of a connection."""
-        return cls(found.path.kind, len(found.path.bends), found.curve, found.line, found.length)
+        return cls(found.path.kind, len(found.path.bends), found.curve, found.line, found.length, gains)
 
 
 def ends_of(source: Source, at: int | str, low: int = 2, high: int | None = 2) -> dict[str, Snapshot]:
@@ -260,16 +263,16 @@ def _columns_of_lines(shown: Shown) -> tuple[Mapping[str, Any], Mapping[str, Any
 
 
 def _connect(source: Source, wanted: ConnectOptions) -> Parts:
-    from landscape import probes
+    from landscape.plots.probe_values import connect_aligned
 
     ends = ends_of(source, wanted.at)
     a, b = ends.values()
     first, second = ends
-    objective = source.objective()
-    found = probes.connect(
-        objective,
+    found, _, gains = connect_aligned(
+        source.objective(),
         a,
-        probes.align(objective, a, b) if wanted.align else b,
+        b,
+        wanted.align,
         kind=wanted.curve,
         bends=wanted.bends,
         points=wanted.points,
@@ -279,7 +282,7 @@ def _connect(source: Source, wanted: ConnectOptions) -> Parts:
         save=source.parts,
         progress=source.progress,
     )
-    return _joined(source, LowCurve.of(found))
+    return _joined(source, LowCurve.of(found, gains))
 
 
 def _draw_curve(shown: Shown, look: Look) -> Figure:
@@ -305,6 +308,7 @@ def _report_curve(shown: Shown) -> Document:
         "distance": found.line.distance,
         "t": found.curve.t.tolist(),
         "values": {name: values.tolist() for name, values in found.curve.fields.items()},
+        **({} if found.gains is None else {"alignment": report_of_gains(found.gains)}),
     }
 
 
@@ -316,6 +320,7 @@ def _words_of_the_curve(shown: Shown) -> list[str]:
         f"{found.line.distance:.4g}",
         f"  barrier  {number(found.curve.barrier, unit)} along the curve, "
         f"{number(found.line.barrier, unit)} along the straight line",
+        *([] if found.gains is None else words_of_gains(found.gains, unit)),
         *model_lines(found.curve.meta),
     ]
 

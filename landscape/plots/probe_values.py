@@ -18,7 +18,7 @@ from landscape.objective import Objective
 from landscape.objective.identity import identity_of
 from landscape.params import Weights, resolve
 from landscape.plots.addresses import short_name, snapshot_at
-from landscape.probes import Connection, Interpolation
+from landscape.probes import AlignmentGains, Connection, Interpolation
 from landscape.probes.gauge import Gauge
 from landscape.surface import Path, Surface, evaluate, grid
 from landscape.training import Settings
@@ -93,11 +93,36 @@ class Connected:
         connection: The curve and its barrier.
         run: Its points as a trajectory; None if they were not kept.
         surface: The plane through the ends and the bend, with the curve as its path; None if not asked for.
+        gains: What each family of symmetries gained; None if the ends were not aligned.
     """
 
     connection: Connection
     run: Trajectory | None
     surface: Surface | None
+    gains: AlignmentGains | None = None
+
+
+def connect_aligned(
+    objective: Objective, a: Weights, b: Weights, align: bool, **ways: Any
+) -> tuple[Connection, Weights, AlignmentGains | None]:
+    """Find a curve from a to b, or to b brought near to a by their symmetries.
+
+    Args:
+        objective: What is to stay low.
+        a: The weights at 0.
+        b: The weights at 1.
+        align: Bring b near to a first, which leaves its function unchanged.
+        **ways: Further arguments of `landscape.probes.connect`.
+
+    Returns:
+        The curve, the weights at its end, and what each family of symmetries gained, if they were used.
+    """
+    ends = probes.align_by_family(objective, a, b) if align else {"none": b}
+    end = list(ends.values())[-1]
+    found = probes.connect(objective, a, end, **ways)
+    line = found.line
+    gains = probes.alignment_gains(objective, a, ends, points=len(line.t), bn=line.bn) if align else None
+    return found, end, gains
 
 
 def connect_snapshots(
@@ -139,17 +164,16 @@ def connect_snapshots(
     if save is not None and FilePath(save).exists() and not overwrite:
         raise LandscapeError("the file exists", where=save, mend="pass --overwrite to replace it")
     (run_a, a), (run_b, end) = (snapshot_at(address) for address in addresses)
-    b: Weights = probes.align(objective, a, end) if align else end
     labels = (short_name(addresses[0]), short_name(addresses[1]))
     how: dict[str, Any] = {"settings": settings, "labels": labels, "save": parts, "progress": progress}
-    connection = probes.connect(objective, a, b, **how, **ways)
+    connection, b, gains = connect_aligned(objective, a, end, align, **how, **ways)
     if save is None:
-        return Connected(connection, None, None)
+        return Connected(connection, None, None, gains)
     ends = [{"run_id": run.run_id, "step": one.step} for run, one in ((run_a, a), (run_b, end))]
     about: dict[str, Any] = {"ends": ends} | ({"aligned": True} if align else {})
     kept = probes.save_path(connection, objective, save, about=about, overwrite=overwrite)
     surface = None if plane is None else _plane_of(objective, connection, kept, a, b, plane, labels)
-    return Connected(connection, kept, surface)
+    return Connected(connection, kept, surface, gains)
 
 
 def _plane_of(

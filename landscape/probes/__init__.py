@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from landscape.lazy import lazy
-from landscape.values.probes import Apart, Barriers, Interpolation, Perturbation, Profile, Radius, Retraining
+from landscape.values.probes import (
+    AlignmentGains,
+    Apart,
+    Barriers,
+    Interpolation,
+    Perturbation,
+    Profile,
+    Radius,
+    Retraining,
+)
 
 if TYPE_CHECKING:
     from landscape.probes.alignment import align as align
+    from landscape.probes.alignment import align_by_family as align_by_family
+    from landscape.probes.alignment import alignment_gains as alignment_gains
     from landscape.probes.apart_over_time import apart as apart
     from landscape.probes.connection import Connection as Connection
     from landscape.probes.connection import connect as connect
@@ -26,17 +37,18 @@ if TYPE_CHECKING:
     from landscape.probes.retraining import retrain as retrain
 
 _HOME = {
+    **dict.fromkeys(("align", "align_by_family", "alignment_gains"), "alignment"),
     **dict.fromkeys(("Design", "retrain"), "retraining"),
     **dict.fromkeys(("Connection", "connect", "save_path"), "connection"),
     **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),
     **dict.fromkeys(("barriers", "interpolate"), "lines"),
     **dict.fromkeys(("perturb", "profile", "scanned"), "perturbation"),
-    "align": "alignment",
     "apart": "apart_over_time",
     "examine": "examination",
     "radii": "radius",
 }
 __all__ = [
+    "AlignmentGains",
     "Apart",
     "Barriers",
     "Interpolation",

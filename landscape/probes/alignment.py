@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
 from landscape.objective import Objective
-from landscape.params import Tensors, Weights
-from landscape.symmetry import symmetries_of
+from landscape.params import Tensors, Weights, norm, resolve, subtract
+from landscape.probes.lines import interpolate
+from landscape.projection.distances import layers_of
+from landscape.symmetry import FAMILIES, symmetries_of
+from landscape.values.probes import AlignmentGains
 
 
 def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Tensors:
     """Model b, of the same function as before, brought near to a by all symmetries of the model.
 
     Permutations are matched by weights, layer after layer by linear assignment; bases of attention heads and
-    streams
-    that may be rotated are turned by Procrustes; each unit then takes the scale of the one it is matched to.
+    streams that may be rotated are turned by Procrustes; each unit then takes the scale of the one it is matched to.
 
     Args:
         objective: Its model and data tell which symmetries there are.
@@ -30,3 +36,69 @@ def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Ten
         Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2; Pittorino et al. 2022, "Toroids".
     """
     return symmetries_of(objective).align(a, b, seed)
+
+
+def align_by_family(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> dict[str, Weights]:
+    """Model b brought near to a by ever more families of symmetries: permutations, then scales too, and so on.
+
+    Args:
+        objective: Its model and data tell which symmetries there are.
+        a: The weights to come near to.
+        b: The weights that move.
+        seed: Draws the order in which layers are matched.
+
+    Returns:
+        ``"none"`` -> b, then the family that was added -> weights; the last are those of `align`. Families that
+        the model does not have are left out.
+
+    Raises:
+        LandscapeError: As of `align`.
+    """
+    symmetries = symmetries_of(objective)
+    found: dict[str, Weights] = {"none": b}
+    kinds: tuple[str, ...] = ()
+    for family, own in FAMILIES.items():
+        kinds += own
+        if symmetries.of_kind(*own):
+            found[family] = symmetries.align(a, b, seed, kinds=kinds)
+    return found
+
+
+def alignment_gains(
+    objective: Objective,
+    a: Weights,
+    aligned: Mapping[str, Weights],
+    *,
+    points: int = 25,
+    bn: str = "interpolate",
+    splits: Sequence[str] | None = None,
+) -> AlignmentGains:
+    """The barrier and the distances that each family of symmetries leaves between two models.
+
+    What a family gains depends on those before it: without the right permutation scales hardly matter.
+
+    Args:
+        objective: What is measured.
+        a: The weights at 0.
+        aligned: Family -> the weights at 1, as `align_by_family` returns them.
+        points: How many on each line.
+        bn: The policy for normalisation statistics.
+        splits: On which data; None is all.
+
+    Returns:
+        A row per family.
+    """
+    lines = [interpolate(objective, a, end, points=points, bn=bn, splits=splits) for end in aligned.values()]
+    layout, start = resolve(a)
+    apart = [subtract(resolve(end)[1], start, [one.name for one in layout.moving()]) for end in aligned.values()]
+    return AlignmentGains(
+        families=tuple(aligned),
+        fields={name: np.array([line.barriers[name] for line in lines]) for name in lines[0].fields},
+        distance=np.array([line.distance for line in lines]),
+        layers={
+            layer: np.array([norm({name: one[name] for name in names}) for one in apart])
+            for layer, names in layers_of(list(apart[0])).items()
+        },
+        bn=bn,
+        points=points,
+    )

@@ -3,7 +3,17 @@
 from landscape.symmetry.construction import Blocked
 from landscape.symmetry.continuous import Mean, Rotation, Shift, Turn
 from landscape.symmetry.dimension import Dimension
-from landscape.symmetry.elements import KINDS, Basis, Element, Exchange, Flipping, Generator, Scaling, Slices
+from landscape.symmetry.elements import (
+    FAMILIES,
+    KINDS,
+    Basis,
+    Element,
+    Exchange,
+    Flipping,
+    Generator,
+    Scaling,
+    Slices,
+)
 from landscape.symmetry.flattest import Flattest
 from landscape.symmetry.flattest_basis import FlattestBasis
 from landscape.symmetry.labels import Norm
@@ -12,6 +22,7 @@ from landscape.symmetry.search import find, symmetries_of
 from landscape.symmetry.symmetries import Symmetries
 
 __all__ = [
+    "FAMILIES",
     "KINDS",
     "Basis",
     "Blocked",

@@ -19,6 +19,14 @@ from landscape.values.result import Result
 # Kinds whose elements are positive factors, one for each unit.
 SCALINGS = ("rescale", "gain", "query-key", "batchnorm")
 KINDS = (*SCALINGS, "sign", "permutation", "basis", "turn", "shift", "mean", "rotation")
+# Kinds that are reported together, the best known first.
+FAMILIES = {
+    "permutations": ("permutation",),
+    "scales": (*SCALINGS, "sign"),
+    "bases": ("basis", "turn"),
+    "shifts": ("shift", "mean"),
+    "rotations": ("rotation",),
+}
 
 
 @dataclass(frozen=True, eq=False)

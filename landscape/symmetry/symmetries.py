@@ -352,11 +352,11 @@ class Symmetries(Result):
         """
         return aligned_to_mean([self.complete(one) for one in weights], self.align, seed, sweeps)
 
-    def aligning(self, a: Weights, b: Weights, seed: int = 0) -> Element:
+    def aligning(self, a: Weights, b: Weights, seed: int = 0, *, kinds: Sequence[str] = KINDS) -> Element:
         """The element that brings b near to a; see `align`."""
-        return aligning_element(self.generators, self.complete(a), self.complete(b), seed)
+        return aligning_element(self.of_kind(*kinds), self.complete(a), self.complete(b), seed)
 
-    def align(self, a: Weights, b: Weights, seed: int = 0) -> Tensors:
+    def align(self, a: Weights, b: Weights, seed: int = 0, *, kinds: Sequence[str] = KINDS) -> Tensors:
         """Weights b, of the same function as before, brought near to a by all symmetries.
 
         Both are brought to representatives of all but the order of units, as `canonical` does; b's units are
@@ -367,9 +367,10 @@ class Symmetries(Result):
             a: The weights to come near to.
             b: The weights that move along their orbit.
             seed: Draws the order of the sweeps.
+            kinds: Which generators take part.
 
         Source:
             Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2, for permutations; Schönemann 1966 for
             rotations; cf. Theus et al. 2025 for transformers.
         """
-        return self.apply(b, self.aligning(a, b, seed), "alignment")
+        return self.apply(b, self.aligning(a, b, seed, kinds=kinds), "alignment")

@@ -196,6 +196,33 @@ def barrier(t: Array, values: Array) -> float:
 
 
 @dataclass(frozen=True)
+class AlignmentGains(Tabular):
+    """The barrier between a and b as more and more families of symmetries bring b near to a.
+
+    Attributes:
+        families: Shape (n,): ``"none"``, then the family that each row adds to those of the rows before.
+        fields: ``"<split>_<metric>"`` -> shape (n,), barriers of the straight line.
+        distance: Shape (n,), Euclidean, between the parameters of a and b.
+        layers: Layer -> shape (n,), the same of the parameters of one layer.
+        bn: The policy for normalisation statistics.
+        points: How many on each line.
+    """
+
+    families: Sequence[str]
+    fields: Mapping[str, Array]
+    distance: Array
+    layers: Mapping[str, Array]
+    bn: str
+    points: int
+
+    def __getitem__(self, name: str) -> Array:
+        return _named(self.fields, name)
+
+    def _table(self) -> Mapping[str, Any]:
+        return {"family": list(self.families), **self.fields, "distance": self.distance}
+
+
+@dataclass(frozen=True)
 class Apart(Tabular):
     """Two runs at equal moments.
 

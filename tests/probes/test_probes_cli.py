@@ -142,11 +142,14 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
     code, out, _ = landscape(
         "probe", "connect", runs / "0.h5", runs / "1.h5", "--epochs", 2, "--points", 5, "-o",
         tmp_path / "c.h5",
-        "--picture", tmp_path / "c.png", "--plane", 3, "--json",
+        "--picture", tmp_path / "c.png", "--plane", 3, "--align", "--json",
     )  # fmt: skip
     document = json.loads(out)
     assert code == 0
     assert document["barrier"] == document["barriers"]["train_loss"]
+    assert [one["family"] for one in document["alignment"]] == ["none", "permutations", "scales"]
+    # The curve begins on the line of the last row.
+    assert document["alignment"][-1]["barriers"] == document["straight_barriers"]
     assert len(ls.open(tmp_path / "c.h5")) == 5
     plane = ls.open(tmp_path / "c-plane.h5")
     # A curve with one bend lies in the plane of its ends and its bend.

@@ -93,6 +93,20 @@ def test_a_curve_is_kept_as_a_trajectory(two_runs, connection, tmp_path):
     assert run.training["connection"]["ends"] == [a.run_id, b.run_id]
 
 
+def test_the_table_of_families_of_a_moved_copy_ends_at_nothing(two_runs):
+    objective, a, _ = two_runs
+    symmetries = ls.symmetry.symmetries_of(objective)
+    moved = symmetries.random(symmetries.permute(a[-1], seed=3), seed=4)
+    ends = ls.probes.align_by_family(objective, a[-1], moved)
+    gains = ls.probes.alignment_gains(objective, a[-1], ends, points=5, splits=["train"])
+    assert tuple(gains.families) == ("none", "permutations", "scales")
+    assert np.sqrt(sum(values**2 for values in gains.layers.values())) == pytest.approx(gains.distance, rel=1e-5)
+    assert gains.distance[2] < 1e-4 * gains.distance[0]
+    # The control: permutations alone do not undo scales.
+    assert gains.distance[1] > 0.01 * gains.distance[0]
+    assert abs(gains["train_loss"][2]) < 1e-5 < gains["train_loss"][0]
+
+
 @pytest.mark.parametrize("kind", ["bezier", "chain"])
 def test_training_with_batch_normalisation_and_two_bends(kind, tmp_path):
     a, b = make_convnet(0), make_convnet(1)

@@ -197,3 +197,7 @@ def test_a_recipe_can_transform_a_run(tmp_path):
     (moved,) = (tmp_path / ".landscape-cache").glob("transform/*.h5")
     (base,) = (tmp_path / ".landscape-cache").glob("train/*.h5")
     assert torch.equal(ls.open(moved)[-1].weights["0.weight"], 4 * ls.open(base)[-1].weights["0.weight"])
+
+
+def test_every_kind_of_symmetry_is_of_one_family():
+    assert sorted(kind for own in symmetry.FAMILIES.values() for kind in own) == sorted(symmetry.KINDS)
