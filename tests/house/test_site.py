@@ -11,9 +11,8 @@ from documentation import follow_page
 
 DOCS = ROOT / "docs"
 # Pages of which every step is followed here; others are followed by test_docs.py and test_readme.py.
-FOLLOWED = sorted(
-    [*(DOCS / "concepts").glob("[!R]*.md"), *(DOCS / f"{name}.md" for name in ("exports", "migrating", "pipelines"))]
-)
+_MORE = ("exports", "migrating", "pipelines")
+FOLLOWED = sorted([*(DOCS / "concepts").glob("[!R]*.md"), *(DOCS / f"{name}.md" for name in _MORE)])
 OUTSIDE = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "figures/README.md")]
 
 
