@@ -18,7 +18,8 @@ def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Ten
     """Model b, of the same function as before, brought near to a by all symmetries of the model.
 
     Permutations are matched by weights, layer after layer by linear assignment; bases of attention heads and
-    streams that may be rotated are turned by Procrustes; each unit then takes the scale of the one it is matched to.
+    streams that may be rotated are turned by Procrustes; each unit then takes the scale of the one that it is
+    matched to.
 
     Args:
         objective: Its model and data tell which symmetries there are.
