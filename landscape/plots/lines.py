@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,17 +45,26 @@ class InterpolateOptions(Options):
         choices=(*POLICIES, "all"),
     )
     align: bool = option(
-        False, "Bring the second near to the first by their symmetries too: barrier before and after"
+        False,
+        "Bring the second near to the first by their symmetries too: barrier before and after; of a matrix, all "
+        "near to one another",
     )
     matrix: bool = option(False, "The barriers between each two of several snapshots")
+    dendrogram: bool = option(
+        False,
+        "Order a matrix by average linkage of its barriers, and draw the tree above it",
+        decides=False,
+        shows=True,
+    )
     split: str | None = option(None, "The data: train or test", form=TEXT, choices=SPLITS, unset="both")
     workers: int = option(1, "So many processes share points and cores", low=1, decides=False)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield what is not of a matrix."""
-        for name in ("align", "extend"):
-            if self.matrix and getattr(self, name):
-                yield name, f"{name} is not of a matrix; leave it out"
+        if self.matrix and self.extend:
+            yield "extend", "extend is not of a matrix; leave it out"
+        if self.dendrogram and not self.matrix:
+            yield "dendrogram", "a tree is of a matrix; pass --barriers (matrix in recipes and Python) too"
         if self.matrix and self.bn == "all":
             yield "bn", "a matrix is of one policy"
 
@@ -152,13 +161,12 @@ def _interpolate(source: Source, wanted: InterpolateOptions) -> Parts:
     given |= {"workers": wanted.workers}
     given |= {} if wanted.points is None else {"points": wanted.points}
     if wanted.matrix:
-        return _joined(
-            source,
-            probes.barriers(
-                source.objective(), ends, bn=wanted.bn, save=source.parts, progress=source.progress, **given
-            ),
-        )
-    found = interpolate_snapshots(
+        models = probes.align_all(source.objective(), ends) if wanted.align else ends
+        kept: dict[str, Any] = {"save": source.parts, "progress": source.progress}
+        found = probes.barriers(source.objective(), models, bn=wanted.bn, **kept, **given)
+        aligned = {"aligned": True} if wanted.align else {}
+        return _joined(source, replace(found, meta={**found.meta, **aligned}))
+    lines = interpolate_snapshots(
         source.objective(),
         ends,
         bn=wanted.bn,
@@ -168,14 +176,16 @@ def _interpolate(source: Source, wanted: InterpolateOptions) -> Parts:
         progress=source.progress,
         **given,
     )
-    return _joined(source, found)
+    return _joined(source, lines)
 
 
 def _draw_lines(shown: Shown, look: Look) -> Figure:
     from landscape import render
 
-    found = shown.first.found
-    return render.barriers(found) if shown.options.matrix else render.interpolation(found)
+    found, options = shown.first.found, shown.options
+    if not options.matrix:
+        return render.interpolation(found)
+    return render.barriers(found, dendrogram=options.dendrogram)
 
 
 def _report_lines(shown: Shown) -> Document:
@@ -187,6 +197,7 @@ def _report_lines(shown: Shown) -> Document:
             "points": found.points,
             "barriers": {name: values.tolist() for name, values in found.fields.items()},
             "distance": found.distance.tolist(),
+            **({"aligned": True} if "aligned" in found.meta else {}),
         }
     told = [
         {
@@ -231,7 +242,8 @@ def _words_of_lines(shown: Shown) -> list[str]:
 def _matrix_words(found: Barriers) -> list[str]:
     field = next(iter(found.fields))
     width = max(map(len, found.names))
-    said = [f"barriers of the {field.replace('_', ' ')}, {found.points} points on each line"]
+    aligned = ", after alignment" if "aligned" in found.meta else ""
+    said = [f"barriers of the {field.replace('_', ' ')}{aligned}, {found.points} points on each line"]
     for name, row in zip(found.names, found[field], strict=True):
         said.append(f"  {name:<{width}} " + " ".join(f"{value:>9.3g}" for value in row))
     return said

@@ -18,6 +18,7 @@ from landscape.values.probes import (
 
 if TYPE_CHECKING:
     from landscape.probes.alignment import align as align
+    from landscape.probes.alignment import align_all as align_all
     from landscape.probes.alignment import align_by_family as align_by_family
     from landscape.probes.alignment import alignment_gains as alignment_gains
     from landscape.probes.apart_over_time import apart as apart
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from landscape.probes.retraining import retrain as retrain
 
 _HOME = {
-    **dict.fromkeys(("align", "align_by_family", "alignment_gains"), "alignment"),
+    **dict.fromkeys(("align", "align_all", "align_by_family", "alignment_gains"), "alignment"),
     **dict.fromkeys(("Design", "retrain"), "retraining"),
     **dict.fromkeys(("Connection", "connect", "save_path"), "connection"),
     **dict.fromkeys(("Degeneracy", "degeneracy"), "nullity"),

@@ -39,6 +39,23 @@ def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Ten
     return symmetries_of(objective).align(a, b, seed)
 
 
+def align_all(objective: Objective, models: Mapping[str, Weights], *, seed: int = 0) -> dict[str, Weights]:
+    """Several models, of the same functions as before, brought near to one another by all symmetries.
+
+    Args:
+        objective: Its model and data tell which symmetries there are.
+        models: Name -> weights, at least two; the first stays where it is.
+        seed: Draws the order in which layers are matched.
+
+    Returns:
+        Name -> weights, buffers included; see `landscape.symmetry.Symmetries.align_all`.
+
+    Raises:
+        LandscapeError: As of `align`.
+    """
+    return dict(zip(models, symmetries_of(objective).align_all(list(models.values()), seed), strict=True))
+
+
 def align_by_family(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> dict[str, Weights]:
     """Model b brought near to a by ever more families of symmetries: permutations, then scales too, and so on.
 

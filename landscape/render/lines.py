@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from landscape.errors import LandscapeError
 from landscape.render.contours import ink_on
 from landscape.render.curves import limit, set_scale, wants_log_axis, y_label
+from landscape.render.dendrogram import TREE, Tree, draw_tree, reordered
 from landscape.render.labels import (
     DOT,
     caption,
@@ -206,6 +207,7 @@ def _statistics(policies: Sequence[str], meta: Mapping[str, Any]) -> str:
 
 def _matrix_caption(found: Barriers) -> str:
     said = [caption(found.meta), _statistics([found.bn], found.meta), f"{found.points} points on each line"]
+    said += ["all aligned"] if "aligned" in found.meta else []
     return DOT.join(part for part in said if part)
 
 
@@ -214,6 +216,7 @@ def barriers(
     field: str | None = None,
     ax: Axes | None = None,
     *,
+    dendrogram: bool = False,
     rc: Mapping[str, Any] | None = None,
 ) -> Figure:
     """Draw the barriers between each two of several models as a matrix, with their numbers in it.
@@ -222,27 +225,36 @@ def barriers(
         found: The barriers.
         field: ``"<split>_<metric>"``; by default the first.
         ax: Where to draw; by default a new figure with a caption.
+        dendrogram: Order the models by average linkage of their barriers, and draw the tree above the matrix.
         rc: rcParams of a new figure; by default `style.paper`.
 
     Returns:
         The figure drawn on.
+
+    Raises:
+        LandscapeError: If a barrier is not finite, and a tree is asked for.
     """
     name = next(iter(found.fields)) if field is None else field
+    tree = None
+    if dendrogram:
+        tree = Tree.of(found[name])
+        found = reordered(found, tree.order)
     _ = found[name]
     if ax is not None:
-        _matrix(ax, found, name)
+        _matrix(ax, found, name, tree)
         return drawn_on(ax)
     size = max(2.0, _CELL * len(found.names))
     longest = max(len(label) for label in found.names)
     side = size + min(1.2, 0.06 * longest) + 0.3
-    sheet = Sheet.grown(max(ONE_COLUMN, side + 0.8), side + 0.5, rc)
+    height = side + 0.5 + (0.0 if tree is None else TREE * size)
+    sheet = Sheet.grown(max(ONE_COLUMN, side + 0.8), height, rc)
     with sheet.styled():
-        _matrix(sheet.add_subplot(), found, name)
+        _matrix(sheet.add_subplot(), found, name, tree)
         put_foot(sheet, _matrix_caption(found))
     return sheet
 
 
-def _matrix(ax: Axes, found: Barriers, field: str) -> None:
+def _matrix(ax: Axes, found: Barriers, field: str, tree: Tree | None) -> None:
     values = found[field] * (100.0 if is_share(field) else 1.0)
     count = len(found.names)
     known = values[np.isfinite(values)]
@@ -264,3 +276,5 @@ def _matrix(ax: Axes, found: Barriers, field: str) -> None:
     bar = page(ax).colorbar(image, ax=ax, fraction=0.05, pad=0.03)
     bar.outline.set_visible(False)
     bar.set_label(f"barrier of the {field_label(field, found.meta)}")
+    if tree is not None:
+        draw_tree(ax, tree, 100.0 if is_share(field) else 1.0)

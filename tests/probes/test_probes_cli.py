@@ -12,6 +12,7 @@ import pytest
 
 import landscape as ls
 from landscape import render
+from landscape.errors import LandscapeError
 from landscape.plots.lines import Joined, _hint
 from landscape.probes.table import interpolation_columns, save_table
 from landscape.training import Every, Settings, train
@@ -86,6 +87,32 @@ def test_a_matrix(runs, tmp_path, landscape):
     matrix = np.array(document["barriers"]["train_loss"])
     assert np.array_equal(matrix, matrix.T)
     assert (tmp_path / "m.png").exists()
+
+
+def test_an_aligned_matrix_and_its_tree(runs, tmp_path, landscape):
+    files = [runs / "0.h5", runs / "1.h5", runs / "0.h5:first"]
+    options = ["--barriers", "--points", 3, "--json"]
+    before = json.loads(landscape("probe", "interpolate", *files, *options)[1])
+    picture = tmp_path / "m.png"
+    after = json.loads(
+        landscape("probe", "interpolate", *files, *options, "--align", "--dendrogram", "-o", picture)[1]
+    )
+    assert after["aligned"]
+    assert after["distance"][0][1] < before["distance"][0][1]
+    assert picture.exists()
+
+
+def test_a_tree_joins_by_mean_barriers_and_orders_the_matrix():
+    values = np.array([[0.0, 4.0, 1.0], [4.0, 0.0, 6.0], [1.0, 6.0, 0.0]])
+    found = Barriers(("a", "b", "c"), {"train_loss": values}, values, "interpolate", 5)
+    matrix = render.barriers(found, dendrogram=True).axes[0]
+    (above,) = matrix.child_axes
+    assert sorted(line.get_ydata().max() for line in above.lines) == [1.0, 5.0]
+    names = [label.get_text() for label in matrix.get_xticklabels()]
+    assert abs(names.index("a") - names.index("c")) == 1
+    infinite = Barriers(("a", "b"), {"train_loss": np.full((2, 2), math.inf)}, values, "interpolate", 5)
+    with pytest.raises(LandscapeError, match="dendrogram: there is no tree of barriers that are not finite"):
+        render.barriers(infinite, dendrogram=True)
 
 
 def test_perturbing_and_its_tables(runs, tmp_path, landscape):
@@ -166,7 +193,8 @@ def test_connecting_from_the_command(runs, tmp_path, landscape):
         (["interpolate", "0.h5", "1.h5:7"], "no snapshot at step 7; the nearest are 0, 30, 60"),
         (["interpolate", "0.h5", "2.h5"], "no such file"),
         (["interpolate", "0.h5", "1.h5:twig:0"], "no branch is named 'twig'; the run has no branches"),
-        (["interpolate", "0.h5", "1.h5", "--barriers", "--align"], "align is not of a matrix; leave it out"),
+        (["interpolate", "0.h5", "1.h5", "--barriers", "--extend", 1], "extend is not of a matrix; leave it out"),
+        (["interpolate", "0.h5", "1.h5", "--dendrogram"], "a tree is of a matrix; pass --barriers"),
         (
             ["perturb", "0.h5", "--noise", "mean"],
             "option '--noise': there is no noise 'mean'; did you mean 'mean-abs'?",
