@@ -5,6 +5,8 @@ import importlib
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -134,6 +136,26 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
+# Pages to turn: file -> what it shows, and the options of the plot of the committed run.
+_TURNED = {
+    "path": ("the path of SGD on its surface", ("--kind", "trajectory")),
+    "orbit": ("one function at several parametrisations, with a slider", ("--kind", "orbit")),
+    "curve": ("losses and errors along a direction", ("--kind", "curve")),
+    "mds": ("all snapshots in two dimensions", ("--kind", "mds")),
+}
+
+
+def write_turned(folder: Path) -> None:
+    """Draw the interactive pages of the committed run, with one drawing library for all; what is there stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = ROOT / "checkpoints" / "digits-mlp.h5"
+    for name, (_, options) in _TURNED.items():
+        page = folder / f"{name}.html"
+        if not page.exists():
+            line = ["plot", str(run), *options, "-o", str(page), "--shared-plotly"]
+            subprocess.run([sys.executable, "-m", "landscape", *line], check=True, capture_output=True)
+
+
 def gallery_page() -> str:
     """All pictures of the recipes as links to what made them."""
     cells = []
@@ -150,7 +172,11 @@ def gallery_page() -> str:
     head = (
         "# Pictures\n\nEach leads to its caption, the recipe that made it, its settings, findings and run time.\n"
     )
-    return "\n".join([head, "::::{container} gallery", *cells, "::::", ""])
+    links = "\n".join(
+        f'<li><a href="../../turned/{name}.html">{what}</a></li>' for name, (what, _) in _TURNED.items()
+    )
+    turned = f"## To turn\n\nOf the run in `checkpoints/`:\n\n```{{raw}} html\n<ul>\n{links}\n</ul>\n```\n"
+    return "\n".join([head, turned, "::::{container} gallery", *cells, "::::", ""])
 
 
 # Pages whose children are the pages that they link to, in that order; and children that only the site has.
@@ -215,6 +241,7 @@ def write(docs: Path) -> None:
     """Write all pages into the folder ``api``; one that has not changed keeps its time."""
     folder = docs / "api"
     folder.mkdir(exist_ok=True)
+    write_turned(folder / "root" / "turned")
     pages = {"index.md": index_page(), "commands.md": commands_page(), "gallery.md": gallery_page()}
     pages |= {f"{room}.md": room_page(room) for room in rooms()}
     for stale in {path.name for path in folder.glob("*.md")} - pages.keys():
