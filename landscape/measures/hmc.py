@@ -187,7 +187,7 @@ class _Walker:
     def __init__(self, target: Target, plan: Plan, start: Tensor, noise: Noise) -> None:
         self._target, self._plan, self._noise = target, plan, noise
         self._start, self.made = start, 0
-        self._here: State | None = None
+        self._here: State
         self._log_size = math.nan
         # Of every draw: the rise, the squared distance, the virial, the chance of its acceptance.
         self._rows: list[tuple[float, float, float, float]] = []
@@ -199,11 +199,11 @@ class _Walker:
         """Burn in, and draw, with paths of so many steps in the mean."""
         plan, noise = self._plan, self._noise
         best = plan.acceptance or (_BEST_LANGEVIN if leapfrog == 1 else _BEST_HAMILTONIAN)
-        if self._here is None:
+        if not self._rows:
             self._here = self._target.state(self._start, (yield self._start))
             size = plan.step if plan.step is not None else (yield from self._first_step(self._here))
             self._log_size = math.log(size)
-        here: State = self._here
+        here = self._here
         for draw in range(plan.burn_in + plan.draws):
             paces = 1 + int(noise.uniform() * (2 * leapfrog - 1))
             momentum, threshold = noise.normal(), noise.uniform()
@@ -227,7 +227,6 @@ class _Walker:
 
     def record(self) -> Chain:
         """The last draws."""
-        assert self._here is not None
         rises, squares, virials, chances = np.array(self._rows[-self._plan.draws :]).T
         return Chain(rises, squares, virials, float(chances.mean()), math.exp(self._log_size), self._here[0])
 

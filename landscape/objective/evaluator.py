@@ -22,7 +22,7 @@ from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
 from landscape.objective.flat import gather, offsets, pack, private
 from landscape.objective.kernels import samples, settle_fast_path
-from landscape.objective.lending import lent, require_same_memory
+from landscape.objective.loan import lent, require_same_memory
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewrites import rewritten

@@ -17,8 +17,8 @@ from landscape.objective.devices import DEVICE, device_of, pick_device, placed
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.examined import Examined
 from landscape.objective.hidden import hidden_note
-from landscape.objective.lending import require_present
 from landscape.objective.loaders import as_split
+from landscape.objective.loan import require_present
 from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
 from landscape.objective.streams import as_stream

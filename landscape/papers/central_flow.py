@@ -13,7 +13,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -197,26 +196,7 @@ class _Paths:
     rate: float
 
 
-def _paths_of(run: Trajectory, objective: Objective) -> _Paths:
-    return _paths(run.path, run.run_id, _Asked(run, objective))
-
-
-class _Asked:
-    """A run and its objective, alike for a cache that tells runs apart by their file and their own mark."""
-
-    def __init__(self, run: Trajectory, objective: Objective) -> None:
-        self.run, self.objective = run, objective
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@lru_cache(maxsize=1)
-def _paths(path: object, run_id: str, asked: _Asked) -> _Paths:
-    run, objective = asked.run, asked.objective
+def _paths(run: Trajectory, objective: Objective) -> _Paths:
     found = run.training
     plain = found.get("optimizer") == "gd" and not found.get("momentum") and found.get("schedule") == "constant"
     if not plain or not np.array_equal(run.steps, np.arange(len(run))):
@@ -229,7 +209,7 @@ def _paths(path: object, run_id: str, asked: _Asked) -> _Paths:
     curvature = Curvature(objective, run[0].weights, dtype=torch.float64, penalty=True)
     flow = Flow(curvature, rate)
     rows = np.stack([curvature.flatten({n: t.double() for n, t in one.weights.items()}).numpy() for one in run])
-    losses = np.asarray(run.metrics["train_loss"], float)
+    losses = np.array([flow.loss(row) for row in rows])
 
     def mean_at(step: int) -> Array:
         return np.asarray(rows[step - _WINDOW : step + _WINDOW + 1].mean(axis=0))
@@ -268,7 +248,7 @@ _ABOUT = f"means over {2 * _WINDOW + 1} steps; flows in float64 by Euler's metho
 
 def central_flow_loss(run: Trajectory, objective: Objective) -> Experiment:
     """Mean loss of gradient descent beside the one predicted, and losses along both flows."""
-    found = _paths_of(run, objective)
+    found = _paths(run, objective)
     return Experiment(
         "mean loss over time",
         "step",
@@ -291,7 +271,7 @@ def central_flow_loss(run: Trajectory, objective: Objective) -> Experiment:
 
 def central_flow_sharpness(run: Trajectory, objective: Objective) -> Experiment:
     """Largest eigenvalue of the Hessian along gradient descent and along the central flow."""
-    found = _paths_of(run, objective)
+    found = _paths(run, objective)
     return Experiment(
         "sharpness",
         "step",
@@ -307,7 +287,7 @@ def central_flow_sharpness(run: Trajectory, objective: Objective) -> Experiment:
 
 def central_flow_distance(run: Trajectory, objective: Objective) -> Experiment:
     """Distance of the mean path of gradient descent from the central flow and from gradient flow."""
-    found = _paths_of(run, objective)
+    found = _paths(run, objective)
 
     def distance(places: list[Array]) -> Array:
         return np.array([float(np.linalg.norm(a - b)) for a, b in zip(found.means, places, strict=True)])[1:]

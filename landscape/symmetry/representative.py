@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,8 +18,7 @@ from landscape.symmetry.elements import Basis, Element, Exchange, Generator
 _RANK = 1e-9
 # Shifts pass from one bias to the next; each chain is shorter.
 _SHIFTS = 8
-# The value that settles a generator at some weights; None where nothing does.
-Settle = Callable[[Generator, Tensors], "Tensor | None"]
+Kind = TypeVar("Kind", bound=Generator)
 
 
 def representative_element(
@@ -67,8 +67,16 @@ class _Built:
         self.state = element.apply(self.state)
         self.factors += element.factors
 
-    def settle(self, generators: Sequence[Generator], kind: type[Generator], how: Settle) -> bool:
-        """Settle all generators of a class; return whether one moved anything."""
+    def settle(
+        self, generators: Sequence[Generator], kind: type[Kind], how: Callable[[Kind, Tensors], Tensor | None]
+    ) -> bool:
+        """Settle all generators of a class; return whether one moved anything.
+
+        Args:
+            generators: Of all classes.
+            kind: The class.
+            how: The value that settles one at some weights; None where nothing does.
+        """
         moved = False
         for one in generators:
             value = how(one, self.state) if isinstance(one, kind) else None
@@ -84,16 +92,15 @@ def slices(one: Columns, state: Mapping[str, Tensor]) -> Tensor:
     return state[one.tensor].movedim(one.dim, 0)[one.places].reshape(len(one.places), -1)
 
 
-def _no_shift(one: Generator, state: Tensors) -> Tensor | None:
-    (column,) = one.columns  # type: ignore[attr-defined]
+def _no_shift(one: Shift, state: Tensors) -> Tensor | None:
+    (column,) = one.columns
     value = -slices(column, state).mean(1)
     # Rounding leaves no exact 0.
     scale = float(state[column.tensor].abs().max())
     return value if float(value.abs().max()) > 1e-14 * scale and scale > 0 else None
 
 
-def _no_mean(one: Generator, state: Tensors) -> Tensor | None:
-    assert isinstance(one, Mean)
+def _no_mean(one: Mean, state: Tensors) -> Tensor | None:
     tensor = state[one.tensor].movedim(one.dim, 0)
     gain = torch.ones(len(tensor), dtype=tensor.dtype)
     if one.gain is not None:
@@ -101,9 +108,8 @@ def _no_mean(one: Generator, state: Tensors) -> Tensor | None:
     return -(gain.reshape(-1, *(1,) * (tensor.ndim - 1)) * tensor).mean(0).reshape(-1)
 
 
-def _principal(one: Generator, state: Tensors) -> Tensor | None:
+def _principal(one: Basis, state: Tensors) -> Tensor | None:
     """The basis in which both sides are those of the singular value decomposition of their product."""
-    assert isinstance(one, Basis)
     sides = [[slices(column, state) for column in one.columns if column.dual == dual] for dual in (False, True)]
     if not all(sides):
         return None
@@ -118,9 +124,8 @@ def _principal(one: Generator, state: Tensors) -> Tensor | None:
     return torch.where((value @ made).pow(3).sum(1) < 0, -1.0, 1.0)[:, None] * value
 
 
-def _axes(one: Generator, state: Tensors, bases: set[str]) -> Tensor | None:
+def _axes(one: Rotation, state: Tensors, bases: set[str]) -> Tensor | None:
     """The rotation to principal axes."""
-    assert isinstance(one, Rotation)
     parts = {column: folded(column, state, one.units) for column in one.columns}
     moments = sum((part @ part.T for part in parts.values()), torch.zeros(one.units, one.units).double())
     # The signs of coordinates of heads are settled after those of the stream.
@@ -134,17 +139,15 @@ def _axes(one: Generator, state: Tensors, bases: set[str]) -> Tensor | None:
     return one.embedded(torch.where(sums < 0, -1.0, 1.0)[:, None] * axes)
 
 
-def _turned(one: Generator, state: Tensors) -> Tensor | None:
+def _turned(one: Turn, state: Tensors) -> Tensor | None:
     """The angles at which the sum of z |z|², z the first pair of each unit as a complex number, has none."""
-    assert isinstance(one, Turn)
     first = one.columns[0]
     pairs = slices(first, state).reshape(one.units, -1, 2, _rest(first, state))[:, 0]
     x, y = (pairs * pairs.square().sum(1, keepdim=True)).sum(-1).unbind(1)
     return -torch.atan2(y, x)
 
 
-def _sorted(one: Generator, state: Tensors) -> Tensor | None:
-    assert isinstance(one, Exchange)
+def _sorted(one: Exchange, state: Tensors) -> Tensor | None:
     sums = sum(
         (slices(column, state).abs().pow(3).sum(1) for column in one.columns), torch.zeros(one.units).double()
     )

@@ -10,6 +10,7 @@ from conftest import ROOT
 from documentation import follow_page
 
 DOCS = ROOT / "docs"
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.md"))
 # Pages of which every step is followed here; others are followed by test_docs.py and test_readme.py.
 _MORE = ("exports", "migrating", "pipelines")
 FOLLOWED = sorted([*(DOCS / "concepts").glob("[!R]*.md"), *(DOCS / f"{name}.md" for name in _MORE)])
@@ -20,6 +21,11 @@ def pages():
     made = {DOCS / "api", DOCS / "_build"}
     found = [path for path in DOCS.rglob("*") if path.suffix in (".md", ".ipynb") and not made & {*path.parents}]
     return [path for path in found if ".ipynb_checkpoints" not in path.parts]
+
+
+def name_of(page):
+    """A page as Sphinx names it."""
+    return str(page.relative_to(ROOT).with_suffix(""))
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +41,13 @@ def test_every_page_is_in_one_table_of_contents(reference):
     left = [DOCS / "index.md"]
     while left:
         page = left.pop()
-        name = str(page.relative_to(ROOT).with_suffix(""))
+        name = name_of(page)
         if name in reference._HUBS and page.exists():
             inner = [(page.parent / one).resolve() for one in reference.children(name, page.read_text())]
             listed += inner
             left += inner
-    assert sorted(set(pages()) - {DOCS / "index.md"} - set(listed)) == []
+    measured = [page for page in BENCHMARKS if not name_of(page).startswith(reference._LEAVES)]
+    assert sorted({*pages(), *measured} - {DOCS / "index.md"} - set(listed)) == []
     assert len(listed) == len(set(listed))
 
 
