@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -106,10 +106,6 @@ def audit(
     ) as cells:
         found = _audited(context, settled, possible, settings, cells, tell)
     return replace(found, meta={**found.meta, **(meta or {})}, seconds=time.monotonic() - began)
-
-
-def _notes_of(taken: Iterable[Measured]) -> list[str]:
-    return [note for one in taken for note in one.notes]
 
 
 def _audited(
