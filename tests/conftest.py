@@ -1,6 +1,7 @@
 """Small models and objectives that several test files share."""
 
 import copy
+import gc
 import json
 import os
 import signal
@@ -33,6 +34,9 @@ from landscape.objective import Objective
 from landscape.params import resolve
 
 ROOT = Path(__file__).parent.parent
+
+# Looking for garbage among all that torch and its like keep is a twentieth of the time of the tests.
+gc.set_threshold(20_000, 20, 20)
 
 
 def make_mlp(seed: int = 0, width: int = 12) -> nn.Module:
