@@ -115,7 +115,7 @@ class Browser:
         return found["result"].get("value")
 
     def turned(self, name: str, seconds: float) -> list[float]:
-        """Drag a drawing with the mouse for so long; the times of its frames in milliseconds, all but the first few."""
+        """Drag a drawing with the mouse; the times of its frames in milliseconds, all but the first few."""
         box = self.run(f"document.getElementById('{name}').getBoundingClientRect().toJSON()")
         at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
 
