@@ -67,6 +67,16 @@ const page = (() => {
     return { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: soft, automargin: true, ...more };
   };
 
+  // Whether scenes are drawn by the processor alone.
+  let processor = null;
+  const software = () => {
+    if (processor === null) {
+      const gl = document.createElement("canvas").getContext("webgl"), told = gl && gl.getExtension("WEBGL_debug_renderer_info");
+      processor = Boolean(gl) && /swiftshader|llvmpipe|softpipe|software|basic render/i.test(gl.getParameter(told ? told.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+    }
+    return processor;
+  };
+
   // Draw with plotly.js in the colours of the screen; returns what its promise gives.
   const plot = (id, traces, layout) => {
     const { ink, soft, accent } = look();
@@ -74,7 +84,7 @@ const page = (() => {
       font: { color: ink, family: "system-ui, sans-serif", size: 13 }, hovermode: "closest", hoverlabel: { align: "left" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: accent }, ...layout };
     return wait(Plotly.react(byId(id), traces, whole, { displaylogo: false, responsive: true, displayModeBar: innerWidth < 640 ? false : "hover",
-      showSendToCloud: false, plotlyServerURL: "",
+      showSendToCloud: false, ...(layout.scene && software() ? { plotGlPixelRatio: 1 } : {}), plotlyServerURL: "",
       modeBarButtonsToRemove: ["lasso2d", "select2d"] }));
   };
 
@@ -96,7 +106,7 @@ const page = (() => {
   // What a slider or a reading shows: text, never markup.
   const say = (id, words) => { const one = byId(id); if (one) one.textContent = words; };
 
-  return { axis, byId, controls, data, drawn, fail, look, number, plain, plot, rows, say, scaled,
+  return { axis, byId, controls, data, drawn, fail, look, number, plain, plot, rows, say, scaled, software, wait,
     // Kept once all that was begun is drawn.
     get settled() { return settled; } };
 })();

@@ -100,11 +100,15 @@ def choice(name: str, label: str, options: Mapping[str, object]) -> Markup:
     return element("fieldset", element("legend", label), *buttons)
 
 
-def plot(name: str, described: str, caption: str = "", class_: str = "") -> Markup:
-    """A place for a drawing of ``page.plot``, with the words that stand for it where it is not seen."""
-    place = element("div", id=name, class_="plot", role="img", aria_label=described)
+def plot(name: str, described: str, caption: str = "", keys: bool = False) -> Markup:
+    """A place for a drawing of ``page.plot``, with the words that stand for it where it is not seen.
+
+    With ``keys`` the keyboard reaches it.
+    """
+    tabindex = 0 if keys else None
+    place = element("div", id=name, class_="plot", role="img", aria_label=described, tabindex=tabindex)
     said = element("figcaption", caption, id=f"{name}-caption") if caption else None
-    return element("figure", place, said, class_=class_ or None)
+    return element("figure", place, said)
 
 
 def warning(title: str, reasons: Sequence[object]) -> Markup:

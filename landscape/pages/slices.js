@@ -56,6 +56,26 @@
   const ends = (scale) => [forward(scale, scale.low), forward(scale, scale.high)];
   const compact = () => innerWidth < 640;
 
+  // Without a graphics card a fine relief takes half a second a frame: while it turns, a coarse one is shown.
+  const most = page.software() ? 41 : 501;
+  const thinned = (count) => {
+    const all = Math.min(count, most);
+    return Array.from({ length: all }, (_, i) => Math.round(i * (count - 1) / (all - 1)));
+  };
+  const coarse = (frame, z) => {
+    const across = thinned(frame.x.length), along = thinned(frame.y.length), found = { x: [], y: [], z: [], i: [], j: [], k: [] };
+    along.forEach((j, row) => across.forEach((i, column) => {
+      found.x.push(frame.x[i]); found.y.push(frame.y[j]); found.z.push(z[j][i]);
+      if (!row || !column) return;
+      const d = found.x.length - 1, b = d - across.length;
+      for (const corners of [[b - 1, b, d], [b - 1, d, d - 1]]) {
+        if (!corners.every((corner) => Number.isFinite(found.z[corner]))) continue;
+        found.i.push(corners[0]); found.j.push(corners[1]); found.k.push(corners[2]);
+      }
+    }));
+    return found;
+  };
+
   // A path over the relief: between snapshots it follows the relief, a little above it so that it is seen.
   const draped = (frame, z, path, lift) => {
     const found = { x: [], y: [], z: [] };
@@ -72,8 +92,8 @@
 
   const relief = (frame, scale, z, text) => {
     const [low, high] = ends(scale), lift = 0.012 * (high - low);
-    const traces = [{ type: "surface", x: frame.x, y: frame.y, z, text, hoverinfo: "text", cmin: low, cmax: high, colorscale: data.colours,
-      colorbar: bar(scale), showscale: !compact(), lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05 }, connectgaps: false }];
+    const shades = { cmin: low, cmax: high, colorscale: data.colours, colorbar: bar(scale), showscale: !compact(), lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05 } };
+    const traces = [{ type: "surface", uid: "fine", x: frame.x, y: frame.y, z, text, hoverinfo: "text", connectgaps: false, ...shades }];
     for (const path of frame.paths) {
       const own = pathColour(path), line = draped(frame, z, path, lift), k = chosen(path);
       traces.push({ type: "scatter3d", mode: "lines", ...line, line: { color: own, width: 5 }, hoverinfo: "skip", showlegend: false });
@@ -84,10 +104,14 @@
       traces.push({ type: "scatter3d", mode: "markers", x: [points.x[at[k]]], y: [points.y[at[k]]], z: [points.z[at[k]]], hoverinfo: "skip",
         marker: { color: "#ffffff", size: 7, line: { color: own === "#ffffff" ? "#000000" : own, width: 2 } }, showlegend: false });
     }
+    if (Math.max(frame.x.length, frame.y.length) > most) {
+      const mesh = coarse(frame, z);
+      traces.push({ type: "mesh3d", ...mesh, intensity: mesh.z, hoverinfo: "skip", uid: "coarse", ...shades });
+    }
     const axis = (label, more) => page.axis({ title: { text: plain(label) }, backgroundcolor: "rgba(0,0,0,0)", showspikes: false, ...more });
     const short = (label) => (compact() ? label.replace(/ \(.*/, "") : label);
     return page.plot("relief", traces, { margin: { l: 0, r: 0, t: 24, b: 0 }, uirevision: "kept", legend: { x: 0, y: 1 }, scene: {
-      uirevision: "kept", aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.7 }, camera: { eye: { x: 1.35, y: -1.55, z: 0.9 }, center: { x: 0, y: 0, z: -0.18 } },
+      uirevision: "kept", aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.7 }, camera: { eye: { x: 1.5, y: -1.75, z: 1 }, center: { x: 0, y: 0, z: -0.14 } },
       xaxis: axis(short(data.axes[0])), yaxis: axis(short(data.axes[1])),
       zaxis: axis(short(fieldOf().label), { tickvals: Array.from(scale.ticks), ticktext: scale.names.map(plain), range: [low - 0.02 * (high - low), high + 0.04 * (high - low)] }) } });
   };
@@ -147,7 +171,7 @@
   const draw = (all = true) => {
     const frame = frameOf(), scale = scaleOf(), z = heights(frame, state.field, scale), text = hover(frame);
     say();
-    const made = [relief(frame, scale, z, text), map(frame, scale, z, text)];
+    const made = [relief(frame, scale, z, text).then(substitute), map(frame, scale, z, text)];
     if (frame.paths.length && page.byId("losses")) {
       const positive = frame.paths.every((path) => [...path.loss, ...path.plane_loss].every((value) => value > 0));
       made.push(along("losses", frame, [["loss", "at the snapshots", "solid"], ["plane_loss", "in the plane", "dash"]], "loss", positive && state.scale !== "linear"));
@@ -167,6 +191,40 @@
   // Where a field has no logarithm, the button says so.
   const logs = document.querySelector('[name="scale"][value="log"]');
   if (data.fields.every((one) => !one.log)) logs.disabled = true;
+
+  // plotly.js can hide a trace only by building its scene again, so the objects that it draws are asked. Where another
+  // version has none of these names, the coarse relief goes.
+  let turning = false, rest = 0;
+  const place3d = page.byId("relief"), sceneOf = () => place3d._fullLayout.scene._scene || {};
+  const substitute = () => {
+    if (place3d.data[place3d.data.length - 1].type !== "mesh3d") return null;
+    const { fine, coarse: stand } = sceneOf().traces || {};
+    if (!(fine && fine.surface && stand && stand.mesh)) return Plotly.deleteTraces(place3d, -1);
+    for (const name of ["draw", "drawTransparent", "drawPick"])
+      for (const [own, shown] of [[fine.surface, () => !turning], [stand.mesh, () => turning && name !== "drawPick"]])
+        own[name] = (...given) => (shown() ? Object.getPrototypeOf(own)[name].apply(own, given) : undefined);
+    return null;
+  };
+  // Turning until so many milliseconds have passed; 0 is until told.
+  const turn = (milliseconds) => {
+    clearTimeout(rest);
+    turning = true;
+    if (milliseconds) rest = setTimeout(() => { turning = false; if (sceneOf().glplot) sceneOf().glplot.redraw(); }, milliseconds);
+  };
+  place3d.addEventListener("pointermove", (event) => { if (event.buttons) turn(0); }, true);
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { if (turning) turn(150); }, true);
+  place3d.addEventListener("wheel", () => turn(400), { capture: true, passive: true });
+  // Arrow keys turn it by 5 degrees, and tilt it; + and - come nearer and go away.
+  const keys = { ArrowLeft: [-1, 0, 1], ArrowRight: [1, 0, 1], ArrowUp: [0, 1, 1], ArrowDown: [0, -1, 1], "+": [0, 0, 0.9], "-": [0, 0, 1 / 0.9] };
+  place3d.addEventListener("keydown", (event) => {
+    const key = keys[event.key], camera = place3d._fullLayout.scene.camera;
+    if (!key || !camera) return;
+    event.preventDefault();
+    const { x, y, z } = camera.eye, far = Math.hypot(x, y, z) * key[2], step = Math.PI / 36;
+    const round = Math.atan2(y, x) + key[0] * step, up = Math.min(1.5, Math.max(-1.5, Math.asin(z / Math.hypot(x, y, z)) + key[1] * step));
+    turn(400);
+    page.wait(Plotly.relayout(place3d, { "scene.camera.eye": { x: far * Math.cos(up) * Math.cos(round), y: far * Math.cos(up) * Math.sin(round), z: far * Math.sin(up) } }));
+  });
 
   let linked = false;
   page.drawn(() => draw().then(() => {

@@ -196,7 +196,8 @@ def _body(
         controls.append(slider("snapshot", "Snapshot", longest, longest - 1))
     yield element("div", *controls, class_="controls")
     words = field_name(fields[0])
-    views = [plot("relief", f"Relief of the {words} over the plane, turned with the pointer")]
+    turned = "turned with the pointer or the arrow keys"
+    views = [plot("relief", f"Relief of the {words} over the plane, {turned}", keys=True)]
     views.append(plot("map", f"Map of the {words} over the plane with level lines"))
     if paths:
         views.append(plot("losses", "Loss of the snapshots and loss at their projections over the steps"))

@@ -109,6 +109,10 @@ class Cache:
                 with suppress(FileExistsError), (self.folder / name).open("x") as file:
                     file.write(text)
 
+    def titles(self, kind: str) -> set[str]:
+        """The titles of all steps of a kind that were made here, of whatever key."""
+        return {str(entries.get("title")) for entries in _records(self.folder, kind).values()}
+
     def paces(self) -> dict[str, float]:
         """Pace -> seconds per unit, from the records of all steps that were made in one go."""
         found: dict[str, tuple[float, float]] = {}
@@ -177,8 +181,8 @@ def verify_cache(folder: Path) -> int:
     return count
 
 
-def _records(folder: Path) -> dict[Path, dict[str, Any]]:
-    found = {path: _read_record(path) for path in sorted(folder.glob("*/*.json"))}
+def _records(folder: Path, kind: str = "*") -> dict[Path, dict[str, Any]]:
+    found = {path: _read_record(path) for path in sorted(folder.glob(f"{kind}/*.json"))}
     return {path: entries for path, entries in found.items() if entries is not None}
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.plots import Kind, Shown
-from landscape.problems import short_name
+from landscape.problems import is_file_problem, short_name
 from landscape.recipe.cache import digest_of_file
 from landscape.recipe.findings import findings_in
 from landscape.storage import atomic_path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # What a repository bears per picture; a larger one gets a palette.
 MOST_BYTES = 300_000
 FOLDER = "gallery"
+_PAGE = "README.md"
 # Of small versions, whose numbers decide no claim.
 SMALL_FOLDER = "gallery-small"
 # On the page, before the time that a recipe took.
@@ -146,24 +147,70 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
             f"- [{recipe.name}](#{_anchor(recipe.name)}): {_first_sentence(recipe.caption)}"
             for recipe, _ in entries
         ),
+        "",
     ]
     for recipe, seconds in entries:
-        picture = f"![{_alt(_first_sentence(recipe.caption))}]({FOLDER}/{recipe.name}.png)"
-        parts += ["", f"## {recipe.name}", "", picture, ""]
-        parts += [recipe.caption, ""]
-        found = findings_in(folder / FOLDER / f"{recipe.name}.npz")
-        parts += [*(f"- {sentence}" for sentence in found), ""] if found else []
-        parts += ["```toml", *_body(recipe), "```", ""]
-        table = folder / FOLDER / f"{recipe.name}.md"
-        parts += [table.read_text(encoding="utf-8")] if table.is_file() else []
-        parts += [f"{line}  " for line in settings_of(recipe)]
-        parts += [f"{_TOOK}{duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture."]
-    page = folder / "README.md"
-    text = "\n".join(parts) + "\n"
+        parts += [f"## {recipe.name}", *_section(recipe, folder)]
+        parts += [f"{_TOOK}{duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture.", ""]
+    page = folder / _PAGE
+    text = "\n".join(parts)
     if not page.is_file() or page.read_text(encoding="utf-8") != text:
         with atomic_path(page) as draft:
             draft.write_text(text, encoding="utf-8")
     return page
+
+
+def told(recipes: Iterable[Recipe]) -> dict[Path, float]:
+    """Recipes whose pictures are there as they were made, by the page of their folder.
+
+    Where results of the cache are gone, as in a fresh clone, this is how a committed picture is known: the page
+    says the same of its caption, recipe, settings and numbers, and its files are there. Recipes that name code
+    or files of the user's are left out: the page does not know what was in them.
+
+    Returns:
+        Path of a recipe -> the seconds that it took.
+    """
+    sections: dict[Path, dict[str, tuple[str, float]]] = {}
+    found = {}
+    for recipe in recipes:
+        folder = recipe.path.parent
+        if folder not in sections:
+            sections[folder] = _sections(folder)
+        outside = any(run.problem is not None and is_file_problem(run.problem) for run in recipe.runs.values())
+        outside |= any(panel.plot.file for panel in recipe.panels)
+        words, seconds = sections[folder].get(recipe.name, ("", 0.0))
+        there = not outside and all(file.is_file() for file in files_of(recipe))
+        if there and words == "\n".join(_section(recipe, folder)):
+            found[recipe.path] = seconds
+    return found
+
+
+def files_of(recipe: Recipe) -> list[Path]:
+    """The picture of a recipe in the gallery beside it, and its numbers."""
+    suffixes = (*recipe.figure.formats, "npz")
+    return [recipe.path.parent / FOLDER / f"{recipe.name}.{suffix}" for suffix in suffixes]
+
+
+def _section(recipe: Recipe, folder: Path) -> list[str]:
+    """Lines of the page on a recipe, between its name and its run time."""
+    first = _first_sentence(recipe.caption)
+    found = findings_in(folder / FOLDER / f"{recipe.name}.npz")
+    table = folder / FOLDER / f"{recipe.name}.md"
+    return [
+        *("", f"![{_alt(first)}]({FOLDER}/{recipe.name}.png)", "", recipe.caption, ""),
+        *([*(f"- {sentence}" for sentence in found), ""] if found else []),
+        *("```toml", *_body(recipe), "```", ""),
+        *([table.read_text(encoding="utf-8")] if table.is_file() else []),
+        *(f"{line}  " for line in settings_of(recipe)),
+    ]
+
+
+def _sections(folder: Path) -> dict[str, tuple[str, float]]:
+    """Name of a recipe -> what the page of its folder says of it, and its seconds."""
+    page = folder / _PAGE
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    found = re.findall(rf"^## (\S+)\n(.*?)\n{_TOOK}(.*?)\.", text, flags=re.MULTILINE | re.DOTALL)
+    return {name: (told, _seconds(took)) for name, told, took in found}
 
 
 def settings_of(recipe: Recipe) -> list[str]:
@@ -189,7 +236,8 @@ def settings_of(recipe: Recipe) -> list[str]:
                 problem = f"from step {run.arguments.get('at', 'last')} of `{run.base.name}`{noise}"
             lines.append(f"`{run.name}`: {problem}, {', '.join(words)}.")
         else:
-            lines.append(f"`{run.name}`: {run.kind} {', '.join(file.name for file in run.files)}.")
+            files = ", ".join(f"{file.name} (SHA-256 {digest_of_file(file)[:12]})" for file in run.files)
+            lines.append(f"`{run.name}`: {run.kind} {files}.")
     return lines
 
 
@@ -222,16 +270,7 @@ def run_times(folder: Path) -> dict[str, float]:
     Returns:
         Name of a recipe -> seconds.
     """
-    page = folder / "README.md"
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    found = re.findall(rf"^## (\S+)$|^{_TOOK}(.*?)\.", text, flags=re.MULTILINE)
-    times, name = {}, ""
-    for head, took in found:
-        if head:
-            name = head
-        else:
-            times[name] = _seconds(took)
-    return times
+    return {name: seconds for name, (_, seconds) in _sections(folder).items()}
 
 
 def _seconds(words: str) -> float:

@@ -77,7 +77,10 @@ def render(
     recipes, reports = _load(found, graph, small)
     goals = {path: key for path, (_, key) in recipes.items()}
     folder_of = {path: _folder(recipes[path][0], output) for path in goals}
-    steps = survey(graph.steps, kept, goals.values(), force, **({"pace": Trial().pace} if dry_run else {}))
+    # Small pictures and other folders have no page that could tell of them.
+    told = {} if force or small or output else _told(recipes, graph, kept)
+    wanted = [key for path, key in goals.items() if path not in told]
+    steps = survey(graph.steps, kept, wanted, force, **({"pace": Trial().pace} if dry_run else {}))
 
     def ended(key: str) -> None:
         """Deliver a picture as soon as it is finished: an interrupt leaves those before."""
@@ -90,14 +93,26 @@ def render(
     seconds = {key: (kept.record(step) or {"seconds": 0.0})["seconds"] for key, step in graph.steps.items()}
     for path, key in goals.items():
         report = _conclude(path, graph.needed_by(key), steps, seconds)
-        if is_done(steps[key]):
+        if path in told:
+            files = tuple(gallery.files_of(recipes[path][0]))
+            report = replace(report, state="current", files=files, seconds=told[path], steps=())
+        elif is_done(steps[key]):
             placed, changed = _deliver(kept, graph.steps[key], folder_of[path], path.stem, dry_run)
             state = "current" if steps[key].state == "cached" and not changed else "planned" if dry_run else "made"
             report = replace(report, state=state, files=tuple(placed))
         reports[path] = report
-    told = Report(tuple(reports[path] for path in found), steps, kept.folder)
-    pages = [] if dry_run or only or output or small else _pages(folders, told, recipes, seconds)
-    return replace(told, pages=tuple(pages), seconds=time.monotonic() - began)
+    ended_all = Report(tuple(reports[path] for path in found), steps, kept.folder)
+    pages = [] if dry_run or only or output or small else _pages(folders, ended_all, recipes, seconds)
+    return replace(ended_all, pages=tuple(pages), seconds=time.monotonic() - began)
+
+
+def _told(recipes: Mapping[Path, tuple[Recipe, str]], graph: Graph, cache: Cache) -> dict[Path, float]:
+    """Recipes whose pictures are known by the page of their folder only, with the seconds that they took.
+
+    A recipe that the cache has drawn before is judged by its steps.
+    """
+    drawn = cache.titles("picture")
+    return gallery.told(recipe for recipe, key in recipes.values() if graph.steps[key].title not in drawn)
 
 
 def _find(targets: Sequence[Target | Recipe], only: str | None) -> tuple[dict[Path, Recipe | None], list[Path]]:
@@ -185,7 +200,8 @@ def _pages(
         own = [report for report in told.recipes if report.path.parent == folder]
         if all(report.state in ("made", "current") for report in own):
             entries = [(recipes[report.path][0], report.seconds) for report in own]
-            # What recipes share took its time once.
+            # What recipes share took its time once; of those known by the page only, the page knows their sum.
             shared = {key for report in own for key in report.steps}
-            pages.append(gallery.write_page(folder, entries, sum(seconds[key] for key in shared)))
+            known = sum(report.seconds for report in own if not report.steps)
+            pages.append(gallery.write_page(folder, entries, known + sum(seconds[key] for key in shared)))
     return pages

@@ -114,6 +114,41 @@ class Browser:
             raise RuntimeError(json.dumps(found["exceptionDetails"])[:600])
         return found["result"].get("value")
 
+    def turned(self, name: str, seconds: float) -> list[float]:
+        """Drag a drawing with the mouse; the times of its frames in milliseconds, all but the first few."""
+        box = self.run(f"document.getElementById('{name}').getBoundingClientRect().toJSON()")
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+
+        def mouse(kind: str, buttons: int) -> None:
+            button = "left" if buttons or kind == "mouseReleased" else "none"
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                **at,
+                button=button,
+                buttons=buttons,
+                clickCount=int(button == "left"),
+            )
+
+        def moved() -> None:
+            at["x"] += 3
+            mouse("mouseMoved", 1)
+
+        mouse("mouseMoved", 0)
+        mouse("mousePressed", 1)
+        for _ in range(4):
+            moved()
+        self.run(
+            "(() => { window.frames_ = []; const next = (time) => { window.frames_.push(time);"
+            " window.frame_ = requestAnimationFrame(next); }; window.frame_ = requestAnimationFrame(next); })()"
+        )
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            moved()
+        times = self.run("(cancelAnimationFrame(window.frame_), window.frames_)")
+        mouse("mouseReleased", 0)
+        return [float(one) for one in times]
+
     def picture(self, path: Path, *, whole: bool = True) -> Path:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))

@@ -126,6 +126,34 @@ def test_a_relief_renders_and_its_names_do_nothing(browser, folder):
     innocent(browser, made, folder)
 
 
+def test_a_fine_relief_is_coarse_while_it_turns(browser, folder):
+    x = np.linspace(-1, 1, 121)
+    opened(browser, Surface(x, x, {"train_loss": x**2 + x[:, None] ** 2}), folder, "fine")
+    browser.run(
+        "(() => { const own = WebGLRenderingContext.prototype, draw = own.drawArrays; window.drawn = [];"
+        "own.drawArrays = function (...given) { window.drawn.push(given[2]); draw.apply(this, given); }; })()"
+    )
+    eye = "document.getElementById('relief')._fullLayout.scene.camera.eye"
+    fine, coarse, before = 120 * 120 * 6, 40 * 40 * 6, browser.run(eye)
+    browser.turned("relief", seconds=0.5)
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    reliefs = [count for count in browser.run("window.drawn") if count in (fine, coarse)]
+    assert reliefs.count(coarse) > 2
+    assert reliefs[-1] == fine
+    assert browser.run(eye) != before
+
+    # The arrow keys turn it too, by 5 degrees.
+    browser.run("document.getElementById('relief').focus()")
+    before = browser.run(eye)
+    browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight")
+    browser.run("page.settled")
+    turned = browser.run(eye)
+    angles = [np.degrees(np.arctan2(one["y"], one["x"])) for one in (before, turned)]
+    assert angles[1] - angles[0] == pytest.approx(5)
+    assert turned["z"] == pytest.approx(before["z"])
+    assert browser.complaints == []
+
+
 def test_the_slider_moves_the_slice_and_not_the_loss(browser, folder):
     made = opened(browser, steepening(), folder, "orbit")
     before = {name: drawn(browser, f"rescaling-{name}") for name in ("none", "filter")}

@@ -178,6 +178,24 @@ def test_a_key_depends_on_the_version_of_the_code(folder, monkeypatch):
     assert Graph(Where()).add(recipe) != before
 
 
+def test_without_the_cache_a_picture_is_known_by_the_page_of_its_folder(folder, made):
+    render(folder)
+    np.savez(folder / "gallery" / "toy.npz")
+    page = (folder / "README.md").read_text()
+    shutil.rmtree(folder / ".landscape-cache")
+    made.clear()
+    report = render(folder)
+    assert (report.recipes[0].state, made) == ("current", Counter())
+    assert report.recipes[0].seconds > 0
+    assert (folder / "README.md").read_text() == page
+    # Controls: a recipe that says something else, and a picture that is gone.
+    (folder / "toy.toml").write_text(RECIPE.replace("points = 5", "points = 7"))
+    assert render(folder, dry_run=True).recipes[0].state == "planned"
+    (folder / "toy.toml").write_text(RECIPE)
+    (folder / "gallery" / "toy.png").unlink()
+    assert render(folder, dry_run=True).recipes[0].state == "planned"
+
+
 def test_a_deleted_cache_is_made_again_with_the_same_numbers(folder):
     render(folder)
     before = np.load(folder / "gallery" / "toy.npz")
