@@ -1,21 +1,27 @@
-"""Curvature by block: Frobenius norms of H_ij, traces of H_ii and the ends of their spectra."""
+"""Curvature by block: Frobenius norms of H_ij, traces of H_ii, their spectra and the ends of these."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.curvature.density import SpectralDensity, around, spectral_density
 from landscape.curvature.eigenpairs import eigenpairs
 from landscape.curvature.operator import Curvature
 from landscape.curvature.random_vectors import generator_of
 from landscape.errors import LandscapeError
 from landscape.values.result import Result
+from landscape.values.spectrum import smoothed
 
-BY = ("layer", "kind", "parameter")
+Array = NDArray[np.float64]
+
+BY = ("layer", "kind", "parameter", "group")
 # Three digits of the largest eigenvalue of a block are enough for a picture.
 _TOLERANCE, _PRODUCTS = 1e-3, 100
 
@@ -39,13 +45,20 @@ class BlockNorms(Result):
     products: int
 
 
-def blocks_of(names: Sequence[str], by: str) -> dict[str, list[str]]:
+def blocks_of(
+    names: Sequence[str], by: str, groups: Mapping[str, int] | None = None
+) -> dict[str, list[str]]:
     """Name of a block -> its parameters, in the order of the model.
 
     Args:
         names: The parameters.
         by: ``"layer"``: all parameters of a module; ``"kind"``: of all modules of one name, whatever their number,
-            so that the blocks of a transformer fall together; ``"parameter"``: each alone.
+            so that the blocks of a transformer fall together; ``"parameter"``: each alone; ``"group"``: the
+            parameter groups of the optimizer.
+        groups: Parameter -> the number of its group; those that the optimizer does not move are missing.
+
+    Raises:
+        LandscapeError: If there is no such cut, or groups are asked for and not known.
 
     Example:
         >>> blocks_of(["h.0.attn.weight", "h.0.attn.bias", "h.1.attn.weight"], "kind")
@@ -53,6 +66,12 @@ def blocks_of(names: Sequence[str], by: str) -> dict[str, list[str]]:
     """
     if by not in BY:
         raise LandscapeError("not a way to cut blocks", where="by", got=repr(by), expected=", ".join(BY))
+    if by == "group" and groups is None:
+        raise LandscapeError(
+            "no recorded step says which parameters an optimizer groups",
+            where="by",
+            mend="use Recorder(..., optimizer=, record=('lr',)) or landscape train --record lr",
+        )
     found: dict[str, list[str]] = {}
     for name in names:
         module, _, last = name.rpartition(".")
@@ -60,6 +79,8 @@ def blocks_of(names: Sequence[str], by: str) -> dict[str, list[str]]:
             key = module or last
         elif by == "kind":
             key = ".".join(part for part in module.split(".") if not part.isdigit()) or module or last
+        elif by == "group" and groups is not None:
+            key = f"group {groups[name]}" if name in groups else "in no group"
         else:
             key = name
         found.setdefault(key, []).append(name)
@@ -123,8 +144,18 @@ def block_norms(
     return BlockNorms(norms, errors, traces.mean(0), traces.std(0) / math.sqrt(probes), done)
 
 
+def block_sizes(operator: Curvature, blocks: Sequence[Sequence[str]]) -> list[int]:
+    """Numbers in each block."""
+    sizes = _sizes(operator)
+    return [sum(sizes[name] for name in block) for block in blocks]
+
+
+def _sizes(operator: Curvature) -> dict[str, int]:
+    return {name: part.numel() for name, part in operator.unflatten(torch.zeros(operator.size)).items()}
+
+
 def _masks(operator: Curvature, blocks: Sequence[Sequence[str]]) -> list[Tensor]:
-    sizes = {name: part.numel() for name, part in operator.unflatten(torch.zeros(operator.size)).items()}
+    sizes = _sizes(operator)
     owner = {name: number for number, block in enumerate(blocks) for name in block}
     if set(owner) != set(sizes) or sum(map(len, blocks)) != len(sizes):
         raise LandscapeError("every parameter must be in one block", where="blocks")
@@ -155,6 +186,56 @@ class Block:
         whole = torch.zeros(self._operator.size, *other.shape[1:], dtype=other.dtype, device=other.device)
         whole[mask] = other
         return (self._operator @ whole)[mask]
+
+
+@dataclass(frozen=True)
+class BlockSpectra(Result):
+    """Densities of the spectra of the blocks on the diagonal, on one grid.
+
+    Attributes:
+        parts: Nodes, weights and moments of each block.
+        grid: Shape (points,), eigenvalues.
+        densities: Shape (n, points), per unit of eigenvalue; every row integrates to 1.
+        linear: Eigenvalues smaller than this are on a linear scale.
+    """
+
+    parts: tuple[SpectralDensity, ...]
+    grid: Array
+    densities: Array
+    linear: float
+
+
+def block_spectra(
+    operator: Curvature,
+    blocks: Sequence[Sequence[str]],
+    probes: int = 4,
+    steps: int = 30,
+    seed: int = 0,
+    *,
+    width: float = 0.1,
+    progress: Callable[[int], None] | None = None,
+) -> BlockSpectra:
+    """Density of the spectrum of every block on the diagonal, by stochastic Lanczos quadrature.
+
+    Args:
+        operator: The matrix.
+        blocks: The parameters of each block.
+        probes: Random vectors of each block, 2 at least.
+        steps: Products of each; a block of fewer numbers takes no more than it has.
+        seed: Draws the vectors.
+        width: See `spectral_density`.
+        progress: Called with the number of products done.
+    """
+    parts: list[SpectralDensity] = []
+    for mask in _masks(operator, blocks):
+        parts.append(spectral_density(Block(operator, mask), probes, steps, seed, width=width))
+        if progress is not None:
+            progress(sum(part.products for part in parts))
+    linear = max((part.linear for part in parts if part.nodes.any()), default=1.0)
+    ends = [float(np.arcsinh(end / linear)) for part in parts for end in (part.nodes.min(), part.nodes.max())]
+    grid = linear * np.sinh(around(min(ends), max(ends), width))
+    rows = [smoothed(part.nodes, part.weights, grid, linear, width).mean(axis=0) for part in parts]
+    return BlockSpectra(tuple(parts), grid, np.stack(rows), linear)
 
 
 def block_ends(

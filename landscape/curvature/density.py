@@ -177,7 +177,7 @@ def _smoothed(nodes: Array, weights: Array, width: float, points: int, products:
     linear = _LINEAR_SHARE * float(seen.max()) or 1.0
     places = np.arcsinh(nodes / linear)
     held = places[weights > 1e-16]
-    along = np.linspace(held.min() - _MARGIN * width, held.max() + _MARGIN * width, points)
+    along = around(float(held.min()), float(held.max()), width, points)
     # Narrower than the spacing of the grid, a line could fall between its points.
     wide = max(width, float(along[1] - along[0]))
     gaussians = np.exp(-0.5 * ((along[:, None] - places.ravel()[None, :]) / wide) ** 2)
@@ -189,6 +189,11 @@ def _smoothed(nodes: Array, weights: Array, width: float, points: int, products:
     return SpectralDensity(
         nodes, weights, grid, density, linear, wide, mean, mean_error, second, second_error, products
     )
+
+
+def around(low: float, high: float, width: float, points: int = _POINTS) -> Array:
+    """Points from one place to another, and as far beyond as Gaussians of that width reach."""
+    return np.linspace(low - _MARGIN * width, high + _MARGIN * width, points)
 
 
 def _mean_and_error(samples: Array) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from landscape.render.look import Look
 
+# Random vectors of a block's spectrum: its moments to about a tenth are enough for a picture.
+_PROBES = 4
+
 
 @dataclass(frozen=True)
 class BlocksOptions(Options):
@@ -30,12 +34,14 @@ class BlocksOptions(Options):
     at: int | str = option("last", "The snapshot: a step, first or last", form=STEP)
     by: str = option(
         "layer",
-        "Layers, kinds of layers (those of one name, as in the blocks of a transformer), or parameters",
-        choices=("layer", "kind", "parameter"),
+        "Layers, kinds of layers (those of one name, as in the blocks of a transformer), parameters, or the "
+        "optimizer's recorded groups",
+        choices=("layer", "kind", "parameter", "group"),
     )
     matrix: str = option("hessian", "The matrix", choices=MATRICES)
     probes: int = option(20, "Random vectors of each block, a product each", low=2)
-    norms_only: bool = option(False, "Leave out the largest and the smallest eigenvalue of each block")
+    lanczos: int = option(30, "Products of each of four probes of a block's spectrum", low=1)
+    norms_only: bool = option(False, "Leave out the spectrum of each block and its ends")
     split: str = option("train", "The data", choices=SPLITS)
     parameters: str | None = option(None, "Parameters that count, e.g. 'fc.*,!*.bias'", form=TEXT, unset="all")
     seed: int = option(0, "Draws the random vectors", low=0)
@@ -47,26 +53,33 @@ class BlocksOptions(Options):
 
 
 def _compute(source: Source, wanted: BlocksOptions) -> Parts:
-    import torch
-
-    from landscape.curvature.blocks import block_ends, block_norms, blocks_of
+    from landscape.curvature.blocks import block_ends, block_norms, block_sizes, block_spectra, blocks_of
 
     run = source.only("curvature by block")
     wanted = source.placed(wanted)
     snapshot = run[run.index_of(wanted.at)]
     operator, measured = operator_of(source.objective(), snapshot, wanted)
-    cut = blocks_of(operator.names, wanted.by)
-    total = len(cut) * wanted.probes
+    cut = blocks_of(operator.names, wanted.by, run.optimizer.get("groups"))
+    blocks = list(cut.values())
+    sizes = block_sizes(operator, blocks)
+    first = len(cut) * wanted.probes
+    more = 0 if wanted.norms_only else sum(_PROBES * min(wanted.lanczos, size) for size in sizes)
     found = block_norms(
-        operator,
-        list(cut.values()),
-        wanted.probes,
-        wanted.seed,
-        progress=lambda done: source.progress(done, total),
+        operator, blocks, wanted.probes, wanted.seed, progress=lambda done: source.progress(done, first + more)
     )
-    nothing = [float("nan")] * len(cut)
-    ends = (nothing, nothing) if wanted.norms_only else block_ends(operator, list(cut.values()), wanted.seed)
-    sizes = {name: part.numel() for name, part in operator.unflatten(torch.zeros(operator.size)).items()}
+    ends = ([math.nan] * len(cut),) * 2
+    grid, densities, linear = np.empty(0), np.empty((len(cut), 0)), 1.0
+    if not wanted.norms_only:
+        spectra = block_spectra(
+            operator,
+            blocks,
+            _PROBES,
+            wanted.lanczos,
+            wanted.seed,
+            progress=lambda done: source.progress(first + done, first + more),
+        )
+        grid, densities, linear = spectra.grid, spectra.densities, spectra.linear
+        ends = block_ends(operator, blocks, wanted.seed)
     meta: dict[str, Any] = {
         "problem": measured.problem,
         "step": int(snapshot.step),
@@ -76,6 +89,7 @@ def _compute(source: Source, wanted: BlocksOptions) -> Parts:
         "splits": [wanted.split],
         "examples": measured.examples([wanted.split]),
         "probes": wanted.probes,
+        **({} if wanted.norms_only else {"lanczos": wanted.lanczos, "spectrum_probes": _PROBES}),
         "unit": measured.unit,
         "products": operator.products,
         **({"derivatives": operator.derivatives.note} if operator.derivatives.note else {}),
@@ -83,13 +97,16 @@ def _compute(source: Source, wanted: BlocksOptions) -> Parts:
     return {
         source.names[0]: Blocks(
             names=tuple(cut),
-            sizes=np.array([sum(sizes[name] for name in names) for names in cut.values()]),
+            sizes=np.array(sizes),
             norms=found.norms.numpy(),
             norm_errors=found.norm_errors.numpy(),
             traces=found.traces.numpy(),
             trace_errors=found.trace_errors.numpy(),
             tops=np.array(ends[0]),
             bottoms=np.array(ends[1]),
+            grid=grid,
+            densities=densities,
+            linear=linear,
             meta=meta,
         )
     }
@@ -143,6 +160,8 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
         "traces": found.traces,
         "tops": found.tops,
         "bottoms": found.bottoms,
+        "eigenvalues": found.grid,
+        "densities": found.densities,
     }
 
 

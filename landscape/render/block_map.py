@@ -1,4 +1,4 @@
-"""Curvature by block as a map of Frobenius norms, with shares of the trace beside it."""
+"""Curvature by block as a map of Frobenius norms, with shares of the trace and spectra beside it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from landscape.render.labels import put_foot
+from landscape.render.palette import meaning
+from landscape.render.spectra import ticks_of
 from landscape.render.style import TWO_COLUMNS, Sheet
 
 if TYPE_CHECKING:
@@ -29,10 +32,17 @@ _BELOW = 1.5
 _DARK = 0.5
 # Letters of a name.
 _NAME = 22
+# Eigenvalues per unit of the axis under which nothing is drawn; height of the largest ridge in rows.
+_FLOOR, _RIDGE = 0.1, 0.8
+# Labels of the axis of spectra on either side of 0.
+_TICKS = 1
 
 
 def blocks(found: Blocks, *, rc: Mapping[str, Any] | None = None) -> Figure:
-    """Draw curvature by block: |H_ij|_F as a map, and of each block its share of the trace and largest eigenvalue.
+    """Draw curvature by block: |H_ij|_F as a map, and of each block its share of the trace and its spectrum.
+
+    Spectra are numbers of eigenvalues per unit of the axis, on a logarithmic scale from a tenth of one eigenvalue up;
+    triangles mark the largest and the smallest.
 
     Args:
         found: The blocks.
@@ -47,14 +57,12 @@ def blocks(found: Blocks, *, rc: Mapping[str, Any] | None = None) -> Figure:
     count = len(found.names)
     sheet = Sheet.grown(TWO_COLUMNS, max(_LEAST, _ROW * count + _AROUND), rc)
     with sheet.styled():
-        ends = bool(np.isfinite(found.tops).any())
-        left, *others = sheet.subplots(1, 2 + ends, width_ratios=[2.4, *[1] * (1 + ends)])
+        spectra = [1.4] * (len(found.grid) > 0)
+        left, shares, *others = sheet.subplots(1, 2 + len(spectra), width_ratios=[2.4, 0.8, *spectra])
         _map(found, left, sheet)
-        errors = 100 * found.trace_errors / found.traces.sum()
-        _bars(others[0], found, 100 * found.shares, errors, "share of\ntrace (%)")
-        if ends:
-            unit = f" ({found.meta['unit']})" if found.meta.get("unit") else ""
-            _bars(others[1], found, found.tops, None, f"largest\neigenvalue{unit}")
+        _shares(found, shares)
+        for ax in others:
+            _spectra(found, ax)
         put_foot(sheet, _words(found))
     return sheet
 
@@ -65,7 +73,13 @@ def _words(found: Blocks) -> str:
     told += [f"step {meta['step']}", f"{meta['splits'][0]} data"]
     matrix = str(meta["matrix"]).capitalize()
     words = f"{matrix} by {meta['by']}: {', '.join(told)}. Colours: |H_ij|_F, {meta['probes']} probes a block; "
-    return words + f"{100 * found.within:.3g} % of its square is within blocks. Bars are one standard error."
+    words += f"{100 * found.within:.3g} % of its square is within blocks. Bars are one standard error."
+    if "lanczos" not in meta:
+        return words
+    return (
+        f"{words} Spectra: numbers of eigenvalues, log scale, {meta['spectrum_probes']} probes of "
+        f"{meta['lanczos']} Lanczos steps a block; triangles: largest and smallest."
+    )
 
 
 def _map(found: Blocks, ax: Axes, sheet: Sheet) -> None:
@@ -89,11 +103,40 @@ def _map(found: Blocks, ax: Axes, sheet: Sheet) -> None:
         ax.text(column, row, f"{value:.2g}", ha="center", va="center", color=ink, fontsize="x-small")
 
 
-def _bars(ax: Axes, found: Blocks, values: Any, errors: Any, label: str) -> None:
+def _shares(found: Blocks, ax: Axes) -> None:
     places = np.arange(len(found.names))
-    ax.barh(places, values, xerr=errors, height=0.65, error_kw={"elinewidth": 0.8})
-    ax.set_ylim(len(places) - 0.5, -0.5)
-    ax.set_yticks([])
-    ax.set_xlabel(label)
+    errors = 100 * found.trace_errors / found.traces.sum()
+    ax.barh(places, 100 * found.shares, xerr=errors, height=0.65, error_kw={"elinewidth": 0.8})
+    _in_rows(found, ax)
+    ax.set_xlabel("share of\ntrace (%)")
     ax.locator_params(axis="x", nbins=4)
+
+
+def _spectra(found: Blocks, ax: Axes) -> None:
+    """A ridge in the row of each block."""
+    # Eigenvalues per unit of asinh(eigenvalue / linear), which the axis is far from 0.
+    counts = found.sizes[:, None] * found.densities * np.hypot(found.grid, found.linear)
+    heights = np.log10(np.maximum(counts, _FLOOR) / _FLOOR)
+    heights *= _RIDGE / heights.max()
+    ax.set_xscale("symlog", linthresh=found.linear)
+    for row, height in enumerate(heights):
+        base = row + _RIDGE / 2
+        ax.fill_between(found.grid, base, base - height, color=meaning("found").colour, alpha=0.4, lw=0)
+        ax.plot(found.grid, np.where(height > 0, base - height, np.nan), color=meaning("found").colour, lw=0.8)
+        for end, marker in ((found.tops[row], "v"), (found.bottoms[row], "^")):
+            ax.plot(end, base, marker, color=meaning("extreme").colour, ms=3)
+    seen = found.grid[(heights > 0).any(axis=0)]
+    ends = np.concatenate([seen, found.tops[np.isfinite(found.tops)], found.bottoms[np.isfinite(found.bottoms)]])
+    ax.set_xlim(float(ends.min()), float(ends.max()))
+    ax.xaxis.set_major_locator(FixedLocator(ticks_of(ends[[ends.argmin(), ends.argmax()]], found.linear, _TICKS)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.axvline(0.0, color=mpl.rcParams["axes.labelcolor"], lw=0.5, ls=":", zorder=1)
+    _in_rows(found, ax)
+    unit = f" ({found.meta['unit']})" if found.meta.get("unit") else ""
+    ax.set_xlabel(f"eigenvalues of\nthe block{unit}")
+
+
+def _in_rows(found: Blocks, ax: Axes) -> None:
+    ax.set_ylim(len(found.names) - 0.5, -0.5)
+    ax.set_yticks([])
     ax.spines[["top", "right"]].set_visible(False)

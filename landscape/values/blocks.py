@@ -27,7 +27,10 @@ class Blocks(Tabular):
         trace_errors: Shape (n,), standard errors.
         tops: Shape (n,), largest eigenvalue of H_ii; NaN where it was not sought or did not converge.
         bottoms: Shape (n,), the smallest.
-        meta: What this is: problem, step, matrix, split, by, probes, unit. Plain JSON values.
+        grid: Shape (points,), eigenvalues; none where spectra were not taken.
+        densities: Shape (n, points), per unit of eigenvalue, of each H_ii; every row integrates to 1.
+        linear: Eigenvalues smaller than this are on a linear scale.
+        meta: What this is: problem, step, matrix, split, by, probes, lanczos, unit. Plain JSON values.
     """
 
     names: tuple[str, ...]
@@ -38,6 +41,9 @@ class Blocks(Tabular):
     trace_errors: Array
     tops: Array
     bottoms: Array
+    grid: Array
+    densities: Array
+    linear: float
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -24,14 +24,16 @@ class EdgeVerdict(Result):
 
     Attributes:
         name: The threshold, such as ``"38/lr"``.
-        reached: The first step at which the sharpness is at least the threshold; None where it never is.
-        mean: Mean of sharpness / threshold from then on; of a run that never reached it, the largest.
+        reached: The first step at which the sharpness is at least the threshold after it was below, or the first
+            step where it never is below; None where it does not get there.
+        mean: Mean of sharpness / threshold from then on; of a run that does not get there, the largest once below.
         spread: Standard deviation of it; NaN where fewer than two values count.
         at: Where it was never reached, the step of the largest ratio; otherwise the last step that counts.
         last: The last ratio.
         minibatch: Examples of a minibatch; None for full batches, 0 where it is not known.
         bound: Whether the sharpness is a lower bound.
         values: How many ratios were looked at.
+        fell: The first ratio where a run begins above the threshold and falls below; NaN otherwise.
     """
 
     name: str
@@ -43,6 +45,7 @@ class EdgeVerdict(Result):
     minibatch: int | None = None
     bound: bool = False
     values: int = 0
+    fell: float = np.nan
 
     @property
     def words(self) -> str:
@@ -50,12 +53,16 @@ class EdgeVerdict(Result):
         if not self.values:
             return f"{self.name}: nothing to compare"
         least = "at least " if self.bound else ""
+        again, start = "", ""
+        if self.fell == self.fell:
+            again, start = " again", f" ({self.fell:.3g} of it at the start)"
         if self.reached is None:
-            said = f"{self.name} not reached; the largest is {least}{self.mean:.2f} of it, at step {self.at:,}"
+            said = f"{self.name} not reached{again}{start}; the largest is {least}{self.mean:.2f} of it, "
+            said += f"at step {self.at:,}"
         elif self.spread != self.spread:
-            said = f"{self.name} reached at step {self.reached:,}; {least}{self.mean:.2f} of it there"
+            said = f"{self.name} reached{again} at step {self.reached:,}{start}; {least}{self.mean:.2f} of it there"
         else:
-            said = f"{self.name} reached at step {self.reached:,}; "
+            said = f"{self.name} reached{again} at step {self.reached:,}{start}; "
             said += f"{least}{self.mean:.2f} ± {self.spread:.2f} of it since"
             if self.last < _LEFT:
                 said += f", {self.last:.2f} at the end"
@@ -96,15 +103,18 @@ def edge_verdict(
     at, ratio = at[known], ratio[known]
     if not len(ratio):
         return EdgeVerdict(name, None, np.nan, np.nan, -1, np.nan, minibatch, bound, 0)
+    fell, below = np.nan, np.flatnonzero(ratio < 1)
+    if ratio[0] >= 1 and len(below):
+        # A preconditioner without a history says nothing of the edge.
+        fell, at, ratio = float(ratio[0]), at[below[0] :], ratio[below[0] :]
+    rest: tuple[Any, ...] = (float(ratio[-1]), minibatch, bound, int(known.sum()), fell)
     beyond = np.flatnonzero(ratio >= 1)
-    last = float(ratio[-1])
     if not len(beyond):
         top = int(ratio.argmax())
-        return EdgeVerdict(name, None, float(ratio[top]), np.nan, int(at[top]), last, minibatch, bound, len(ratio))
+        return EdgeVerdict(name, None, float(ratio[top]), np.nan, int(at[top]), *rest)
     since = ratio[beyond[0] :]
     spread = float(since.std(ddof=1)) if len(since) > 1 else np.nan
-    first = int(at[beyond[0]])
-    return EdgeVerdict(name, first, float(since.mean()), spread, int(at[-1]), last, minibatch, bound, len(ratio))
+    return EdgeVerdict(name, int(at[beyond[0]]), float(since.mean()), spread, int(at[-1]), *rest)
 
 
 def verdict_of(table: Table) -> EdgeVerdict | None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import landscape as ls
 from landscape import LandscapeError
 from landscape.curvature import Curvature
-from landscape.curvature.blocks import block_ends, block_norms, blocks_of
+from landscape.curvature.blocks import block_ends, block_norms, block_spectra, blocks_of
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,36 @@ def test_the_ends_of_blocks_are_those_of_the_dense_blocks(operator):
         assert bottoms[place] == pytest.approx(values[0].item(), abs=2e-2 * scale)
 
 
+def test_spectra_of_blocks_are_those_of_the_dense_blocks(operator):
+    """With as many steps as a block has numbers the nodes are its eigenvalues, and the moments agree."""
+    blocks, slices = cut(operator, "layer")
+    matrix = operator.dense()
+    found = block_spectra(operator, blocks, probes=8, steps=100)
+    assert np.trapezoid(found.densities, found.grid, axis=1) == pytest.approx(1, abs=1e-6)
+    for part, density, own in zip(found.parts, found.densities, slices, strict=True):
+        values = torch.linalg.eigvalsh(matrix[own, own]).numpy()
+        scale = abs(values).max()
+        nodes = part.nodes[part.weights > 1e-10]
+        assert abs(nodes[:, None] - values[None]).min(axis=1).max() < 1e-6 * scale
+        assert abs(part.mean - values.mean()) < 4 * part.mean_standard_error + 1e-12
+        assert abs(part.second_moment - (values**2).mean()) < 4 * part.second_moment_standard_error + 1e-12
+        mean = np.trapezoid(density * found.grid, found.grid)
+        assert mean == pytest.approx(part.mean, rel=0.02, abs=2e-3 * scale)
+
+
 def test_parameters_are_cut_by_layer_kind_or_one_by_one():
     names = ["emb.weight", "h.0.attn.q.weight", "h.0.mlp.weight", "h.0.mlp.bias", "h.1.attn.q.weight", "bias"]
     assert list(blocks_of(names, "layer")) == ["emb", "h.0.attn.q", "h.0.mlp", "h.1.attn.q", "bias"]
     assert list(blocks_of(names, "kind")) == ["emb", "h.attn.q", "h.mlp", "bias"]
     assert len(blocks_of(names, "parameter")) == len(names)
+    groups = {name: int(name.endswith("bias")) for name in names if name != "emb.weight"}
+    grouped = blocks_of(names, "group", groups)
+    assert list(grouped) == ["in no group", "group 0", "group 1"]
+    assert grouped["group 1"] == ["h.0.mlp.bias", "bias"]
     with pytest.raises(LandscapeError, match="not a way to cut blocks"):
         blocks_of(names, "size")
+    with pytest.raises(LandscapeError, match="no recorded step says which parameters an optimizer groups"):
+        blocks_of(names, "group")
 
 
 def test_mistakes(operator):

@@ -18,6 +18,17 @@ STEPS = np.arange(6) * 600
         ([5, 20, 30, 37, 36, 38], {}, "38/lr reached at step 3,000; 1.00 of it there"),
         ([np.nan] * 6, {}, "38/lr: nothing to compare"),
         (
+            [380, 20, 38, 37, 36, 37],
+            {},
+            "38/lr reached again at step 1,200 (10 of it at the start); 0.97 ± 0.02 of it since",
+        ),
+        (
+            [380, 20, 19, 19, 19, 19],
+            {},
+            "38/lr not reached again (10 of it at the start); the largest is 0.53 of it, at step 600",
+        ),
+        ([38, 39, 38, 38, 39, 40], {}, "38/lr reached at step 0; 1.02 ± 0.02 of it since"),
+        (
             [5, 20, 38, 37, np.nan, 37],
             {"bound": True},
             "38/lr reached at step 1,200; at least 0.98 ± 0.02 of it since",
