@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError
@@ -36,6 +36,7 @@ class Along(Options):
         "A setting of a measure, such as hessian_top.k=5 or local_energy.sigmas=0.1,0.3; repeatable",
         form=NESTED,
     )
+    workers: int = option(1, "So many processes share the snapshots and the cores", low=1, decides=False)
 
     @property
     def taken(self) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ class Along(Options):
         """As plain values, with all settings."""
         from landscape.measures.computation import settled_settings
 
-        names = list(asdict(Along()))
+        names = Along().plain(deciding=True)
         own = {name: getattr(self, name) for name in names} | {"measures": self.taken}
         if self.products == "auto":
             # Tables of before say nothing of it.

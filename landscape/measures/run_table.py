@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from landscape.errors import LandscapeError
+from landscape.executor import Executor, Progress, results, several
 from landscape.files.result import ResultFile
 from landscape.measures.along_options import Along
 from landscape.measures.computation import Measured, described, globs_of, measure_at, settled_settings, step_after
@@ -18,7 +21,7 @@ from landscape.measures.registry import measure_named
 from landscape.measures.stability import stability_threshold, threshold_words
 from landscape.measures.table_store import MEASURES
 from landscape.objective import Objective
-from landscape.optimizers import KINDS
+from landscape.optimizers import KINDS, Step
 from landscape.options import read_options
 from landscape.params import Held
 from landscape.trajectory import Snapshot, Trajectory
@@ -43,7 +46,7 @@ def measures_along(
     Args:
         run: The trajectory.
         objective: Its objective.
-        wanted: What to measure.
+        wanted: What to measure, and by how many workers: they take whole snapshots, and get the weights from here.
         save: A file of measures to write and to resume from; each value is in it as soon as it is taken.
         progress: Called with (values taken, values in all).
         keep: Called with (step, what is measured) as soon as a value is taken; not for those that the file held.
@@ -67,7 +70,10 @@ def measures_along(
     blank = _blank(run, rows, objective, wanted, settled)
     partial = ResultFile.open(MEASURES, save, blank, _identity(run, rows, objective, wanted, settled))
     if not partial.value.complete:
-        _fill(partial, [run[row] for row in rows], objective, wanted, settled, progress, keep, trial)
+        left = sum(not all(partial.value[name].done[row] for name in settled) for row in range(len(rows)))
+        work = Taking(objective, wanted, settled)
+        with several(work, min(wanted.workers, left)) as shared:
+            _fill(partial, [run[row] for row in rows], work, shared, progress, keep, trial)
     return partial.write(partial.value)
 
 
@@ -79,7 +85,7 @@ def along(run: Trajectory, objective: Objective, names: str | Sequence[str], **o
         objective: Its objective, or another with the same model: critical sharpness is then relative to its data.
         names: Names of measures.
         **options: Those of `landscape measure`: ``at``, ``split``, ``seed``, ``parameters``, ``dtype``,
-            ``products``, ``settings``; and ``save``, ``progress``.
+            ``products``, ``settings``, ``workers``; and ``save``, ``progress``.
 
     Returns:
         The table; ``to_dataframe()`` has the columns step, measure, value, standard_error.
@@ -96,45 +102,122 @@ def along(run: Trajectory, objective: Objective, names: str | Sequence[str], **o
     return LongTable(table.steps, table.epochs, table.columns, table.metrics, table.meta)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Measures to take at a snapshot.
+
+    Attributes:
+        row: Of the table.
+        at: The optimizer steps before it.
+        names: Of the measures.
+        held: Its weights.
+        globs: What chooses parameters, one by one.
+        step: Reads the optimizer step that follows.
+        trial: Try every claim of invariance.
+    """
+
+    row: int
+    at: int
+    names: tuple[str, ...]
+    held: Held
+    globs: tuple[str, ...] | None
+    step: Callable[[], Step | None] | None
+    trial: bool
+
+    @property
+    def key(self) -> str:
+        """Key that identifies it."""
+        return f"{self.row} {' '.join(self.names)}"
+
+    @property
+    def title(self) -> str:
+        """Where it is."""
+        return f"the measures at step {self.at}"
+
+
+@dataclass
+class Taking:
+    """The work on snapshots: takes measures there, in whatever process.
+
+    Attributes:
+        objective: What is measured.
+        wanted: What is common to all measures.
+        settled: Name of a measure -> all its settings.
+    """
+
+    objective: Objective
+    wanted: Along
+    settled: Mapping[str, Mapping[str, Any]]
+    _context: MeasureContext | None = None
+
+    def __call__(self, place: Place, progress: Progress) -> tuple[int, list[Measured]]:
+        """Take the measures of a snapshot; with its row."""
+        return place.row, list(self.each(place))
+
+    def each(self, place: Place) -> Iterator[Measured]:
+        """Yield the measures of a snapshot as they are taken."""
+        if self._context is None:
+            dtype = getattr(torch, self.wanted.dtype) if self.wanted.dtype else None
+            self._context = MeasureContext(
+                self.objective,
+                place.held,
+                self.wanted.split,
+                place.globs,
+                self.wanted.seed,
+                dtype,
+                step=place.step,
+                products=self.wanted.products,
+            )
+        else:
+            self._context = self._context.moved(place.held, place.step)
+        for name in place.names:
+            yield measure_at(self._context, {name: self.settled[name]}, trial=place.trial)[name]
+
+
 def _fill(
     partial: ResultFile[Table],
     snapshots: Sequence[Snapshot],
-    objective: Objective,
-    wanted: Along,
-    settled: Mapping[str, Mapping[str, Any]],
+    work: Taking,
+    shared: Executor | None,
     progress: Callable[[int, int], None] | None,
     keep: Callable[[int, Measured], None] | None,
     trial: bool,
 ) -> None:
     table = partial.value
     tell = progress or (lambda done, total: None)
-    context: MeasureContext | None = None
+    tell(table.taken, table.size)
+    for row, found in _taken(_places(table, snapshots, work, shared is not None, trial), work, shared):
+        table[found.name].put(row, found.value, found.standard_error, found.converged)
+        partial.flush(row)
+        if keep is not None:
+            keep(snapshots[row].step, found)
+        tell(table.taken, table.size)
+
+
+def _places(table: Table, snapshots: Sequence[Snapshot], work: Taking, sent: bool, trial: bool) -> Iterator[Place]:
+    """Yield the snapshots where something is missing; what is sent elsewhere holds all it needs."""
     for row, snapshot in enumerate(snapshots):
-        missing = {name: own for name, own in settled.items() if not table[name].done[row]}
-        if not missing:
+        names = tuple(name for name in work.settled if not table[name].done[row])
+        if not names:
             continue
-        context = _context_at(context, snapshot, objective, wanted)
-        for name, own in missing.items():
-            tell(table.taken, table.size)
-            found = measure_at(context, {name: own}, trial=trial and row == len(snapshots) - 1)[name]
-            table[name].put(row, found.value, found.standard_error, found.converged)
-            partial.flush(row)
-            if keep is not None:
-                keep(snapshot.step, found)
-    tell(table.size, table.size)
+        step = step_after(snapshot)
+        if sent and step is not None:
+            step = partial(_same, step() if any(measure_named(name).of_step for name in names) else None)
+        held, globs = Held.of(snapshot, work.wanted.parameters), globs_of(snapshot, work.wanted.parameters)
+        yield Place(row, snapshot.step, names, held, globs, step, trial and row == len(snapshots) - 1)
 
 
-def _context_at(
-    before: MeasureContext | None, snapshot: Snapshot, objective: Objective, wanted: Along
-) -> MeasureContext:
-    held, step = Held.of(snapshot, wanted.parameters), step_after(snapshot)
-    if before is not None:
-        return before.moved(held, step)
-    dtype = getattr(torch, wanted.dtype) if wanted.dtype else None
-    globs = globs_of(snapshot, wanted.parameters)
-    return MeasureContext(
-        objective, held, wanted.split, globs, wanted.seed, dtype, step=step, products=wanted.products
-    )
+def _same(step: Step | None) -> Step | None:
+    return step
+
+
+def _taken(places: Iterator[Place], work: Taking, shared: Executor | None) -> Iterator[tuple[int, Measured]]:
+    """Yield (row, measure): each as soon as it is taken here, or those of a snapshot together from workers."""
+    if shared is None:
+        yield from ((place.row, found) for place in places for found in work.each(place))
+        return
+    for row, measured in results(work, places, shared):
+        yield from ((row, found) for found in measured)
 
 
 def _blank(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,7 @@ def _compute(source: Source, wanted: MeasureOptions) -> Parts:
     run, save = source.runs[name], source.place(name)
     for step in wanted.at:
         run.index_of(step)
-    along = Along(**{**{field: getattr(wanted, field) for field in asdict(Along())}, "measures": wanted.taken})
+    along = Along(**{**{field: getattr(wanted, field) for field in Along().plain()}, "measures": wanted.taken})
     return {name: measures_along(run, source.objective(name), along, save=save, progress=source.progress)}
 
 

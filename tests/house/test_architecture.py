@@ -78,7 +78,7 @@ ALLOWED = {
     "symmetry": {"values", "copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
     "measures": {
         "lazy",
-        *("wrappers", "errors", "files", "layout", "params", "storage", "objective", "curvature"),
+        *("wrappers", "errors", "executor", "files", "layout", "params", "storage", "objective", "curvature"),
         *("forms", "options", "optimizers", "projection", "symmetry", "trajectory", "values", "vocabulary"),
     },
     "audit": {

@@ -95,6 +95,25 @@ def test_an_interrupted_table_goes_on_where_it_was(run, objective, tmp_path):
     assert again == []
 
 
+@pytest.mark.usefixtures("warm_workers")
+def test_a_table_by_two_workers_is_that_of_one_process_bit_for_bit(objective, tmp_path):
+    """Steps are read here, and claims of invariance are tried by workers too."""
+    settings = ls.training.Settings(optimizer="gd", lr=0.2, momentum=0.0, epochs=2, record=("update",))
+    run = ls.training.train(objective, tmp_path / "run.h5", settings)
+    found, kept = {}, []
+    for count in (1, 2):
+        wanted, path = (
+            Along(("fisher_rao_norm", "step_gain"), at=(0, 1, 2), workers=count),
+            tmp_path / f"{count}.h5",
+        )
+        measures_along(run, objective, wanted, save=path, trial=True, keep=lambda *one: kept.append(one))
+        found[count] = path.read_bytes()
+    assert found[1] == found[2]
+    told = [(step, one.name, one.notes) for step, one in kept]
+    assert told[:6] == told[6:]
+    assert len(told) == 12
+
+
 def test_a_file_of_other_measures_is_refused(run, objective, tmp_path):
     path = tmp_path / "m.h5"
     wanted = Along(("fisher_rao_norm",), at=(0, 1))
