@@ -45,7 +45,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 @click.option(
     "--save",
     metavar="TABLE.h5",
-    help="Keep the values; resumes if TABLE.h5 holds a part of them. [default: FILE-measures.h5 with --at all]",
+    help="Keep the values; resumes if TABLE.h5 holds a part of them. [default: FILE[-test]-measures.h5 with --at all]",
 )
 @click.option("--list", "listing", is_flag=True, help="Say which measures there are.")
 @device_option
@@ -110,7 +110,8 @@ def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json
     from landscape.storage import require_writable
 
     wanted = _wanted(options, output, "pass --at all")
-    save = options.get("save") or (None if len(wanted.at) == 1 else f"{Path(file).stem}-measures.h5")
+    of = "" if wanted.split == "train" else f"-{wanted.split}"
+    save = options.get("save") or (None if len(wanted.at) == 1 else f"{Path(file).stem}{of}-measures.h5")
     if save is not None:
         require_writable(save, _TABLE_SUFFIXES)
     taken: dict[int, dict[str, Any]] = {}

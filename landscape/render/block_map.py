@@ -35,7 +35,7 @@ _NAME = 22
 # Eigenvalues per unit of the axis under which nothing is drawn; height of the largest ridge in rows.
 _FLOOR, _RIDGE = 0.1, 0.8
 # Labels of the axis of spectra on either side of 0.
-_TICKS = 1
+_TICKS = 0
 
 
 def blocks(found: Blocks, *, rc: Mapping[str, Any] | None = None) -> Figure:

@@ -46,7 +46,7 @@ PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "metrics": ("a", {}, {"columns": 1, "vmin": 0.0}),
     "measure": ("ab", {"measures": ["fisher_rao_norm"]}, {"title": "Norms", "vmax": 2000.0}),
     "optimizer": ("ab", {"at": "0,6"}, {"title": "Edges"}),
-    "blocks": ("a", {"probes": 2, "norms_only": True, "subset": 50}, {"style": "talk", "no_caption": True}),
+    "blocks": ("a", {"probes": 2, "lanczos": 3, "subset": 20}, {"style": "talk", "no_caption": True}),
     "interpolate": ("ab", {"points": 3}, {"style": "talk", "title": "Between", "vmax": 5.0}),
     "orbit": (
         "a",
