@@ -29,7 +29,7 @@ check: $(INSTALLED)
 	$(VENV)/bin/mypy cli
 
 docs: $(DOCS_INSTALLED)
-	$(DOCS_VENV)/bin/python -m sphinx -q -W --keep-going -b html -c docs . docs/_build/html
+	$(DOCS_VENV)/bin/python -m sphinx -q -W --keep-going -j auto -b html -c docs . docs/_build/html
 
 bench: $(BENCH_INSTALLED)
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGUMENTS)
@@ -41,10 +41,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
 	touch $@
 
-# Sphinx and what goes with it are not for tests.
+# Sphinx and what goes with it are not for tests. Of PyTorch it imports a part, which is compiled then.
 $(DOCS_INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DOCS_VENV)
-	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[docs]'
 	touch $@
 
 # The other packages are no part of this project's own environment, hence a second one.

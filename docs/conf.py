@@ -5,6 +5,7 @@ do on a code host. Pages that only the site has are written by `docs/site/refere
 is built.
 """
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -53,6 +54,11 @@ nb_execution_timeout = 300
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+# A kernel warns at every start that it talks without encryption, which it does with this process alone.
+_profile = ROOT / "docs" / "_build" / ".ipython" / "profile_default"
+_profile.mkdir(parents=True, exist_ok=True)
+(_profile / "ipython_kernel_config.py").write_text('c.IPKernelApp.log_level = "ERROR"\n')
+os.environ["IPYTHONDIR"] = str(_profile.parent)
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "exclude-members": "set"}
 autodoc_typehints = "description"

@@ -21,6 +21,8 @@ from torch.utils.checkpoint import checkpoint
 from torchvision import models
 
 EXAMPLES = 6
+# torch before 2.13 cannot map all of these over weights, and has no second derivative of grid_sample.
+BEFORE_213 = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13)
 
 
 def reals(*shape: int) -> Callable[[], Tensor]:
@@ -47,8 +49,8 @@ class Architecture:
         loss: As `landscape.Objective` takes it.
         engines: Those that must work.
         reference: How its second derivative is known: a second backward pass and differences of gradients agree
-            ("both"), torch's is wrong or missing ("differences"), or a type forced inside leaves noise only in
-            differences ("backward").
+            ("both"), torch's is wrong or missing ("differences", or "differences in float64" where those of
+            float32 have no digit), or a type forced inside leaves noise only in differences ("backward").
         gauss_newton: Whether there is such a matrix; otherwise it is refused.
     """
 
@@ -133,6 +135,7 @@ new = functools.partial
 conv1d, conv2d, linear = new(nn.Conv1d, 2, 4, 3), new(nn.Conv2d, 2, 4, 3), new(nn.Linear, 4, 4)
 signal, image, volume, sequence = reals(2, 6), reals(2, 6, 6), reals(2, 4, 4, 4), reals(3, 4)
 only_sequential: dict[str, Any] = {"engines": ("sequential",)}
+newer: dict[str, Any] = only_sequential if BEFORE_213 else {}
 # Torch's second derivative is wrong or missing, so that differences of gradients are the reference.
 differences: dict[str, Any] = {"reference": "differences"}
 
@@ -216,6 +219,7 @@ CONVOLUTIONS = {
             )
         ),
         reals(1, 4, 4),
+        reference="differences in float64" if BEFORE_213 else "both",
     ),
 }
 
@@ -247,7 +251,7 @@ NORMS = {
     ),
     "layer_norm": row(linear, new(nn.LayerNorm, 4), nn.Tanh, linear),
     "layer_norm_wide": row(linear, new(nn.LayerNorm, (3, 4)), nn.Tanh, inputs=sequence),
-    "group_norm": row(conv2d, new(nn.GroupNorm, 2, 4), nn.Tanh, new(nn.AvgPool2d, 2), inputs=image),
+    "group_norm": row(conv2d, new(nn.GroupNorm, 2, 4), nn.Tanh, new(nn.AvgPool2d, 2), inputs=image, **newer),
     "instance_norm": row(
         conv2d, new(nn.InstanceNorm2d, 4, affine=True), nn.Tanh, new(nn.AvgPool2d, 2), inputs=image
     ),
@@ -486,7 +490,7 @@ TENSORS = {
         )
     ),
     "checkpointed": Architecture(
-        lambda: net(With(lambda m, x: checkpoint(m.lin, x, use_reentrant=False).tanh(), lin=linear()))
+        lambda: net(With(lambda m, x: checkpoint(m.lin, x, use_reentrant=False).tanh(), lin=linear())), **newer
     ),
     "mixed_types": Architecture(
         lambda: With(

@@ -209,7 +209,7 @@ def many_rows(file: h5py.File) -> None:
 
 
 def wide_chunks(file: h5py.File) -> None:
-    file.create_dataset("extra", (10,), maxshape=(None,), chunks=(2**30,), dtype="f8")
+    file.create_dataset("extra", (10,), maxshape=(None,), chunks=(2**28,), dtype="f8")
 
 
 def a_bomb(file: h5py.File) -> None:

@@ -308,7 +308,7 @@ def test_a_loss_of_model_and_batch_is_run_to_recalibrate():
 
 def test_statistics_of_torchscript_are_not_estimated_anew():
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).eval()
-    with pytest.warns(FutureWarning if hasattr(torch, "export") else DeprecationWarning):
+    with pytest.warns((FutureWarning, DeprecationWarning)):
         traced = torch.jit.trace(model, X)
     with pytest.raises(ls.LandscapeError, match="statistics of TorchScript modules cannot be re-estimated"):
         ls.evaluate(objective_of(traced), ls.random_plane(traced), ls.grid(3, 1.0), bn="recalibrate")

@@ -60,7 +60,7 @@ class Case:
     @functools.cached_property
     def products(self) -> Tensor:
         """H times three vectors, shape (3, P), by differences; a second backward pass has to agree."""
-        if self.row.reference == "differences":
+        if self.row.reference.startswith("differences"):
             return self.reference.differences(self.rows)
         twice = self.reference.hessian_times(self.rows)
         if self.row.reference == "both":
@@ -72,7 +72,7 @@ class Case:
     @property
     def dense(self) -> Tensor:
         """H, by whichever of the two is right."""
-        by_differences = self.row.reference == "differences"
+        by_differences = self.row.reference.startswith("differences")
         make = self.reference.differences if by_differences else self.reference.hessian_times
         return make(torch.eye(self.reference.size, dtype=torch.float64))
 
@@ -144,6 +144,10 @@ def test_gradient_and_curvature(name: str) -> None:
         operator = Curvature(one.objective, one.model, dtype=dtype)
         assert operator.size == one.reference.size
         assert far(operator.gradient(), gradient) < within, dtype
+        if one.row.reference == "differences in float64" and dtype == torch.float32:
+            with pytest.raises(LandscapeError, match=r"aten::\w+ has no derivative; use float64"):
+                operator.quadratic(one.rows[0])
+            continue
         assert far(operator @ one.rows.T, one.products.T) < within, dtype
         for row, product in zip(one.rows, one.products, strict=True):
             scale = float(row.norm() * product.norm())

@@ -105,7 +105,7 @@ def _raise_if_of_the_disk(error: BaseException) -> None:
         if isinstance(told, OSError):
             raise told from error
         told = told.__context__
-    number = re.search(r"os error (\d+)", str(error))
+    number = re.search(r"(?:os error|Os \{ code:) (\d+)", str(error))
     if number is not None:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
