@@ -16,7 +16,7 @@ from landscape.render.contours import colour_scale, draw_plane, map_height, plan
 from landscape.render.labels import drawn, field_label, is_share, put_caption
 from landscape.render.legend import legend_above
 from landscape.render.log_axes import make_logarithmic
-from landscape.render.marks import dot, write_beside
+from landscape.render.marks import dot
 from landscape.render.panel_titles import put_head
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, has_room
 
@@ -79,7 +79,10 @@ def _mark(ax: Axes, surface: Surface, tree: MergeTree) -> list[Artist]:
     for number, basin in enumerate(np.flatnonzero(tree.certain).tolist(), 1):
         row, column = tree.minima[basin]
         mark = dot(ax, x[column], y[row], "o", "minimum of a basin")
-        write_beside(ax, str(number), x[column], y[row])
+        mark.set_markersize(10.0)
+        # Within the mark, where it meets no name of a snapshot.
+        style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 6.5, "color": "black"}
+        ax.annotate(str(number), (x[column], y[row]), zorder=7, **style)
         handles += [mark] * (number == 1)
         if basin:
             row, column = tree.saddles[basin]

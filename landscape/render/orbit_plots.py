@@ -7,12 +7,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
 from landscape.render.labels import DOT, caption_parts, fit_label, inches, points, put_foot, with_notes
-from landscape.render.legend import legend_above
+from landscape.render.legend import legend_of_sheet
 from landscape.render.log_axes import make_logarithmic
 from landscape.render.scale import LINE_DECADES, wants_log
 from landscape.render.style import TWO_COLUMNS, Sheet
@@ -41,7 +42,10 @@ def orbits(found: Sequence[Orbit]) -> Sheet:
                 _slices(ax, orbit, normalize, norm)
             bar = sheet.colorbar(ScalarMappable(norm, mpl.rcParams["image.cmap"]), ax=row[1])
             bar.set_label(orbit.parameter)
-            _measures(row[2], orbit)
+            handles = _measures(row[2], orbit)
+        # One legend for all rows: above an axes it would push that of its row down.
+        if handles:
+            legend_of_sheet(sheet, handles)
         put_foot(sheet, words(found))
     return sheet
 
@@ -75,8 +79,8 @@ def _slices(ax: Axes, orbit: Orbit, normalize: str, norm: LogNorm) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _measures(ax: Axes, orbit: Orbit) -> None:
-    handles = []
+def _measures(ax: Axes, orbit: Orbit) -> list[Artist]:
+    handles: list[Artist] = []
     for place, one in enumerate(shown_measures(orbit)):
         look: dict[str, Any] = {"marker": _MARKERS[place % len(_MARKERS)], "ms": 3, "lw": 0.9}
         handles += ax.plot(orbit.positions, relative(one, orbit), label=one.title, **look)
@@ -85,8 +89,7 @@ def _measures(ax: Axes, orbit: Orbit) -> None:
     ax.set_xlabel(with_notes(orbit.parameter, "log scale"))
     ax.set_ylabel(fit_label("relative to the given weights (log scale)", inches(ax)[1], points(ax.yaxis.label)))
     ax.spines[["top", "right"]].set_visible(False)
-    if handles:
-        legend_above(ax, handles)
+    return handles
 
 
 def shown_measures(orbit: Orbit) -> list[Along]:

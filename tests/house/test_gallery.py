@@ -112,3 +112,20 @@ def test_findings_of_embeddings_and_mixtures_change_with_the_numbers():
     assert [sentence.split("`")[1] for sentence in before] == ["SGD", "Entropy-SGD", "Replicated-SGD"] * 2
     backwards = {name: values[::-1] if values.ndim == 1 else values for name, values in numbers.items()}
     assert all(one != two for one, two in zip(before, findings_of(backwards), strict=True))
+
+
+def test_the_orbit_moves_what_is_not_invariant_and_nothing_else():
+    with np.load(FIGURES / "gallery" / "dinh2017-orbit.npz") as numbers:
+        held = {name.removeprefix("0/rescaling/"): numbers[name] for name in numbers.files}
+    home = len(held["positions"]) // 2
+    ends = [held["slices/none"][place].max() for place in (0, home, -1)]
+    assert min(ends[0], ends[2]) > 10 * ends[1]
+    for still in ("slices/filter", "losses", "fisher_rao_norm", "filter_normalized_curvature", "orbit_min_trace"):
+        assert held[still] == pytest.approx(np.broadcast_to(held[still][home], held[still].shape), rel=1e-5)
+    assert held["hessian_top"].max() > 10 * held["hessian_top"][home]
+
+
+def test_three_basins_are_deeper_than_their_errors():
+    with np.load(FIGURES / "gallery" / "digits-basins.npz") as held:
+        assert held["0/certain"].tolist() == [1, 1, 1]
+        assert (held["0/rims"] - held["0/bottoms"] > held["0/errors"]).all()
