@@ -160,25 +160,25 @@ def _wide_errs_less(numbers: Numbers) -> Reading:
 
 
 def _vgg_flatter(numbers: Numbers) -> Reading:
-    small, large = _ends(numbers, "0/SGD, 20 – SGD, 320")
+    small, large = _ends(numbers, "0/SGD, 25 – SGD, 400")
     return more(large - small)
 
 
 def _vgg_sharper(numbers: Numbers) -> Reading:
-    small, large = _ends(numbers, "1/SGD, decay, 20 – SGD, decay, 320")
+    small, large = _ends(numbers, "1/SGD, decay, 25 – SGD, decay, 400")
     return more(small - large)
 
 
 def _vgg_filter(numbers: Numbers) -> Reading:
-    return more(_width(numbers, "2/SGD, 20") / _width(numbers, "2/SGD, 320"), than=1.0)
+    return more(_width(numbers, "2/SGD, 25") / _width(numbers, "2/SGD, 400"), than=1.0)
 
 
 def _vgg_filter_decay(numbers: Numbers) -> Reading:
-    return more(_width(numbers, "3/SGD, decay, 20") / _width(numbers, "3/SGD, decay, 320"), than=1.0)
+    return more(_width(numbers, "3/SGD, decay, 25") / _width(numbers, "3/SGD, decay, 400"), than=1.0)
 
 
 def _vgg_errs(how: str) -> Callable[[Numbers], Reading]:
-    return lambda numbers: _test_gap(numbers, 4, f"{how}, 320", f"{how}, 20", 2000)
+    return lambda numbers: _test_gap(numbers, 4, f"{how}, 400", f"{how}, 25", 1000)
 
 
 def _walk(snapshots: int) -> float:
@@ -188,26 +188,26 @@ def _walk(snapshots: int) -> float:
 
 
 def _beyond_walk(numbers: Numbers) -> Reading:
-    runs = [f"{how}, {batch}" for how in ("SGD", "SGD, decay", "Adam", "Adam, decay") for batch in (20, 320)]
+    runs = [f"{how}, {batch}" for how in ("SGD", "SGD, decay", "Adam", "Adam, decay") for batch in (25, 400)]
     gaps = [_share(numbers, run) - _walk(len(numbers[f"0/{run}/path_x"])) for run in runs]
     return more(min(gaps))
 
 
 def _vgg_decay_turns(numbers: Numbers) -> Reading:
-    return more(_share(numbers, "SGD, 20") - _share(numbers, "SGD, decay, 20"))
+    return more(_share(numbers, "SGD, 25") - _share(numbers, "SGD, decay, 25"))
 
 
 def _vgg_batch_straightens(numbers: Numbers) -> Reading:
-    return more(_share(numbers, "SGD, decay, 320") - _share(numbers, "SGD, decay, 20"))
+    return more(_share(numbers, "SGD, decay, 400") - _share(numbers, "SGD, decay, 25"))
 
 
 _CNN = (
     "Convolutional network with batch normalisation on digits, 50 epochs, batches of 32 and 512, decay 0 and 0.005"
 )
 _RESNET = "ResNet-20 of width 8 on 2,000 images of CIFAR-10, 12 epochs, 21 x 21 points"
-_DEEP = "ResNet-56 of width 8 on 1,000 images of CIFAR-10, 20 epochs, 11 x 11 points"
-_NARROW = "ResNet-56 without skip connections of widths 4 and 16 on 1,000 images, 20 epochs, 11 x 11 points"
-_VGG = "VGG-9 of width 8 on 2,000 images of CIFAR-10, 30 epochs, batches of 20 and 320, decay 0 and 0.005"
+_DEEP = "ResNet-56 of width 8 on 500 images of CIFAR-10, 20 epochs, 11 x 11 points"
+_NARROW = "ResNet-56 without skip connections of widths 4 and 16 on 500 images, 20 epochs, 11 x 11 points"
+_VGG = "VGG-9 of width 8 on 1,000 images of CIFAR-10, 20 epochs, batches of 25 and 400, decay 0 and 0.005"
 _ERROR = "last test error, large less small batch, in %, with two standard errors"
 
 PAPER = Paper(
