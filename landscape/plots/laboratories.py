@@ -33,6 +33,7 @@ _HOME = {
         "hessian_of_residual_blocks",
         "gradient_of_residual_blocks",
     ),
+    "degeneracy": ("flat_directions",),
     "reparametrisation": (
         "flat_set_area",
         "disjoint_boxes",
