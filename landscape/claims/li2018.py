@@ -205,9 +205,9 @@ _CNN = (
     "Convolutional network with batch normalisation on digits, 50 epochs, batches of 32 and 512, decay 0 and 0.005"
 )
 _RESNET = "ResNet-20 of width 8 on 2,000 images of CIFAR-10, 12 epochs, 21 x 21 points"
-_DEEP = "ResNet-56 of width 8 on 500 images of CIFAR-10, 20 epochs, 11 x 11 points"
-_NARROW = "ResNet-56 without skip connections of widths 4 and 16 on 500 images, 20 epochs, 11 x 11 points"
-_VGG = "VGG-9 of width 8 on 1,000 images of CIFAR-10, 20 epochs, batches of 25 and 400, decay 0 and 0.005"
+_DEEP = "ResNet-56 of width 8 on 500 images of CIFAR-10, 20 epochs of rate 0.02, 11 x 11 points"
+_NARROW = "ResNet-56 without skip connections of widths 4 and 16 on 500 images, 20 epochs of rate 0.02, 11 x 11 points"
+_VGG = "VGG-9 of width 8 on 500 images of CIFAR-10, 30 epochs, batches of 25 and 400, decay 0 and 0.005"
 _ERROR = "last test error, large less small batch, in %, with two standard errors"
 
 PAPER = Paper(

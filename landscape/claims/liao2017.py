@@ -215,15 +215,15 @@ _BRANCHED = (
     "trained on by gradient descent for 40 epochs"
 )
 _MANY = (
-    "Twelve stages of eight parallel runs of 10 epochs of the same network of width 8 on 1,000 images, and two runs of "
+    "Twelve stages of eight parallel runs of 10 epochs of the same network of width 8 on 500 images, and two runs of "
     "other seeds; chords between weights at the ends of runs"
 )
 _FULL = (
-    "The same network of width 8 on 500 images, 400 epochs of full-batch gradient descent, branches at epochs 0, 10, "
+    "The same network of width 8 on 300 images, 400 epochs of full-batch gradient descent, branches at epochs 0, 10, "
     "50 and 200 with noise of 0.25 of the standard deviation of each layer"
 )
 _VIEWS = (
-    "The same network of width 8 on 500 images: weights after 5, 30 and 60 epochs of SGD, four copies each with noise "
+    "The same network of width 8 on 300 images: weights after 5, 30 and 60 epochs of SGD, four copies each with noise "
     "of 0.01 of the mean |w|, 100 epochs of gradient descent"
 )
 _TINY = "The same network of width 2 (894 weights) on 20 images, trained to zero error"

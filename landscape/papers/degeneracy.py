@@ -31,7 +31,7 @@ def flat_directions(run: Trajectory, objective: Objective) -> Experiment:
         series.append(Series(name, np.arange(1.0, len(sizes) + 1), np.maximum(sizes / sizes[0], _ROUNDING), line=True))
     # The last tensor is of the layer that makes the outputs.
     outputs = next(reversed(run[-1].weights.values())).shape[0]
-    equations = float(objective.examples(("train",))["train"]["loss"] * outputs)
+    equations = float(objective.examples(("train",))["train"]["used"] * outputs)
     bound = np.full(2, equations)
     return Experiment(
         "flat directions",
