@@ -179,10 +179,15 @@ def _page(paper: Paper, rows: Sequence[Row], folder: Path) -> str:
     for file, row in made.items():
         lines += ["", f"## {file.stem}", "", f"![{file.stem}]({_link(row.picture, folder)})", ""]
         took = "" if row.seconds is None else f" It took {duration(row.seconds)}."
+        paper = " `--paper-size` takes the settings of the paper, which were not run here." * _has_paper_size(file)
         lines += [
-            f"`landscape render {file.as_posix()}` makes it, from [its recipe]({_link(file, folder)}).{took}"
+            f"`landscape render {file.as_posix()}` makes it, from [its recipe]({_link(file, folder)}).{took}{paper}"
         ]
     return "\n".join(lines) + "\n"
+
+
+def _has_paper_size(file: Path) -> bool:
+    return file.is_file() and "\n[paper]\n" in file.read_text(encoding="utf-8")
 
 
 def _link(path: Path | None, folder: Path) -> str:

@@ -152,33 +152,33 @@ def _deep_errs_more(numbers: Numbers) -> Reading:
 
 
 def _wide_is_smooth(numbers: Numbers) -> Reading:
-    return _chaos(numbers, "width 4", "width 16")
+    return _chaos(numbers, "narrow", "wide")
 
 
 def _wide_errs_less(numbers: Numbers) -> Reading:
-    return _test_gap(numbers, 2, "width 4", "width 16", 500)
+    return _test_gap(numbers, 2, "narrow", "wide", 500)
 
 
 def _vgg_flatter(numbers: Numbers) -> Reading:
-    small, large = _ends(numbers, "0/SGD, 25 – SGD, 400")
+    small, large = _ends(numbers, "0/SGD, small – SGD, large")
     return more(large - small)
 
 
 def _vgg_sharper(numbers: Numbers) -> Reading:
-    small, large = _ends(numbers, "1/SGD, decay, 25 – SGD, decay, 400")
+    small, large = _ends(numbers, "1/SGD, decay, small – SGD, decay, large")
     return more(small - large)
 
 
 def _vgg_filter(numbers: Numbers) -> Reading:
-    return more(_width(numbers, "2/SGD, 25") / _width(numbers, "2/SGD, 400"), than=1.0)
+    return more(_width(numbers, "2/SGD, small") / _width(numbers, "2/SGD, large"), than=1.0)
 
 
 def _vgg_filter_decay(numbers: Numbers) -> Reading:
-    return more(_width(numbers, "3/SGD, decay, 25") / _width(numbers, "3/SGD, decay, 400"), than=1.0)
+    return more(_width(numbers, "3/SGD, decay, small") / _width(numbers, "3/SGD, decay, large"), than=1.0)
 
 
 def _vgg_errs(how: str) -> Callable[[Numbers], Reading]:
-    return lambda numbers: _test_gap(numbers, 4, f"{how}, 400", f"{how}, 25", 1000)
+    return lambda numbers: _test_gap(numbers, 4, f"{how}, large", f"{how}, small", 1000)
 
 
 def _walk(snapshots: int) -> float:
@@ -188,17 +188,17 @@ def _walk(snapshots: int) -> float:
 
 
 def _beyond_walk(numbers: Numbers) -> Reading:
-    runs = [f"{how}, {batch}" for how in ("SGD", "SGD, decay", "Adam", "Adam, decay") for batch in (25, 400)]
+    runs = [f"{how}, {batch}" for how in ("SGD", "SGD, decay", "Adam", "Adam, decay") for batch in ("small", "large")]
     gaps = [_share(numbers, run) - _walk(len(numbers[f"0/{run}/path_x"])) for run in runs]
     return more(min(gaps))
 
 
 def _vgg_decay_turns(numbers: Numbers) -> Reading:
-    return more(_share(numbers, "SGD, 25") - _share(numbers, "SGD, decay, 25"))
+    return more(_share(numbers, "SGD, small") - _share(numbers, "SGD, decay, small"))
 
 
 def _vgg_batch_straightens(numbers: Numbers) -> Reading:
-    return more(_share(numbers, "SGD, decay, 400") - _share(numbers, "SGD, decay, 25"))
+    return more(_share(numbers, "SGD, decay, large") - _share(numbers, "SGD, decay, small"))
 
 
 _CNN = (

@@ -196,6 +196,15 @@ def _degenerate(panel: int) -> Callable[[Numbers], Reading]:
     return read
 
 
+def _equations_only(panel: int) -> Callable[[Numbers], Reading]:
+    def read(numbers: Numbers) -> Reading:
+        sizes = numbers[f"{panel}/Gauss-Newton/y"]
+        equations = float(numbers[f"{panel}/examples times outputs/x"][0])
+        return above(float((sizes < 1e-12).mean()), 1 - equations / len(sizes))
+
+    return read
+
+
 def _fit(numbers: Numbers) -> Reading:
     """The largest error of degree 10 over that of degree 2."""
     largest = numbers["0/largest/y"]
@@ -394,16 +403,28 @@ PAPER = Paper(
         Claim(
             "Copies stay at zero training error through 400 epochs of gradient descent on 50,000 images",
             "abstract",
-            "The recipe figures/large/liao2017-basins-400.toml is of that length; it was not run here.",
+            "The recipe liao2017-basins has that size with --paper-size; it was not run here.",
         ),
         *(
             Claim(
                 f"Minima of zero error are degenerate ({how})",
                 "abstract",
                 f"{_TINY}: share of Hessian eigenvalues below 1e-4 of the largest, beside the least share of flat "
-                "directions, 1 less equations over weights.",
+                "directions, 1 less equations over weights; cross-entropy leaves residuals, which curve.",
                 _FLAT,
                 _degenerate(panel),
+            )
+            for panel, how in enumerate(("ReLU", "polynomial of degree 10"))
+        ),
+        *(
+            Claim(
+                f"More weights than equations leave directions along which no output changes ({how})",
+                "abstract",
+                f"{_TINY}: share of Gauss-Newton eigenvalues below 1e-12 of the largest, beside 1 less equations over "
+                "weights; counted after the Hessian's.",
+                _FLAT,
+                _equations_only(panel),
+                exact=True,
             )
             for panel, how in enumerate(("ReLU", "polynomial of degree 10"))
         ),

@@ -17,8 +17,9 @@ KeyPath: TypeAlias = "tuple[str | int, ...]"
 
 # What still fits beside its picture and is read at one glance.
 _MOST_LINES = 25
-# The table whose keys replace those of the recipe in its small version.
-SMALL = "small"
+# Tables at the end of a recipe whose keys replace those of the recipe in its version of that size.
+FULL = "full"
+SIZES = ("small", "paper")
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,17 @@ class Source:
             key = key[:-1]
         return self.lines.get(key, 1)
 
-    def version(self, *, small: bool) -> Source:
-        """The recipe with all members of its families, and without its table ``[small]``.
+    def version(self, size: str = FULL) -> Source:
+        """The recipe with all members of its families, and without the tables of other sizes.
 
         Args:
-            small: Whether the keys of that table replace those of the recipe.
+            size: Of `SIZES`, whose table replaces keys of the recipe, or `FULL`.
         """
-        own = {name: value for name, value in self.document.items() if name != SMALL}
-        if not small:
+        own = {name: value for name, value in self.document.items() if name not in SIZES}
+        if size == FULL:
             return replace(self, document=own)._with_members()
-        moved = {path[1:]: line for path, line in self.lines.items() if path[0] == SMALL and path[1:]}
-        merged = _merged(own, self.document.get(SMALL, {}))
+        moved = {path[1:]: line for path, line in self.lines.items() if path[0] == size and path[1:]}
+        merged = _merged(own, self.document.get(size, {}))
         return replace(
             self, document=merged if isinstance(merged, Mapping) else own, lines={**self.lines, **moved}
         )._with_members()
@@ -84,6 +85,9 @@ class Source:
         runs, written = {}, {}
         for name, table in tables.items():
             for member, own in members(name, table):
+                if member in runs:
+                    what = f"two tables stand for the run '{member}'"
+                    raise RecipeError(self.path, [Fault(self.lines["run", name], f"run.{name}", what)])
                 runs[member], written[member] = own, name
         return replace(self, document={**self.document, "run": runs}, written=written)
 
@@ -128,10 +132,10 @@ def read_source(path: Path) -> Source:
 
 
 def faults_of_the_text(source: Source, most: int = _MOST_LINES) -> Iterator[Fault]:
-    """Yield the faults of the text as such: too many lines, those of ``[small]`` at the end aside."""
+    """Yield the faults of the text as such: too many lines, those of other sizes at the end aside."""
     count = len(source.text.splitlines())
-    begun = source.lines.get((SMALL,), count + 1)
-    if all(line < begun for path, line in source.lines.items() if path[0] != SMALL):
+    begun = min((source.lines[size,] for size in SIZES if (size,) in source.lines), default=count + 1)
+    if all(line < begun for path, line in source.lines.items() if path[0] not in SIZES):
         count = len("\n".join(source.text.splitlines()[: begun - 1]).rstrip().splitlines())
     if count > most:
         what = f"a recipe has at most {most} lines, got {count}; settings of all runs go into [runs]"
