@@ -21,8 +21,8 @@ _PAGES = "docs/papers"
 @subcommand(
     epilog="Example: landscape papers; landscape papers dinh2017 --dry-run; landscape papers --small --jobs 2",
     help="Print the report card: a verdict on each claim of the source papers, computed from the numbers beside "
-    "the pictures of recipes. Of the PAPERs named (with --small or --paper-size of all recipes) render the figures instead, as "
-    "`landscape render` does.",
+    "the pictures of recipes. Of the PAPERs named (with --small or --paper-size of all recipes) render the "
+    "figures instead, as `landscape render` does.",
 )
 @click.argument("papers", nargs=-1, metavar="[PAPER...]")
 @click.option(

@@ -28,7 +28,9 @@ def flat_directions(run: Trajectory, objective: Objective) -> Experiment:
     for name, kind in (("Hessian", "hessian"), ("Gauss-Newton", "gauss-newton")):
         matrix = dense(Curvature(objective, weights, kind, dtype=torch.float64)).numpy()
         sizes = np.sort(np.abs(np.linalg.eigvalsh(matrix)))[::-1]
-        series.append(Series(name, np.arange(1.0, len(sizes) + 1), np.maximum(sizes / sizes[0], _ROUNDING), line=True))
+        series.append(
+            Series(name, np.arange(1.0, len(sizes) + 1), np.maximum(sizes / sizes[0], _ROUNDING), line=True)
+        )
     # The last tensor is of the layer that makes the outputs.
     outputs = next(reversed(run[-1].weights.values())).shape[0]
     equations = float(objective.examples(("train",))["train"]["used"] * outputs)

@@ -61,8 +61,8 @@ def render(
         What became of each recipe and step. A recipe that is wrong or fails does not stop the others.
 
     Raises:
-        LandscapeError: If there is no such recipe or folder, none matches, or pictures of another size would overwrite
-            those of the full size.
+        LandscapeError: If there is no such recipe or folder, none matches, or pictures of another size would
+            overwrite those of the full size.
 
     Example:
         >>> render("figures/", only="li2018-*", jobs=2).done  # doctest: +SKIP
@@ -135,7 +135,9 @@ def _folder(recipe: Recipe, output: Target | None) -> Path:
     chosen = recipe.path.parent / gallery.SIZED_FOLDER.format(recipe.size) if output is None else Path(output)
     if chosen.resolve() == own.resolve():
         raise LandscapeError(
-            f"{recipe.size} pictures would overwrite those of the full size", where=chosen, mend="choose another folder"
+            f"{recipe.size} pictures would overwrite those of the full size",
+            where=chosen,
+            mend="choose another folder",
         )
     return chosen
 

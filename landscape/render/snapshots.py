@@ -162,7 +162,7 @@ def draw_height(ax: Axes, points: Embedding, colouring: Colouring, color: str = 
     _in_space(ax, ["MDS 1", "MDS 2", colouring.label], equal=2)
     ticks = colouring.losses.ticks(5)
     ax.set_zticks(colouring.losses.forward(ticks), labels=colouring.losses.names(ticks))
-    ax.set_box_aspect((1, 1, 0.8), zoom=0.95)
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.85)
 
 
 def _in_space(ax: Axes3D, names: Sequence[str], equal: int) -> None:

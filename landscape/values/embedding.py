@@ -52,7 +52,7 @@ def stress_1(dissimilarities: Array, fitted: Array) -> float:
 
 
 def square(pairs: Array) -> Array:
-    """Return the symmetric matrix of which these are the entries above the diagonal, row by row; its diagonal is 0.
+    """Return the symmetric matrix with these entries above its diagonal, row by row, and zeros on it.
 
     Example:
         >>> square(np.array([1.0, 2.0, 3.0])).tolist()

@@ -169,7 +169,8 @@ def test_the_cosine_of_two_random_directions_is_reported():
 
 def test_random_directions_are_as_nearly_orthogonal_as_their_number_of_weights_says():
     weights = {"w": torch.ones(40, 25)}
-    drawn = torch.stack([random_direction(weights, seed=seed, normalize="none")[0]["w"].reshape(-1) for seed in range(60)])
+    each = (random_direction(weights, seed=seed, normalize="none")[0]["w"] for seed in range(60))
+    drawn = torch.stack([own.reshape(-1) for own in each])
     cosines = torch.corrcoef(drawn)[*torch.triu_indices(60, 60, 1)].abs()
     assert float(cosines.mean()) == pytest.approx(math.sqrt(2 / (math.pi * 1000)), rel=0.06)
 

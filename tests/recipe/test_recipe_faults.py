@@ -295,7 +295,7 @@ def test_a_family_of_runs_is_written_once(tmp_path):
         *("stage 3, run 1", "stage 3, run 2", "other 5", "other 6"),
     ]
     last = recipe.runs["stage 3, run 2"]
-    assert last.base is not None and last.base.name == "stage 2, run 1"
+    assert last.base == recipe.runs["stage 2, run 1"]
     assert [run.training.seed for run in recipe.runs.values()] == [0, 10, 11, 12, 13, 14, 15, 3, 4]
     assert [len(panel.runs) for panel in recipe.panels] == [7, 9]
 
