@@ -179,9 +179,9 @@ def _page(paper: Paper, rows: Sequence[Row], folder: Path) -> str:
     for file, row in made.items():
         lines += ["", f"## {file.stem}", "", f"![{file.stem}]({_link(row.picture, folder)})", ""]
         took = "" if row.seconds is None else f" It took {duration(row.seconds)}."
-        paper = " With `--paper-size` it has the paper's settings, not run here." * _has_paper_size(file)
+        sized = " With `--paper-size` it has the paper's settings, not run here." * _has_paper_size(file)
         made_by = f"`landscape render {file.as_posix()}` makes it, from [its recipe]({_link(file, folder)})."
-        lines.append(f"{made_by}{took}{paper}")
+        lines.append(f"{made_by}{took}{sized}")
     return "\n".join(lines) + "\n"
 
 
