@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -110,11 +109,13 @@ def _early_branches_leave(numbers: Numbers) -> Reading:
 
 
 def _later_is_nearer(numbers: Numbers) -> Reading:
-    last = [
-        float(numbers[f"{4 + place}/trunk \u2013 epoch {epoch}/weights_distance"][-1])
-        for place, epoch in enumerate((0, 10, 50, 200))
-    ]
-    return more(float(min(a / b for a, b in itertools.pairwise(last))), than=1.0)
+    last = np.array(
+        [
+            numbers[f"{4 + place}/trunk \u2013 epoch {epoch}/weights_distance"][-1]
+            for place, epoch in enumerate((0, 10, 50, 200))
+        ]
+    )
+    return more(float((last[:-1] / last[1:]).min()), than=1.0)
 
 
 _COPIES = {"M_5": (3, 6), "M_30": (4, 7), "final": (5, 8)}
@@ -139,8 +140,8 @@ def _final_basin(numbers: Numbers) -> Reading:
 
 def _earlier_is_farther(numbers: Numbers) -> Reading:
     between = _ends(numbers, "0/all layers")[1:, 1:]
-    spread = [float(between[4 * k : 4 * k + 4, 4 * k : 4 * k + 4].max()) for k in range(3)]
-    return more(min(a / b for a, b in itertools.pairwise(spread)), than=1.0)
+    spread = np.array([between[4 * k : 4 * k + 4, 4 * k : 4 * k + 4].max() for k in range(3)])
+    return more(float((spread[:-1] / spread[1:]).min()), than=1.0)
 
 
 _MANY = (
