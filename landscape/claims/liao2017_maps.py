@@ -96,7 +96,7 @@ def _both_fit(numbers: Numbers) -> Reading:
 
 def _bears_noise(numbers: Numbers) -> Reading:
     at = int(np.argmin(np.abs(numbers["0/SGD/sigmas"] - 0.3)))
-    rises = [100 * numbers[f"0/{how}/rise"][:, at] for how in ("gradient descent", "SGD")]
+    rises = [numbers[f"0/{how}/rise"][:, at] for how in ("gradient descent", "SGD")]
     return more(*mean_of(rises[0] - rises[1]))
 
 
