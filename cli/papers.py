@@ -21,8 +21,8 @@ _PAGES = "docs/papers"
 @subcommand(
     epilog="Example: landscape papers; landscape papers dinh2017 --dry-run; landscape papers --small --jobs 2",
     help="Print the report card: a verdict on each claim of the source papers, computed from the numbers beside "
-    "the pictures of recipes. Of the PAPERs named (with --small of all recipes) render the figures instead, as "
-    "`landscape render` does.",
+    "the pictures of recipes. Of the PAPERs named (with --small or --paper-size of all recipes) render the "
+    "figures instead, as `landscape render` does.",
 )
 @click.argument("papers", nargs=-1, metavar="[PAPER...]")
 @click.option(
@@ -45,9 +45,9 @@ def command(
             raise LandscapeError(f"unknown paper '{name}'", mend=did_you_mean(name, PAPERS))
     if not Path(figures).is_dir():
         raise LandscapeError("no such folder", where=figures, mend="name the folder of the recipes with --figures")
-    if papers or rendering["small"]:
+    if papers or rendering["size"]:
         if check or output:
-            left = "PAPER" if papers else "--small"
+            left = "PAPER" if papers else {"small": "--small", "paper": "--paper-size"}[rendering["size"]]
             raise LandscapeError("the pages are of all papers", mend=f"leave out {left}, or --check and -o")
         recipes = [claim.recipe for name in papers for claim in PAPERS[name].claims if claim.recipe is not None]
         targets = [str(Path(figures) / f"{name}.toml") for name in dict.fromkeys(recipes)] or [figures]

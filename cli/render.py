@@ -37,9 +37,17 @@ rendering_options = together(
         click.option("--dry-run", is_flag=True, help="Say what would be made, and how long it may take."),
         click.option(
             "--small",
-            is_flag=True,
+            "size",
+            flag_value="small",
             help="Make the small versions of recipes that have one, for a look in a fraction of the time, into "
             "gallery-small/.",
+        ),
+        click.option(
+            "--paper-size",
+            "size",
+            flag_value="paper",
+            help="Make the versions of recipes with the settings of their papers, for a bigger machine, into "
+            "gallery-paper/.",
         ),
         click.option("--force", is_flag=True, help="Make again what is made already."),
         click.option(
@@ -68,7 +76,9 @@ def command(targets: tuple[str, ...], **given: Any) -> int:
     return rendered(targets, **given)
 
 
-def rendered(targets: Sequence[str], jobs: int, dry_run: bool, as_json: bool, **given: Any) -> int:
+def rendered(
+    targets: Sequence[str], jobs: int, dry_run: bool, as_json: bool, size: str | None, **given: Any
+) -> int:
     """Render, say what became of each recipe, and return the exit code."""
     if jobs < 1:
         raise LandscapeError("at least one job is needed", where="--jobs", got=jobs)
@@ -77,7 +87,7 @@ def rendered(targets: Sequence[str], jobs: int, dry_run: bool, as_json: bool, **
     finished: list[str] = []
     try:
         with step_bars(jobs, finished) as notify:
-            report = render(targets, jobs=jobs, dry_run=dry_run, notify=notify, **given)
+            report = render(targets, jobs=jobs, dry_run=dry_run, notify=notify, size=size or "full", **given)
     except KeyboardInterrupt:
         raise Interrupted(go_on(len(finished))) from None
     lines = [*(_plan(report) if dry_run else []), *_outcome(report), *_summary(report, dry_run)]

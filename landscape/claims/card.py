@@ -179,10 +179,14 @@ def _page(paper: Paper, rows: Sequence[Row], folder: Path) -> str:
     for file, row in made.items():
         lines += ["", f"## {file.stem}", "", f"![{file.stem}]({_link(row.picture, folder)})", ""]
         took = "" if row.seconds is None else f" It took {duration(row.seconds)}."
-        lines += [
-            f"`landscape render {file.as_posix()}` makes it, from [its recipe]({_link(file, folder)}).{took}"
-        ]
+        sized = " With `--paper-size` it has the paper's settings, not run here." * _has_paper_size(file)
+        made_by = f"`landscape render {file.as_posix()}` makes it, from [its recipe]({_link(file, folder)})."
+        lines.append(f"{made_by}{took}{sized}")
     return "\n".join(lines) + "\n"
+
+
+def _has_paper_size(file: Path) -> bool:
+    return file.is_file() and "\n[paper]\n" in file.read_text(encoding="utf-8")
 
 
 def _link(path: Path | None, folder: Path) -> str:

@@ -5,65 +5,37 @@ from __future__ import annotations
 import numpy as np
 
 from landscape.claims.claim import Array, Claim, Numbers, Paper, Reading, below, equal, more
+from landscape.claims.li2018_networks import CLAIMS
+from landscape.claims.shapes import minima, outward_rises, share_of_plane, width
 
 _BATCHES, _SKIPS = "li2018-small-large-batch", "li2018-skip-connections"
 _DIRECTIONS, _PATHS, _RATIO = "li2018-ten-directions", "li2018-sgd-paths", "li2018-convexity"
-_RISE = 0.1
-# Of the distance between the two networks: how far beyond each end the loss is taken.
-_OUTWARD = 0.3
-
-
-def _width(numbers: Numbers, name: str) -> float:
-    """The width over which the loss is less than 0.1 above its least value."""
-    x, loss = numbers[f"{name}/x"], numbers[f"{name}/train_loss"]
-    fine = np.linspace(x[0], x[-1], 2001)
-    return float((np.interp(fine, x, loss) < loss.min() + _RISE).mean() * (x[-1] - x[0]))
-
-
-def _ends(numbers: Numbers, panel: str) -> tuple[float, float]:
-    """Rise of the loss outward of the small and of the large batch."""
-    x, loss = numbers[f"{panel}/x"], numbers[f"{panel}/train_loss"]
-    at = np.interp([-_OUTWARD, 0.0, 1.0, 1 + _OUTWARD], x, loss)
-    return float(at[0] - at[1]), float(at[3] - at[2])
 
 
 def _flatter(numbers: Numbers) -> Reading:
-    small, large = _ends(numbers, "0/small batch – large batch")
+    small, large = outward_rises(numbers, "0/small batch – large batch")
     return more(large - small)
 
 
 def _sharper(numbers: Numbers) -> Reading:
-    small, large = _ends(numbers, "1/small batch, decay – large batch, decay")
+    small, large = outward_rises(numbers, "1/small batch, decay – large batch, decay")
     return more(small - large)
 
 
 def _filter(numbers: Numbers) -> Reading:
-    return more(_width(numbers, "2/small batch") / _width(numbers, "2/large batch"), than=1.0)
+    return more(width(numbers, "2/small batch") / width(numbers, "2/large batch"), than=1.0)
 
 
 def _filter_decay(numbers: Numbers) -> Reading:
-    return more(_width(numbers, "3/small batch, decay") / _width(numbers, "3/large batch, decay"), than=1.0)
+    return more(width(numbers, "3/small batch, decay") / width(numbers, "3/large batch, decay"), than=1.0)
 
 
 def _plane(numbers: Numbers, which: str) -> Array:
     return numbers[f"0/{which} skip connections/train_loss"]
 
 
-def _minima(loss: Array) -> int:
-    """Points of a grid that are lower than their eight neighbours."""
-    padded = np.pad(loss, 1, constant_values=np.inf)
-    rows, columns = loss.shape
-    around = [
-        padded[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns]
-        for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1)
-        if (dy, dx) != (0, 0)
-    ]
-    return int((loss < np.min(around, axis=0)).sum())
-
-
 def _smooth(numbers: Numbers) -> Reading:
-    return equal(float(max(_minima(_plane(numbers, which)) for which in ("with", "without"))), 1.0, within=0.0)
+    return equal(float(max(minima(_plane(numbers, which)) for which in ("with", "without"))), 1.0, within=0.0)
 
 
 def _trained_less(numbers: Numbers) -> Reading:
@@ -90,19 +62,12 @@ def _repeatable(numbers: Numbers) -> Reading:
     return below(_spread(numbers, 0), 0.2)
 
 
-def _share(numbers: Numbers, run: str) -> float:
-    """The share of the variance of a path that its plane holds; a little less, since the plane is not centred."""
-    x, y, off = (numbers[f"0/{run}/path_{entry}"] for entry in ("x", "y", "off_plane"))
-    inside = float(x.var() + y.var())
-    return inside / (inside + float((off**2).mean()))
-
-
 def _two_dimensions(numbers: Numbers) -> Reading:
-    return more(min(_share(numbers, run) for run in ("small batch", "small batch, decay")), than=0.4)
+    return more(min(share_of_plane(numbers, run) for run in ("small batch", "small batch, decay")), than=0.4)
 
 
 def _decay_turns(numbers: Numbers) -> Reading:
-    return more(_share(numbers, "small batch") - _share(numbers, "small batch, decay"))
+    return more(share_of_plane(numbers, "small batch") - share_of_plane(numbers, "small batch, decay"))
 
 
 def _ratios(numbers: Numbers) -> Array:
@@ -222,25 +187,16 @@ PAPER = Paper(
             _RATIO,
             _not_convex_far,
         ),
+        *CLAIMS,
         Claim(
-            "At 56 and 110 layers the landscape without skip connections turns chaotic",
+            "At 110 layers the landscape without skip connections is chaotic",
             "section 6, figure 5",
-            "Needs ResNet-56 without skip connections trained on CIFAR-10 for 300 epochs.",
-        ),
-        Claim(
-            "Wider networks without skip connections are less chaotic, and generalise better",
-            "section 6.3, figure 6",
-            "Needs ResNet-56 of widths 1 to 8 on CIFAR-10.",
+            "Needs ResNet-110 trained on CIFAR-10 for 300 epochs.",
         ),
         Claim(
             "DenseNet-121 has a nearly convex surface",
             "section 6, figure 7",
             "Needs DenseNet-121 trained on CIFAR-10.",
-        ),
-        Claim(
-            "VGG-9 of small batches has the lower test error with every optimizer and decay",
-            "section 3, table 1",
-            "Needs eight trainings of VGG-9 on 50,000 images.",
         ),
     ),
 )

@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from landscape.claims.claim import RECALLED, Array, Claim, Numbers, Paper, Reading, below, equal, more
+from landscape.claims.claim import RECALLED, Claim, Numbers, Paper, Reading, above, below, equal, more
+from landscape.claims.liao2017_maps import CLAIMS
+from landscape.claims.shapes import barrier, between
 
-_BASINS, _MDS, _RELU, _FIT = "liao2017-basins", "liao2017-mds", "liao2017-polynomial", "liao2017-relu"
+_BASINS, _RELU, _FIT = "liao2017-basins", "liao2017-polynomial", "liao2017-relu"
+_FLAT = "liao2017-flat"
 _PAIRS = ("branch 1 – branch 2", "branch 1 – control", "branch 2 – control")
 
 
-def _between(numbers: Numbers, line: str, entry: str) -> tuple[Array, Array]:
-    """Places between the ends of a line, and values there."""
-    x, values = numbers[f"{line}/x"], numbers[f"{line}/{entry}"]
-    inside = (x >= -1e-6) & (x <= 1 + 1e-6)
-    return x[inside], values[inside]
-
-
-def _barrier(numbers: Numbers, line: str, entry: str = "train_loss") -> float:
-    """The most that values rise above the straight line from end to end."""
-    x, values = _between(numbers, line, entry)
-    return float((values - ((1 - x) * values[0] + x * values[-1])).max())
-
-
 def _no_errors(numbers: Numbers) -> Reading:
-    errors = [
-        _between(numbers, line, "train_error")[1] for line in ("0/branch 1 – branch 2", "1/trunk – branch 1")
-    ]
+    errors = [between(numbers, line, "train_error")[1] for line in ("0/branch 1 – branch 2", "1/trunk – branch 1")]
     return below(max(float(own[-1]) for own in errors), 0.0)
 
 
 def _one_basin(numbers: Numbers) -> Reading:
-    return below(_barrier(numbers, "0/branch 1 – branch 2"), 1e-3)
+    return below(barrier(numbers, "0/branch 1 – branch 2"), 1e-3)
 
 
 def _trunk_basin(numbers: Numbers) -> Reading:
-    return below(_barrier(numbers, "1/trunk – branch 1"), 1e-3)
+    return below(barrier(numbers, "1/trunk – branch 1"), 1e-3)
 
 
 def _independent(numbers: Numbers) -> Reading:
-    inner = _barrier(numbers, "0/branch 1 – branch 2")
-    return more(_barrier(numbers, "2/trunk – other start"), than=max(inner, 0.1))
+    inner = barrier(numbers, "0/branch 1 – branch 2")
+    return more(barrier(numbers, "2/trunk – other start"), than=max(inner, 0.1))
 
 
 def _independent_error(numbers: Numbers) -> Reading:
-    return more(_barrier(numbers, "3/trunk – other start", "train_error"), than=0.1)
+    return more(barrier(numbers, "3/trunk – other start", "train_error"), than=0.1)
 
 
 def _apart(numbers: Numbers) -> Reading:
@@ -55,39 +45,30 @@ def _apart(numbers: Numbers) -> Reading:
 def _midpoints(numbers: Numbers) -> Reading:
     losses = [numbers[f"4/{pair}/train_loss"] for pair in _PAIRS]
     # The trunk's own loss, where the branches leave it.
-    _, trunk = _between(numbers, "1/trunk – branch 1", "train_loss")
+    _, trunk = between(numbers, "1/trunk – branch 1", "train_loss")
     return below(max(float(own.max()) for own in losses) / float(trunk[0]), 1.05)
-
-
-def _ends(numbers: Numbers) -> list[int]:
-    run = numbers["0/all layers/run"]
-    return [int(np.flatnonzero(run == which)[-1]) for which in np.unique(run)]
-
-
-def _distances(numbers: Numbers) -> Array:
-    """Between the ends of runs: the trunk, five that branch off its end, two of other starts."""
-    at = _ends(numbers)
-    return numbers["0/all layers/distances"][np.ix_(at, at)]
-
-
-def _apart_from_others(numbers: Numbers) -> Reading:
-    between = _distances(numbers)
-    branches = between[1:6, 1:6]
-    return more(float(between[:6, 6:].min() / branches.max()), than=2.0)
-
-
-def _noise_keeps(numbers: Numbers) -> Reading:
-    between = _distances(numbers)
-    plain, noisy = between[1:4, 1:4][np.triu_indices(3, 1)], between[4:6, 1:4]
-    return equal(float(noisy.mean() / plain.mean()), 1.0, within=0.25)
-
-
-def _parallel_runs_fit(numbers: Numbers) -> Reading:
-    return below(float(numbers["0/all layers/train_error"][_ends(numbers)[1:]].max()), 0.0)
 
 
 def _degree_ten(numbers: Numbers) -> Reading:
     return below(float(numbers["1/degree 10/train_error"][-1]), 0.01)
+
+
+def _degenerate(panel: int) -> Callable[[Numbers], Reading]:
+    def read(numbers: Numbers) -> Reading:
+        sizes = numbers[f"{panel}/Hessian/y"]
+        equations = float(numbers[f"{panel}/examples times outputs/x"][0])
+        return above(float((sizes < 1e-4).mean()), 1 - equations / len(sizes))
+
+    return read
+
+
+def _equations_only(panel: int) -> Callable[[Numbers], Reading]:
+    def read(numbers: Numbers) -> Reading:
+        sizes = numbers[f"{panel}/Gauss-Newton/y"]
+        equations = float(numbers[f"{panel}/examples times outputs/x"][0])
+        return above(float((sizes < 1e-12).mean()), 1 - equations / len(sizes))
+
+    return read
 
 
 def _fit(numbers: Numbers) -> Reading:
@@ -108,9 +89,7 @@ _BRANCHED = (
     "Six-layer network on 2,000 images of CIFAR-10, trained to zero error, perturbed by 0.01 of the mean |w| and "
     "trained on by gradient descent for 40 epochs"
 )
-_EIGHT = (
-    "Eight runs of the same network: a trunk, five runs from its end, two of other seeds; chords between weights"
-)
+_TINY = "The same network of width 2 (890 weights) on 20 images, trained to zero error"
 _POLYNOMIAL = "Digits, two hidden layers of 64, ReLU or its polynomial fit of degree 10, 60 epochs of SGD"
 
 PAPER = Paper(
@@ -168,27 +147,7 @@ PAPER = Paper(
             _BASINS,
             _independent_error,
         ),
-        Claim(
-            "Parallel runs from one point end near each other, and far from runs of other initial weights",
-            RECALLED,
-            f"{_EIGHT}: least distance to a run of another start over the largest between runs of one.",
-            _MDS,
-            _apart_from_others,
-        ),
-        Claim(
-            "Small noise at the start of a parallel run changes little: it ends as far off as runs without noise",
-            RECALLED,
-            f"{_EIGHT}: mean distance of noisy from plain runs over that between plain runs.",
-            _MDS,
-            _noise_keeps,
-        ),
-        Claim(
-            "All runs reach zero training error: no bad local minimum is met",
-            RECALLED,
-            f"{_EIGHT}: largest training error at the end of a run.",
-            _MDS,
-            _parallel_runs_fit,
-        ),
+        *CLAIMS,
         Claim(
             "The ReLU is near a polynomial, the nearer the higher its degree",
             "abstract",
@@ -213,25 +172,37 @@ PAPER = Paper(
             _as_relu,
         ),
         Claim(
-            "Branches of full-batch gradient descent at epochs 0, 10, 50 and 200 with noise of a quarter of the "
-            "spread",
-            RECALLED,
-            "Needs 200 epochs of full-batch gradient descent on CIFAR-10 with branches.",
-        ),
-        Claim(
-            "Perturbed copies of the weights after 5 and after 30 epochs of SGD settle in basins of their own",
-            RECALLED,
-            "Needs 60 epochs of SGD and 400 of gradient descent on 50,000 images, four repeats.",
-        ),
-        Claim(
             "Copies stay at zero training error through 400 epochs of gradient descent on 50,000 images",
             "abstract",
-            "The recipe figures/large/liao2017-basins-400.toml is of that length; it was not run here.",
+            "The recipe liao2017-basins has that size with --paper-size; it was not run here.",
+        ),
+        *(
+            Claim(
+                f"Minima of zero error are degenerate ({how})",
+                "abstract",
+                f"{_TINY}: share of Hessian eigenvalues below 1e-4 of the largest, beside the least share of flat "
+                "directions, 1 less equations over weights; cross-entropy leaves residuals, which curve.",
+                _FLAT,
+                _degenerate(panel),
+            )
+            for panel, how in enumerate(("ReLU", "polynomial of degree 10"))
+        ),
+        *(
+            Claim(
+                f"More weights than equations leave directions along which no output changes ({how})",
+                "abstract",
+                f"{_TINY}: share of Gauss-Newton eigenvalues below 1e-12 of the largest, beside 1 less equations "
+                "over weights; counted after the Hessian's.",
+                _FLAT,
+                _equations_only(panel),
+                exact=True,
+            )
+            for panel, how in enumerate(("ReLU", "polynomial of degree 10"))
         ),
         Claim(
-            "Minima of zero error are degenerate, those of higher error generically are not",
+            "Minima of higher error are generically not degenerate",
             "abstract",
-            "Needs the rank of the Hessian at stationary points of both kinds.",
+            "Needs stationary points of higher error, which no run met.",
         ),
     ),
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from landscape.trajectory import Trajectory
 
 SHOWS = ("branch", "distance", "midpoint")
+TRUNKS = ("fixed", "moving")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class BranchOptions(Options):
     metric: str = option("error", "The metric", choices=METRICS)
     split: str = option("train", "The data", choices=SPLITS)
     bn: str = option(RECALIBRATE, "Normalisation statistics at midpoints", choices=POLICIES)
+    trunk: str = option(
+        "fixed",
+        "The trunk among the runs: fixed, where it was left, or moving, at equal epochs",
+        choices=TRUNKS,
+    )
 
     @property
     def field(self) -> str:
@@ -71,6 +77,7 @@ def _compute(source: Source, wanted: BranchOptions) -> Parts:
             source.objective(owner),
             split=wanted.split,
             bn=wanted.bn,
+            moving=wanted.trunk == "moving",
             progress=source.progress,
         )
         found[f"{a} \u2013 {b}"] = seen_of(pair, wanted)

@@ -27,16 +27,18 @@ def pair_over_epochs(
     *,
     split: str = "train",
     bn: str = "recalibrate",
+    moving: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Surface:
     """Two branches at equal epochs since they left a trunk, or a branch and the snapshot that it left.
 
     Args:
         trunk: The run that they branched off.
-        pair: Two runs; the trunk itself among them stays at the snapshot that the other left.
+        pair: Two runs; one may be the trunk itself.
         objective: Theirs.
         split: On which data.
         bn: The policy for normalisation statistics half way.
+        moving: Take the trunk so many epochs after the snapshot that the other left, instead of at that.
         progress: Called with (epochs done, epochs in all).
 
     Returns:
@@ -48,8 +50,12 @@ def pair_over_epochs(
     """
     branches = [run for run in pair if run.run_id != trunk.run_id]
     start = _start_of(trunk, branches)
-    epochs = _shared_epochs(branches)
-    sides = [_at(run, epochs) if run.run_id != trunk.run_id else [start] * len(epochs) for run in pair]
+    began = {run.run_id: 0.0 for run in branches}
+    if moving:
+        began[trunk.run_id] = float(trunk.epochs[trunk.index_of(start.step)])
+    since = {run.run_id: run.epochs - began[run.run_id] for run in pair if run.run_id in began}
+    epochs = _shared_epochs(pair, since)
+    sides = [_at(run, since[run.run_id], epochs) if run.run_id in since else [start] * len(epochs) for run in pair]
     from landscape.probes.lines import Line
 
     found = probes.apart(objective, *sides, bn=bn, splits=(split,), progress=progress)
@@ -80,16 +86,19 @@ def _start_of(trunk: Trajectory, branches: Sequence[Trajectory]) -> Snapshot:
     return trunk[trunk.index_of(steps[0])]
 
 
-def _shared_epochs(branches: Sequence[Trajectory]) -> np.ndarray:
-    epochs = branches[0].epochs
-    for run in branches[1:]:
-        epochs = np.intersect1d(epochs, run.epochs)
+def _shared_epochs(pair: Sequence[Trajectory], since: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Epochs since the branching at which all have a snapshot."""
+    epochs, *others = since.values()
+    for other in others:
+        epochs = np.intersect1d(epochs, other)
+    # Snapshots of a trunk before the branching count nothing.
+    epochs = epochs[epochs >= 0]
     if len(epochs) < 2:
-        where = ", ".join(str(run.path) for run in branches)
+        where = ", ".join(str(run.path) for run in pair)
         raise LandscapeError("the branches share fewer than two epochs", where=where, mend="use the same 'every'")
     return epochs
 
 
-def _at(run: Trajectory, epochs: np.ndarray) -> list[Snapshot]:
-    places: Mapping[float, int] = {epoch: place for place, epoch in enumerate(run.epochs.tolist())}
+def _at(run: Trajectory, since: np.ndarray, epochs: np.ndarray) -> list[Snapshot]:
+    places: Mapping[float, int] = {epoch: place for place, epoch in enumerate(since.tolist())}
     return [run[places[epoch]] for epoch in epochs.tolist()]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from landscape.render.look import Look
     from landscape.values.embedding import Embedding
 
-COLORS = ("run", "loss", "step")
+COLORS = ("run", "group", "loss", "step")
 VIEWS = ("map", "3d")
 # What decides the distances; the other options decide what is made of them.
 _OF_DISTANCES = ("layers", "per_layer", "branches", "align")
@@ -51,7 +51,7 @@ class Embed(Options):
     per_layer: bool = option(False, "A map for each layer, and one for all")
     color: str = option(
         "run",
-        "What colours tell; where it is the run, sizes tell the loss",
+        "What colours tell; of run and group (its name before a comma) sizes tell the loss",
         choices=COLORS,
         decides=False,
         shows=True,
@@ -229,7 +229,8 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
             "run": points.run,
             "steps": points.steps,
             "stress": np.array(points.stress),
-            "distances": points.distances,
+            # Each pair once.
+            "distances": points.distances[np.triu_indices(len(points), 1)].astype(np.float32),
             **points.metrics,
         }
         # A slash would part the name of the array elsewhere.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ _HOME = {
         "hessian_of_residual_blocks",
         "gradient_of_residual_blocks",
     ),
+    "degeneracy": ("flat_directions",),
     "reparametrisation": (
         "flat_set_area",
         "disjoint_boxes",
@@ -96,7 +97,7 @@ def _compute(source: Source, wanted: LaboratoryOptions) -> Parts:
 def _draw(panels: Sequence[Shown], look: Look) -> Figure:
     from landscape.render.experiments import experiments
 
-    return experiments([shown.first for shown in panels])
+    return experiments([replace(shown.first, title=shown.title or shown.first.title) for shown in panels])
 
 
 def _report(shown: Shown) -> Document:

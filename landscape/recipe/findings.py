@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.storage import read_arrays
+from landscape.values.embedding import square
 
 Numbers = Mapping[str, NDArray[np.float64]]
 
@@ -67,7 +68,7 @@ def _sentences(own: Numbers) -> Iterator[str]:
             f"{len(error) - 1}), {_share(error[-1])} at the end."
         )
     if {"distances", "run", "stress"} <= own.keys():
-        yield _embedded(own["distances"], own["run"], float(own["stress"]))
+        yield _embedded(square(own["distances"]), own["run"], float(own["stress"]))
 
 
 def _embedded(distances: NDArray[np.float64], run: NDArray[np.float64], stress: float) -> str:

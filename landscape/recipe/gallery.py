@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 300_000
 FOLDER = "gallery"
 _PAGE = "README.md"
-# Of small versions, whose numbers decide no claim.
-SMALL_FOLDER = "gallery-small"
+# Of versions of other sizes, whose numbers decide no claim.
+SIZED_FOLDER = "gallery-{}"
 # On the page, before the time that a recipe took.
 _TOOK = "Run time: "
 # Shares of 200 dots per inch that a picture of too many bytes is reduced to, one after the other: 150 is what

@@ -14,6 +14,7 @@ from landscape.recipe import values
 from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
 from landscape.recipe.tasks import make, shown_from
+from landscape.recipe.toml_lines import FULL
 from landscape.recipe.values import Figure, Run
 from landscape.vocabulary import DEVICE
 
@@ -86,7 +87,7 @@ class Recipe:
         runs: Name -> run.
         panels: In the order drawn.
         figure: How they become one picture.
-        small: Whether it is the small version, whose pictures and numbers are kept apart.
+        size: Its version; pictures and numbers of other sizes than ``"full"`` are kept apart.
     """
 
     path: Path
@@ -95,7 +96,7 @@ class Recipe:
     runs: Mapping[str, Run]
     panels: tuple[Panel, ...]
     figure: Figure
-    small: bool = False
+    size: str = FULL
 
     @property
     def name(self) -> str:

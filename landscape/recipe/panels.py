@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from landscape.errors import did_you_mean
@@ -125,7 +126,7 @@ def _runs(
                 where("kind"), f"a panel of kind '{kind.name}' draws a file", mend=f"write {kind.file} = 'FILE'"
             )
         return {}, True
-    chosen = entries.get("runs", every)
+    chosen = [own for name in entries.get("runs", every) for own in _matching(name, named)]
     for name in chosen:
         if name not in named:
             mend = did_you_mean(name, named) if named else "there are no runs"
@@ -134,6 +135,11 @@ def _runs(
         reader.fault(where("runs"), "a run is named twice", got=", ".join(chosen))
     there = {name: runs[name] for name in chosen if name in runs}
     return there, len(there) == len(chosen)
+
+
+def _matching(name: str, named: Iterable[str]) -> list[str]:
+    """The runs that a name with a ``*`` stands for; a name without one stands for itself."""
+    return [own for own in named if fnmatchcase(own, name)] or [name] if "*" in name else [name]
 
 
 def _options(reader: Reader, where: Where, kind: Kind, entries: dict[str, Any]) -> Any:

@@ -86,7 +86,7 @@ class Reader:
             mend: What to do about it.
         """
         said = str(LandscapeError(what, got=got, mend=mend))
-        self.faults.append(Fault(self.source.line_of(key), spoken(key), said))
+        self.faults.append(Fault(self.source.line_of(key), spoken(self.source.as_written(key)), said))
 
     def beside(self, name: str) -> Path:
         """The path of what is named relative to the recipe."""

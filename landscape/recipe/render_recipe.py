@@ -19,6 +19,7 @@ from landscape.recipe.panel import Recipe
 from landscape.recipe.report import RecipeReport, Report, StepReport
 from landscape.recipe.schedule import is_done, make_planned, survey
 from landscape.recipe.steps import Step
+from landscape.recipe.toml_lines import FULL
 from landscape.recipe.trial import Trial
 from landscape.recipe.validate import load
 from landscape.vocabulary import DEVICE
@@ -36,7 +37,7 @@ def render(
     jobs: int = 1,
     force: bool = False,
     only: str | None = None,
-    small: bool = False,
+    size: str = FULL,
     dry_run: bool = False,
     notify: Callable[[Event], None] | None = None,
 ) -> Report:
@@ -51,7 +52,7 @@ def render(
         jobs: So many steps at once, each in a process of its own if there are several.
         force: Make again what is made.
         only: A pattern such as ``"li2018-*"`` that the names of recipes must match.
-        small: Make the small version of recipes that have one; no page is written.
+        size: Make the ``"small"`` or the ``"paper"`` version of recipes that have one; no page is written.
         dry_run: Make nothing, and report what would be made and how long it may take, from earlier steps of the
             kind, or else from one update or one point that is timed.
         notify: Told what happens; see `Event`.
@@ -60,8 +61,8 @@ def render(
         What became of each recipe and step. A recipe that is wrong or fails does not stop the others.
 
     Raises:
-        LandscapeError: If there is no such recipe or folder, none matches, or small pictures would overwrite
-            those of the full size.
+        LandscapeError: If there is no such recipe or folder, none matches, or pictures of another size would
+            overwrite those of the full size.
 
     Example:
         >>> render("figures/", only="li2018-*", jobs=2).done  # doctest: +SKIP
@@ -74,11 +75,11 @@ def render(
     found, folders = _find(given, only)
     kept = Cache(Path(cache) if cache is not None else next(iter(found)).parent / CACHE)
     graph = Graph(Where(None if data is None else Path(data).expanduser(), device))
-    recipes, reports = _load(found, graph, small)
+    recipes, reports = _load(found, graph, size)
     goals = {path: key for path, (_, key) in recipes.items()}
     folder_of = {path: _folder(recipes[path][0], output) for path in goals}
-    # Small pictures and other folders have no page that could tell of them.
-    told = {} if force or small or output else _told(recipes, graph, kept)
+    # Pictures of other sizes and other folders have no page that could tell of them.
+    told = {} if force or size != FULL or output else _told(recipes, graph, kept)
     wanted = [key for path, key in goals.items() if path not in told]
     steps = survey(graph.steps, kept, wanted, force, **({"pace": Trial().pace} if dry_run else {}))
 
@@ -102,7 +103,7 @@ def render(
             report = replace(report, state=state, files=tuple(placed))
         reports[path] = report
     ended_all = Report(tuple(reports[path] for path in found), steps, kept.folder)
-    pages = [] if dry_run or only or output or small else _pages(folders, ended_all, recipes, seconds)
+    pages = [] if dry_run or only or output or size != FULL else _pages(folders, ended_all, recipes, seconds)
     return replace(ended_all, pages=tuple(pages), seconds=time.monotonic() - began)
 
 
@@ -144,24 +145,26 @@ def _find(targets: Sequence[Target | Recipe], only: str | None) -> tuple[dict[Pa
 def _folder(recipe: Recipe, output: Target | None) -> Path:
     """Where the picture of a recipe goes."""
     own = recipe.path.parent / gallery.FOLDER
-    if not recipe.small:
+    if recipe.size == FULL:
         return own if output is None else Path(output)
-    chosen = recipe.path.parent / gallery.SMALL_FOLDER if output is None else Path(output)
+    chosen = recipe.path.parent / gallery.SIZED_FOLDER.format(recipe.size) if output is None else Path(output)
     if chosen.resolve() == own.resolve():
         raise LandscapeError(
-            "small pictures would overwrite those of the full size", where=chosen, mend="choose another folder"
+            f"{recipe.size} pictures would overwrite those of the full size",
+            where=chosen,
+            mend="choose another folder",
         )
     return chosen
 
 
 def _load(
-    found: Mapping[Path, Recipe | None], graph: Graph, small: bool
+    found: Mapping[Path, Recipe | None], graph: Graph, size: str
 ) -> tuple[dict[Path, tuple[Recipe, str]], dict[Path, RecipeReport]]:
     """The recipes with the keys of their pictures, and reports of those that are wrong."""
     recipes, reports = {}, {}
     for path, given in found.items():
         try:
-            recipe = given or load(path, small=small)
+            recipe = given or load(path, size=size)
             recipes[path] = recipe, graph.add(recipe)
         except RecipeError as error:
             reports[path] = RecipeReport(path, "faulty", faults=error.faults)

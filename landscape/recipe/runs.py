@@ -280,7 +280,9 @@ def _problem(
         return None
     for option, value in entries.get("options", {}).items():
         at = (*key, "options", option)
-        with reader.noting(at if at in reader.source.lines else (common, "options", option), f"{name}: "):
+        with reader.noting(
+            at if reader.source.as_written(at) in reader.source.lines else (common, "options", option), f"{name}: "
+        ):
             problems.parse_options(name, {option: value})
     return str(name)
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from landscape.errors import LandscapeError
+from landscape.recipe.families import members
 from landscape.recipe.faults import Fault, RecipeError
 
 KeyPath: TypeAlias = "tuple[str | int, ...]"
 
 # What still fits beside its picture and is read at one glance.
 _MOST_LINES = 25
-# The table whose keys replace those of the recipe in its small version.
-SMALL = "small"
+# Tables at the end of a recipe whose keys replace those of the recipe in its version of that size.
+FULL = "full"
+SIZES = ("small", "paper")
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class Source:
         text: What is in it.
         document: The same, parsed.
         lines: Path of a key -> its line, from 1; list elements are counted from 0.
+        written: Name of a run -> its name as it is written, of members of families.
     """
 
     path: Path
     text: str
     document: Mapping[str, Any]
     lines: Mapping[KeyPath, int]
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:
@@ -46,22 +50,46 @@ class Source:
             said.append(line.lstrip("#").strip())
         return " ".join(said).strip()
 
+    def as_written(self, key: KeyPath) -> KeyPath:
+        """The path of a key with the name of a run as it is written."""
+        return (
+            (key[0], self.written.get(str(key[1]), key[1]), *key[2:]) if key[:1] == ("run",) and key[1:] else key
+        )
+
     def line_of(self, key: KeyPath) -> int:
         """The line of a key, or of the nearest table around it that is written; 1 where there is none."""
+        key = self.as_written(key)
         while key and key not in self.lines:
             key = key[:-1]
         return self.lines.get(key, 1)
 
-    def version(self, *, small: bool) -> Source:
-        """The recipe without its table ``[small]``, whose keys replace those of the recipe if `small`."""
-        own = {name: value for name, value in self.document.items() if name != SMALL}
-        if not small:
-            return replace(self, document=own)
-        moved = {path[1:]: line for path, line in self.lines.items() if path[0] == SMALL and path[1:]}
-        merged = _merged(own, self.document.get(SMALL, {}))
+    def version(self, size: str = FULL) -> Source:
+        """The recipe with all members of its families, and without the tables of other sizes.
+
+        Args:
+            size: Of `SIZES`, whose table replaces keys of the recipe, or `FULL`.
+        """
+        own = {name: value for name, value in self.document.items() if name not in SIZES}
+        if size == FULL:
+            return replace(self, document=own)._with_members()
+        moved = {path[1:]: line for path, line in self.lines.items() if path[0] == size and path[1:]}
+        merged = _merged(own, self.document.get(size, {}))
         return replace(
             self, document=merged if isinstance(merged, Mapping) else own, lines={**self.lines, **moved}
-        )
+        )._with_members()
+
+    def _with_members(self) -> Source:
+        tables = self.document.get("run")
+        if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
+            return self
+        runs, written = {}, {}
+        for name, table in tables.items():
+            for member, own in members(name, table):
+                if member in runs:
+                    what = f"two tables stand for the run '{member}'"
+                    raise RecipeError(self.path, [Fault(self.lines["run", name], f"run.{name}", what)])
+                runs[member], written[member] = own, name
+        return replace(self, document={**self.document, "run": runs}, written=written)
 
 
 def _merged(own: Any, other: Any) -> Any:
@@ -104,10 +132,10 @@ def read_source(path: Path) -> Source:
 
 
 def faults_of_the_text(source: Source, most: int = _MOST_LINES) -> Iterator[Fault]:
-    """Yield the faults of the text as such: too many lines, those of ``[small]`` at the end aside."""
+    """Yield the faults of the text as such: too many lines, those of other sizes at the end aside."""
     count = len(source.text.splitlines())
-    begun = source.lines.get((SMALL,), count + 1)
-    if all(line < begun for path, line in source.lines.items() if path[0] != SMALL):
+    begun = min((source.lines[size,] for size in SIZES if (size,) in source.lines), default=count + 1)
+    if all(line < begun for path, line in source.lines.items() if path[0] not in SIZES):
         count = len("\n".join(source.text.splitlines()[: begun - 1]).rstrip().splitlines())
     if count > most:
         what = f"a recipe has at most {most} lines, got {count}; settings of all runs go into [runs]"

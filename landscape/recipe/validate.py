@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from landscape.errors import did_you_mean
+from landscape.errors import LandscapeError, did_you_mean
 from landscape.recipe.faults import Fault, RecipeError
 from landscape.recipe.panel import Recipe
 from landscape.recipe.panels import read_figure, read_panels
 from landscape.recipe.reader import Reader
 from landscape.recipe.runs import read_runs
-from landscape.recipe.toml_lines import SMALL, Source, faults_of_the_text, read_source
+from landscape.recipe.toml_lines import FULL, SIZES, Source, faults_of_the_text, read_source
 from landscape.recipe.values import Panel
 
 _TABLES = ("run", "runs", "panel", "panels", "figure")
 
 
-def load(path: str | os.PathLike[str], *, small: bool = False) -> Recipe:
+def load(path: str | os.PathLike[str], *, size: str = FULL) -> Recipe:
     """Read and check a recipe.
 
     Args:
         path: A TOML file of at most 25 lines: ``[run.NAME]`` tables, ``[[panel]]`` tables and ``[figure]``,
-            after a comment that is the caption; without one the caption says what the panels show. Keys of a
-            table ``[small]`` at the end replace those above in the small version.
-        small: Take the small version; of a recipe without ``[small]`` it is the recipe itself.
+            after a comment that is the caption; without one the caption says what the panels show. Keys of
+            tables ``[small]`` and ``[paper]`` at the end replace those above in the version of that size.
+        size: ``"full"``, ``"small"`` or ``"paper"``; without a table of that size it is the recipe itself.
 
     Returns:
         The recipe. Nothing is trained, evaluated or drawn, and no code of the user's is run.
@@ -39,14 +39,16 @@ def load(path: str | os.PathLike[str], *, small: bool = False) -> Recipe:
         'curve'
     """
     source = read_source(Path(path))
-    sizes = (False, True) if SMALL in source.document else (False,)
-    read = [_read(source.version(small=size)) for size in sizes]
-    faults = [*faults_of_the_text(source), *(fault for _, found in read for fault in found)]
-    if not isinstance(source.document.get(SMALL, {}), dict):
-        faults.append(Fault(source.line_of((SMALL,)), SMALL, "must be a table"))
+    if size not in (FULL, *SIZES):
+        raise LandscapeError(f"there is no size '{size}'", mend=did_you_mean(size, (FULL, *SIZES)))
+    read = {one: _read(source.version(one)) for one in (FULL, *(one for one in SIZES if one in source.document))}
+    faults = [*faults_of_the_text(source), *(fault for _, found in read.values() for fault in found)]
+    for one in SIZES:
+        if not isinstance(source.document.get(one, {}), dict):
+            faults.append(Fault(source.line_of((one,)), one, "must be a table"))
     if faults:
         raise RecipeError(source.path, dict.fromkeys(faults))
-    return replace(read[-1 if small else 0][0], small=small)
+    return replace(read.get(size, read[FULL])[0], size=size)
 
 
 def _read(source: Source) -> tuple[Recipe, list[Fault]]:

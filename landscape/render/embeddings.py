@@ -55,7 +55,7 @@ class Panel:
     Attributes:
         embedding: The points.
         title: What stands above it.
-        color: ``"run"``, ``"loss"`` or ``"step"``.
+        color: ``"run"``, ``"group"``, ``"loss"`` or ``"step"``.
         view: ``"map"``, or ``"3d"`` for the loss as height over two coordinates.
     """
 
@@ -82,8 +82,8 @@ def embedding(
 
     Args:
         points: The embedding.
-        color: What colours tell: ``"run"`` (the size of points then tells the loss, where it is known), ``"loss"``
-            or ``"step"``.
+        color: What colours tell: ``"run"`` or ``"group"``, what stands before the first comma of its name (the
+            size of points then tells the loss, where it is known), ``"loss"`` or ``"step"``.
         view: ``"map"``, or ``"3d"`` for the loss as height. Three coordinates are always drawn in space.
         rc: rcParams of the figure; by default those of the look in use.
 
@@ -157,7 +157,7 @@ def _figure(panels: Sequence[Panel], columns: int, rc: Mapping[str, Any] | None 
             _draw(ax, panel, colouring)
             beside = sheet.add_subplot(grid[row, 2 * column + 1])
             shepard(beside, panel.embedding)
-            if place == 0 and panel.color != "run":
+            if place == 0 and panel.color in ("loss", "step"):
                 # Above the first diagram there is room.
                 colour_bar(beside.inset_axes((0.0, 1.5, 1.0, 0.08)), colouring, panel.color)
             title = _heading(panel, place, len(panels))

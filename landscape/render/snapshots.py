@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgba
+from matplotlib.colors import Normalize, to_hex, to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
@@ -26,10 +26,13 @@ from landscape.render.scale import Array, Scale, asked, choose
 if TYPE_CHECKING:
     from landscape.values.embedding import Embedding
 
-COLORS = ("run", "loss", "step")
+COLORS = ("run", "group", "loss", "step")
 # Square points at 8-point type: the smallest and the largest snapshot.
 _SMALL, _LARGE = 3.0, 26.0
+# Of more runs than there are markers, single ends and runs are not told apart.
 _MARKERS = "os^DvP<X>p"
+# Colours that are names, so that sizes are free to tell the loss.
+_OF_RUNS = ("run", "group")
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ class Colouring:
 
     Attributes:
         runs: Name of a run -> its colour.
+        groups: Name of a group, see `group_of` -> its colour; groups are in order.
         loss: The metric that stands for the loss; None where no file has one.
         losses: The scale of it.
         steps: The largest step.
     """
 
     runs: Mapping[str, str]
+    groups: Mapping[str, str]
     loss: str | None
     losses: Scale
     steps: int
@@ -56,7 +61,13 @@ class Colouring:
         names = [name for own in embeddings for name in own.names]
         steps = max(int(own.steps.max()) for own in embeddings)
         losses = asked(np.concatenate(values) if values else [], lambda seen, log: choose(seen, log=log))
-        return cls(run_colours(names), loss, losses, steps)
+        groups = list(dict.fromkeys(map(group_of, names)))
+        shades = colormaps[mpl.rcParams["image.cmap"]](np.linspace(0, 0.9, len(groups)))
+        return cls(run_colours(names), dict(zip(groups, map(to_hex, shades), strict=True)), loss, losses, steps)
+
+    def own(self, name: str, color: str) -> str:
+        """Colour of what belongs to a run."""
+        return self.groups[group_of(name)] if color == "group" else self.runs[name]
 
     def heights(self, points: Embedding) -> Array:
         """The loss of every snapshot on its scale; NaN where it is not known."""
@@ -89,6 +100,16 @@ class Colouring:
         return size
 
 
+def group_of(name: str) -> str:
+    """Name of the group of a run: what stands before the first comma.
+
+    Example:
+        >>> group_of("stage 3, run 5")
+        'stage 3'
+    """
+    return name.partition(",")[0]
+
+
 def loss_name(points: Embedding) -> str | None:
     """The metric that stands for the loss: that of the training data, or else any; None if there is none."""
     known = [name for name, values in points.metrics.items() if np.isfinite(values).any()]
@@ -103,7 +124,7 @@ def draw_snapshots(ax: Axes, points: Embedding, colouring: Colouring, color: str
         ax: Where to draw; 3-D axes for three coordinates.
         points: The embedding.
         colouring: What colours mean.
-        color: ``"run"``, ``"loss"`` or ``"step"``.
+        color: ``"run"``, ``"group"``, ``"loss"`` or ``"step"``.
     """
     _draw(ax, points, points.coordinates, colouring, color)
     names = [f"MDS {i + 1}" for i in range(points.dims)]
@@ -127,7 +148,7 @@ def draw_height(ax: Axes, points: Embedding, colouring: Colouring, color: str = 
         ax: 3-D axes.
         points: The embedding.
         colouring: What colours mean, and the scale of the loss.
-        color: ``"run"``, ``"loss"`` or ``"step"``.
+        color: ``"run"``, ``"group"``, ``"loss"`` or ``"step"``.
 
     Raises:
         LandscapeError: If no snapshot has a loss.
@@ -141,7 +162,7 @@ def draw_height(ax: Axes, points: Embedding, colouring: Colouring, color: str = 
     _in_space(ax, ["MDS 1", "MDS 2", colouring.label], equal=2)
     ticks = colouring.losses.ticks(5)
     ax.set_zticks(colouring.losses.forward(ticks), labels=colouring.losses.names(ticks))
-    ax.set_box_aspect((1, 1, 0.8), zoom=0.95)
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.85)
 
 
 def _in_space(ax: Axes3D, names: Sequence[str], equal: int) -> None:
@@ -159,24 +180,26 @@ def _in_space(ax: Axes3D, names: Sequence[str], equal: int) -> None:
 
 
 def _draw(ax: Axes, points: Embedding, places: Array, colouring: Colouring, color: str) -> None:
-    sizes = colouring.sizes(points) if color == "run" else np.full(len(points), 0.4 * _LARGE)
+    sizes = colouring.sizes(points) if color in _OF_RUNS else np.full(len(points), 0.4 * _LARGE)
+    many = len(points.names) > len(_MARKERS)
     for number, name in enumerate(points.names):
         rows = points.rows(number)
-        own = colouring.runs[name]
-        line = own if color == "run" else "0.6"
+        own = colouring.own(name, color)
+        line = own if color in _OF_RUNS else "0.6"
         _line(ax, places[rows], color=line, lw=0.8, alpha=0.7, zorder=2)
         if number in points.parents:
             _line(ax, places[[points.parents[number], rows[0]]], color=line, lw=0.8, ls=":", zorder=2)
         look: dict[str, Any] = {"s": sizes[rows], "linewidths": 0.0, "zorder": 3}
         if isinstance(ax, Axes3D):
             look["depthshade"] = False
-        look |= {"c": _colours(points, rows, colouring, color, own), "marker": _marker(number, color)}
+        look |= {"c": _colours(points, rows, colouring, color, own), "marker": _marker(number, color, many)}
         ax.scatter(*places[rows].T, **look)
-        _ends(ax, places[rows], own if color == "run" else "white")
+        if not many:
+            _ends(ax, places[rows], own if color in _OF_RUNS else "white")
 
 
 def _colours(points: Embedding, rows: Any, colouring: Colouring, color: str, own: str) -> Any:
-    if color == "run":
+    if color in _OF_RUNS:
         return [to_rgba(own)] * len(rows)
     values = (points.steps.astype(float) if color == "step" else colouring.heights(points))[rows]
     found = colormaps[mpl.rcParams["image.cmap"]](colouring.norm(color)[0](np.nan_to_num(values)))
@@ -185,9 +208,9 @@ def _colours(points: Embedding, rows: Any, colouring: Colouring, color: str, own
     return found
 
 
-def _marker(number: int, color: str) -> str:
-    """Runs that colours do not tell apart are told apart by their markers."""
-    return "o" if color == "run" else _MARKERS[number % len(_MARKERS)]
+def _marker(number: int, color: str, many: bool) -> str:
+    """Runs that colours do not tell apart are told apart by their markers, if there are enough of these."""
+    return "o" if color in _OF_RUNS or many else _MARKERS[number % len(_MARKERS)]
 
 
 def _line(ax: Axes, places: Array, **look: Any) -> None:
@@ -230,25 +253,34 @@ def colour_bar(place: Axes, colouring: Colouring, color: str) -> None:
 def legend_of(points: Embedding, colouring: Colouring, color: str) -> list[Artist]:
     """Handles of a legend: runs, their ends, and what else is drawn."""
     ink, size = mpl.rcParams["axes.edgecolor"], float(mpl.rcParams["lines.markersize"])
+    many = len(points.names) > len(_MARKERS)
+    named = list(colouring.groups) if color == "group" else [] if many and color != "run" else list(points.names)
     handles: list[Artist] = [
         Line2D(
             [],
             [],
-            color=colouring.runs[name] if color == "run" else "0.5",
-            marker=_marker(number, color),
+            color=colouring.groups[name]
+            if color == "group"
+            else colouring.runs[name]
+            if color == "run"
+            else "0.5",
+            marker=_marker(number, color, many),
             ms=0.8 * size,
             lw=0.8,
             label=name,
         )
-        for number, name in enumerate(points.names)
+        for number, name in enumerate(named)
         if len(points.names) > 1
     ]
-    rim: dict[str, Any] = {"mec": ink, "mew": 0.6, "ls": "none"}
-    handles.append(Line2D([], [], marker="o", mfc=mpl.rcParams["axes.facecolor"], ms=size, label="start", **rim))
-    handles.append(Line2D([], [], marker="*", mfc="0.6", ms=1.9 * size, label="end", **rim))
+    if not many:
+        rim: dict[str, Any] = {"mec": ink, "mew": 0.6, "ls": "none"}
+        handles.append(
+            Line2D([], [], marker="o", mfc=mpl.rcParams["axes.facecolor"], ms=size, label="start", **rim)
+        )
+        handles.append(Line2D([], [], marker="*", mfc="0.6", ms=1.9 * size, label="end", **rim))
     if points.parents:
         handles.append(Line2D([], [], color="0.5", ls=":", lw=0.8, label="from its parent"))
-    if color == "run" and colouring.loss is not None:
+    if color in _OF_RUNS and colouring.loss is not None:
         look = {"marker": "o", "ls": "none", "color": "0.5", "ms": _LARGE**0.5, "mew": 0.0}
         handles.append(Line2D([], [], label="larger: higher loss", **look))
     return handles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,19 @@ def stress_1(dissimilarities: Array, fitted: Array) -> float:
     if size > 0:
         return float(np.sqrt(wrong / size))
     return 0.0 if wrong == 0 else float("inf")
+
+
+def square(pairs: Array) -> Array:
+    """Return the symmetric matrix with these entries above its diagonal, row by row, and zeros on it.
+
+    Example:
+        >>> square(np.array([1.0, 2.0, 3.0])).tolist()
+        [[0.0, 1.0, 2.0], [1.0, 0.0, 3.0], [2.0, 3.0, 0.0]]
+    """
+    count = (1 + math.isqrt(1 + 8 * len(pairs))) // 2
+    found = np.zeros((count, count))
+    found[np.triu_indices(count, 1)] = pairs
+    return found + found.T
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,25 @@ def test_traces_and_gradients_have_a_minimum_on_the_orbit():
     assert at[math.sqrt(g1 / g2)][1] == pytest.approx(math.sqrt(2 * g1 * g2), rel=1e-10)
 
 
+def test_layers_share_the_product_of_weights_and_gradient_at_any_weights():
+    # Of a chain without biases, not only at a minimum; biases are the control.
+    torch.manual_seed(0)
+    x, y = torch.randn(30, 4, dtype=torch.float64), torch.randint(0, 3, (30,))
+    for bias in (False, True):
+        model = mlp(4, 5, 6, 3, bias=bias).double()
+        F.cross_entropy(model(x), y).backward()
+        products = [float((own.detach() * own.grad).sum()) for own in model.parameters() if own.ndim == 2]
+        assert np.allclose(products, products[0], rtol=1e-12) != bias
+
+
+def test_a_rescaling_multiplies_volumes_by_alpha_to_the_difference_of_the_counts():
+    objective, model = interpolator(4, 5, 3)
+    symmetries = find(model, objective.data["train"].inputs[:4])
+    before, after = symmetries.complete(model), moved(symmetries, model, symmetries.scaling(3.0))
+    factors = torch.cat([(after[name] / before[name]).reshape(-1) for name in before])
+    assert float(factors.log().sum()) == pytest.approx((20 - 15) * math.log(3.0), rel=1e-12)
+
+
 def test_the_area_of_a_flat_valley_grows_with_the_logarithm_of_its_length():
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).double()
     one = torch.ones(1, 1, dtype=torch.float64)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 import landscape as ls
-from landscape.papers import orbit, reparametrisation, simulations
+from landscape.papers import degeneracy, orbit, reparametrisation, simulations
 from landscape.plots.laboratories import EXPERIMENTS, experiment_named
 from landscape.problems.initial import construct
 from landscape.problems.resnet import ResNet
@@ -123,6 +123,18 @@ def test_least_traces_and_polynomials_have_their_known_values():
     rms, largest = (series(found, name)[1] for name in ("root mean square", "largest"))
     assert rms == pytest.approx([0.051031, 0.025516, 0.015947, 0.011163, 0.008372], rel=1e-3)
     assert largest == pytest.approx([0.09375, 0.058594, 0.042725, 0.033646, 0.027758], rel=1e-3)
+
+
+def test_no_more_directions_change_outputs_than_there_are_equations(tmp_path):
+    objective = ls.problems.build("digits-mlp", {"width": 4, "depth": 1, "train_size": 3, "activation": "tanh"})
+    settings = ls.training.Settings(optimizer="adam", lr=0.02, batch_size=3, epochs=30, every="30epochs")
+    found = degeneracy.flat_directions(ls.training.train(objective, tmp_path / "run.h5", settings), objective)
+    gauss_newton, hessian = (series(found, name)[1] for name in ("Gauss-Newton", "Hessian"))
+    assert len(hessian) == 64 * 4 + 4 + 4 * 10 + 10
+    # The probabilities of each example sum to one, which takes an equation from its ten.
+    assert (gauss_newton > 1e-12).sum() == 27 < series(found, "examples times outputs")[0][0] == 30
+    # Residuals of the cross-entropy curve it along other directions: the control.
+    assert (hessian > 1e-12).sum() > 30
 
 
 def test_an_experiment_is_drawn_from_its_numbers(network):

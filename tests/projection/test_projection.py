@@ -167,6 +167,14 @@ def test_the_cosine_of_two_random_directions_is_reported():
     assert abs(plane.meta["cosine"]) < 5 / math.sqrt(41_000)
 
 
+def test_random_directions_are_as_nearly_orthogonal_as_their_number_of_weights_says():
+    weights = {"w": torch.ones(40, 25)}
+    each = (random_direction(weights, seed=seed, normalize="none")[0]["w"] for seed in range(60))
+    drawn = torch.stack([own.reshape(-1) for own in each])
+    cosines = torch.corrcoef(drawn)[*torch.triu_indices(60, 60, 1)].abs()
+    assert float(cosines.mean()) == pytest.approx(math.sqrt(2 / (math.pi * 1000)), rel=0.06)
+
+
 def test_the_mean_curvature_along_a_filter_normalised_direction():
     # E[d^T H d] = sum over filters of |w_f|^2 tr(H_ff) / n_f; for H = identity that is sum |w_f|^2.
     weights = {"w": torch.randn(40, 30, generator=torch.Generator().manual_seed(0))}

@@ -85,6 +85,24 @@ def test_the_trunk_among_branches_stays_where_they_left_it(made):
     assert curve["weights_distance"] == pytest.approx(expected)
 
 
+def test_a_trunk_may_move_on_beside_a_branch_that_left_early(tmp_path):
+    (tmp_path / "toy.toml").write_text(
+        """panel = [{ kind = "branches", show = "distance", trunk = "moving", runs = ["trunk", "early"] }]
+        runs = { problem = "toy-quadratic", epochs = 4, optimizer = "gd", lr = 0.05 }
+        [run]
+        trunk = {}
+        early = { branch = { of = "trunk", at = 1, noise = "absolute:0.5", epochs = 2, seed = 3 } }"""
+    )
+    recipe, cache = load(tmp_path / "toy.toml"), tmp_path / ".landscape-cache"
+    assert render(tmp_path / "toy.toml").done
+    graph = Graph(Where())
+    trunk, early = (run_at(Cache(cache), *graph._add_run(run)) for run in recipe.runs.values())
+    (curve,) = recipe.panels[0].surfaces(cache).values()
+    assert curve.x.tolist() == [0, 1, 2]
+    expected = [apart(*two) for two in zip(list(trunk)[1:4], early, strict=True)]
+    assert curve["weights_distance"] == pytest.approx(expected)
+
+
 def test_the_picture_and_its_numbers_are_there(made):
     folder, (distances, *_), _ = made
     numbers = np.load(folder / "gallery" / "toy.npz")

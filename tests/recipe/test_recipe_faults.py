@@ -2,6 +2,7 @@
 
 import pytest
 
+from landscape.errors import LandscapeError
 from landscape.plots import KINDS
 from landscape.recipe import RecipeError, load
 from landscape.recipe.toml_lines import find_lines
@@ -255,12 +256,60 @@ def test_the_small_version_has_its_keys_in_place_of_the_others(tmp_path):
     body = "# A caption.\n" + RUN + "epochs = 9\noptions = { width = 8, depth = 1 }\n" + 2 * PANEL
     small = "[small]\npanel = [{ points = 5 }]\nrun.base = { epochs = 2, options = { depth = 3 } }\n"
     path.write_text(body + "\n" * 13 + small)
-    full, less = load(path), load(path, small=True)
+    full, less = load(path), load(path, size="small")
     path.write_text(body)
     assert (full.runs, full.panels) == (load(path).runs, load(path).panels)
     assert (less.runs["base"].training.epochs, dict(less.runs["base"].options)) == (2, {"width": 8, "depth": 3})
     assert [panel.options.points for panel in less.panels] == [5, full.panels[1].options.points]
-    assert load(path, small=True).runs == full.runs
+    assert load(path, size="small").runs == full.runs
+
+
+def test_the_version_of_the_paper_is_another_and_lines_of_both_are_beyond_the_25(tmp_path):
+    path = tmp_path / "figure.toml"
+    body = "# A caption.\n" + RUN + "epochs = 9\n" + PANEL
+    path.write_text(body + "\n" * 15 + "[paper]\nrun.base = { epochs = 300 }\n[small]\nruns = { epochs = 1 }\n")
+    found = [load(path, size=size).runs["base"].training.epochs for size in ("full", "small", "paper")]
+    assert found == [9, 9, 300]
+    with pytest.raises(LandscapeError, match="there is no size 'papre'; did you mean 'paper'"):
+        load(path, size="papre")
+
+
+FAMILY = """
+panel = [{ kind = "mds", runs = ["stage*"] }, { kind = "mds", title = "all" }]
+[runs]
+problem = "toy-quadratic"
+epochs = 1
+[run]
+"stage 0, run 1" = {}
+"stage {s=1..3}, run {r=1..2}" = { branch = { of = "stage {s-1}, run 1", epochs = 2, seed = 10 } }
+"other {n=5..6}" = { seed = 3 }
+"""
+
+
+def test_a_family_of_runs_is_written_once(tmp_path):
+    path = tmp_path / "figure.toml"
+    path.write_text(FAMILY)
+    recipe = load(path)
+    assert list(recipe.runs) == [
+        *("stage 0, run 1", "stage 1, run 1", "stage 1, run 2", "stage 2, run 1", "stage 2, run 2"),
+        *("stage 3, run 1", "stage 3, run 2", "other 5", "other 6"),
+    ]
+    last = recipe.runs["stage 3, run 2"]
+    assert last.base == recipe.runs["stage 2, run 1"]
+    assert [run.training.seed for run in recipe.runs.values()] == [0, 10, 11, 12, 13, 14, 15, 3, 4]
+    assert [len(panel.runs) for panel in recipe.panels] == [7, 9]
+
+
+def test_faults_of_a_family_are_told_once_where_they_are_written(tmp_path):
+    path = tmp_path / "figure.toml"
+    path.write_text(FAMILY.replace("epochs = 2", "epochz = 2"))
+    with pytest.raises(RecipeError) as refused:
+        load(path)
+    assert str(refused.value).count("epochz") == 1
+    assert "line 8, run.stage {s=1..3}, run {r=1..2}.branch.epochz: there is no such key" in str(refused.value)
+    path.write_text(FAMILY.replace('"other {n=5..6}"', '"stage {n=2..2}, run 1"'))
+    with pytest.raises(RecipeError, match="two tables stand for the run 'stage 2, run 1'"):
+        load(path)
 
 
 def test_there_are_enough_of_them():

@@ -134,13 +134,13 @@ def test_small_versions_go_elsewhere_and_share_what_is_the_same(folder, made):
     full = {path: path.read_bytes() for path in (folder / "gallery").iterdir()}
     page = (folder / "README.md").read_text()
     made.clear()
-    assert states(render(folder, small=True)) == {"toy": "made", "same": "made"}
+    assert states(render(folder, size="small")) == {"toy": "made", "same": "made"}
     assert made == {"train two": 1, "curve of two": 1, "draw toy": 1}
     assert {path.name for path in (folder / "gallery-small").iterdir()} == {path.name for path in full}
     assert {path: path.read_bytes() for path in full} == full
     assert (folder / "README.md").read_text() == page
     with pytest.raises(LandscapeError, match="small pictures would overwrite those of the full size"):
-        render(folder, small=True, output=folder / "gallery")
+        render(folder, size="small", output=folder / "gallery")
     made.clear()
     assert states(render(folder)) == {"toy": "current", "same": "current"}
     assert not made
