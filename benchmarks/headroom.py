@@ -1,7 +1,7 @@
 """Cost of a live reading of the critical sharpness on the shape of GPT-2 small, beside a training step.
 
-Steps of AdamW with and without a reading follow each other, so that what slows the machine slows both; times are those
-of the processor. Run as ``python -m benchmarks.headroom``.
+Steps of AdamW with and without a reading follow each other, so that what slows the machine slows both; times are
+those of the processor. Run as ``python -m benchmarks.headroom``.
 """
 
 from __future__ import annotations

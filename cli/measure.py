@@ -45,7 +45,7 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 @click.option(
     "--save",
     metavar="TABLE.h5",
-    help="Keep the values; resumes if TABLE.h5 holds a part of them. [default: FILE[-test]-measures.h5 with --at all]",
+    help="Keep the values; resumes if TABLE.h5 holds a part. [default: FILE[-test]-measures.h5 with --at all]",
 )
 @click.option("--list", "listing", is_flag=True, help="Say which measures there are.")
 @device_option

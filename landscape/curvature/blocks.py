@@ -45,9 +45,7 @@ class BlockNorms(Result):
     products: int
 
 
-def blocks_of(
-    names: Sequence[str], by: str, groups: Mapping[str, int] | None = None
-) -> dict[str, list[str]]:
+def blocks_of(names: Sequence[str], by: str, groups: Mapping[str, int] | None = None) -> dict[str, list[str]]:
     """Name of a block -> its parameters, in the order of the model.
 
     Args:

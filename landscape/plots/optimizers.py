@@ -64,7 +64,11 @@ def _compute(source: Source, wanted: OptimizerOptions) -> Parts:
     taken = tuple(dict.fromkeys((*drawn, *wanted.measures)))
     searched = {"hessian_top", "preconditioned_sharpness", "lr_headroom"} & {*drawn}
     settings = {one: {"tol": _TOLERANCE} for one in searched}
-    settings |= {one: {**settings.get(one, {}), **own} for one, own in wanted.settings.items()}
+    # Of several runs, each has the sharpness of its own optimizer.
+    others = {"preconditioned_sharpness", "norm_sharpness"} - {*taken}
+    settings |= {
+        one: {**settings.get(one, {}), **own} for one, own in wanted.settings.items() if one not in others
+    }
     values = {**wanted.plain(), "measures": taken, "settings": settings}
     table = measures_along(
         run, source.objective(name), Along(**values), save=source.place(name), progress=source.progress

@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.storage import read_arrays
+from landscape.values.edge import SHARPNESSES, THRESHOLD
 from landscape.values.embedding import square
 
 Numbers = Mapping[str, NDArray[np.float64]]
 
 # A loss that has risen by so much (in its own unit) from its lowest value has left the valley.
 _RISE = 0.1
+# A sharpness whose median is so near to its threshold, relative, is at the edge of stability.
+_NEAR = 0.25
 
 
 def findings_of(numbers: Numbers) -> list[str]:
-    """Sentences about curves, mixtures and embeddings of a picture, from the numbers drawn.
+    """Sentences about curves, mixtures, optimizers and embeddings of a picture, from the numbers drawn.
 
     Args:
         numbers: ``panel/run/entry`` -> array, as beside the picture.
@@ -67,8 +70,26 @@ def _sentences(own: Numbers) -> Iterator[str]:
             f"error {_share(error[0])} at first, {_share(error[best])} at best (point {best} of "
             f"{len(error) - 1}), {_share(error[-1])} at the end."
         )
+    seen = next((name for name in SHARPNESSES if name in own), None)
+    if seen is not None and THRESHOLD in own:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            yield _edge(own[seen] / own[THRESHOLD], "at least " if seen == SHARPNESSES[0] else "")
     if {"distances", "run", "stress"} <= own.keys():
         yield _embedded(square(own["distances"]), own["run"], float(own["stress"]))
+
+
+def _edge(ratio: NDArray[np.float64], least: str) -> str:
+    """Say whether the sharpness is at the edge of stability, over the second half of the steps."""
+    half = ratio[len(ratio) // 2 :]
+    half = half[np.isfinite(half)]
+    if not len(half):
+        return "no sharpness to compare with a threshold."
+    middle = float(np.median(half))
+    where = "at" if abs(middle - 1) <= _NEAR else "above" if middle > 1 else "below"
+    return (
+        f"{where} the edge of stability over the second half of the steps, {least}{middle:.2f} of its threshold "
+        f"(median; {half.min():.2f} to {half.max():.2f})."
+    )
 
 
 def _embedded(distances: NDArray[np.float64], run: NDArray[np.float64], stress: float) -> str:

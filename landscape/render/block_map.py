@@ -41,8 +41,8 @@ _TICKS = 0
 def blocks(found: Blocks, *, rc: Mapping[str, Any] | None = None) -> Figure:
     """Draw curvature by block: |H_ij|_F as a map, and of each block its share of the trace and its spectrum.
 
-    Spectra are numbers of eigenvalues per unit of the axis, on a logarithmic scale from a tenth of one eigenvalue up;
-    triangles mark the largest and the smallest.
+    Spectra are numbers of eigenvalues per unit of the axis, on a logarithmic scale from a tenth of one eigenvalue
+    up; triangles mark the largest and the smallest.
 
     Args:
         found: The blocks.

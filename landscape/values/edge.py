@@ -60,7 +60,9 @@ class EdgeVerdict(Result):
             said = f"{self.name} not reached{again}{start}; the largest is {least}{self.mean:.2f} of it, "
             said += f"at step {self.at:,}"
         elif self.spread != self.spread:
-            said = f"{self.name} reached{again} at step {self.reached:,}{start}; {least}{self.mean:.2f} of it there"
+            said = (
+                f"{self.name} reached{again} at step {self.reached:,}{start}; {least}{self.mean:.2f} of it there"
+            )
         else:
             said = f"{self.name} reached{again} at step {self.reached:,}{start}; "
             said += f"{least}{self.mean:.2f} ± {self.spread:.2f} of it since"
