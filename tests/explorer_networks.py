@@ -39,6 +39,27 @@ def residual() -> Objective:
     )
 
 
+class Shortcut(nn.Module):
+    """A residual block whose shortcut leaves out pixels and adds channels of zeros (He et al. 2016, option A)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.Conv2d(4, 4, 3, padding="same")
+        self.norm, self.last = nn.LayerNorm(4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
+        inner = functional.gelu(functional.elu(self.first(x), 0.7), approximate="tanh")
+        return self.last(self.norm((self.second(inner) + shortcut).mean((2, 3))))
+
+
+def shortcut() -> Objective:
+    torch.manual_seed(2)
+    return Objective(
+        Shortcut(), loss=functional.cross_entropy, train=(torch.randn(20, 2, 7, 6), torch.arange(20) % 3)
+    )
+
+
 def perceptron() -> Objective:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 9), nn.Sigmoid(), nn.Dropout(0.5), nn.Linear(9, 2), nn.ReLU())

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from landscape.errors import LandscapeError
 from landscape.explorer.program import Program, program_of
+from landscape.html.markup import Markup, element, slider
+from landscape.html.shell import page, script_of
 from landscape.objective import Objective
-from landscape.pages import Markup, element, page
-from landscape.pages.markup import slider
 from landscape.projection import random_plane
 from landscape.trajectory import Snapshot
 
@@ -91,7 +91,7 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
     }
     data = {
         "network": network,
-        "worker": (_HERE / "worker.js").read_text(encoding="utf-8"),
+        "worker": script_of("worker.js", _HERE),
         "palette": np.round(255 * colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8).ravel(),
         "centre": (centre := value(0.0, 0.0)),
         "checks": [[*at, value(*at)] for at in _CHECKS],
@@ -100,7 +100,7 @@ def explorer_of(objective: Objective, snapshot: Snapshot, *, examples: int | Non
     words = f"{count:,} parameters, {split.count} of {objective.data['train'].count:,} training examples, {loss}"
     about = f"{objective.problem or type(model).__name__} at step {snapshot.step}: {words}"
     body = _body(about, centre, objective.unit)
-    script = (_HERE / "explore.js").read_text(encoding="utf-8")
+    script = script_of("explore.js", _HERE)
     return page(
         title or f"Explorer of {objective.problem or type(model).__name__}", body, data=data, scripts=[script]
     )

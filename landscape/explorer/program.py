@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +25,13 @@ _ACTIVATIONS: dict[Any, str] = {
     **dict.fromkeys((nn.SiLU, functional.silu), "silu"),
     **dict.fromkeys((nn.GELU, functional.gelu), "gelu"),
     **dict.fromkeys((nn.LeakyReLU, functional.leaky_relu), "leaky-relu"),
+    **dict.fromkeys((nn.ELU, functional.elu), "elu"),
 }
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
+# What moves numbers, or leaves them out, or puts zeros beside them.
+_MOVES = (operator.getitem, functional.pad, torch.flip, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)
+_MEANS = (torch.mean, "mean")
 _FLATTENS = (torch.flatten, "flatten", "view", "reshape")
 
 
@@ -102,9 +107,14 @@ class _Reader(fx.Interpreter):
             return self._convolution(module, before, found, node)
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.track_running_stats:
             return self._normalisation(module, before)
-        pooled = _pooling(node, module, before, found)
+        if isinstance(module, nn.LayerNorm):
+            return self._layer_normalisation(module)
+        if key in _MOVES and len(read) == 1:
+            return _moved(node, module, before)
+        pooled = _mean(node, before) if key in _MEANS else _pooling(node, module, before, found)
         if pooled is not None:
-            return {**pooled, **_images(before, found)}
+            images = found if found.ndim == 4 else found[:, :, None, None]
+            return {**pooled, **_images(before, images)}
         raise _unknown(node, type(module).__name__ if module is not None else str(getattr(key, "__name__", key)))
 
     def _name(self, tensor: Tensor | None) -> str | None:
@@ -115,7 +125,12 @@ class _Reader(fx.Interpreter):
         return {"op": "linear", "weight": self._name(module.weight), "bias": self._name(module.bias)}
 
     def _convolution(self, module: nn.Conv2d, before: Tensor, found: Tensor, node: fx.Node) -> Operation:
-        if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        # "same" puts as many zeros on both sides where windows are odd.
+        widths = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        named = {"same": [width // 2 for width in widths], "valid": [0, 0]}
+        padding = named[module.padding] if isinstance(module.padding, str) else [*module.padding]
+        uneven = module.padding == "same" and any(width % 2 for width in widths)
+        if module.padding_mode != "zeros" or uneven:
             raise _unknown(node, f"Conv2d with padding {module.padding_mode} {module.padding}")
         self.cost += found[0, 0].numel() * module.weight.numel()
         return {
@@ -125,7 +140,7 @@ class _Reader(fx.Interpreter):
             "groups": module.groups,
             "kernel": [*module.kernel_size],
             "stride": [*module.stride],
-            "padding": [*module.padding],
+            "padding": padding,
             "dilation": [*module.dilation],
             **_images(before, found),
         }
@@ -140,6 +155,11 @@ class _Reader(fx.Interpreter):
             "eps": module.eps,
             "channels": before.shape[1],
         }
+
+    def _layer_normalisation(self, module: nn.LayerNorm) -> Operation:
+        width = math.prod(module.normalized_shape)
+        names = {"weight": self._name(module.weight), "bias": self._name(module.bias)}
+        return {"op": "layer-norm", **names, "eps": module.eps, "width": width}
 
 
 def program_of(model: nn.Module, examples: Tensor) -> Program:
@@ -184,7 +204,8 @@ def _unknown(node: fx.Node, what: str) -> LandscapeError:
     return LandscapeError(
         f"the page cannot compute {what}",
         where=f"layer {where}",
-        expected="Linear, Conv2d, BatchNorm, pooling, flatten, sums, ReLU, LeakyReLU, GELU, SiLU, tanh or sigmoid",
+        expected="Linear, Conv2d, BatchNorm, LayerNorm, pooling, padding, slices, flatten, sums, ReLU, LeakyReLU, "
+        "ELU, GELU, SiLU, tanh or sigmoid",
     )
 
 
@@ -195,10 +216,37 @@ def _keeps_examples(before: Tensor, found: Tensor) -> bool:
 def _numbers(node: fx.Node, module: nn.Module | None) -> dict[str, Any]:
     """The numbers of an activation."""
     given: Mapping[str, Any] = node.kwargs if module is None else vars(module)
-    if given.get("approximate", "none") != "none":
-        raise _unknown(node, f"GELU with approximate={given['approximate']}")
-    slope = given.get("negative_slope", node.args[1] if module is None and len(node.args) > 1 else 0.01)
-    return {"slope": slope} if isinstance(slope, float) else {}
+    if given.get("approximate", "none") == "tanh":
+        return {"name": "gelu-tanh"}
+    named = given.get("negative_slope", given.get("alpha"))
+    slope = node.args[1] if module is None and len(node.args) > 1 else named
+    default = 1.0 if node.target is functional.elu else 0.01
+    return {"slope": float(slope) if isinstance(slope, int | float) else default}
+
+
+def _moved(node: fx.Node, module: nn.Module | None, before: Tensor) -> Operation:
+    """Where each number comes from, by moving their places; -1 is a zero.
+
+    Raises:
+        LandscapeError: If numbers of several examples are mixed, or something else than zeros is put beside them.
+    """
+    places = torch.arange(1, before.numel() + 1, dtype=torch.float64).reshape(before.shape)
+    work: Any = node.target if module is None else module
+    found = work(places, *node.args[1:], **node.kwargs)
+    own = found[0].ravel() - 1
+    count, value = before[0].numel(), (node.args[3:4] or (node.kwargs.get("value"),))[0]
+    if found.shape[0] != before.shape[0] or own.max() >= count or (node.target is functional.pad and value):
+        raise _unknown(node, f"this {node.name}")
+    return {"op": "move", "from": own.to(torch.int32).numpy()}
+
+
+def _mean(node: fx.Node, before: Tensor) -> Operation | None:
+    """The mean over images."""
+    dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    if before.ndim != 4 or not isinstance(dims, list | tuple) or {one % 4 for one in dims} != {2, 3}:
+        return None
+    size = [*before.shape[2:]]
+    return {"op": "average", "kernel": size, "stride": size, "padding": [0, 0]}
 
 
 def _images(before: Tensor, found: Tensor) -> dict[str, Any]:

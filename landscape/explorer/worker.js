@@ -69,6 +69,7 @@ const activations = {
   tanh: Math.tanh,
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   silu: (x) => x / (1 + Math.exp(-x)),
+  "gelu-tanh": (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))),
   gelu: (x) => x * 0.5 * (1 + erf(x / Math.SQRT2)),
 };
 
@@ -134,11 +135,32 @@ const operations = {
     };
   },
   act(one) {
-    const f = one.name === "leaky-relu" ? (x) => (x > 0 || x !== x ? x : one.slope * x) : activations[one.name];
+    const f = one.name === "leaky-relu" ? (x) => (x > 0 || x !== x ? x : one.slope * x)
+      : one.name === "elu" ? (x) => (x > 0 || x !== x ? x : one.slope * Math.expm1(x)) : activations[one.name];
     return (weights, registers) => {
       const x = registers[one.of[0]], y = registers[one.out];
       if (one.name === "relu") for (let i = 0; i < y.length; i++) y[i] = x[i] > 0 || x[i] !== x[i] ? x[i] : 0;
       else for (let i = 0; i < y.length; i++) y[i] = f(x[i]);
+    };
+  },
+  "layer-norm"(one, at) {
+    const gain = at(one.weight), bias = at(one.bias), n = one.width;
+    return (weights, registers) => {
+      const x = registers[one.of[0]], y = registers[one.out];
+      for (let first = 0; first < y.length; first += n) {
+        let mean = 0, variance = 0;
+        for (let i = 0; i < n; i++) mean += x[first + i] / n;
+        for (let i = 0; i < n; i++) variance += (x[first + i] - mean) ** 2 / n;
+        const scale = 1 / Math.sqrt(variance + one.eps);
+        for (let i = 0; i < n; i++)
+          y[first + i] = (gain < 0 ? 1 : weights[gain + i]) * scale * (x[first + i] - mean) + (bias < 0 ? 0 : weights[bias + i]);
+      }
+    };
+  },
+  move(one) {
+    return (weights, registers) => {
+      const x = registers[one.of[0]], y = registers[one.out];
+      for (let i = 0; i < y.length; i++) y[i] = one.from[i] < 0 ? 0 : x[one.from[i]];
     };
   },
   add(one) {

@@ -1,11 +1,9 @@
 "use strict";
 // Charts of lines and dots; sliders choose one of several positions of their lines.
 const charts = (() => {
-  const { data } = page;
-  const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933", "#882255"];
-  const dark = () => matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches;
-  const bright = ["#6db6e8", "#ff9a52", "#4fcfa6", "#e7a5cb", "#f2bd4b", "#9ad3f5", "#c6c66a", "#d680a6"];
-  const colour = (place) => (dark() ? bright : colours)[place % colours.length];
+  const { colour, data } = page;
+  // Markers differ too: what is printed in grey is told apart by them.
+  const symbols = ["circle", "square", "diamond", "triangle-up", "x", "cross", "triangle-down", "star"];
   const at = Object.fromEntries(data.turns.map((turn) => [turn.name, 0]));
 
   // The values of a line at a position: of an array with two axes a row.
@@ -26,7 +24,7 @@ const charts = (() => {
     const own = colour(line.place);
     const found = { type: z ? "scatter3d" : "scatter", mode: line.dots, name: page.plain(line.name), x, y, hoverinfo: "text",
       text: told(chart, line, x, y, row(line.error, position)), line: { color: own, dash: line.dash, width: z ? 4 : 2 },
-      marker: { color: own, size: z ? 4 : 7 }, connectgaps: false };
+      marker: { color: own, size: z ? 4 : 7, ...(z ? {} : { symbol: symbols[line.place % symbols.length] }) }, connectgaps: false };
     if (z) found.z = z;
     if (line.shade) found.marker = { ...found.marker, color: line.shade, colorscale: "Viridis", showscale: line.place === 0,
       line: { color: page.look().ink, width: 0.5 }, colorbar: { title: { text: page.plain(chart.shade), side: "right" }, thickness: 12, outlinewidth: 0 } };

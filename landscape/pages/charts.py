@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.html.markup import Markup, choice, element, plot, slider
 from landscape.pages.document import Page
-from landscape.pages.markup import Markup, choice, element, plot, slider
 from landscape.render.look import current
 
 Array = NDArray[np.float64]

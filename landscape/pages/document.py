@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landscape.pages.markup import Markup
+from landscape.html.markup import Markup
+from landscape.html.shell import Beside, page, script_of
 from landscape.pages.plotly_script import PLOTLY, plotly_beside, plotly_inline
-from landscape.pages.shell import Beside, page, script_of
 from landscape.storage import atomic_path
 from landscape.values.result import Result
+
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Page(Result):
             LandscapeError: If plotly is not installed.
         """
         drawing = Beside(PLOTLY) if shared else plotly_inline()
-        own = [script_of(name) for name in self.scripts]
+        own = [script_of(name, _HERE) for name in self.scripts]
         return page(self.title, self.body, data=self.data, scripts=[drawing, *own], about=self.about)
 
     def save(self, path: str | Path, *, shared: bool = False) -> Path:

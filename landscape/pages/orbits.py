@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from landscape.html.markup import Markup, element, table
 from landscape.pages.charts import Chart, Line, Reading, Turn, charts_page
 from landscape.pages.document import Page
-from landscape.pages.markup import Markup, element, table
 from landscape.render.labels import caption, with_notes
 from landscape.render.orbit_plots import SLICES, relative, shown_measures
 from landscape.render.scale import LINE_DECADES, wants_log

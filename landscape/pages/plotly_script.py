@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from landscape.errors import optional
-from landscape.pages.embedded import require_embeddable
-from landscape.pages.shell import Beside
+from landscape.html.embedded import require_embeddable
+from landscape.html.shell import Beside
 from landscape.storage import atomic_path
 
 PLOTLY = "plotly.js"

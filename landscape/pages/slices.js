@@ -1,12 +1,11 @@
 "use strict";
 // A plane in space and as a map, its paths, and the losses along them: views of the same numbers, linked.
 (() => {
-  const { data, number, plain } = page;
+  const { dark, data, number, plain } = page;
   const state = { frame: 0, field: data.fields[0].name, scale: "best", snapshot: 1e9 };
   const fieldOf = () => data.fields.find((one) => one.name === state.field);
   const scaleOf = () => fieldOf()[state.scale] || fieldOf().best;
   const frameOf = () => data.frames[state.frame];
-  const dark = () => matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches;
   const pathColour = (path) => path.colour || (dark() ? "#ffffff" : "#1a1a1a");
 
   // Positions on the scale, as scale.py has them: what is cut off is drawn at the end.
@@ -109,7 +108,8 @@
       traces.push({ type: "mesh3d", ...mesh, intensity: mesh.z, hoverinfo: "skip", uid: "coarse", ...shades });
     }
     const axis = (label, more) => page.axis({ title: { text: plain(label) }, backgroundcolor: "rgba(0,0,0,0)", showspikes: false, ...more });
-    const short = (label) => (compact() ? label.replace(/ \(.*/, "") : label);
+    // Units stand beside the map, and long names above the page: here they would run over each other in the corners.
+    const short = (label) => { const own = label.replace(/ \(.*/, ""); return own.length > 18 ? "" : own; };
     return page.plot("relief", traces, { margin: { l: 0, r: 0, t: 24, b: 0 }, uirevision: "kept", legend: { x: 0, y: 1 }, scene: {
       uirevision: "kept", aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.7 }, camera: { eye: { x: 1.5, y: -1.75, z: 1 }, center: { x: 0, y: 0, z: -0.14 } },
       xaxis: axis(short(data.axes[0])), yaxis: axis(short(data.axes[1])),
@@ -144,7 +144,7 @@
     const traces = [];
     for (const path of frame.paths) {
       lines.forEach(([key, name, dash], n) => {
-        const own = path.colour || ["#0072B2", "#D55E00"][n];
+        const own = path.colour || page.colour(n);
         traces.push({ type: "scatter", mode: "lines+markers", x: path.step, y: path[key], name: plain([path.name, name].filter(Boolean).join(", ")), line: { color: own, dash, width: 2 },
           marker: { size: 4, color: own }, text: toldOf(path), hoverinfo: "text", customdata: Array.from(path.step, (_, i) => i) });
       });

@@ -12,9 +12,9 @@ from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError
+from landscape.html.markup import Markup, choice, element, plot, slider, warning
 from landscape.pages.charts import Chart
 from landscape.pages.document import Page
-from landscape.pages.markup import Markup, choice, element, plot, slider, warning
 from landscape.render.labels import (
     axis_label,
     caption,

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from landscape.html.markup import Markup, element, joined, table
+from landscape.html.shell import page
 from landscape.render.audits import foretold, times
 from landscape.render.pictures import as_data
 
 if TYPE_CHECKING:
     from landscape.values.audit import Audit, Cell, Row
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-tr.invariant td:last-child { font-weight: 600; }
-small { color: #555; }
-td.moved { background: #fbe9e1; }
-div.wide { overflow-x: auto; }
-img { max-width: 100%; height: auto; }
-"""
 
 
 def audit_page(found: Audit, picture: Figure | None = None) -> str:
@@ -40,63 +30,62 @@ def audit_page(found: Audit, picture: Figure | None = None) -> str:
     Example:
         >>> Path("audit.html").write_text(audit_page(found, audit(found)))  # doctest: +SKIP
     """
+    title = f"Audit of {found.meta.get('problem') or 'a minimum'}"
+    return page(title, _parts(found, title, picture))
+
+
+def _parts(found: Audit, title: str, picture: Figure | None) -> Iterator[object]:
     meta = found.meta
-    title = f"Audit of {meta.get('problem') or 'a minimum'}"
     words = [f"step {meta['step']}"] if meta.get("step") is not None else []
-    words += [
+    data = (
         f"{meta.get('split')} data, {meta.get('examples')} examples, {meta.get('dtype')}, seed {meta.get('seed')}"
-    ]
-    parts = [f"<h1>{_text(title)}</h1>", f"<p>{_text(', '.join(words))}</p>", _table(found)]
+    )
+    yield ", ".join([*words, data])
+    heads = ["measure", "value", *(one["name"] for one in found.elements), "verdict"]
+    yield table(heads, map(_row, found.rows))
+    yield element(
+        "p",
+        "Cells: the measure after the symmetry to the measure before; in brackets what theory foresees. "
+        "* the same within three standard errors.",
+        class_="note",
+    )
     if found.orbit_min_trace is not None:
-        parts.append(f"<p>Smallest Gauss-Newton trace on the orbit: {found.orbit_min_trace:.6g}</p>")
+        yield f"Smallest Gauss-Newton trace on the orbit: {found.orbit_min_trace:.6g}"
     change = f"{found.max_output_change:.2g}; rounding explains up to {found.explained:.2g}"
-    parts.append(f"<p>Outputs changed by at most {change}.</p>")
-    reasons = "".join(
-        f"<li>{_text(f'{row.name} {row.kind}: {row.reason}')}</li>" for row in found.rows if row.reason
-    )
-    reasons += "".join(f"<li>{_text(f'left out, {one}')}</li>" for one in found.untried)
-    if reasons:
-        parts.append(f"<h2>Not tested</h2><ul>{reasons}</ul>")
-    if found.blocked:
-        parts.append("<h2>Blocked</h2><ul>" + "".join(f"<li>{_text(one)}</li>" for one in found.blocked) + "</ul>")
+    yield f"Outputs changed by at most {change}."
+    reasons = [f"{row.name} {row.kind}: {row.reason}" for row in found.rows if row.reason]
+    yield from _listed("Not tested", [*reasons, *(f"left out, {one}" for one in found.untried)])
+    yield from _listed("Blocked", found.blocked)
     if picture is not None:
-        parts.append(f'<h2>Picture</h2><p><img alt="{_text(title)}" src="{as_data(picture)}"></p>')
-    found_in = "".join(f"<li>{_text(one['name'])}: {_text(one['description'])}</li>" for one in found.symmetries)
-    parts.append(f"<h2>Symmetries found</h2><ul>{found_in}</ul>")
-    body = "\n".join(parts)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(title)}</title>\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+        yield element("h2", "Picture")
+        yield element("figure", element("img", alt=title, src=as_data(picture), class_="broad"))
+    yield from _listed("Symmetries found", [f"{one['name']}: {one['description']}" for one in found.symmetries])
 
 
-def _table(found: Audit) -> str:
-    heads = ["measure", "value", *(element["name"] for element in found.elements), "verdict"]
-    head = "".join(f'<th scope="col">{_text(one)}</th>' for one in heads)
-    rows = "\n".join(_row(row) for row in found.rows)
-    return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>\n'
-        "<p><small>Cells: the measure after the symmetry to the measure before; in brackets what theory foresees. "
-        "* the same within three standard errors.</small></p>"
-    )
+def _listed(title: str, lines: Sequence[str]) -> Iterator[Markup]:
+    if lines:
+        yield element("h2", title)
+        yield element("ul", *(element("li", one) for one in lines))
 
 
-def _row(row: Row) -> str:
-    error = f" <small>± {row.standard_error:.1g}</small>" if row.standard_error is not None else ""
+def _row(row: Row) -> list[Markup]:
+    error = _small(f" ± {row.standard_error:.1g}") if row.standard_error is not None else None
     value = f"{row.value:.4g}" if math.isfinite(row.value) else "undefined"
-    cells = "".join(_cell(cell) for cell in row.cells)
     star = "*" if row.within == "standard error" else ""
-    return (
-        f'<tr class="{row.kind}"><td title="{_text(row.title)}">{_text(row.name)}</td>'
-        f'<td>{value}{error}</td>{cells}<td title="{_text(row.source)}">{_text(row.verdict)}{star}</td></tr>'
-    )
+    return [
+        element("th", row.name, scope="row", title=row.title),
+        joined([value, error]),
+        *map(_cell, row.cells),
+        element("td", f"{row.verdict}{star}", title=row.source, class_=row.kind),
+    ]
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: Cell) -> Markup:
     foreseen = foretold(cell)
-    words = ("1" if cell.same else times(cell.ratio)) + (f" <small>({foreseen})</small>" if foreseen else "")
-    return f'<td{"" if cell.same else " class=moved"} title="{cell.value:.6g}">{words}</td>'
+    words = "1" if cell.same else times(cell.ratio)
+    more = _small(f" ({foreseen})") if foreseen else None
+    return element("td", words, more, class_=None if cell.same else "moved", title=f"{cell.value:.6g}")
 
 
-def _text(words: str) -> str:
-    return html.escape(str(words))
+def _small(words: str) -> Markup:
+    return element("small", words, class_="note")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from landscape import plots
-from landscape.pages.markup import Markup, element, table
+from landscape.html.markup import Markup, element, table
 from landscape.plots import Shown, Source
 from landscape.plots.lines import ConnectOptions, InterpolateOptions
 from landscape.render.look import Look

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from landscape.pages.markup import Markup, element
+from landscape.html.markup import Markup, element
 from landscape.render.figure_widths import inches_of
 from landscape.render.pictures import as_data
 from landscape.trajectory import Trajectory

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, reason_of
-from landscape.pages.markup import Markup, element, failure, pairs, warning
-from landscape.pages.shell import page
+from landscape.html.markup import Markup, element, failure, pairs, warning
+from landscape.html.shell import page
 from landscape.plots import Shown, Source
 from landscape.plots.source import unheard
 from landscape.render.look import Look

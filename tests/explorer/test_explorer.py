@@ -46,6 +46,22 @@ def test_a_network_becomes_operations() -> None:
     assert program.cost == 572 * 18 + 572 * 6 + 180 * 36 + 18
 
 
+class Mixed(nn.Module):
+    """Reads its examples from the last to the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(torch.flip(x, (0,)))
+
+
+def test_examples_are_not_mixed() -> None:
+    with pytest.raises(LandscapeError, match=r"^layer flip: the page cannot compute this flip; expected Linear"):
+        program_of(Mixed(), torch.randn(2, 4))
+
+
 class Doubled(nn.Module):
     """Reads a parameter by itself."""
 
@@ -74,9 +90,9 @@ def large() -> nn.Module:
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str]] = {
     "a layer": (
-        lambda: nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2)),
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.PReLU(), nn.Linear(4, 2)),
         functional.cross_entropy,
-        "layer 1: the page cannot compute LayerNorm; expected Linear, Conv2d, BatchNorm, pooling, flatten",
+        "layer 1: the page cannot compute PReLU; expected Linear, Conv2d, BatchNorm, LayerNorm, pooling, padding",
     ),
     "a parameter by itself": (Doubled, functional.cross_entropy, "layer scale: the page cannot compute it reads"),
     "a way that depends on weights": (

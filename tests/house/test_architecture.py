@@ -27,6 +27,7 @@ ALLOWED = {
     "options": {"errors", "forms", "vocabulary"},
     "vocabulary": set(),
     "values": {"lazy", "errors", "storage"},
+    "html": {"errors"},
     "ties": {"errors"},
     "copies": {"errors", "params", "ties"},
     "wrappers": {"errors"},
@@ -104,8 +105,8 @@ ALLOWED = {
         ),
         *("copies", "values", "vocabulary", "wrappers"),
     },
-    "render": {"lazy", "errors", "forms", "options", "storage", "values", "vocabulary"},
-    "explorer": {"errors", "lazy", "objective", "pages", "projection", "trajectory", "values"},
+    "render": {"lazy", "errors", "forms", "html", "options", "storage", "values", "vocabulary"},
+    "explorer": {"errors", "html", "lazy", "objective", "projection", "trajectory", "values"},
     "exports": {"errors", "forms", "lazy", "options", "storage", "values"},
     "files": {"errors", "executor", "remnants", "storage"},
     # Above the rooms whose files they open.
@@ -121,7 +122,7 @@ ALLOWED = {
         *("surface", "render", "pages"),
     },
     # Draw what is computed as interactive pages: beside the still pictures, whose words they share.
-    "pages": {"lazy", "errors", "render", "storage", "values", "vocabulary"},
+    "pages": {"lazy", "errors", "html", "render", "storage", "values", "vocabulary"},
     "pipeline": {"lazy", "plots"},
     "papers": {
         *("values", "errors", "params", "objective", "problems"),
@@ -135,6 +136,7 @@ ALLOWED = {
             "lazy",
             "errors",
             "forms",
+            "html",
             "measures",
             "options",
             "pages",

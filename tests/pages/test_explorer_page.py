@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser, browser_path
-from explorer_networks import perceptron, residual
+from explorer_networks import perceptron, residual, shortcut
 
 from landscape.explorer import explorer_of
 from landscape.trajectory import Recorder, open_trajectory
@@ -32,7 +32,7 @@ def choose(browser: Browser, name: str, value: int) -> None:
 
 def test_an_explorer_computes_what_python_does_and_turns(tmp_path: Path) -> None:
     with Browser(tmp_path / "profile") as browser:
-        for make in (residual, perceptron):
+        for make in (residual, shortcut, perceptron):
             objective = make()
             with Recorder(tmp_path / f"{make.__name__}.h5", objective.model) as recorder:
                 recorder.snapshot(0)

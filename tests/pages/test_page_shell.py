@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from landscape import LandscapeError
+from landscape.html.embedded import json_text, packed, require_embeddable
+from landscape.html.markup import Markup, element
 from landscape.pages import page
-from landscape.pages.embedded import json_text, packed, require_embeddable
-from landscape.pages.markup import Markup, element
 
 EVIL = "</script><!--<img src=x onerror=alert(1)>"
 

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from landscape.pages.embedded import json_text, require_embeddable
-from landscape.pages.markup import Markup, element, joined
+from landscape.html.embedded import json_text, require_embeddable
+from landscape.html.markup import Markup, element, joined
 
 _HERE = Path(__file__).parent
 
@@ -28,9 +28,9 @@ class Beside:
 
 
 @cache
-def script_of(name: str) -> str:
-    """A script of this room by its file name, such as ``"surface.js"``."""
-    return (_HERE / name).read_text(encoding="utf-8")
+def script_of(name: str, folder: Path = _HERE) -> str:
+    """A script by its file name, such as ``"base.js"``; those of other rooms lie in their folders."""
+    return (folder / name).read_text(encoding="utf-8")
 
 
 def page(

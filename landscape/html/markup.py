@@ -43,7 +43,10 @@ def joined(children: Iterable[object], between: str = "") -> Markup:
 def table(
     heads: Sequence[object], rows: Iterable[Sequence[object]], caption: str | None = None, class_: str = ""
 ) -> Markup:
-    """A table that scrolls sideways where the screen is narrow; the first cell of a row is its head."""
+    """A table that scrolls sideways where the screen is narrow; the first cell of a row is its head.
+
+    Cells that are ``td`` or ``th`` elements already keep their attributes.
+    """
     head = element("thead", element("tr", *(element("th", one, scope="col") for one in heads))) if heads else None
     body = element("tbody", *(_row(row) for row in rows))
     titled = element("caption", caption) if caption else None
@@ -58,7 +61,12 @@ def pairs(told: Mapping[str, object]) -> Markup:
 
 def _row(cells: Sequence[object]) -> Markup:
     first, *others = cells
-    return element("tr", element("th", first, scope="row"), *(element("td", one) for one in others))
+    return element("tr", _cell("th", first, scope="row"), *(_cell("td", one) for one in others))
+
+
+def _cell(tag: str, cell: object, **attributes: object) -> Markup:
+    whole = isinstance(cell, Markup) and cell.startswith(("<td", "<th"))
+    return Markup(cell) if whole else element(tag, cell, **attributes)
 
 
 def _content(child: object) -> str:
