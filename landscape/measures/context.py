@@ -18,6 +18,7 @@ from landscape.objective import Estimate, Objective
 from landscape.optimizers import Step
 from landscape.params import Held, Tensors
 from landscape.symmetry import Flattest, Symmetries, symmetries_of
+from landscape.symmetry.flattest import moves_curvature
 
 Shared = TypeVar("Shared")
 
@@ -142,14 +143,19 @@ class MeasureContext:
 
         def make() -> Flattest:
             dtype = self.dtype or torch.float64 if samples is None else self.dtype
-            exact = self.gauss_newton_exact(dtype) if samples is None else None
-            draws = [exact] if exact is not None else self.gauss_newton_draws(samples, dtype)
+            draws = None
+            # What bases do to the curvature its diagonal does not tell.
+            if not any(map(moves_curvature, self.symmetries.generators)):
+                exact = self.gauss_newton_exact(dtype) if samples is None else None
+                draws = [exact] if exact is not None else self.gauss_newton_draws(samples, dtype)
             return self.symmetries.flattening(
                 self.objective,
                 self.weights,
                 split=self.split,
                 parameters=self.parameters,
                 seed=self.seed,
+                samples=samples,
+                dtype=dtype,
                 draws=draws,
                 met=self.kinks,
                 progress=self.progress,
