@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from landscape.curvature import Curvature, Kinks, kinks
 from landscape.curvature.diagonal import exact_by, replicated_by
@@ -16,7 +17,7 @@ from landscape.curvature.passes import Passes
 from landscape.measures.warm_start import WarmStart
 from landscape.objective import Estimate, Objective
 from landscape.optimizers import Step
-from landscape.params import Held, Tensors
+from landscape.params import Held, Tensors, cast
 from landscape.symmetry import Flattest, Symmetries, symmetries_of
 from landscape.symmetry.flattest import moves_curvature
 
@@ -100,6 +101,31 @@ class MeasureContext:
         shared = {key: found for key, found in self._shared.items() if key == "kinks"}
         moved = {} if left is None else {"_operators": left.moved(weights)._operators, "_passes": left._passes}
         return self.fresh(weights=weights, guesses=guesses, _shared=shared, **moved)
+
+    def at(
+        self,
+        state: Mapping[str, Tensor],
+        left: MeasureContext | None = None,
+        guesses: Mapping[str, WarmStart] | None = None,
+    ) -> MeasureContext:
+        """The place of other weights of the same function; see `elsewhere`.
+
+        Args:
+            state: Name -> tensor, buffers included.
+            left: A place that is not used any more, whose copies of the model move there.
+            guesses: What is known of the ends of spectra there.
+        """
+        layout = self.weights.layout
+        weights, buffers = (
+            {info.name: state[info.name] for info in layout.stored(kind)} for kind in ("parameter", "buffer")
+        )
+        return self.elsewhere(Held(layout, weights, buffers), guesses or {}, left)
+
+    def at_representative(self) -> MeasureContext:
+        """The place of the representative of the orbit, in float64; see `Symmetries.canonical`."""
+        state = {**self.weights.weights, **self.weights.buffers}
+        wide = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
+        return replace(self.at(self.symmetries.canonising(wide).apply(wide)), dtype=torch.float64)
 
     def passes(self, purpose: str, dtype: torch.dtype | None = None) -> Passes:
         """Passes over the data at the weights: one copy of the model for each purpose, used by one at a time.

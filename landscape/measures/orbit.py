@@ -44,7 +44,7 @@ register(
         options=OrbitOptions,
         misleads="It is blind to everything but the trace: a network with one very sharp direction and one with "
         "many mild ones can have the same. Away from interpolation it leaves out the part of the Hessian that "
-        "comes from the residuals. Where a stream may be rotated, or a bias shifted, it is the minimum at one choice "
-        "of these, which every choice leads to: another choice could be flatter.",
+        "comes from the residuals. Where a stream may be rotated, or a bias shifted, it is the minimum at one "
+        "choice of these, which every choice leads to: another could be flatter.",
     )
 )

@@ -44,8 +44,8 @@ class Rows:
 
     Attributes:
         parts: Name of a parameter -> shape (rows, *shape), float64.
-        sampled: Whether rows are draws of signs, two after each other of the same micro-batch; otherwise each is of
-            one output of one example.
+        sampled: Whether rows are draws of signs, two after each other of the same micro-batch; otherwise each is
+            of one output of one example.
     """
 
     parts: dict[str, Tensor]
@@ -78,8 +78,8 @@ class Bent:
 def balanced(made: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
     """The changes X of what makes coordinates and Y of what reads them after which both have one second moment.
 
-    That is diag(σ), and X Yᵀ = 1. The sum of both traces, 2 Σ σ = 2 tr (S^½ T S^½)^½, is the smallest that a change
-    of basis gives. With B = Yᵀ Y it is the geometric mean: B T B = S. Coordinates whose σ is 0 are left out.
+    That is diag(σ), and X Yᵀ = 1. The sum of both traces, 2 Σ σ = 2 tr (S^½ T S^½)^½, is the smallest that a
+    change of basis gives. B = Yᵀ Y is the geometric mean: B T B = S. Coordinates whose σ is 0 are left out.
 
     Args:
         made: Shape (units, numbers), S = made madeᵀ.
@@ -112,8 +112,8 @@ def over_bases(
 ) -> Bent:
     """Minimise the Gauss-Newton trace over all rescalings and all changes of basis.
 
-    With S the second moment of derivatives by the coordinates of a basis and T that by their duals, the trace after
-    a change of basis A is tr(B^-1 S) + tr(B T), B = Aᵀ A, smallest at the geometric mean of T^-1 and S (see
+    With S the second moment of derivatives by the coordinates of a basis and T that by their duals, the trace
+    after a change of basis A is tr(B^-1 S) + tr(B T), B = Aᵀ A, smallest at the geometric mean of T^-1 and S (see
     `balanced`). Together with rescalings (`balance`) this is geodesically convex on a product of cones, so
     solving for each in turn leads to the global minimum.
 
@@ -225,13 +225,14 @@ def rows_at(
         parts, _ = passes.separated(passes.trial(1))
         width = factor_of(parts).width
     most = _MOST_NUMBERS // passes.vectors.size
+    pairs = samples or _PAIRS
     exact = samples is None and examples * width <= min(most, _MOST_BACKWARD)
     if not exact:
         passes = Passes(objective, weights, split, parameters, dtype, None)
         passes.evaluator.cut(min(SAMPLED_BATCH, passes.evaluator.batch_size))
         batches = -(-examples // passes.evaluator.batch_size)
-        samples = samples or min(_PAIRS, max(1, most // (2 * batches)))
-        if 2 * samples * batches > most:
+        pairs = samples or min(_PAIRS, max(1, most // (2 * batches)))
+        if 2 * pairs * batches > most:
             return None
     found: list[Tensor] = []
     generator, count, done = generator_of(seed), 0.0, 0
@@ -239,16 +240,15 @@ def rows_at(
         for batch in passes.batches():
             parts, counted = passes.separated(batch)
             factor = factor_of(parts)
-            signs = (
-                torch.eye(factor.width)[:, None]
-                if exact
-                else 2.0 * torch.randint(0, 2, (2 * samples, batch.examples, factor.width), generator=generator) - 1
-            )
+            signs = torch.eye(factor.width)[:, None]
+            if not exact:
+                drawn = (2 * pairs, batch.examples, factor.width)
+                signs = 2.0 * torch.randint(0, 2, drawn, generator=generator) - 1
             for chosen in signs:
                 covectors = factor.multiply(chosen.to(parts.outputs[0].device, parts.outputs[0].dtype))
                 pulled_back = pulled(parts.outputs, passes.variables, covectors, False)
                 row = passes.vectors.join(pulled_back, torch.zeros(passes.vectors.size, dtype=torch.float64))
-                found.append(row if exact else row / (2 * samples) ** 0.5)
+                found.append(row if exact else row / (2 * pairs) ** 0.5)
             count, done = count + counted, done + batch.examples
             if progress is not None:
                 progress(done, examples)

@@ -56,9 +56,7 @@ def test_the_trace_at_the_flattest_point_is_the_value(name: str) -> None:
     assert again.value == pytest.approx(found.value, rel=1e-12)
     moved = again.element.apply(flat)
     # The gauge settles signs as well.
-    assert all(
-        torch.allclose(moved[name].abs(), one.abs(), rtol=1e-6, atol=1e-9) for name, one in flat.items()
-    )
+    assert all(torch.allclose(moved[name].abs(), one.abs(), rtol=1e-6, atol=1e-9) for name, one in flat.items())
 
 
 @pytest.mark.parametrize("name", MODELS)
