@@ -73,7 +73,7 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
 
 
 def _list(as_json: bool) -> None:
-    from landscape.measures import SYMMETRIES, measures, step_measures
+    from landscape.measures import SYMMETRIES, OverOptions, measures, step_measures
 
     known = {**measures(), **step_measures()}
     entries = {
@@ -90,7 +90,12 @@ def _list(as_json: bool) -> None:
         }
         for one in known.values()
     }
-    say({"measures": entries, "symmetries": dict(SYMMETRIES)}, listing_lines(known, SYMMETRIES), as_json)
+    common = describe_options(OverOptions)
+    say(
+        {"measures": entries, "options": common, "symmetries": dict(SYMMETRIES)},
+        listing_lines(known, SYMMETRIES),
+        as_json,
+    )
 
 
 def _stored(file: str, options: Mapping[str, Any], output: str | None, as_json: bool) -> None:

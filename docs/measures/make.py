@@ -18,7 +18,7 @@ import torch
 from matplotlib.axes import Axes
 
 import landscape as ls
-from landscape.measures import SYMMETRIES, Measure, measures, step_measures
+from landscape.measures import SYMMETRIES, Measure, OverOptions, measures, step_measures
 from landscape.options import options_table
 from landscape.problems.toys import QuadraticOptions, quadratic
 from landscape.recipe.gallery import save_png
@@ -82,6 +82,18 @@ def text_of(page: str) -> str:
     return page.partition(END)[2].strip()
 
 
+_OVER = (
+    "Every measure of weights can be taken over the orbit of the weights instead, as `landscape measure RUN.h5",
+    "--setting hessian_top.over=orbit-minimum` or `=orbit-range`: its smallest value, or the greatest less the",
+    "smallest, over the representative of the orbit, its flattest point and random elements. These points are",
+    "the same from everywhere on the orbit, so the number is invariant to all symmetries found. A minimum is",
+    "an upper bound of the infimum; a range says how far the measure can be moved without changing the",
+    "function, and is a lower bound: rescalings drive most measures to infinity. `details.values` has the",
+    "value at every point.",
+    "",
+)
+
+
 def index_of(known: Iterable[Measure]) -> str:
     """The page about all measures."""
     lines = [
@@ -96,7 +108,7 @@ def index_of(known: Iterable[Measure]) -> str:
     for one in known:
         title = one.title.replace("|", "&#124;")
         lines.append(f"| [{one.name}]({one.name}.md) | {title} | {', '.join(one.invariant) or 'nothing'} |")
-    lines += ["", "What a measure can be invariant to:", ""]
+    lines += ["", *_OVER, options_table(OverOptions), "", "What a measure can be invariant to:", ""]
     lines += [f"- {name}: {words}" for name, words in SYMMETRIES.items()]
     return "\n".join(lines) + "\n"
 

@@ -358,4 +358,4 @@ def _predicted(
     ):
         return None
     seen = foreseen(context, column)
-    return None if seen is None else measure_named(before.name).compute(seen, settings).value
+    return None if seen is None or "over" in settings else measure_named(before.name).compute(seen, settings).value

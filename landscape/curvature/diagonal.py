@@ -26,7 +26,7 @@ _EXACT_NUMBERS = 10**9
 _SAMPLES = 8
 # Every micro-batch is a sample of its own, so that small ones give the smaller error for the same work; smaller
 # than this they take longer.
-_SAMPLED_BATCH = 16
+SAMPLED_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ def _by_examples(passes: Passes) -> Passes:
 
 def _cut(passes: Passes, batch_size: int | None) -> None:
     if batch_size is None:
-        passes.evaluator.cut(min(_SAMPLED_BATCH, passes.evaluator.batch_size))
+        passes.evaluator.cut(min(SAMPLED_BATCH, passes.evaluator.batch_size))
 
 
 def _numbers(passes: Passes) -> int:

@@ -15,7 +15,8 @@ from landscape.curvature.passes import derivatives_used
 from landscape.errors import LandscapeError, reason_of
 from landscape.measures.context import MeasureContext
 from landscape.measures.invariance import tried
-from landscape.measures.registry import DERIVATIVES, Measure, measure_named
+from landscape.measures.over_orbit import WORDS, take
+from landscape.measures.registry import DERIVATIVES, SYMMETRIES, Measure, measure_named
 from landscape.objective import Objective
 from landscape.optimizers import Step
 from landscape.params import Held, Weights
@@ -43,7 +44,8 @@ class Measured(Result):
         details: More numbers, as plain JSON values.
         notes: What a reader must know of this value, in sentences: a claim of invariance that did not hold at a
             random element of the orbit or could not be tried, and rescalings that may have been missed.
-        bound: ``"lower"`` where the value is a lower bound of the formula only; otherwise an empty text.
+        bound: ``"lower"`` or ``"upper"`` where the value is such a bound of the formula only; otherwise an empty
+            text.
     """
 
     name: str
@@ -260,12 +262,16 @@ def described(one: Measure, loss_unit: str, settings: Mapping[str, Any]) -> dict
     # An error is a share of 1.
     unit = "1" if settings.get("metric") == "error" else loss_unit or "loss"
     bound = "lower" if one.is_bound(settings) else ""
+    title, formula, claims = one.title, one.formula, one.invariant
+    if "over" in settings:
+        words, how, bound = WORDS[settings["over"]]
+        title, formula, claims = f"{title}, {words}", f"{how} of: {formula}", tuple(SYMMETRIES)
     return {
-        "title": f"{one.title} ({bound} bound)" if bound else one.title,
+        "title": f"{title} ({bound} bound)" if bound else title,
         "unit": one.unit.format(loss=unit),
-        "formula": one.formula,
+        "formula": formula,
         "source": one.source,
-        "invariant_claimed": one.invariant,
+        "invariant_claimed": claims,
         "bound": bound,
     }
 
@@ -288,7 +294,7 @@ def _refused(one: Measure, context: MeasureContext, settings: Mapping[str, Any],
 def _taken(one: Measure, context: MeasureContext, settings: Mapping[str, Any]) -> Measured:
     began = time.monotonic()
     with derivatives_used() as used:
-        found = one.compute(context, settings)
+        found = take(one, context, settings)
     notes = dict.fromkeys(derivatives.note for derivatives in used if derivatives.note)
     details = {**found.details, **({"derivatives": "; ".join(notes)} if notes else {})}
     about = described(one, context.objective.unit, settings)

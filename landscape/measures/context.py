@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from landscape.curvature import Curvature, Kinks, kinks
 from landscape.curvature.diagonal import exact_by, replicated_by
@@ -16,8 +17,9 @@ from landscape.curvature.passes import Passes
 from landscape.measures.warm_start import WarmStart
 from landscape.objective import Estimate, Objective
 from landscape.optimizers import Step
-from landscape.params import Held, Tensors
+from landscape.params import Held, Tensors, cast
 from landscape.symmetry import Flattest, Symmetries, symmetries_of
+from landscape.symmetry.flattest import moves_curvature
 
 Shared = TypeVar("Shared")
 
@@ -100,6 +102,31 @@ class MeasureContext:
         moved = {} if left is None else {"_operators": left.moved(weights)._operators, "_passes": left._passes}
         return self.fresh(weights=weights, guesses=guesses, _shared=shared, **moved)
 
+    def at(
+        self,
+        state: Mapping[str, Tensor],
+        left: MeasureContext | None = None,
+        guesses: Mapping[str, WarmStart] | None = None,
+    ) -> MeasureContext:
+        """The place of other weights of the same function; see `elsewhere`.
+
+        Args:
+            state: Name -> tensor, buffers included.
+            left: A place that is not used any more, whose copies of the model move there.
+            guesses: What is known of the ends of spectra there.
+        """
+        layout = self.weights.layout
+        weights, buffers = (
+            {info.name: state[info.name] for info in layout.stored(kind)} for kind in ("parameter", "buffer")
+        )
+        return self.elsewhere(Held(layout, weights, buffers), guesses or {}, left)
+
+    def at_representative(self) -> MeasureContext:
+        """The place of the representative of the orbit, in float64; see `Symmetries.canonical`."""
+        state = {**self.weights.weights, **self.weights.buffers}
+        wide = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
+        return replace(self.at(self.symmetries.canonising(wide).apply(wide)), dtype=torch.float64)
+
     def passes(self, purpose: str, dtype: torch.dtype | None = None) -> Passes:
         """Passes over the data at the weights: one copy of the model for each purpose, used by one at a time.
 
@@ -142,14 +169,19 @@ class MeasureContext:
 
         def make() -> Flattest:
             dtype = self.dtype or torch.float64 if samples is None else self.dtype
-            exact = self.gauss_newton_exact(dtype) if samples is None else None
-            draws = [exact] if exact is not None else self.gauss_newton_draws(samples, dtype)
+            draws = None
+            # What bases do to the curvature its diagonal does not tell.
+            if not any(map(moves_curvature, self.symmetries.generators)):
+                exact = self.gauss_newton_exact(dtype) if samples is None else None
+                draws = [exact] if exact is not None else self.gauss_newton_draws(samples, dtype)
             return self.symmetries.flattening(
                 self.objective,
                 self.weights,
                 split=self.split,
                 parameters=self.parameters,
                 seed=self.seed,
+                samples=samples,
+                dtype=dtype,
                 draws=draws,
                 met=self.kinks,
                 progress=self.progress,

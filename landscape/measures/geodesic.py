@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from landscape.measures.context import MeasureContext
 from landscape.measures.local_loss import LocalLoss
 from landscape.measures.registry import SYMMETRIES, Found, Measure, register
 from landscape.options import Options, option
-from landscape.params import Held, Tensors, cast
+from landscape.params import Tensors
 from landscape.symmetry import Basis, Symmetries
 from landscape.symmetry.dimension import tangents
 from landscape.symmetry.representative import slices
@@ -67,16 +67,8 @@ class _Quotient:
 
 def _quotient(context: MeasureContext) -> _Quotient:
     symmetries = context.symmetries
-    layout = context.weights.layout
-    state = {**context.weights.weights, **context.weights.buffers}
-    wide = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
-    moved = symmetries.canonising(wide).apply(wide)
-    held = Held(
-        layout,
-        {info.name: moved[info.name] for info in layout.stored("parameter")},
-        {info.name: moved[info.name] for info in layout.stored("buffer")},
-    )
-    there = replace(context.elsewhere(held, {}), dtype=torch.float64)
+    there = context.at_representative()
+    moved = {**there.weights.weights, **there.weights.buffers}
     operator = there.operator("hessian")
     stretch = operator.flatten(_stretches(symmetries, moved, operator.names)).double()
     names = list(operator.names)

@@ -12,8 +12,10 @@ import torch
 from landscape.errors import reason_of
 from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import CLASS_OF, Column, led_to, moves
+from landscape.measures.over_orbit import take
 from landscape.measures.presets import audit_settings, sameness
-from landscape.measures.registry import measure_named
+from landscape.measures.registry import OverOptions, measure_named
+from landscape.options import fields_of
 from landscape.symmetry import Element
 from landscape.symmetry.elements import SCALINGS, Generator
 from landscape.values.audit import same_by
@@ -26,7 +28,7 @@ _ORTHOGONAL = {"permutation", "sign-flip"}
 # What holds for all data holds for so few of them.
 _EXAMPLES = 32
 # Of each of these settings at most so many: draws are the same at both places.
-_QUICK = {"samples": 9, "draws": 9, "restarts": 1}
+_QUICK = {"samples": 9, "draws": 9, "restarts": 1, "elements": 3}
 # The standard deviation of the logarithms of random factors.
 _SPREAD = 0.5
 
@@ -80,7 +82,7 @@ def _trial(context: MeasureContext, found: Measured) -> dict[str, Any]:
     if not moves(here, there):
         return {"passed": None, "reason": "the element leaves the weights as they are", "missed": missed}
     one, settings = measure_named(found.name), _settings(here, found)
-    before, after = one.compute(here, settings), one.compute(there, settings)
+    before, after = take(one, here, settings), take(one, there, settings)
     errors = (before.standard_error, after.standard_error)
     size = abs(before.value)
     return {
@@ -96,7 +98,8 @@ def _trial(context: MeasureContext, found: Measured) -> dict[str, Any]:
 
 def _settings(context: MeasureContext, found: Measured) -> Mapping[str, Any]:
     """Fewer draws, which take a fraction of the time; conventions remain as they were."""
-    own = {name: found.settings[name] for name in measure_named(found.name).settings}
+    names = (*measure_named(found.name).settings, *fields_of(OverOptions))
+    own = {name: found.settings[name] for name in names if name in found.settings}
     quick = own | {
         name: value
         for name, value in audit_settings(context, [found.name], None)[found.name].items()

@@ -1,4 +1,4 @@
-"""The smallest Gauss-Newton trace on the orbit: the one curvature that rescalings cannot change."""
+"""The smallest Gauss-Newton trace on the orbit: the one curvature that symmetries cannot change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from landscape.forms import WHOLE
 from landscape.measures.context import MeasureContext
-from landscape.measures.registry import Found, Measure, register
+from landscape.measures.registry import SYMMETRIES, Found, Measure, register
 from landscape.options import Options, option
 
 
@@ -33,16 +33,18 @@ register(
         name="orbit_min_trace",
         title="smallest trace on the orbit",
         formula="min over rescalings mu of sum_e G_e exp(-2 <a_e, mu>), G the Gauss-Newton diagonal, a_e how "
-        "often each unit's scale enters parameter e; filters before batch normalisation in the gauge "
-        "running_var + eps = 1",
+        "often each unit's scale enters parameter e, and over changes of basis B of tr(B^-1 S) + tr(B T), S and T "
+        "the Gauss-Newton blocks of both sides; filters before batch normalisation in the gauge "
+        "running_var + eps = 1; shifts, means and rotations of streams as of the representative",
         unit="{loss}",
         source="Vardhan, Taheri & Mazumdar 2026 (flatness over all interpolators and their symmetries); for two "
         "layers 2 sum_j sqrt(A_j B_j)",
-        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
+        invariant=tuple(SYMMETRIES),
         compute=_orbit_min_trace,
         options=OrbitOptions,
         misleads="It is blind to everything but the trace: a network with one very sharp direction and one with "
         "many mild ones can have the same. Away from interpolation it leaves out the part of the Hessian that "
-        "comes from the residuals. Changes of basis within attention heads still change it.",
+        "comes from the residuals. Where a stream may be rotated, or a bias shifted, it is the minimum at one "
+        "choice of these, which every choice leads to: another could be flatter.",
     )
 )

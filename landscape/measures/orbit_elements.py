@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.curvature import SymmetricOperator
 from landscape.measures.congruence import scaled
 from landscape.measures.context import MeasureContext
-from landscape.params import Held, Tensors, from_real, real_view
+from landscape.params import Tensors, from_real, real_view
 from landscape.symmetry import Element, Flattest, Symmetries
 from landscape.symmetry.elements import SCALINGS
 from landscape.symmetry.factors import factors_of
@@ -169,15 +169,9 @@ def led_to(context: MeasureContext, column: Column, left: MeasureContext | None 
     """
     state = {**context.weights.weights, **context.weights.buffers}
     moved = column.element.apply(state)
-    layout = context.weights.layout
-    held = Held(
-        layout,
-        {info.name: moved[info.name] for info in layout.stored("parameter")},
-        {info.name: moved[info.name] for info in layout.stored("buffer")},
-    )
     over = _covectors(context, column, state)
     guesses = {} if over is None else {kind: guess.carried(over) for kind, guess in context.guesses.items()}
-    return context.elsewhere(held, guesses, left)
+    return context.at(moved, left, guesses)
 
 
 def _covectors(

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.options import NoOptions, default_of, fields_of, options_like, read_options
+from landscape.options import NoOptions, Options, default_of, fields_of, option, options_like, read_options
 from landscape.values.result import Result
 
 if TYPE_CHECKING:
@@ -43,6 +43,18 @@ SYMMETRIES = MappingProxyType(
         "shift": "what is added to biases, or to all features that a normalisation reads, and is taken away again",
     }
 )
+
+
+@dataclass(frozen=True)
+class OverOptions(Options):
+    """Options that every measure of weights has beside its own."""
+
+    over: str = option(
+        "weights",
+        "At the weights, the smallest value over their orbit, or the range of values over it",
+        choices=("weights", "orbit-minimum", "orbit-range"),
+    )
+    elements: int = option(8, "Random elements of the orbit, beside its representative and flattest point", low=1)
 
 
 @dataclass(frozen=True)
@@ -112,13 +124,24 @@ class Measure(Result):
     def settled(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The defaults with some settings as they are given; text is read as a command line gives it.
 
+        Those of `OverOptions` are there only where the measure is wanted over the orbit.
+
         Raises:
             LandscapeError: With every setting that does not exist or cannot be used.
         """
         # As JSON writes it.
         plain = {name: None if value == "null" else value for name, value in (given or {}).items()}
-        found = read_options(self.options, plain, None, lambda name: f"{self.name}.{name}")
-        return {name: getattr(found, name) for name in self.settings}
+        common = () if self.of_step else fields_of(OverOptions).keys() - self.settings.keys()
+        own = {name: value for name, value in plain.items() if name not in common}
+        found = read_options(self.options, own, None, self._spelled)
+        settled = {name: getattr(found, name) for name in self.settings}
+        over = read_options(
+            OverOptions, {name: plain[name] for name in plain if name in common}, None, self._spelled
+        )
+        return settled if over.over == "weights" else {**settled, "over": over.over, "elements": over.elements}
+
+    def _spelled(self, name: str) -> str:
+        return f"{self.name}.{name}"
 
 
 _REGISTRY: dict[str, Measure] = {}

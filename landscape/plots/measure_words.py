@@ -31,15 +31,25 @@ def listing_lines(known: Mapping[str, Measure], symmetries: Mapping[str, str]) -
         lines += _told("formula", one.formula)
         lines += _told("source", one.source)
         lines += _told("invariant", ", ".join(one.invariant) or "to nothing")
-        for key, field in fields_of(one.options).items():
-            words = f"{key}={default_words(field)}: {field.metadata['help']} ({allowed_words(field)})"
-            lines += _told("setting", words)
+        lines += _setting_lines(one.options)
         if one.misleads:
             lines += _told("misleads", one.misleads)
         lines.append("")
-    lines.append("What a measure can be invariant to:")
+    from landscape.measures.registry import OverOptions
+
+    lines.append("Settings of every measure of weights:")
+    lines += _setting_lines(OverOptions)
+    lines += ["", "What a measure can be invariant to:"]
     for name, words in symmetries.items():
         lines += _told(name, words, 17)
+    return lines
+
+
+def _setting_lines(options: type[Any]) -> list[str]:
+    lines = []
+    for key, field in fields_of(options).items():
+        words = f"{key}={default_words(field)}: {field.metadata['help']} ({allowed_words(field)})"
+        lines += _told("setting", words)
     return lines
 
 

@@ -15,7 +15,6 @@ from landscape.symmetry.elements import (
     Slices,
 )
 from landscape.symmetry.flattest import Flattest
-from landscape.symmetry.flattest_basis import FlattestBasis
 from landscape.symmetry.labels import Norm
 from landscape.symmetry.same_function import Check
 from landscape.symmetry.search import find, symmetries_of
@@ -31,7 +30,6 @@ __all__ = [
     "Element",
     "Exchange",
     "Flattest",
-    "FlattestBasis",
     "Flipping",
     "Generator",
     "Mean",

@@ -12,7 +12,7 @@ from landscape.params import Tensors, cast
 from landscape.symmetry.canonical import sign_element, unit_norm_element
 from landscape.symmetry.columns import Columns
 from landscape.symmetry.continuous import Mean, Rotation, Shift, Turn, complement_of_ones, folded, not_zero
-from landscape.symmetry.elements import Basis, Element, Exchange, Generator
+from landscape.symmetry.elements import Basis, Element, Exchange, Flipping, Generator, Slices
 
 # A singular value below this share of the largest one is 0: nothing says which basis it belongs to.
 _RANK = 1e-9
@@ -39,14 +39,15 @@ def representative_element(
     """
     built = _Built(state)
     for _ in range(_SHIFTS):
-        if not built.settle(generators, Shift, _no_shift):
+        # Means move biases, too.
+        moved = [built.settle(generators, Shift, _no_shift), built.settle(generators, Mean, _no_mean)]
+        if not any(moved):
             break
-    built.settle(generators, Mean, _no_mean)
     built.add(unit_norm_element(generators, built.state))
     built.settle(generators, Basis, _principal)
     if rotate:
-        bases = {name for one in generators if isinstance(one, Basis) for name in one.tensors}
-        built.settle(generators, Rotation, lambda one, own: _axes(one, own, bases))
+        later = {(part.tensor, part.dim) for one in generators for part in _settled_later(one)}
+        built.settle(generators, Rotation, lambda one, own: _axes(one, own, later))
     built.add(sign_element(generators, built.state))
     built.settle(generators, Turn, _turned)
     # A sum says the sign of a coordinate, and the stream that it reads may have been turned since.
@@ -94,18 +95,20 @@ def slices(one: Columns, state: Mapping[str, Tensor]) -> Tensor:
 
 def _no_shift(one: Shift, state: Tensors) -> Tensor | None:
     (column,) = one.columns
-    value = -slices(column, state).mean(1)
-    # Rounding leaves no exact 0.
-    scale = float(state[column.tensor].abs().max())
-    return value if float(value.abs().max()) > 1e-14 * scale and scale > 0 else None
+    return _moving(-slices(column, state).mean(1), state[column.tensor])
 
 
 def _no_mean(one: Mean, state: Tensors) -> Tensor | None:
     tensor = state[one.tensor].movedim(one.dim, 0)
-    gain = torch.ones(len(tensor), dtype=tensor.dtype)
     if one.gain is not None:
         gain = not_zero(state[one.gain], one.gain)
-    return -(gain.reshape(-1, *(1,) * (tensor.ndim - 1)) * tensor).mean(0).reshape(-1)
+        tensor = gain.reshape(-1, *(1,) * (tensor.ndim - 1)) * tensor
+    return _moving(-tensor.mean(0).reshape(-1), tensor)
+
+
+def _moving(value: Tensor, tensor: Tensor) -> Tensor | None:
+    """What is added to a tensor; None where it is as small as rounding, which leaves no exact 0."""
+    return value if float(value.abs().max()) > 1e-14 * float(tensor.abs().max()) else None
 
 
 def _principal(one: Basis, state: Tensors) -> Tensor | None:
@@ -124,15 +127,21 @@ def _principal(one: Basis, state: Tensors) -> Tensor | None:
     return torch.where((value @ made).pow(3).sum(1) < 0, -1.0, 1.0)[:, None] * value
 
 
-def _axes(one: Rotation, state: Tensors, bases: set[str]) -> Tensor | None:
+def _settled_later(one: Generator) -> Sequence[Columns | Slices]:
+    """Where signs are settled after those of the axes of a stream."""
+    return one.columns if isinstance(one, Basis) else one.slices if isinstance(one, Flipping) else ()
+
+
+def _axes(one: Rotation, state: Tensors, later: set[tuple[str, int]]) -> Tensor | None:
     """The rotation to principal axes."""
     parts = {column: folded(column, state, one.units) for column in one.columns}
     moments = sum((part @ part.T for part in parts.values()), torch.zeros(one.units, one.units).double())
-    # The signs of coordinates of heads are settled after those of the stream.
-    first = next(
-        (part for column, part in parts.items() if column.tensor not in bases and part.shape[1] > 1),
-        next(iter(parts.values())),
+    settled = (
+        part
+        for column, part in parts.items()
+        if part.shape[1] > 1 and not any(name == column.tensor and dim != column.dim for name, dim in later)
     )
+    first = next(settled, next(iter(parts.values())))
     basis = complement_of_ones(one.units) if one.keeps_mean else torch.eye(one.units, dtype=torch.float64)
     axes = torch.linalg.eigh(basis.T @ moments @ basis).eigenvectors.flip(1).T
     sums = (axes @ basis.T @ first).pow(3).sum(1)

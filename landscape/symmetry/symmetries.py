@@ -19,7 +19,6 @@ from landscape.symmetry.construction import Blocked
 from landscape.symmetry.dimension import Dimension, dimension
 from landscape.symmetry.elements import KINDS, Element, Generator, Scaling, element_from_json
 from landscape.symmetry.flattest import Flattest, flattest
-from landscape.symmetry.flattest_basis import FlattestBasis, flattest_over_bases
 from landscape.symmetry.representative import representative_element
 from landscape.symmetry.same_function import Check, Runner, require_same
 from landscape.values.result import Result
@@ -278,8 +277,8 @@ class Symmetries(Result):
         Args:
             objective: Model, data and loss.
             weights: The weights.
-            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype``, ``draws``, ``met`` and
-                ``progress``.
+            **settings: ``split``, ``parameters``, ``seed``, ``samples``, ``dtype``, ``kinds``, ``draws``, ``met``
+                and ``progress``.
         """
         return flattest(self, objective, self.complete(weights), **settings)
 
@@ -293,18 +292,6 @@ class Symmetries(Result):
             Vardhan, Taheri & Mazumdar 2026.
         """
         return self.apply(weights, self.flattening(objective, weights, **settings).element, "flattening")
-
-    def flattening_bases(self, objective: Objective, weights: Weights, **settings: Any) -> FlattestBasis:
-        """The smallest Gauss-Newton trace over rescalings and changes of basis together, for small data.
-
-        See `flattest_basis.flattest_over_bases`.
-
-        Args:
-            objective: Model, data and loss.
-            weights: The weights.
-            **settings: ``split``, ``parameters`` and ``dtype``.
-        """
-        return flattest_over_bases(self.generators, objective, self.complete(weights), **settings)
 
     def normalising(self, weights: Weights) -> Element:
         """The element that gives incoming weights norm 1; see `unit_norm`."""
