@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.ties import identity
-from landscape.wrappers import unwrapped
+from landscape.wrappers import gathered, plain_parts, unwrapped
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -118,11 +118,12 @@ def _filter_axes(model: nn.Module) -> dict[str, tuple[int, int]]:
     return axes
 
 
-def resolve(weights: Weights) -> tuple[Layout, Tensors]:
+def resolve(weights: Weights, *, sharded: bool = False) -> tuple[Layout, Tensors]:
     """Whatever stands for weights, as a layout and a dictionary of its parameters and buffers.
 
     Args:
         weights: A snapshot, a model, or a name -> tensor dictionary (buffers may be among the names).
+        sharded: Whether the parameters of a model may be spread over processes; see `unwrapped`.
 
     Returns:
         The layout and the detached tensors it lists, each under its first name. Nothing is copied.
@@ -131,8 +132,8 @@ def resolve(weights: Weights) -> tuple[Layout, Tensors]:
         LandscapeError: If it is none of these.
     """
     if isinstance(weights, nn.Module):
-        weights = unwrapped(weights)
-        layout = layout_of(weights)
+        weights = unwrapped(weights, sharded=sharded)
+        layout = layout_of(weights, sharded=sharded)
         state = dict(weights.named_parameters()) | dict(weights.named_buffers())
     elif isinstance(weights, HasWeights):
         layout, state = weights.layout, {**weights.weights, **weights.buffers}
@@ -162,18 +163,26 @@ class Held:
     buffers: Tensors
 
     @classmethod
-    def of(cls, weights: Weights, parameters: str | Sequence[str] | None = None, *, copy: bool = False) -> Held:
+    def of(
+        cls,
+        weights: Weights,
+        parameters: str | Sequence[str] | None = None,
+        *,
+        copy: bool = False,
+        sharded: bool = False,
+    ) -> Held:
         """Weights of which only some parameters move.
 
         Args:
             weights: A snapshot, a model, or a name -> tensor dictionary.
             parameters: Globs that choose them, see `Layout.select`; None lets all move that training moves.
             copy: Copy the tensors; otherwise they are shared.
+            sharded: Whether the parameters of a model may be spread over processes.
 
         Raises:
             LandscapeError: If nothing is left to move.
         """
-        layout, tensors = resolve(weights)
+        layout, tensors = resolve(weights, sharded=sharded)
         weights_of, buffers = (
             {info.name: tensors[info.name].clone() if copy else tensors[info.name] for info in layout.stored(kind)}
             for kind in ("parameter", "buffer")
@@ -360,7 +369,8 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
-        sha.update(_bytes(tensor).data)
+        for part in plain_parts(gathered(tensor)):
+            sha.update(_bytes(part).data)
     return sha.hexdigest()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.hooks import RemovableHandle
 
 from landscape.errors import LandscapeError
@@ -53,13 +54,15 @@ def _inner_of(module: nn.Module) -> nn.Module | None:
     return None
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module, *, sharded: bool = False) -> nn.Module:
     """A model without wrappers anywhere in it, so that its tensors have the names of the bare model.
 
     What is wrapped is torch.compile's module, data parallel ones, activation checkpoints and averaged models.
 
     Args:
         model: Any module; it is not changed.
+        sharded: Whether its parameters may be distributed tensors (FSDP2, tensor parallelism); each process is
+            then left with its own part of them.
 
     Returns:
         The model itself where nothing is wrapped. Otherwise modules that share all tensors with it.
@@ -72,7 +75,9 @@ def unwrapped(model: nn.Module) -> nn.Module:
         >>> list(unwrapped(model).state_dict()), list(model.state_dict())
         (['0.weight', '0.bias'], ['0.module.weight', '0.module.bias'])
     """
-    _refuse_shards(model)
+    _refuse_shards(model, sharded)
+    if sharded:
+        reshard(model)
     return _bare(model, {})
 
 
@@ -93,17 +98,17 @@ def _bare(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
     return inner
 
 
-def _refuse_shards(model: nn.Module) -> None:
+def _refuse_shards(model: nn.Module, allowed: bool) -> None:
     sharded = next((name for name, own in model.named_modules() if _is_a(own, _SHARDED)), None)
-    if sharded is None:
+    if sharded is None and not allowed:
         sharded = next((name for name, tensor in model.named_parameters() if is_sharded(tensor)), None)
     if sharded is not None:
         raise LandscapeError(
             "the parameters of the model are sharded over processes (FSDP)",
             where=sharded or None,
             mend="load a full state dict into the bare model (get_model_state_dict of "
-            "torch.distributed.checkpoint.state_dict, with full_state_dict=True); curves of random directions are "
-            "drawn as it is by landscape.surface.sharded",
+            "torch.distributed.checkpoint.state_dict, with full_state_dict=True); slices of a model sharded "
+            "by FSDP2 take Objective(..., in_place=True) and drawn_plane",
         )
 
 
@@ -134,6 +139,39 @@ def after_call(module: nn.Module, hook: Callable[..., Any], *, always: bool = Fa
 def is_sharded(tensor: Tensor) -> bool:
     """Return whether a tensor holds a part of its numbers only, and other processes the others."""
     return _is_a(tensor, "torch.distributed.tensor.DTensor")
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that several processes hold parts of; they all have to ask for it."""
+    whole: Tensor = tensor.detach().full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return whole
+
+
+def plain_parts(tensor: Tensor) -> Iterator[Tensor]:
+    """The plain tensors of which one is made: of quantised weights numbers, scales and zeros."""
+    if not is_traceable_wrapper_subclass(tensor):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from plain_parts(getattr(tensor, name))
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """The part of a tensor in this process, in the same memory; others as they are."""
+    part: Tensor = tensor.detach().to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return part
+
+
+def gathering_units(model: nn.Module) -> list[Any]:
+    """The modules of FSDP2, which gather their parameters for a pass."""
+    units = (module for module in model.modules() if hasattr(type(module), "reshard"))
+    return [module for module in units if _is_a(module, "torch.distributed.fsdp.FSDPModule")]
+
+
+def reshard(model: nn.Module) -> None:
+    """Give back what passes gathered: each process holds its own part of the parameters."""
+    for unit in gathering_units(model):
+        unit.reshard()
 
 
 def _is_a(value: object, name: str) -> bool:

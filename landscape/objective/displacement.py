@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from landscape.errors import LandscapeError
 from landscape.ties import has_memory
-from landscape.wrappers import after_call, before_call
+from landscape.wrappers import after_call, before_call, gathering_units, is_sharded, own_part
 
 Readers = dict[str, list[nn.Module | None]]
 """Name of a parameter -> the modules during whose calls it is read; None stands for the whole pass."""
@@ -33,7 +33,7 @@ class Values(Protocol):
 
         Args:
             name: The parameter.
-            held: It, or what a process holds of it; overwritten.
+            held: It, or the part of it in this process; overwritten.
             before: A contiguous copy of it as it was.
         """
 
@@ -43,12 +43,13 @@ class _Memory:
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._spans: dict[int, list[tuple[int, int, str]]] = {}
-        for name, tensor in tensors.items():
+        for name, tensor in ((name, own_part(own)) for name, own in tensors.items()):
             if has_memory(tensor):
                 self._spans.setdefault(tensor.untyped_storage()._cdata, []).append((*_span(tensor), name))
 
     def touched(self, leaf: Any) -> Iterator[str]:
         """The names of the parameters that share memory with a tensor."""
+        leaf = leaf._local_tensor if is_sharded(leaf) else leaf
         if type(leaf) not in (Tensor, nn.Parameter) or leaf.layout != torch.strided or not leaf.numel():
             return
         spans = self._spans.get(leaf.untyped_storage()._cdata)
@@ -115,27 +116,36 @@ def readers_of(model: nn.Module, tensors: Mapping[str, Tensor], run: Callable[[]
             stack.callback(after_call(module, leave, always=True).remove)
         with _Reads(_Memory(tensors), told):
             run()
-    return {name: list(readers.values()) for name, readers in found.items()}
+    return {name: list(readers.values()) for name, readers in found.items()} | _gathered_by(model, tensors)
+
+
+def _gathered_by(model: nn.Module, tensors: Mapping[str, Tensor]) -> Readers:
+    """The modules of FSDP2 that gather parameters before their calls; what reads them reads what was gathered."""
+    found: Readers = {}
+    for unit in gathering_units(model):
+        own = {id(parameter) for parameter in unit.parameters()}
+        # Those within others come later.
+        found |= {name: [unit] for name, tensor in tensors.items() if id(tensor) in own}
+    return found
 
 
 class Displacement:
     """Parameters of a model that are moved while they are read.
 
     Args:
-        tensors: Name -> parameter, or what this process holds of it.
+        tensors: Name -> parameter; of one that processes share, each moves its own part.
         readers: See `readers_of`.
-        watched: Watch passes for reads elsewhere; False where operations do not see these tensors.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], readers: Readers, *, watched: bool = True) -> None:
-        self._tensors = dict(tensors)
+    def __init__(self, tensors: Mapping[str, Tensor], readers: Readers) -> None:
+        self._tensors = {name: own_part(tensor) for name, tensor in tensors.items()}
         self._outside = [name for name, own in readers.items() if None in own]
         self._inside: dict[nn.Module, list[str]] = {}
         for name, own in readers.items():
             for module in own if None not in own else ():
                 if module is not None:
                     self._inside.setdefault(module, []).append(name)
-        self._memory = _Memory(self._tensors) if watched else None
+        self._memory = _Memory(self._tensors)
         self._before: dict[str, Tensor] = {}
         self._depth: Counter[str] = Counter()
         self._busy = False
@@ -156,8 +166,7 @@ class Displacement:
                 stack.callback(before_call(module, enter, first=True).remove)
                 stack.callback(after_call(module, leave, always=True).remove)
             self._enter(values, self._outside)
-            if self._memory is not None:
-                stack.enter_context(_Reads(self._memory, self._require_moved))
+            stack.enter_context(_Reads(self._memory, self._require_moved))
             yield
 
     def _hooks(self, values: Values, names: Collection[str]) -> tuple[Callable[..., None], Callable[..., None]]:

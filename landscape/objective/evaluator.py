@@ -22,7 +22,7 @@ from landscape.objective.devices import precision
 from landscape.objective.findings import Findings, Gradients
 from landscape.objective.flat import gather, offsets, pack, private
 from landscape.objective.kernels import samples, settle_fast_path
-from landscape.objective.loan import lent, require_same_memory
+from landscape.objective.loan import lent, require_same_memory, without_gradients
 from landscape.objective.means import Estimate, estimate, estimate_of_batches
 from landscape.objective.raw import Raw, RawPoint, Score, join, on_host, pick
 from landscape.objective.rewrites import rewritten
@@ -81,7 +81,7 @@ class Evaluator:
         findings: Findings = Findings(),  # noqa: B008 - a frozen value
         in_place: bool = False,
     ) -> None:
-        self.in_place = in_place
+        self.in_place, self._still = in_place, without_gradients(model, in_place)
         self.model, self._loss = (model, loss) if in_place else private(model, loss, device, dtype)
         # The user's own modules are not run in training mode to see what they do to buffers.
         self._tried = nn.Module() if in_place else self.model
@@ -113,7 +113,7 @@ class Evaluator:
 
     def passing(self) -> AbstractContextManager[Any]:
         """The mode of a forward pass whose result is not differentiated."""
-        mode = torch.inference_mode() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
+        mode = self._still() if self.findings.gradients is Gradients.NONE else torch.enable_grad()
         return lent(self.model, mode) if self.in_place else mode
 
     def _rewrite(self, tuning: Tuning) -> None:

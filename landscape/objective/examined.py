@@ -20,6 +20,7 @@ from landscape.objective.examination import Case, examine, no_unit
 from landscape.objective.findings import Findings, Origin
 from landscape.objective.footprint import largest_batch
 from landscape.objective.loaders import in_batches
+from landscape.objective.loan import least_of_all
 from landscape.objective.scores import Scoring
 from landscape.objective.streams import Streamed, in_own_batches, made_size
 from landscape.objective.tuning import Tuning
@@ -67,7 +68,8 @@ class Examined:
             self.data = {name: self._in_whole_batches(name) for name in self.data}
             whole = [self._asked_batch_size or split.default_batch_size() for split in self.data.values()]
         if self.example_bytes is not None and self._asked_batch_size is None and not whole:
-            self._batch_size = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
+            fitting = min(largest_batch(self.example_bytes), self.default_tuning().batch_size)
+            self._batch_size = least_of_all(self.model, fitting)
         self.fixed_batch = max(whole, default=None)
 
     def _case(self) -> Case:
@@ -107,7 +109,7 @@ class Examined:
         """
         if state_of(self.model) == self._state:
             return
-        layouts = (layout_of(self.model), self.layout)
+        layouts = (layout_of(self.model, sharded=self.in_place), self.layout)
         now, before = ([(own.name, own.kind, own.shape, own.tied_to) for own in layout] for layout in layouts)
         if now != before:
             raise LandscapeError(

@@ -87,11 +87,11 @@ class Objective(Examined):
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
-        self.model = unwrapped(model)
+        self.model = unwrapped(model, sharded=in_place)
         self.loss, self.in_place = loss, in_place
         if in_place:
             require_present(self.model)
-        self.layout = layout_of(self.model)
+        self.layout = layout_of(self.model, sharded=in_place)
         if not self.layout.stored("parameter"):
             raise LandscapeError(
                 "the model has no parameters",
@@ -257,7 +257,7 @@ class Objective(Examined):
     def _at(self, weights: Weights) -> Evaluator:
         """The evaluator of `value`, of the model as it is now, with some weights in it."""
         self._follow()
-        self._native.load(resolve(weights)[1])
+        self._native.load(resolve(weights, sharded=self.in_place)[1])
         return self._native
 
     def require(self, splits: Any, metrics: Any) -> None:

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.layout import TensorInfo
-from landscape.params import Tensors, from_real, real_view
+from landscape.params import from_real, real_view
+from landscape.wrappers import own_part
 
 BLOCK = 65_536
 """Numbers of a tensor that one generator draws."""
@@ -208,6 +209,7 @@ class BlockTensor:
         normalize: How they are scaled.
         factors: Of each filter, in the type of the numbers; None where nothing is scaled by filter.
         moves: Whether any number differs from 0.
+        start: The flat index (of real numbers) at which the part in this process begins.
     """
 
     info: TensorInfo
@@ -215,6 +217,7 @@ class BlockTensor:
     normalize: str
     factors: Tensor | None
     moves: bool
+    start: int = 0
 
     @classmethod
     def of(
@@ -227,39 +230,37 @@ class BlockTensor:
         *,
         held: bool = False,
         start: int = 0,
-        total: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
     ) -> BlockTensor:
         """The share of a tensor, whose norms are taken of its weights span by span.
 
         Args:
             info: The tensor.
-            weight: Its weights, or whole rows of them.
+            weight: Its weights, or whole rows of them where filters are rows.
             normalize: How the numbers are scaled.
             seed: Draws them.
             index: The number of the direction.
             held: Draw them once and keep them.
             start: The flat index (of real numbers) at which the weights given begin.
-            total: Adds up over all parts of the tensor, where these are not all of its weights.
         """
         double = weight.dtype in (torch.float64, torch.complex128)
         stream = NormalStream(info.name, info.numbers, seed, index, double)
         numbers: Numbers = stream.held() if held else stream
         if normalize == "none" or not info.numbers:
-            return cls(info, numbers, normalize, None, info.numbers > 0)
-        flat = _flat(weight)
+            return cls(info, numbers, normalize, None, info.numbers > 0, start)
+        flat = flat_of(weight)
         if normalize == "weight":
-            return cls(info, numbers, normalize, None, bool(flat.any()))
+            return cls(info, numbers, normalize, None, bool(flat.any()), start)
         filters, stop = _Filters.of(info, normalize == "layer"), start + len(flat)
-        squares = np.stack(
-            [
-                _squares(filters, lambda low, high: _numpy(flat[low - start : high - start], double), start, stop),
-                _squares(filters, numbers.read, start, stop),
-            ]
-        )
-        wanted, present = squares if total is None else total(squares)
+        wanted = _squares(filters, lambda low, high: _numpy(flat[low - start : high - start], double), start, stop)
+        present = _squares(filters, numbers.read, start, stop)
         tiny = np.finfo(np.float64).tiny
         ratios = np.where(present > 0, np.sqrt(wanted) / np.sqrt(np.maximum(present, tiny)), 0.0)
-        return cls(info, numbers, normalize, torch.from_numpy(ratios.astype(stream.dtype)), bool(ratios.any()))
+        factors = torch.from_numpy(ratios.astype(stream.dtype))
+        return cls(info, numbers, normalize, factors, bool(ratios.any()), start)
+
+    def spans(self, count: int) -> Iterator[tuple[int, int]]:
+        """Cut as many numbers as this process holds into spans for `part`."""
+        return parts(self.start, self.start + count)
 
     def part(self, start: int, stop: int, weight: Tensor) -> Tensor:
         """The direction at a span of flat indices (of real numbers), in the type of the weights.
@@ -269,85 +270,31 @@ class BlockTensor:
             stop: Where it ends.
             weight: The unmoved weights there, as real numbers; says type and device.
         """
-        numbers = torch.from_numpy(self.numbers.read(start, stop)).to(weight.device)
+        numbers = self._scaled(start, stop, weight.device)
         if self.normalize == "weight":
             numbers = numbers * weight.to(numbers.dtype)
-        elif self.factors is not None:
-            numbers = numbers.clone() if isinstance(self.numbers, _HeldNumbers) else numbers
-            _Filters.of(self.info, self.normalize == "layer").scale(numbers, self.factors.to(weight.device), start)
         return numbers.to(weight.dtype)
+
+    def _scaled(self, start: int, stop: int, device: torch.device) -> Tensor:
+        numbers = torch.from_numpy(self.numbers.read(start, stop)).to(device)
+        if self.factors is not None:
+            numbers = numbers.clone() if isinstance(self.numbers, _HeldNumbers) else numbers
+            _Filters.of(self.info, self.normalize == "layer").scale(numbers, self.factors.to(device), start)
+        return numbers
 
     def whole(self, weight: Tensor) -> Tensor:
         """The direction at all of the tensor, shaped like its weights."""
-        flat = _flat(weight)
+        flat = flat_of(weight)
         made = torch.empty_like(flat)
         for start, stop in parts(0, self.info.numbers):
             made[start:stop] = self.part(start, stop, flat[start:stop])
         return from_real(made.view(self.info.real_shape), weight)
 
 
-def _flat(weight: Tensor) -> Tensor:
-    return real_view(weight.detach()).reshape(-1)
+def flat_of(weight: Tensor) -> Tensor:
+    """Real numbers of weights in one row; of those spread over processes the part in this one."""
+    return real_view(own_part(weight.detach())).reshape(-1)
 
 
 def _numpy(weight: Tensor, double: bool) -> NDArray[np.floating[Any]]:
     return weight.to(torch.float64 if double else torch.float32).cpu().numpy()
-
-
-class BlockDirection(Mapping[str, Tensor]):
-    """A random direction that holds factors of filters only; its tensors are drawn whenever they are asked for.
-
-    Args:
-        infos: The tensors that training moves.
-        weights: Name -> tensor; held, not copied, and unmoved while the direction is read as a mapping.
-        normalize: As for `random_direction`.
-        seed: Draws it.
-        index: The number of the direction.
-        still: Names of tensors that do not move.
-
-    Attributes:
-        tensors: Name -> the share of each tensor that is drawn.
-    """
-
-    def __init__(
-        self, infos: list[TensorInfo], weights: Tensors, normalize: str, seed: int, index: int, still: set[str]
-    ) -> None:
-        self._names, self._weights = dict.fromkeys(info.name for info in infos), weights
-        drawn = [info for info in infos if info.name not in still]
-        self.tensors = {i.name: BlockTensor.of(i, weights[i.name], normalize, seed, index) for i in drawn}
-
-    @classmethod
-    def of_parts(cls, tensors: dict[str, BlockTensor]) -> BlockDirection:
-        """The direction of parts of tensors, which gives no whole ones."""
-        made = cls([], {}, "none", 0, 0, set())
-        made.tensors = tensors
-        return made
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self:
-            raise KeyError(name)
-        weight = self._weights[name]
-        return self.tensors[name].whole(weight) if name in self.tensors else torch.zeros_like(weight)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def moving(self) -> set[str]:
-        """The names of the tensors that it moves."""
-        return {name for name, own in self.tensors.items() if own.moves}
-
-    def cosine(self, other: BlockDirection) -> float:
-        """The cosine with another direction of the same tensors, summed in float64 span by span."""
-        sums = np.zeros(3)
-        for name, own in self.tensors.items():
-            flat = _flat(self._weights[name])
-            for start, stop in parts(0, own.info.numbers):
-                a, b = (one.part(start, stop, flat[start:stop]).double() for one in (own, other.tensors[name]))
-                sums += [float(a @ b), float(a @ a), float(b @ b)]
-        return float(sums[0] / np.sqrt(sums[1] * sums[2]))

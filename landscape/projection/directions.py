@@ -22,9 +22,11 @@ from landscape.params import (
     spread_over_filters,
     wide,
 )
-from landscape.projection.blocks import BlockDirection, BlockTensor
+from landscape.projection.block_direction import BlockDirection
+from landscape.projection.blocks import BlockTensor
 from landscape.values.result import Result
 from landscape.vocabulary import GENERATORS, NORMALIZATIONS, ONE_D_POLICIES
+from landscape.wrappers import gathered
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _report(layout: Layout, tensors: Tensors, one_d: str) -> DirectionReport:
             "no parameter would move: all are frozen or have at most one dimension",
             mend='pass one_d="norm" (--one-d norm) to move biases and gains',
         )
-    empty = [_empty_filters(tensors[info.name], info) for info in normalized]
+    empty = [_empty_filters(gathered(tensors[info.name]), info) for info in normalized]
     return DirectionReport(
         normalized=tuple(info.name for info in normalized),
         zeroed=tuple(info.name for info, zero in zip(moving, held, strict=True) if zero),

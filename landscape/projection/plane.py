@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Held, Tensors, Weights, combine, dot, is_number, norm, resolve, scale, subtract
-from landscape.projection.blocks import BlockDirection
+from landscape.projection.block_direction import BlockDirection
 from landscape.projection.directions import DirectionReport, block_direction, random_direction
 from landscape.projection.walks import Globs
 from landscape.values.result import Result
@@ -247,9 +247,10 @@ def drawn_plane(
 ) -> DrawnPlane:
     """The plane of ``random_plane(..., generator="blocks")`` in the memory of the weights themselves.
 
-    The weights are shared, and directions are drawn where they are needed. Of 1 direction it is a line.
+    The weights are shared, and directions are drawn where they are needed. Of 1 direction it is a line. Of a model
+    whose parameters are distributed tensors (FSDP2, tensor parallelism) each process draws the part that it holds.
     """
-    held = Held.of(weights, parameters)
+    held = Held.of(weights, parameters, sharded=True)
     how: dict[str, Any] = {"normalize": normalize, "one_d": one_d, "seed": seed}
     made = [block_direction(held, index=index, **how) for index in range(dims)]
     directions = [direction for direction, _ in made]

@@ -16,6 +16,7 @@ from landscape.executor import several
 from landscape.forms import bytes_in
 from landscape.objective import Objective
 from landscape.objective.batchnorm import examples_of
+from landscape.objective.loan import is_spread
 from landscape.params import HasWeights, Tensors, resolve
 from landscape.projection import Plane, Projected, Repeats
 from landscape.storage import require_writable
@@ -149,7 +150,9 @@ def evaluate(
         raise LandscapeError("a part needs a file", where="shard", mend="name it with save")
     settings = parse_settings(tune)
     require_engine(engine)
-    held = _held_choice(save, engine, settings)
+    spread = objective.in_place and is_spread(objective.model)
+    # Processes that share a model make their passes alike, and only one of them has the file.
+    held = None if spread else _held_choice(save, engine, settings)
     if objective.in_place or engine == IN_PLACE:
         require_alone(engine, workers, settings)
         held = held or plain_choice(objective, IN_PLACE).forced(settings)
@@ -196,7 +199,8 @@ def evaluate(
         identity |= {"directions": drawn, "repeats": len(plane)}
         meta |= repeated_meta(meta, plane)
     identity |= {} if preview is None else {"preview": float(preview)}
-    partial = PartialSurface.open(save, grid, task.fields, identity, meta, directions)
+    opened = PartialSurface.open_together if spread else PartialSurface.open
+    partial = opened(save, grid, task.fields, identity, meta, directions)
     if partial.finished is not None:
         return partial.finished
     worker, plan = made or tuner.adopt(choice)

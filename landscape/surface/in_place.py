@@ -15,11 +15,12 @@ from landscape.objective import Evaluator, Tuning
 from landscape.objective.displacement import Displacement, readers_of
 from landscape.params import real_view
 from landscape.projection import DrawnPlane, Plane
-from landscape.projection.blocks import BlockDirection, parts
+from landscape.projection.block_direction import BlockDirection
 from landscape.surface.sequential import Point, Sequential, together
 from landscape.surface.streams import undisturbed
 from landscape.surface.task import Task
 from landscape.vocabulary import IN_PLACE
+from landscape.wrappers import reshard
 
 # Numbers that tell what drawing takes.
 _TIMED = 2**20
@@ -32,25 +33,24 @@ class Moved:
     Attributes:
         directions: Of the plane.
         point: One coordinate per direction.
-        starts: Where the part of a tensor that this process holds begins, in real numbers; by default at 0.
     """
 
     directions: Sequence[BlockDirection]
     point: Sequence[float]
-    starts: dict[str, int]
 
     def write(self, name: str, held: Tensor, before: Tensor) -> None:
         """Write origin + sum of coordinate * direction, rounded once, as `Mover` does for whole models."""
         origin = real_view(before).flatten()
         numbers = real_view(held)
         flat = numbers.view(-1) if numbers.is_contiguous() else torch.empty_like(origin)
-        first = self.starts.get(name, 0)
-        for start, stop in parts(first, first + len(origin)):
+        shares = [direction.tensors[name] for direction in self.directions]
+        first = shares[0].start
+        for start, stop in shares[0].spans(len(origin)):
             own = origin[start - first : stop - first]
             # Half-precision weights are rounded once, from sums in single precision.
             moved = own.to(max(own.dtype, torch.float32, key=lambda kind: kind.itemsize), copy=True)
-            for coordinate, direction in zip(self.point, self.directions, strict=True):
-                moved.add_(direction.tensors[name].part(start, stop, own).to(moved.dtype), alpha=coordinate)
+            for coordinate, share in zip(self.point, shares, strict=True):
+                moved.add_(share.part(start, stop, own).to(moved.dtype), alpha=coordinate)
             flat[start - first : stop - first] = moved
         if not numbers.is_contiguous():
             numbers.copy_(flat.view(numbers.shape))
@@ -92,8 +92,13 @@ class InPlace(Sequential):
 
     @contextmanager
     def _at(self, worker: Evaluator, point: Point) -> Iterator[None]:
-        with self.displacement.at(Moved(self._plane.directions, point, {})):
-            yield
+        # What was gathered in an earlier pass is of other weights.
+        reshard(worker.model)
+        try:
+            with self.displacement.at(Moved(self._plane.directions, point)):
+                yield
+        finally:
+            reshard(worker.model)
 
     def try_out(self, points: Sequence[Point], batches: int | None = None) -> list[float]:
         """The seconds per point, from those of the first pass and of drawing one part of a direction."""

@@ -15,6 +15,7 @@ from landscape.projection import DrawnPlane, Plane, Projected, Repeats
 from landscape.surface.engine import Choice
 from landscape.surface.task import Task
 from landscape.values.grid import axis_names
+from landscape.wrappers import is_sharded
 
 # A file of directions larger than this many numbers is not worth its disk: the seed draws them again.
 _LARGEST_STORED_DIRECTION = 2**20
@@ -93,8 +94,9 @@ def meta_of(task: Task, plane: Plane, paths: Mapping[str, Projected]) -> dict[st
 
 
 def stored_directions(plane: Plane) -> dict[str, dict[str, Any]]:
-    """The directions as arrays under x, y, ...; none where they are large and their seed draws them again."""
-    if plane.kind == "random" and _size(plane) > _LARGEST_STORED_DIRECTION:
+    """Directions as arrays under x, y, ...; none where a seed draws them again and they are large or sharded."""
+    large = _size(plane) > _LARGEST_STORED_DIRECTION
+    if plane.kind == "random" and (large or any(map(is_sharded, plane.origin.values()))):
         return {}
     names = axis_names(plane.dims)
     return {axis: _arrays(direction) for axis, direction in zip(names, plane.directions, strict=True)}

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.errors import LandscapeError
 from landscape.files.checked import differences, mapping, numbers
 from landscape.files.result import Held, Kind, PathLike, ResultFile, Rows, load, load_identity, save
 from landscape.storage import read_json_attr, seal
@@ -241,6 +242,29 @@ class PartialSurface:
         begun = np.zeros(grid.shape, bool)
         surface = Surface(grid.x, grid.y, blank, errors, begun, dict(meta), more=grid.more, repeat=grid.repeat)
         return cls(ResultFile.open(with_directions(directions), path, surface, identity))
+
+    @classmethod
+    def open_together(cls, path: PathLike | None, *about: Any) -> PartialSurface:
+        """Begin a slice that several processes compute together: the first has the file, and tells what it holds.
+
+        Raises:
+            LandscapeError: In all of them, if the file holds another slice.
+        """
+        from torch import distributed
+
+        told: list[Any] = [None]
+        first = distributed.get_rank() == 0
+        try:
+            own = cls.open(path if first else None, *about)
+            told = [(own.surface, own._file.complete)]
+        except LandscapeError as fault:
+            told = [fault]
+        distributed.broadcast_object_list(told)
+        if isinstance(told[0], LandscapeError):
+            raise told[0]
+        if not first:
+            own = cls(replace(own._file, value=told[0][0], complete=told[0][1]))
+        return own
 
     @property
     def surface(self) -> Surface:

@@ -17,6 +17,7 @@ from torch import nn
 
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.objective.loan import least_of_all
 from landscape.projection import Plane
 from landscape.surface.choice_cache import Remembered, key_of, recall, remember, usable_cores
 from landscape.surface.engine import Choice, Engine, build, plain_choice
@@ -121,6 +122,9 @@ class Tuner:
         alone = choice.tuning.threads == 1 and on_cpu
         choice = replace(choice, streams=self._cores if alone else 1).forced(self._settings)
         sized = self._limit.fitted(choice)
+        if self._objective.in_place:
+            size = least_of_all(self._objective.model, sized.tuning.batch_size)
+            sized = replace(sized, tuning=replace(sized.tuning, batch_size=size))
         if sized.to_json() != choice.to_json():
             sized = replace(choice, streams=1)
         engine = self._build(sized)

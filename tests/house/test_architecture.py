@@ -75,7 +75,20 @@ ALLOWED = {
         *("trajectory", "training", "projection", "symmetry", "values"),
     },
     "integrations": {"lazy", "errors", "params", "storage", "trajectory", "wrappers"},
-    "projection": {"lazy", "errors", "executor", "files", "layout", "params", "storage", "values", "vocabulary"},
+    "projection": {
+        *(
+            "lazy",
+            "errors",
+            "executor",
+            "files",
+            "layout",
+            "params",
+            "storage",
+            "values",
+            "vocabulary",
+            "wrappers",
+        ),
+    },
     "symmetry": {"values", "copies", "errors", "layout", "params", "objective", "curvature", "wrappers"},
     "measures": {
         "lazy",

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Untouched
+from torch import nn
 from torch.nn import functional as F
 
 import landscape as ls
 from landscape import problems
+from landscape.projection import drawn_plane
+from landscape.wrappers import plain_parts
 
 EXAMPLES = ROOT / "examples"
 SMALL = {"layers": "2", "width": "32", "heads": "2", "vocabulary": "300", "length": "40", "sequences": "6"}
@@ -49,6 +52,49 @@ def test_a_causal_language_model_has_the_loss_that_its_library_gives():
         missing, unexpected = other.load_state_dict(state, strict=False)
         assert (missing, unexpected) == (["lm_head.weight"], [])
         assert surface.values[row, column] == pytest.approx(mean_of_tokens(other, tokens), rel=1e-5)
+
+
+class Int8Linear(nn.Linear):
+    """A layer whose weights are whole numbers with a scale for each row."""
+
+    def __init__(self, wide: nn.Linear) -> None:
+        super().__init__(wide.in_features, wide.out_features)
+        scale = wide.weight.detach().abs().amax(1, keepdim=True) / 127
+        self.register_buffer("scale", scale)
+        self.weight = nn.Parameter((wide.weight.detach() / scale).round().to(torch.int8), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+
+@pytest.mark.filterwarnings("ignore:TorchaoLoraLinear was instantiated:UserWarning")
+@pytest.mark.parametrize("library", ["whole numbers", "torchao"])
+def test_of_a_quantised_base_the_adapters_alone_move(library):
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 3))
+    if library == "torchao":
+        quantization = pytest.importorskip("torchao.quantization", reason="torchao is not installed")
+        quantization.quantize_(base, quantization.Int8WeightOnlyConfig())
+    else:
+        base = nn.Sequential(Int8Linear(base[0]), nn.Tanh(), base[2])
+    adapters = peft.LoraConfig(r=2, target_modules=["0"], init_lora_weights=False)
+    model = peft.get_peft_model(base, adapters)
+    weight = model.get_parameter("base_model.model.0.base_layer.weight")
+    parts = [part.clone() for part in plain_parts(weight.detach())]
+    x, y = torch.randn(10, 32), torch.arange(10) % 3
+    lent = ls.Objective(model, loss=F.cross_entropy, train=(x, y), device="cpu", in_place=True)
+    plane = drawn_plane(model)
+    found = ls.evaluate(lent, plane, ls.grid(3, dims=2))
+    assert plane.directions[0].moving() == {f"base_model.model.0.lora_{one}.default.weight" for one in "AB"}
+    assert len(set(found["train_loss"].ravel())) == 9
+    assert all(map(torch.equal, parts, plain_parts(weight.detach())))
+    # A point of the plane put into a model of its own.
+    for name, direction in plane.directions[0].items():
+        if name in plane.directions[0].moving():
+            model.get_parameter(name).data.add_(direction)
+    with torch.no_grad():
+        assert found["train_loss"][1, 2] == pytest.approx(float(F.cross_entropy(model(x), y)), rel=1e-6)
 
 
 def test_adapters_are_all_that_moves():

@@ -164,30 +164,6 @@ def test_what_takes_a_copy_is_refused(how, said):
         evaluate(lent, plane, grid(3, dims=2), **how)
 
 
-class Adapted(nn.Module):
-    """A frozen layer, stored in whole numbers, with an adapter beside it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.base = nn.Parameter(torch.randint(-9, 9, (6, 6), dtype=torch.int8), requires_grad=False)
-        self.lora_A, self.lora_B = nn.Linear(6, 2, bias=False), nn.Linear(2, 6, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ (self.base.float() / 9) + self.lora_B(self.lora_A(x))
-
-
-def test_of_a_quantised_base_with_adapters_these_alone_move():
-    model = Adapted()
-    x, y = torch.randn(10, 6), torch.arange(10) % 3
-    lent = ls.Objective(model, loss=F.cross_entropy, train=(x, y), device="cpu", in_place=True)
-    plane, untouched = drawn_plane(model), Untouched(model)
-    found = evaluate(lent, plane, grid(3, dims=2))
-    untouched.check()
-    assert plane.directions[0].moving() == {"lora_A.weight", "lora_B.weight"}
-    assert len(set(found["train_loss"].ravel())) == 9
-
-
 def test_a_checkpoint_is_drawn_from_its_file(tmp_path, landscape):
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
     save_file(model.state_dict(), tmp_path / "model.safetensors")

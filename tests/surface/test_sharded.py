@@ -1,27 +1,43 @@
-"""A model sharded over processes: each draws and moves its own rows, and the curve and the
-run are those of one process."""
+"""A model spread over processes: each draws and moves its own part; slice and run are those of one process."""
 
-import copy
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 from torch.nn import functional as F
 
-from landscape.projection import drawn_plane, random_plane
-from landscape.surface.sharded import ShardedPlane
+import landscape as ls
+from landscape.errors import LandscapeError
+from landscape.params import layout_of
+from landscape.projection import drawn_plane
+from landscape.projection.block_direction import _cut_of
+from landscape.surface import read_surface
 from landscape.trajectory import Recorder, open_trajectory
+from landscape.wrappers import own_part
 
 RANKS = 2
-POINTS = [(-0.5, 0.2), (0.0, 0.0), (1.0, -1.0)]
+GRID = ls.grid(3, 0.5)
+
+
+class Mixer(nn.Module):
+    """A weight read by another module than its own, and one that has no module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(40, 34), nn.LayerNorm(34), nn.Linear(34, 40))
+        self.scale = nn.Parameter(torch.ones(40, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.inner(x) * self.scale.T
 
 
 def network() -> nn.Module:
     """An odd number of rows, an embedding as long as several blocks, and gains that move."""
     torch.manual_seed(0)
-    inner = nn.Sequential(nn.Linear(40, 33), nn.LayerNorm(33), nn.Linear(33, 40))
-    return nn.Sequential(nn.Embedding(3501, 40), inner, nn.Linear(40, 7))
+    return nn.Sequential(nn.Embedding(3501, 40), Mixer(), nn.Linear(40, 7))
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,56 +45,118 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randint(3501, (20,), generator=generator), torch.randint(7, (20,), generator=generator)
 
 
-def rank_work(rank: int, folder: str, normalize: str) -> None:
-    from torch.distributed.device_mesh import init_device_mesh
+def sharded(mesh) -> nn.Module:
     from torch.distributed.fsdp import fully_shard
 
+    model = network()
+    fully_shard(model[1], mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def parallel(mesh) -> nn.Module:
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    cut = {"0": RowwiseParallel(input_layouts=_whole()), "1.inner.0": ColwiseParallel(output_layouts=_whole())}
+    cut |= {"1.inner.2": RowwiseParallel(input_layouts=_whole())}
+    return parallelize_module(network(), mesh, cut)
+
+
+def _whole():
+    from torch.distributed.tensor import Replicate
+
+    return Replicate()
+
+
+def slice_of(model: nn.Module, path: Path | None = None, **how: str) -> tuple[ls.Surface, ls.Plane]:
+    x, y = data()
+    objective = ls.Objective(model, loss=F.cross_entropy, train=(x, y), in_place=True, device="cpu", batch_size=8)
+    plane = drawn_plane(model, seed=4, one_d="norm", **how)
+    return ls.evaluate(objective, plane, GRID, save=path), plane
+
+
+def parts_of(plane: ls.Plane) -> dict[str, torch.Tensor]:
+    """The parts of a direction in this process."""
+    found = {}
+    for name, own in plane.directions[0].tensors.items():
+        flat = own_part(plane.origin[name]).flatten()
+        spans = [
+            own.part(low, high, flat[low - own.start : high - own.start]) for low, high in own.spans(len(flat))
+        ]
+        found[name] = torch.cat(spans).view(own_part(plane.origin[name]).shape)
+    return found
+
+
+def in_rank(rank: int, folder: str, work: Callable[[Path, int], None]) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS)
-    model, (x, y) = network(), data()
-    mesh = init_device_mesh("cpu", (RANKS,))
-    fully_shard(model[1], mesh=mesh)
-    fully_shard(model, mesh=mesh)
-    model(x)
-    plane = ShardedPlane(model, dims=2, normalize=normalize, seed=4, one_d="norm")
-    before = {name: own.to_local().clone() for name, own in model.named_parameters()}
-    losses = plane.values(lambda: F.cross_entropy(model(x), y), POINTS)
-    same = all(torch.equal(before[name], own.to_local()) for name, own in model.named_parameters())
-    parts = {}
-    for name, own in plane.directions[0].tensors.items():
-        held = before[name].flatten()
-        start = plane.starts[name]
-        parts[name] = (start, own.part(start, start + len(held), held))
-    with Recorder(f"{folder}/run.h5", model) as recorder:
+    try:
+        work(Path(folder), rank)
+    finally:
+        distributed.destroy_process_group()
+
+
+def everything(folder: Path, rank: int) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+
+    mesh, found = init_device_mesh("cpu", (RANKS,)), {}
+    for name, make in {"sharded": sharded, "parallel": parallel}.items():
+        for normalize in ("filter", "layer") if name == "parallel" else ("filter",):
+            model = make(mesh)
+            before = {key: own_part(own).clone() for key, own in model.named_parameters()}
+            surface, plane = slice_of(model, folder / f"{name}-{normalize}.h5", normalize=normalize)
+            for key, own in model.named_parameters():
+                assert torch.equal(before[key], own_part(own))
+            found[name, normalize] = surface["train_loss"], parts_of(plane)
+    torch.save(found, folder / f"rank{rank}.pt")
+    model = sharded(mesh)
+    with Recorder(folder / "run.h5", model) as recorder:
         for step in range(3):
             recorder.snapshot(step)
             with torch.no_grad():
                 for parameter in model.parameters():
                     parameter.mul_(2)
-    torch.save({"losses": losses, "same": same, "parts": parts}, f"{folder}/rank{rank}.pt")
-    distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("normalize", ["filter"])
-def test_a_curve_of_two_ranks_is_that_of_one_process(tmp_path: Path, normalize: str):
-    multiprocessing.start_processes(rank_work, (str(tmp_path), normalize), RANKS, start_method="fork")
-    model, (x, y) = network(), data()
-    plane = random_plane(model, normalize=normalize, seed=4, one_d="norm", generator="blocks")
-    alone = []
-    for point in POINTS:
-        moved = copy.deepcopy(model)
-        moved.load_state_dict(plane.point(*point))
-        with torch.no_grad():
-            alone.append(float(F.cross_entropy(moved(x), y)))
-    whole = drawn_plane(model, normalize=normalize, seed=4, one_d="norm").directions[0]
-    run = open_trajectory(tmp_path / "run.h5")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ranks")
+    multiprocessing.start_processes(in_rank, (str(path), everything), RANKS, start_method="fork")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "normalize"), [("sharded", "filter"), *(("parallel", how) for how in ("filter", "layer"))]
+)
+def test_a_slice_of_two_ranks_is_that_of_one_process(folder, name, normalize):
+    surface, plane = slice_of(network(), normalize=normalize)
+    written = read_surface(folder / f"{name}-{normalize}.h5")
+    whole = parts_of(plane)
+    ranks = [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(RANKS)]
+    for losses, _ in (own[name, normalize] for own in ranks):
+        assert losses.ravel() == pytest.approx(surface["train_loss"].ravel(), rel=1e-6)
+        assert (losses == written["train_loss"]).all()
+    for key, wanted in whole.items():
+        parts = [own[name, normalize][1][key] for own in ranks]
+        if parts[0].shape == wanted.shape:
+            made = parts[0]
+        else:
+            made = torch.cat(parts, dim=0 if parts[0].shape[1:] == wanted.shape[1:] else 1)
+        assert torch.equal(made, wanted), key
+
+
+def test_a_run_is_recorded_whole_by_the_first_rank(folder):
+    run = open_trajectory(folder / "run.h5")
     assert run.steps.tolist() == [0, 1, 2]
     for number, snapshot in enumerate(run):
-        for name, own in model.named_parameters():
+        for name, own in network().named_parameters():
             assert torch.equal(snapshot.weights[name], 2**number * own.detach())
-    for rank in range(RANKS):
-        found = torch.load(tmp_path / f"rank{rank}.pt")
-        assert found["same"]
-        assert found["losses"] == pytest.approx(alone, rel=1e-6)
-        for name, (start, part) in found["parts"].items():
-            assert torch.equal(part, whole[name].flatten()[start : start + len(part)]), name
+
+
+def test_what_is_cut_over_two_dimensions_of_a_mesh_is_refused():
+    """Names the tensor and how it is spread, before anything is drawn."""
+    placements = ("Shard(dim=0)", "Shard(dim=1)")
+    weight = SimpleNamespace(device_mesh=SimpleNamespace(ndim=2), placements=placements)
+    with pytest.raises(
+        LandscapeError, match=r"'2.weight' is spread otherwise .* got Shard\(dim=0\), Shard\(dim=1\)"
+    ):
+        _cut_of(layout_of(network())["2.weight"], weight)
