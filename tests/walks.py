@@ -36,6 +36,9 @@ def unit_rows(snapshot):
     return {name: value / value.norm() if value.ndim > 1 else value for name, value in snapshot.weights.items()}
 
 
+unit_rows.name = "unit matrices"
+
+
 @dataclass
 class Block:
     name: str

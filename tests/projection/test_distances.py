@@ -245,9 +245,6 @@ def test_weights_of_zero_have_no_direction(tmp_path):
         found.dissimilarities("cosine-chord")
 
 
-unit_rows.name = "unit matrices"
-
-
 def test_a_representative_stands_for_each_snapshot(tmp_path, runs):
     want = dense([[type("", (), {"weights": unit_rows(s)})() for run in runs for s in run]])
     for max_bytes in (50, 2**20):

@@ -1,5 +1,7 @@
 """Pictures of embeddings, by their artists."""
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -73,6 +75,19 @@ def test_colours_tell_loss_or_step_or_run(embedding):
         render.embedding(embedding, color="red")
     with pytest.raises(LandscapeError, match="view: unknown value 'flat'"):
         render.embedding(embedding, view="flat")
+
+
+def test_colours_of_groups_are_those_of_names_before_a_comma(embedding):
+    grouped = replace(embedding, names=("stage 1, run 1", "stage 1, run 2", "stage 2, run 1"))
+    figure = render.embedding(grouped, color="group")
+    colours = [tuple(c.get_facecolors()[0]) for c in figure.axes[0].collections]
+    assert colours[0] == colours[1] != colours[2]
+    assert {"stage 1", "stage 2"} <= set(texts(figure))
+    assert not any("run" in text for text in texts(figure)[2:] if text.startswith("stage"))
+    # The sizes of points are free to tell the loss, as where runs have colours.
+    np.testing.assert_array_equal(
+        figure.axes[0].collections[0].get_sizes(), render.embedding(embedding).axes[0].collections[0].get_sizes()
+    )
 
 
 def test_the_loss_as_height(embedding):
