@@ -197,7 +197,7 @@ CLAIMS = (
     Claim(
         "Single layers give much the same picture as all together",
         RECALLED,
-        f"{_MANY}: rank correlation of all distances in a layer with those of all layers, the least of five; at least "
+        f"{_MANY}: rank correlation of distances in a layer with those of all layers, the least of all; at least "
         "0.8.",
         _LAYERS,
         _layers_agree,
