@@ -23,7 +23,7 @@ from landscape.claims.claim import (
 from landscape.claims.shapes import barrier
 from landscape.values.embedding import square
 
-_MDS, _NOISE = "liao2017-mds", "liao2017-sgd-gd"
+_MDS, _LAYERS, _NOISE = "liao2017-mds", "liao2017-mds-layers", "liao2017-sgd-gd"
 _GD, _GD_MAP, _LOCAL, _LOCAL_MAP = (
     "liao2017-batch-gd",
     "liao2017-batch-gd-mds",
@@ -79,6 +79,13 @@ def _maps_agree(numbers: Numbers) -> Reading:
         _ends(numbers, f"{panel}/all layers")[np.triu_indices(97, 1)] for panel in (_STAGES, _EUCLIDEAN)
     )
     return above(ranked(chords, euclidean).number, 0.9)
+
+
+def _layers_agree(numbers: Numbers) -> Reading:
+    upper = np.triu_indices(97, 1)
+    every = _ends(numbers, "0/all layers")[upper]
+    layers = {name.split("/")[1] for name in numbers.arrays} - {"all layers"}
+    return above(min(ranked(_ends(numbers, f"0/{layer}")[upper], every).number for layer in layers), 0.8)
 
 
 def _gd_fits(numbers: Numbers) -> Reading:
@@ -186,6 +193,14 @@ CLAIMS = (
         f"{_MANY}: rank correlation of all distances by the two; at least 0.9.",
         _MDS,
         _maps_agree,
+    ),
+    Claim(
+        "Single layers give much the same picture as all together",
+        RECALLED,
+        f"{_MANY}: rank correlation of distances in a layer with those of all layers, the least of all; at least "
+        "0.8.",
+        _LAYERS,
+        _layers_agree,
     ),
     Claim(
         "Full-batch gradient descent meets no bad local minimum, wherever it branches",

@@ -1,4 +1,4 @@
-"""Claims of Li et al. 2018 about ResNet-56 and VGG-9."""
+"""Claims of Li et al. 2018 about VGG-9."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from landscape.claims.claim import Claim, Numbers, Reading, more
-from landscape.claims.shapes import minima, outward_rises, share_of_plane, width
+from landscape.claims.shapes import outward_rises, share_of_plane, width
 
-_DEPTH, _WIDE, _VGG9, _VGG_PATHS = "li2018-resnet56", "li2018-wide", "li2018-vgg9", "li2018-vgg9-paths"
-
-
-def _chaos(numbers: Numbers, rough: str, smooth: str) -> Reading:
-    """Local minima of one plane beyond those of another."""
-    one, other = (minima(numbers[f"0/{name}/train_loss"]) for name in (rough, smooth))
-    return more(float(one - other))
+_VGG9, _VGG_PATHS = "li2018-vgg9", "li2018-vgg9-paths"
 
 
 def _test_gap(numbers: Numbers, panel: int, worse: str, better: str, examples: int) -> Reading:
@@ -23,27 +17,6 @@ def _test_gap(numbers: Numbers, panel: int, worse: str, better: str, examples: i
     shares = np.array([float(numbers[f"{panel}/{name}/test_error"][-1]) for name in (worse, better)])
     error = 200 * float(np.sqrt((shares * (1 - shares) / examples).sum()))
     return more(100 * float(shares[0] - shares[1]), error)
-
-
-def _turns_chaotic(numbers: Numbers) -> Reading:
-    return _chaos(numbers, "without skip connections", "with skip connections")
-
-
-def _deep_trains_less(numbers: Numbers) -> Reading:
-    last = [float(numbers[f"1/{which} skip connections/train_loss"][-1]) for which in ("without", "with")]
-    return more(last[0] / last[1], than=1.0)
-
-
-def _deep_errs_more(numbers: Numbers) -> Reading:
-    return _test_gap(numbers, 2, "without skip connections", "with skip connections", 500)
-
-
-def _wide_is_smooth(numbers: Numbers) -> Reading:
-    return _chaos(numbers, "narrow", "wide")
-
-
-def _wide_errs_less(numbers: Numbers) -> Reading:
-    return _test_gap(numbers, 2, "narrow", "wide", 500)
 
 
 def _vgg_flatter(numbers: Numbers) -> Reading:
@@ -90,49 +63,10 @@ def _vgg_batch_straightens(numbers: Numbers) -> Reading:
     return more(share_of_plane(numbers, "SGD, decay, large") - share_of_plane(numbers, "SGD, decay, small"))
 
 
-_DEEP = "ResNet-56 of width 4 on 500 images of CIFAR-10, 20 epochs of rate 0.02, 11 x 11 points"
-_NARROW = (
-    "ResNet-56 without skip connections of widths 4 and 8 on 500 images, 20 epochs of rate 0.02, 11 x 11 points"
-)
 _VGG = "VGG-9 of width 8 on 500 images of CIFAR-10, 30 epochs, batches of 25 and 400, decay 0 and 0.005"
 _ERROR = "last test error, large less small batch, in %, with two standard errors"
 
 CLAIMS = (
-    Claim(
-        "At 56 layers the landscape without skip connections turns chaotic",
-        "section 6, figure 5",
-        f"{_DEEP}: local minima of the grid, without less with skip connections.",
-        _DEPTH,
-        _turns_chaotic,
-    ),
-    Claim(
-        "At 56 layers training without skip connections ends at a higher loss (0.192 against 0.004)",
-        "section 6, table 2",
-        f"{_DEEP}: last training loss, without over with skip connections.",
-        _DEPTH,
-        _deep_trains_less,
-    ),
-    Claim(
-        "At 56 layers skip connections lower the test error (from 13.31 to 5.89 %)",
-        "section 6, table 2",
-        f"{_DEEP}: last test error, without less with skip connections, in %, with two standard errors.",
-        _DEPTH,
-        _deep_errs_more,
-    ),
-    Claim(
-        "Wider networks without skip connections are less chaotic",
-        "section 6.3, figure 6",
-        f"{_NARROW}: local minima of the grid, narrow less wide.",
-        _WIDE,
-        _wide_is_smooth,
-    ),
-    Claim(
-        "Twice the width lowers the test error without skip connections (from 13.31 to 10.26 %)",
-        "section 6.3, figure 6",
-        f"{_NARROW}: last test error, narrow less wide, in %, with two standard errors.",
-        _WIDE,
-        _wide_errs_less,
-    ),
     Claim(
         "VGG-9, no decay: on the line between them small batches look flatter",
         "section 3, figure 2",
