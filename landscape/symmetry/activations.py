@@ -56,7 +56,7 @@ class _Reader(TorchDispatchMode):
         whole = weight.shape == self._shapes[name] and weight.stride() == (row, 1)
         if convolved or (weight.stride() == (1, row) and weight.storage_offset() % row == 0):
             # Of a matrix the transposed view is multiplied; a part of its rows begins at an offset.
-            dim, start = 0, weight.storage_offset() // row
+            dim, start = 0, int(weight.storage_offset()) // row
         elif whole:
             dim, start = 1, 0
         else:
@@ -67,7 +67,7 @@ class _Reader(TorchDispatchMode):
 
 
 def activations(generators: Sequence[Generator], runner: Runner, state: Mapping[str, Tensor]) -> Seen:
-    """What products with weights give out on the example input, of the weights whose outputs are units.
+    """Outputs of products with weights on the example input, of the weights whose outputs are units.
 
     Args:
         generators: Those of a model.
