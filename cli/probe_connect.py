@@ -75,6 +75,7 @@ def command(
                 overwrite=overwrite,
                 plane=plane,
                 align=options.align,
+                by=options.align_by,
                 settings=Settings.of(options),
                 progress=update,
                 kind=options.curve,

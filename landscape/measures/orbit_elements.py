@@ -119,7 +119,8 @@ def moves(context: MeasureContext, there: MeasureContext) -> bool:
 
 def flattest_column(found: Flattest) -> Column:
     """The column of the flattest point."""
-    also = ("batchnorm-scale",) if found.gauge else ()
+    kinds = dict.fromkeys(generator.kind for generator, _ in found.element.factors)
+    also = dict.fromkeys(CLASS_OF[kind] for kind in kinds if kind in CLASS_OF)
     return Column("flattest", "the flattest point of the orbit", ("unit-rescaling", *also), found.element)
 
 

@@ -81,6 +81,7 @@ class ConnectOptions(Options):
         None, "Normalisation statistics", form=TEXT, choices=POLICIES, unset="recalibrate if there is BatchNorm"
     )
     align: bool = option(False, "Bring the second near to the first by their symmetries before the curve begins")
+    align_by: str = option("weights", "What units are then matched by", choices=("weights", "activations"))
     seed: int = redeclared(Settings, "seed", help="Draws batches and places on the curve")
     epochs: int = redeclared(Settings, "epochs", 60)
     lr: float = redeclared(Settings, "lr", 0.1)
@@ -285,6 +286,7 @@ def _connect(source: Source, wanted: ConnectOptions) -> Parts:
         a,
         b,
         wanted.align,
+        by=wanted.align_by,
         kind=wanted.curve,
         bends=wanted.bends,
         points=wanted.points,

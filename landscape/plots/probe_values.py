@@ -103,7 +103,7 @@ class Connected:
 
 
 def connect_aligned(
-    objective: Objective, a: Weights, b: Weights, align: bool, **ways: Any
+    objective: Objective, a: Weights, b: Weights, align: bool, by: str = "weights", **ways: Any
 ) -> tuple[Connection, Weights, AlignmentGains | None]:
     """Find a curve from a to b, or to b brought near to a by their symmetries.
 
@@ -112,12 +112,13 @@ def connect_aligned(
         a: The weights at 0.
         b: The weights at 1.
         align: Bring b near to a first, which leaves its function unchanged.
+        by: What units are matched by then; see `landscape.probes.align`.
         **ways: Further arguments of `landscape.probes.connect`.
 
     Returns:
         The curve, the weights at its end, and what each family of symmetries gained, if they were used.
     """
-    ends = probes.align_by_family(objective, a, b) if align else {"none": b}
+    ends = probes.align_by_family(objective, a, b, by=by) if align else {"none": b}
     end = list(ends.values())[-1]
     found = probes.connect(objective, a, end, **ways)
     line = found.line

@@ -11,21 +11,24 @@ from landscape.params import Tensors, Weights, norm, resolve, subtract
 from landscape.probes.lines import interpolate
 from landscape.projection.distances import layers_of
 from landscape.symmetry import FAMILIES, symmetries_of
+from landscape.symmetry import align as aligned_weights
+from landscape.symmetry.search import matching_data
 from landscape.values.probes import AlignmentGains
 
 
-def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Tensors:
+def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0, by: str = "weights") -> Tensors:
     """Model b, of the same function as before, brought near to a by all symmetries of the model.
 
-    Permutations are matched by weights, layer after layer by linear assignment; bases of attention heads and
-    streams that may be rotated are turned by Procrustes; each unit then takes the scale of the one that it is
-    matched to.
+    Permutations are matched by weights (or activations), layer after layer by linear assignment; bases of
+    attention heads and streams that may be rotated are turned by Procrustes; each unit then takes the scale of the
+    one that it is matched to.
 
     Args:
         objective: Its model and data tell which symmetries there are.
         a: The weights to come near to.
         b: The weights that move.
         seed: Draws the order in which layers are matched.
+        by: What units are matched by: ``"weights"`` or ``"activations"`` on training data.
 
     Returns:
         Name -> tensor, buffers included.
@@ -36,7 +39,7 @@ def align(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> Ten
     Source:
         Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2; Pittorino et al. 2022, "Toroids".
     """
-    return symmetries_of(objective).align(a, b, seed)
+    return aligned_weights(objective, a, b, seed=seed, by=by)[1]
 
 
 def align_all(objective: Objective, models: Mapping[str, Weights], *, seed: int = 0) -> dict[str, Weights]:
@@ -56,7 +59,9 @@ def align_all(objective: Objective, models: Mapping[str, Weights], *, seed: int 
     return dict(zip(models, symmetries_of(objective).align_all(list(models.values()), seed), strict=True))
 
 
-def align_by_family(objective: Objective, a: Weights, b: Weights, *, seed: int = 0) -> dict[str, Weights]:
+def align_by_family(
+    objective: Objective, a: Weights, b: Weights, *, seed: int = 0, by: str = "weights"
+) -> dict[str, Weights]:
     """Model b brought near to a by ever more families of symmetries: permutations, then scales too, and so on.
 
     Args:
@@ -64,6 +69,7 @@ def align_by_family(objective: Objective, a: Weights, b: Weights, *, seed: int =
         a: The weights to come near to.
         b: The weights that move.
         seed: Draws the order in which layers are matched.
+        by: As of `align`.
 
     Returns:
         ``"none"`` -> b, then the family that was added -> weights; the last are those of `align`. Families that
@@ -72,13 +78,13 @@ def align_by_family(objective: Objective, a: Weights, b: Weights, *, seed: int =
     Raises:
         LandscapeError: As of `align`.
     """
-    symmetries = symmetries_of(objective)
+    symmetries, data = symmetries_of(objective), matching_data(objective, by)
     found: dict[str, Weights] = {"none": b}
     kinds: tuple[str, ...] = ()
     for family, own in FAMILIES.items():
         kinds += own
         if symmetries.of_kind(*own):
-            found[family] = symmetries.align(a, b, seed, kinds=kinds)
+            found[family] = symmetries.align(a, b, seed, kinds=kinds, data=data)
     return found
 
 

@@ -17,7 +17,7 @@ from landscape.symmetry.elements import (
 from landscape.symmetry.flattest import Flattest
 from landscape.symmetry.labels import Norm
 from landscape.symmetry.same_function import Check
-from landscape.symmetry.search import find, symmetries_of
+from landscape.symmetry.search import align, find, symmetries_of
 from landscape.symmetry.symmetries import Symmetries
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Slices",
     "Symmetries",
     "Turn",
+    "align",
     "find",
     "symmetries_of",
 ]

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, cast
+from landscape.symmetry.activations import activations, matched
 from landscape.symmetry.continuous import Rotation
-from landscape.symmetry.elements import Element, Generator
+from landscape.symmetry.elements import Element, Exchange, Generator
 from landscape.symmetry.representative import procrustes_element, representative_element
+from landscape.symmetry.same_function import Runner
 from landscape.symmetry.unit_matches import matching_element
 
 # Of matching and turning in alternation: a copy needs one, other networks hardly gain by more.
@@ -19,7 +21,11 @@ _ROUNDS = 3
 
 
 def aligning_element(
-    generators: Sequence[Generator], a: Mapping[str, Tensor], b: Mapping[str, Tensor], seed: int = 0
+    generators: Sequence[Generator],
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    seed: int = 0,
+    runner: Runner | None = None,
 ) -> Element:
     """The element that brings b near to a.
 
@@ -31,22 +37,33 @@ def aligning_element(
         a: The weights to come near to, buffers included.
         b: The weights that move.
         seed: Draws the order in which groups of units are matched.
+        runner: Runs the model on data: units are matched by their activations there, those that are not seen by
+            their weights. None matches all by weights.
     """
     ours, theirs = ({name: cast(tensor, torch.float64) for name, tensor in one.items()} for one in (a, b))
     rotates = any(isinstance(one, Rotation) for one in generators)
     found = [
-        _aligning(generators, ours, theirs, seed, rotate) for rotate in ((True, False) if rotates else (False,))
+        _aligning(generators, ours, theirs, seed, rotate, runner)
+        for rotate in ((True, False) if rotates else (False,))
     ]
     return min(found, key=lambda element: _apart(ours, element.apply(theirs)))
 
 
-def _aligning(generators: Sequence[Generator], ours: Tensors, theirs: Tensors, seed: int, rotate: bool) -> Element:
+def _aligning(
+    generators: Sequence[Generator], ours: Tensors, theirs: Tensors, seed: int, rotate: bool, runner: Runner | None
+) -> Element:
     first, second = (
         representative_element(generators, state, rotate=rotate, order=False) for state in (ours, theirs)
     )
     aim, here = first.apply(ours), second.apply(theirs)
+    by_weights: Sequence[Generator] = generators
+    if runner is not None:
+        step = matched(generators, *(activations(generators, runner, state) for state in (aim, here)))
+        here, second = step.apply(here), second.then(step)
+        known = {one.name for one, _ in step.factors}
+        by_weights = [one for one in generators if not isinstance(one, Exchange) or one.name not in known]
     for _ in range(_ROUNDS):
-        step = matching_element(generators, aim, here, seed)
+        step = matching_element(by_weights, aim, here, seed)
         here = step.apply(here)
         turned = procrustes_element(generators, aim, here)
         here = turned.apply(here)

@@ -62,7 +62,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Bent:
-    """What a search for a flattest point found; see `flattest.Flattest`."""
+    """Result of a search for a flattest point; see `flattest.Flattest`."""
 
     value: float
     standard_error: float | None

@@ -107,7 +107,7 @@ def _no_mean(one: Mean, state: Tensors) -> Tensor | None:
 
 
 def _moving(value: Tensor, tensor: Tensor) -> Tensor | None:
-    """What is added to a tensor; None where it is as small as rounding, which leaves no exact 0."""
+    """A value added to a tensor; None where it is as small as rounding, which leaves no exact 0."""
     return value if float(value.abs().max()) > 1e-14 * float(tensor.abs().max()) else None
 
 
@@ -128,7 +128,7 @@ def _principal(one: Basis, state: Tensors) -> Tensor | None:
 
 
 def _settled_later(one: Generator) -> Sequence[Columns | Slices]:
-    """Where signs are settled after those of the axes of a stream."""
+    """Slices whose signs are settled after those of the axes of a stream."""
     return one.columns if isinstance(one, Basis) else one.slices if isinstance(one, Flipping) else ()
 
 

@@ -13,7 +13,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.calls import inputs_of
 from landscape.objective.losses import takes_model
-from landscape.params import Tensors, cast, resolve, wide
+from landscape.params import Tensors, Weights, cast, resolve, wide
 from landscape.symmetry import construction
 from landscape.symmetry.elements import Element, Generator
 from landscape.symmetry.recording import Trace, private_copy, trace_of
@@ -29,6 +29,8 @@ _WALKS: dict[str, Callable[[Trace], list[Generator]]] = {
     "permutations": construction.exchanges,
     "bases": construction.bases,
 }
+# What units are matched by, and on how many examples activations are compared.
+MATCHES, _MATCHED = ("weights", "activations"), 256
 # Recording, rescalings, these, shifts with rotations, and the trial.
 _STEPS = len(_WALKS) + 4
 # Rounding changes a loss by less, a penalty on rescaled weights by far more.
@@ -178,6 +180,39 @@ def symmetries_of(objective: Objective, progress: Callable[[str, int, int], None
     if takes_model(objective.loss) and found.generators:
         _require_same_loss(objective, found)
     return found
+
+
+def align(objective: Objective, *weights: Weights, seed: int = 0, by: str = "weights") -> list[Tensors]:
+    """Weights, of the same functions as before, brought near to the first by all symmetries of the model.
+
+    Args:
+        objective: Its model and data tell which symmetries there are.
+        *weights: At least two. Of more than two each is brought near to the mean of the others in turn.
+        seed: Draws the order in which layers are matched.
+        by: ``"weights"``, or ``"activations"``: units are matched by their activations on training data. Rotations
+            of bases and streams go by weights in any case.
+
+    Returns:
+        Name -> tensor dictionaries, buffers included; see `Symmetries.align`.
+
+    Example:
+        >>> a, b = ls.symmetry.align(objective, run_a[-1], run_b[-1])  # doctest: +SKIP
+    """
+    found, data = symmetries_of(objective), matching_data(objective, by)
+    if len(weights) == 2:
+        return [found.complete(weights[0]), found.align(*weights, seed, data=data)]
+    return found.align_all(list(weights), seed, data=data)
+
+
+def matching_data(objective: Objective, by: str) -> Any:
+    """Inputs on which activations are compared; None where weights are.
+
+    Raises:
+        LandscapeError: If it is neither.
+    """
+    if by not in MATCHES:
+        raise LandscapeError("matches units by something else", where="by", got=by, expected=" or ".join(MATCHES))
+    return inputs_of(objective, _MATCHED) if by == "activations" else None
 
 
 def _require_same_loss(objective: Objective, found: Symmetries) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -323,7 +324,9 @@ class Symmetries(Result):
         """
         return self.apply(weights, self.canonising(weights), "normalisation")
 
-    def align_all(self, weights: Sequence[Weights], seed: int = 0, sweeps: int = 10) -> list[Tensors]:
+    def align_all(
+        self, weights: Sequence[Weights], seed: int = 0, sweeps: int = 10, *, data: Any = None
+    ) -> list[Tensors]:
         """Several sets of weights brought near to one another: each in turn to the mean of the others.
 
         The first stays where it is; the others are aligned to it, then to the mean of all others, until no sweep
@@ -333,17 +336,25 @@ class Symmetries(Result):
             weights: At least two.
             seed: Draws the order in which layers are matched.
             sweeps: At most so many.
+            data: As of `align`.
 
         Source:
             Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", appendix A.10 (merging many).
         """
-        return aligned_to_mean([self.complete(one) for one in weights], self.align, seed, sweeps)
+        return aligned_to_mean(
+            [self.complete(one) for one in weights], partial(self.align, data=data), seed, sweeps
+        )
 
-    def aligning(self, a: Weights, b: Weights, seed: int = 0, *, kinds: Sequence[str] = KINDS) -> Element:
+    def aligning(
+        self, a: Weights, b: Weights, seed: int = 0, *, kinds: Sequence[str] = KINDS, data: Any = None
+    ) -> Element:
         """The element that brings b near to a; see `align`."""
-        return aligning_element(self.of_kind(*kinds), self.complete(a), self.complete(b), seed)
+        runner = None if data is None else Runner(self.runner.model, data, torch.float64)
+        return aligning_element(self.of_kind(*kinds), self.complete(a), self.complete(b), seed, runner)
 
-    def align(self, a: Weights, b: Weights, seed: int = 0, *, kinds: Sequence[str] = KINDS) -> Tensors:
+    def align(
+        self, a: Weights, b: Weights, seed: int = 0, *, kinds: Sequence[str] = KINDS, data: Any = None
+    ) -> Tensors:
         """Weights b, of the same function as before, brought near to a by all symmetries.
 
         Both are brought to representatives of all but the order of units, as `canonical` does; b's units are
@@ -355,9 +366,10 @@ class Symmetries(Result):
             b: The weights that move along their orbit.
             seed: Draws the order of the sweeps.
             kinds: Which generators take part.
+            data: Inputs on which units are matched by their activations; None matches them by weights.
 
         Source:
-            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", section 3.2, for permutations; Schönemann 1966 for
-            rotations; cf. Theus et al. 2025 for transformers.
+            Ainsworth, Hayase & Srinivasa 2023, "Git Re-Basin", sections 3.1 and 3.2, for permutations; Schönemann
+            1966 for rotations; cf. Theus et al. 2025 for transformers.
         """
-        return self.apply(b, self.aligning(a, b, seed, kinds=kinds), "alignment")
+        return self.apply(b, self.aligning(a, b, seed, kinds=kinds, data=data), "alignment")

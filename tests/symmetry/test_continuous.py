@@ -225,3 +225,22 @@ def test_a_gain_of_zero_lets_no_rotation_through():
     dead = state | {gain: state[gain].clone().index_fill_(0, torch.tensor([2]), 0.0)}
     with pytest.raises(LandscapeError, match="a gain next to 0 cannot be divided by"):
         symmetries.random(dead, seed=0, kinds=["rotation"])
+
+
+@pytest.mark.parametrize("name", ["digits-cnn", "text-transformer"])
+def test_activations_bring_a_moved_copy_back(name):
+    model, x = build(name)
+    symmetries = symmetry.find(model, x)
+    own = symmetries.complete(model)
+    moved = symmetries.random(model, seed=3)
+    back = symmetries.align(model, moved, data=x)
+    assert distance(own, back) < 1e-5
+    # The control: activations that say nothing, those of one token or constant picture, leave units unmatched.
+    blind = symmetries.align(model, moved, data=torch.zeros_like(x[:1, :1]))
+    assert distance(own, blind) > 0.05
+
+
+def distance(a, b):
+    real = [name for name, tensor in a.items() if tensor.is_floating_point()]
+    apart = sum(float((a[name] - b[name]).double().square().sum()) for name in real)
+    return (apart / sum(float(a[name].double().square().sum()) for name in real)) ** 0.5
