@@ -48,7 +48,8 @@ def test_wandb(figure, untouched, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     with wandb.init(project="landscape", dir=str(tmp_path)) as run:
         trackers.to_wandb(run, "surface", figure, step=3)
-    assert only(tmp_path, "surface_3_*.png").stat().st_size > 5_000
+        assert run.step == 3
+    assert only(tmp_path, "surface_*.png").stat().st_size > 5_000
 
 
 def test_trackio(figure, untouched, tmp_path, monkeypatch):
