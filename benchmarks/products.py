@@ -1,8 +1,8 @@
 """Memory and time of a product with the Hessian, twice differentiated and by finite differences of gradients.
 
 Each is done in a process of its own, which builds the same model and data, draws a vector, and multiplies it;
-memory (Linux only) is the peak from then on, less what was held. One gradient of the same loss by plain torch is the
-measure of both. Run as ``python -m benchmarks.products``; ``--workloads GPT-2`` takes one.
+memory (Linux only) is the peak from then on, less what was held. One gradient of the same loss by plain torch is
+the measure of both. Run as ``python -m benchmarks.products``; ``--workloads GPT-2`` takes one.
 """
 
 from __future__ import annotations
