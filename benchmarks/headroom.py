@@ -16,7 +16,7 @@ from torch import Tensor
 import landscape as ls
 from benchmarks.products import gpt2, next_token
 
-_ROUNDS = 3
+_ROUNDS = 2
 
 
 def main() -> None:
