@@ -41,10 +41,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
 	touch $@
 
-# Sphinx and what goes with it are not for tests. Of PyTorch it imports a part, which is compiled then.
+# Sphinx and what goes with it are not for tests.
 $(DOCS_INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DOCS_VENV)
-	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[docs]'
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 # The other packages are no part of this project's own environment, hence a second one.
