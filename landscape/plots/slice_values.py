@@ -298,12 +298,14 @@ def slice_through(
         runs = {name: run.select(wanted.parameters) for name, run in runs.items()}
     chosen = [run[run.index_of(wanted.at)] for run in runs.values()]
     plane = plane_through(chosen, list(runs), wanted)
-    first = next(iter(runs.values()))
+    told = [_provenance(run, snapshot) for run, snapshot in zip(runs.values(), chosen, strict=True)]
+    # What differs from run to run is not said of the slice.
+    same = {key for key, value in told[0].items() if all(one[key] == value for one in told)}
     return evaluate(
         objective,
         plane,
         grid_of(plane, None, wanted),
-        provenance=_provenance(first, chosen[0]),
+        provenance={key: value for key, value in told[0].items() if key in {"run_id", "finished"} | same},
         save=save,
         progress=progress,
         early=early,

@@ -159,10 +159,12 @@ def draw_height(ax: Axes, points: Embedding, colouring: Colouring, color: str = 
         )
     _draw(ax, points, np.column_stack([points.coordinates[:, :2], colouring.heights(points)]), colouring, color)
     # One unit is as long along both coordinates; heights are of another kind.
-    _in_space(ax, ["MDS 1", "MDS 2", colouring.label], equal=2)
+    # In two lines the name ends above the diagram beside it.
+    _in_space(ax, ["MDS 1", "MDS 2", colouring.label.replace(" (", "\n(")], equal=2)
+    ax.zaxis.labelpad = 1
     ticks = colouring.losses.ticks(5)
     ax.set_zticks(colouring.losses.forward(ticks), labels=colouring.losses.names(ticks))
-    ax.set_box_aspect((1, 1, 0.8), zoom=0.85)
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.8)
 
 
 def _in_space(ax: Axes3D, names: Sequence[str], equal: int) -> None:

@@ -117,13 +117,18 @@ def test_panels_of_layers_have_letters_and_share_their_colours(embedding, tmp_pa
 
 @pytest.mark.parametrize("style", ["paper", "talk", "dark"])
 def test_words_stay_on_the_page(embedding, style, tmp_path):
-    figure = render.embedding_maps([Panel(embedding, "all"), Panel(embedding, "again", "loss", "3d")], style=style)
+    decades = {"train_loss": np.geomspace(5, 0.01, len(embedding.coordinates))}
+    panels = [Panel(embedding, "all"), Panel(replace(embedding, metrics=decades), "again", "loss", "3d")]
+    figure = render.embedding_maps(panels, style=style)
     render.save(figure, tmp_path / "m.png")
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert box.x0 > -0.01
     assert box.y0 > -0.01
     assert box.x1 < width + 0.01
     assert box.y1 < height + 0.01
+    # The name of the height ends before the diagram beside it begins.
+    name = figure.axes[2].zaxis.label.get_window_extent()
+    assert not name.overlaps(figure.axes[3].yaxis.label.get_window_extent())
 
 
 def test_the_same_embedding_gives_the_same_bytes(embedding, tmp_path):
