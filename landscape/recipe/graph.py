@@ -71,6 +71,8 @@ class Graph:
         self.where = where
         self.steps: dict[str, Step] = {}
         self._data: dict[Path, str] = {}
+        # By identity, each with the run itself, so that no other is taken for it.
+        self._runs: dict[int, tuple[Run, tuple[str, str]]] = {}
 
     def add(self, recipe: Recipe) -> str:
         """Take in a recipe; the key of its picture, which needs all else."""
@@ -164,9 +166,13 @@ class Graph:
 
     def _add_run(self, run: Run) -> tuple[str, str]:
         """Where a run comes from: the kind and key of a step, or ``"file"`` and a path."""
-        if run.kind == "file":
-            return "file", str(run.files[0])
-        return run.kind, self.add_training(run) if run.kind == "train" else self._add_derived(run)
+        if id(run) not in self._runs:
+            if run.kind == "file":
+                place = str(run.files[0])
+            else:
+                place = self.add_training(run) if run.kind == "train" else self._add_derived(run)
+            self._runs[id(run)] = run, (run.kind, place)
+        return self._runs[id(run)][1]
 
     def add_training(self, run: Run) -> str:
         """Take in a run that is trained; its key."""
