@@ -30,7 +30,7 @@ def test_every_name_of_a_room_is_listed_and_there(room):
 
 def test_every_room_is_offered():
     with_names = {room.removeprefix("landscape.") for room in ROOMS[1:] if hasattr(ls, room.split(".")[1])}
-    assert with_names - {"executor", "files", "objective", "storage", "laboratory"} <= set(dir(ls))
+    assert with_names - {"executor", "files", "html", "objective", "storage", "laboratory"} <= set(dir(ls))
 
 
 def test_listing_imports_nothing():
