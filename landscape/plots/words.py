@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Names of buffers in a line of a report; the JSON document has all.
+# Names in a line of a report; the JSON document has all.
 _NAMED = 4
 _BUFFERS = {
     "recomputed": "recomputed from the weights",
@@ -19,9 +19,14 @@ def model_lines(told: Mapping[str, Any]) -> list[str]:
     """Lines about buffers beyond BatchNorm's, and other remarks on a model."""
     lines = []
     for word, names in told.get("buffers", {}).items():
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        lines.append(f"  buffers {_BUFFERS[word]}: {', '.join(names[:_NAMED])}{more}")
+        lines.append(f"  buffers {_BUFFERS[word]}: {names_in_line(names)}")
     return lines + [f"  note     {note}" for note in told.get("notes", ())]
+
+
+def names_in_line(names: Sequence[str]) -> str:
+    """Names with commas; of more than four the rest is counted."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def preview_line(report: Mapping[str, Any]) -> str:

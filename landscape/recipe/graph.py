@@ -12,6 +12,7 @@ from landscape import problems
 from landscape.forms import FILE
 from landscape.options import Options, device_named, fields_of
 from landscape.plots import Kind
+from landscape.plots.words import names_in_line
 from landscape.problems.catalogue import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
@@ -142,7 +143,7 @@ class Graph:
         return self._put(
             Step(
                 kind.step,
-                title or f"{kind.name} of {', '.join(runs) or settings['options'].get(kind.file)}",
+                title or f"{kind.name} of {names_in_line([*runs]) or settings['options'].get(kind.file)}",
                 _plain(settings),
                 inputs,
                 tuple(dict.fromkeys(found for how, found in every if how != "file")),
