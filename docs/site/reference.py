@@ -21,7 +21,7 @@ from landscape.plots import Kind
 
 ROOT = Path(__file__).parents[2]
 # Rooms whose names are for the inside of the library.
-_PRIVATE = {"cli", "files", "storage"}
+_PRIVATE = {"cli", "files", "html", "storage"}
 
 
 def installed(module: str) -> bool:

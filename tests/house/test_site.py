@@ -36,6 +36,10 @@ def reference():
     return module
 
 
+def test_every_room_of_the_reference_has_public_names(reference):
+    assert all(reference.public(room) for room in reference.rooms())
+
+
 def test_every_page_is_in_one_table_of_contents(reference):
     listed = []
     left = [DOCS / "index.md"]
