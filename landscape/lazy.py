@@ -7,6 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
+def deferred(module: str, name: str, *more: Any) -> Callable[..., Any]:
+    """Return a function of a module that is imported when it is called.
+
+    Args:
+        module: The whole name of the module.
+        name: Of the function.
+        more: Arguments after those that it is called with.
+
+    Example:
+        >>> deferred("math", "hypot", 4.0)(3.0)
+        5.0
+    """
+
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*arguments, *more)
+
+    call.__module__ = module
+    return call
+
+
 def lazy(
     room: str, names: Sequence[str], home: Mapping[str, str | tuple[str, str]], package: str | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

@@ -18,6 +18,17 @@ ENGINES = ("auto", "sequential", "batched", IN_PLACE)
 """How points of a plane are evaluated."""
 MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 """Curvature matrices."""
+TRACE_METHODS = ("auto", "exact", "hutchinson", "hutch++", "xtrace")
+FROBENIUS_METHODS = TRACE_METHODS[:-1]
+"""Ways to take a trace, and a Frobenius norm."""
+SCATTERED = "scattered"
+"""Traces of all micro-batches, each with random signs of its own: one more way for those of measures."""
+NORMS = ("l2", "linf")
+"""Norms of the balls that measures look into."""
+UNITS = ("element", "filter", "none")
+"""Units of distances: each weight itself, the norm of its filter, or 1."""
+FEWEST_DRAWS = 8
+"""Draws of a chain below which nothing tells how it mixes."""
 DTYPES = ("float32", "float64")
 """Types in which derivatives are taken."""
 PRODUCTS = ("auto", "finite-difference")

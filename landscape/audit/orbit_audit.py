@@ -13,11 +13,11 @@ import torch
 from landscape.curvature import eigenpairs
 from landscape.errors import LandscapeError, reason_of
 from landscape.files.cells import Cells, Save
-from landscape.measures.computation import Measured, globs_of, measure_at, settled_settings
-from landscape.measures.context import SCATTERED, MeasureContext
+from landscape.measures.computation import Measured, globs_of, measure_at
+from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import Column, columns, flattest_column, foreseen, led_to, moves
 from landscape.measures.presets import FEW_EXAMPLES, MANY, audit_settings, is_small, sameness
-from landscape.measures.registry import measure_named
+from landscape.measures.registry import measure_named, settled_settings
 from landscape.measures.warm_start import WarmStart
 from landscape.objective import Objective
 from landscape.objective.identity import identity_of
@@ -25,6 +25,7 @@ from landscape.params import Held, Weights, cast
 from landscape.symmetry import Flattest
 from landscape.symmetry.same_function import Check, Runner, require_same
 from landscape.values.audit import UNBOUNDED, Audit, Cell, Row, judged, same_by
+from landscape.vocabulary import SCATTERED
 
 # Measures that are functions of curvature products alone, whose change H -> D^-1 H D^-1 foresees.
 _FORESEEN = (

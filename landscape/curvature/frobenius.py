@@ -9,8 +9,8 @@ from landscape.curvature.matrix import SymmetricOperator, identity_columns
 from landscape.curvature.random_vectors import generator_of, mean_and_error, orthonormal, require_samples, signs
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.values.result import Result
+from landscape.vocabulary import FROBENIUS_METHODS
 
-METHODS = ("auto", "exact", "hutchinson", "hutch++")
 # As for the trace.
 _EXACT = 256
 _COLUMNS = 256
@@ -63,8 +63,10 @@ def frobenius(operator: SymmetricOperator, method: str = "auto", samples: int = 
         >>> frobenius(Twice()).value
         10.0
     """
-    if method not in METHODS:
-        raise LandscapeError(f"unknown method '{method}'", where="frobenius", mend=did_you_mean(method, METHODS))
+    if method not in FROBENIUS_METHODS:
+        raise LandscapeError(
+            f"unknown method '{method}'", where="frobenius", mend=did_you_mean(method, FROBENIUS_METHODS)
+        )
     if method == "auto":
         method = "exact" if operator.size <= max(_EXACT, samples) else "hutch++"
     if method == "exact" or operator.size <= samples // 2:

@@ -16,8 +16,8 @@ from landscape.curvature.random_vectors import (
     signs,
 )
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.vocabulary import TRACE_METHODS
 
-METHODS = ("auto", "exact", "hutchinson", "hutch++", "xtrace")
 # Products of a matrix that is so small cost less than the time to think about it.
 _EXACT = 256
 _COLUMNS = 256
@@ -68,8 +68,8 @@ def trace(operator: SymmetricOperator, method: str = "auto", samples: int = 60, 
         >>> trace(Twice()).value, trace(Twice(), "hutchinson").standard_error
         (100.0, 0.0)
     """
-    if method not in METHODS:
-        raise LandscapeError(f"unknown method '{method}'", where="trace", mend=did_you_mean(method, METHODS))
+    if method not in TRACE_METHODS:
+        raise LandscapeError(f"unknown method '{method}'", where="trace", mend=did_you_mean(method, TRACE_METHODS))
     if method == "auto":
         method = "exact" if operator.size <= max(_EXACT, samples) else "hutch++"
     if method == "exact" or operator.size <= samples // 2:

@@ -15,6 +15,7 @@ from landscape.measures.registry import (
     OverOptions,
     measure_named,
     measures,
+    profile_settings,
     register,
     step_measures,
 )
@@ -24,7 +25,6 @@ from landscape.values.profile import Profile, profiles_of
 if TYPE_CHECKING:
     from landscape.measures.computation import Measured as Measured
     from landscape.measures.computation import measure as measure
-    from landscape.measures.computation import profile_settings as profile_settings
     from landscape.measures.run_table import along as along
     from landscape.measures.stability import stability_threshold as stability_threshold
     from landscape.measures.table_store import read_table as read_table
@@ -33,7 +33,6 @@ _HOME = {
     "Measured": "computation",
     "along": "run_table",
     "measure": "computation",
-    "profile_settings": "computation",
     "read_table": "table_store",
     "stability_threshold": "stability",
 }

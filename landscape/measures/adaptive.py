@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.measures.ascent import NORMS, Ball, Climb, Slope, auto_climb
+from landscape.measures.ascent import Ball, Climb, Slope, auto_climb
 from landscape.measures.batchwise import mean_rise
 from landscape.measures.context import MeasureContext
 from landscape.measures.draws import mean_and_error, skew_note
 from landscape.measures.local_loss import LocalLoss
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
+from landscape.measures.registry import Found
 from landscape.params import filter_rows, spread_over_filters
-
-UNITS = ("element", "filter", "none")
-
-
-@dataclass(frozen=True)
-class AdaptiveOptions(Options):
-    """The neighbourhood."""
-
-    rho: float = option(0.1, "Radius of the ball, in units", above=0)
-    norm: str = option("l2", "Of the ball", choices=NORMS)
-    units: str = option("element", "Each weight itself, the norm of its filter, or 1", choices=UNITS)
-    eta: float = option(0.0, "Added to the size of each unit", low=0)
-
-
-@dataclass(frozen=True)
-class WorstOptions(AdaptiveOptions):
-    """The neighbourhood, and how its highest point is sought."""
-
-    batch: int = option(128, "Examples of a batch; 0 takes all at once", low=0)
-    batches: int = option(8, "Batches at most; 0 takes all", low=0)
-    iterations: int = option(20, "Steps of an ascent", low=1)
-    restarts: int = option(2, "Ascents on every batch", low=1)
-    normalise_logits: bool = option(False, "Scores of classes divided by their root mean square")
-
-
-@dataclass(frozen=True)
-class AverageOptions(AdaptiveOptions):
-    """The neighbourhood, and how often it is sampled."""
-
-    draws: int = option(100, "Random points", low=1)
-    normalise_logits: bool = option(False, "Scores of classes divided by their root mean square")
 
 
 def units_of(field: LocalLoss, kind: str, eta: float = 0.0) -> Tensor:
@@ -99,7 +66,8 @@ def in_units(slope: Slope, units: Tensor) -> Slope:
     return inner
 
 
-def _worst(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def adaptive_sharpness_worst(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Mean over batches of the highest rise of their loss in a ball of units of the weights."""
     field = _field(context, settings)
     units = units_of(field, settings["units"], float(settings["eta"]))
     ball = Ball(settings["norm"], float(settings["rho"]))
@@ -117,7 +85,8 @@ def _worst(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
     return mean_rise(context, field, ascend, settings["batch"], settings["batches"])
 
 
-def _average(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def adaptive_sharpness_average(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Mean rise of the loss under noise in units of the weights."""
     field = _field(context, settings)
     rho, units = float(settings["rho"]), units_of(field, settings["units"], float(settings["eta"]))
     base, draws, rises = field.means(field.zero())["loss"], int(settings["draws"]), []
@@ -129,39 +98,3 @@ def _average(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
     note = skew_note(rises)
     details = {"loss": base, "highest": max(rises), "lowest": min(rises), **({"note": note} if note else {})}
     return Found(mean, error, not note, details)
-
-
-_MISLEADS = (
-    "With units of elements no rescaling of single weights that keeps the function changes it; with units "
-    "of filters only those of whole layers do not, and other symmetries, such as another basis of "
-    "attention heads, change both. It has been found to go along with the learning rate rather than with "
-    "generalisation (Andriushchenko et al. 2023)."
-)
-
-register(
-    Measure(
-        name="adaptive_sharpness_worst",
-        title="adaptive sharpness, worst case",
-        formula="mean over batches B of max over |d / c|_p <= rho of L_B(w + d) - L_B(w), c = |w| or filter norms",
-        unit="{loss}",
-        source="Kwon et al. 2021, definition 2; Andriushchenko et al. 2023, section 2; ascent: Croce & Hein 2020",
-        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
-        compute=_worst,
-        options=WorstOptions,
-        is_bound=lambda settings: True,
-        misleads=_MISLEADS,
-    )
-)
-register(
-    Measure(
-        name="adaptive_sharpness_average",
-        title="adaptive sharpness, average",
-        formula="E L(w + d) - L(w), d_i = rho c_i z_i, z_i ~ N(0, 1) (p = 2) or uniform in [-1, 1] (p = infinity)",
-        unit="{loss}",
-        source="Andriushchenko et al. 2023, section 2",
-        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
-        compute=_average,
-        options=AverageOptions,
-        misleads=_MISLEADS,
-    )
-)

@@ -8,6 +8,7 @@ from typing import Any
 
 from landscape.errors import LandscapeError
 from landscape.forms import NAMES, NESTED, STEPS, TEXT
+from landscape.measures.registry import settled_settings
 from landscape.options import Options, option
 from landscape.vocabulary import DTYPES, PRODUCTS, SPLITS
 
@@ -50,10 +51,6 @@ class Along(Options):
         yield from self._unknown()
 
     def _unknown(self) -> Iterator[tuple[str, str]]:
-        if not self.taken and not self.settings:
-            return
-        from landscape.measures.computation import settled_settings
-
         for name in self.taken:
             try:
                 settled_settings([name])
@@ -67,8 +64,6 @@ class Along(Options):
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, with all settings."""
-        from landscape.measures.computation import settled_settings
-
         names = Along().plain(deciding=True)
         own = {name: getattr(self, name) for name in names} | {"measures": self.taken}
         if self.products == "auto":

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.vocabulary import NORMS
 
 Slope: TypeAlias = Callable[[Tensor], tuple[float, Tensor]]
 
-NORMS = ("l2", "linf")
 # A step that fails is cut to a quarter, one that succeeds is doubled; one that was cut so often has arrived.
 _CUTS = 24
 # Croce & Hein 2020, section 3: the share of steps that must climb, the momentum, the first checkpoint, by how much

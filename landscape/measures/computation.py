@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from landscape.curvature.passes import derivatives_used
-from landscape.errors import LandscapeError, reason_of
+from landscape.errors import reason_of
 from landscape.measures.context import MeasureContext
 from landscape.measures.invariance import tried
 from landscape.measures.over_orbit import WORDS, take
-from landscape.measures.registry import DERIVATIVES, SYMMETRIES, Measure, measure_named
+from landscape.measures.registry import DERIVATIVES, SYMMETRIES, Measure, measure_named, settled_settings
 from landscape.objective import Objective
 from landscape.optimizers import Step
 from landscape.params import Held, Weights
@@ -158,56 +158,6 @@ def step_after(weights: Weights) -> Callable[[], Step | None] | None:
 def globs_of(weights: Weights, parameters: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """The globs that choose parameters, one by one; None where all are taken."""
     return None if parameters is None else Held.of(weights, parameters).layout.selected
-
-
-def settled_settings(
-    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
-    given: Mapping[str, Mapping[str, Any]] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Name of a measure -> all its settings, in the order asked for.
-
-    Raises:
-        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken,
-            or twice.
-    """
-    if isinstance(names, str):
-        names = [names]
-    if isinstance(names, Mapping):
-        if given is not None:
-            raise LandscapeError(
-                "settings of measures are given twice", where="settings", mend="leave one of the dictionaries out"
-            )
-        given = names
-    chosen = [measure_named(name) for name in names]
-    given = given or {}
-    if stray := [name for name in given if name not in names]:
-        measure_named(stray[0])
-        raise LandscapeError(f"settings of '{stray[0]}', which is not taken", mend="take it too")
-    return {one.name: one.settled(given.get(one.name)) for one in chosen}
-
-
-def profile_settings(
-    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
-) -> dict[str, dict[str, Any]]:
-    """Settings with which the measures that have a profile have several points of it in their details.
-
-    Args:
-        names: Names of measures.
-        given: Name of a measure -> its settings that differ from the published defaults.
-
-    Returns:
-        Name of a measure that has a profile -> all its settings; what was given stays.
-
-    Raises:
-        LandscapeError: If a measure or a setting does not exist.
-
-    Example:
-        >>> profile_settings(["hessian_top", "local_entropy"])["local_entropy"]["gammas"][0]
-        100.0
-    """
-    settled = settled_settings(names, given)
-    makers = {name: measure_named(name).profile for name in settled}
-    return {name: make(settled[name]) for name, make in makers.items() if make is not None}
 
 
 def measure_at(

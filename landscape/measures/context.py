@@ -20,11 +20,10 @@ from landscape.optimizers import Step
 from landscape.params import Held, Tensors, cast
 from landscape.symmetry import Flattest, Symmetries, symmetries_of
 from landscape.symmetry.flattest import moves_curvature
+from landscape.vocabulary import SCATTERED
 
 Shared = TypeVar("Shared")
 
-# The value of the setting ``method`` that takes traces of all micro-batches, each with random signs of its own.
-SCATTERED = "scattered"
 # Every micro-batch is then a sample, and small ones give the smaller error for the same work; but small ones take
 # longer, and more than so many samples are of little use.
 _SMALLEST, _LARGEST, _SAMPLES = 16, 32, 40

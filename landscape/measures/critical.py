@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from landscape.measures.context import MeasureContext
-from landscape.measures.hessian import ORTHOGONAL
-from landscape.measures.registry import Found, Measure, register
+from landscape.measures.registry import Found
 from landscape.measures.step_line import error_of, line_of, step_of
 from landscape.measures.step_terms import guarded
-from landscape.options import Options, option
 
 # Forward passes that it takes at most, that at the weights included.
 MOST_PASSES = 10
@@ -97,14 +95,9 @@ def crossing(change: Callable[[float], float], tolerance: float, most: int = MOS
         low, high = (low, found) if values[found] > 0 else (found, high)
 
 
-@dataclass(frozen=True)
-class CriticalOptions(Options):
-    """The precision of the search."""
-
-    tolerance: float = option(0.01, "Of the critical rate, relative", above=0)
-
-
-def _critical(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+@guarded
+def critical_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """2 / the least rate at which the step would no longer lower the loss."""
     line, rate = line_of(context), step_of(context).lr
     before = line.passes
     found = crossing(lambda at: line.change(at).mean, float(settings["tolerance"]))
@@ -130,25 +123,3 @@ def _critical(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
     known = off is not None and math.isfinite(found.slope) and found.slope > 0
     error = value * off / (found.at**2 * found.slope) if known and off is not None else None
     return Found(value, error, found.converged, details)
-
-
-register(
-    Measure(
-        name="critical_sharpness",
-        title="critical sharpness",
-        formula=(
-            "2 / eta_c, eta_c the least rate at which L(w - eta_c d) exceeds L(w), d = -D / eta with D the update "
-            "made at the rate eta; on a quadratic d^T H d / g.d"
-        ),
-        unit="1",
-        source="Kalra et al. 2026, section 3; with the data of another split or objective: relative",
-        invariant=ORTHOGONAL,
-        compute=guarded(_critical),
-        options=CriticalOptions,
-        misleads=(
-            "With momentum the update is no gradient, and the loss along it may rise at once without any "
-            "instability. It is a number of one direction: the loss may rise elsewhere."
-        ),
-        of_step=True,
-    )
-)

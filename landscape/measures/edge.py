@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,13 +12,12 @@ from torch import Tensor
 from landscape.curvature import SymmetricOperator
 from landscape.errors import LandscapeError
 from landscape.measures.context import MeasureContext
-from landscape.measures.hessian import ORTHOGONAL, EigenvalueOptions, extreme
+from landscape.measures.hessian import extreme
 from landscape.measures.norm_sharpness import norm_sharpness_of
-from landscape.measures.registry import Found, Measure, measure_named, register
+from landscape.measures.registry import Found, measure_named
 from landscape.measures.step_line import step_of
 from landscape.measures.step_terms import gradient_of, guarded
 from landscape.optimizers import DIAGONAL, NORMED, Step, threshold
-from landscape.options import option
 
 _CRITICAL = "critical_sharpness"
 
@@ -93,15 +91,14 @@ def preconditioned(context: MeasureContext, step: Step) -> Preconditioned:
     return Preconditioned(operator, operator.flatten(scales).double(), operator.flatten(decays).double())
 
 
-@dataclass(frozen=True)
-class EdgeOptions(EigenvalueOptions):
-    """Options of the search for the largest eigenvalue."""
-
-    tol: float = option(1e-4, "Residual at which one counts, relative to the largest absolute one", low=0)
+@guarded
+def preconditioned_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Largest eigenvalue that the optimizer sees."""
+    return _sharpness(context, settings)
 
 
 def _sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
-    """The largest eigenvalue that the optimizer sees; measures of one call share it."""
+    """The same, which measures of one call share."""
     step = step_of(context)
     wanted = tuple(sorted((name, settings[name]) for name in ("k", "tol", "max_products")))
     return context.shared(
@@ -138,14 +135,18 @@ def _edge(context: MeasureContext) -> tuple[float | None, str]:
     return context.shared("threshold", make)
 
 
-def _threshold(context: MeasureContext, _settings: Mapping[str, Any]) -> Found:
+@guarded
+def sharpness_threshold(context: MeasureContext, _settings: Mapping[str, Any]) -> Found:
+    """Sharpness from which the steps of the optimizer grow on a parabola."""
     edge, words = _edge(context)
     if edge is None:
         return Found(math.nan, details={"note": words})
     return Found(edge, details={"threshold": words, "lr": step_of(context).lr})
 
 
-def _headroom(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+@guarded
+def lr_headroom(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Threshold of the optimizer over the sharpness that belongs to it."""
     edge, words = _edge(context)
     if edge is None and step_of(context).lr > 0:
         # Without a theory: how much farther the step itself could go.
@@ -163,55 +164,3 @@ def _headroom(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
         note = "no direction is convex: the threshold says nothing" if sharpness.value <= 0 else "not converged"
         return Found(math.nan, converged=sharpness.converged, details={**details, "note": note})
     return Found(edge / sharpness.value, converged=sharpness.converged, details=details)
-
-
-register(
-    Measure(
-        name="preconditioned_sharpness",
-        title="sharpness that the optimizer sees",
-        formula=(
-            "largest eigenvalue of P^-1 (H + W), P the preconditioner of the recorded step, W its coupled weight "
-            "decay; groups of a lower rate count as much less"
-        ),
-        unit="{loss}",
-        source="Cohen et al. 2022, section 3",
-        invariant=ORTHOGONAL,
-        compute=guarded(_sharpness),
-        options=EdgeOptions,
-        misleads=(
-            "It is of the full data, and the steps of minibatches keep it below the threshold. Without a "
-            "preconditioner it is the largest eigenvalue of the Hessian and nothing more."
-        ),
-        of_step=True,
-    )
-)
-register(
-    Measure(
-        name="sharpness_threshold",
-        title="stability threshold of the optimizer",
-        formula="sharpness from which steps grow on a parabola: (2 + 2 b) / lr of heavy ball, 38 / lr of Adam",
-        unit="{loss}",
-        source="Cohen et al. 2021 and 2022; Long and Bartlett 2023; Islamov et al. 2026 (norms)",
-        invariant=ORTHOGONAL,
-        compute=guarded(_threshold),
-        misleads="It is theory of full-batch steps on a parabola with a preconditioner that stands still.",
-        of_step=True,
-    )
-)
-register(
-    Measure(
-        name="lr_headroom",
-        title="head-room of the learning rate",
-        formula="threshold / sharpness, both those that belong to the optimizer; without one, eta_c / eta",
-        unit="1",
-        source="Cohen et al. 2021 and 2022",
-        invariant=ORTHOGONAL,
-        compute=guarded(_headroom),
-        options=EdgeOptions,
-        misleads=(
-            "Below 1 training need not diverge: it goes on at the edge, where the sharpness stops growing. In the "
-            "norm of a sign method or Muon the sharpness is a lower bound, so that the head-room is an upper one."
-        ),
-        of_step=True,
-    )
-)

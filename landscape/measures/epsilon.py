@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError
-from landscape.forms import WHOLE
 from landscape.measures.ascent import Ball, Climb, Slope, best_of, climb
 from landscape.measures.context import MeasureContext
 from landscape.measures.local_loss import LocalLoss
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
+from landscape.measures.registry import Found
 
 # A tensor whose norm is that of the ball to rounding fits into it.
 _FITS = 1 + 1e-5
@@ -23,19 +20,6 @@ _FITS = 1 + 1e-5
 _BASIS_BYTES = 2**31
 # More starts of one kind would cost more than they find.
 _TENSORS = 3
-
-
-@dataclass(frozen=True)
-class EpsilonOptions(Options):
-    """The ball, and how its highest point is sought."""
-
-    epsilon: float = option(1e-3, "Radius of the ball", above=0)
-    restarts: int = option(4, "Ascents: along the gradient, and along random directions", low=1)
-    iterations: int = option(100, "Steps of an ascent at most", low=1)
-    tolerance: float = option(1e-4, "Share of the climb that a last step may still add", low=0)
-    subspace: int | None = option(
-        None, "Dimensions of a random subspace that the ball is cut with", form=WHOLE, low=1, unset="the whole"
-    )
 
 
 def subspace(field: LocalLoss, dimensions: int) -> Tensor:
@@ -83,7 +67,8 @@ def _starts(field: LocalLoss, ball: Ball, restarts: int, basis: Tensor | None) -
     return starts
 
 
-def _epsilon_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def epsilon_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Highest relative rise of the loss in a ball."""
     field = LocalLoss(context)
     basis = None if settings["subspace"] is None else subspace(field, settings["subspace"])
     ball = Ball("l2", float(settings["epsilon"]))
@@ -103,23 +88,3 @@ def _epsilon_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> 
         converged=best.arrived,
         details={**details, "loss": base, "highest": max(best.value, base), "distance": float(step.norm())},
     )
-
-
-register(
-    Measure(
-        name="epsilon_sharpness",
-        title="epsilon-sharpness",
-        formula="max over |d|_2 <= epsilon of (L(w + d) - L(w)) / (1 + L(w))",
-        unit="1",
-        source="Dinh et al. 2017, definition 2; after Keskar et al. 2017",
-        invariant=("permutation", "sign-flip"),
-        compute=_epsilon_sharpness,
-        options=EpsilonOptions,
-        is_bound=lambda settings: True,
-        misleads=(
-            "Rescaling moves weights of any size into the ball: with a layer of norm epsilon it is at "
-            "least that of the function without this layer, however flat the minimum. What ascent finds "
-            "is a lower bound."
-        ),
-    )
-)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,27 +12,12 @@ from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
 from landscape.measures.congruence import scaled
-from landscape.measures.context import SCATTERED, MeasureContext
-from landscape.measures.hessian import TraceOptions, traced
-from landscape.measures.minibatch_trace import register_map, scattered
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
+from landscape.measures.context import MeasureContext
+from landscape.measures.hessian import traced
+from landscape.measures.minibatch_trace import scattered
+from landscape.measures.registry import Found
 from landscape.params import Tensors, filter_rows, spread_over_filters, wide
-from landscape.vocabulary import ONE_D_POLICIES
-
-
-@dataclass(frozen=True)
-class OneDOptions(Options):
-    """Options of what counts as a filter."""
-
-    one_d: str = option(
-        "ignore", "Parameters of at most one dimension: left out, or each one filter", choices=ONE_D_POLICIES
-    )
-
-
-@dataclass(frozen=True)
-class FilterCurvatureOptions(TraceOptions, OneDOptions):
-    """Options of what counts as a filter, and of the trace."""
+from landscape.vocabulary import SCATTERED
 
 
 def filter_scales(context: MeasureContext, one_d: str = "ignore") -> Tensors:
@@ -62,31 +46,16 @@ def _scales(weight: Tensor, info: TensorInfo, one_d: str) -> Tensor:
     return spread_over_filters(rows.square().mean(dim=1).sqrt(), info).expand_as(weight)
 
 
-def _compute(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def filter_normalized_curvature(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Sum of the curvatures of filters, weighted by their squared norms."""
     if settings["method"] == SCATTERED:
         return scattered(context, "filter_normalized_curvature", settings)
     operator = context.operator("hessian")
     return traced(context, scaled(operator, operator.flatten(filter_scales(context, settings["one_d"]))), settings)
 
 
-def _map(context: MeasureContext, settings: Mapping[str, Any]) -> Map:
+def trace_map(context: MeasureContext, settings: Mapping[str, Any]) -> Map:
+    """The map B whose tr(Bᵀ H B) the measure is."""
     scales = filter_scales(context, settings["one_d"])
     flat = torch.cat([scales[info.name].flatten() for info in context.weights.layout.moving()])
     return lambda rows: flat.to(rows) * rows
-
-
-register_map("filter_normalized_curvature", _map)
-register(
-    Measure(
-        name="filter_normalized_curvature",
-        title="filter-normalised curvature",
-        formula="sum over filters f of |θ_f|² tr(H_ff) / n_f = E[dᵀ H d] over filter-normalised directions d",
-        unit="{loss}",
-        source="Li et al. 2018, section 4 (the directions); the mean curvature along them",
-        invariant=("layer-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
-        compute=_compute,
-        options=FilterCurvatureOptions,
-        misleads="Scales of single hidden units change it: what a unit's filter gains the next layer loses per "
-        "input channel, and a filter's norm does not see its channels apart. Curvatures of both signs cancel.",
-    )
-)

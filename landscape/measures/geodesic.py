@@ -13,8 +13,7 @@ from landscape.curvature import Curvature
 from landscape.errors import LandscapeError
 from landscape.measures.context import MeasureContext
 from landscape.measures.local_loss import LocalLoss
-from landscape.measures.registry import SYMMETRIES, Found, Measure, register
-from landscape.options import Options, option
+from landscape.measures.registry import Found
 from landscape.params import Tensors
 from landscape.symmetry import Basis, Symmetries
 from landscape.symmetry.dimension import tangents
@@ -26,17 +25,6 @@ _MOST_NUMBERS = 10**8
 _RANK = 1e-10
 # Halvings of an interval to the last digit of float64.
 _HALVINGS = 200
-
-
-@dataclass(frozen=True)
-class GeodesicOptions(Options):
-    """The ball, and how its highest point is sought."""
-
-    rho: float = option(0.05, "Radius of the ball", above=0)
-    case: str = option(
-        "worst", "The highest point of the ball, or the mean over its sphere", choices=("worst", "average")
-    )
-    products: int = option(40, "Products with the Hessian: Lanczos steps, or random probes", low=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +93,8 @@ def _stretches(symmetries: Symmetries, state: Tensors, names: tuple[str, ...]) -
     return found
 
 
-def _compute(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def geodesic_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Highest or mean rise of the loss within a ball of the orbits."""
     quotient = _quotient(context)
     how = _worst if settings["case"] == "worst" else _average
     return how(quotient, float(settings["rho"]), int(settings["products"]))
@@ -193,23 +182,3 @@ def highest(matrix: Tensor, gradient: Tensor, radius: float) -> Tensor:
         found[-1] = found[-1] + missing**0.5 * (1 if float(own[-1]) >= 0 else -1)
         found = found * radius / found.norm()
     return vectors @ found
-
-
-register(
-    Measure(
-        name="geodesic_sharpness",
-        title="geodesic sharpness",
-        formula="max over horizontal ξ, |ξ| <= rho, of g·ξ + ½ ξᵀHξ at the representative of the orbit; |ξ|² = "
-        "tr (WᵀW)⁻¹ ξᵀξ on each side of a free basis, balanced, and Euclidean elsewhere; horizontal is orthogonal "
-        "to the orbit (case = average: the mean of ½ ξᵀHξ over |ξ| = rho)",
-        unit="{loss}",
-        source="da Silva, Dangel & Oore 2025, Hide & Seek: Transformer Symmetries Obscure Sharpness & Riemannian "
-        "Geometry Finds It (the metric of attention); geodesics to second order at the representative",
-        invariant=tuple(SYMMETRIES),
-        compute=_compute,
-        options=GeodesicOptions,
-        misleads="Where no basis is free the metric is that of one chosen representative, whose incoming weights "
-        "have norm 1: another choice gives other numbers, as invariant as these. It is the maximum of a quadratic "
-        "form; `rise` in the details is the loss at that point, and `gap` what the form misses.",
-    )
-)

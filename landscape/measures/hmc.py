@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.errors import LandscapeError
+from landscape.vocabulary import FEWEST_DRAWS
 
 Array = NDArray[np.float64]
 State: TypeAlias = tuple[Tensor, float, float, Tensor]
@@ -27,8 +28,6 @@ _SHORTENING = 2.0
 _DIVERGED = 1000.0
 # Memory and floor of RMSProp: Li et al. 2016, section 5.
 _MEMORY, _LEAST = 0.99, 1e-5
-# Fewer draws tell nothing of how they mix.
-FEWEST = 8
 
 
 class Noise(Protocol):
@@ -87,9 +86,9 @@ class Plan:
     preconditioned: bool = False
 
     def __post_init__(self) -> None:
-        if self.draws < FEWEST or self.burn_in < 0 or self.leapfrog < 1:
+        if self.draws < FEWEST_DRAWS or self.burn_in < 0 or self.leapfrog < 1:
             raise LandscapeError(
-                f"a chain needs {FEWEST} draws and a leapfrog step at least",
+                f"a chain needs {FEWEST_DRAWS} draws and a leapfrog step at least",
                 got=f"{self.draws} draws after {self.burn_in}, {self.leapfrog} leapfrog steps",
             )
         if not self.adjusted and self.step is None:

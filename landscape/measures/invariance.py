@@ -14,7 +14,7 @@ from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import CLASS_OF, Column, led_to, moves
 from landscape.measures.over_orbit import take
 from landscape.measures.presets import audit_settings, sameness
-from landscape.measures.registry import OverOptions, measure_named
+from landscape.measures.registry import ORTHOGONAL, OverOptions, measure_named
 from landscape.options import fields_of
 from landscape.symmetry import Element
 from landscape.symmetry.elements import SCALINGS, Generator
@@ -23,8 +23,6 @@ from landscape.values.audit import same_by
 if TYPE_CHECKING:
     from landscape.measures.computation import Measured
 
-# Orthogonal maps of the weights change no curvature whatever the network is; claims of more are tried.
-_ORTHOGONAL = {"permutation", "sign-flip"}
 # What holds for all data holds for so few of them.
 _EXAMPLES = 32
 # Of each of these settings at most so many: draws are the same at both places.
@@ -44,7 +42,8 @@ def tried(context: MeasureContext, found: Measured) -> Measured:
         context: Where it was taken.
         found: What was taken.
     """
-    if set(found.invariant_claimed) <= _ORTHOGONAL or not math.isfinite(found.value):
+    # Orthogonal maps change no curvature whatever the network is; claims of more are tried.
+    if set(found.invariant_claimed) <= {*ORTHOGONAL} or not math.isfinite(found.value):
         return found
     try:
         report = _trial(context, found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,25 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.forms import WHOLE
 from landscape.measures.ascent import Climb, Slope, best_of
 from landscape.measures.context import MeasureContext
 from landscape.measures.epsilon import subspace, within
 from landscape.measures.local_loss import LocalLoss
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
-
-
-@dataclass(frozen=True)
-class KeskarOptions(Options):
-    """The box, and how its highest point is sought."""
-
-    epsilon: float = option(1e-3, "Half sides of the box, in units of |weight| + 1", above=0)
-    subspace: int | None = option(
-        None, "Dimensions of a random subspace that the box lies in", form=WHOLE, low=1, unset="the whole"
-    )
-    iterations: int = option(10, "Of L-BFGS-B", low=1)
-    restarts: int = option(3, "Searches from random points of the box", low=1)
+from landscape.measures.registry import Found
 
 
 def climb_in_box(slope: Slope, sides: Tensor, start: Tensor, iterations: int) -> Climb:
@@ -70,7 +55,8 @@ def climb_in_box(slope: Slope, sides: Tensor, start: Tensor, iterations: int) ->
     return Climb(best[0], best[1], best[2], bool(found.success))
 
 
-def _keskar_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def keskar_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Highest relative rise of the loss in a box, in per cent."""
     field = LocalLoss(context)
     basis = None if settings["subspace"] is None else subspace(field, int(settings["subspace"]))
     here = field.origin if basis is None else basis.T @ field.origin
@@ -95,24 +81,3 @@ def _keskar_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> F
             "at_edges": float((best.at.abs() >= sides * (1 - 1e-6)).double().mean()),
         },
     )
-
-
-register(
-    Measure(
-        name="keskar_sharpness",
-        title="Keskar sharpness",
-        formula="100 (max over |z_i| <= epsilon (|(A^+ w)_i| + 1) of L(w + A z) - L(w)) / (1 + L(w))",
-        unit="%",
-        source="Keskar et al. 2017, metric 2.1",
-        invariant=("permutation", "sign-flip"),
-        compute=_keskar_sharpness,
-        options=KeskarOptions,
-        is_bound=lambda settings: True,
-        misleads=(
-            "The sides of the box are epsilon at least, so a rescaling that makes weights small makes it "
-            "as large as one likes. Ten iterations are no maximum, and a maximum over a box has many "
-            "corners: look at how far restarts disagree. In a random subspace it depends on the subspace, "
-            "and its values say nothing about those of the whole."
-        ),
-    )
-)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,31 +10,10 @@ import torch
 from torch import Tensor
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.forms import POSITIVE_NUMBERS
 from landscape.measures.context import MeasureContext
 from landscape.measures.draws import mean_and_error, skew_note
 from landscape.measures.local_loss import LocalLoss
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
-from landscape.vocabulary import ONE_D_POLICIES
-
-NOISES = ("multiplicative", "additive")
-
-
-@dataclass(frozen=True)
-class LocalEnergyOptions(Options):
-    """The noise, and what rises under it."""
-
-    sigma: float = option(0.1, "Size of the noise", above=0)
-    sigmas: Sequence[float] | None = option(
-        None, "Other sizes, for a profile", form=POSITIVE_NUMBERS, unset="evenly spaced up to sigma"
-    )
-    points: int = option(5, "Sizes up to sigma where sigmas are not given", low=1)
-    draws: int = option(100, "Noises", low=1)
-    noise: str = option("multiplicative", "In units of each weight, or of 1", choices=NOISES)
-    metric: str = option("loss", "The metric that rises: loss or error")
-    one_d: str = option("norm", "ignore leaves biases and gains without noise", choices=ONE_D_POLICIES)
-    antithetic: bool = option(False, "Every noise with both signs")
+from landscape.measures.registry import Found
 
 
 def _noise(field: LocalLoss, index: int, kind: str, one_d: str) -> Tensor:
@@ -54,7 +32,8 @@ def _grid(settings: Mapping[str, Any]) -> list[float]:
     return sorted({*wanted, sigma})
 
 
-def _local_energy(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def local_energy(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Mean rise of the loss or the error under noise."""
     field = LocalLoss(context)
     metric, grid = settings["metric"], _grid(settings)
     if metric not in field.metrics:
@@ -86,28 +65,3 @@ def _local_energy(context: MeasureContext, settings: Mapping[str, Any]) -> Found
             "loss_unit": context.objective.unit,
         },
     )
-
-
-register(
-    Measure(
-        name="local_energy",
-        title="local energy",
-        formula=(
-            "E L(w + sigma z * w) - L(w), z ~ N(0, I) (multiplicative), or E L(w + sigma z) - L(w) (additive); "
-            "L the loss, or the error as a share of 1"
-        ),
-        unit="{loss}",
-        source="Pittorino et al. 2021; number of draws and largest sigma: the authors' code",
-        invariant=("layer-rescaling", "unit-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
-        compute=_local_energy,
-        options=LocalEnergyOptions,
-        misleads=(
-            "Additive noise is not invariant to any rescaling. The order of two networks can change with "
-            "sigma: read the profile, not one value. Errors move in steps of one example, so small rises "
-            "of the error need many draws. Noise on the gains and biases of batch normalisation is "
-            "included unless one_d='ignore'; its running statistics are frozen, which makes networks with "
-            "batch normalisation look sharper."
-        ),
-        profile=dict,
-    )
-)

@@ -11,16 +11,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from landscape.forms import POSITIVE_NUMBERS
 from landscape.measures.context import MeasureContext
 from landscape.measures.draws import log_mean_exp
-from landscape.measures.hmc import FEWEST, Array, Plan, Target, run_chains
+from landscape.measures.hmc import Array, Plan, Target, run_chains
 from landscape.measures.local_loss import LocalLoss
 from landscape.measures.mcmc_diagnostics import mixed
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
+from landscape.measures.registry import Found
 
-METHODS = ("gaussian", "chains")
 # With fewer draws that count, the mean of exponentials is decided by a few of them.
 _COUNTING = 20.0
 # Intervals between the strengths at which chains run, at first and at most; every other of them gives the error of
@@ -30,25 +27,6 @@ _INTERVALS, _MOST_INTERVALS = 8, 32
 _APART = 2.0
 # Of a rule that differs by less from half of its points the error is far smaller still: rules converge fast.
 _RULE = 0.01
-# Of a profile that is asked for without gammas. Below, draws of the Gaussian soon do not suffice.
-_HALF_DECADES = range(-2, 5)
-
-
-@dataclass(frozen=True)
-class LocalEntropyOptions(Options):
-    """The Gaussian, and how the volume in it is found."""
-
-    gamma: float = option(1000.0, "How narrow the Gaussian is, in units of beta", above=0)
-    beta: float = option(1.0, "Inverse temperature", above=0)
-    gammas: Sequence[float] | None = option(
-        None, "Other gammas, for a profile", form=POSITIVE_NUMBERS, unset="none"
-    )
-    method: str = option("gaussian", "Draws of the Gaussian, or Markov chains", choices=METHODS)
-    draws: int = option(1000, "Of the Gaussian", low=1)
-    chains: int = option(4, "Chains at every strength", low=1)
-    chain_draws: int = option(200, "Draws of every chain", low=FEWEST)
-    burn_in: int = option(100, "Draws of every chain before these", low=0)
-    leapfrog: int = option(4, "Steps of every draw", low=1)
 
 
 def by_gaussian(context: MeasureContext, field: LocalLoss, settings: Mapping[str, Any]) -> Found:
@@ -251,37 +229,7 @@ def _gammas(settings: Mapping[str, Any]) -> list[float]:
     return sorted({float(settings["gamma"]), *(settings.get("gammas") or [])})
 
 
-def with_profile(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with gammas around the one given, half a decade apart, where there are none."""
-    around = [float(settings["gamma"]) * 10 ** (half / 2) for half in _HALF_DECADES]
-    return {**settings, "gammas": settings["gammas"] or around}
-
-
-def _local_entropy(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def local_entropy(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Logarithm of the mean of exp(-beta times the rise of the loss) under a Gaussian."""
     way = by_gaussian if settings["method"] == "gaussian" else by_chains
     return way(context, LocalLoss(context), settings)
-
-
-register(
-    Measure(
-        name="local_entropy",
-        title="local entropy",
-        formula=(
-            "log E exp(-beta (L(w + d) - L(w))), d ~ N(0, I / (beta gamma)); plus (P/2) log(2 pi / (beta "
-            "gamma)) - beta L(w) it is log of the integral of exp(-beta L(w') - beta gamma/2 |w' - w|^2) "
-            "over w'"
-        ),
-        unit="nats",
-        source="Pittorino et al. 2021; Chaudhari et al. 2017, equation 3",
-        invariant=("permutation", "sign-flip"),
-        compute=_local_entropy,
-        options=LocalEntropyOptions,
-        misleads=(
-            "It depends on gamma and beta: only values with the same of both, and the same number of "
-            "parameters, can be compared. Rescaling changes it, since the Gaussian has one width for all "
-            "weights. In many dimensions a few draws of the Gaussian decide: where too few of them count "
-            "the value is NaN, and chains are needed."
-        ),
-        profile=with_profile,
-    )
-)

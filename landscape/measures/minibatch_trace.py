@@ -8,17 +8,17 @@ from typing import Any, TypeAlias
 from landscape.curvature import Estimate, Scattered, scattered_traces
 from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError
-from landscape.measures.context import SCATTERED, MeasureContext
-from landscape.measures.registry import Found
+from landscape.measures.context import MeasureContext
+from landscape.measures.registry import Found, computed_in
+from landscape.vocabulary import SCATTERED
 
-# From a place and settings to the map B whose tr(B^T H B) a measure is.
+# From a place and settings to the map B whose tr(B^T H B) a measure is. Modules that make one need this one.
 Maker: TypeAlias = Callable[[MeasureContext, Mapping[str, Any]], Map]
-_MAKERS: dict[str, Maker] = {}
-
-
-def register_map(name: str, maker: Maker) -> None:
-    """Say which trace a measure is."""
-    _MAKERS[name] = maker
+_MAKERS: Mapping[str, Maker] = {
+    "hessian_trace": lambda _context, _settings: lambda rows: rows,
+    "filter_normalized_curvature": computed_in("filter_curvature", "trace_map"),
+    "relative_flatness": computed_in("relative_flatness", "trace_map"),
+}
 
 
 def scattered_of(context: MeasureContext, name: str, settings: Mapping[str, Any]) -> Scattered:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +12,10 @@ from torch import Tensor
 
 from landscape.curvature import Curvature, dense
 from landscape.measures.context import MeasureContext
-from landscape.measures.registry import Found, Measure, measure_named, register
+from landscape.measures.registry import Found, measure_named
 from landscape.measures.step_line import step_of
 from landscape.measures.step_terms import gradient_of, guarded
 from landscape.optimizers import NORMED, Step
-from landscape.options import Options, option
 
 # Up to so many parameters all signs are tried: half of 2^16 vectors.
 _ENUMERATED = 16
@@ -26,21 +24,19 @@ _STILL = 1e-6
 _NAME = "norm_sharpness"
 
 
-@dataclass(frozen=True)
-class NormOptions(Options):
-    """Options of the search for the largest curvature where it cannot be found exactly."""
-
-    restarts: int = option(4, "Ascents: from the gradient, the update, and random directions", low=1)
-    iterations: int = option(20, "Steps of an ascent, a product each", low=1)
-
-
 def norm_sharpness_of(context: MeasureContext) -> Found:
     """The measure with its published settings, or those asked for; measures of one call share it."""
     settings = context.wanted.get(_NAME) or measure_named(_NAME).settled()
-    return _compute(context, settings)
+    return _shared(context, settings)
 
 
-def _compute(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+@guarded
+def norm_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Largest curvature over steps of norm 1 in the norm of the optimizer."""
+    return _shared(context, settings)
+
+
+def _shared(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
     key = (_NAME, int(settings["restarts"]), int(settings["iterations"]))
     return context.shared(key, lambda: _found(context, settings))
 
@@ -108,26 +104,3 @@ def _climbed(operator: Curvature, step: Step, start: Tensor, iterations: int) ->
             break
         at = onto(pushed)
     return best
-
-
-register(
-    Measure(
-        name=_NAME,
-        title="sharpness in the optimizer's norm",
-        formula=(
-            "max of d^T H d over |d| <= 1: largest entry for sign methods, spectral norm of each matrix for Muon "
-            "(and largest entry of what is none), that of P for others, where it is the preconditioned sharpness"
-        ),
-        unit="{loss}",
-        source="Islamov et al. 2026, section 3",
-        invariant=(),
-        compute=guarded(_compute),
-        options=NormOptions,
-        is_bound=lambda settings: True,
-        misleads=(
-            "It is the value at a d that was found, so that it is certainly reached; the maximum may be larger. "
-            "Details say where it is exact."
-        ),
-        of_step=True,
-    )
-)

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from landscape.measures.context import SCATTERED, MeasureContext
+from landscape.measures.context import MeasureContext
 from landscape.objective import Objective
 from landscape.params import Held, Weights
+from landscape.vocabulary import SCATTERED
 
 _SAMPLED = (
     *("hessian_trace", "gauss_newton_trace", "fisher_trace", "hessian_frobenius"),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.lazy import deferred
 from landscape.options import NoOptions, Options, default_of, fields_of, option, options_like, read_options
 from landscape.values.result import Result
 
 if TYPE_CHECKING:
     from landscape.measures.context import MeasureContext
 
-# The modules that register measures when they are imported, in the order in which these are listed.
+# The modules that declare measures, so that they can be listed without importing what computes them.
+_DECLARING = ("declared_curvature", "declared_neighbourhoods", "declared_steps")
+
+# The modules that compute measures, in the order in which these are listed. One whose measures are not declared in
+# the modules above registers them itself when it is imported.
 FAMILIES = (
     *("hessian", "gauss_newton", "filter_curvature", "relative_flatness", "fisher_rao", "orbit", "geodesic"),
     *("epsilon", "keskar", "sam", "adaptive", "local_energy", "local_entropy", "learning_coefficient", "volume"),
@@ -43,6 +48,10 @@ SYMMETRIES = MappingProxyType(
         "shift": "what is added to biases, or to all features that a normalisation reads, and is taken away again",
     }
 )
+
+
+# Orthogonal maps of the weights leave eigenvalues and balls as they are; rescalings do not.
+ORTHOGONAL = ("permutation", "sign-flip")
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ class Measure(Result):
 
     @property
     def family(self) -> str:
-        """The module that registered it, by its last name."""
+        """The module that computes it, by its last name."""
         return str(getattr(self.compute, "__module__", "")).rpartition(".")[2]
 
     def __post_init__(self) -> None:
@@ -147,6 +156,15 @@ class Measure(Result):
 _REGISTRY: dict[str, Measure] = {}
 
 
+def computed_in(family: str, name: str) -> Callable[..., Any]:
+    """Return a function of a module of this room, which is imported when it is called."""
+    return deferred(_home(family), name)
+
+
+def _home(module: str) -> str:
+    return f"landscape.measures.{module}"
+
+
 def register(measure: Measure) -> Measure:
     """Add a measure; modules of the room call this when they are imported.
 
@@ -172,10 +190,14 @@ def step_measures() -> Mapping[str, Measure]:
 
 
 def _all() -> dict[str, Measure]:
+    for module in _DECLARING:
+        importlib.import_module(_home(module))
     families = (*FAMILIES, *STEP_FAMILIES)
+    declared = {one.family for one in _REGISTRY.values()}
     for family in families:
-        importlib.import_module(f"landscape.measures.{family}")
-    rank = {f"landscape.measures.{family}": place for place, family in enumerate(families)}
+        if family not in declared:
+            importlib.import_module(_home(family))
+    rank = {_home(family): place for place, family in enumerate(families)}
     own = sorted(_REGISTRY.values(), key=lambda one: rank.get(getattr(one.compute, "__module__", ""), len(rank)))
     return {one.name: one for one in own}
 
@@ -190,3 +212,53 @@ def measure_named(name: str) -> Measure:
     if name not in known:
         raise LandscapeError(f"there is no measure '{name}'", mend=did_you_mean(name, known))
     return known[name]
+
+
+def settled_settings(
+    names: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Name of a measure -> all its settings, in the order asked for.
+
+    Raises:
+        LandscapeError: If a measure or a setting does not exist, or settings are given for one that is not taken,
+            or twice.
+    """
+    if isinstance(names, str):
+        names = [names]
+    if isinstance(names, Mapping):
+        if given is not None:
+            raise LandscapeError(
+                "settings of measures are given twice", where="settings", mend="leave one of the dictionaries out"
+            )
+        given = names
+    chosen = [measure_named(name) for name in names]
+    given = given or {}
+    if stray := [name for name in given if name not in names]:
+        measure_named(stray[0])
+        raise LandscapeError(f"settings of '{stray[0]}', which is not taken", mend="take it too")
+    return {one.name: one.settled(given.get(one.name)) for one in chosen}
+
+
+def profile_settings(
+    names: Sequence[str], given: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Settings with which the measures that have a profile have several points of it in their details.
+
+    Args:
+        names: Names of measures.
+        given: Name of a measure -> its settings that differ from the published defaults.
+
+    Returns:
+        Name of a measure that has a profile -> all its settings; what was given stays.
+
+    Raises:
+        LandscapeError: If a measure or a setting does not exist.
+
+    Example:
+        >>> profile_settings(["hessian_top", "local_entropy"])["local_entropy"]["gammas"][0]
+        100.0
+    """
+    settled = settled_settings(names, given)
+    makers = {name: measure_named(name).profile for name in settled}
+    return {name: make(settled[name]) for name, make in makers.items() if make is not None}

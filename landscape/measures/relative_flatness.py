@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,30 +14,15 @@ from landscape.curvature.scattered import Map
 from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
 from landscape.measures.congruence import Congruent
-from landscape.measures.context import SCATTERED, MeasureContext
-from landscape.measures.hessian import TraceOptions
-from landscape.measures.minibatch_trace import register_map, scattered_of
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
+from landscape.measures.context import MeasureContext
+from landscape.measures.minibatch_trace import scattered_of
+from landscape.measures.registry import Found
 from landscape.params import filter_rows, real_view, wide
-
-# What becomes of the layers -> the layers that count, out of all in the order of the model.
-_CONVENTIONS = ("sum", "max", "last", "first")
+from landscape.vocabulary import SCATTERED
 
 
-@dataclass(frozen=True)
-class LayerOptions(Options):
-    """Which layers count."""
-
-    layers: str = option("sum", "The sum or the largest over all layers, or one layer", choices=_CONVENTIONS)
-
-
-@dataclass(frozen=True)
-class RelativeFlatnessOptions(TraceOptions, LayerOptions):
-    """Which layers count, and how their traces are taken."""
-
-
-def _compute(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def relative_flatness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Curvature of layers, weighted by the inner products of their rows."""
     convention = settings["layers"]
     chosen = _chosen(context, convention)
     together = settings["method"] == SCATTERED
@@ -122,8 +106,8 @@ def _order(info: TensorInfo) -> Tensor:
     return filter_rows(places, info).long().flatten()
 
 
-def _map(context: MeasureContext, settings: Mapping[str, Any]) -> Map:
-    """The map of all layers at once: blocks of different layers have no part in the trace."""
+def trace_map(context: MeasureContext, settings: Mapping[str, Any]) -> Map:
+    """The map B of all layers at once whose tr(Bᵀ H B) the measure is: it has no part of blocks between layers."""
     layers, start = [], 0
     chosen = {info.name for info in _chosen(context, settings["layers"])}
     for info in context.weights.layout.moving():
@@ -146,20 +130,3 @@ def _start(operator: Curvature, info: TensorInfo) -> int:
     """Where a parameter begins in a vector."""
     parts = operator.unflatten(torch.arange(operator.size, dtype=torch.float64))
     return int(real_view(parts[info.name]).flatten()[0])
-
-
-register_map("relative_flatness", _map)
-register(
-    Measure(
-        name="relative_flatness",
-        title="relative flatness",
-        formula="κ = sum over layers of sum_{s,s'} <w_s, w_s'> tr(H_{s,s'}), w_s the rows of a layer",
-        unit="{loss}",
-        source="Petzka, Kamp, Adilova, Sminchisescu & Boley 2021, Relative flatness and generalization",
-        invariant=("layer-rescaling", "permutation", "batchnorm-scale", "sign-flip"),
-        compute=_compute,
-        options=RelativeFlatnessOptions,
-        misleads="The theorem behind it is about one layer and a classifier on its features; to add layers up is "
-        "a convention. Scales of single hidden units change it through the columns of the next layer.",
-    )
-)

@@ -15,9 +15,9 @@ from landscape.errors import LandscapeError
 from landscape.executor import Executor, Progress, results, several
 from landscape.files.result import ResultFile
 from landscape.measures.along_options import Along
-from landscape.measures.computation import Measured, described, globs_of, measure_at, settled_settings, step_after
+from landscape.measures.computation import Measured, described, globs_of, measure_at, step_after
 from landscape.measures.context import MeasureContext
-from landscape.measures.registry import measure_named
+from landscape.measures.registry import measure_named, settled_settings
 from landscape.measures.stability import stability_threshold, threshold_words
 from landscape.measures.table_store import MEASURES
 from landscape.objective import Objective

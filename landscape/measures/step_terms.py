@@ -11,14 +11,11 @@ from torch import Tensor
 
 from landscape.curvature import EigenPairs, eigenpairs
 from landscape.measures.context import MeasureContext
-from landscape.measures.hessian import ORTHOGONAL
-from landscape.measures.registry import Found, Measure, register
+from landscape.measures.registry import Found
 from landscape.measures.step_line import NoStepError, error_of, line_of, undefined, update_of
-from landscape.options import Options, option
 
 # Where derivatives of the losses of single examples are taken along the step, for standard errors: a tenth of it.
 _NEAR = 0.1
-_SOURCE = "Taylor's formula along the update made; Cohen et al. 2021, section 3"
 
 
 @dataclass(frozen=True)
@@ -76,16 +73,23 @@ def gradient_of(context: MeasureContext) -> Tensor:
     return context.shared("gradient", lambda: context.operator().gradient())
 
 
-@dataclass(frozen=True)
-class DirectionOptions(Options):
-    """Eigenvectors that the step is compared with."""
+def guarded(
+    compute: Callable[[MeasureContext, Mapping[str, Any]], Found],
+) -> Callable[[MeasureContext, Mapping[str, Any]], Found]:
+    """A measure of a step, undefined where there is no step."""
 
-    k: int = option(1, "Top eigenvectors that the step and the gradient are compared with; 0 for none", low=0)
-    tol: float = option(1e-3, "Residual at which one counts, relative to the largest absolute eigenvalue", low=0)
-    max_products: int = option(200, "Products with one vector after which it gives up", low=1)
+    def guard(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+        try:
+            return compute(context, settings)
+        except NoStepError as error:
+            return undefined(error)
+
+    return guard
 
 
-def _directional(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+@guarded
+def directional_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Curvature along the update made."""
     terms, update = terms_of(context), _vector(context, update_of(context))
     square = float(update @ update)
     error = terms.errors[1]
@@ -123,71 +127,22 @@ def _alignment(pairs: EigenPairs, update: Tensor, gradient: Tensor) -> dict[str,
     }
 
 
-def guarded(
-    compute: Callable[[MeasureContext, Mapping[str, Any]], Found],
-) -> Callable[[MeasureContext, Mapping[str, Any]], Found]:
-    """A measure of a step, undefined where there is no step."""
-
-    def guard(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
-        try:
-            return compute(context, settings)
-        except NoStepError as error:
-            return undefined(error)
-
-    guard.__module__ = compute.__module__
-    return guard
+@guarded
+def step_gain(context: MeasureContext, _settings: Mapping[str, Any]) -> Found:
+    """Fall of the loss to first order, -g.D."""
+    terms = terms_of(context)
+    return Found(terms.gain, terms.errors[0], details=dict(terms.details))
 
 
-def _term(of: Callable[[Terms], float], number: int) -> Callable[[MeasureContext, Mapping[str, Any]], Found]:
-    def compute(context: MeasureContext, _settings: Mapping[str, Any]) -> Found:
-        terms = terms_of(context)
-        return Found(of(terms), terms.errors[number], details=dict(terms.details))
+@guarded
+def step_penalty(context: MeasureContext, _settings: Mapping[str, Any]) -> Found:
+    """Rise of the loss to second order, D^T H D / 2."""
+    terms = terms_of(context)
+    return Found(terms.penalty, terms.errors[1], details=dict(terms.details))
 
-    return guarded(compute)
 
-
-for _name, _title, _formula, _of, _misleads in (
-    (
-        *("step_gain", "gain of a step", "-g.D with g the gradient of the mean loss and D the update made"),
-        lambda terms: terms.gain,
-        "A negative gain is no fault: momentum and minibatches go uphill at times.",
-    ),
-    (
-        *("step_penalty", "curvature penalty of a step", "D^T H D / 2 with D the update made"),
-        lambda terms: terms.penalty,
-        "It is of the loss in evaluation mode: with dropout or statistics of batches the training saw another.",
-    ),
-    (
-        *("step_remainder", "remainder of a step", "L(w + D) - L(w) + g.D - D^T H D / 2, D the update made"),
-        lambda terms: terms.remainder,
-        "Small beside gain and penalty it is a difference of large numbers: its digits are those of the others.",
-    ),
-):
-    register(
-        Measure(
-            name=_name,
-            title=_title,
-            formula=f"{_formula}; the change of the loss is penalty - gain + remainder",
-            unit="{loss}",
-            source=_SOURCE,
-            invariant=ORTHOGONAL,
-            compute=_term(_of, ("step_gain", "step_penalty", "step_remainder").index(_name)),
-            misleads=_misleads,
-            of_step=True,
-        )
-    )
-
-register(
-    Measure(
-        name="directional_sharpness",
-        title="sharpness along the step",
-        formula="D^T H D / |D|^2, D the update made; details: its ratio to the top eigenvalue, and |v_i.D| / |D|",
-        unit="{loss}",
-        source="Pan and Li 2023, section 3; of the update made",
-        invariant=ORTHOGONAL,
-        compute=guarded(_directional),
-        options=DirectionOptions,
-        misleads="A step may be flat because it is turned away from sharp directions, not because there are none.",
-        of_step=True,
-    )
-)
+@guarded
+def step_remainder(context: MeasureContext, _settings: Mapping[str, Any]) -> Found:
+    """Change of the loss beyond the second order."""
+    terms = terms_of(context)
+    return Found(terms.remainder, terms.errors[2], details=dict(terms.details))

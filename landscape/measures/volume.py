@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.measures.adaptive import UNITS, units_of
+from landscape.measures.adaptive import units_of
 from landscape.measures.context import MeasureContext
 from landscape.measures.draws import Array, log_mean_exp, mean_and_error
 from landscape.measures.local_loss import LocalLoss
-from landscape.measures.registry import Found, Measure, register
-from landscape.options import Options, option
+from landscape.measures.registry import Found
 
 # Radii at which the first crossing is looked for grow by that; a rise and fall between two of them goes unseen.
 _GROWTH = 1.25
@@ -39,17 +38,6 @@ class Crossing:
 
     radius: float
     returns: bool
-
-
-@dataclass(frozen=True)
-class VolumeOptions(Options):
-    """The level, and the rays on which it is sought."""
-
-    epsilon: float = option(0.1, "Rise of the loss that ends the set", above=0)
-    directions: int = option(200, "Random rays", low=2)
-    units: str = option("none", "Of distances: 1, each weight itself, or the norm of its filter", choices=UNITS)
-    tolerance: float = option(1e-3, "Of a radius, as a share of it", above=0)
-    largest: float = option(100.0, "Radius at which a search ends, in units of that of the weights", above=0)
 
 
 def first_crossing(
@@ -139,7 +127,8 @@ def _nonzero(units: Tensor) -> Tensor:
     return torch.where(units == 0, float("inf"), units)
 
 
-def _epsilon_volume(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+def epsilon_volume(context: MeasureContext, settings: Mapping[str, Any]) -> Found:
+    """Logarithm of the volume of low loss in sight of the weights."""
     field = LocalLoss(context)
     units = units_of(field, settings["units"])
     moving = int((units != 0).sum())
@@ -178,27 +167,3 @@ def _epsilon_volume(context: MeasureContext, settings: Mapping[str, Any]) -> Fou
             f"the mean log radius is {mean:.6g}"
         )
     return Found(value if enough else math.nan, error if enough else None, enough, details)
-
-
-register(
-    Measure(
-        name="epsilon_volume",
-        title="log of the epsilon-flat volume",
-        formula=(
-            "log(V_P E r(u)^P), u uniform on the sphere, r(u) the first radius with L(w + r u) - L(w) >= "
-            "epsilon, V_P the volume of the unit ball: the part of the set that can be seen from w"
-        ),
-        unit="nats",
-        source="Dinh et al. 2017, definition 1, the part in sight of the weights",
-        invariant=("permutation", "sign-flip"),
-        compute=_epsilon_volume,
-        options=VolumeOptions,
-        misleads=(
-            "The mean of r^P is decided by the largest radii, which random directions miss in many "
-            "dimensions: the direct value is then too small, and NaN is given instead; the extrapolation "
-            "from the spread of log r holds for a log-normal radius only, and its third term says how "
-            "doubtful it is. Dinh et al. prove the whole set to have infinite volume for rectifier "
-            "networks: only the part in sight is finite."
-        ),
-    )
-)

@@ -11,11 +11,11 @@ import torch
 
 from landscape.audit.orbit_audit import checked, context_of
 from landscape.errors import LandscapeError
-from landscape.measures.computation import Measured, measure_at, settled_settings
+from landscape.measures.computation import Measured, measure_at
 from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import Column, led_to
 from landscape.measures.presets import audit_settings, sameness
-from landscape.measures.registry import measure_named
+from landscape.measures.registry import measure_named, settled_settings
 from landscape.objective import Objective
 from landscape.plots.audit_values import choices, fewer_examples, lines_through
 from landscape.symmetry import Element, Symmetries

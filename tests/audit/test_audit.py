@@ -21,10 +21,11 @@ from landscape.audit.orbit_audit import context_of
 from landscape.curvature import dense
 from landscape.errors import LandscapeError
 from landscape.measures import measures
-from landscape.measures.computation import measure_at, settled_settings
+from landscape.measures.computation import measure_at
 from landscape.measures.context import MeasureContext
 from landscape.measures.local_loss import LocalLoss, Stream
 from landscape.measures.orbit_elements import Column, factors_of, foreseen, led_to
+from landscape.measures.registry import settled_settings
 from landscape.objective import Objective
 from landscape.params import Held
 from landscape.problems.multi_index import MultiIndexOptions, draw_multi_index

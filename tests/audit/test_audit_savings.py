@@ -13,9 +13,10 @@ from landscape.audit.orbit_audit import audit, context_of
 from landscape.curvature import Curvature, dense, eigenpairs, gauss_newton_draws, scattered_traces
 from landscape.errors import LandscapeError
 from landscape.measures import minibatch_trace
-from landscape.measures.computation import measure_at, settled_settings
+from landscape.measures.computation import measure_at
 from landscape.measures.context import MeasureContext
 from landscape.measures.orbit_elements import Column, columns, led_to
+from landscape.measures.registry import settled_settings
 from landscape.measures.warm_start import WarmStart
 from landscape.objective import Evaluator, Objective
 from landscape.params import Held

@@ -43,7 +43,7 @@ ALLOWED = {
         *("values", "lazy", "errors", "layout", "optimizers", "params", "remnants", "signatures", "storage"),
         *("vocabulary", "wrappers"),
     },
-    "problems": {"vocabulary", "errors", "layout", "forms", "options", "params", "objective"},
+    "problems": {"lazy", "vocabulary", "errors", "layout", "forms", "options", "params", "objective"},
     "training": {
         "lazy",
         "copies",
@@ -97,7 +97,7 @@ ALLOWED = {
     },
     "audit": {
         "lazy",
-        *("errors", "files", "params", "objective", "curvature", "measures", "symmetry", "values"),
+        *("errors", "files", "params", "objective", "curvature", "measures", "symmetry", "values", "vocabulary"),
     },
     "sharpness": {"audit", "measures"},
     "laboratory": {"papers"},

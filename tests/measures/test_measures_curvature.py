@@ -15,8 +15,8 @@ import landscape as ls
 from landscape import LandscapeError
 from landscape.forms import NUMBER, WHOLE
 from landscape.measures import Measure, measure, measure_named, measures
-from landscape.measures.computation import settled_settings
 from landscape.measures.context import MeasureContext
+from landscape.measures.registry import settled_settings
 from landscape.objective import Objective
 from landscape.options import fields_of
 from landscape.params import Held
