@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
-from landscape.errors import LandscapeError, did_you_mean
-from landscape.problems.catalogue import ACTIVATIONS
+from landscape.problems.catalogue import require_activation
 from landscape.problems.polynomial import PolynomialFit
 
 # Of every name in `catalogue.ACTIVATIONS`.
@@ -28,8 +27,32 @@ def activation(name: str) -> nn.Module:
     Raises:
         LandscapeError: With the nearest name, if there is none of this name.
     """
-    if name.startswith("poly"):
-        return PolynomialFit.parse(name).module()
-    if name not in _ACTIVATIONS:
-        raise LandscapeError(f"there is no activation '{name}'", mend=did_you_mean(name, ACTIVATIONS))
-    return _ACTIVATIONS[name]()
+    require_activation(name)
+    return _ACTIVATIONS[name]() if name in _ACTIVATIONS else PolynomialActivation(PolynomialFit.parse(name))
+
+
+class PolynomialActivation(nn.Module):
+    """A polynomial applied to every number, B p(x / B), by Horner's scheme.
+
+    Args:
+        fit: Which one.
+    """
+
+    def __init__(self, fit: PolynomialFit) -> None:
+        super().__init__()
+        self.fit = fit
+        # Numbers, not a buffer: exact in whatever type the model is computed.
+        self._coefficients = [float(c) for c in fit.interval * fit.monomials]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The values, like x."""
+        u = x / self.fit.interval
+        *lower, value = self._coefficients
+        result = u * value + lower[-1]
+        for coefficient in reversed(lower[:-1]):
+            result = result * u + coefficient
+        return result
+
+    def extra_repr(self) -> str:
+        """Return what `repr` says of it."""
+        return f"degree={self.fit.degree}, fit={self.fit.fit!r}, interval={self.fit.interval:g}"

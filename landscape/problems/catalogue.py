@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from landscape.errors import LandscapeError
+from landscape.errors import LandscapeError, did_you_mean
+from landscape.lazy import deferred
 from landscape.options import option
 from landscape.problems.problem import Parts, Problem, Source
 
@@ -30,20 +30,23 @@ _CIFAR_DATA = "data: CIFAR-10 (Krizhevsky 2009), no augmentation"
 _IMAGE_DATA = "data: CIFAR-10, CIFAR-100 (Krizhevsky 2009) or folders of images, no augmentation"
 
 
-def _known_activation(name: str) -> None:
-    if name not in ACTIVATIONS:
-        importlib.import_module("landscape.problems.activations").activation(name)
+def require_activation(name: str) -> None:
+    """Check the name of a nonlinearity.
+
+    Raises:
+        LandscapeError: With the nearest name, if there is none of this name.
+    """
+    if name.startswith("poly"):
+        from landscape.problems.polynomial import PolynomialFit
+
+        PolynomialFit.parse(name)
+    elif name not in ACTIVATIONS:
+        raise LandscapeError(f"there is no activation '{name}'", mend=did_you_mean(name, ACTIVATIONS))
 
 
 def maker(module: str, name: str, *more: Any) -> Callable[[Any, int, Source], Parts]:
     """Return a function of a module of this room, which is imported when it is called, with more arguments."""
-
-    def make(options: Any, seed: int, source: Source) -> Parts:
-        function = getattr(importlib.import_module(f"landscape.problems.{module}"), name)
-        made: Parts = function(options, seed, source, *more)
-        return made
-
-    return make
+    return deferred(f"landscape.problems.{module}", name, *more)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class DigitsMlpOptions:
     width: int = option(64, "units of each hidden layer", low=1)
     depth: int = option(2, "hidden layers", low=0)
     bias: bool = option(True, "whether layers have biases")
-    activation: str = option("relu", _ACTIVATION, check=_known_activation)
+    activation: str = option("relu", _ACTIVATION, check=require_activation)
     loss: str = option(
         "cross-entropy", "square: half the squared distance from the label", choices=("cross-entropy", "square")
     )
@@ -66,7 +69,7 @@ class DigitsCnnOptions:
     """Options of ``digits-cnn``."""
 
     width: int = option(16, "channels of the first layer; the others have twice as many", low=1)
-    activation: str = option("relu", _ACTIVATION, check=_known_activation)
+    activation: str = option("relu", _ACTIVATION, check=require_activation)
     train_size: int = option(DIGITS_TRAIN, "training examples; the rest is for testing", low=1, high=DIGITS - 1)
     data_seed: int = option(0, "draws which examples are for training, and their order", low=0)
 
@@ -75,7 +78,7 @@ class DigitsCnnOptions:
 class CifarOptions:
     """Options of every problem on CIFAR-10."""
 
-    activation: str = option("relu", _ACTIVATION, check=_known_activation)
+    activation: str = option("relu", _ACTIVATION, check=require_activation)
     train_size: int = option(
         CIFAR_TRAIN, "training images, as many of each class as of any other", low=1, high=CIFAR_TRAIN
     )
@@ -151,7 +154,7 @@ class TransformerOptions:
     heads: int = option(4, "attention heads", low=1)
     context: int = option(64, "bytes of a sequence", low=1)
     tied: bool = option(True, "whether the output layer is the embedding itself")
-    activation: str = option("gelu", _ACTIVATION, check=_known_activation)
+    activation: str = option("gelu", _ACTIVATION, check=require_activation)
     train_size: int = option(512, "training sequences", low=1)
     test_size: int = option(128, "test sequences", low=1)
     data_seed: int = option(0, "draws which sequences are for training, and their order", low=0)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial import Chebyshev, Legendre, Polynomial
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from landscape.errors import LandscapeError, did_you_mean
 
@@ -114,10 +113,6 @@ class PolynomialFit:
         gap = Polynomial(self.monomials)(x) - np.maximum(x, 0)
         return self.interval * math.sqrt(np.trapezoid(gap**2, x)), self.interval * float(np.abs(gap).max())
 
-    def module(self) -> PolynomialActivation:
-        """The polynomial as a module."""
-        return PolynomialActivation(self)
-
 
 def _legendre(k: int) -> float:
     if k < 2:
@@ -133,30 +128,3 @@ def _chebyshev(k: int) -> float:
     if k < 2:
         return (1 / math.pi, 0.5)[k]
     return 0.0 if k % 2 else 2 / math.pi * (-1) ** (k // 2 + 1) / (k * k - 1)
-
-
-class PolynomialActivation(nn.Module):
-    """A polynomial applied to every number, B p(x / B), by Horner's scheme.
-
-    Args:
-        fit: Which one.
-    """
-
-    def __init__(self, fit: PolynomialFit) -> None:
-        super().__init__()
-        self.fit = fit
-        # Numbers, not a buffer: exact in whatever type the model is computed.
-        self._coefficients = [float(c) for c in fit.interval * fit.monomials]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The values, like x."""
-        u = x / self.fit.interval
-        *lower, value = self._coefficients
-        result = u * value + lower[-1]
-        for coefficient in reversed(lower[:-1]):
-            result = result * u + coefficient
-        return result
-
-    def extra_repr(self) -> str:
-        """Return what `repr` says of it."""
-        return f"degree={self.fit.degree}, fit={self.fit.fit!r}, interval={self.fit.interval:g}"

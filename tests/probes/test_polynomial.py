@@ -9,6 +9,7 @@ from torch.nn import functional as F
 import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
+from landscape.problems.activations import PolynomialActivation
 from landscape.problems.polynomial import FITS, PolynomialFit
 
 
@@ -67,9 +68,9 @@ def test_the_module_is_the_polynomial(fit, dtype, rounding):
     chosen = PolynomialFit(10, fit, 4.0)
     x = torch.linspace(-4, 4, 201, dtype=dtype)
     expected = 4 * np.polynomial.Polynomial(chosen.monomials)(x.double().numpy() / 4)
-    assert chosen.module()(x).double().numpy() == pytest.approx(expected, abs=rounding)
-    assert not list(chosen.module().state_dict())
-    assert repr(chosen.module()) == f"PolynomialActivation(degree=10, fit='{fit}', interval=4)"
+    assert PolynomialActivation(chosen)(x).double().numpy() == pytest.approx(expected, abs=rounding)
+    assert not list(PolynomialActivation(chosen).state_dict())
+    assert repr(PolynomialActivation(chosen)) == f"PolynomialActivation(degree=10, fit='{fit}', interval=4)"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def interpolating(examples: int, width: int, activation: nn.Module) -> tuple[Obj
     return Objective(model, loss=F.mse_loss, train=(x, y)), model
 
 
-@pytest.mark.parametrize("activation", [nn.Tanh(), PolynomialFit(4).module(), nn.ReLU()])
+@pytest.mark.parametrize("activation", [nn.Tanh(), PolynomialActivation(PolynomialFit(4)), nn.ReLU()])
 def test_where_the_squared_error_is_zero_the_rank_is_at_most_the_number_of_equations(activation):
     objective, model = interpolating(5, 12, activation)
     found = ls.probes.degeneracy(objective, model)

@@ -10,7 +10,8 @@ from torch import nn
 
 from landscape import params
 from landscape.errors import LandscapeError
-from landscape.problems.activations import ACTIVATIONS, activation
+from landscape.problems.activations import activation
+from landscape.problems.catalogue import ACTIVATIONS
 from landscape.problems.convnets import cnn6, digits_cnn, vgg9
 from landscape.problems.initial import construct, initialise
 from landscape.problems.mlp import mlp
