@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -212,9 +214,11 @@ def options_like(defaults: Mapping[str, Any]) -> type[Options]:
     return dataclass(frozen=True)(made)
 
 
-def fields_of(options: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+@cache
+def fields_of(options: type[Any]) -> Mapping[str, dataclasses.Field[Any]]:
     """Return the declared options of a class by name, in order."""
-    return {field.name: field for field in dataclasses.fields(options) if "help" in field.metadata}
+    fields = dataclasses.fields(options)
+    return MappingProxyType({field.name: field for field in fields if "help" in field.metadata})
 
 
 def describe_options(options: type[Any]) -> list[dict[str, Any]]:

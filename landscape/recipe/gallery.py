@@ -126,13 +126,16 @@ def deliver(files: Mapping[str, Path], folder: Path, name: str, dry_run: bool) -
     return placed, changed
 
 
-def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: float) -> Path:
+def write_page(
+    folder: Path, entries: Sequence[tuple[Recipe, float]], total: float, known: Mapping[Path, str]
+) -> Path:
     """Write the page of a folder: every picture with its caption, recipe, settings and run time.
 
     Args:
         folder: The folder of the recipes.
         entries: Recipe and the seconds that its steps took.
         total: The seconds of all steps, those that recipes share counted once.
+        known: Path of a recipe -> what the page says of it, where that is known to be true.
 
     Returns:
         The page, ``README.md``.
@@ -150,7 +153,7 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
         "",
     ]
     for recipe, seconds in entries:
-        parts += [f"## {recipe.name}", *_section(recipe, folder)]
+        parts += [f"## {recipe.name}", known.get(recipe.path) or _section(recipe, folder)]
         parts += [f"{_TOOK}{duration(seconds)}. [The numbers]({FOLDER}/{recipe.name}.npz) in the picture.", ""]
     page = folder / _PAGE
     text = "\n".join(parts)
@@ -160,7 +163,7 @@ def write_page(folder: Path, entries: Sequence[tuple[Recipe, float]], total: flo
     return page
 
 
-def told(recipes: Iterable[Recipe]) -> dict[Path, float]:
+def told(recipes: Iterable[Recipe]) -> dict[Path, tuple[str, float]]:
     """Recipes whose pictures are there as they were made, by the page of their folder.
 
     Where results of the cache are gone, as in a fresh clone, this is how a committed picture is known: the page
@@ -168,7 +171,7 @@ def told(recipes: Iterable[Recipe]) -> dict[Path, float]:
     or files of the user's are left out: the page does not know what was in them.
 
     Returns:
-        Path of a recipe -> the seconds that it took.
+        Path of a recipe -> what the page says of it, and the seconds that it took.
     """
     sections: dict[Path, dict[str, tuple[str, float]]] = {}
     found = {}
@@ -178,10 +181,10 @@ def told(recipes: Iterable[Recipe]) -> dict[Path, float]:
             sections[folder] = _sections(folder)
         outside = any(run.problem is not None and is_file_problem(run.problem) for run in recipe.runs.values())
         outside |= any(panel.plot.file for panel in recipe.panels)
-        words, seconds = sections[folder].get(recipe.name, ("", 0.0))
+        section = sections[folder].get(recipe.name)
         there = not outside and all(file.is_file() for file in files_of(recipe))
-        if there and words == "\n".join(_section(recipe, folder)):
-            found[recipe.path] = seconds
+        if there and section is not None and section[0] == _section(recipe, folder):
+            found[recipe.path] = section
     return found
 
 
@@ -191,18 +194,19 @@ def files_of(recipe: Recipe) -> list[Path]:
     return [recipe.path.parent / FOLDER / f"{recipe.name}.{suffix}" for suffix in suffixes]
 
 
-def _section(recipe: Recipe, folder: Path) -> list[str]:
-    """Lines of the page on a recipe, between its name and its run time."""
+def _section(recipe: Recipe, folder: Path) -> str:
+    """Text of the page on a recipe, between its name and its run time."""
     first = _first_sentence(recipe.caption)
     found = findings_in(folder / FOLDER / f"{recipe.name}.npz")
     table = folder / FOLDER / f"{recipe.name}.md"
-    return [
+    lines = [
         *("", f"![{_alt(first)}]({FOLDER}/{recipe.name}.png)", "", recipe.caption, ""),
         *([*(f"- {sentence}" for sentence in found), ""] if found else []),
         *("```toml", *_body(recipe), "```", ""),
         *([table.read_text(encoding="utf-8")] if table.is_file() else []),
         *(f"{line}  " for line in settings_of(recipe)),
     ]
+    return "\n".join(lines)
 
 
 def _sections(folder: Path) -> dict[str, tuple[str, float]]:

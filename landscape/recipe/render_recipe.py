@@ -91,24 +91,36 @@ def render(
     if not dry_run:
         graph.where.require(steps)
         make_planned(steps, kept, jobs, force, notify, ended)
-    seconds = {key: (kept.record(step) or {"seconds": 0.0})["seconds"] for key, step in graph.steps.items()}
+    seconds = {key: _seconds(report, kept) for key, report in steps.items()}
     for path, key in goals.items():
         report = _conclude(path, graph.needed_by(key), steps, seconds)
         if path in told:
             files = tuple(gallery.files_of(recipes[path][0]))
-            report = replace(report, state="current", files=files, seconds=told[path], steps=())
+            report = replace(report, state="current", files=files, seconds=told[path][1], steps=())
         elif is_done(steps[key]):
             placed, changed = _deliver(kept, graph.steps[key], folder_of[path], path.stem, dry_run)
             state = "current" if steps[key].state == "cached" and not changed else "planned" if dry_run else "made"
             report = replace(report, state=state, files=tuple(placed))
         reports[path] = report
     ended_all = Report(tuple(reports[path] for path in found), steps, kept.folder)
-    pages = [] if dry_run or only or output or size != FULL else _pages(folders, ended_all, recipes, seconds)
+    words = {path: section for path, (section, _) in told.items()}
+    pages = (
+        [] if dry_run or only or output or size != FULL else _pages(folders, ended_all, recipes, seconds, words)
+    )
     return replace(ended_all, pages=tuple(pages), seconds=time.monotonic() - began)
 
 
-def _told(recipes: Mapping[Path, tuple[Recipe, str]], graph: Graph, cache: Cache) -> dict[Path, float]:
-    """Recipes whose pictures are known by the page of their folder only, with the seconds that they took.
+def _seconds(report: StepReport, cache: Cache) -> float:
+    """The seconds that a step took; 0 where the cache has none."""
+    if report.state == "cached" and report.seconds is not None:
+        return report.seconds
+    return float((cache.record(report.step) or {"seconds": 0.0})["seconds"])
+
+
+def _told(
+    recipes: Mapping[Path, tuple[Recipe, str]], graph: Graph, cache: Cache
+) -> dict[Path, tuple[str, float]]:
+    """Recipes whose pictures are known by the page of their folder only, with what it says and their seconds.
 
     A recipe that the cache has drawn before is judged by its steps.
     """
@@ -196,6 +208,7 @@ def _pages(
     told: Report,
     recipes: Mapping[Path, tuple[Recipe, str]],
     seconds: Mapping[str, float],
+    known: Mapping[Path, str],
 ) -> list[Path]:
     """The pages of folders of which every recipe has its picture; others keep the page they have."""
     pages = []
@@ -205,6 +218,6 @@ def _pages(
             entries = [(recipes[report.path][0], report.seconds) for report in own]
             # What recipes share took its time once; of those known by the page only, the page knows their sum.
             shared = {key for report in own for key in report.steps}
-            known = sum(report.seconds for report in own if not report.steps)
-            pages.append(gallery.write_page(folder, entries, known + sum(seconds[key] for key in shared)))
+            total = sum(report.seconds for report in own if not report.steps) + sum(seconds[key] for key in shared)
+            pages.append(gallery.write_page(folder, entries, total, known))
     return pages

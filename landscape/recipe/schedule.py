@@ -36,11 +36,12 @@ def survey(
     for key in reversed(list(steps)):
         if key in wanted and records[key] is None:
             wanted |= set(steps[key].needs)
-    paces = cache.paces()
+    planned = {key for key in wanted if records[key] is None}
+    paces = cache.paces() if planned else {}
     found = {}
     for key, step in steps.items():
         record = records[key]
-        if record is not None or key not in wanted:
+        if key not in planned:
             found[key] = StepReport(step, "cached", None if record is None else record["seconds"])
         else:
             seconds = paces[step.pace] if step.pace in paces else pace(step)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 # Raised when the results of a kind of step change although its settings do not; of pictures, when their look does.
@@ -44,7 +45,7 @@ class Step:
     pace: str = ""
     units: float = 1.0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of kind, version, settings, inputs and needs, in hexadecimal digits."""
         return digest(

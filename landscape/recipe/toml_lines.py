@@ -166,8 +166,7 @@ def find_lines(text: str) -> dict[KeyPath, int]:
     found: dict[KeyPath, int] = {}
     lengths: dict[KeyPath, int] = {}
     table: KeyPath = ()
-    for first, statement in _statements(text):
-        parsed = tomllib.loads(statement)
+    for first, statement, parsed in _statements(text):
         if statement.lstrip().startswith("["):
             table = _header(parsed, lengths)
             for depth in range(1, len(table) + 1):
@@ -177,22 +176,22 @@ def find_lines(text: str) -> dict[KeyPath, int]:
     return found
 
 
-def _statements(text: str) -> Iterator[tuple[int, str]]:
+def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Yield the first line of every statement, its text, and what it says."""
     rows, start = text.splitlines(), 0
     while start < len(rows):
         stop = start + 1
-        while stop < len(rows) and not _parses("\n".join(rows[start:stop])):
+        while (parsed := _parsed(statement := "\n".join(rows[start:stop]))) is None and stop < len(rows):
             stop += 1
-        yield start + 1, "\n".join(rows[start:stop])
+        yield start + 1, statement, parsed or {}
         start = stop
 
 
-def _parses(text: str) -> bool:
+def _parsed(text: str) -> dict[str, Any] | None:
     try:
-        tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        return False
-    return True
+        return None
 
 
 def _header(parsed: Mapping[str, Any], lengths: dict[KeyPath, int]) -> KeyPath:
@@ -229,7 +228,7 @@ def _element_lines(statement: str) -> list[int]:
     ends: list[int] = []
     for stop in range(1, len(rows) + 1):
         part = "\n".join(rows[:stop]) + ("" if stop == len(rows) else "\n]")
-        if _parses(part):
-            elements: Any = next(iter(tomllib.loads(part).values()), None)
+        if (parsed := _parsed(part)) is not None:
+            elements: Any = next(iter(parsed.values()), None)
             ends += [stop - 1] * ((len(elements) if isinstance(elements, list) else 0) - len(ends))
     return ends
