@@ -337,6 +337,8 @@ def read_options(
 
 def _value(field: dataclasses.Field[Any], given: Any, name: str) -> Any:
     """The value of an option that was given, of the form that is declared."""
+    if given is field.default:
+        return given
     form: Form = field.metadata["form"]
     default = default_of(field)
     # JSON has lists for tuples.

@@ -19,7 +19,7 @@ _HOME = {
     "Spectral": ("spectra", "SpectrumOptions"),
     "audit_of": ("audit_values", "audit_of"),
     "comparison_of": ("audit_values", "comparison_of"),
-    "embeddings_of": ("embeddings", "embeddings_of"),
+    "embeddings_of": ("embedding_values", "embeddings_of"),
     "hessian_slice_of": ("slice_values", "hessian_slice_of"),
     "objective_of": ("objectives", "objective_of"),
     "pair_over_epochs": ("branch_values", "pair_over_epochs"),

@@ -8,6 +8,10 @@ ONE_D_POLICIES = ("ignore", "norm")
 """What random directions do to parameters of at most one dimension."""
 GENERATORS = ("streams", "blocks")
 """Generators of random directions: files that name none have the first."""
+DISSIMILARITIES = ("euclidean", "cosine-chord", "one-minus-cosine")
+"""How far apart snapshots are."""
+EMBEDDINGS = ("classical", "metric")
+"""Methods of multidimensional scaling."""
 CENTERS = ("mean", "last", "initial")
 """What is subtracted from snapshots before principal components."""
 RECALIBRATE = "recalibrate"

@@ -1,38 +1,29 @@
-"""Embeddings: snapshots of runs by multidimensional scaling. No torch, unless snapshots are aligned."""
+"""Embeddings: snapshots of runs by multidimensional scaling."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.errors import LandscapeError
 from landscape.forms import Form
 from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.source import Source
-from landscape.projection.distances import DISSIMILARITIES
-from landscape.projection.mds import METHODS, mds, mds_by_layer
-from landscape.trajectory import Trajectory
-from landscape.vocabulary import PAGE_OPTIONS, SCALE_OPTIONS
+from landscape.vocabulary import DISSIMILARITIES, EMBEDDINGS, PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.objective import Objective
     from landscape.pages import Page
-    from landscape.projection.side_by_side import Representative
     from landscape.render.look import Look
     from landscape.values.embedding import Embedding
 
 COLORS = ("run", "group", "loss", "step")
 VIEWS = ("map", "3d")
-# What decides the distances; the other options decide what is made of them.
-_OF_DISTANCES = ("layers", "per_layer", "branches", "align")
 
 
 def _view(given: Any) -> str:
@@ -45,7 +36,7 @@ class Embed(Options):
     """Options of an embedding: what is embedded, and how it is shown."""
 
     dissimilarity: str = option("euclidean", "How far apart snapshots are", choices=DISSIMILARITIES)
-    method: str = option("classical", "classical (exact strain) or metric (least stress)", choices=METHODS)
+    method: str = option("classical", "classical (exact strain) or metric (least stress)", choices=EMBEDDINGS)
     dims: int = option(2, "2, or 3 for a third coordinate; with view 3d the loss is the height", low=2, high=3)
     layers: str = option("*", "Parameters that count, e.g. 'conv*,!*.bias'")
     per_layer: bool = option(False, "A map for each layer, and one for all")
@@ -71,79 +62,10 @@ class Embed(Options):
             yield "view", "with view 3d the loss is the third axis: leave dims at 2"
 
 
-def embeddings_of(
-    runs: Mapping[str, Trajectory],
-    wanted: Embed,
-    *,
-    representative: Representative | None = None,
-    save: str | os.PathLike[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Embedding]:
-    """Embed the snapshots of trajectories.
-
-    Args:
-        runs: Name -> trajectory of the same model.
-        wanted: How.
-        representative: Stands snapshots for others before they are compared, such as `aligned` ones.
-        save: A file that the distances are kept in, and taken from.
-        progress: Called with (numbers per snapshot read, in all).
-
-    Returns:
-        Name of a layer -> its embedding; ``"all layers"`` alone unless they are wanted layer by layer.
-
-    Raises:
-        LandscapeError: As `landscape.projection.mds.mds` does.
-    """
-    options: dict[str, Any] = {
-        name: getattr(wanted, name)
-        for name in ("dissimilarity", "method", "dims", "layers", "branches", "seed", "starts", "workers")
-    }
-    options |= {"representative": representative, "save": save, "progress": progress}
-    if wanted.per_layer:
-        return mds_by_layer(runs, **options)
-    return {"all layers": mds(runs, **options)}
-
-
-def aligned(objective: Objective, reference: Any) -> Representative:
-    """Return a function that replaces snapshots, so that only what the network computes is compared.
-
-    Every snapshot is replaced by the one of the same function whose units have norm 1, with its units in the
-    order in which they fit those of a reference best.
-
-    Args:
-        objective: Its model and data say which symmetries there are.
-        reference: The snapshot whose order of units is taken.
-
-    Returns:
-        A function of a snapshot, for `embeddings_of`.
-
-    Raises:
-        LandscapeError: If this version knows no symmetries.
-    """
-    from landscape import symmetry
-
-    found = symmetry.symmetries_of(objective)
-    first = found.canonical(reference)
-
-    def represent(snapshot: Any) -> Any:
-        return found.align(first, found.canonical(snapshot))
-
-    represent.name = f"unit norm, aligned to {reference.digest}"  # type: ignore[attr-defined]
-    return represent
-
-
 def _compute(source: Source, wanted: Embed) -> Parts:
-    if len({(run.path, run.run_id) for run in source.runs.values()}) < len(source.runs):
-        raise LandscapeError("a file is named twice", got=", ".join(source.names), mend="name each once")
-    representative = aligned(source.objective(), source.first[-1]) if wanted.align else None
-    found = embeddings_of(
-        source.runs,
-        wanted,
-        representative=representative,
-        save=source.place_of("distances", {name: getattr(wanted, name) for name in _OF_DISTANCES}),
-        progress=source.progress,
-    )
-    return dict(found)
+    from landscape.plots.embedding_values import embedded
+
+    return embedded(source, wanted)
 
 
 def _draw(panels: Sequence[Shown], look: Look) -> Figure:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from landscape.lazy import lazy
 from landscape.values.embedding import Embedding as Embedding
 from landscape.vocabulary import CENTERS as CENTERS
+from landscape.vocabulary import DISSIMILARITIES as DISSIMILARITIES
 from landscape.vocabulary import NORMALIZATIONS as NORMALIZATIONS
 from landscape.vocabulary import ONE_D_POLICIES as ONE_D_POLICIES
 
 _HOME = {
     "BUFFER_POLICIES": "plane",
-    "DISSIMILARITIES": "distances",
     "Components": "components",
     "DirectionReport": "directions",
     "DrawnPlane": "plane",
@@ -38,14 +38,13 @@ _HOME = {
     "require_repeats": "repeats",
     "separations": "distances",
 }
-__all__ = ["CENTERS", "NORMALIZATIONS", "ONE_D_POLICIES", "Embedding", *_HOME]
+__all__ = ["CENTERS", "DISSIMILARITIES", "NORMALIZATIONS", "ONE_D_POLICIES", "Embedding", *_HOME]
 
 if TYPE_CHECKING:
     from landscape.projection.components import Components as Components
     from landscape.projection.components import principal_components as principal_components
     from landscape.projection.directions import DirectionReport as DirectionReport
     from landscape.projection.directions import random_direction as random_direction
-    from landscape.projection.distances import DISSIMILARITIES as DISSIMILARITIES
     from landscape.projection.distances import Separations as Separations
     from landscape.projection.distances import separations as separations
     from landscape.projection.nulls import random_walk_null as random_walk_null

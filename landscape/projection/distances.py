@@ -25,11 +25,11 @@ from landscape.projection.side_by_side import (
 )
 from landscape.projection.walks import Snapshots
 from landscape.values.result import Result
+from landscape.vocabulary import DISSIMILARITIES
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-DISSIMILARITIES = ("euclidean", "cosine-chord", "one-minus-cosine")
 
 MAX_BYTES = 2**31
 """What the values being read may take: with sums of 2,000 snapshots, all stays below 4 GiB."""

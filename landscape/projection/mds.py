@@ -22,8 +22,8 @@ from landscape.projection.embedding import distances_of, metric, scaled, stress_
 from landscape.projection.side_by_side import Representative
 from landscape.projection.walks import Snapshots
 from landscape.values.embedding import Array, Embedding, stress_1
+from landscape.vocabulary import EMBEDDINGS
 
-METHODS = ("classical", "metric")
 ALL = "all layers"
 """What the embedding over all layers is called beside those of single layers."""
 
@@ -169,8 +169,8 @@ class _Way:
 
     def __post_init__(self) -> None:
         require_kind(self.dissimilarity)
-        if self.method not in METHODS:
-            mend = did_you_mean(self.method, METHODS)
+        if self.method not in EMBEDDINGS:
+            mend = did_you_mean(self.method, EMBEDDINGS)
             raise LandscapeError(f"unknown value '{self.method}'", where="method", mend=mend)
         for name in ("dims", "starts"):
             if getattr(self, name) < 1:

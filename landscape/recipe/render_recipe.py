@@ -117,9 +117,7 @@ def _seconds(report: StepReport, cache: Cache) -> float:
     return float((cache.record(report.step) or {"seconds": 0.0})["seconds"])
 
 
-def _told(
-    recipes: Mapping[Path, tuple[Recipe, str]], graph: Graph, cache: Cache
-) -> dict[Path, tuple[str, float]]:
+def _told(recipes: Mapping[Path, tuple[Recipe, str]], graph: Graph, cache: Cache) -> dict[Path, tuple[str, float]]:
     """Recipes whose pictures are known by the page of their folder only, with what it says and their seconds.
 
     A recipe that the cache has drawn before is judged by its steps.

@@ -261,27 +261,41 @@ WITHOUT_TORCH = [
 ]
 
 
-def test_imports_no_torch():
-    code = (
-        f"import importlib, sys\nfor name in {WITHOUT_TORCH!r}:\n"
-        "    importlib.import_module(name)\n    if 'torch' in sys.modules: sys.exit(name)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+# Commands that say what there is, or find nothing to do.
+WORK_WITHOUT_TORCH = [
+    "measure --list",
+    "render figures --dry-run --cache NONE",
+    "inspect checkpoints/digits-mlp.h5",
+    "problems",
+]
 
 
-def test_a_recipe_is_loaded_without_torch(tmp_path):
-    """Rendering one with nothing to do takes half a second then, instead of three."""
+def test_imports_no_torch(tmp_path):
+    """Recipes take measures, networks with any activation, and runs of all kinds; all figures are up to date."""
     recipe = tmp_path / "all.toml"
     recipe.write_text(
-        "# Runs of all kinds.\n[runs]\nproblem = 'digits-mlp'\noptions = { activation = 'tanh' }\n"
+        "# Runs of all kinds.\n[runs]\nproblem = 'digits-mlp'\noptions = { activation = 'poly:10' }\n"
         "[run.trunk]\noptimizer = 'sam'\noptimizer_options = { rho = 0.1 }\n"
         "[run.scaled]\ntransform = { of = 'trunk', alpha = 2 }\n"
         "[run.kicked]\nbranch = { of = 'trunk', noise = 'mean-abs:0.01' }\n"
         "[[panel]]\nkind = 'curve'\n"
+        "[[panel]]\nkind = 'measure'\nmeasures = ['hessian_top', 'lr_headroom']\n"
     )
-    code = f"import sys, landscape.recipe as r; r.load({str(recipe)!r}); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    commands = [words.replace("NONE", str(tmp_path / "none")).split() for words in WORK_WITHOUT_TORCH]
+    code = (
+        "import contextlib, importlib, io, sys\n"
+        "def done(what):\n    if 'torch' in sys.modules: sys.exit(what)\n"
+        f"for name in {WITHOUT_TORCH!r}:\n    importlib.import_module(name)\n    done(name)\n"
+        f"import landscape.recipe as r; r.load({str(recipe)!r}); done('load')\n"
+        "from landscape.cli.main import main\n"
+        f"for words in {commands!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()):\n"
+        "        try: main(words)\n"
+        "        except SystemExit as end: assert not end.code, words\n"
+        "    done(' '.join(words))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_public_names_are_all_there():

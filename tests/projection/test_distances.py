@@ -12,9 +12,10 @@ from walks import net, record, unit_rows
 
 from landscape.errors import LandscapeError
 from landscape.projection import distances
-from landscape.projection.distances import DISSIMILARITIES, Separations, layers_of, separations
+from landscape.projection.distances import Separations, layers_of, separations
 from landscape.projection.side_by_side import stretches
 from landscape.trajectory import Recorder, open_trajectory
+from landscape.vocabulary import DISSIMILARITIES
 
 
 @pytest.fixture(scope="module")
