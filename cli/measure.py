@@ -53,14 +53,14 @@ _TABLE_SUFFIXES = [".h5", ".hdf5"]
 @json_option
 def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: bool, **given: Any) -> None:
     """Measure, and say what each number is."""
-    from landscape.measures.table_store import MEASURES
-    from landscape.storage import kind_of, require_writable
-
     if listing:
         _list(as_json)
         return
     if not files:
         raise click.UsageError("Missing argument 'FILE'.", click.get_current_context())
+    from landscape.measures.table_store import MEASURES
+    from landscape.storage import kind_of, require_writable
+
     if output is not None:
         require_writable(output, _SUFFIXES)
     options = {name: value for name, value in given_in(given).items() if (name, value) != ("device", DEVICE)}

@@ -18,14 +18,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
-
-import h5py
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 try:
     import fcntl
 except ImportError:  # not on Windows, where HDF5 does not lock files either
     fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import h5py
 
 Writes: TypeAlias = list[tuple[int, bytes]]  # (offset in the file, what belongs there)
 
@@ -192,6 +193,8 @@ def change(raw: BinaryIO) -> Iterator[Change]:
         >>> with Path("run.h5").open("r+b", buffering=0) as raw, change(raw) as change_:
         ...     change_.file.attrs["answer"] = 42
     """
+    import h5py
+
     recover(raw)
     overlay = Overlay(raw)
     with _closed(h5py.File(overlay, "r+"), overlay) as file:
@@ -212,6 +215,8 @@ def create(raw: BinaryIO) -> Iterator[Change]:
     Yields:
         The change that makes it.
     """
+    import h5py
+
     overlay = Overlay(raw)
     with _closed(h5py.File(overlay, "w"), overlay) as file:
         yield Change(file, overlay)

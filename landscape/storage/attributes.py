@@ -12,13 +12,12 @@ import h5py
 import numpy as np
 
 from landscape.errors import LandscapeError
+from landscape.storage.plain_values import parse_json
 
 Item: TypeAlias = h5py.Group | h5py.Dataset
 
 # HDF5 holds at most 64 KiB in one attribute; a longer text goes on in "name:2", "name:3".
 _PIECE = 2**15
-# A list or a dictionary takes some 100 bytes; what files of ours say of themselves has thousands of values.
-MOST_VALUES = 10**6
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -128,29 +127,6 @@ def write_json_attr(item: Item, name: str, value: Any) -> None:
         write_attr(item, name, json.dumps(value, sort_keys=True))
     except (TypeError, ValueError) as error:
         raise LandscapeError(f"cannot be stored as JSON: {error}", where=name) from error
-
-
-def parse_json(text: str, room: int = MOST_VALUES) -> tuple[Any, int]:
-    """The plain value in a text, unless it is of more parts than the memory that files may claim has room for.
-
-    Args:
-        text: JSON.
-        room: So many numbers, texts, lists and dictionaries at most.
-
-    Returns:
-        The value, and how much room is left.
-
-    Raises:
-        ValueError: If there are more, or it is no JSON.
-    """
-    if not isinstance(text, str | bytes | bytearray):
-        # As `json` says it.
-        raise TypeError(f"the JSON object must be str, bytes or bytearray, not {type(text).__name__}")
-    # Of any two parts one stands behind such a mark, and others only in texts, which take less.
-    parts = sum(map(text.count, ",[{"))
-    if parts > room:
-        raise ValueError(f"it claims more than {MOST_VALUES:,} values")
-    return json.loads(text), room - parts
 
 
 def read_json_attr(item: Item, name: str, default: Any = None) -> Any:

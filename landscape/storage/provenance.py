@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 
 _DISTRIBUTIONS = {"landscape": "loss-landscape-toolkit", "torch": "torch", "numpy": "numpy", "h5py": "h5py"}
@@ -14,10 +13,12 @@ def versions() -> dict[str, str]:
     Returns:
         Of ``python``, ``landscape``, ``torch``, ``numpy`` and ``h5py``; ``"unknown"`` where one is not installed.
     """
+    from importlib import metadata
+
     found = {"python": platform.python_version()}
     for name, distribution in _DISTRIBUTIONS.items():
         try:
-            found[name] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
             found[name] = "unknown"
     return found

@@ -5,19 +5,22 @@ from __future__ import annotations
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-
-import h5py
+from typing import TYPE_CHECKING
 
 from landscape import journal
 from landscape.errors import LandscapeError
 from landscape.journal import Change as Change
 from landscape.journal import lock
-from landscape.remnants import remove_remnants, temporary_name
+from landscape.remnants import remove_remnants
+from landscape.storage.atomic import atomic_path
 from landscape.storage.faults import creating, writing
 from landscape.storage.interrupts import checked_by, deferred_interrupt
 from landscape.storage.reader import PathLike, mode_of, opened, require_file, require_regular
+
+if TYPE_CHECKING:
+    import h5py
 
 # What a writer waits for readers, in seconds: they may see half of a change, and then read again.
 _FOR_READERS = 0.04
@@ -80,34 +83,6 @@ def require_writable(path: PathLike, suffixes: Sequence[str] | None = None) -> N
     # Without a name, where the system can: a process that is killed here leaves nothing.
     with creating(nearest), tempfile.TemporaryFile(dir=nearest, prefix=".landscape-"):
         remove_remnants(path)
-
-
-@contextmanager
-def atomic_path(path: PathLike) -> Iterator[Path]:
-    """A temporary name beside a file, renamed to it at the end, so that it never holds half a result.
-
-    Args:
-        path: The file to be written or replaced; folders that are missing are created.
-
-    Yields:
-        The name to write to. If the body raises, it is removed and the file is as it was.
-
-    Raises:
-        LandscapeError: If it cannot be written.
-    """
-    path = Path(path)
-    with creating(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    remove_remnants(path)
-    temporary = path.with_name(temporary_name(path.name))
-    try:
-        with writing(path):
-            yield temporary
-            temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 @contextmanager

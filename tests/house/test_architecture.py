@@ -35,7 +35,7 @@ ALLOWED = {
     "journal": {"errors"},
     "signatures": {"errors"},
     "remnants": set(),
-    "storage": {"errors", "journal", "remnants", "signatures"},
+    "storage": {"errors", "journal", "lazy", "remnants", "signatures"},
     "objective": {"copies", "errors", "layout", "params", "ties", "vocabulary", "wrappers"},
     "curvature": {"values", "wrappers", "errors", "layout", "params", "objective", "vocabulary"},
     "optimizers": {"errors", "lazy", "values", "vocabulary"},
