@@ -14,7 +14,6 @@ import click
 from landscape import LandscapeError
 from landscape.measures.along_options import Along
 from landscape.options import describe_options, fields_of
-from landscape.plots.measure_words import listing_lines, measured_lines, table_document, table_lines
 from landscape.vocabulary import DEVICE
 
 from .command import subcommand
@@ -74,6 +73,7 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
 
 def _list(as_json: bool) -> None:
     from landscape.measures import SYMMETRIES, OverOptions, measures, step_measures
+    from landscape.measures.listing import listing_lines
 
     known = {**measures(), **step_measures()}
     entries = {
@@ -93,7 +93,7 @@ def _list(as_json: bool) -> None:
     common = describe_options(OverOptions)
     say(
         {"measures": entries, "options": common, "symmetries": dict(SYMMETRIES)},
-        listing_lines(known, SYMMETRIES),
+        listing_lines(known),
         as_json,
     )
 
@@ -132,6 +132,8 @@ def _measured(file: str, options: Mapping[str, Any], output: str | None, as_json
 
 def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | None, as_json: bool) -> None:
     """Measure a snapshot of each of several runs with the same draws; draw their profiles over each other."""
+    from landscape.plots.measure_words import measured_lines
+
     wanted = _wanted(options, output, f"use landscape plot {shlex.join(files)} --kind measure")
     if len(wanted.at) != 1 or "save" in options:
         raise LandscapeError(
@@ -219,6 +221,8 @@ def _single_document(file: str, step: int, taken: Mapping[str, Any]) -> dict[str
 
 
 def _print_single(document: Mapping[str, Any], as_json: bool) -> None:
+    from landscape.plots.measure_words import measured_lines
+
     say(document, measured_lines(document), as_json)
 
 
@@ -243,6 +247,8 @@ def _tell(
 
         name = str(table.meta.get("problem") or Path(file).stem)
         render.save(render.measures({name: table}), output)
+    from landscape.plots.measure_words import table_document, table_lines
+
     document = {"file": file, **table_document(table), **more, "picture": output}
     say(document, table_lines(document), as_json)
 

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from landscape import LandscapeError
-from landscape.plots.study_words import study_words
 
 from .command import option, subcommand
 from .progress import step_bars
@@ -117,6 +116,8 @@ def _plan(report: Any) -> list[str]:
 
 
 def _lines(report: Any, files: Sequence[str]) -> list[str]:
+    from landscape.plots.study_words import study_words
+
     made = f"{report.count('made')} steps made, {report.count('cached', 'shared')} in {report.cache}"
     return [
         *study_words(report.found),

@@ -7,8 +7,6 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from landscape.errors import LandscapeError, did_you_mean
@@ -19,6 +17,7 @@ T = TypeVar("T")
 OptionsT = TypeVar("OptionsT")
 
 _AUTOMATIC = "auto"
+_FIELDS: dict[type[Any], Mapping[str, dataclasses.Field[Any]]] = {}
 
 
 def option(
@@ -214,11 +213,11 @@ def options_like(defaults: Mapping[str, Any]) -> type[Options]:
     return dataclass(frozen=True)(made)
 
 
-@cache
 def fields_of(options: type[Any]) -> Mapping[str, dataclasses.Field[Any]]:
     """Return the declared options of a class by name, in order."""
-    fields = dataclasses.fields(options)
-    return MappingProxyType({field.name: field for field in fields if "help" in field.metadata})
+    if options not in _FIELDS:
+        _FIELDS[options] = {one.name: one for one in dataclasses.fields(options) if "help" in one.metadata}
+    return _FIELDS[options]
 
 
 def describe_options(options: type[Any]) -> list[dict[str, Any]]:
@@ -259,8 +258,7 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 def allowed_words(field: dataclasses.Field[Any]) -> str:
     """Describe the allowed values of an option, for messages and tables."""
-    form: Form = field.metadata["form"]
-    words = _choice_words(field.metadata["choices"]) or form.words
+    words = _choice_words(field.metadata["choices"]) or field.metadata["form"].words
     bounds = _range_words(field)
     return (f"{words}, {bounds}" if bounds else words) + (" or auto" if _is_automatic(field) else "")
 

@@ -134,7 +134,8 @@ def ranked(one: ArrayLike, other: ArrayLike) -> Reading:
 
 
 def _ranks(values: Array) -> Array:
-    return np.array([(values < value).sum() + ((values == value).sum() - 1) / 2 for value in values])
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, "right") - 1) / 2
 
 
 @dataclass(frozen=True)

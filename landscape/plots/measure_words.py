@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-from landscape.options import allowed_words, default_words, fields_of
-
-if TYPE_CHECKING:
-    from landscape.measures import Measure
+from typing import Any
 
 # Relative difference from which a measurement is not what theory foresees.
 _MARKED = 5e-3
 # Reasons why layers refuse rescaling that one line holds.
 _SHOWN = 3
-# Where explanations of a list are broken.
-_WIDTH = 100
 # Of a profile: more are not read.
 _ROWS = 10
-
-
-def listing_lines(known: Mapping[str, Measure], symmetries: Mapping[str, str]) -> list[str]:
-    """All measures with formula, source, invariances and settings."""
-    lines = []
-    for name, one in known.items():
-        lines += [f"{name}: {one.title}"]
-        lines += _told("formula", one.formula)
-        lines += _told("source", one.source)
-        lines += _told("invariant", ", ".join(one.invariant) or "to nothing")
-        lines += _setting_lines(one.options)
-        if one.misleads:
-            lines += _told("misleads", one.misleads)
-        lines.append("")
-    from landscape.measures.registry import OverOptions
-
-    lines.append("Settings of every measure of weights:")
-    lines += _setting_lines(OverOptions)
-    lines += ["", "What a measure can be invariant to:"]
-    for name, words in symmetries.items():
-        lines += _told(name, words, 17)
-    return lines
-
-
-def _setting_lines(options: type[Any]) -> list[str]:
-    lines = []
-    for key, field in fields_of(options).items():
-        words = f"{key}={default_words(field)}: {field.metadata['help']} ({allowed_words(field)})"
-        lines += _told("setting", words)
-    return lines
-
-
-def _told(word: str, text: str, indent: int = 10) -> list[str]:
-    first, rest = f"  {word:<{indent}} ", " " * (indent + 3)
-    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False)
 
 
 def measured_lines(document: Mapping[str, Any]) -> list[str]:
