@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from landscape.curvature.derivatives import CURES, Derivatives
 from landscape.curvature.diagnosis import refusal, words_of
-from landscape.curvature.finite_differences import filled, inner, norm
+from landscape.curvature.finite_differences import apart, filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph
 from landscape.curvature.passes import Passes
 from landscape.curvature.trial import BALANCED, POWERS, SHORT, Fault, Trial, trial_of, wide_trial_of
@@ -116,10 +117,14 @@ class _Certificate:
         self._passes, self._kind, self._forced, self._base = passes, kind, differenced, base
         self._order = 1 if kind == "gradient" else 2
         narrow = passes.dtype != torch.float64 and passes.evaluator.device.type != "mps"
-        self._own = trial_of(passes)
         wide = wide_trial_of(passes) if narrow else None
-        self._trial, self._wide = wide or self._own, wide is not None
+        self._trial, self._wide = wide or trial_of(passes), wide is not None
         self._vectors: list[Sequence[Tensor]] = []
+
+    @cached_property
+    def _own(self) -> Trial:
+        """The trial in the type in which derivatives will be used."""
+        return trial_of(self._passes) if self._wide else self._trial
 
     def derivatives(self) -> Derivatives | None:
         """The plainest way that is right; None where the loss is not finite."""
@@ -216,16 +221,14 @@ class _Certificate:
         return faults[0] if 2 * len(faults) > len(more) else None
 
     def _second(self, trial: Trial, graph: Graph, outcome: _Outcome) -> Fault | None:
-        def fault_of(vectors: Sequence[Sequence[Tensor]], images: Sequence[Sequence[Tensor]]) -> Fault | None:
-            return trial.wrong_product(self._kind, outcome.gradient, vectors, images)
+        def tried(vectors: Sequence[Sequence[Tensor]]) -> tuple[Fault | None, Sequence[Tensor]]:
+            return trial.wrong_product(self._kind, outcome.gradient, vectors, graph)
 
         try:
-            images = trial.images(graph, self._vectors)
-            outcome.image = images[0]
-            faults = [fault_of(self._vectors, images)]
-            if faults[0] is not None:
-                pairs = [(trial.direction(), trial.direction()) for _ in range(_MORE)]
-                faults = [fault_of(pair, trial.images(graph, pair)) for pair in pairs]
+            fault, outcome.image = tried(self._vectors)
+            faults = [fault]
+            if fault is not None:
+                faults = [tried((trial.direction(), trial.direction()))[0] for _ in range(_MORE)]
         except (RuntimeError, NotImplementedError) as error:
             return Fault(2, words_of(error))
         wrong = [fault for fault in faults if fault is not None]
@@ -243,10 +246,12 @@ class _Certificate:
         with trial.passes.kernels():
             for power in (BALANCED, SHORT):
                 graph = trial.differenced(self._kind, trial.epsilon**power)
-                images = [filled(graph.apply(vector, False), trial.zero) for vector in self._vectors[:2]]
-                error = norm(graph.errors) / max(norm(images[1]), 1e-300)
-                one, other = (inner(self._vectors[a], images[1 - a]) for a in (0, 1))
-                size = norm(self._vectors[0]) * norm(images[1]) + norm(self._vectors[1]) * norm(images[0])
+                u, v = self._vectors
+                image = trial.image(graph, u)
+                other, size = inner(v, image), norm(v) * norm(image)
+                image = trial.image(graph, v)
+                error = norm(graph.errors) / max(norm(image), 1e-300)
+                one, size = inner(u, image), norm(u) * norm(image) + size
                 found.append((max(error, abs(one - other) / max(size, 1e-300)), trial.epsilon**power))
         error, step = min(found)
         fault = outcome.second
@@ -261,7 +266,7 @@ class _Certificate:
         vector = self._vectors[0]
         with trial.passes.kernels():
             graph = trial.differenced(self._kind, step)
-            image = filled(graph.apply(vector, False), trial.zero)
+            image = trial.image(graph, vector)
         bend, error = trial.bend(vector)
         return abs(inner(vector, image) - bend) <= error + norm(vector) * norm(graph.errors)
 
@@ -298,8 +303,7 @@ class _Certificate:
                 if self._base is None:
                     gaps.append((_apart(_gradient(own, graph), reference.gradient), "gradient"))
                 if graph is not None:
-                    vector = own.like(self._vectors[0])
-                    image = filled(graph.apply(vector, False), own.zero)
+                    image = own.image(graph, own.like(self._vectors[0]))
                     gaps.append((_apart(image, reference.image), "second derivative"))
         except (RuntimeError, NotImplementedError) as error:
             return math.inf, f"{words_of(error)} in {name}"
@@ -317,5 +321,4 @@ def _gradient(trial: Trial, graph: Graph | None) -> list[Tensor]:
 
 def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
     size = norm(other)
-    gap = norm([a.to(b.dtype) - b for a, b in zip(one, other, strict=True)])
-    return gap / size if size else 0.0
+    return apart(one, other) / size if size else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -36,12 +36,12 @@ class Steps:
         """Hold the variables at w + length * v."""
         held = [variable.detach().clone() for variable in self._variables]
         try:
-            self._put([w + length * v for w, v in zip(held, directions, strict=True)])
+            self._put(w + length * v for w, v in zip(held, directions, strict=True))
             yield
         finally:
             self._put(held)
 
-    def _put(self, values: Sequence[Tensor]) -> None:
+    def _put(self, values: Iterable[Tensor]) -> None:
         with torch.no_grad():
             for variable, value in zip(self._variables, values, strict=True):
                 # Past the count of changes: graphs made before hold again once the variables are put back.
@@ -49,47 +49,51 @@ class Steps:
 
     def derivative(
         self, function: Callable[[], Parts], directions: Sequence[Tensor]
-    ) -> tuple[Parts, Parts, Parts]:
+    ) -> tuple[Parts, list[Tensor | None], Parts]:
         """Derivative of a function of the variables along a vector, and how far it is off.
 
         Central differences (f(w + h v) - f(w - h v)) / 2h at h and at 2h. Truncation makes them differ by three
         times the error of the first, rounding by about as much as its own.
 
         Returns:
-            The first; the second less the first; and what rounding of f amounts to, with random signs.
+            The first; the second less the first; and the size of what rounding of f amounts to.
         """
         length = self.length(directions)
-        one, size = self._central(function, directions, length)
-        other, _ = self._central(function, directions, 2 * length)
-        change = [None if a is None or b is None else b - a for a, b in zip(one, other, strict=True)]
-        signs = torch.Generator().manual_seed(0)
-        return one, change, [None if f is None else _rounding(f, length, signs) for f in size]
+        one = self._values(function, directions, length)
+        rounding = [None if f is None else _rounding(f, length) for f in one]
+        one = self._slopes(one, self._values(function, directions, -length), length)
+        other = self._values(function, directions, 2 * length)
+        other = self._slopes(other, self._values(function, directions, -2 * length), 2 * length)
+        return one, _replaced(other, lambda b, a: b - a, one), rounding
 
-    def _central(self, function: Callable[[], Parts], directions: Sequence[Tensor], length: float) -> list[Parts]:
-        """The difference, and the function at its one end."""
-        right, left = (self._values(function, directions, sign * length) for sign in (1, -1))
-        slopes = [
-            None if a is None or b is None else (a - b) / (2 * length) if length else torch.zeros_like(a)
-            for a, b in zip(right, left, strict=True)
-        ]
-        return [slopes, right]
+    def _slopes(self, right: list[Tensor | None], left: Parts, length: float) -> list[Tensor | None]:
+        return _replaced(right, lambda a, b: (a - b) / (2 * length) if length else torch.zeros_like(a), left)
 
-    def _values(self, function: Callable[[], Parts], directions: Sequence[Tensor], length: float) -> Parts:
+    def _values(
+        self, function: Callable[[], Parts], directions: Sequence[Tensor], length: float
+    ) -> list[Tensor | None]:
         with self.at(directions, length):
             return [None if part is None else part.detach() for part in function()]
 
 
-def _rounding(value: Tensor, length: float, signs: torch.Generator) -> Tensor:
-    drawn = (2 * torch.randint(0, 2, value.shape, generator=signs) - 1).to(value.device, value.dtype)
-    return torch.finfo(value.dtype).eps * drawn * value.abs() / length if length else torch.zeros_like(value)
+def _rounding(value: Tensor, length: float) -> Tensor:
+    if not length:
+        return torch.zeros_like(value)
+    return (torch.finfo(value.dtype).eps * value.abs() / length).to(value.dtype)
 
 
-def _both(change: Parts, rounding: Parts) -> Parts:
+def _replaced(
+    parts: list[Tensor | None], function: Callable[[Tensor, Tensor], Tensor], others: Parts
+) -> list[Tensor | None]:
+    """Put a function of parts and others in place of the parts, one by one: no third vector is held."""
+    for place, (one, other) in enumerate(zip(parts, others, strict=True)):
+        parts[place] = None if one is None or other is None else function(one, other)
+    return parts
+
+
+def _both(change: list[Tensor | None], rounding: Parts) -> Parts:
     """Return how far entries are off by two causes."""
-    return [
-        None if a is None or b is None else real_view(a.detach()).abs() + real_view(b.detach()).abs()
-        for a, b in zip(change, rounding, strict=True)
-    ]
+    return _replaced(change, lambda a, b: real_view(a.detach()).abs() + real_view(b.detach()).abs(), rounding)
 
 
 class DifferencedHessian:
@@ -163,21 +167,23 @@ class DifferencedOuter:
         return applied(self._alone, directions, batched)
 
     def _alone(self, directions: Sequence[Tensor]) -> Parts:
-        found = self._steps.derivative(lambda: self._separated().outputs, directions)
+        found, change, rounding = self._steps.derivative(lambda: self._separated().outputs, directions)
+        signs = torch.Generator().manual_seed(0)
+        signed = [None if part is None else _random_signs(part, signs) * part for part in rounding]
         parts = self._separated()
         bend = self._between(parts)
-        pushed, change, rounding = (
-            self._pulled(parts, bend(filled(part, parts.outputs), False)) for part in found
+        pushed, off, rounded = (
+            self._pulled(parts, bend(filled(part, parts.outputs), False)) for part in (found, change, signed)
         )
-        self.errors = _both(change, rounding)
+        self.errors = _both(off, rounded)
         return pushed
 
-    def _pulled(self, parts: Separated, bent: Parts) -> Parts:
+    def _pulled(self, parts: Separated, bent: Parts) -> list[Tensor | None]:
         kept = [place for place, part in enumerate(bent) if part is not None]
         if not kept:
             return [None] * len(self._variables)
         outputs, covectors = [parts.outputs[place] for place in kept], [bent[place] for place in kept]
-        return pulled(outputs, self._variables, covectors, False)
+        return list(pulled(outputs, self._variables, covectors, False))
 
     def quadratic(self, directions: Sequence[Tensor]) -> float:
         """(J v) . A (J v)."""
@@ -185,6 +191,10 @@ class DifferencedOuter:
         parts = self._separated()
         along = filled(pushed, parts.outputs)
         return inner(along, self._between(parts)(along, False))
+
+
+def _random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    return (2 * torch.randint(0, 2, like.shape, generator=generator) - 1).to(like.device, like.dtype)
 
 
 def applied(product: Callable[[Sequence[Tensor]], Parts], directions: Sequence[Tensor], batched: bool) -> Parts:
@@ -210,6 +220,12 @@ def inner(one: Sequence[Tensor], other: Parts) -> float:
     """The real inner product of two vectors cut into tensors, in float64."""
     pairs = zip(one, other, strict=True)
     return math.fsum(float((wide(a.detach()) * wide(b.detach())).sum()) for a, b in pairs if b is not None)
+
+
+def apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """The Euclidean distance of two vectors cut into tensors, in the type of the second."""
+    gaps = ((a.to(b.dtype) - b).detach() for a, b in zip(one, other, strict=True))
+    return math.sqrt(max(0.0, math.fsum(inner([gap], [gap]) for gap in gaps)))
 
 
 def norm(parts: Parts) -> float:

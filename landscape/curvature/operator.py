@@ -308,8 +308,8 @@ class Curvature:
         vectors = self._passes.vectors
         for place, row in enumerate(rows):
             found = graph.apply(self.parts(row), False)
-            total[place] += vectors.join(found, total[place])
-            off[place] += vectors.join(graph.errors, off[place])
+            vectors.add(found, total[place])
+            vectors.add(graph.errors, off[place])
 
     @property
     def _wide(self) -> torch.dtype:
@@ -351,7 +351,7 @@ class Curvature:
         with self._passes.kernels():
             for batch in self._passes.batches():
                 found, counted = self._passes.slope_of(batch)
-                total += vectors.join(found, total)
+                vectors.add(found, total)
                 count += counted
         vectors.require_finite(total, "the gradient")
         mean = total / count

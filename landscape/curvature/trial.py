@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from landscape.curvature.finite_differences import Steps, filled, inner, norm
+from landscape.curvature.finite_differences import Steps, apart, filled, inner, norm
 from landscape.curvature.graphs import Graph, HessianGraph, pulled
 from landscape.curvature.passes import Batch, Passes
 from landscape.curvature.separation import inseparable
@@ -86,7 +86,8 @@ class Trial:
         self.doubt = ""
         self._output = 1.0
         self._steps = Steps(passes.variables, 1.0)
-        self.zero = [torch.zeros_like(variable.detach()) for variable in passes.variables]
+        # One number each, however large the tensor is.
+        self.zero = [variable.detach().new_zeros(()).expand(variable.shape) for variable in passes.variables]
 
     def hold(self, other: Trial) -> None:
         """Take the weights of another trial."""
@@ -123,14 +124,15 @@ class Trial:
 
     def direction(self) -> list[Tensor]:
         """A random direction in which every tensor moves in proportion to its size."""
-        found = []
+        return list(self._moves())
+
+    def _moves(self) -> Iterator[Tensor]:
         for variable in self.passes.variables:
             kind = torch.complex128 if variable.is_complex() else torch.float64
             drawn = torch.randn(variable.shape, generator=self._generator, dtype=kind)
             size = max(norm([variable]), _SMALLEST * math.sqrt(variable.numel()))
             scaled = drawn * (size / max(float(drawn.norm().real), 1e-300))
-            found.append(scaled.to(variable.device, variable.dtype))
-        return found
+            yield scaled.to(variable.device, variable.dtype)
 
     def move_away(self, kind: torch.dtype) -> bool:
         """Leave the weights a little, to numbers that another type holds as well; stay where the loss ends.
@@ -140,7 +142,7 @@ class Trial:
         """
         with torch.no_grad():
             own = [variable.detach().clone() for variable in self.passes.variables]
-            for variable, move in zip(self.passes.variables, self.direction(), strict=True):
+            for variable, move in zip(self.passes.variables, self._moves(), strict=True):
                 moved = variable + _AWAY * move
                 variable.copy_(moved if moved.is_complex() else moved.to(kind))
             self._forget()
@@ -224,34 +226,41 @@ class Trial:
 
     def slopes_of(self, gradient: Sequence[Tensor], place: int) -> tuple[float, float]:
         """v . g and the difference of the loss drawn over the smallest step, v in one tensor alone."""
-        vector = [part if own == place else torch.zeros_like(part) for own, part in enumerate(self.direction())]
+        vector = [part if own == place else self.zero[own] for own, part in enumerate(self._moves())]
         length = self.epsilon**TINY
         left, right = (self.value(vector, sign * length)[0] for sign in (-1, 1))
         return inner(vector, gradient), (right - left) / (2 * length)
 
-    def images(self, graph: Graph, vectors: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-        """The products with some vectors."""
-        return [filled(graph.apply(vector, False), self.zero) for vector in vectors]
+    def image(self, graph: Graph, vector: Sequence[Tensor]) -> list[Tensor]:
+        """The product with a vector."""
+        return filled(graph.apply(vector, False), self.zero)
 
     def wrong_product(
         self,
         kind: str,
         gradient: Sequence[Tensor],
         vectors: Sequence[Sequence[Tensor]],
-        images: Sequence[Sequence[Tensor]],
-    ) -> Fault | None:
-        """Compare the first image with differences of first derivatives, and u . H v with v . H u."""
-        one, other = images
-        if not math.isfinite(norm(one)) or not math.isfinite(norm(other)):
-            return Fault(2, "the second derivative is not finite")
+        graph: Graph,
+    ) -> tuple[Fault | None, list[Tensor]]:
+        """Compare a product with differences of first derivatives, and u . H v with v . H u.
+
+        Returns:
+            The fault, and the product with the first vector.
+        """
+        # Of the other only numbers are held.
+        other = self.image(graph, vectors[1])
+        right, size = inner(vectors[0], other), norm(other)
+        del other
+        one = self.image(graph, vectors[0])
+        if not math.isfinite(norm(one)) or not math.isfinite(size):
+            return Fault(2, "the second derivative is not finite"), one
         if (fault := self._wrong_image(one, kind, gradient, vectors[0])) is not None:
-            return fault
-        left, right = inner(vectors[1], one), inner(vectors[0], other)
-        size = norm(vectors[1]) * norm(one) + norm(vectors[0]) * norm(other)
+            return fault, one
+        left, size = inner(vectors[1], one), norm(vectors[1]) * norm(one) + norm(vectors[0]) * size
         # Rounding is smaller by many orders, and a matrix that is not symmetric off by far more.
         if abs(left - right) > math.sqrt(self.rounding / self.center[1]) * size:
-            return Fault(2, "the second derivative is not symmetric")
-        return None
+            return Fault(2, "the second derivative is not symmetric"), one
+        return None, one
 
     def _wrong_image(
         self, product: Sequence[Tensor], kind: str, gradient: Sequence[Tensor], vector: Sequence[Tensor]
@@ -264,7 +273,7 @@ class Trial:
             expected = filled(reference.apply(vector, False), self.zero)
             error = norm(reference.errors) + rounding / Steps(self.passes.variables, step).length(vector)
             if error < _DECIDED * max(norm(expected), norm(product)):
-                off = norm([a - b for a, b in zip(product, expected, strict=True)])
+                off = apart(product, expected)
                 if off <= _MARGIN * error:
                     return None
                 return Fault(2, f"the second derivative is {off / max(norm(expected), 1e-300):.0%} off")
@@ -279,7 +288,7 @@ class Trial:
         parts, _ = self.passes.separated(self.batch)
         slopes = filled(pulled([parts.total], parts.leaves, [torch.ones_like(parts.total)], False), parts.leaves)
         chained = filled(pulled(parts.outputs, self.passes.variables, slopes, False), self.zero)
-        off = norm([a - b for a, b in zip(chained, gradient, strict=True)])
+        off = apart(chained, gradient)
         if off > math.sqrt(self.epsilon) * norm(gradient):
             raise inseparable("the loss depends on the weights by more than the model's output")
         if not slopes:
@@ -289,8 +298,8 @@ class Trial:
         bent = filled(HessianGraph(parts.total, parts.leaves).apply(vector, False), slopes)
         step = self.epsilon**BALANCED * (1 + norm(parts.leaves) / norm(vector))
         one, other = (self._bent(vector, factor * step) for factor in (1, 2))
-        error = norm([a - b for a, b in zip(one, other, strict=True)]) + self.epsilon / step * norm(slopes)
-        if norm([a - b for a, b in zip(bent, one, strict=True)]) > _MARGIN * error:
+        error = apart(one, other) + self.epsilon / step * norm(slopes)
+        if apart(bent, one) > _MARGIN * error:
             return Fault(2, "the second derivative of the loss by the model's output is another one")
         return None
 

@@ -66,6 +66,12 @@ class Vectors:
                 part.copy_(real_view(tensor.detach()).reshape(part.shape))
         return joined
 
+    def add(self, tensors: Sequence[Tensor | None], total: Tensor) -> None:
+        """Add tensors of the shapes of the parameters to vectors, shape (..., P), in place."""
+        for part, tensor in zip(self._split(total), tensors, strict=True):
+            if tensor is not None:
+                part += real_view(tensor.detach()).reshape(part.shape).to(part.device)
+
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """A name -> tensor dictionary as a vector, shape (P,).
 

@@ -14,12 +14,12 @@ from matplotlib.lines import Line2D
 
 from landscape.render.curves import asked_log, limit, set_scale
 from landscape.render.labels import DOT
+from landscape.render.palette import mark_of
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
 
 _BAND = 0.2
 _ROW = 2.15
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,7 @@ def _colour(place: int) -> str:
 def _handles(panels: Sequence[Comparison]) -> list[Artist]:
     names = list(dict.fromkeys(one.name for panel in panels for one in panel.entrants))
     return [
-        Line2D([], [], color=_colour(place), marker=_MARKERS[place % len(_MARKERS)], label=said)
-        for place, said in enumerate(names)
+        Line2D([], [], color=_colour(place), marker=mark_of(place), label=said) for place, said in enumerate(names)
     ]
 
 
@@ -113,7 +112,7 @@ def _errors(ax: Axes, panel: Comparison) -> None:
     every = np.array([one.test_error for one in panel.entrants])
     ax.plot(np.arange(len(every)), every, color=ink, lw=0.5, alpha=0.35, zorder=1)
     for place, one in enumerate(panel.entrants):
-        look: dict[str, Any] = {"color": _colour(place), "marker": _MARKERS[place % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": _colour(place), "marker": mark_of(place)}
         ax.plot(np.full(len(one.test_error), place), one.test_error, ls="none", ms=3.0, mew=0, alpha=0.6, **look)
         mean, half = one.interval
         ax.errorbar(place + 0.22, mean, half, capsize=2.0, lw=1.0, ms=4.0, **look)
@@ -144,7 +143,7 @@ def _profiles(ax: Axes, panel: Comparison) -> None:
 
 def _against(ax: Axes, panel: Comparison) -> None:
     for place, one in enumerate(panel.entrants):
-        marker = _MARKERS[place % len(_MARKERS)]
+        marker = mark_of(place)
         look: dict[str, Any] = {"color": _colour(place), "marker": marker, "ls": "none"}
         ax.plot(one.rise_at(panel.sigma), one.test_error, ms=4.0, mew=0, alpha=0.8, **look)
     _errors_up(ax)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.render.labels import inches, is_share, put_foot
 from landscape.render.legend import legend_above
-from landscape.render.palette import run_colours
+from landscape.render.palette import mark_of, run_colours
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet, has_room, type_scale
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ _DARK = 0.62
 _FEW_DECADES = 2.5
 # A measure that spans more is spread over a logarithmic axis.
 _DECADES = 1.0
-_MARKERS = ("o", "^", "s", "D", "v", "P")
+# Of the points whose second setting is another one.
+_FILLS = ("full", "none", "left", "right", "top", "bottom")
 _TARGETS = {
     "test_error": ("test error", "%"),
     "test_loss": ("test loss", ""),
@@ -259,23 +260,26 @@ def _scatter_words(found: Correlated, rows: Sequence[Row], target: str) -> str:
     return words + (f"Left out, as not counting: {left} of {len(found.nets)}." if left else "")
 
 
-def _points_of(found: Correlated, told: Sequence[str]) -> tuple[list[tuple[str, str]], list[Any]]:
-    """For each network its colour and marker, and what stands for them in the legend."""
+def _points_of(found: Correlated, told: Sequence[str]) -> tuple[list[dict[str, Any]], list[Any]]:
+    """For each network how its point looks (colour and mark; fill), and what stands for that in the legend."""
     names = [["–" if value is None else str(value) for value in found.nets.settings[axis]] for axis in told]
-    colours = run_colours(names[0]) if names else {}
-    marks = dict(zip(dict.fromkeys(names[1]), _MARKERS * len(names[1]), strict=False)) if len(names) > 1 else {}
-    default = run_colours([""])[""]
+    colours = run_colours(names[0] if names else [""])
+    first = {
+        name: {"color": colour, "marker": mark_of(place)} for place, (name, colour) in enumerate(colours.items())
+    }
+    second = dict(zip(dict.fromkeys(names[1]), _FILLS * len(names[1]), strict=False)) if len(names) > 1 else {}
     looks = [
-        (colours[names[0][n]] if names else default, marks[names[1][n]] if len(names) > 1 else "o")
+        {**first[names[0][n] if names else ""], "fillstyle": second[names[1][n]] if second else "full"}
         for n in range(len(found.nets))
     ]
     handles = [
-        Line2D([], [], ls="none", marker="o", ms=4, color=value, label=_named(told[0], name))
-        for name, value in colours.items()
+        Line2D([], [], ls="none", ms=4, label=_named(told[0], name), **look)
+        for name, look in first.items()
+        if names
     ]
     handles += [
-        Line2D([], [], ls="none", marker=mark, ms=4, mfc="none", color="0.3", label=_named(told[1], name))
-        for name, mark in marks.items()
+        Line2D([], [], ls="none", marker="o", ms=4, color="0.3", fillstyle=fill, label=_named(told[1], name))
+        for name, fill in second.items()
     ]
     return looks, handles
 
@@ -284,13 +288,12 @@ def _named(axis: str, value: str) -> str:
     return value if axis in ("family", "optimizer") else f"{_AXES.get(axis, axis.rpartition('.')[2])} {value}"
 
 
-def _scatter(ax: Axes, found: Correlated, row: Row, target: str, looks: Sequence[tuple[str, str]]) -> None:
+def _scatter(ax: Axes, found: Correlated, row: Row, target: str, looks: Sequence[Mapping[str, Any]]) -> None:
     x = found.nets.values(row.name)
     y = found.nets.results[target] * (100.0 if is_share(target) else 1.0)
     shown = found.nets.counted & np.isfinite(x) & np.isfinite(y)
     for place in np.flatnonzero(shown).tolist():
-        colour, marker = looks[place]
-        ax.plot(x[place], y[place], marker, color=colour, ms=2.8, mew=0.4, mec="white", alpha=0.9)
+        ax.plot(x[place], y[place], ms=2.8, mew=0.6, alpha=0.9, **looks[place])
     if not shown.any():
         ax.text(0.5, 0.5, "undefined", ha="center", va="center", size=6, color="0.5", transform=ax.transAxes)
         ax.set_xticks([])

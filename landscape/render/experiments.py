@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from landscape.render.labels import DOT, fit, fit_label, inches, points, put_foot
 from landscape.render.legend import legend_above
 from landscape.render.log_axes import make_logarithmic
+from landscape.render.palette import MARKS
 from landscape.render.panels import letter
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 from landscape.values.experiment import Experiment
@@ -21,6 +24,7 @@ _COLUMNS = 2
 _HEIGHT = 2.6
 # Of the values: less than so much of a change is none.
 _CONSTANT = 1e-3
+_DASHES = ("-", "--", "-.", ":")
 
 
 def experiments(found: Sequence[Experiment]) -> Sheet:
@@ -47,14 +51,14 @@ def experiments(found: Sequence[Experiment]) -> Sheet:
 
 
 def _draw(ax: Axes, one: Experiment, head: str) -> None:
+    lines = cycle(_DASHES)
+    marks = cycle(MARKS)
     for place, series in enumerate(one.series):
-        colour = f"C{place}"
+        look: dict[str, Any] = {"color": f"C{place}", "label": series.name}
         if series.line:
-            ax.plot(series.x, series.y, color=colour, lw=1.0, label=series.name)
+            ax.plot(series.x, series.y, lw=1.0, ls=next(lines), **look)
         else:
-            ax.errorbar(
-                series.x, series.y, series.error, color=colour, fmt="o", ms=3, lw=0.8, capsize=2, label=series.name
-            )
+            ax.errorbar(series.x, series.y, series.error, fmt=next(marks), ms=3, lw=0.8, capsize=2, **look)
     for axis, name in ((ax.xaxis, "x"), (ax.yaxis, "y")):
         if name in one.log:
             make_logarithmic(axis)

@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 
 from landscape.render.curves import asked_log, limit
 from landscape.render.labels import DOT, with_notes
+from landscape.render.palette import MARKS
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
 
 _ROW = 2.5
 # Population losses below count as 0 and stand at the left, a decade from the smallest that does not.
 _ZERO = 1e-12
-_MARKERS = ("*", "o", "^", "s", "D", "v", "P")
 # Columns of a family.
 _LOSS, _LEAST, _FIRST_PLACE = 0, 2, 3
 
@@ -55,9 +55,8 @@ def interpolators(panels: Sequence[Interpolators], **look: Unpack[Look]) -> Shee
         LandscapeError: If there is nothing to draw, or an option is not known.
     """
     names = list(dict.fromkeys(said for panel in panels for said in panel.families))
-    dots = {
-        said: {"color": f"C{place}", "marker": _MARKERS[place % len(_MARKERS)]} for place, said in enumerate(names)
-    }
+    marks = "*" + MARKS
+    dots = {said: {"color": f"C{place}", "marker": marks[place % len(marks)]} for place, said in enumerate(names)}
 
     def draw(row: Sequence[Axes], panel: Interpolators) -> str:
         nought, log = _nought(panel), asked_log(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -30,7 +31,15 @@ CONSTANT = "constant within rounding"
 
 
 def draw_field(
-    ax: Axes, surface: Surface, field: str, colour: str, label: str, *, dash: str = "-", single: str | None = None
+    ax: Axes,
+    surface: Surface,
+    field: str,
+    colour: str,
+    label: str,
+    *,
+    dash: str = "-",
+    single: str | None = None,
+    marks: Mapping[str, Any] = MappingProxyType({}),
 ) -> Artist:
     """Draw the values of a field with plus and minus one standard error; of repeats all lines and their median.
 
@@ -42,14 +51,15 @@ def draw_field(
         label: For a legend.
         dash: A line style.
         single: The colour of the lines behind a median; by default grey.
+        marks: Of the curve or the median; see `palette.marks_along`.
 
     Returns:
         The curve or the median, for a legend.
     """
     if surface.repeat is not None:
-        return draw_lines(ax, surface, field, colour, f"{label} median", dash=dash, single=single)
+        return draw_lines(ax, surface, field, colour, f"{label} median", dash=dash, single=single, marks=marks)
     values = steadied(surface, field)
-    curve = _values(ax, surface.x, values, {"color": colour, "label": label, "ls": dash})
+    curve = _values(ax, surface.x, values, {"color": colour, "label": label, "ls": dash, **marks})
     if is_preview(surface):
         ax.plot(surface.x[surface.computed], values[surface.computed], ".", color=colour, ms=3.0)
     _band(ax, surface, field, values, colour)

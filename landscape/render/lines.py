@@ -36,7 +36,7 @@ from landscape.render.labels import (
 from landscape.render.legend import legend_above
 from landscape.render.look import current, of_metric
 from landscape.render.notebook import drawn_on
-from landscape.render.palette import dash_of, run_colours, split_look
+from landscape.render.palette import dash_of, marks_along, run_colours, split_look
 from landscape.render.scale import tell
 from landscape.render.style import ONE_COLUMN, Sheet
 
@@ -120,12 +120,12 @@ def _panel(ax: Axes, curves: Sequence[Interpolation], metric: str, *, first: boo
     splits = [parts(field)[0] for field in fields]
     factor = 100.0 if is_share(fields[0]) else 1.0
     names = [_name(curve, curves) for curve in curves]
-    colours = run_colours(names)
+    colours, marks = run_colours(names), marks_along(names)
     for name, curve in zip(names, curves, strict=True):
         for field, split in zip(fields, splits, strict=True):
             values = np.where(np.isfinite(curve[field]), factor * curve[field], np.nan)
             colour = split_look(split, splits)[0] if len(names) == 1 else colours[name]
-            ax.plot(curve.t, values, color=colour, ls=dash_of(split, splits))
+            ax.plot(curve.t, values, color=colour, ls=dash_of(split, splits), **marks[name])
             beyond = curve.t[np.isinf(curve[field])]
             # The layout would keep room for marks that are nowhere.
             if len(beyond):
@@ -140,7 +140,7 @@ def _panel(ax: Axes, curves: Sequence[Interpolation], metric: str, *, first: boo
     ax.set_ylabel(fit_label(y_label(fields, curves[0].meta, log), inches(ax)[1], points(ax.yaxis.label)))
     if first:
         handles: list[Artist] = [
-            Line2D([], [], color=colours[name], label=f"{name}barrier {_told(curve, splits[0])}")
+            Line2D([], [], color=colours[name], label=f"{name}barrier {_told(curve, splits[0])}", **marks[name])
             for name, curve in zip(names, curves, strict=True)
         ]
         if len(splits) > 1:

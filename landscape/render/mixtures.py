@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from landscape.render.labels import DOT
 from landscape.render.look import current
+from landscape.render.palette import marks_along
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet, pale
 
@@ -93,28 +94,30 @@ def mixtures(panels: Sequence[Mixture], **look: Unpack[Look]) -> Sheet:
         LandscapeError: If there is nothing to draw, or an option is not known.
     """
     names = list(dict.fromkeys(path.name for panel in panels for path in panel.paths))
-    colours = {said: f"C{place}" for place, said in enumerate(names)}
+    marks = marks_along(names)
+    looks = {said: {"color": f"C{place}", **marks[said]} for place, said in enumerate(names)}
 
     def draw(row: Sequence[Axes], panel: Mixture) -> str | None:
-        _plane(row[0], panel, colours)
-        _population(row[1], panel, colours)
-        _training(row[2], panel, colours)
+        _plane(row[0], panel, looks)
+        _population(row[1], panel, looks)
+        _training(row[2], panel, looks)
         return panel.title
 
     ratios = (1.15, 1.0, 1.0)
-    return draw_rows(panels, draw, lambda: _handles(colours), _foot, row_height=_ROW, ratios=ratios, **look)
+    return draw_rows(panels, draw, lambda: _handles(looks), _foot, row_height=_ROW, ratios=ratios, **look)
 
 
-def _handles(colours: Mapping[str, str]) -> list[Artist]:
+def _handles(looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:
     ink = mpl.rcParams["axes.labelcolor"]
-    found: list[Artist] = [Line2D([], [], color=colour, label=said) for said, colour in colours.items()]
+    found: list[Artist] = [Line2D([], [], label=said, **look) for said, look in looks.items()]
     found.append(Line2D([], [], color=ink, marker="*", ms=8.0, ls="none", label="Bayes-optimal"))
     found.append(Line2D([], [], color=ink, lw=0.8, ls="--", label="all hyperplanes, exactly"))
     return found
 
 
-def _way(ax: Axes, x: Array, y: Array, colour: str) -> None:
-    ax.plot(x, y, color=colour, lw=1.1, zorder=3)
+def _way(ax: Axes, x: Array, y: Array, look: Mapping[str, Any]) -> None:
+    colour = look["color"]
+    ax.plot(x, y, lw=1.1, zorder=3, **look)
     ax.plot(x[0], y[0], "o", color=colour, ms=3.0, mew=0, zorder=3)
     ax.plot(x[-1], y[-1], "o", color=colour, ms=5.5, mec=mpl.rcParams["axes.facecolor"], mew=0.6, zorder=4)
 
@@ -124,7 +127,7 @@ def _star(ax: Axes, x: float, y: float) -> None:
     ax.plot(x, y, "*", color=ink, ms=9.0, mec=ground, mew=0.6, zorder=5)
 
 
-def _plane(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
+def _plane(ax: Axes, panel: Mixture, looks: Mapping[str, Mapping[str, Any]]) -> None:
     error = 100 * panel.error
     levels = np.arange(_LEVEL * np.ceil(error[panel.m**2 <= panel.q[:, None]].min() / _LEVEL), 50.0, _LEVEL)
     if (count := current().levels) is not None:
@@ -135,7 +138,7 @@ def _plane(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
     m = np.append(0.0, panel.m)
     ax.fill_between(m, 0.0, m**2, color=mpl.rcParams["axes.facecolor"], lw=0, zorder=2.5)
     for path in panel.paths:
-        _way(ax, path.m, path.q, colours[path.name])
+        _way(ax, path.m, path.q, looks[path.name])
     _star(ax, panel.best[0], panel.best[1])
     low = min(0.0, *(1.1 * float(path.m.min()) for path in panel.paths))
     ax.set_xlim(low, panel.m[-1])
@@ -143,20 +146,20 @@ def _plane(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
     name(ax, "overlap with the centre, m", "squared norm, q")
 
 
-def _population(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
+def _population(ax: Axes, panel: Mixture, looks: Mapping[str, Mapping[str, Any]]) -> None:
     ink = mpl.rcParams["axes.labelcolor"]
     ax.plot(100 * panel.exact_error, 100 * panel.exact_energy, color=ink, lw=0.8, ls="--", zorder=1)
     for path in panel.paths:
-        _way(ax, 100 * path.error, 100 * path.local_energy, colours[path.name])
+        _way(ax, 100 * path.error, 100 * path.local_energy, looks[path.name])
     _star(ax, 100 * panel.best[2], 100 * panel.best_energy)
     _errors_from(ax, panel)
     ax.set_title("rise of the population error", loc="left")
     name(ax, "population error (%)", "local energy (%)")
 
 
-def _training(ax: Axes, panel: Mixture, colours: Mapping[str, str]) -> None:
+def _training(ax: Axes, panel: Mixture, looks: Mapping[str, Mapping[str, Any]]) -> None:
     for path in panel.paths:
-        _way(ax, 100 * path.error, 100 * path.train_local_energy, colours[path.name])
+        _way(ax, 100 * path.error, 100 * path.train_local_energy, looks[path.name])
     ink = mpl.rcParams["axes.labelcolor"]
     ax.axvline(100 * panel.best[2], color=ink, lw=0.6, ls=":", zorder=1)
     _errors_from(ax, panel)

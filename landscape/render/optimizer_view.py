@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from landscape.errors import LandscapeError
 from landscape.render.labels import put_foot
 from landscape.render.legend import legend_above
 from landscape.render.log_axes import make_logarithmic
-from landscape.render.palette import run_colours
+from landscape.render.palette import marks_along, run_colours
 from landscape.render.style import TWO_COLUMNS, Sheet
 from landscape.values.edge import SHARPNESSES, THRESHOLD, verdict_of
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ROW, _FOOT, _LINE = 1.75, 0.35, 0.14
 # Ratios from which an axis is logarithmic.
 _DECADE = 30.0
-# A colour each: what the optimizer sees, the top eigenvalue, gain and penalty.
+# A colour and marks each: what the optimizer sees, the top eigenvalue, gain and penalty.
 _CURVES = ("own", "top", "gain", "penalty")
 # Letters of a line of words under the figure.
 _WIDE = 120
@@ -62,10 +62,11 @@ def optimizer(tables: Mapping[str, Table], *, rc: Mapping[str, Any] | None = Non
     with sheet.styled():
         grid = sheet.subplots(len(tables), 3, squeeze=False, sharex="row")
         for row, (name, table) in enumerate(tables.items()):
-            colours = list(run_colours(_CURVES).values())
-            _losses(grid[row, 0], table, colours[0], name if len(tables) > 1 else "")
-            _sharpness(grid[row, 1], table, colours)
-            _terms(grid[row, 2], table, colours)
+            colours, marks = run_colours(_CURVES), marks_along(_CURVES)
+            looks = [{"color": colours[own], **marks[own]} for own in _CURVES]
+            _losses(grid[row, 0], table, colours["own"], name if len(tables) > 1 else "")
+            _sharpness(grid[row, 1], table, looks)
+            _terms(grid[row, 2], table, looks)
         for ax in grid[-1]:
             ax.set_xlabel("step")
         sheet.align_ylabels()
@@ -98,7 +99,7 @@ def _losses(ax: Axes, table: Table, colour: Any, name: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _sharpness(ax: Axes, table: Table, colours: list[Any]) -> None:
+def _sharpness(ax: Axes, table: Table, looks: Sequence[Mapping[str, Any]]) -> None:
     """Sharpness of the optimizer and its threshold; the top eigenvalue beside it where that is another."""
     drawn, handles = [], []
     seen = [name for name in (*SHARPNESSES, "hessian_top") if name in table.columns]
@@ -110,8 +111,8 @@ def _sharpness(ax: Axes, table: Table, colours: list[Any]) -> None:
             label = _LABELS[name]
             if name == "preconditioned_sharpness" and _is_hessian(table):
                 label = _LABELS["hessian_top"]
-            colour = colours[0] if name == own or own is None else colours[1]
-            handles += ax.plot(table.steps, values, color=colour, label=label)
+            look = looks[0] if name == own or own is None else looks[1]
+            handles += ax.plot(table.steps, values, label=label, **look)
             drawn.append(values)
     if THRESHOLD in table.columns and np.isfinite(table[THRESHOLD].values).any():
         name = (table.meta.get("optimizer") or {}).get("threshold") or "threshold"
@@ -135,12 +136,12 @@ def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return bool(both.any()) and bool(np.allclose(one[both], other[both], rtol=1e-2))
 
 
-def _terms(ax: Axes, table: Table, colours: list[Any]) -> None:
+def _terms(ax: Axes, table: Table, looks: Sequence[Mapping[str, Any]]) -> None:
     handles, drawn = [], []
     for place, name in enumerate(("step_gain", "step_penalty")):
         if name in table.columns:
             values = table[name].values
-            handles += ax.plot(table.steps, values, color=colours[2 + place], label=_LABELS[name])
+            handles += ax.plot(table.steps, values, label=_LABELS[name], **looks[2 + place])
             drawn.append(values)
     _log_if_wide(ax, drawn)
     unit = table.meta.get("unit") or ""

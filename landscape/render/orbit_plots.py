@@ -15,12 +15,12 @@ from matplotlib.colors import LogNorm
 from landscape.render.labels import DOT, caption_parts, fit_label, inches, points, put_foot, with_notes
 from landscape.render.legend import legend_of_sheet
 from landscape.render.log_axes import make_logarithmic
+from landscape.render.palette import mark_of
 from landscape.render.scale import LINE_DECADES, wants_log
 from landscape.render.style import TWO_COLUMNS, Sheet
 from landscape.values.orbit import Along, Orbit
 
 SLICES = {"none": "random direction, not normalised", "filter": "the same, filter-normalised"}
-_MARKERS = "osD^vP*X"
 _HEIGHT = 2.9
 
 
@@ -82,7 +82,7 @@ def _slices(ax: Axes, orbit: Orbit, normalize: str, norm: LogNorm) -> None:
 def _measures(ax: Axes, orbit: Orbit) -> list[Artist]:
     handles: list[Artist] = []
     for place, one in enumerate(shown_measures(orbit)):
-        look: dict[str, Any] = {"marker": _MARKERS[place % len(_MARKERS)], "ms": 3, "lw": 0.9}
+        look: dict[str, Any] = {"marker": mark_of(place), "ms": 3, "lw": 0.9}
         handles += ax.plot(orbit.positions, relative(one, orbit), label=one.title, **look)
     make_logarithmic(ax.xaxis)
     make_logarithmic(ax.yaxis)

@@ -20,7 +20,7 @@ from landscape.render.line_marks import (
     side_handles,
     step_label,
 )
-from landscape.render.palette import dash_of, split_look
+from landscape.render.palette import dash_of, marks_along, split_look
 
 if TYPE_CHECKING:
     from landscape.render.panels import Cell
@@ -44,6 +44,7 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
     medians = lone and next(iter(cell.surfaces.values())).repeat is not None
     runs: list[Artist] = []
     gaps: list[Artist] = []
+    marks = marks_along(list(colours))
     sides: dict[str, Artist] = {}
     for run, surface in cell.surfaces.items():
         for field in cell.fields[run]:
@@ -51,12 +52,12 @@ def overlay(ax: Axes, cell: Cell, colours: Mapping[str, str], log: bool) -> list
             colour, dash = (
                 split_look(parts(field)[0], splits) if lone else (colours[run], dash_of(parts(field)[0], splits))
             )
-            draw_field(ax, surface, field, colour, name, dash=dash, single=colour)
+            draw_field(ax, surface, field, colour, name, dash=dash, single=colour, marks=marks[run])
             gaps += mark_gaps(ax, surface, field, colour, len(gaps), name)
         # What of a lone run is drawn, its splits say.
         if not lone:
             label = run if surface.repeat is None else f"{run} median"
-            runs.append(Line2D([], [], color=colours[run], label=label))
+            runs.append(Line2D([], [], color=colours[run], label=label, **marks[run]))
         sides |= draw_threshold(ax, surface, colours[run])
         sides |= {str(handle.get_label()): handle for handle in side_handles(surface, list(cell.fields[run]))}
     ax.set_xlim(min(s.x[0] for s in cell.surfaces.values()), max(s.x[-1] for s in cell.surfaces.values()))

@@ -52,6 +52,10 @@ _MEANINGS = {
 }
 # More colours for runs, of the muted scheme of Tol (2021), "Colour schemes": unlike those of the styles.
 _MORE = ("#999999", "#882255", "#44AA99", "#999933")
+# Marks in the order in which things take them that colours tell apart: grey prints tell them apart as well.
+MARKS = "os^DvP<X>p"
+# Along a curve: the first, the next one's first, and the distance of two, in shares of the diagonal of the axes.
+_FIRST, _NEXT, _APART = 0.03, 0.04, 0.2
 # Where a path begins and ends.
 START, END = "o", "*"
 _OTHER = Meaning(3, ":")
@@ -103,6 +107,29 @@ def run_colours(runs: Sequence[str]) -> dict[str, str]:
         hues = colormaps["hsv"]
         cycle = [_readable(hues(place / len(names))) for place in range(len(names))]
     return dict(zip(names, cycle, strict=False))
+
+
+def mark_of(place: int) -> str:
+    """The mark of the thing of a place in a list; more things than marks repeat them."""
+    return MARKS[place % len(MARKS)]
+
+
+def marks_along(runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A few marks along the curve of each run, so that they are told apart in grey too.
+
+    Args:
+        runs: Names, possibly repeated.
+
+    Returns:
+        Name -> keywords of `plot`; none for a lone run.
+    """
+    names = list(dict.fromkeys(runs))
+    if len(names) == 1:
+        return {names[0]: {}}
+    return {
+        name: {"marker": mark_of(place), "ms": 3.0, "markevery": (_FIRST + _NEXT * (place % 5), _APART)}
+        for place, name in enumerate(names)
+    }
 
 
 def _readable(colour: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ from landscape.render import style as looks
 from landscape.render.labels import DOT, fit_label, inches, points, put_foot, with_notes
 from landscape.render.legend import legend_above
 from landscape.render.log_axes import make_logarithmic
-from landscape.render.palette import run_colours
+from landscape.render.palette import mark_of, run_colours
 from landscape.render.scale import LINE_DECADES, Array, wants_log
 from landscape.render.style import ONE_COLUMN, TWO_COLUMNS, Sheet
 
@@ -70,10 +70,11 @@ def profiles(found: Mapping[str, Sequence[Profile]], *, about: str = "", style: 
         ONE_COLUMN if across == 1 else TWO_COLUMNS, _HEIGHT * rows, None if style is None else looks.get(style)
     )
     with sheet.styled():
-        colours = run_colours(list(found))
+        colours = run_colours(list(found)).items()
+        drawn = {name: (colour, mark_of(place)) for place, (name, colour) in enumerate(colours)}
         axes = sheet.subplots(rows, across, squeeze=False).ravel()
         said: set[str] = set()
-        heads = [_draw(ax, panel, colours, said) for ax, panel in zip(axes, panels.values(), strict=False)]
+        heads = [_draw(ax, panel, drawn, said) for ax, panel in zip(axes, panels.values(), strict=False)]
         for ax in axes[len(panels) :]:
             ax.remove()
         put_foot(sheet, _foot(about, panels.values()))
@@ -90,17 +91,17 @@ def _foot(about: str, panels: Iterable[Mapping[str, Profile]]) -> str:
     return DOT.join(part for part in (about, *dict.fromkeys(said)) if part)
 
 
-def _draw(ax: Axes, panel: Mapping[str, Profile], colours: Mapping[str, str], said: set[str]) -> float:
+def _draw(ax: Axes, panel: Mapping[str, Profile], looks: Mapping[str, tuple[str, str]], said: set[str]) -> float:
     """One panel; its legend says what none before has said. Returns about how high that is, in points."""
     first = next(iter(panel.values()))
     log = first.setting in _WIDTHS
     handles: list[Artist] = []
     lost = 0
     for rank, (name, profile) in enumerate(panel.items()):
-        handles.append(_curve(ax, profile, colours[name], name))
+        handles.append(_curve(ax, profile, *looks[name], name))
         missing = profile.at[np.isnan(profile.values)]
         lost += len(missing)
-        look: dict[str, Any] = {"color": colours[name], "ls": "none", "ms": 3.5, "mew": 0.8}
+        look: dict[str, Any] = {"color": looks[name][0], "ls": "none", "ms": 3.5, "mew": 0.8}
         foot = np.full(len(missing), 0.03 + 0.05 * rank)
         ax.plot(missing, foot, "x", transform=ax.get_xaxis_transform(), **look)
     grey = mpl.rcParams["axes.labelcolor"]
@@ -135,13 +136,13 @@ def _spread(ax: Axes, values: Array) -> bool:
     return True
 
 
-def _curve(ax: Axes, profile: Profile, colour: str, label: str) -> Artist:
+def _curve(ax: Axes, profile: Profile, colour: str, marker: str, label: str) -> Artist:
     percent = 100.0 if profile.unit == "1" else 1.0
     at, values, errors = profile.at, percent * profile.values, percent * profile.standard_errors
     if profile.setting not in _WIDTHS:
         # Without noise nothing rises: no draw is needed for that.
         at, values, errors = (np.concatenate(([0.0], numbers)) for numbers in (at, values, errors))
     look: dict[str, Any] = {"ms": 2.5, "lw": 1.0, "color": colour, "label": label}
-    curve = ax.plot(at, values, "o-", **look)[0]
+    curve = ax.plot(at, values, f"{marker}-", **look)[0]
     ax.fill_between(at, values - errors, values + errors, color=colour, alpha=_BAND, lw=0, zorder=1.5)
     return curve

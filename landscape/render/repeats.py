@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -51,6 +52,7 @@ def draw_lines(
     *,
     dash: str = "-",
     single: str | None = None,
+    marks: Mapping[str, Any] = MappingProxyType({}),
 ) -> Artist:
     """Draw every line of a field thin and pale, their median, and the band between their 10 and 90 % quantiles.
 
@@ -62,6 +64,7 @@ def draw_lines(
         label: Of the median.
         dash: Its line style.
         single: The colour of the thin lines; by default grey.
+        marks: See `palette.marks_along`.
 
     Returns:
         The median, for a legend.
@@ -74,7 +77,7 @@ def draw_lines(
     low, high = (np.where(np.isfinite(end), factor * end, np.nan) for end in (spread.low, spread.high))
     ax.fill_between(surface.x, low, high, color=colour, alpha=_BAND, lw=0, zorder=1.5)
     middle = np.where(np.isfinite(spread.median), factor * spread.median, np.nan)
-    return ax.plot(surface.x, middle, color=colour, label=label, ls=dash, zorder=2.5)[0]
+    return ax.plot(surface.x, middle, color=colour, label=label, ls=dash, zorder=2.5, **marks)[0]
 
 
 def line_handles(surface: Surface) -> list[Artist]:

@@ -19,7 +19,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from landscape.errors import LandscapeError
 from landscape.render.labels import field_label, fit_label
-from landscape.render.palette import run_colours
+from landscape.render.palette import MARKS, mark_of, run_colours
 from landscape.render.relief import EYE
 from landscape.render.scale import Array, Scale, asked, choose
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 COLORS = ("run", "group", "loss", "step")
 # Square points at 8-point type: the smallest and the largest snapshot.
 _SMALL, _LARGE = 3.0, 26.0
-# Of more runs than there are markers, single ends and runs are not told apart.
-_MARKERS = "os^DvP<X>p"
 # Colours that are names, so that sizes are free to tell the loss.
 _OF_RUNS = ("run", "group")
 
@@ -183,7 +181,7 @@ def _in_space(ax: Axes3D, names: Sequence[str], equal: int) -> None:
 
 def _draw(ax: Axes, points: Embedding, places: Array, colouring: Colouring, color: str) -> None:
     sizes = colouring.sizes(points) if color in _OF_RUNS else np.full(len(points), 0.4 * _LARGE)
-    many = len(points.names) > len(_MARKERS)
+    many = len(points.names) > len(MARKS)
     for number, name in enumerate(points.names):
         rows = points.rows(number)
         own = colouring.own(name, color)
@@ -211,8 +209,8 @@ def _colours(points: Embedding, rows: Any, colouring: Colouring, color: str, own
 
 
 def _marker(number: int, color: str, many: bool) -> str:
-    """Runs that colours do not tell apart are told apart by their markers, if there are enough of these."""
-    return "o" if color in _OF_RUNS or many else _MARKERS[number % len(_MARKERS)]
+    """Runs are told apart by their markers, if there are enough of these."""
+    return "o" if color == "group" or many else mark_of(number)
 
 
 def _line(ax: Axes, places: Array, **look: Any) -> None:
@@ -255,7 +253,7 @@ def colour_bar(place: Axes, colouring: Colouring, color: str) -> None:
 def legend_of(points: Embedding, colouring: Colouring, color: str) -> list[Artist]:
     """Handles of a legend: runs, their ends, and what else is drawn."""
     ink, size = mpl.rcParams["axes.edgecolor"], float(mpl.rcParams["lines.markersize"])
-    many = len(points.names) > len(_MARKERS)
+    many = len(points.names) > len(MARKS)
     named = list(colouring.groups) if color == "group" else [] if many and color != "run" else list(points.names)
     handles: list[Artist] = [
         Line2D(

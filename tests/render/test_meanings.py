@@ -6,10 +6,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 import landscape as ls
+from landscape.render.experiments import experiments
 from landscape.render.log_axes import make_logarithmic
 from landscape.render.palette import meaning, run_colours, split_look
 from landscape.render.scale import choose, scale_of
 from landscape.render.style import STYLES, Sheet
+from landscape.values.experiment import Experiment, Series
 from landscape.values.probes import Barriers, Interpolation
 from landscape.values.surface import Path, Surface
 
@@ -38,6 +40,28 @@ def test_train_and_test_differ_in_colour_and_dash_alone_and_beside_other_panels(
             assert looks == [split_look(split, ["train", "test"]) for split in ("train", "test")]
         assert looks[0][0] != looks[1][0]
         assert looks[0][1] != looks[1][1]
+
+
+def _greys(figure: Sheet) -> list[tuple[str, str]]:
+    """Mark and dash of all lines over X, without their colours."""
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == len(X)]
+    return [(str(line.get_marker()), str(line.get_linestyle())) for line in lines]
+
+
+def test_runs_paths_and_series_are_told_apart_without_colours() -> None:
+    ways = [Interpolation((X + 1) / 2, {"train_loss": X**2}, path=path) for path in ("line", "bezier")]
+    series = tuple(Series(f"{name} {line}", X, X**2, line=line) for line in (True, False) for name in "ab")
+    drawn = {
+        "runs": ls.render.compose([ls.render.Panel({run: _line(train_loss=X**2) for run in "abc"}, "")]),
+        "paths": ls.render.interpolation(ways),
+        "series": experiments([Experiment("closed form", "x", "y", series)]),
+    }
+    for figure in drawn.values():
+        looks = _greys(figure)
+        assert len(looks) == len(set(looks)) > 1
+    # A lone run needs no marks.
+    alone = ls.render.compose([ls.render.Panel({"a": _line(train_loss=X**2)}, "")])
+    assert _greys(alone) == [("None", "-")]
 
 
 def test_the_real_loss_and_that_in_the_plane_differ_in_colour_and_dash() -> None:
