@@ -134,6 +134,9 @@ def _compared(files: tuple[str, ...], options: Mapping[str, Any], output: str | 
     """Measure a snapshot of each of several runs with the same draws; draw their profiles over each other."""
     from landscape.plots.measure_words import measured_lines
 
+    for file in files:
+        if not Path(file).exists():
+            raise LandscapeError("no such file", where=file, mend="name measures with --measures")
     wanted = _wanted(options, output, f"use landscape plot {shlex.join(files)} --kind measure")
     if len(wanted.at) != 1 or "save" in options:
         raise LandscapeError(

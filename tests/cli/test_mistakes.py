@@ -156,6 +156,12 @@ MISTAKES = {
         "'perturb'",
         "probe perturb run.h5 --draws 1 --scales 2 --along none",
     ),
+    "a measure without its option": Mistake(
+        "measure run.h5 fisher_rao_norm",
+        "fisher_rao_norm: no such file",
+        "--measures",
+        "measure run.h5 --measures fisher_rao_norm",
+    ),
     "typo of a measure": Mistake(
         "measure run.h5 --measures fisher_roa_norm",
         "there is no measure 'fisher_roa_norm'",
