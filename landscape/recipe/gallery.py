@@ -14,6 +14,7 @@ from landscape.plots import Kind, Shown
 from landscape.problems import is_file_problem, short_name
 from landscape.recipe.cache import digest_of_file
 from landscape.recipe.findings import findings_in
+from landscape.recipe.values import files_named
 from landscape.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -167,8 +168,8 @@ def told(recipes: Iterable[Recipe]) -> dict[Path, tuple[str, float]]:
     """Recipes whose pictures are there as they were made, by the page of their folder.
 
     Where results of the cache are gone, as in a fresh clone, this is how a committed picture is known: the page
-    says the same of its caption, recipe, settings and numbers, and its files are there. Recipes that name code
-    or files of the user's are left out: the page does not know what was in them.
+    says the same of its caption, recipe, settings, numbers and files read, and its own files are there. Recipes
+    that name code of the user's are left out: the page does not know what was in it.
 
     Returns:
         Path of a recipe -> what the page says of it, and the seconds that it took.
@@ -180,7 +181,6 @@ def told(recipes: Iterable[Recipe]) -> dict[Path, tuple[str, float]]:
         if folder not in sections:
             sections[folder] = _sections(folder)
         outside = any(run.problem is not None and is_file_problem(run.problem) for run in recipe.runs.values())
-        outside |= any(panel.plot.file for panel in recipe.panels)
         section = sections[folder].get(recipe.name)
         there = not outside and all(file.is_file() for file in files_of(recipe))
         if there and section is not None and section[0] == _section(recipe, folder):
@@ -240,9 +240,13 @@ def settings_of(recipe: Recipe) -> list[str]:
                 problem = f"from step {run.arguments.get('at', 'last')} of `{run.base.name}`{noise}"
             lines.append(f"`{run.name}`: {problem}, {', '.join(words)}.")
         else:
-            files = ", ".join(f"{file.name} (SHA-256 {digest_of_file(file)[:12]})" for file in run.files)
-            lines.append(f"`{run.name}`: {run.kind} {files}.")
-    return lines
+            lines.append(f"`{run.name}`: {run.kind} {', '.join(map(_told_file, run.files))}.")
+    read = dict.fromkeys(file for panel in recipe.panels for file in files_named(panel.options).values())
+    return lines + [f"Read from {_told_file(file)}." for file in read]
+
+
+def _told_file(file: Path) -> str:
+    return f"{file.name} (SHA-256 {digest_of_file(file)[:12]})"
 
 
 def _seeds(recipe: Recipe, name: str) -> str | None:

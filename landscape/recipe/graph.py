@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape import problems
-from landscape.forms import FILE
 from landscape.options import Options, device_named, fields_of
 from landscape.plots import Kind
 from landscape.plots.words import names_in_line
 from landscape.problems.catalogue import VARIABLE
 from landscape.recipe.cache import digest_of_data, digest_of_file
 from landscape.recipe.steps import Step, digest
-from landscape.recipe.values import Panel, Run
+from landscape.recipe.values import Panel, Run, files_named
 from landscape.training import Settings
 from landscape.vocabulary import DEVICE
 
@@ -127,11 +126,9 @@ class Graph:
                 inputs |= {f"{name} {number}": digest for name, digest in self._outside(run).items()}
         if not kind.each(options):
             settings["names"] = list(runs)
-        for name, field in fields_of(kind.options).items():
-            file = getattr(options, name)
-            if field.metadata["form"] is FILE and file is not None:
-                # What is in the file decides, and its name, which stands at the axes; not where it lies.
-                settings["options"][name], inputs[name] = Path(file).name, digest_of_file(Path(file))
+        for name, file in files_named(options).items():
+            # What is in the file decides, and its name, which stands at the axes; not where it lies.
+            settings["options"][name], inputs[name] = file.name, digest_of_file(file)
         pace = [(run.problem, dict(run.options)) for run in runs.values()][:1] or [("", {})]
         what, units = kind.cost(options)
         places = {
@@ -280,8 +277,8 @@ def _shown(options: Options) -> dict[str, Any]:
         for name, field in fields
         if field.metadata["decides"] or field.metadata["shows"]
     }
-    files = [name for name, field in fields if field.metadata["form"] is FILE and own.get(name) is not None]
-    found: dict[str, Any] = _plain(own | {name: Path(own[name]).name for name in files})
+    files = {name: file.name for name, file in files_named(options).items() if name in own}
+    found: dict[str, Any] = _plain(own | files)
     return found
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from landscape.forms import Form
-from landscape.options import Options, option
+from landscape.forms import FILE, Form
+from landscape.options import Options, fields_of, option
 from landscape.plots import KINDS
 from landscape.plots.kind import Kind
 from landscape.render.look import WIDTH, Look
 from landscape.training import Settings
 
-if TYPE_CHECKING:
-    pass
+
+def files_named(options: Options) -> dict[str, Path]:
+    """Option -> the file that it names, of those that name one."""
+    named = {
+        name: getattr(options, name)
+        for name, field in fields_of(type(options)).items()
+        if field.metadata["form"] is FILE
+    }
+    return {name: Path(file) for name, file in named.items() if file is not None}
 
 
 @dataclass(frozen=True)

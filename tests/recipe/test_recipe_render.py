@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -194,6 +195,18 @@ def test_without_the_cache_a_picture_is_known_by_the_page_of_its_folder(folder, 
     (folder / "toy.toml").write_text(RECIPE)
     (folder / "gallery" / "toy.png").unlink()
     assert render(folder, dry_run=True).recipes[0].state == "planned"
+
+
+def test_the_page_knows_what_was_in_a_file_that_is_drawn(tmp_path):
+    shutil.copy(Path(__file__).parents[2] / "figures" / "studies" / "digits-study.npz", tmp_path / "kept.npz")
+    (tmp_path / "study.toml").write_text('# A study.\npanel = [{ kind = "study", study = "kept.npz" }]\n')
+    render(tmp_path)
+    assert "Read from kept.npz (SHA-256" in (tmp_path / "README.md").read_text()
+    shutil.rmtree(tmp_path / ".landscape-cache")
+    assert states(render(tmp_path, dry_run=True)) == {"study": "current"}
+    with (tmp_path / "kept.npz").open("ab") as file:
+        file.write(b"more")
+    assert states(render(tmp_path, dry_run=True)) == {"study": "planned"}
 
 
 def test_a_deleted_cache_is_made_again_with_the_same_numbers(folder):
