@@ -122,7 +122,7 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
 
 ALIGNMENT = Kind(
     name="alignment",
-    summary="lines between pairs of networks that symmetries bring together, family by family",
+    summary="pairs of networks that symmetries bring together, family by family",
     options=AlignmentOptions,
     compute=_compute,
     draw=_draw,

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from landscape.render.labels import DOT, field_label
+from landscape.render.labels import DOT, field_label, field_name, unit, with_notes
 from landscape.render.palette import run_colours
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
@@ -90,8 +89,7 @@ def _lines(ax: Axes, panel: AlignedPairs) -> None:
             ax.plot(panel.t, panel.loss[:, place].T, color=colours[said], lw=0.5, alpha=0.4)
         ax.plot(panel.t, panel.loss[:, place].mean(0), color=colours[said])
     ax.set_xlim(panel.t[0], panel.t[-1])
-    ax.set_ylim(min(0.0, float(np.nanmin(panel.loss))), None)
-    name(ax, "t, from one network at 0 to the other at 1", field_label(panel.field, panel.meta))
+    name(ax, "t, the networks at 0 and 1", field_label(panel.field, panel.meta))
 
 
 def _barriers(ax: Axes, panel: AlignedPairs) -> None:
@@ -110,9 +108,10 @@ def _barriers(ax: Axes, panel: AlignedPairs) -> None:
     words = [_TRAINED, first, *(f"+ {family}" for family in others)]
     ax.set_xticks(range(len(words)), words, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.4, len(words) - 0.6)
-    ax.set_ylim(0.0, None)
+    tops = [panel.barrier.max(), *(mean + half for mean, half in panel.intervals.values() if half == half)]
+    ax.set_ylim(0.0, 1.08 * float(max(tops)) or 1.0)
     ax.tick_params(axis="x", length=0)
-    name(ax, "", f"barrier of the {field_label(panel.field, panel.meta)}")
+    name(ax, "", with_notes("barrier", unit(panel.meta, "loss")))
 
 
 def _foot(panels: Sequence[AlignedPairs]) -> str:
@@ -120,5 +119,5 @@ def _foot(panels: Sequence[AlignedPairs]) -> str:
     said = [f"{' / '.join(map(str, sorted(counts)))} pair{'s' * (counts != {1})} of networks"]
     if counts != {1}:
         said += ["thin lines: each pair", "bars: 95 % intervals of the means"]
-    said.append("barrier: max L(t) − (L(0) + L(1))/2")
+    said.append(f"barrier of the {field_name(panels[0].field)}: max L(t) − (L(0) + L(1))/2")
     return DOT.join(said)
