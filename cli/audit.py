@@ -10,14 +10,14 @@ import click
 
 from landscape import LandscapeError
 from landscape.plots.audit_options import AuditOptions
-from landscape.plots.measure_words import audit_lines, comparison_lines, element_line
+from landscape.plots.measure_words import audit_lines, audit_markdown, comparison_lines, element_line
 
 from .command import subcommand
 from .declared import options_in, taken
 from .progress import Rows, progress_bar
 from .shared import device_option, json_option, kept_until_done, objective_options, say, told_in
 
-_SUFFIXES = [".png", ".pdf", ".svg", ".html"]
+_SUFFIXES = [".png", ".pdf", ".svg", ".html", ".md"]
 
 
 @subcommand(
@@ -29,7 +29,10 @@ _SUFFIXES = [".png", ".pdf", ".svg", ".html"]
 @click.argument("files", nargs=-1, required=True)
 @options_in({"Options": AuditOptions}, spellings={"settings": ("--setting",)})
 @click.option(
-    "-o", "--output", metavar="PICTURE", help="Draw the table, and slices before and after: png, pdf, svg or html."
+    "-o",
+    "--output",
+    metavar="PICTURE",
+    help="Draw the table, and slices before and after: png, pdf, svg or html; or write it as Markdown: md.",
 )
 @device_option
 @objective_options
@@ -83,7 +86,7 @@ def _audited(
     if len(files) == 1:
         document = {**documents[0], "picture": output}
         if output is not None:
-            _draw(runs[0], objectives[0], audits[0], asked, output)
+            _draw(runs[0], objectives[0], audits[0], asked, output, document)
         return document, audit_lines(document)
     compared = [one.to_json() for one in comparison_of(runs, objectives, audits, asked)]
     document = {"files": list(files), "comparison": compared, "audits": documents}
@@ -104,14 +107,19 @@ def _row_teller() -> Callable[[str, Mapping[str, Any]], None]:
     return finished
 
 
-def _draw(run: Any, objective: Any, found: Any, asked: Any, output: str) -> None:
+def _draw(run: Any, objective: Any, found: Any, asked: Any, output: str, document: Mapping[str, Any]) -> None:
     from landscape import render
     from landscape.plots.audit_values import slices_before_and_after
     from landscape.storage import atomic_path
 
-    picture = render.audit(found, slices_before_and_after(run, objective, asked) or None)
-    if Path(output).suffix.lower() != ".html":
-        render.save(picture, output)
-        return
+    suffix = Path(output).suffix.lower()
+    if suffix == ".md":
+        text = audit_markdown(document)
+    else:
+        picture = render.audit(found, slices_before_and_after(run, objective, asked) or None)
+        if suffix != ".html":
+            render.save(picture, output)
+            return
+        text = render.audit_page(found, picture)
     with atomic_path(output) as draft:
-        Path(draft).write_text(render.audit_page(found, picture), encoding="utf-8")
+        Path(draft).write_text(text, encoding="utf-8")

@@ -63,7 +63,7 @@ _ALONG = fields_of(perturb.options)["directions"]
     "-o",
     "--output",
     metavar="PICTURE",
-    help="png, pdf, svg, html, gif or mp4. [default: FILE with the kind, .png]",
+    help="png, pdf, svg, html, gif or mp4. [default: FILE-KIND.png]",
 )
 @click.option(
     "--shared-plotly", is_flag=True, help="Beside an html page, plotly.js in a file for all pages there."

@@ -78,6 +78,7 @@ CELLS: Mapping[str, tuple[str, Sequence[str], Mapping[str, Any]]] = {
     "interpolate": ("interpolate", ["r", "s"], {"points": 15}),
     "interpolate matrix": ("interpolate", ["r", "s", "r:0"], {"matrix": True, "points": 7}),
     "connect": ("connect", ["r", "s"], {"points": 15, "epochs": 3}),
+    "alignment": ("alignment", ["r", "s"], {"points": 9}),
     "comparison": ("comparison", ["sgd", "adam"], {"points": 3, "draws": 3}),
     "mixture": ("mixture", ["mixture"], {}),
     "interpolators": ("interpolators", ["index"], {"memorisers": 2}),

@@ -18,6 +18,7 @@ from landscape.claims.lau2023 import PAPER as _lau2023
 from landscape.claims.li2018 import PAPER as _li2018
 from landscape.claims.liao2017 import PAPER as _liao2017
 from landscape.claims.pittorino2021 import PAPER as _pittorino2021
+from landscape.claims.theus2025 import PAPER as _theus2025
 from landscape.claims.vardhan2026 import PAPER as _vardhan2026
 from landscape.claims.wen2023 import PAPER as _wen2023
 
@@ -26,7 +27,7 @@ PAPERS: Mapping[str, Paper] = MappingProxyType(
         paper.name: paper
         for paper in (
             *(_dinh2017, _liao2017, _pittorino2021, _baldassi2020, _vardhan2026, _li2018),
-            *(_keskar2017, _cohen2021, _cohen2024, _entezari2021, _garipov2018, _lau2023, _wen2023),
+            *(_keskar2017, _cohen2021, _cohen2024, _entezari2021, _theus2025, _garipov2018, _lau2023, _wen2023),
         )
     }
 )

@@ -13,11 +13,13 @@ from landscape.measures.congruence import scaled
 from landscape.measures.context import MeasureContext
 from landscape.params import Tensors, from_real, real_view
 from landscape.symmetry import Element, Flattest, Symmetries
-from landscape.symmetry.elements import SCALINGS
+from landscape.symmetry.elements import KINDS, SCALINGS
 from landscape.symmetry.factors import factors_of
 
 # Rescalings that leave the statistics of batch normalisation alone.
 _FREE = tuple(kind for kind in SCALINGS if kind != "batchnorm")
+# Where there are more than rescalings, permutations and signs, they are tried together too.
+_BEYOND = ("basis", "turn", "rotation", "shift", "mean")
 # Symmetries of the registry that the elements of an audit belong to, by the kind of their generators.
 CLASS_OF = {
     "batchnorm": "batchnorm-scale",
@@ -87,6 +89,12 @@ def columns(symmetries: Symmetries, seed: int = 0, *, few: bool = False) -> list
         name = " and ".join(words[kind] for kind in reversed(kinds))
         classes = tuple(CLASS_OF[kind] for kind in kinds)
         made.append(Column(name, f"a random {name}", classes, _drawn(symmetries, seed, kinds)))
+    if symmetries.of_kind(*_BEYOND):
+        kinds = _present(symmetries, KINDS)
+        classes = tuple(dict.fromkeys(CLASS_OF.get(kind, "unit-rescaling") for kind in kinds))
+        made.append(
+            Column("all at once", "a random element of all symmetries", classes, _drawn(symmetries, seed, kinds))
+        )
     return made
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError, did_you_mean
+from landscape.plots.alignments import ALIGNMENT as alignment
 from landscape.plots.audits import AUDIT as audit
 from landscape.plots.blocks import BLOCKS as blocks
 from landscape.plots.branch_curves import BRANCHES as branches
@@ -47,7 +48,18 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         for kind in (
             *(curve, surface, trajectory, hessian_ratio, basins, path, mds, metrics, spectrum, measure, optimizer),
             blocks,
-            *(audit, orbit, branches, perturb, interpolate, connect, comparison, mixture, interpolators),
+            *(
+                audit,
+                orbit,
+                branches,
+                perturb,
+                interpolate,
+                connect,
+                alignment,
+                comparison,
+                mixture,
+                interpolators,
+            ),
             *(laboratory, study),
         )
     }
@@ -59,6 +71,7 @@ __all__ = [
     "Kind",
     "Shown",
     "Source",
+    "alignment",
     "audit",
     "basins",
     "blocks",

@@ -169,36 +169,47 @@ def _number(value: float | None) -> str:
 
 def audit_lines(document: Mapping[str, Any]) -> list[str]:
     """An audit as a table: ratios to the value before, and what is to be made of them."""
+    head, rows, notes = _audit_parts(document)
+    drawn = [f"drawn in {document['picture']}"] if document.get("picture") else []
+    return [head, *_columns(rows), *(f"  {note}" for note in (*notes, *drawn))]
+
+
+def audit_markdown(document: Mapping[str, Any]) -> str:
+    """The same in Markdown, to be quoted."""
+    head, rows, notes = _audit_parts(document)
+    rows.insert(1, ["---"] * len(rows[0]))
+    table = ["| " + " | ".join(cell.replace("*", "\\*") for cell in row) + " |" for row in rows]
+    return "\n".join([f"{head}.", "", *table, "", *(f"- {note}" for note in notes)]) + "\n"
+
+
+def _audit_parts(document: Mapping[str, Any]) -> tuple[str, list[list[str]], list[str]]:
+    """What an audit is of, the rows of its table, and the lines below it."""
     step, problem = document.get("step"), document.get("problem") or "(own code)"
-    lines = [
+    head = (
         f"{document['file']}: audit of {problem} at step {step}, {document['split']} data, "
         f"{_examples(document)}, {document['dtype']}"
-    ]
+    )
     names = [element["name"] for element in document["elements"]]
+    notes = []
     if not names:
         missing = "could be tried on" if document["symmetries"] else "was found in"
-        lines.append(f"  no symmetry {missing} this model: nothing says which of its measures mean anything")
+        notes.append(f"no symmetry {missing} this model: nothing says which of its measures mean anything")
     rows = [["measure", "value", *names, "verdict"]]
     rows += [
         [one["name"], _with_error(one), *(_ratio(cell, one["value"]) for cell in one["cells"]), _verdict(one)]
         for one in document["measures"]
     ]
-    lines += _columns(rows)
     if names:
-        lines.append(
-            "  numbers: the measure after to before; in brackets what theory foresees where it is another; "
+        notes.append(
+            "numbers: the measure after to before; in brackets what theory foresees where it is another; "
             "± the standard error; * within 3 standard errors"
         )
-    lines += _orbit(document)
-    lines += _reasons(document["measures"])
+    notes += _orbit(document)
+    notes += _reasons(document["measures"])
     if bounds := [one["name"] for one in document["measures"] if one["bound"]]:
-        lines.append(f"  lower bounds, as ascents may end at lower maxima: {', '.join(bounds)}")
-    lines += [f"  left out: {one}" for one in document["untried"]]
-    lines += [f"  {note}" for note in document["notes"]]
-    lines += _blocked(document["blocked"])
-    if document.get("picture"):
-        lines.append(f"  drawn in {document['picture']}")
-    return lines
+        notes.append(f"lower bounds, as ascents may end at lower maxima: {', '.join(bounds)}")
+    notes += [f"left out: {one}" for one in document["untried"]]
+    return head, rows, [*notes, *document["notes"], *_blocked(document["blocked"])]
 
 
 def element_line(element: str, values: Mapping[str, float], before: Mapping[str, float]) -> str:
@@ -227,7 +238,7 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for one in rows:
         if one["reason"]:
             together.setdefault((one["verdict"], one["reason"]), []).append(one["name"])
-    return [f"  {', '.join(names)} {verdict}: {reason}" for (verdict, reason), names in together.items()]
+    return [f"{', '.join(names)} {verdict}: {reason}" for (verdict, reason), names in together.items()]
 
 
 def comparison_lines(document: Mapping[str, Any]) -> list[str]:
@@ -299,10 +310,10 @@ def _verdict(one: Mapping[str, Any]) -> str:
 def _orbit(document: Mapping[str, Any]) -> list[str]:
     lines = []
     if document["orbit_min_trace"] is not None:
-        lines.append(f"  smallest Gauss-Newton trace on the orbit: {document['orbit_min_trace']:.6g}")
+        lines.append(f"smallest Gauss-Newton trace on the orbit: {document['orbit_min_trace']:.6g}")
     if document["elements"]:
         lines.append(
-            f"  outputs changed by at most {document['max_output_change']:.2g}; rounding explains up to "
+            f"outputs changed by at most {document['max_output_change']:.2g}; rounding explains up to "
             f"{document['explained']:.2g}"
         )
     return lines
@@ -312,4 +323,4 @@ def _blocked(reasons: Sequence[str]) -> list[str]:
     if not reasons:
         return []
     more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-    return [f"  blocked: {'; '.join(reasons[:_SHOWN])}{more}"]
+    return [f"blocked: {'; '.join(reasons[:_SHOWN])}{more}"]

@@ -57,7 +57,13 @@ def interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     from scipy.stats import t
 
     quantile = float(t.ppf((1 + level) / 2, len(given) - 1))
-    return Interval(float(given.mean()), float(quantile * given.std(ddof=1) / np.sqrt(len(given))))
+    return Interval(float(given.mean()), quantile * standard_error(given))
+
+
+def standard_error(values: ArrayLike) -> float:
+    """The standard error of the mean of independent values, s / sqrt(n); NaN of one."""
+    given = np.asarray(values, dtype=np.float64)
+    return float(given.std(ddof=1) / np.sqrt(len(given))) if len(given) > 1 else float("nan")
 
 
 def paired(values: ArrayLike, others: ArrayLike, level: float = LEVEL) -> Interval:

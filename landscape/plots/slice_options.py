@@ -82,8 +82,8 @@ class Slice(Options):
     at: int | str = option("last", "Snapshot at the centre: a step, first or last", form=STEP)
     plane: str | None = option(
         None,
-        "random; pca; snapshots:A,B[,C], each a STEP or FILE:STEP; runs (through them); common (PCA of all runs); "
-        "hessian[:largest|smallest|both], eigenvectors; gradient-update; of a curve gradient or update",
+        "random; pca; snapshots:A,B[,C], each a STEP or FILE:STEP; runs; common (PCA of all runs); "
+        "hessian[:largest|smallest|both]; gradient-update; of a curve gradient or update",
         form=PLANE,
         unset="random",
     )

@@ -123,6 +123,8 @@ def alignment_gains(
             layer: np.array([norm({name: one[name] for name in names}) for one in apart])
             for layer, names in layers_of(list(apart[0])).items()
         },
+        t=lines[0].t,
+        lines={name: np.array([line[name] for line in lines]) for name in lines[0].fields},
         bn=bn,
-        points=points,
+        meta=lines[0].meta,
     )

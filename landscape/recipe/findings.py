@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.plots.alignment_words import BARRIER, gains_in_words
 from landscape.storage import read_arrays
 from landscape.values.edge import SHARPNESSES, THRESHOLD
 from landscape.values.embedding import square
@@ -21,7 +22,7 @@ _NEAR = 0.25
 
 
 def findings_of(numbers: Numbers) -> list[str]:
-    """Sentences about curves, mixtures, optimizers and embeddings of a picture, from the numbers drawn.
+    """Sentences about curves, mixtures, optimizers, alignments and embeddings, from the numbers drawn.
 
     Args:
         numbers: ``panel/run/entry`` -> array, as beside the picture.
@@ -74,6 +75,10 @@ def _sentences(own: Numbers) -> Iterator[str]:
     if seen is not None and THRESHOLD in own:
         with np.errstate(divide="ignore", invalid="ignore"):
             yield _edge(own[seen] / own[THRESHOLD], "at least " if seen == SHARPNESSES[0] else "")
+    families = [name.removeprefix(BARRIER) for name in own if name.startswith(BARRIER)]
+    if families:
+        heights = np.stack([own[BARRIER + name] for name in families], axis=1)
+        yield f"{gains_in_words(families, heights)}; means of {len(heights)} pairs, with 95 % intervals."
     if {"distances", "run", "stress"} <= own.keys():
         yield _embedded(square(own["distances"]), own["run"], float(own["stress"]))
 

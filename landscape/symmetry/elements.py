@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, Weights, resolve
-from landscape.symmetry.columns import Columns, Owned, mixed, replaced
+from landscape.symmetry.columns import Columns, Owned, mixed
 from landscape.symmetry.labels import Norm
 from landscape.values.result import Result
 
@@ -237,7 +237,10 @@ class Exchange(Generator):
     def act(self, state: Tensors, value: Tensor) -> None:
         """Put the slices of unit p[i] where those of unit i were."""
         for one in self.columns:
-            replaced(state, one, lambda own: own[value])
+            places = one.places.to(value.device)
+            order = torch.arange(state[one.tensor].shape[one.dim], device=value.device)
+            order[places.reshape(-1)] = places[value].reshape(-1)
+            state[one.tensor] = state[one.tensor].index_select(one.dim, order)
 
     def inverse(self, value: Tensor) -> Tensor:
         """The inverse permutation."""
@@ -336,16 +339,20 @@ class Element(Result):
             LandscapeError: If a tensor that it changes is missing.
         """
         own = Owned(state)
-        for generator, value in self.factors:
-            missing = [name for name in generator.tensors if name not in state]
-            if missing:
-                raise LandscapeError(
-                    f"tensor '{missing[0]}' is missing",
-                    where=generator.name,
-                    mend="pass buffers along with the weights",
-                )
-            generator.act(own, value.to(state[generator.tensors[0]].device))
-        state.update(own)
+        # What is replaced is let go at once.
+        state.clear()
+        try:
+            for generator, value in self.factors:
+                missing = [name for name in generator.tensors if name not in own]
+                if missing:
+                    raise LandscapeError(
+                        f"tensor '{missing[0]}' is missing",
+                        where=generator.name,
+                        mend="pass buffers along with the weights",
+                    )
+                generator.act(own, value.to(own[generator.tensors[0]].device))
+        finally:
+            state.update(own)
 
     def inverse(self) -> Element:
         """Return the element that undoes it."""

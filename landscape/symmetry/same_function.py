@@ -23,6 +23,8 @@ from landscape.values.result import Result
 _MARGIN = 8.0
 # How often weights are rounded at random to see what rounding them does.
 _DRAWS = 2
+# Numbers that are rounded at once.
+_PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -217,10 +219,14 @@ class Reference:
 
 
 def _jiggle(tensor: Tensor, half: float, source: torch.Generator) -> Tensor:
-    ups = torch.rand(tensor.shape, generator=source).to(tensor.device) < 0.5
     # As tensors: of two plain numbers torch makes float32, in which both are 1.
     up, down = (tensor.new_tensor(factor) for factor in (1 + half, 1 - half))
-    return torch.where(ups, up, down).mul_(tensor)
+    found = torch.empty_like(tensor, memory_format=torch.contiguous_format)
+    # In pieces: a table of a vocabulary is too large for more than one copy of it.
+    for made, own in zip(found.view(-1).split(_PIECE), tensor.reshape(-1).split(_PIECE), strict=True):
+        ups = torch.rand(own.shape, generator=source).to(tensor.device) < 0.5
+        torch.mul(torch.where(ups, up, down), own, out=made)
+    return found
 
 
 def _difference(a: list[Tensor], b: list[Tensor]) -> float:

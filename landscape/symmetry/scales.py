@@ -151,7 +151,8 @@ class Scales:
         return {} if root == _NONE else {root: int(self._factor.values[scale])}
 
     def _reduced(self, expression: Expression) -> Expression:
-        while any(self._root.values[scale] != scale for scale in expression):
+        root = self._root.values
+        while any(root[scale] != scale for scale in expression):
             total: dict[int, int] = {}
             for scale, power in expression.items():
                 for other, factor in self._is(scale).items():

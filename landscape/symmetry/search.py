@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.objective.calls import inputs_of
 from landscape.objective.losses import takes_model
-from landscape.params import Tensors, Weights, cast, resolve, wide
+from landscape.params import Tensors, Weights, cast, resolve
 from landscape.symmetry import construction
 from landscape.symmetry.elements import Element, Generator
 from landscape.symmetry.recording import Trace, private_copy, trace_of
@@ -67,15 +69,16 @@ def find(model: nn.Module, x: Any, progress: Callable[[str, int, int], None] | N
     trace = trace_of(model, x)
     if not trace.calls:
         raise LandscapeError("the output depends on no weight and no input", where=type(model).__name__)
-    tell("rescalings", 1, _STEPS)
-    scalings, blocked = construction.scalings(trace)
-    found = list(scalings)
-    for done, (name, walk) in enumerate(_WALKS.items(), 2):
-        tell(name, done, _STEPS)
-        found += walk(trace)
-    tell("shifts and rotations", len(_WALKS) + 2, _STEPS)
-    # These are guesses that the trial decides about.
-    guessed = construction.numbered([*construction.turns(scalings), *construction.motions(trace)])
+    with _garbage_kept():
+        tell("rescalings", 1, _STEPS)
+        scalings, blocked = construction.scalings(trace)
+        found = list(scalings)
+        for done, (name, walk) in enumerate(_WALKS.items(), 2):
+            tell(name, done, _STEPS)
+            found += walk(trace)
+        tell("shifts and rotations", len(_WALKS) + 2, _STEPS)
+        # These are guesses that the trial decides about.
+        guessed = construction.numbered([*construction.turns(scalings), *construction.motions(trace)])
     del trace
     runner = Runner(private_copy(model, share=True), x)
     trial = _Trial(runner, resolve(model)[1], lambda: tell("trial", _STEPS - 1, _STEPS))
@@ -84,6 +87,18 @@ def find(model: nn.Module, x: Any, progress: Callable[[str, int, int], None] | N
     notes = [f"{one.name} was left out: a trial changed the output" for one in sure if one not in kept]
     tell("trial", _STEPS, _STEPS)
     return Symmetries(kept, tuple(blocked), tuple(notes), runner)
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Put off the search for cyclic garbage: with millions of labels and rows it takes a third of a walk."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Trial:
@@ -160,9 +175,10 @@ def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
     if name.rsplit(".", 1)[-1] == "running_var":
         # Large enough for the factors drawn where no gain makes up for eps.
         return (tensor.float().abs() + 1.0) * torch.exp(0.3 * noise).to(tensor.dtype)
-    numbers = wide(tensor)
-    spread = 0.1 * float(numbers.abs().max()) + 0.1 * (tensor.ndim < 2)
-    return (numbers + spread * noise).to(tensor.dtype)
+    numbers = tensor.detach().float()
+    spread = 0.1 * max(abs(float(end)) for end in numbers.aminmax()) + 0.1 * (tensor.ndim < 2)
+    # In place: what is written for the first time takes longer than to compute it.
+    return noise.mul_(spread).add_(numbers).to(tensor.dtype)
 
 
 def symmetries_of(objective: Objective, progress: Callable[[str, int, int], None] | None = None) -> Symmetries:

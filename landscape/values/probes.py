@@ -204,16 +204,20 @@ class AlignmentGains(Tabular):
         fields: ``"<split>_<metric>"`` -> shape (n,), barriers of the straight line.
         distance: Shape (n,), Euclidean, between the parameters of a and b.
         layers: Layer -> shape (n,), the same of the parameters of one layer.
+        t: Shape (p,), along each line: 0 is a and 1 is b.
+        lines: ``"<split>_<metric>"`` -> shape (n, p), means per example along the lines.
         bn: The policy for normalisation statistics.
-        points: How many on each line.
+        meta: Problem, units. Plain JSON values.
     """
 
     families: Sequence[str]
     fields: Mapping[str, Array]
     distance: Array
     layers: Mapping[str, Array]
+    t: Array
+    lines: Mapping[str, Array]
     bn: str
-    points: int
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Array:
         return _named(self.fields, name)

@@ -14,8 +14,11 @@ from reference import made
 from torch import nn
 from torch.nn import functional as F
 
+from landscape import problems
 from landscape.audit import audit
+from landscape.measures.orbit_elements import columns
 from landscape.objective import Objective
+from landscape.symmetry import find, symmetries_of
 from landscape.values.audit import Audit
 
 NAMES = ("hessian_top", "gauss_newton_trace", "sam_sharpness", "fisher_rao_norm", "orbit_min_trace")
@@ -35,6 +38,23 @@ ROWS = (
     ),
     *("margin", "ctc", "padded_tokens", "of_model_and_batch", "sums_and_counts"),
 )
+
+
+def test_all_symmetries_are_tried_at_once_where_there_are_more_than_rescalings():
+    torch.manual_seed(0)
+    model = problems.build("text-transformer", {"width": 8, "heads": 2, "layers": 1, "context": 4, "tied": False})
+    symmetries = symmetries_of(model)
+    *single, together = columns(symmetries)
+    assert together.name == "all at once"
+    assert {one.kind for one, _ in together.element.factors} == {one.kind for one in symmetries.generators}
+    assert set(together.symmetries) >= {name for one in single[2:] for name in one.symmetries}
+    moved = together.element.apply(model.model)
+    assert symmetries.check(model.model, moved).passed
+    # The control: a shift that is not undone.
+    name = "layers.0.attention.value.bias"
+    assert not symmetries.check(model.model, {**moved, name: moved[name] + 0.1}).passed
+    plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert "all at once" not in [one.name for one in columns(find(plain, torch.ones(2, 3)))]
 
 
 def require_earned(report: Audit) -> None:

@@ -100,7 +100,7 @@ class Page(HTMLParser):
 
 
 def test_an_audit_becomes_a_picture_and_a_page_of_its_own(runs, tmp_path, landscape):
-    for suffix in (".png", ".html"):
+    for suffix in (".png", ".html", ".md"):
         out = tmp_path / f"audit{suffix}"
         code, said, error = landscape("audit", runs["a"], *MEASURES, "-o", out)
         assert (code, error) == (0, "")
@@ -112,6 +112,10 @@ def test_an_audit_becomes_a_picture_and_a_page_of_its_own(runs, tmp_path, landsc
     assert "script" not in page.seen
     assert {"orbit_min_trace", "invariant", "unbounded"} <= set(page.cells)
     assert (tmp_path / "audit.png").read_bytes()[:4] == b"\x89PNG"
+    head, _, *rows = (line for line in (tmp_path / "audit.md").read_text().splitlines() if line.startswith("| "))
+    assert head.split(" | ")[:3] == ["| measure", "value", "alpha = 0.1"]
+    assert all(row.count(" | ") == head.count(" | ") for row in rows)
+    assert any(row.startswith("| orbit_min_trace | ") and row.endswith(" | invariant |") for row in rows)
 
 
 def test_what_blocks_rescaling_is_said(runs, landscape):

@@ -48,6 +48,7 @@ PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "optimizer": ("ab", {"at": "0,6"}, {"title": "Edges"}),
     "blocks": ("a", {"probes": 2, "lanczos": 3, "subset": 20}, {"style": "talk", "no_caption": True}),
     "interpolate": ("ab", {"points": 3}, {"style": "talk", "title": "Between", "vmax": 5.0}),
+    "alignment": ("ab", {"points": 3, "split": "test"}, {"style": "dark"}),
     "orbit": (
         "a",
         {"positions": 3, "points": 5, "measures": ["fisher_rao_norm"], "subset": 50},
