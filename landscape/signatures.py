@@ -34,13 +34,16 @@ def kind_of_start(start: bytes) -> str | None:
     Example:
         >>> kind_of_start(bytes.fromhex("504b0304"))
         'zip'
+        >>> kind_of_start(struct.pack("<Q", 0x380) + b'{"w":')
+        'safetensors'
     """
     if start.startswith(_ZIP):
         return "zip"
-    if _PICKLE.match(start):
-        return "pickle"
+    # First, for the length of its header may begin as a pickle does; no pickle goes on with zeros.
     if len(start) > 8 and start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= _HEADER:
         return "safetensors"
+    if _PICKLE.match(start):
+        return "pickle"
     if start[257:262] == b"ustar":
         return "tar"
     if start.startswith(b"\x1f\x8b"):

@@ -115,13 +115,13 @@ def dimension(generators: Sequence[Generator], runner: Runner, state: Mapping[st
     Raises:
         LandscapeError: If the weights are not real numbers.
     """
-    buffers = {name for name, _ in runner.model.named_buffers()}
+    buffers = dict(runner.model.named_buffers())
     moved = {name for one in generators for name in one.tensors}
     names = [name for name, tensor in state.items() if tensor.is_floating_point()]
     names = [name for name in names if name not in buffers or name in moved]
     if any(tensor.is_complex() for tensor in state.values()):
         raise LandscapeError("complex weights are not counted", where="dimension")
-    precise = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
+    precise = {name: cast(tensor, torch.float64) for name, tensor in {**buffers, **state}.items()}
     total = sum(precise[name].numel() for name in names)
     if total > MOST_WEIGHTS:
         return Dimension(sum(one.dimension for one in generators), None, total)

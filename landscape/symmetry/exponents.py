@@ -187,11 +187,12 @@ class Exponents(Walk):
         return self._sum(made, torch.where(spread == ANY, FIXED, spread))
 
     def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
-        first = self._sum(a, b.narrow(-1, 0, 1).transpose(-2, -1))
-        second = self._sum(a.narrow(-2, 0, 1).transpose(-2, -1), b)
+        row, column = _first_known(a, -2), _first_known(b, -1).transpose(-2, -1)
+        first, second = self._sum(a, column), self._sum(row.transpose(-2, -1), b)
         self._attended.update({first for first, _ in pairs(a, a)[0]} - {FIXED, ANY})
         by_row, by_column = self.uniform(first, [first.ndim - 1]), self.uniform(second, [second.ndim - 2])
-        return self._sum(self._sum(by_row, by_column), by_row.narrow(-2, 0, 1), -1)
+        corner = self._sum(row, column)
+        return self._sum(self._sum(by_row, by_column), self.uniform(corner, [corner.ndim - 1]), -1)
 
     def batch_norm(self, labels: Tensor, norm: Norm, gain: Part | None, bias: Part | None) -> Tensor:
         if not self.owned_by(norm):
@@ -225,3 +226,9 @@ class Exponents(Walk):
                 if expression := self.scales.expression(label):
                     self._leave_out(norm.variance)
                     self.scales.solve(expression)
+
+
+def _first_known(labels: Tensor, dim: int) -> Tensor:
+    """The first along a dimension; where that is 0 in any case, which shows nothing of the others, one that is not."""
+    first = labels.narrow(dim, 0, 1)
+    return torch.where(first == ANY, labels.amin(dim, keepdim=True), first)

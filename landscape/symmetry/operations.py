@@ -378,7 +378,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), _pooling("max")),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _pooling("mean")),
     **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pooling("mean")),
-    **dict.fromkeys(("_softmax", "_log_softmax"), _softmax),
+    **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), _layer_norm),
     "native_group_norm": _group_norm,
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training"), _batch_norm),

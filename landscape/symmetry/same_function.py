@@ -65,9 +65,11 @@ class Wide(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         wanted = kwargs.get("dtype")
-        narrows = func is torch.ops.aten._to_copy.default and args[0].dtype == torch.float64
-        if narrows and wanted is not None and wanted.is_floating_point:
-            kwargs["dtype"] = torch.float64
+        if func is torch.ops.aten._to_copy.default and wanted is not None and wanted.is_floating_point:
+            own = args[0].dtype
+            # Whole numbers too: positions meet frequencies in a matrix product.
+            if own == torch.float64 or not (own.is_floating_point or own.is_complex):
+                kwargs["dtype"] = torch.float64
         return func(*args, **kwargs)
 
 

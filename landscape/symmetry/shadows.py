@@ -42,6 +42,11 @@ class Walk(ABC):
         """Go through all operations, then fix the outputs."""
         for call in self.trace.calls:
             self.call = call
+            if call.outs and not any(self.trace.tensors[number].numel() for number in call.outs):
+                # Of nothing nothing is made.
+                for number in call.outs:
+                    self.env[number] = self.fixed(self.trace.tensors[number].shape)
+                continue
             rule = operations.RULES.get(call.op)
             if rule is None or rule(self, call) is False:
                 self.unknown(call)

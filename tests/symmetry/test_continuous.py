@@ -10,6 +10,7 @@ from architectures import ARCHITECTURES
 from reference import made
 from symmetry_models import MODELS, build
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
 
 from landscape import LandscapeError, symmetry
@@ -113,17 +114,20 @@ def test_dimensions_of_an_attention_layer_add_up():
 
 
 class Attention(nn.Module):
-    """One head with biases, with or without rotary positions."""
+    """One head with biases, with or without rotary positions, whose angles may be a matrix product."""
 
-    def __init__(self, rotary: bool) -> None:
+    def __init__(self, rotary: bool, product: bool) -> None:
         super().__init__()
         self.q, self.k, self.v, self.o = (nn.Linear(4, 4) for _ in range(4))
-        self.rotary = rotary
+        self.register_buffer("rates", torch.tensor([1.0, 0.3]), persistent=False)
+        self.rotary, self.product = rotary, product
 
     def turned(self, x):
         if not self.rotary:
             return x
-        angles = torch.arange(x.shape[1])[:, None] * torch.tensor([1.0, 0.3]).to(x)
+        positions = torch.arange(x.shape[1])[:, None]
+        rates = self.rates[None].float()
+        angles = positions.float() @ rates if self.product else positions * rates
         cos, sin = torch.cat([angles, angles], 1).cos(), torch.cat([angles, angles], 1).sin()
         half = torch.cat([-x[..., 2:], x[..., :2]], -1)
         return x * cos + half * sin
@@ -132,17 +136,22 @@ class Attention(nn.Module):
         return self.o(F.scaled_dot_product_attention(self.turned(self.q(x)), self.turned(self.k(x)), self.v(x)))
 
 
-def attention(rotary: bool):
+def attention(rotary: bool, product: bool = False):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model, x = Attention(rotary).double(), torch.randn(3, 5, 4, dtype=torch.float64)
+        model, x = Attention(rotary, product).double(), torch.randn(3, 5, 4, dtype=torch.float64)
     return model, symmetry.find(model, x)
 
 
-def test_rotary_positions_leave_a_complex_factor_for_each_pair():
-    model, symmetries = attention(rotary=True)
+@pytest.mark.parametrize("product", [False, True], ids=["", "by a matrix product"])
+def test_rotary_positions_leave_a_complex_factor_for_each_pair(product):
+    model, symmetries = attention(True, product)
     (turn,), (scale,) = symmetries.of_kind("turn"), symmetries.of_kind("query-key")
     assert (turn.units, scale.units) == (2, 2)
+    # The first position is 0, and so are all products with it; the others tie the two elements of a pair.
+    signs = {one.tensors: one.units for one in symmetries.of_kind("sign")}
+    assert signs["q.weight", "q.bias", "k.weight", "k.bias"] == 2
+    assert symmetries.dimension(model).unexplained == 0
     assert not any("q.weight" in one.tensors for one in symmetries.of_kind("basis"))
     angles = torch.tensor([0.7, -2.0], dtype=torch.float64)
     moved = symmetries.apply(model, Element(((turn, angles),)))
@@ -155,9 +164,11 @@ def test_rotary_positions_leave_a_complex_factor_for_each_pair():
     assert not symmetries.check(model, wrong.apply(model)).passed
 
 
-def test_a_key_bias_is_free_without_rotary_positions_and_not_with_them():
+@pytest.mark.parametrize("kernels", [[SDPBackend.MATH], [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION]])
+def test_a_key_bias_is_free_without_rotary_positions_and_not_with_them(kernels):
     for rotary in (False, True):
-        model, symmetries = attention(rotary)
+        with sdpa_kernel(kernels):
+            model, symmetries = attention(rotary)
         shifts = {one.name for one in symmetries.of_kind("shift")}
         assert ("shift:k.bias" in shifts) is not rotary
         assert "shift:v.bias" in shifts

@@ -314,3 +314,21 @@ def test_what_rounding_does_not_explain_is_refused():
         symmetries.apply(model, Element(((spoilt, torch.full((12,), 1.001)),)), "rescaling")
     with pytest.raises(LandscapeError, match="changes the output by more than float32 explains; got inf"):
         symmetries.rescale(model, alpha=1e45)
+
+
+class Beside(nn.Module):
+    """A hidden layer, and beside it a product without elements, as of a rotary part of no width."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        hidden = self.into(x)
+        none = hidden[:, :0, None] @ hidden[:, None, :1]
+        return self.out(torch.cat([hidden.relu(), none.flatten(1)], 1))
+
+
+def test_a_product_without_elements_hinders_nothing():
+    names = {one.name for one in symmetry.find(Beside(), torch.randn(5, 3)).generators}
+    assert names == {"rescale:into.weight", "permutation:into.weight"}
