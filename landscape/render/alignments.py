@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from landscape.render.labels import DOT, field_label, field_name, unit, with_notes
-from landscape.render.palette import run_colours
+from landscape.render.palette import marks_along, run_colours
 from landscape.render.rows import Array, Look, draw_rows, name
 from landscape.render.style import Sheet
 
@@ -77,17 +77,22 @@ def alignments(panels: Sequence[AlignedPairs], **look: Unpack[Look]) -> Sheet:
 
 def _handles(panels: Sequence[AlignedPairs]) -> list[Artist]:
     names = list(dict.fromkeys(said for panel in panels for said in panel.shown))
-    colours = run_colours(names)
-    return [Line2D([], [], color=colours[said], label=said) for said in names]
+    looks = _looks(names)
+    return [Line2D([], [], label=said, **looks[said]) for said in names]
+
+
+def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    marks = marks_along(names)
+    return {said: {"color": colour, **marks[said]} for said, colour in run_colours(names).items()}
 
 
 def _lines(ax: Axes, panel: AlignedPairs) -> None:
     """The mean over pairs, and each pair as a thin line."""
-    colours = run_colours(list(panel.shown))
+    looks = _looks(list(panel.shown))
     for said, place in panel.shown.items():
         if len(panel.loss) > 1:
-            ax.plot(panel.t, panel.loss[:, place].T, color=colours[said], lw=0.5, alpha=0.4)
-        ax.plot(panel.t, panel.loss[:, place].mean(0), color=colours[said])
+            ax.plot(panel.t, panel.loss[:, place].T, color=looks[said]["color"], lw=0.5, alpha=0.4)
+        ax.plot(panel.t, panel.loss[:, place].mean(0), **looks[said])
     ax.set_xlim(panel.t[0], panel.t[-1])
     name(ax, "t, the networks at 0 and 1", field_label(panel.field, panel.meta))
 
@@ -96,14 +101,13 @@ def _barriers(ax: Axes, panel: AlignedPairs) -> None:
     """A dot with its interval after each family; a thin line joins those of a pair."""
     ink = mpl.rcParams["axes.labelcolor"]
     ax.plot(range(len(panel.families)), panel.barrier.T, color=ink, lw=0.5, alpha=0.35, zorder=1)
-    colours = run_colours(list(panel.shown))
+    looks = _looks(list(panel.shown))
     named = {place: said for said, place in panel.shown.items()}
     for place, family in enumerate(panel.families):
         mean, half = panel.intervals[family]
-        colour = colours[named[place]] if place in named else ink
-        ax.errorbar(
-            place, mean, half if half == half else None, fmt="o", color=colour, capsize=2.5, ms=4.0, lw=1.0
-        )
+        look = looks[named[place]] if place in named else {"color": ink}
+        own = {"color": look["color"], "fmt": look.get("marker", "o")}
+        ax.errorbar(place, mean, half if half == half else None, capsize=2.5, ms=4.0, lw=1.0, **own)
     first, *others = panel.families[1:]
     words = [_TRAINED, first, *(f"+ {family}" for family in others)]
     ax.set_xticks(range(len(words)), words, rotation=30, ha="right", rotation_mode="anchor")
