@@ -183,7 +183,7 @@ def audit_markdown(document: Mapping[str, Any]) -> str:
 
 
 def _audit_parts(document: Mapping[str, Any]) -> tuple[str, list[list[str]], list[str]]:
-    """What an audit is of, the rows of its table, and the lines below it."""
+    """The subject of an audit, the rows of its table, and the lines below it."""
     step, problem = document.get("step"), document.get("problem") or "(own code)"
     head = (
         f"{document['file']}: audit of {problem} at step {step}, {document['split']} data, "

@@ -97,7 +97,7 @@ class Scales:
 
     def expression(self, label: int) -> Expression:
         """Express a label in scales that are free."""
-        scale, power = int(self._scale.values[label]), int(self._power.values[label])
+        scale, power = self._scale.values.item(label), self._power.values.item(label)
         if scale == _NONE:
             return {}
         if scale != _SEVERAL:
@@ -145,14 +145,14 @@ class Scales:
 
     def _is(self, scale: int) -> Expression:
         """Express one scale by others."""
-        root = int(self._root.values[scale])
+        root = self._root.values.item(scale)
         if root == _SEVERAL:
             return self._solutions[scale]
-        return {} if root == _NONE else {root: int(self._factor.values[scale])}
+        return {} if root == _NONE else {root: self._factor.values.item(scale)}
 
     def _reduced(self, expression: Expression) -> Expression:
-        root = self._root.values
-        while any(root[scale] != scale for scale in expression):
+        root = self._root.values.item
+        while any(root(scale) != scale for scale in expression):
             total: dict[int, int] = {}
             for scale, power in expression.items():
                 for other, factor in self._is(scale).items():
