@@ -10,8 +10,8 @@ from architectures import ARCHITECTURES
 from reference import made
 from symmetry_models import MODELS, build
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import LandscapeError, symmetry
 from landscape.params import cast
