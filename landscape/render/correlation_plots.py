@@ -44,7 +44,7 @@ _FEW_DECADES = 2.5
 # A measure that spans more is spread over a logarithmic axis.
 _DECADES = 1.0
 # Of the points whose second setting is another one.
-_FILLS = ("full", "none", "left", "right", "top", "bottom")
+_FILLS: tuple[Any, ...] = ("full", "none", "left", "right", "top", "bottom")
 _TARGETS = {
     "test_error": ("test error", "%"),
     "test_loss": ("test loss", ""),
@@ -264,7 +264,7 @@ def _points_of(found: Correlated, told: Sequence[str]) -> tuple[list[dict[str, A
     """For each network how its point looks (colour and mark; fill), and what stands for that in the legend."""
     names = [["–" if value is None else str(value) for value in found.nets.settings[axis]] for axis in told]
     colours = run_colours(names[0] if names else [""])
-    first = {
+    first: dict[str, dict[str, Any]] = {
         name: {"color": colour, "marker": mark_of(place)} for place, (name, colour) in enumerate(colours.items())
     }
     second = dict(zip(dict.fromkeys(names[1]), _FILLS * len(names[1]), strict=False)) if len(names) > 1 else {}

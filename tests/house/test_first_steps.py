@@ -1,5 +1,6 @@
 """The tutorials for developers, followed to the letter on a copy of the package."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -32,6 +33,11 @@ def test_a_newcomer_can_follow_them(tmp_path):
     shutil.copytree(ROOT / "cli", tmp_path / "cli", ignore=ignore)
     for page in PAGES:
         edit(tmp_path, page)
+    if importlib.util.find_spec("ruff"):
+        for check in (["check"], ["format", "--check"]):
+            ruff = [sys.executable, "-m", "ruff", *check, "--config", str(ROOT / "pyproject.toml"), "landscape"]
+            done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
     pages = [str(ROOT / "docs" / "develop" / f"{page}.md") for page in PAGES]
     code = (
         f"import sys; sys.path.append({str(ROOT / 'tests')!r}); from pathlib import Path; import landscape\n"
