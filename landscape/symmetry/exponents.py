@@ -229,10 +229,6 @@ class Exponents(Walk):
 
 
 def _first_known(labels: Tensor, dim: int) -> Tensor:
-<<<<<<< HEAD
-    """The first along a dimension; where that is 0 anyway, and shows nothing of the others, one that is not."""
-=======
     """The first along a dimension; where that is 0 in any case, which says nothing, another."""
->>>>>>> h30
     first = labels.narrow(dim, 0, 1)
     return torch.where(first == ANY, labels.amin(dim, keepdim=True), first)
