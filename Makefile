@@ -38,20 +38,20 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
+	$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[test,check]'
 	touch $@
 
 # Sphinx and what goes with it are not for tests.
 $(DOCS_INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DOCS_VENV)
-	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(DOCS_VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 # The other packages are no part of this project's own environment, hence a second one.
 $(BENCH_INSTALLED): pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(UNRESOLVED)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BENCH_VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps $(UNRESOLVED)
 	touch $@
 
 clean:
