@@ -73,7 +73,7 @@ def command(files: tuple[str, ...], listing: bool, output: str | None, as_json: 
 
 def _list(as_json: bool) -> None:
     from landscape.measures import SYMMETRIES, OverOptions, measures, step_measures
-    from landscape.measures.listing import listing_lines
+    from landscape.measures.measure_lines import measure_lines
 
     known = {**measures(), **step_measures()}
     entries = {
@@ -93,7 +93,7 @@ def _list(as_json: bool) -> None:
     common = describe_options(OverOptions)
     say(
         {"measures": entries, "options": common, "symmetries": dict(SYMMETRIES)},
-        listing_lines(known),
+        measure_lines(known),
         as_json,
     )
 

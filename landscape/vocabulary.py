@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 NORMALIZATIONS = ("filter", "layer", "weight", "none")
-"""How random directions are scaled (Li et al. 2018, section 4)."""
+"""Scalings of random directions (Li et al. 2018, section 4)."""
 ONE_D_POLICIES = ("ignore", "norm")
-"""What random directions do to parameters of at most one dimension."""
+"""Ways of random directions with parameters of at most one dimension."""
 GENERATORS = ("streams", "blocks")
 """Generators of random directions: files that name none have the first."""
 DISSIMILARITIES = ("euclidean", "cosine-chord", "one-minus-cosine")
-"""How far apart snapshots are."""
+"""Measures of the distance between snapshots."""
 EMBEDDINGS = ("classical", "metric")
 """Methods of multidimensional scaling."""
 CENTERS = ("mean", "last", "initial")
-"""What is subtracted from snapshots before principal components."""
+"""Choices of what is subtracted from snapshots before principal components."""
 RECALIBRATE = "recalibrate"
 POLICIES = ("frozen", "interpolate", RECALIBRATE)
-"""What becomes of the statistics of batch normalisation away from a snapshot."""
+"""Policies for the statistics of batch normalisation away from a snapshot."""
 IN_PLACE = "in-place"
 ENGINES = ("auto", "sequential", "batched", IN_PLACE)
-"""How points of a plane are evaluated."""
+"""Engines that evaluate points of a plane."""
 MATRICES = ("hessian", "gauss-newton", "fisher", "empirical-fisher")
 """Curvature matrices."""
 TRACE_METHODS = ("auto", "exact", "hutchinson", "hutch++", "xtrace")
@@ -42,9 +42,9 @@ RECORDED = ("update", "preconditioner", "lr")
 ADJUSTMENTS = ("original", "match_rms_adamw", "spectral_unclamped", "none")
 """Rules by which Muon scales its rate with the shape of a matrix."""
 SCHEDULES = ("constant", "step", "cosine", "linear")
-"""How a learning rate falls."""
+"""Schedules of a learning rate."""
 AVERAGES = ("old", "new")
-"""What the weight of a running average is of."""
+"""Choices of what the weight of a running average is of."""
 WALK_NOISES = ("code", "paper")
 """Conventions for the noise of a walk."""
 STARTS = ("shuffled", "same")

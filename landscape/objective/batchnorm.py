@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from landscape.errors import LandscapeError, did_you_mean
 from landscape.vocabulary import POLICIES, RECALIBRATE
 
-"""What happens to statistics where the weights are those of no trained network."""
+"""Treatment of statistics where the weights are those of no trained network."""
 
 # Examples that statistics are estimated from: their error is then a 20th of the scatter between examples.
 EXAMPLES = 512

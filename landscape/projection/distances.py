@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 
 MAX_BYTES = 2**31
-"""What the values being read may take: with sums of 2,000 snapshots, all stays below 4 GiB."""
+"""Bytes that the values being read may take: with sums of 2,000 snapshots, all stays below 4 GiB."""
 
 # Bytes of the float64 copies that products are taken of: large enough for full speed, small beside the values.
 _PANEL = 2**27

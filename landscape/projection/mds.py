@@ -25,7 +25,7 @@ from landscape.values.embedding import Array, Embedding, stress_1
 from landscape.vocabulary import EMBEDDINGS
 
 ALL = "all layers"
-"""What the embedding over all layers is called beside those of single layers."""
+"""Name of the embedding over all layers beside those of single layers."""
 
 
 class Run(Snapshots, Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -107,12 +108,12 @@ def _barriers(ax: Axes, panel: AlignedPairs) -> None:
         mean, half = panel.intervals[family]
         look = looks[named[place]] if place in named else {"color": ink}
         own = {"color": look["color"], "fmt": look.get("marker", "o")}
-        ax.errorbar(place, mean, half if half == half else None, capsize=2.5, ms=4.0, lw=1.0, **own)
+        ax.errorbar(place, mean, None if math.isnan(half) else half, capsize=2.5, ms=4.0, lw=1.0, **own)
     first, *others = panel.families[1:]
     words = [_TRAINED, first, *(f"+ {family}" for family in others)]
     ax.set_xticks(range(len(words)), words, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.4, len(words) - 0.6)
-    tops = [panel.barrier.max(), *(mean + half for mean, half in panel.intervals.values() if half == half)]
+    tops = [panel.barrier.max(), *(mean + half for mean, half in panel.intervals.values() if not math.isnan(half))]
     ax.set_ylim(0.0, 1.08 * float(max(tops)) or 1.0)
     ax.tick_params(axis="x", length=0)
     name(ax, "", with_notes("barrier", unit(panel.meta, "loss")))

@@ -26,7 +26,7 @@ RECORDED = {
     "replica_distance": "distance of the replicas from their centre",
     "gradient_evaluations": "gradient evaluations",
 }
-"""What optimizers record of no split: name -> what it is called in a picture."""
+"""Records of optimizers that are of no split: name -> what it is called in a picture."""
 
 
 def curve_of(table: Table, name: str) -> Surface:

@@ -13,7 +13,7 @@ from landscape.options import allowed_words, default_words, fields_of
 _WIDTH = 100
 
 
-def listing_lines(known: Mapping[str, Measure]) -> list[str]:
+def measure_lines(known: Mapping[str, Measure]) -> list[str]:
     """All measures with formula, source, invariances and settings."""
     lines = []
     for name, one in known.items():
