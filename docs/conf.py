@@ -64,7 +64,6 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "exclude
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
-autodoc_mock_imports = [name for name in ("lightning", "transformers") if not reference.installed(name)]
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Source", "params_style"), "Source"]
@@ -103,6 +102,8 @@ copybutton_exclude = ".linenos, .gp, .go"
 def setup(app):
     """Write the pages that only the site has, before Sphinx looks for pages."""
     app.connect("config-inited", lambda *_: reference.write(ROOT / "docs"))
+    app.connect("env-before-read-docs", reference.spread_notebooks)
+    app.connect("env-updated", reference.finish_turned)
     app.connect("missing-reference", reference.resolve)
     app.connect("source-read", reference.add_children)
     app.connect("autodoc-process-docstring", reference.escape_bars)

@@ -2,8 +2,9 @@
 
 import functools
 import importlib
-import importlib.util
 import inspect
+import itertools
+import json
 import re
 import subprocess
 import sys
@@ -22,11 +23,6 @@ from landscape.plots import Kind
 ROOT = Path(__file__).parents[2]
 # Rooms whose names are for the inside of the library.
 _PRIVATE = {"cli", "files", "html", "storage"}
-
-
-def installed(module: str) -> bool:
-    """Whether a module can be imported."""
-    return importlib.util.find_spec(module) is not None
 
 
 def rooms() -> list[str]:
@@ -138,22 +134,47 @@ def commands_page() -> str:
 
 # Pages to turn: file -> what it shows, and the options of the plot of the committed run.
 _TURNED = {
+    "orbit": ("one function at several parametrisations, with a slider", ("--kind", "orbit", "--points", "31")),
     "path": ("the path of SGD on its surface", ("--kind", "trajectory")),
-    "orbit": ("one function at several parametrisations, with a slider", ("--kind", "orbit")),
     "curve": ("losses and errors along a direction", ("--kind", "curve")),
     "mds": ("all snapshots in two dimensions", ("--kind", "mds")),
 }
 
 
-def write_turned(folder: Path) -> None:
-    """Draw the interactive pages of the committed run, with one drawing library for all; what is there stays."""
+_DRAW = """
+import json, sys
+from landscape.cli.main import cli
+for line in json.loads(sys.argv[1]):
+    cli(line, standalone_mode=False)
+"""
+_drawing: list[subprocess.Popen[str]] = []
+
+
+def start_turned(folder: Path) -> None:
+    """Begin to draw the interactive pages of the committed run, beside what follows; what is there stays."""
     folder.mkdir(parents=True, exist_ok=True)
     run = ROOT / "checkpoints" / "digits-mlp.h5"
-    for name, (_, options) in _TURNED.items():
-        page = folder / f"{name}.html"
-        if not page.exists():
-            line = ["plot", str(run), *options, "-o", str(page), "--shared-plotly"]
-            subprocess.run([sys.executable, "-m", "landscape", *line], check=True, capture_output=True)
+    lines = [
+        ["plot", str(run), *options, "-o", str(folder / f"{name}.html"), "--shared-plotly"]
+        for name, (_, options) in _TURNED.items()
+        if not (folder / f"{name}.html").exists()
+    ]
+    if lines:
+        command = [sys.executable, "-c", _DRAW, json.dumps(lines)]
+        _drawing.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+
+
+def finish_turned(app: Any, env: Any) -> None:
+    """Wait for the interactive pages.
+
+    Raises:
+        RuntimeError: One could not be drawn.
+    """
+    while _drawing:
+        process = _drawing.pop()
+        said, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"the pages to turn could not be drawn; got: {said.strip().splitlines()[-1]}")
 
 
 def gallery_page() -> str:
@@ -230,6 +251,19 @@ def add_children(app: Any, page: str, content: list[str]) -> None:
         content[0] += f"\n\n```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{listed}\n```\n"
 
 
+def spread_notebooks(app: Any, env: Any, pages: list[str]) -> None:
+    """Put the notebooks far apart in the order of reading, so that processes run different ones at once."""
+    notebooks = [page for page in pages if page.startswith("docs/notebooks/")]
+    others = [page for page in pages if page not in notebooks]
+    parts = max(len(notebooks), 1)
+    ends = [len(others) * part // parts for part in range(parts + 1)]
+    pages[:] = [
+        page
+        for part, (start, end) in enumerate(itertools.pairwise(ends))
+        for page in [*notebooks[part : part + 1], *others[start:end]]
+    ]
+
+
 def escape_bars(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Keep the signs of absolute values in docstrings from being read as substitutions."""
     for place, line in enumerate(lines):
@@ -241,7 +275,7 @@ def write(docs: Path) -> None:
     """Write all pages into the folder ``api``; one that has not changed keeps its time."""
     folder = docs / "api"
     folder.mkdir(exist_ok=True)
-    write_turned(folder / "root" / "turned")
+    start_turned(folder / "root" / "turned")
     pages = {"index.md": index_page(), "commands.md": commands_page(), "gallery.md": gallery_page()}
     pages |= {f"{room}.md": room_page(room) for room in rooms()}
     for stale in {path.name for path in folder.glob("*.md")} - pages.keys():
