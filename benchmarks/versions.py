@@ -48,7 +48,8 @@ class Checkout:
 
     def seconds(self) -> float:
         """Processor seconds of a point of one slice."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         line = next(line for line in self.process.stdout if line.startswith("took"))
