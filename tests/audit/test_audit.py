@@ -145,6 +145,19 @@ def test_traces_and_gradients_have_a_minimum_on_the_orbit():
     assert at[math.sqrt(g1 / g2)][1] == pytest.approx(math.sqrt(2 * g1 * g2), rel=1e-10)
 
 
+def test_traces_of_several_layers_have_a_minimum_over_alphas():
+    objective, model = interpolator(4, 5, 6, 3)
+    symmetries = find(model, objective.data["train"].inputs[:4])
+    sizes = [own.numel() for own in model.parameters()]
+    curvature = autograd_at(objective, symmetries.complete(model))[1].diagonal()
+    traces = [float(part.sum()) for part in curvature.split(sizes)]
+    mean = math.prod(traces) ** (1 / 3)
+    alphas = [math.sqrt(trace / mean) for trace in traces]
+    there = symmetries.rescale(model, alphas=alphas)
+    assert float(autograd_at(objective, there)[1].trace()) == pytest.approx(3 * mean, rel=1e-10)
+    assert sum(traces) > 3.1 * mean
+
+
 def test_layers_share_the_product_of_weights_and_gradient_at_any_weights():
     # Of a chain without biases, not only at a minimum; biases are the control.
     torch.manual_seed(0)

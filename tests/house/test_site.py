@@ -36,6 +36,13 @@ def reference():
     return module
 
 
+def test_the_tests_that_hold_closed_forms_exist():
+    named = re.findall(r"`(\S+\.py)::(\w+)`", (DOCS / "closed-forms.md").read_text())
+    texts = {path: (ROOT / "tests" / path).read_text() for path, _ in named}
+    assert len(named) > 40
+    assert [f"{path}::{name}" for path, name in named if f"def {name}(" not in texts[path]] == []
+
+
 def test_every_room_of_the_reference_has_public_names(reference):
     assert all(reference.public(room) for room in reference.rooms())
 
