@@ -3,6 +3,8 @@
 # make docs   from nothing to the documentation site in docs/_build/html; a warning is an error
 # make bench  speed against the bare limit and other packages, into benchmarks/RESULTS.md
 PYTHON ?= python3
+# pip compiles nothing: a module is compiled when it is first imported, and that is kept whatever the surroundings say.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 DOCS_VENV := .venv-docs
