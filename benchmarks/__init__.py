@@ -1,4 +1,4 @@
-"""How fast grids are evaluated, against the bare forward passes and against other packages.
+"""Speed of evaluating grids, against the bare forward passes and against other packages.
 
 Run by ``make bench`` or ``python -m benchmarks``; no part of the distribution, and no test.
 """

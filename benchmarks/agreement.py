@@ -18,7 +18,7 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far values are from float64 at the coordinates claimed for them.
+    """Distance of values from float64 at the coordinates claimed for them.
 
     Attributes:
         package: The distribution judged.
@@ -153,7 +153,7 @@ def landscaper(workload: Workload) -> Agreement:
 
 
 def _replaced(workload: Workload, side: int) -> str:
-    """What comes back for NaN and infinity."""
+    """Values that come back for NaN and infinity."""
     recorder = Recorder(peers.of_loader(workload), replace={0: math.nan, 1: math.inf})
     loss = peers.landscaper_object(workload, side, recorder).loss
     return f"for a loss of NaN it returns {loss[0, 0]:.4g}, for infinity {loss[0, 1]:.4g}"
@@ -190,7 +190,7 @@ def _of_statistics(
     second: Weights,
     moved: list[str],
 ) -> str:
-    """What comes of random steps in the statistics of BatchNorm."""
+    """Result of random steps in the statistics of BatchNorm."""
     still = [{name: t for name, t in direction.items() if name not in moved} for direction in (first, second)]
     with_steps = peers.loss_landscape_3d_along(workload, axis, first, second)
     without = peers.loss_landscape_3d_along(workload, axis, still[0], still[1])
@@ -244,7 +244,7 @@ def _norm(a: Weights) -> float:
 
 
 def _parallel(a: Tensor, b: Tensor) -> bool:
-    """Whether two vectors have the same direction, to the rounding of float32 steps."""
+    """Tell if two vectors have the same direction, to the rounding of float32 steps."""
     return float(a @ b) > 0.999 * float(a.norm() * b.norm())
 
 

@@ -100,7 +100,7 @@ _VARYING = re.compile(rb'"(seconds|run_id|parent_run_id|created_utc|report|cache
 
 @dataclass
 class Trials:
-    """What became of the trials of one command.
+    """Outcome of the trials of one command.
 
     Attributes:
         outcomes: What ended how -> how often.
@@ -241,7 +241,7 @@ def temporary(path: Path) -> bool:
 
 
 def content(path: Path) -> tuple[int, str]:
-    """How much a file holds, and its digest without what differs between two runs; raises if it is damaged."""
+    """Amount that a file holds, and its digest without what differs between two runs; raises if it is damaged."""
     if path.suffix == ".h5":
         return _content_of_hdf5(path)
     data = path.read_bytes()
@@ -362,7 +362,7 @@ def _compared(work: Path, expected: dict[str, str]) -> list[str]:
 
 
 def _judged(work: Path, kind: str, done: int | None, held: dict[str, int]) -> list[str]:
-    """What is wrong after a trial; what files hold now is noted for the next."""
+    """Faults after a trial; what files hold now is noted for the next."""
     faults = []
     said = (work / ".err").read_text() if (work / ".err").exists() else ""
     codes = {"KILL": (0, -9), "INT": (0, 130), "TERM": (0, 143, -15)}[kind]

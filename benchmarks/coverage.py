@@ -1,4 +1,4 @@
-"""Whether intervals cover at their nominal rate: ``python -m benchmarks.coverage``.
+"""Coverage of intervals, against their nominal rate: ``python -m benchmarks.coverage``.
 
 Every estimator with an interval or a standard error is drawn 500 times on problems whose truth is known, and the
 intervals that hold it are counted. A rate is called off where the 99.9 % interval of Wilson around it, over the
@@ -56,7 +56,7 @@ def wilson(covered: int, times: int, level: float = _SHOWN) -> tuple[float, floa
 
 
 def count(name: str, seeds: Iterable[int]) -> tuple[int, int]:
-    """How many intervals of a case hold the truth, and how many draws it refuses."""
+    """Count the intervals of a case that hold the truth, and the draws that it refuses."""
     torch.set_num_threads(1)
     case = CASES[name]()
     covered = refused = 0
@@ -70,7 +70,7 @@ def count(name: str, seeds: Iterable[int]) -> tuple[int, int]:
 
 
 def verdict(covered: int, refused: int, times: int, nominal: float) -> str:
-    """What a count says of the nominal rate.
+    """Judge the nominal rate by a count.
 
     What is refused by what was drawn leaves samples that are not like all: of these few may be right, if they are
     few enough.

@@ -41,7 +41,7 @@ Task = Callable[[Workload], Answer]
 
 @dataclass
 class Samples:
-    """What one way of computing a number gave.
+    """Result of one way of computing a number.
 
     Attributes:
         seconds: One for each round, set-up included.

@@ -1,4 +1,4 @@
-"""What distances between many snapshots cost: ``python -m benchmarks.distances``.
+"""Cost of distances between many snapshots: ``python -m benchmarks.distances``.
 
 A trajectory of a synthetic model is written: every snapshot is a point of a drift plus noise of its own. Then all
 pairwise distances are taken in a process of its own, whose largest resident memory is what the system says of it.

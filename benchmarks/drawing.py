@@ -1,4 +1,4 @@
-"""What random numbers of directions cost, by generator; run as ``python -m benchmarks.drawing``."""
+"""Cost of the random numbers of directions, by generator; run as ``python -m benchmarks.drawing``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of commands on a full disk: ``python -m benchmarks.full_disk``, as root for the file system.
+"""Commands on a full disk: ``python -m benchmarks.full_disk``, as root for the file system.
 
 Every command that writes is run with room for a part of what it writes, in three ways: on a tmpfs of a few pages
 (ENOSPC), with a limit on the size of a file (EFBIG), and under a quota (EDQUOT, by a library that is loaded before
@@ -81,7 +81,7 @@ COMMANDS = {
 
 
 def _prepare(folder: Path) -> None:
-    """What a command finds in its own folder."""
+    """Files that a command finds in its own folder."""
     folder.mkdir(exist_ok=True)
     (folder / "toy.toml").write_text(_RECIPE)
     (folder / "small.toml").write_text(_STUDY)
@@ -158,7 +158,7 @@ def _full(way: str, total: int, largest: int, share: float) -> Iterator[Callable
 
 
 def _faults(way: str, code: int, said: str) -> list[str]:
-    """What is wrong after a command; nothing if all is right."""
+    """Faults after a command; none if all is right."""
     from landscape.errors import LandscapeError
     from landscape.files import open_file
     from landscape.trajectory.overview import verify_trajectory

@@ -1,4 +1,4 @@
-"""What becomes of damaged files: ``python -m benchmarks.fuzzing --count 2000``.
+"""Commands on damaged files: ``python -m benchmarks.fuzzing --count 2000``.
 
 One file of every kind is written, and a foreign one, then damaged in one of six ways and read to the end, many
 times over by a worker with a limit on time and memory. Half of the damage is drawn from the structure of the

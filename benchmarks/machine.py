@@ -1,4 +1,4 @@
-"""What a measurement was made on and with."""
+"""The machine and the versions that a measurement was made on and with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each part of an engine is worth: ``python -m benchmarks.parts`` prints a table."""
+"""The worth of each part of an engine: ``python -m benchmarks.parts`` prints a table."""
 
 from __future__ import annotations
 

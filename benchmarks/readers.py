@@ -1,4 +1,4 @@
-"""What readers cost a writer, and whether they read: ``python -m benchmarks.readers``.
+"""Cost of readers to a writer, and success of their reading: ``python -m benchmarks.readers``.
 
 A small model is recorded in turns: alone, beside a plain reader that keeps the file open, and beside one that
 reads the newest snapshot over and over. Of each snapshot: the time within `snapshot`, and the part of it that was

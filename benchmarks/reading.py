@@ -1,4 +1,4 @@
-"""What it costs to verify what is read: ``python -m benchmarks.reading``.
+"""Cost of verifying what is read: ``python -m benchmarks.reading``.
 
 A trajectory of large snapshots is read whole, snapshot by snapshot, each into an array of its own, in turns: by
 h5py alone, which checks nothing, and by ours, which compares digests; beside them the digests alone of what was

@@ -1,4 +1,4 @@
-"""What recording costs a training: ``python -m benchmarks.recording``.
+"""Cost of recording a training: ``python -m benchmarks.recording``.
 
 A ResNet-18 is trained on small random images on the CPU, in turns without a recorder and with one: a turn is as
 many steps as lie between two snapshots, so that a recorded turn has one snapshot in it. Turns alternate in an

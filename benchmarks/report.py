@@ -187,7 +187,7 @@ def _reduced(results: Sequence[Result]) -> list[str]:
 
 
 def _failed(result: Result, *, ours: bool) -> list[tuple[str, str]]:
-    """What was left out: engines and types of ours have names of one word, packages a comma or a space."""
+    """Methods left out: engines and types of ours have names of one word, packages a comma or a space."""
     return [(name, why) for name, why in result.failures.items() if (" " not in name) == ours]
 
 

@@ -40,7 +40,7 @@ class Ratio(NamedTuple):
 
 @dataclass
 class Result:
-    """What was measured on a workload.
+    """Measurements of a workload.
 
     Attributes:
         name: ``"W1"`` ...

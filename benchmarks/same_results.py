@@ -1,4 +1,4 @@
-"""Whether two checkouts give the same numbers: ``python -m benchmarks.same_results OLD_PYTHON NEW_PYTHON``.
+"""Comparison of the numbers that two checkouts give: ``python -m benchmarks.same_results OLD_PYTHON NEW_PYTHON``.
 
 A table of commands and snippets (`benchmarks.same_cases`) is run by both Pythons, each in a fresh folder, on one
 thread, with a clock under which nothing is chosen by measured time. What they print as JSON and every number in
@@ -28,7 +28,7 @@ _LEFT_OUT = {"cifar", "recipes", "__pycache__", "errors.txt"}
 
 @dataclass
 class Comparison:
-    """What became of a case in both environments.
+    """Outcome of a case in both environments.
 
     Attributes:
         name: The case.
@@ -148,7 +148,7 @@ def _run(python: Path, folder: Path, figures: Path, cases: list[dict[str, Any]])
 
 
 def _ask(worker: subprocess.Popen[str], case: dict[str, Any]) -> dict[str, Any]:
-    """What a worker says of a case: its ``name``, exit ``code`` and ``seconds``."""
+    """Report of a worker on a case: its ``name``, exit ``code`` and ``seconds``."""
     assert worker.stdin is not None
     assert worker.stdout is not None
     try:

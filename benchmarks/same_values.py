@@ -66,7 +66,7 @@ def reworded(old: Entries, new: Entries) -> list[str]:
 
 
 def count(entries: Entries) -> int:
-    """How many numbers and texts."""
+    """Count of numbers and texts."""
     return sum(value.size if isinstance(value, np.ndarray) else 1 for value in entries.values())
 
 

@@ -1,4 +1,4 @@
-"""What spreading over processes gains and costs: per point of W1 to W3, per worker and per task.
+"""Gain and cost of spreading over processes: per point of W1 to W3, per worker and per task.
 
 Run as ``python -m benchmarks.workers [--rounds N] [W1 ...]``. A slice of few points and one of more are computed
 by one process and by two workers of one thread each, in turns; the difference is what points take, the rest what
@@ -38,12 +38,12 @@ class Trifle:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """The key that tells it from others."""
         return str(self.number)
 
     @property
     def title(self) -> str:
-        """What it is."""
+        """Its name."""
         return f"trifle {self.number}"
 
 

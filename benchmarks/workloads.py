@@ -34,7 +34,7 @@ _CLASSES = 10
 
 @dataclass(frozen=True)
 class Spec:
-    """What a workload is, and how much of it a round takes.
+    """Declaration of a workload, and of the share that a round takes.
 
     Attributes:
         name: ``"W1"`` ...
@@ -87,7 +87,7 @@ class Workload:
 
     @property
     def is_image(self) -> bool:
-        """Whether the memory format of the inputs can be chosen."""
+        """True if the memory format of the inputs can be chosen."""
         return self.inputs.ndim == 4
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ _LETTERS = 24
 
 
 def table_of(one: Measure) -> str:
-    """What the registry says of a measure, as a table for its page."""
+    """Entry of the registry for a measure, as a table for its page."""
     rows = {
         "formula": one.formula,
         "unit": one.unit.format(loss="that of the loss"),
@@ -78,7 +78,7 @@ def head_of(one: Measure) -> str:
 
 
 def text_of(page: str) -> str:
-    """What was written by hand on a page."""
+    """Text that was written by hand on a page."""
     return page.partition(END)[2].strip()
 
 
