@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from landscape.claims.claim import Array, Claim, Numbers, Paper, Reading, below, equal, more
-from landscape.claims.li2018_vgg9 import CLAIMS
+from landscape.claims.li2018_depth import CLAIMS as DEPTH
+from landscape.claims.li2018_vgg9 import CLAIMS as VGG9
 from landscape.claims.shapes import minima, outward_rises, share_of_plane, width
 
 _BATCHES, _SKIPS = "li2018-small-large-batch", "li2018-skip-connections"
@@ -187,17 +188,8 @@ PAPER = Paper(
             _RATIO,
             _not_convex_far,
         ),
-        *CLAIMS,
-        Claim(
-            "At 56 and 110 layers the landscape without skip connections turns chaotic",
-            "section 6, figure 5",
-            "Needs ResNet-56 trained on CIFAR-10: figures/large/li2018-resnet56.toml, not run to its end.",
-        ),
-        Claim(
-            "Wider networks without skip connections are less chaotic, and generalise better",
-            "section 6.3, figure 6",
-            "Needs ResNet-56 of two widths: figures/large/li2018-wide.toml, which was not run.",
-        ),
+        *VGG9,
+        *DEPTH,
         Claim(
             "DenseNet-121 has a nearly convex surface",
             "section 6, figure 7",

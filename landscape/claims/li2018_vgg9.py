@@ -7,16 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from landscape.claims.claim import Claim, Numbers, Reading, more
-from landscape.claims.shapes import outward_rises, share_of_plane, width
+from landscape.claims.shapes import outward_rises, share_of_plane, test_gap, width
 
 _VGG9, _VGG_PATHS = "li2018-vgg9", "li2018-vgg9-paths"
-
-
-def _test_gap(numbers: Numbers, panel: int, worse: str, better: str, examples: int) -> Reading:
-    """Difference of two last test errors in %, with two standard errors."""
-    shares = np.array([float(numbers[f"{panel}/{name}/test_error"][-1]) for name in (worse, better)])
-    error = 200 * float(np.sqrt((shares * (1 - shares) / examples).sum()))
-    return more(100 * float(shares[0] - shares[1]), error)
 
 
 def _vgg_flatter(numbers: Numbers) -> Reading:
@@ -38,7 +31,7 @@ def _vgg_filter_decay(numbers: Numbers) -> Reading:
 
 
 def _vgg_errs(how: str) -> Callable[[Numbers], Reading]:
-    return lambda numbers: _test_gap(numbers, 4, f"{how}, large", f"{how}, small", 1000)
+    return lambda numbers: test_gap(numbers, 4, f"{how}, large", f"{how}, small", 1000)
 
 
 def _walk(snapshots: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from landscape.claims.claim import Array, Numbers
+from landscape.claims.claim import Array, Numbers, Reading, more
 
 _RISE = 0.1
 # Of the distance between the two networks: how far beyond each end the loss is taken.
@@ -56,3 +56,10 @@ def share_of_plane(numbers: Numbers, run: str) -> float:
     x, y, off = (numbers[f"0/{run}/path_{entry}"] for entry in ("x", "y", "off_plane"))
     inside = float(x.var() + y.var())
     return inside / (inside + float((off**2).mean()))
+
+
+def test_gap(numbers: Numbers, panel: int, worse: str, better: str, examples: int) -> Reading:
+    """Difference of two last test errors in %, with two standard errors."""
+    shares = np.array([float(numbers[f"{panel}/{name}/test_error"][-1]) for name in (worse, better)])
+    error = 200 * float(np.sqrt((shares * (1 - shares) / examples).sum()))
+    return more(100 * float(shares[0] - shares[1]), error)
