@@ -7,7 +7,7 @@ from landscape.claims.shapes import minima, test_gap
 
 _SKIPS, _WIDTHS = "li2018-resnet56", "li2018-wide"
 _WITH, _WITHOUT = "with skip connections", "without skip connections"
-_SETTING = "ResNet-56, 2,000 images of CIFAR-10, 12 epochs, batches of 64, one seed, 15 x 15 points on 250 images"
+_SETTING = "ResNet-56, 2,000 images of CIFAR-10, 20 epochs, batches of 32, one seed, 15 x 15 points on 250 images"
 
 
 def _more_minima(numbers: Numbers, more_of: str, than_of: str) -> Reading:
