@@ -56,8 +56,8 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
     Gains of batch normalisation are made 0 or more, as they begin and mostly stay in training: of two trained
     networks matched units then have gains of one sign, and half way between them none vanishes. What is free after
     that is settled by the cubes of the incoming weights, which get a sum of 0 or more: behind layer normalisation
-    the weights themselves may have the sum 0. Families overlap, as where a stream and the filters that write it may
-    both be flipped; each slice settles one combination of units, and leaves those settled before as they are.
+    the weights themselves may have the sum 0. Families overlap, as where a stream and the filters that write it
+    may both be flipped; each slice settles one combination of units, and leaves those settled before as they are.
     """
     state = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
     flippings = [one for one in generators if isinstance(one, Flipping)]
