@@ -262,8 +262,8 @@ with the original (`symmetries.align`). The worst of the copies is shown.
 - *before*, *after*: Euclidean distance from the original, relative to its norm.
 - *barrier before*, *after*: max L(t) - (L(0) + L(1)) / 2 on the line to the original over {_POINTS} points,
   in nats, of {_EXAMPLES} random inputs, labelled by the network itself; behind ± the standard error over inputs
-  and what rounding explains, added in squares: the most that the last bit of all weights, up or down at random, does
-  to the loss of the original in {_ROUNDINGS} draws, and the same of the moved copy.
+  and what rounding explains, added in squares: the most that the last bit of all weights, up or down at random,
+  does to the loss of the original in {_ROUNDINGS} draws, and the same of the moved copy.
 - *seconds* of one core: of finding the symmetries, and of one alignment.
 - *back*: distance at most {_BACK:g} and a barrier within its error, of every copy.
 
