@@ -11,14 +11,16 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, cast
+from landscape.symmetry.axes import Dim, leading
 from landscape.symmetry.balance import balance
 from landscape.symmetry.elements import Element, Flipping, Generator, Scaling
+from landscape.symmetry.factors import plain_slices
 
 
 def incoming_norms(generator: Scaling, state: Mapping[str, Tensor]) -> Tensor:
     """The norm of what comes into each unit: shape (units,), float64."""
     name, dim = generator.incoming
-    tensor = state[name].double().movedim(dim, 0)
+    tensor = leading(state[name].double(), dim)
     squares = tensor.reshape(len(tensor), -1).square().sum(1)
     total = torch.zeros(generator.units, dtype=torch.float64)
     for one in generator.slices:
@@ -62,7 +64,7 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
     state = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
     flippings = [one for one in generators if isinstance(one, Flipping)]
     starts = np.cumsum([0, *(one.units for one in flippings)]).tolist()
-    entering: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    entering: dict[tuple[str, Dim], list[tuple[int, int]]] = {}
     for one, start in zip(flippings, starts, strict=False):
         for part in one.slices:
             odd = part.powers % 2 == 1
@@ -71,7 +73,7 @@ def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
     gains = ((norm.gain, 0) for one in generators if isinstance(one, Scaling) for norm in one.norms if norm.gain)
     settling, total = _Settling(), torch.ones(starts[-1], dtype=torch.float64)
     for key in dict.fromkeys([*gains, *(one.incoming for one in flippings)]):
-        flips = _settled(settling, entering.get(key, ()), state[key[0]].movedim(key[1], 0))
+        flips = _settled(settling, entering.get(key, ()), leading(state[key[0]], key[1]))
         signs = torch.ones_like(total).index_fill_(0, torch.tensor(sorted(flips), dtype=torch.int64), -1.0)
         for one, own in zip(flippings, signs.split([one.units for one in flippings]), strict=True):
             if bool((own < 0).any()):
@@ -91,10 +93,10 @@ def _settled(settling: _Settling, entries: Sequence[tuple[int, int]], along: Ten
         alike = frozenset(units)
         sums[alike] = sums.get(alike, 0.0) + cubes[place]
     flips: set[int] = set()
-    for units, value in sums.items():
+    for alike, value in sums.items():
         if value:
-            negative = (value < 0) != (len(units & flips) % 2 == 1)
-            flips ^= settling.settle(units, negative)
+            negative = (value < 0) != (len(alike & flips) % 2 == 1)
+            flips ^= settling.settle(alike, negative)
     return flips
 
 
@@ -162,11 +164,12 @@ def _norm_terms(
     buffers = {norm.variance for generator in generators for norm in generator.norms}
     buffers |= {norm.mean for generator in generators for norm in generator.norms}
     coefficients, norms = [], []
+    generators, flat = plain_slices(generators, {name: tensor.shape for name, tensor in state.items()})
     for name in sorted(tensors - buffers):
         tensor = state[name].double()
         if tensor.ndim < 2 and name not in incoming:
             continue
-        parts, squares = _parts(name, tensor, generators)
+        parts, squares = _parts(name, tensor.reshape(-1) if name in flat else tensor, generators)
         coefficients.append(parts)
         norms.append(squares)
     stacked, sums = np.concatenate(coefficients), np.concatenate(norms)
