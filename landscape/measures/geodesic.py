@@ -16,6 +16,7 @@ from landscape.measures.local_loss import LocalLoss
 from landscape.measures.registry import Found
 from landscape.params import Tensors
 from landscape.symmetry import Basis, Symmetries
+from landscape.symmetry.axes import leading, restored
 from landscape.symmetry.dimension import tangents
 from landscape.symmetry.representative import slices
 
@@ -88,8 +89,10 @@ def _stretches(symmetries: Symmetries, state: Tensors, names: tuple[str, ...]) -
             lengths = torch.stack(sums).sum(0).sqrt() if sums else torch.ones(one.units)
             for column in own:
                 if column.tensor in found:
-                    along = found[column.tensor].movedim(column.dim, 0)
+                    whole = found[column.tensor]
+                    along = leading(whole, column.dim)
                     along[column.places] *= lengths.reshape(-1, *(1,) * along.ndim)
+                    found[column.tensor] = restored(along, column.dim, whole.shape)
     return found
 
 

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from landscape.symmetry.axes import Dim
 from landscape.symmetry.columns import Columns
 from landscape.symmetry.elements import Element, Exchange, Generator
 from landscape.symmetry.same_function import Runner
@@ -19,7 +20,7 @@ _ATEN = torch.ops.aten
 _PRODUCTS = {_ATEN.mm.default: (0, 1), _ATEN.addmm.default: (1, 2), _ATEN.convolution.default: (0, 1)}
 
 # Name of a weight and its dimension of outputs -> shape (outputs, numbers).
-Seen: TypeAlias = "Mapping[tuple[str, int], Tensor]"
+Seen: TypeAlias = "Mapping[tuple[str, Dim], Tensor]"
 
 
 class _Reader(TorchDispatchMode):

@@ -11,7 +11,7 @@ from landscape.errors import LandscapeError
 from landscape.params import Tensors, cast
 from landscape.symmetry.activations import activations, matched
 from landscape.symmetry.continuous import Rotation
-from landscape.symmetry.elements import Element, Exchange, Generator
+from landscape.symmetry.elements import Element, Exchange, Generator, is_within
 from landscape.symmetry.representative import procrustes_element, representative_element
 from landscape.symmetry.same_function import Runner
 from landscape.symmetry.unit_matches import matching_element
@@ -52,8 +52,11 @@ def aligning_element(
 def _aligning(
     generators: Sequence[Generator], ours: Tensors, theirs: Tensors, seed: int, rotate: bool, runner: Runner | None
 ) -> Element:
+    # Whole groups are compared before what lies within them is matched.
+    exchanges = [one for one in generators if isinstance(one, Exchange)]
+    within = [one for one in exchanges if any(is_within(one, other) for other in exchanges)]
     first, second = (
-        representative_element(generators, state, rotate=rotate, order=False) for state in (ours, theirs)
+        representative_element(generators, state, rotate=rotate, order=within) for state in (ours, theirs)
     )
     aim, here = first.apply(ours), second.apply(theirs)
     by_weights: Sequence[Generator] = generators

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,27 +11,24 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, cast
+from landscape.symmetry.axes import Dim, leading
 from landscape.symmetry.balance import balance
 from landscape.symmetry.elements import Element, Flipping, Generator, Scaling
+from landscape.symmetry.factors import plain_slices
 
 
-def incoming_norms(generator: Scaling | Flipping, state: Mapping[str, Tensor]) -> Tensor:
+def incoming_norms(generator: Scaling, state: Mapping[str, Tensor]) -> Tensor:
     """The norm of what comes into each unit: shape (units,), float64."""
-    return _incoming(generator, state, lambda rows: rows.square().sum(1)).sqrt()
-
-
-def _incoming(generator: Scaling | Flipping, state: Mapping[str, Tensor], measure: object) -> Tensor:
     name, dim = generator.incoming
-    tensor = state[name].double().movedim(dim, 0)
-    rows = tensor.reshape(tensor.shape[0], -1)
-    values: Tensor = measure(rows)  # type: ignore[operator]
+    tensor = leading(state[name].double(), dim)
+    squares = tensor.reshape(len(tensor), -1).square().sum(1)
     total = torch.zeros(generator.units, dtype=torch.float64)
     for one in generator.slices:
         if (one.tensor, one.dim) == (name, dim):
             # Keys lie beside the queries in one matrix, and take the inverse of their factors.
             made = one.powers == 1
-            total = total.index_add(0, one.units[made], values[one.places[made]])
-    return total
+            total = total.index_add(0, one.units[made], squares[one.places[made]])
+    return total.sqrt()
 
 
 def unit_norm_element(generators: Sequence[Generator], state: Tensors) -> Element:
@@ -58,35 +55,74 @@ def unit_norm_element(generators: Sequence[Generator], state: Tensors) -> Elemen
 def sign_element(generators: Sequence[Generator], state: Tensors) -> Element:
     """The element that settles the sign of every unit that may be flipped.
 
-    Behind a normalisation its gain is made 0 or more, as it begins and mostly stays in training: of two trained
-    networks matched units then have gains of one sign, and half way between them none vanishes. Where there is no
-    gain, or it is 0, the cubes of the incoming weights get a sum of 0 or more: behind layer normalisation the
-    weights themselves may have the sum 0.
+    Gains of batch normalisation are made 0 or more, as they begin and mostly stay in training: of two trained
+    networks matched units then have gains of one sign, and half way between them none vanishes. What is free after
+    that is settled by the cubes of the incoming weights, which get a sum of 0 or more: behind layer normalisation
+    the weights themselves may have the sum 0. Families overlap, as where a stream and the filters that write it
+    may both be flipped; each slice settles one combination of units, and leaves those settled before as they are.
     """
-    factors: list[tuple[Generator, Tensor]] = []
     state = {name: cast(tensor, torch.float64) for name, tensor in state.items()}
-    for generator in generators:
-        if isinstance(generator, Flipping):
-            sums = _incoming(generator, state, lambda rows: rows.pow(3).sum(1))
-            gains = _gains(generator, generators, state)
-            value = torch.where(torch.where(gains != 0, gains, sums) < 0, -1.0, 1.0).double()
-            generator.act(state, value)
-            factors.append((generator, value))
-    return Element(tuple(factors))
+    flippings = [one for one in generators if isinstance(one, Flipping)]
+    starts = np.cumsum([0, *(one.units for one in flippings)]).tolist()
+    entering: dict[tuple[str, Dim], list[tuple[int, int]]] = {}
+    for one, start in zip(flippings, starts, strict=False):
+        for part in one.slices:
+            odd = part.powers % 2 == 1
+            entries = zip(part.places[odd].tolist(), (part.units[odd] + start).tolist(), strict=True)
+            entering.setdefault((part.tensor, part.dim), []).extend(entries)
+    gains = ((norm.gain, 0) for one in generators if isinstance(one, Scaling) for norm in one.norms if norm.gain)
+    settling, total = _Settling(), torch.ones(starts[-1], dtype=torch.float64)
+    for key in dict.fromkeys([*gains, *(one.incoming for one in flippings)]):
+        flips = _settled(settling, entering.get(key, ()), leading(state[key[0]], key[1]))
+        signs = torch.ones_like(total).index_fill_(0, torch.tensor(sorted(flips), dtype=torch.int64), -1.0)
+        for one, own in zip(flippings, signs.split([one.units for one in flippings]), strict=True):
+            if bool((own < 0).any()):
+                one.act(state, own)
+        total *= signs
+    return Element(tuple(zip(flippings, total.split([one.units for one in flippings]), strict=True)))
 
 
-def _gains(generator: Flipping, generators: Sequence[Generator], state: Mapping[str, Tensor]) -> Tensor:
-    """The gain of the normalisation behind each unit: shape (units,); 0 where there is none.
+def _settled(settling: _Settling, entries: Sequence[tuple[int, int]], along: Tensor) -> set[int]:
+    """Settle the slices of a tensor, along its first dimension, and return the units to be flipped."""
+    units_at: dict[int, set[int]] = {}
+    for place, unit in entries:
+        units_at.setdefault(place, set()).symmetric_difference_update({unit})
+    cubes = along.reshape(len(along), -1).pow(3).sum(1).tolist()
+    sums: dict[frozenset[int], float] = {}
+    for place, units in sorted(units_at.items()):
+        alike = frozenset(units)
+        sums[alike] = sums.get(alike, 0.0) + cubes[place]
+    flips: set[int] = set()
+    for alike, value in sums.items():
+        if value:
+            negative = (value < 0) != (len(alike & flips) % 2 == 1)
+            flips ^= settling.settle(alike, negative)
+    return flips
 
-    A normalisation forgets the scale of what comes in, so a scaling reaches all that a flip does but the gain.
-    """
-    found = torch.zeros(generator.units, dtype=torch.float64)
-    scalings = [one for one in generators if isinstance(one, Scaling) and one.incoming == generator.incoming]
-    reached = {one.tensor for scaling in scalings if scaling.norms for one in scaling.slices}
-    for one in generator.slices if reached else ():
-        if one.tensor not in reached and state[one.tensor].ndim == 1:
-            found = found.index_add(0, one.units, state[one.tensor][one.places])
-    return found
+
+class _Settling:
+    """Flips of units of which some are settled: which others a settled unit follows."""
+
+    def __init__(self) -> None:
+        self._followed: dict[int, set[int]] = {}
+        self._followers: dict[int, set[int]] = {}
+
+    def settle(self, units: Iterable[int], negative: bool) -> set[int]:
+        """Settle the product of the signs of some units; return those to be flipped where it is negative."""
+        free: set[int] = set()
+        for unit in units:
+            free ^= self._followed.get(unit, {unit})
+        if not free:
+            return set()
+        pivot = min(free)
+        together = {pivot} | self._followers.pop(pivot, set())
+        free.discard(pivot)
+        for unit in together:
+            own = self._followed[unit] = (self._followed.get(unit, {pivot}) ^ free) - {pivot}
+            for other in free:
+                followers = self._followers.setdefault(other, set())
+                (followers.add if other in own else followers.discard)(unit)
+        return together if negative else set()
 
 
 def balance_element(generators: Sequence[Scaling], state: Tensors) -> Element:
@@ -128,11 +164,12 @@ def _norm_terms(
     buffers = {norm.variance for generator in generators for norm in generator.norms}
     buffers |= {norm.mean for generator in generators for norm in generator.norms}
     coefficients, norms = [], []
+    generators, flat = plain_slices(generators, {name: tensor.shape for name, tensor in state.items()})
     for name in sorted(tensors - buffers):
         tensor = state[name].double()
         if tensor.ndim < 2 and name not in incoming:
             continue
-        parts, squares = _parts(name, tensor, generators)
+        parts, squares = _parts(name, tensor.reshape(-1) if name in flat else tensor, generators)
         coefficients.append(parts)
         norms.append(squares)
     stacked, sums = np.concatenate(coefficients), np.concatenate(norms)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.params import Tensors
+from landscape.symmetry.axes import Dim, leading, length, restored
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Columns:
     """
 
     tensor: str
-    dim: int
+    dim: Dim
     places: Tensor
     dual: bool = False
 
@@ -35,18 +36,18 @@ class Owned(dict[str, Tensor]):
 def replaced(state: Tensors, columns: Columns, change: Callable[[Tensor], Tensor]) -> None:
     """Change the slices that belong to units; `change` takes and gives them, shape (units, k, ...)."""
     tensor = state[columns.tensor]
-    along = (tensor if isinstance(state, Owned) else tensor.clone()).movedim(columns.dim, 0)
+    along = leading(tensor if isinstance(state, Owned) else tensor.clone(), columns.dim)
     along[columns.places] = change(along[columns.places])
-    state[columns.tensor] = along.movedim(0, columns.dim).contiguous()
+    state[columns.tensor] = restored(along, columns.dim, tensor.shape)
 
 
 def mixed(state: Tensors, columns: Columns, matrix: Tensor) -> None:
     """Multiply the slices that belong to units by a matrix: shape (units, units)."""
     tensor, dim = state[columns.tensor], columns.dim
-    length = tensor.shape[dim]
-    if dim in (0, tensor.ndim - 1) and torch.equal(columns.places, torch.arange(length)[:, None]):
+    places = length(tensor.shape, dim)
+    if dim in (0, tensor.ndim - 1) and torch.equal(columns.places, torch.arange(places)[:, None]):
         # A table of a vocabulary is too large for copies of it.
-        made = tensor @ matrix.T if dim else (matrix @ tensor.reshape(length, -1)).reshape(tensor.shape)
+        made = tensor @ matrix.T if dim else (matrix @ tensor.reshape(places, -1)).reshape(tensor.shape)
         state[columns.tensor] = made
     else:
         replaced(state, columns, lambda own: torch.einsum("ij,j...->i...", matrix, own))

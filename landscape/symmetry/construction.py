@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import torch
 
+from landscape.symmetry.axes import Dim, place_along, places_of
+from landscape.symmetry.cells import cells_of
 from landscape.symmetry.columns import Columns
 from landscape.symmetry.continuous import Turn
-from landscape.symmetry.elements import Basis, Exchange, Flipping, Generator, Scaling, Slices
+from landscape.symmetry.elements import Basis, Exchange, Flipping, Generator, Scaling, Slices, is_within
 from landscape.symmetry.exponents import Exponents
 from landscape.symmetry.labels import Origin
 from landscape.symmetry.offsets import Means, Offsets
@@ -81,12 +83,12 @@ def flippings(trace: Trace) -> list[Generator]:
 
 def exchanges(trace: Trace) -> list[Generator]:
     """The permutations of a model."""
-    return list(_by_units(trace, linear=False))
+    return list(_by_units(Units(trace)))
 
 
 def bases(trace: Trace) -> list[Generator]:
     """The changes of basis of a model."""
-    return list(_by_units(trace, linear=True))
+    return list(_by_units(Units(trace, linear=True)))
 
 
 def motions(trace: Trace) -> list[Generator]:
@@ -145,7 +147,7 @@ class _Row(NamedTuple):
     """A slice of a tensor in which a scale enters."""
 
     tensor: str
-    dim: int
+    dim: Dim
     place: int
     power: int
 
@@ -153,11 +155,10 @@ class _Row(NamedTuple):
 def _diagonal(walk: Exponents) -> Iterator[Generator]:
     """One generator for all free scales that came up at the same place."""
     rows: dict[int, list[_Row]] = {}
-    for name, state in walk.states.items():
-        for dim, labels in enumerate(state):
-            for place, terms in enumerate([] if labels is None else walk.scales.listed(labels)):
-                for scale, power in terms:
-                    rows.setdefault(scale, []).append(_Row(name, dim, place, power))
+    for name, dim, labels in walk.labelled():
+        for place, terms in enumerate(walk.scales.listed(labels)):
+            for scale, power in terms:
+                rows.setdefault(scale, []).append(_Row(name, dim, place, power))
     rows = {scale: own for scale, own in rows.items() if not _is_idle(own, walk)}
     groups: dict[tuple[Origin, str], list[int]] = {}
     attended = walk.attended()
@@ -177,7 +178,8 @@ def _is_idle(rows: list[_Row], walk: Exponents) -> bool:
         total = torch.zeros(walk.trace_sizes[name], dtype=torch.int64)
         for row in rows:
             if row.tensor == name:
-                total.select(row.dim, row.place).add_(row.power)
+                along = place_along(places_of(total.shape), row.dim)
+                total += torch.where(along == row.place, row.power, 0)
         if bool(total.any()):
             return False
     return True
@@ -197,7 +199,7 @@ def _kind(walk: Exponents, attended: set[int], origin: Origin, scale: int, rows:
 
 
 def _scaling(walk: Exponents, origin: Origin, kind: str, units: list[list[_Row]]) -> Generator:
-    collected: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+    collected: dict[tuple[str, Dim], list[tuple[int, int, int]]] = {}
     for unit, rows in enumerate(units):
         for row in rows:
             collected.setdefault((row.tensor, row.dim), []).append((row.place, unit, row.power))
@@ -213,24 +215,24 @@ def _scaling(walk: Exponents, origin: Origin, kind: str, units: list[list[_Row]]
     return Scaling(name, kind, len(units), words, slices, norms, (origin.tensor, origin.dim))
 
 
-def _by_units(trace: Trace, linear: bool) -> Iterator[Generator]:
-    walk = Units(trace, linear)
+def _by_units(walk: Units) -> Iterator[Generator]:
     walk.run()
-    kind = "basis" if linear else "permutation"
-    held = {
-        (name, dim): _places_by_label(walk.resolved(labels).tolist())
-        for name, state in walk.states.items()
-        for dim, labels in enumerate(state)
-        if labels is not None
-    }
-    for units in walk.cells():
+    kind = "basis" if walk.linear else "permutation"
+    # Whole groups change places as well, and do so before what lies within them.
+    blocks = list(_by_units(Units(walk.trace, by_blocks=True))) if walk.grouped and not walk.linear else []
+    blocks = [one for one in blocks if walk.grouped & set(one.tensors)]
+    held = {(name, dim): _places_by_label(walk.resolved(labels).tolist()) for name, dim, labels in walk.labelled()}
+    for units in cells_of(walk):
         origin = walk.origins[units[0] - 1][0]
         columns = tuple(column for key, places in held.items() for column in _columns(key, places, units))
         words = _WORDS[kind].format(units=len(units), tensor=origin.tensor)
         name = f"{kind}:{origin.tensor}"
         if columns:
-            made = Basis if linear else Exchange
-            yield made(name, kind, len(units), words, columns)
+            made = (Basis if walk.linear else Exchange)(name, kind, len(units), words, columns)
+            yield from (one for one in blocks if is_within(made, one))
+            blocks = [one for one in blocks if not is_within(made, one)]
+            yield made
+    yield from blocks
 
 
 def _places_by_label(labels: list[int]) -> dict[int, list[int]]:
@@ -240,7 +242,7 @@ def _places_by_label(labels: list[int]) -> dict[int, list[int]]:
     return found
 
 
-def _columns(key: tuple[str, int], places: dict[int, list[int]], units: list[int]) -> Iterator[Columns]:
+def _columns(key: tuple[str, Dim], places: dict[int, list[int]], units: list[int]) -> Iterator[Columns]:
     for sign in (1, -1):
         if sign * units[0] in places:
             yield Columns(*key, torch.tensor([places[sign * unit] for unit in units]), dual=sign < 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors
+from landscape.symmetry.axes import Dim, Joint, leading, restored
 from landscape.symmetry.columns import Columns, mixed
 from landscape.symmetry.elements import Generator
 from landscape.values.result import Result
@@ -49,14 +50,14 @@ class Turn(Generator):
     def act(self, state: Tensors, value: Tensor) -> None:
         """Turn each pair of slices."""
         for one in self.columns:
-            tensor = state[one.tensor].movedim(one.dim, 0)
+            tensor = leading(state[one.tensor], one.dim)
             pairs = one.places.reshape(self.units, -1, 2)
             first, second = tensor[pairs[..., 0]], tensor[pairs[..., 1]]
             cos, sin = (part.reshape(-1, *(1,) * (first.ndim - 1)) for part in (value.cos(), value.sin()))
             changed = tensor.clone()
             changed[pairs[..., 0]] = cos * first - sin * second
             changed[pairs[..., 1]] = sin * first + cos * second
-            state[one.tensor] = changed.movedim(0, one.dim).contiguous()
+            state[one.tensor] = restored(changed, one.dim, state[one.tensor].shape)
 
     def inverse(self, value: Tensor) -> Tensor:
         """The opposite angles."""
@@ -86,8 +87,8 @@ class Sink(Result):
     places: Tensor
     sign: float = -1.0
     weight: str | None = None
-    into: tuple[int, Tensor] | None = None
-    out: int = 0
+    into: tuple[Dim, Tensor] | None = None
+    out: Dim = 0
     columns: Tensor | None = None
 
     def undo(self, state: Tensors, value: Tensor) -> None:
@@ -95,9 +96,18 @@ class Sink(Result):
         shift = value[self.units]
         if self.weight is not None and self.into is not None:
             dim, rows = self.into
-            matrix = _taken(_taken(state[self.weight].movedim((dim, self.out), (0, 1)), 0, rows), 1, self.columns)
+            matrix = _taken(_taken(_matrix(state[self.weight], dim, self.out), 0, rows), 1, self.columns)
             shift = torch.einsum("i,io->o", shift, matrix.flatten(2).sum(2) if matrix.ndim > 2 else matrix)
         state[self.tensor] = state[self.tensor].index_add(0, self.places, self.sign * shift)
+
+
+def _matrix(tensor: Tensor, into: Dim, out: Dim) -> Tensor:
+    """A tensor with two dimensions first, which have nothing in common."""
+    if isinstance(into, int) and isinstance(out, int):
+        return tensor.movedim((into, out), (0, 1))
+    inner, outer = (one.dims if isinstance(one, Joint) else (one,) for one in (into, out))
+    moved = tensor.movedim([*inner, *outer], list(range(len(inner) + len(outer))))
+    return moved.flatten(0, len(inner) - 1).flatten(1, len(outer))
 
 
 def _taken(tensor: Tensor, dim: int, places: Tensor | None) -> Tensor:
@@ -141,10 +151,10 @@ class Shift(Generator):
         """Add to the bias, and undo it."""
         for one in self.columns:
             tensor = state[one.tensor]
-            along = torch.zeros(tensor.shape[one.dim], dtype=torch.float64).index_add(
-                0, one.places.reshape(-1), value
-            )
-            state[one.tensor] = tensor + along.reshape(-1, *(1,) * (tensor.ndim - one.dim - 1))
+            places = leading(tensor, one.dim)
+            along = value.new_zeros(len(places)).index_add(0, one.places.reshape(-1), value)
+            moved = places + along.reshape(-1, *(1,) * (places.ndim - 1))
+            state[one.tensor] = restored(moved, one.dim, tensor.shape)
         for sink in self.sinks:
             sink.undo(state, value)
 
@@ -174,7 +184,7 @@ class Mean(Generator):
     """
 
     tensor: str = ""
-    dim: int = 0
+    dim: Dim = 0
     gain: str | None = None
     added: str | None = None
     bias: str | None = None
@@ -195,14 +205,14 @@ class Mean(Generator):
 
     def act(self, state: Tensors, value: Tensor) -> None:
         """Add to each column."""
-        tensor = state[self.tensor].movedim(self.dim, 0)
+        tensor = leading(state[self.tensor], self.dim)
         along = torch.ones(len(tensor), dtype=tensor.dtype)
         if self.gain is not None:
             along = 1 / not_zero(state[self.gain], self.gain)
         changed = torch.addcmul(
             tensor, along.reshape(-1, *(1,) * (tensor.ndim - 1)), value.reshape(tensor.shape[1:])
         )
-        state[self.tensor] = changed.movedim(0, self.dim).contiguous()
+        state[self.tensor] = restored(changed, self.dim, state[self.tensor].shape)
         if self.bias is not None and self.added is not None:
             state[self.bias] = state[self.bias] - value * (state[self.added] * along).sum()
 
@@ -321,7 +331,7 @@ def _gain_of(one: Turned, state: Mapping[str, Tensor], units: int) -> Tensor:
 
 def folded(one: Turned, state: Mapping[str, Tensor], units: int) -> Tensor:
     """Slices with the gains folded in, which R multiplies: shape (units, numbers)."""
-    own = state[one.tensor].double().movedim(one.dim, 0)[one.places].reshape(units, -1)
+    own = leading(state[one.tensor].double(), one.dim)[one.places].reshape(units, -1)
     return own / _gain_of(one, state, units)[:, None]
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from landscape.symmetry.axes import joint
 from landscape.symmetry.recording import Call, Ref
 
 if TYPE_CHECKING:
+    from landscape.symmetry.labels import Part, Ways
     from landscape.symmetry.shadows import Walk
 
 
@@ -50,9 +52,15 @@ def _product(walk: Walk, a: Ref, b: Ref) -> Tensor:
         part = walk.as_part(one)
         if part is None or len(part.shape) < 2 or walk.as_part(other) is not None:
             continue
-        part = part.without_leading(len(part.shape) - 2)
-        ways = None if part is None else part.ways(1, 0) if flipped else part.ways(0, 1)
-        if part is None or ways is None:
+        into, out = (1, 0) if flipped else (0, 1)
+        single = part.without_leading(len(part.shape) - 2)
+        if single is None:
+            found = _side_by_side(walk, part, walk.read(other), into, out)
+            if found is not None:
+                return found
+            continue
+        ways = single.ways(into, out, walk.trace_sizes[part.name])
+        if ways is None:
             continue
         labels = walk.read(other)
         taken = labels.ndim - (2 if flipped else 1)
@@ -63,13 +71,34 @@ def _product(walk: Walk, a: Ref, b: Ref) -> Tensor:
     return walk.contract(walk.read(a), walk.read(b), tensors)
 
 
+def _side_by_side(walk: Walk, part: Part, labels: Tensor, into: int, out: int) -> Tensor | None:
+    """Matrices of one parameter, applied each to inputs of its own: labels of the products."""
+    size = walk.trace_sizes[part.name]
+    found = [part.dim_along(axis, size) for axis in (0, into + 1, out + 1)]
+    known = [(one[0], one[1]) for one in found if one is not None and isinstance(one[0], int)]
+    if len(part.shape) != 3 or len({dim for dim, _ in known}) != 3:
+        return None
+    (number, matrices), *sides = known
+    # One matrix may come several times, as for each example: its inputs are alike then.
+    groups, which = matrices.unique(return_inverse=True)
+    firsts = torch.stack([(which == group).nonzero()[0, 0] for group in range(len(groups))])
+    inputs = walk.uniform(labels, [1 + into])
+    walk.equate(inputs, inputs[firsts][which])
+    way, other = (
+        (joint(size, (number, dim)), (groups[:, None] * size[dim] + places).reshape(-1)) for dim, places in sides
+    )
+    made = walk.apply_grouped(inputs[firsts].reshape(-1), part, (way, other), len(groups))
+    made = made.reshape(len(groups), -1)[which]
+    return made[:, None] if out else made[:, :, None]
+
+
 def linear(walk: Walk, call: Call) -> bool | None:
     """A linear map, where torch keeps it whole."""
     x, weight, bias = args(call, "input", "weight", "bias")
     part = walk.as_part(weight)
     if part is None or len(part.shape) != 2:
         return False
-    ways = part.ways(1, 0)
+    ways = part.ways(1, 0, walk.trace_sizes[part.name])
     if ways is None:
         return False
     labels = walk.read(x)
@@ -86,8 +115,12 @@ def convolution(walk: Walk, call: Call) -> bool | None:
         return False
     labels = walk.read(x)
     vector = walk.uniform(labels, [0, *range(2, labels.ndim)]).reshape(-1)
-    ways = part.ways(0, 1) if transposed else part.ways(1, 0)
-    if ways is None or (groups > 1 and transposed):
+    size = walk.trace_sizes[part.name]
+    if groups == 1:
+        ways = part.ways(0, 1, size) if transposed else part.ways(1, 0, size)
+    else:
+        ways = _by_groups(part, size, groups, transposed)
+    if ways is None:
         return False
     made = walk.apply_weight(vector, part, ways) if groups == 1 else walk.apply_grouped(vector, part, ways, groups)
     shape = (1, -1, *(1,) * (labels.ndim - 2))
@@ -98,6 +131,28 @@ def convolution(walk: Walk, call: Call) -> bool | None:
         own = walk.trace.tensors[bias.number].reshape(shape)
         made = walk.binary("add", made.expand(whole.shape), beside, (whole, own))
     walk.give(call, made)
+    return None
+
+
+def _by_groups(part: Part, size: torch.Size, groups: int, transposed: bool) -> Ways | None:
+    """The dimensions of the weight of a convolution in groups, if it is all of a parameter."""
+    if part.shape != size or part.dim_along(0, size) is None:
+        return None
+    crossed, plain = joint(size, (0, 2), groups), torch.arange(size[0])
+    ways = (crossed, torch.arange(len(crossed))), (0, plain)
+    return (ways[1], ways[0]) if transposed else ways
+
+
+def bilinear(walk: Walk, call: Call) -> bool | None:
+    """A product of two activations with a weight of three dimensions, as `torch.nn.Bilinear` computes it."""
+    first, weight, second, *plan = args(
+        call, *(f"i{n}" for n in (1, 2, 3)), *(f"expand{n}" for n in (1, 2, 3)), "sumdim"
+    )
+    part = walk.as_part(weight)
+    if plan != [[1, 3], [0], [1, 2], [2, 3]] or part is None or part.shape != walk.trace_sizes[part.name]:
+        return False
+    a, b = (walk.uniform(walk.read(ref), [0]).reshape(-1) for ref in (first, second))
+    walk.give(call, walk.apply_bilinear(a, b, part))
     return None
 
 
@@ -112,6 +167,18 @@ def embedding(walk: Walk, call: Call) -> bool | None:
         return False
     picked = labels[walk.trace.tensors[tokens.number].long()] if labels.stride(0) else labels[0]
     walk.give(call, picked)
+    return None
+
+
+def bag(walk: Walk, call: Call) -> bool | None:
+    """Sums, means and maxima of rows of a table."""
+    table, mode, weights = args(call, "weight", "mode", "per_sample_weights")
+    labels = walk.read(table)
+    if labels.stride(0) or isinstance(weights, Ref):
+        return False
+    together = walk.reduce("max" if mode == 2 else "mean", labels, (0,))
+    # A sum has an unknown number of terms.
+    walk.give(call, walk.pointwise(together, frozenset({"linear"}), call.op) if mode == 0 else together)
     return None
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, Weights, resolve
+from landscape.symmetry.axes import Dim, leading, length, multiplied, restored
 from landscape.symmetry.columns import Columns, Owned, mixed
 from landscape.symmetry.labels import Norm
 from landscape.values.result import Result
@@ -42,14 +43,14 @@ class Slices(Result):
     """
 
     tensor: str
-    dim: int
+    dim: Dim
     places: Tensor
     units: Tensor
     powers: Tensor
 
-    def factors(self, scales: Tensor, length: int) -> Tensor:
-        """The factor of each slice along the dimension: shape (length,), float64."""
-        along = torch.ones(length, dtype=torch.float64)
+    def factors(self, scales: Tensor, count: int) -> Tensor:
+        """The factor of each slice along the dimension: shape (count,), float64."""
+        along = torch.ones(count, dtype=torch.float64)
         return along.scatter_reduce(0, self.places, scales.double()[self.units] ** self.powers, "prod")
 
 
@@ -123,7 +124,7 @@ class Scaling(Generator):
 
     slices: tuple[Slices, ...] = ()
     norms: tuple[Norm, ...] = ()
-    incoming: tuple[str, int] = ("", 0)
+    incoming: tuple[str, Dim] = ("", 0)
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -140,11 +141,11 @@ class Scaling(Generator):
         norms = {norm.variance: norm for norm in self.norms}
         for one in self.slices:
             tensor = state[one.tensor]
-            along = one.factors(value, tensor.shape[one.dim])
+            along = one.factors(value, length(tensor.shape, one.dim))
             if one.tensor in norms:
                 state[one.tensor] = _variance(state, norms[one.tensor], along)
             else:
-                state[one.tensor] = tensor * _beside(along, one.dim, tensor.ndim)
+                state[one.tensor] = multiplied(tensor, one.dim, along)
 
     @property
     def dimension(self) -> int:
@@ -183,10 +184,6 @@ def _variance(state: Tensors, norm: Norm, squared: Tensor) -> Tensor:
     return after
 
 
-def _beside(along: Tensor, dim: int, ndim: int) -> Tensor:
-    return along.reshape(-1, *(1,) * (ndim - dim - 1))
-
-
 @dataclass(frozen=True, eq=False)
 class Flipping(Generator):
     """Signs of units; a value is +1 or -1 per unit: shape (units,), float64.
@@ -197,7 +194,7 @@ class Flipping(Generator):
     """
 
     slices: tuple[Slices, ...] = ()
-    incoming: tuple[str, int] = ("", 0)
+    incoming: tuple[str, Dim] = ("", 0)
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -208,7 +205,8 @@ class Flipping(Generator):
         """Multiply by the signs."""
         for one in self.slices:
             tensor = state[one.tensor]
-            state[one.tensor] = tensor * _beside(one.factors(value, tensor.shape[one.dim]), one.dim, tensor.ndim)
+            along = one.factors(value, length(tensor.shape, one.dim))
+            state[one.tensor] = multiplied(tensor, one.dim, along)
 
     def inverse(self, value: Tensor) -> Tensor:
         """The same signs."""
@@ -238,9 +236,14 @@ class Exchange(Generator):
         """Put the slices of unit p[i] where those of unit i were."""
         for one in self.columns:
             places = one.places.to(value.device)
-            order = torch.arange(state[one.tensor].shape[one.dim], device=value.device)
+            tensor = state[one.tensor]
+            order = torch.arange(length(tensor.shape, one.dim), device=value.device)
             order[places.reshape(-1)] = places[value].reshape(-1)
-            state[one.tensor] = state[one.tensor].index_select(one.dim, order)
+            state[one.tensor] = (
+                tensor.index_select(one.dim, order)
+                if isinstance(one.dim, int)
+                else restored(leading(tensor, one.dim)[order], one.dim, tensor.shape)
+            )
 
     def inverse(self, value: Tensor) -> Tensor:
         """The inverse permutation."""
@@ -249,6 +252,19 @@ class Exchange(Generator):
     def draw(self, source: torch.Generator, spread: float) -> Tensor:
         """Uniform."""
         return torch.randperm(self.units, generator=source)
+
+
+def is_within(one: Exchange | Basis, other: Generator) -> bool:
+    """Return whether all units of one lie within a single unit of another that is exchanged as a whole."""
+    if not isinstance(other, Exchange) or other is one:
+        return False
+    blocks = {(column.tensor, column.dim): column.places for column in other.columns if column.places.shape[1] > 1}
+    return any(
+        bool(torch.isin(column.places, blocks[column.tensor, column.dim][unit]).all())
+        for column in one.columns
+        if (column.tensor, column.dim) in blocks
+        for unit in range(other.units)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.symmetry.axes import length
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, pairs
 from landscape.symmetry.recording import Trace
 from landscape.symmetry.scales import Scales
@@ -143,46 +144,40 @@ class Exponents(Walk):
         self.zero(labels, why)
         return self.fixed(labels.shape)
 
-    def apply_weight(self, inputs: Tensor, part: Part, ways: Ways) -> Tensor:
+    def apply_weight(self, inputs: Tensor, part: Part, ways: Ways, groups: int = 1) -> Tensor:
         (into, rows), (out, columns) = ways
         sizes = self.trace_sizes[part.name]
-        if part.name not in self.states and len(rows) == sizes[into]:
-            state: list[Tensor | None] = [None] * len(sizes)
+        if part.name not in self.states and len(rows) == length(sizes, into):
             # What takes nothing but zeros, as of a state that begins with zeros, is not settled by that.
             idle = bool((inputs == ANY).any())
             origin = self.origin(part.name, into)
-            own = self.fresh(sizes[into], origin) if idle else self.fixed((sizes[into],)).clone()
+            count = len(rows)
+            own = self.fresh(count, origin) if idle else self.fixed((count,)).clone()
             own[rows] = torch.where(inputs == ANY, own[rows], self._times(inputs, -1))
-            state[into] = own
-            state[out] = self.fresh(sizes[out], self.origin(part.name, out))
-            self.states[part.name] = state
+            made = self.fresh(length(sizes, out), self.origin(part.name, out))
+            self.states[part.name] = {into: own, out: made}
         state = self.state(part.name)
-        for dim, labels in enumerate(state):
-            if dim not in (into, out) and labels is not None:
+        for dim, labels in state.items():
+            if dim not in (into, out):
                 self.zero(labels, f"{self.call.op} of a weight used otherwise")
-        held = state[into]
-        cancelled = self.uniform(inputs if held is None else self._sum(inputs, held[rows]), [0])
+        held = state.get(into)
+        # What comes in is undone within each group alike.
+        together = (inputs if held is None else self._sum(inputs, held[rows])).reshape(groups, -1)
+        cancelled = self.uniform(together, [1])
         cancelled = torch.where(cancelled == ANY, FIXED, cancelled)
-        outputs = state[out]
-        if outputs is None:
-            return cancelled.expand(len(columns))
-        return self._sum(outputs[columns], cancelled)
+        spread = cancelled.expand(groups, len(columns) // groups).reshape(-1)
+        return self._sum(state[out][columns], spread) if out in state else spread
 
     def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
-        """A convolution in groups; (in,) -> (out,)."""
         out, columns = ways[1]
-        by_group = inputs.reshape(groups, -1)
-        if by_group.shape[1] > 1:
-            if any(first != second for first, second in pairs(by_group, by_group.narrow(0, 0, 1))[0]):
-                self.doubt("groups of channels that share their factors", part.name)
-            return self.apply_weight(self.uniform(by_group, [0]).reshape(-1), part, ways)
+        if len(inputs) > groups:
+            return self.apply_weight(inputs, part, ways, groups)
         # One channel in each group: whatever its scale is, it can be undone there.
         state = self.begun(part.name, out)
-        spread = by_group.repeat_interleave(len(columns) // groups)
-        own = state[out]
-        made = self.fixed((len(columns),)) if own is None else own[columns]
-        for dim, labels in enumerate(state):
-            if dim != out and labels is not None:
+        spread = inputs.repeat_interleave(len(columns) // groups)
+        made = state[out][columns] if out in state else self.fixed((len(columns),))
+        for dim, labels in state.items():
+            if dim != out:
                 self.zero(labels, self.call.op)
         return self._sum(made, torch.where(spread == ANY, FIXED, spread))
 

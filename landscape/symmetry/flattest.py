@@ -152,12 +152,12 @@ def flattest(
     start = {name: _widened(tensor) for name, tensor in weights.items()}
     first, known = Element(), None
     if any(moves_curvature(one) for one in generators if not isinstance(one, Basis)):
-        first = representative_element(generators, start, order=False)
+        first = representative_element(generators, start, order=())
     if bases:
         there = first.then(Gauge(scalings, first.apply(start)).element()).apply(start)
         known = rows_at(objective, there, split, parameters, dtype, samples, seed, progress)
         if known is None and not first.factors:
-            first = representative_element(generators, start, order=False)
+            first = representative_element(generators, start, order=())
     coordinates = Gauge(scalings, first.apply(start))
     gauge = coordinates.element()
     if known is not None:

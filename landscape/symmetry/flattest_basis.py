@@ -18,6 +18,7 @@ from landscape.curvature.passes import Passes
 from landscape.curvature.random_vectors import generator_of
 from landscape.objective import Objective
 from landscape.params import Tensors
+from landscape.symmetry.axes import leading, restored
 from landscape.symmetry.balance import balance
 from landscape.symmetry.elements import Basis, Element, Generator, Scaling
 from landscape.symmetry.factors import factors_of
@@ -179,7 +180,7 @@ def _side(one: Basis, rows: Mapping[str, Tensor], dual: bool) -> Tensor:
     sides = [torch.zeros(one.units, 1, dtype=torch.float64)]
     for column in one.columns:
         if column.dual == dual and column.tensor in rows:
-            own = rows[column.tensor].movedim(column.dim + 1, 0)[column.places]
+            own = leading(rows[column.tensor], column.dim, before=1)[column.places]
             sides.append(own.reshape(one.units, -1))
     return torch.cat(sides, 1)
 
@@ -189,10 +190,11 @@ def _moved(one: Basis, rows: Mapping[str, Tensor], x: Tensor, y: Tensor) -> dict
     found = dict(rows)
     for column in one.columns:
         if column.tensor in found:
-            part = found[column.tensor].movedim(column.dim + 1, 0).clone()
+            whole = found[column.tensor]
+            part = leading(whole, column.dim, before=1).clone()
             moved = torch.einsum("ij,j...->i...", y if column.dual else x, part[column.places])
             part[column.places] = torch.cat([moved, moved.new_zeros(one.units - len(moved), *moved.shape[1:])])
-            found[column.tensor] = part.movedim(0, column.dim + 1)
+            found[column.tensor] = restored(part, column.dim, whole.shape, before=1)
     return found
 
 

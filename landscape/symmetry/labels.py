@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.symmetry.axes import Dim, joint, place_along
 from landscape.values.result import Result
 
 # The label of what no symmetry moves, and of an element that is 0 whatever the weights are.
@@ -35,15 +36,21 @@ class Part:
         """Of the view."""
         return self.indices[0].shape
 
-    def dim_along(self, axis: int) -> tuple[int, Tensor] | None:
-        """The one dimension whose place changes along an axis of the view, and the places; None if not so."""
+    def dim_along(self, axis: int, shape: torch.Size) -> Way | None:
+        """The dimension, or several as one, whose place changes along an axis alone, and the places, or None.
+
+        Args:
+            axis: Of the view.
+            shape: That of the parameter.
+        """
         varying = [dim for dim, index in enumerate(self.indices) if varies(index)[axis]]
-        if len(varying) != 1:
-            return _whole(self, axis) if not varying else None
-        index = self.indices[varying[0]]
-        if [place for place, moves in enumerate(varies(index)) if moves] != [axis]:
+        if not varying:
+            return _whole(self, axis)
+        indices = [self.indices[dim] for dim in varying]
+        if any([place for place, moves in enumerate(varies(one)) if moves] != [axis] for one in indices):
             return None
-        return varying[0], line(index, axis)
+        dim: Dim = varying[0] if len(varying) == 1 else joint(shape, varying)
+        return dim, place_along([line(one, axis) for one in self.indices], dim)
 
     def without_leading(self, count: int) -> Part | None:
         """The view without its first axes; None where elements differ along one of them."""
@@ -54,9 +61,13 @@ class Part:
             indices = tuple(index.select(0, 0) for index in indices)
         return Part(self.name, indices)
 
-    def ways(self, into: int, out: int) -> Ways | None:
+    def along(self, dim: Dim) -> Tensor:
+        """The place of each element along a dimension of the parameter."""
+        return place_along(self.indices, dim)
+
+    def ways(self, into: int, out: int, shape: torch.Size) -> Ways | None:
         """The dimensions along two axes of the view, and the places; None if they are not two dimensions."""
-        first, second = self.dim_along(into), self.dim_along(out)
+        first, second = self.dim_along(into, shape), self.dim_along(out, shape)
         if first is None or second is None:
             return None
         if first[0] == second[0]:
@@ -68,7 +79,7 @@ class Part:
         return first, second
 
 
-Way: TypeAlias = "tuple[int, Tensor]"
+Way: TypeAlias = "tuple[Dim, Tensor]"
 Ways: TypeAlias = "tuple[Way, Way]"
 Shadow: TypeAlias = "Tensor | Part"
 
@@ -78,7 +89,7 @@ class Origin:
     """Where a label comes from: a dimension of a parameter, and the layer that used it first."""
 
     tensor: str
-    dim: int
+    dim: Dim
     layer: str
 
 
@@ -101,7 +112,7 @@ def line(labels: Tensor, axis: int) -> Tensor:
     return labels.reshape(-1)
 
 
-def _whole(part: Part, axis: int) -> tuple[int, Tensor] | None:
+def _whole(part: Part, axis: int) -> Way | None:
     """An axis of one element: the dimension of size 1 that is nobody else's."""
     if part.shape[axis] != 1:
         return None
@@ -186,14 +197,6 @@ class Norm(Result):
     mean: str
     variance: str
     eps: float
-
-
-def places_of(shape: torch.Size) -> tuple[Tensor, ...]:
-    """For each dimension, the place of each element along it."""
-    return tuple(
-        torch.arange(length).reshape(-1, *(1,) * (len(shape) - dim - 1)).expand(shape)
-        for dim, length in enumerate(shape)
-    )
 
 
 def grouped(units: Tensor, count: int) -> Tensor:

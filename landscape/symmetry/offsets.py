@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from landscape.symmetry.axes import Dim, length
 from landscape.symmetry.columns import Columns
 from landscape.symmetry.continuous import Mean, Shift, Sink
 from landscape.symmetry.contractions import args
@@ -295,7 +296,7 @@ class Means(_Added):
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace)
-        self._readers: dict[tuple[str, int], Mean | None] = {}
+        self._readers: dict[tuple[str, Dim], Mean | None] = {}
         self._made_by = {number: call for call in trace.calls for number in call.outs}
 
     def fresh(self, count: int, origin: Origin) -> Tensor:
@@ -318,11 +319,10 @@ class Means(_Added):
         self.zero(inputs, self.call.op)
         self._read_by(part, ways)
         state = self.begun(part.name, out)
-        made = state[out]
-        if made is None or part.name in self.weights or len(columns) != self.trace_sizes[part.name][out]:
-            for labels in state:
-                if labels is not None:
-                    self.zero(labels, self.call.op)
+        made = state.get(out)
+        if made is None or part.name in self.weights or len(columns) != length(self.trace_sizes[part.name], out):
+            for labels in state.values():
+                self.zero(labels, self.call.op)
             return self.fixed((len(columns),))
         self.weights.add(part.name)
         return self.absorbed_only(made)
@@ -332,7 +332,8 @@ class Means(_Added):
         (into, rows), (out, columns) = ways
         size = self.trace_sizes[part.name]
         norm = self._norm()
-        whole = len(size) == 2 and len(rows) == size[into] and torch.equal(columns, torch.arange(size[out]))
+        units = length(size, out)
+        whole = len(size) == 2 and len(rows) == length(size, into) and torch.equal(columns, torch.arange(units))
         bias = self._bias()
         given = args(norm, "weight", "bias") if norm is not None else []
         gain, added = (
@@ -343,7 +344,7 @@ class Means(_Added):
         if sound:
             words = f"what {part.name} reads of the mean of normalised features, which is 0"
             named = bias.name if bias is not None and added is not None else None
-            made = Mean(f"mean:{part.name}", "mean", size[out], words, part.name, into, gain, added, named)
+            made = Mean(f"mean:{part.name}", "mean", units, words, part.name, into, gain, added, named)
         key = (part.name, into)
         known = self._readers.get(key, made)
         self._readers[key] = (
@@ -387,9 +388,9 @@ class Means(_Added):
         """A family for each tensor that nothing else has seen."""
         for label, (origin, _) in enumerate(self.origins, 1):
             size = self.trace_sizes[origin.tensor]
-            if label in self.stopped or size[origin.dim] < 2:
+            if label in self.stopped or length(size, origin.dim) < 2:
                 continue
-            units = size.numel() // size[origin.dim]
+            units = size.numel() // length(size, origin.dim)
             words = f"means over the features of {units} columns of {origin.tensor}, taken away by normalisation"
             yield Mean(f"mean:{origin.tensor}", "mean", units, words, origin.tensor, origin.dim)
         yield from (one for one in self._readers.values() if one is not None)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from landscape.symmetry.contractions import args, attention, convolution, embedding, linear, matrix
+from landscape.symmetry.contractions import args, attention, bag, bilinear, convolution, embedding, linear, matrix
+from landscape.symmetry.images import IMAGES
 from landscape.symmetry.labels import ANY, FIXED, Norm, Part
 from landscape.symmetry.recording import OVERWRITTEN, Call, Ref
 
@@ -38,7 +39,10 @@ _MOVING = (
     ),
     *("_unsafe_split", "unsafe_split", "as_strided", "index", "index_select", "diagonal", "movedim", "chunk"),
     *("split_copy", "repeat_interleave", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "im2col"),
+    *(f"{kind}_pad{dims}d" for kind in ("reflection", "replication") for dims in (1, 2, 3)),
 )
+# Of these torch has none for whole numbers.
+_REAL = ("im2col", *(name for name in _MOVING if name.startswith(("reflection_pad", "replication_pad"))))
 # These put in elements that no tensor held.
 _PADDING = ("constant_pad_nd", "im2col")
 # No label: of memory that a tensor does not fill.
@@ -124,9 +128,9 @@ def replayed(walk: Walk, call: Call, labels: Mapping[int, Tensor]) -> list[Tenso
             result = call.overload(*given, **named)
         return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
 
-    if call.op != "im2col":
+    if call.op not in _REAL:
         return results(0, torch.int64)
-    # It knows no whole numbers, and pads with zeros, which are then the label of what is 0 in any case.
+    # Zeros that pad are then the label of what is 0 in any case.
     return [result.long() + ANY for result in results(ANY, torch.float64)]
 
 
@@ -265,17 +269,6 @@ def _reduction(kind: str) -> Rule:
     return rule
 
 
-def _pooling(kind: str) -> Rule:
-    def rule(walk: Walk, call: Call) -> None:
-        labels = walk.read(call.args[0])
-        spatial = {"1": 1, "2": 2, "3": 3}[
-            next(letter for letter in reversed(call.op.replace("_with_indices", "")) if letter in "123")
-        ]
-        walk.give(call, walk.reduce(kind, labels, range(labels.ndim - spatial, labels.ndim)))
-
-    return rule
-
-
 def _softmax(walk: Walk, call: Call) -> None:
     labels = walk.read(call.args[0])
     walk.give(call, walk.softmax(labels, [args(call, "dim")[0] % labels.ndim], call.op))
@@ -348,11 +341,6 @@ def _filled(walk: Walk, call: Call) -> bool | None:
     return None
 
 
-def _upsample(walk: Walk, call: Call) -> None:
-    labels = walk.read(call.args[0])
-    walk.give(call, walk.reduce("mean", labels, range(2, labels.ndim)))
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_MOVING, _move),
     **dict.fromkeys(_FUNCTIONS, _unary),
@@ -374,10 +362,7 @@ RULES: dict[str, Rule] = {
     "embedding": embedding,
     **dict.fromkeys(("mean", "sum"), _reduction("mean")),
     **dict.fromkeys(("amax", "amin", "max", "min"), _reduction("max")),
-    **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices"), _pooling("max")),
-    **dict.fromkeys(("adaptive_max_pool2d", "adaptive_max_pool3d"), _pooling("max")),
-    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _pooling("mean")),
-    **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pooling("mean")),
+    **IMAGES,
     **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), _layer_norm),
     "native_group_norm": _group_norm,
@@ -393,5 +378,6 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_full"), _nothing),
     **dict.fromkeys(("zero", "new_ones", "new_empty"), _nothing),
     "fill": _filled,
-    **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"), _upsample),
+    "_embedding_bag": bag,
+    "_trilinear": bilinear,
 }

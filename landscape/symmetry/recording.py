@@ -158,6 +158,9 @@ class _Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch.ops.aten.glu.default:
+            with self:
+                return _gated(*args, **kwargs)
 
         def as_ref(leaf: Any) -> Any:
             return Ref(self.number_of(leaf)) if isinstance(leaf, Tensor) else leaf
@@ -197,6 +200,12 @@ class _Recording(TorchDispatchMode):
         number = self._numbered(tensor, "value" if live else "constant")
         self._written.setdefault(storage(tensor), []).append(number)
         return number
+
+
+def _gated(x: Tensor, dim: int = -1) -> Tensor:
+    """Gated units in elementary operations."""
+    values, gates = x.chunk(2, dim)
+    return values * gates.sigmoid()
 
 
 def _stand_in(tensor: Tensor) -> Tensor:

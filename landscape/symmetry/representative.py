@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.params import Tensors, cast
+from landscape.symmetry.axes import Dim, leading, length
 from landscape.symmetry.canonical import sign_element, unit_norm_element
 from landscape.symmetry.columns import Columns
 from landscape.symmetry.continuous import Mean, Rotation, Shift, Turn, complement_of_ones, folded, not_zero
@@ -22,7 +23,11 @@ Kind = TypeVar("Kind", bound=Generator)
 
 
 def representative_element(
-    generators: Sequence[Generator], state: Tensors, *, rotate: bool = True, order: bool = True
+    generators: Sequence[Generator],
+    state: Tensors,
+    *,
+    rotate: bool = True,
+    order: Sequence[Generator] | None = None,
 ) -> Element:
     """The element that brings weights to the representative of all their symmetries.
 
@@ -35,7 +40,7 @@ def representative_element(
         generators: Those of a model.
         state: Weights, buffers included.
         rotate: Settle rotations of streams.
-        order: Settle the order of units.
+        order: The permutations to settle; None is all.
     """
     built = _Built(state)
     for _ in range(_SHIFTS):
@@ -52,8 +57,7 @@ def representative_element(
     built.settle(generators, Turn, _turned)
     # A sum says the sign of a coordinate, and the stream that it reads may have been turned since.
     built.settle(generators, Basis, _principal)
-    if order:
-        built.settle(generators, Exchange, _sorted)
+    built.settle(generators if order is None else order, Exchange, _sorted)
     return Element(tuple(built.factors))
 
 
@@ -90,7 +94,7 @@ class _Built:
 
 def slices(one: Columns, state: Mapping[str, Tensor]) -> Tensor:
     """The slices that belong to units: shape (units, numbers)."""
-    return state[one.tensor].movedim(one.dim, 0)[one.places].reshape(len(one.places), -1)
+    return leading(state[one.tensor], one.dim)[one.places].reshape(len(one.places), -1)
 
 
 def _no_shift(one: Shift, state: Tensors) -> Tensor | None:
@@ -99,7 +103,7 @@ def _no_shift(one: Shift, state: Tensors) -> Tensor | None:
 
 
 def _no_mean(one: Mean, state: Tensors) -> Tensor | None:
-    tensor = state[one.tensor].movedim(one.dim, 0)
+    tensor = leading(state[one.tensor], one.dim)
     if one.gain is not None:
         gain = not_zero(state[one.gain], one.gain)
         tensor = gain.reshape(-1, *(1,) * (tensor.ndim - 1)) * tensor
@@ -132,7 +136,7 @@ def _settled_later(one: Generator) -> Sequence[Columns | Slices]:
     return one.columns if isinstance(one, Basis) else one.slices if isinstance(one, Flipping) else ()
 
 
-def _axes(one: Rotation, state: Tensors, later: set[tuple[str, int]]) -> Tensor | None:
+def _axes(one: Rotation, state: Tensors, later: set[tuple[str, Dim]]) -> Tensor | None:
     """The rotation to principal axes."""
     parts = {column: folded(column, state, one.units) for column in one.columns}
     moments = sum((part @ part.T for part in parts.values()), torch.zeros(one.units, one.units).double())
@@ -204,9 +208,9 @@ def _nearest(
             x, y = torch.zeros(2, one.units, dtype=torch.float64)
             for column in one.columns:
                 first, second = (
-                    state[column.tensor]
-                    .movedim(column.dim, 0)[column.places]
-                    .reshape(one.units, -1, 2, _rest(column, state))
+                    leading(state[column.tensor], column.dim)[column.places].reshape(
+                        one.units, -1, 2, _rest(column, state)
+                    )
                     for state in (ours, theirs)
                 )
                 x = x + (first * second).sum((1, 2, 3))
@@ -221,7 +225,7 @@ def _nearest(
 
 def _rest(column: Columns, state: Mapping[str, Tensor]) -> int:
     tensor = state[column.tensor]
-    return tensor.numel() // tensor.shape[column.dim]
+    return tensor.numel() // length(tensor.shape, column.dim)
 
 
 def _orthogonal(product: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.symmetry.elements import Scaling
+from landscape.symmetry.factors import plain_slices
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -30,8 +31,10 @@ def exponents_and_masses(
     chosen: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     masses: list[Array] = []
     before = count = 0
+    scalings, flat = plain_slices(scalings, {name: tensor.shape for name, tensor in draws[0].items()})
     for name in draws[0]:
         values = np.stack([draw[name].cpu().numpy() for draw in draws])
+        values = values.reshape(len(values), -1) if name in flat else values
         for dim in range(values.ndim - 1):
             different, places = _distinct(_along(name, dim, values.shape[dim + 1], scalings, starts))
             values = _summed(values, dim + 1, places, different.shape[0])

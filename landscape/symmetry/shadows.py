@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from landscape.symmetry import operations
-from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, Ways, compact, places_of, thinned
+from landscape.symmetry.axes import Dim, Joint, joint, length, places_of
+from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Shadow, Ways, compact, thinned
 from landscape.symmetry.recording import Call, Ref, Trace
 
 
@@ -18,7 +19,7 @@ class Walk(ABC):
 
     Attributes:
         trace: What is walked over.
-        states: Name of a parameter -> a label for each place along each dimension, None where it has none.
+        states: Name of a parameter -> for each dimension that has labels one for each place along it.
         call: The operation at work.
         norms: Variance buffer -> the normalisation that it is used in.
         moves: Operations that moved elements of one tensor about, and the number of that tensor.
@@ -27,7 +28,7 @@ class Walk(ABC):
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.env: dict[int, Shadow] = {}
-        self.states: dict[str, list[Tensor | None]] = {}
+        self.states: dict[str, dict[Dim, Tensor]] = {}
         self.norms: dict[str, Norm] = {}
         self.moves: list[tuple[int, Call]] = []
         self.call: Call = trace.calls[0]
@@ -115,29 +116,35 @@ class Walk(ABC):
     def labels_of(self, part: Part) -> Tensor:
         """The label of every element of a part of a parameter."""
         total: Tensor | None = None
-        for labels, index in zip(self.state(part.name), part.indices, strict=True):
-            if labels is not None:
-                (small,), shape = compact(index)
-                own = labels[small].expand(shape)
-                total = own if total is None else self.combine(total, own)
+        for dim, labels in self.state(part.name).items():
+            (small,), shape = compact(part.along(dim))
+            own = labels[small].expand(shape)
+            total = own if total is None else self.combine(total, own)
         return self.fixed(part.shape) if total is None else total
 
-    def state(self, name: str) -> list[Tensor | None]:
+    def state(self, name: str) -> dict[Dim, Tensor]:
         """The labels of a parameter; at its first use it gets them along its last long dimension."""
         size = self.trace_sizes[name]
-        long = [dim for dim, length in enumerate(size) if length > 1] or [len(size) - 1]
-        if name not in self.states and len(long) > 1 and self.call.op != "embedding":
+        long = [dim for dim, count in enumerate(size) if count > 1] or [len(size) - 1]
+        if name not in self.states and len(long) > 1 and "embedding" not in self.call.op:
             self.doubt(f"{self.call.op} of a weight that is no linear map", name)
         return self.begun(name, long[-1])
 
-    def begun(self, name: str, dim: int) -> list[Tensor | None]:
+    def begun(self, name: str, dim: Dim) -> dict[Dim, Tensor]:
         """The labels of a parameter, which begin as new ones along one dimension."""
         if name not in self.states:
-            self.states[name] = [None] * len(self.trace_sizes[name])
-            self.states[name][dim] = self.fresh(self.trace_sizes[name][dim], self.origin(name, dim))
+            self.states[name] = {dim: self.fresh(length(self.trace_sizes[name], dim), self.origin(name, dim))}
         return self.states[name]
 
-    def origin(self, name: str, dim: int) -> Origin:
+    def labelled(self) -> Iterator[tuple[str, Dim, Tensor]]:
+        """Yield every dimension of a parameter that has labels, in order, and its labels."""
+        for name, state in self.states.items():
+            for dim in sorted(
+                state, key=lambda one: (isinstance(one, Joint), one if isinstance(one, int) else one.dims)
+            ):
+                yield name, dim, state[dim]
+
+    def origin(self, name: str, dim: Dim) -> Origin:
         """Return the origin of a label made now."""
         return Origin(name, dim, self.call.layer)
 
@@ -204,7 +211,16 @@ class Walk(ABC):
 
     @abstractmethod
     def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
-        """A convolution in groups: (in,) -> (out,)."""
+        """Linear maps side by side, as of a convolution in groups: (in,) -> (out,), both group by group."""
+
+    def apply_bilinear(self, a: Tensor, b: Tensor, part: Part) -> Tensor:
+        """A weight (out, a, b) applied to all products of two activations: (a,), (b,) -> (out,)."""
+        shapes = (torch.zeros(len(a), 1), torch.zeros(1, len(b)))
+        products = self.binary("mul", a[:, None], b[None], shapes).expand(len(a), len(b)).reshape(-1)
+        both = joint(part.shape, (1, 2))
+        return self.apply_weight(
+            products, part, ((both, torch.arange(len(both))), (0, torch.arange(len(part.indices[0]))))
+        )
 
     @abstractmethod
     def batch_norm(self, labels: Tensor, norm: Norm, gain: Part | None, bias: Part | None) -> Tensor:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.symmetry.axes import Dim
+from landscape.symmetry.cells import cells_of
 from landscape.symmetry.continuous import Rotation, Turned
 from landscape.symmetry.elements import Generator
 from landscape.symmetry.labels import ANY, FIXED, Norm, Origin, Part, Ways, thinned, varies
@@ -69,6 +71,9 @@ class Streams(Units):
 
     def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
         return super().apply_grouped(self._plain(inputs), part, ways, groups)
+
+    def apply_bilinear(self, a: Tensor, b: Tensor, part: Part) -> Tensor:
+        return super().apply_bilinear(self._plain(a), self._plain(b), part)
 
     def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
         return super().contract(self._plain(a), self._plain(b), broadcast)
@@ -146,7 +151,7 @@ class Streams(Units):
 
     def generators(self) -> Iterator[Generator]:
         """A family for each stream that passes through a normalisation."""
-        cells = self.cells()
+        cells = cells_of(self)
         cell_of = {unit: number for number, units in enumerate(cells) for unit in units}
         links: dict[int, list[tuple[int, _Gain, bool]]] = {}
         for one in self._gains:
@@ -206,12 +211,11 @@ class Streams(Units):
         self, cells: Sequence[list[int]], chains: dict[int, tuple[tuple[str, int], ...]], mean: bool
     ) -> Iterator[Generator]:
         columns: list[Turned] = []
-        held: dict[tuple[str, int], dict[int, list[int]]] = {}
-        for name, state in self.states.items():
-            for dim, labels in enumerate(state):
-                own = held.setdefault((name, dim), {})
-                for place, label in enumerate([] if labels is None else self.resolved(labels).tolist()):
-                    own.setdefault(label, []).append(place)
+        held: dict[tuple[str, Dim], dict[int, list[int]]] = {}
+        for name, dim, labels in self.labelled():
+            own = held.setdefault((name, dim), {})
+            for place, label in enumerate(self.resolved(labels).tolist()):
+                own.setdefault(label, []).append(place)
         for number, chain in chains.items():
             gains = tuple((name, torch.arange(len(cells[number])), power) for name, power in chain)
             for (name, dim), own in held.items():

@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from landscape.params import Tensors, cast
+from landscape.symmetry.axes import leading
 from landscape.symmetry.columns import Columns
 from landscape.symmetry.elements import Element, Exchange, Generator
 
@@ -68,5 +69,5 @@ def _improved(
 
 def _similarity(one: Columns, ours: Tensor, theirs: Tensor) -> Tensor:
     """Inner products of our slices with theirs: shape (units, units)."""
-    a, b = (tensor.movedim(one.dim, 0)[one.places].reshape(len(one.places), -1) for tensor in (ours, theirs))
+    a, b = (leading(tensor, one.dim)[one.places].reshape(len(one.places), -1) for tensor in (ours, theirs))
     return a @ b.T

@@ -10,15 +10,13 @@ can mix them, and what multiplies them takes its inverse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.symmetry import operations
+from landscape.symmetry.axes import length
 from landscape.symmetry.labels import (
     ANY,
     FIXED,
@@ -28,18 +26,12 @@ from landscape.symmetry.labels import (
     Ways,
     compact,
     distinct,
-    grouped,
     pairs,
-    ranks,
     thinned,
     varies,
 )
 from landscape.symmetry.recording import Trace
 from landscape.symmetry.shadows import Walk
-
-# These may move elements along one axis as their places along others say; what moves along one axis alone moves
-# the elements of all units alike where labels do not change along it.
-_UNLIKE = ("index", "as_strided")
 
 
 class Units(Walk):
@@ -49,21 +41,24 @@ class Units(Walk):
 
     Attributes:
         linear: Whether changes of basis are looked for instead of permutations.
+        by_blocks: Whether the groups of grouped maps are units, instead of what lies within them.
+        grouped: Weights whose groups hold several units.
+        apart: Tensors of labels, of which those in different rows are told apart.
+        lists: Labels that are listed in another order, and for each new place the one that comes there.
         origins: For every label from 1 where it comes from, and its place there.
     """
 
-    def __init__(self, trace: Trace, linear: bool = False) -> None:
+    def __init__(self, trace: Trace, linear: bool = False, by_blocks: bool = False) -> None:
         super().__init__(trace)
-        self.linear = linear
+        self.linear, self.by_blocks = linear, by_blocks
+        self.grouped: set[str] = set()
         self.origins: list[tuple[Origin, int]] = []
         # For every label the one that it was joined with, and whether as its dual; the first `_made` are in use.
         self._parents = np.zeros(1024, np.int64)
         self._flips = np.ones(1024, np.int64)
         self._made = 1
-        # Each a tensor of labels, of which those in different rows are told apart.
-        self._apart: list[Tensor] = []
-        # Labels that are listed in another order, and for each new place the one that comes there.
-        self._lists: list[tuple[Tensor, Tensor]] = []
+        self.apart: list[Tensor] = []
+        self.lists: list[tuple[Tensor, Tensor]] = []
 
     def found(self, labels: Tensor) -> Tensor:
         """Labels, each replaced by the one that stands for all that it was joined with."""
@@ -147,7 +142,7 @@ class Units(Walk):
     def _listed(self, labels: Tensor, places: Tensor) -> None:
         """Labels in the order of other places."""
         if not bool((places.diff() > 0).all()):
-            self._lists.append((labels, places))
+            self.lists.append((labels, places))
 
     def _is_still(self, labels: Tensor) -> bool:
         (small,), _ = compact(labels)
@@ -221,7 +216,7 @@ class Units(Walk):
         inputs = torch.where(idle, FIXED, inputs) * (-1 if self.linear else 1)
         if part.name not in self.states:
             self.begun(part.name, out)
-            size = self.trace_sizes[part.name][into]
+            size = length(self.trace_sizes[part.name], into)
             # What takes nothing but zeros, as of a state that begins with zeros, is not settled by that.
             taken = (
                 self.fresh(size, self.origin(part.name, into)) if bool(idle.any()) else self.fixed((size,)).clone()
@@ -229,10 +224,10 @@ class Units(Walk):
             taken[rows] = torch.where(idle, taken[rows], inputs)
             self.states[part.name][into] = taken
         state = self.states[part.name]
-        for dim, labels in enumerate(state):
-            if dim not in (into, out) and labels is not None:
+        for dim, labels in state.items():
+            if dim not in (into, out):
                 self.zero(labels, self.call.op)
-        held, made = state[into], state[out]
+        held, made = state.get(into), state.get(out)
         self.equate(torch.where(idle, ANY, inputs), self.fixed(inputs.shape) if held is None else held[rows])
         self._listed(inputs, rows.argsort())
         if made is not None:
@@ -240,19 +235,36 @@ class Units(Walk):
         return self.fixed((len(columns),)) if made is None else made[columns]
 
     def apply_grouped(self, inputs: Tensor, part: Part, ways: Ways, groups: int) -> Tensor:
+        alone = len(inputs) == groups == len(ways[1][1]) and not self.linear
+        if not (alone or self.by_blocks):
+            # What changes within a group stays there.
+            self.grouped.add(part.name)
+            made = self.apply_weight(inputs, part, ways)
+            self.apart += [self.resolved(inputs).reshape(groups, -1), made.reshape(groups, -1)]
+            return made
         out, columns = ways[1]
         state = self.begun(part.name, out)
-        by_group = torch.where(inputs == ANY, FIXED, inputs).reshape(groups, -1)
-        alone = by_group.shape[1] == 1 and not self.linear
-        for dim, labels in enumerate(state):
-            if labels is not None and not (alone and dim == out):
+        for dim, labels in state.items():
+            if dim != out:
                 self.zero(labels, self.call.op)
-        made = state[out]
-        if not alone or made is None:
-            self.zero(inputs, self.call.op)
+        by_group = self.uniform(torch.where(inputs == ANY, FIXED, inputs).reshape(groups, -1), [1])
+        if out not in state:
+            self.zero(by_group, self.call.op)
             return self.fixed((len(columns),))
-        self.equate(made[columns], by_group.reshape(-1).repeat_interleave(len(columns) // groups))
-        return made[columns]
+        self._listed(inputs, torch.arange(len(inputs)))
+        self.equate(state[out][columns], by_group.reshape(-1).repeat_interleave(len(columns) // groups))
+        self._listed(state[out], columns)
+        return state[out][columns]
+
+    def apply_bilinear(self, a: Tensor, b: Tensor, part: Part) -> Tensor:
+        if part.name in self.states:
+            for labels in (a, b, *self.states[part.name].values()):
+                self.zero(labels, self.call.op)
+            return self.fixed((len(part.indices[0]),))
+        state = self.begun(part.name, 0)
+        for dim, labels in enumerate((a, b), 1):
+            state[dim] = torch.where(labels == ANY, FIXED, labels) * (-1 if self.linear else 1)
+        return state[0]
 
     def contract(self, a: Tensor, b: Tensor, broadcast: tuple[Tensor, Tensor]) -> Tensor:
         a, b = self._contracted(self.resolved(a), self.resolved(b))
@@ -299,7 +311,7 @@ class Units(Walk):
     def _tell_apart(self, labels: Tensor) -> None:
         """Units at different places of the leading dimensions are not mixed with each other."""
         (small,), _ = compact(labels)
-        self._apart.append(small.reshape(-1, small.shape[-2] * small.shape[-1]))
+        self.apart.append(small.reshape(-1, small.shape[-2] * small.shape[-1]))
 
     def _mixed_beside(self, labels: Tensor, still: Tensor) -> Tensor:
         """Labels of one factor of a product whose other factor has none."""
@@ -320,78 +332,3 @@ class Units(Walk):
             if part is not None:
                 self.equate(self.labels_of(part), labels)
         return labels
-
-    def cells(self) -> list[list[int]]:
-        """Units that occur alike everywhere, as lists of their labels; none of fewer than two.
-
-        Where a unit has several elements of a tensor, these are taken for those of another unit in the order in
-        which they lie there. So what moves elements must move those of all units alike, too.
-        """
-        met = [np.zeros((4, 0), np.int64)]
-        for number, held in enumerate(self._everywhere()):
-            found, inverse = distinct(held)
-            counts = inverse.reshape(-1).bincount(minlength=len(found))
-            met.append(torch.stack([found.abs(), torch.full_like(found, number), found.sign(), counts]).numpy())
-        for number, (moved, orders) in enumerate(self._reordered(), 1):
-            met.append(np.stack([moved, np.full_like(moved, -number), np.ones_like(moved), orders]))
-        units, *rest = np.concatenate(met, 1)
-        order = np.argsort(units, kind="stable")
-        labels, starts = np.unique(units[order], return_index=True)
-        keys = np.ascontiguousarray(np.stack(rest, 1)[order])
-        cells: dict[bytes, list[int]] = {}
-        for unit, start, end in zip(
-            labels.tolist(), starts.tolist(), [*starts[1:].tolist(), len(units)], strict=True
-        ):
-            if unit not in (FIXED, ANY):
-                cells.setdefault(keys[start:end].tobytes(), []).append(unit)
-        return [units for units in cells.values() if len(units) > 1]
-
-    def _reordered(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield what each operation that moves elements makes of their order; see `_orders`."""
-        for number, call in self.moves:
-            labels = self.env[number]
-            if not isinstance(labels, Tensor):
-                continue
-            small = labels if call.op in _UNLIKE else thinned(labels)[0][0]
-            if self._has_several(small):
-                places = torch.arange(small.numel()).reshape(small.shape).expand(labels.shape)
-                for source in operations.replayed(self, call, {number: places}):
-                    yield self._orders(small, source if call.op in _UNLIKE else thinned(source)[0][0])
-        for labels, source in self._lists:
-            if self._has_several(labels):
-                yield self._orders(labels, source)
-
-    def _has_several(self, labels: Tensor) -> bool:
-        """Return whether a unit has several elements."""
-        found, inverse = distinct(self.resolved(labels).abs())
-        counts = inverse.reshape(-1).bincount(minlength=len(found))
-        return bool((counts[(found != FIXED) & (found != ANY)] > 1).any())
-
-    def _orders(self, labels: Tensor, source: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The units met, and for each a number that says in which order its elements come out."""
-        found, units = distinct(self.resolved(labels).reshape(-1).abs())
-        coming = source.reshape(-1)
-        there = units[coming]
-        ends = there.bincount(minlength=len(found)).cumsum(0)
-        ordered = ranks(units, len(found))[coming][grouped(there, len(found))]
-        data, size = ordered.numpy().tobytes(), ordered.element_size()
-        limits = [0, *(size * ends).tolist()]
-        orders = [hash(data[start:end]) for start, end in pairwise(limits)]
-        met = np.diff(limits) > 0
-        return found.numpy()[met], np.array(orders, np.int64)[met]
-
-    def _everywhere(self) -> Iterator[Tensor]:
-        """Yield the labels of all tensors, and of the rows that must not be mixed; each once."""
-        held = [labels for labels in self.env.values() if isinstance(labels, Tensor)]
-        for state in self.states.values():
-            held += [labels for labels in state if labels is not None]
-        for rows in self._apart:
-            held += list(rows)
-        seen: set[bytes] = set()
-        for labels in held:
-            small = self.found(thinned(labels)[0][0])
-            # Activations of one stream are labelled alike many times over.
-            content = small.numpy().tobytes()
-            if content not in seen:
-                seen.add(content)
-                yield small

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks import moved_copies
 from landscape import LandscapeError, symmetry
 from landscape.params import cast
 from landscape.symmetry import Element, Rotation, Shift
@@ -60,6 +61,17 @@ def test_a_copy_moved_by_all_symmetries_comes_back(name):
     moved = symmetries.random(model, seed=3)
     assert apart(state, moved) > 0.3
     assert apart(state, symmetries.align(model, moved)) <= 1e-5
+
+
+# Norms of queries, streams that flip with the filters that write them, recurrent layers, depthwise convolutions.
+@pytest.mark.parametrize("name", ["Qwen 3", "MobileNet 2", "LSTM", "ConvNeXt"])
+def test_nothing_lies_between_a_copy_that_came_back_and_the_original(name):
+    model, x = moved_copies.made(name)
+    found = moved_copies.returned(model, x, symmetry.find(model, x[:4]), seed=1)
+    assert found.is_back
+    # The control: before it was aligned.
+    assert found.before > 1
+    assert found.moved_barrier > 1e4 * found.error
 
 
 @pytest.mark.parametrize("name", ORBITS)

@@ -27,8 +27,7 @@ Made by `tests/symmetry/test_symmetries_found.py`.
 - *dimension*: the continuous parameters of what was found, as the rank of its tangents at random weights. Kinds
   overlap: a factor for each coordinate of a head is a change of its basis, too.
 - *flat*: the directions of weight space along which no output changes to first order: the nullity of the
-Jacobian in
-  float64, over many random inputs, the buffers that symmetries change counted with the weights.
+  Jacobian in float64, over many random inputs, the buffers that symmetries change counted with the weights.
 - *unexplained*: those that neither a symmetry found nor a weight that no input reaches explains. Behind batch
   normalisation with gains two for each channel are left out on purpose: a stored mean or variance that moves with
   the gain and bias behind it, which recalibration would undo. Others belong to networks too small for their
