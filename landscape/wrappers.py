@@ -13,6 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from landscape.errors import LandscapeError
 
+_ENGINE = "deepspeed.runtime.engine.DeepSpeedEngine"
+
 # Class -> the attribute that holds the module it wraps. By name, so that no library is imported for it.
 _INNER = {
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
@@ -23,7 +25,7 @@ _INNER = {
     "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.OffloadWrapper": "_checkpoint_wrapped_module",
     "lightning.fabric.wrappers._FabricModule": "_original_module",
     "lightning_fabric.wrappers._FabricModule": "_original_module",
-    "deepspeed.runtime.engine.DeepSpeedEngine": "module",
+    _ENGINE: "module",
 }
 _SHARDED = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 
@@ -78,6 +80,11 @@ def unwrapped(model: nn.Module, *, sharded: bool = False) -> nn.Module:
     _refuse_shards(model, sharded)
     if sharded:
         reshard(model)
+    return bare(model)
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """A model without wrappers anywhere in it, wherever its parameters are; see `unwrapped`."""
     return _bare(model, {})
 
 
@@ -99,6 +106,14 @@ def _bare(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
 
 
 def _refuse_shards(model: nn.Module, allowed: bool) -> None:
+    for name, parameter in peeled(model).named_parameters():
+        if is_partitioned(parameter):
+            raise LandscapeError(
+                "DeepSpeed's ZeRO-3 leaves a part of the parameter in each process",
+                where=name,
+                mend="record it by Recorder, in every process; or load whole weights into a model without "
+                "DeepSpeed (zero_to_fp32.py, beside its checkpoints, writes them)",
+            )
     sharded = next((name for name, own in model.named_modules() if _is_a(own, _SHARDED)), None)
     if sharded is None and not allowed:
         sharded = next((name for name, tensor in model.named_parameters() if is_sharded(tensor)), None)
@@ -141,8 +156,28 @@ def is_sharded(tensor: Tensor) -> bool:
     return _is_a(tensor, "torch.distributed.tensor.DTensor")
 
 
+def is_engine(model: object) -> bool:
+    """Return whether a model is an engine of DeepSpeed, which steps an optimizer and then moves the parameters."""
+    return _is_a(model, _ENGINE)
+
+
+def is_partitioned(tensor: Tensor) -> bool:
+    """Return whether a parameter is one of ZeRO-3: DeepSpeed keeps its numbers elsewhere, and leaves it empty."""
+    return hasattr(tensor, "ds_tensor")
+
+
+def whole_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of all of a tensor, whatever part of it is here."""
+    return tuple(getattr(tensor, "ds_shape", tensor.shape))
+
+
 def gathered(tensor: Tensor) -> Tensor:
     """The whole of a tensor that several processes hold parts of; they all have to ask for it."""
+    if is_partitioned(tensor):
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([tensor]):
+            return tensor.detach().clone()
     whole: Tensor = tensor.detach().full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
     return whole
 

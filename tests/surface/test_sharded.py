@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import landscape as ls
 from landscape.errors import LandscapeError
+from landscape.integrations.session import Session
 from landscape.params import layout_of
 from landscape.projection import drawn_plane
 from landscape.projection.block_direction import _cut_of
@@ -112,9 +113,31 @@ def everything(folder: Path, rank: int) -> None:
     with Recorder(folder / "run.h5", model) as recorder:
         for step in range(3):
             recorder.snapshot(step)
+            double(model)
+    call_back(folder / "called.h5", sharded(mesh), records=rank == 0)
+
+
+def double(model: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+
+
+def call_back(path: Path, model: nn.Module, *, records: bool) -> None:
+    """As a callback does, in every process: a training that ends after 3 updates, and goes on from the second."""
+    for first, last in ((0, 3), (2, 5)):
+        session = Session(path, None, False, every=2, keep=None)
+        session.begin(model, first, records=records)
+        for step in range(first + 1, last + 1):
+            double(model)
+            session.offer(step)
+        if last == 3:
+            session.abandon()
             with torch.no_grad():
                 for parameter in model.parameters():
-                    parameter.mul_(2)
+                    parameter.div_(2)
+    session.hold(5)
+    session.end()
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +173,15 @@ def test_a_run_is_recorded_whole_by_the_first_rank(folder):
     for number, snapshot in enumerate(run):
         for name, own in network().named_parameters():
             assert torch.equal(snapshot.weights[name], 2**number * own.detach())
+
+
+def test_callbacks_record_in_all_processes_what_the_first_decides(folder):
+    run = open_trajectory(folder / "called.h5")
+    assert run.steps.tolist() == [0, 2, 4, 5]
+    assert run.finished
+    for snapshot in run:
+        for name, own in network().named_parameters():
+            assert torch.equal(snapshot.weights[name], 2**snapshot.step * own.detach())
 
 
 def test_what_is_cut_over_two_dimensions_of_a_mesh_is_refused():
