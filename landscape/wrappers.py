@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -174,12 +175,39 @@ def whole_shape(tensor: Tensor) -> tuple[int, ...]:
 def gathered(tensor: Tensor) -> Tensor:
     """The whole of a tensor that several processes hold parts of; they all have to ask for it."""
     if is_partitioned(tensor):
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters([tensor]):
+        # Whoever has such a parameter has imported DeepSpeed.
+        with sys.modules["deepspeed"].zero.GatheredParameters([tensor]):
             return tensor.detach().clone()
     whole: Tensor = tensor.detach().full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
     return whole
+
+
+def axis_of(name: str, tensor: Any) -> int | None:
+    """The axis along which a distributed tensor is cut, as `torch.chunk` cuts; None where each process has all.
+
+    Args:
+        name: Its name, for the message.
+        tensor: The tensor.
+
+    Raises:
+        LandscapeError: If it is spread over more than one dimension of a mesh, or otherwise.
+    """
+    mesh, placements = tensor.device_mesh, tensor.placements
+    if mesh.ndim != 1 or type(placements[0]).__name__ not in ("Shard", "Replicate"):
+        raise LandscapeError(
+            f"'{name}' is spread otherwise than along one axis over one mesh dimension",
+            got=", ".join(map(str, placements)),
+            mend="shard over a mesh of one dimension",
+        )
+    axis: int | None = getattr(placements[0], "dim", None)
+    return axis
+
+
+def first_of(tensor: Any, axis: int) -> int:
+    """Where the part of a distributed tensor in this process begins along the axis that is cut."""
+    length, mesh = tensor.shape[axis], tensor.device_mesh
+    # All parts but the last ones are equally long.
+    return int(min(length, mesh.get_local_rank() * -(-length // mesh.size())))
 
 
 def plain_parts(tensor: Tensor) -> Iterator[Tensor]:

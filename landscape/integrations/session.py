@@ -95,8 +95,9 @@ class Session:
 
     def due(self, step: int) -> bool:
         """Return whether a copy is worth taking for `offer`: of a sharded model none can be taken."""
-        known = self._recorder is not None and step > self._newest and not self._shared
-        return known and self._recorder.due(step)
+        if self._recorder is None or self._shared or step <= self._newest:
+            return False
+        return self._recorder.due(step)
 
     def offer(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +32,28 @@ class OwnWeights:
 
     Attributes:
         layout: Of its tensors.
+        part: What a file says of the part that it holds; None where it holds all.
     """
+
+    part: Mapping[str, int] | None = None
 
     def __init__(self, model: Weights) -> None:
         self._model = model
+        # DeepSpeed steps an optimizer, and then moves the parameters.
+        self._steps_late = is_engine(model)
         self.layout: Layout = resolve(model)[0]
+
+    def file(self, path: Path, branch: str | None) -> Path:
+        """The file of this process."""
+        return path
+
+    def new_id(self) -> str:
+        """The name of a new run."""
+        return uuid.uuid4().hex
+
+    def agreed(self, path: Path, run_id: str, steps: list[int], *, same: bool = False) -> list[int]:
+        """The steps to go on from: nobody else records."""
+        return steps
 
     def follow(self) -> bool:
         """Take part where another process decides; False, since nothing is recorded here."""
@@ -57,9 +76,9 @@ class OwnWeights:
         """Check that a hook of the optimizer may record: when it is called, the update is over.
 
         Raises:
-            LandscapeError: Of an engine of DeepSpeed, which moves the parameters after its optimizer's own step.
+            LandscapeError: If DeepSpeed trains the model.
         """
-        if is_engine(self._model):
+        if self._steps_late:
             raise LandscapeError(
                 "DeepSpeed moves the parameters after the step of its optimizer",
                 where="optimizer",
@@ -67,7 +86,7 @@ class OwnWeights:
             )
 
 
-class GatheredWeights:
+class GatheredWeights(OwnWeights):
     """The whole tensors of a model that processes share, gathered one by one; all processes take part.
 
     Args:
@@ -78,7 +97,7 @@ class GatheredWeights:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = bare(model)
+        self._model: nn.Module = bare(model)
         self.layout: Layout = layout_of(self._model, sharded=True)
 
     def follow(self) -> bool:
@@ -140,13 +159,6 @@ class GatheredWeights:
             where="optimizer",
             mend="call recorder.snapshot(step) in every process, at the same steps",
         )
-
-
-def weights_of(model: Weights) -> OwnWeights | GatheredWeights:
-    """The weights of a model, gathered where its parameters are sharded."""
-    if isinstance(model, nn.Module) and is_shared(model):
-        return GatheredWeights(model)
-    return OwnWeights(model)
 
 
 def is_shared(model: nn.Module) -> bool:

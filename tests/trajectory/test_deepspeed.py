@@ -48,17 +48,23 @@ def in_rank(rank: int, folder: str) -> None:
         engine, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, config=settings, dist_init_required=False
         )
-        with ls.Recorder(f"{folder}/stage{stage}.h5", engine, problem="mine") as recorder:
-            recorder.snapshot(0)
-            for x, y in batches():
-                engine.backward(F.cross_entropy(engine(x), y))
-                engine.step()
+        paths = {f"{folder}/stage{stage}.h5": False} | ({f"{folder}/parts.h5": True} if stage == 3 else {})
+        recorders = [ls.Recorder(path, engine, shards=shards) for path, shards in paths.items()]
+        for x, y in batches():
+            for recorder in recorders:
                 recorder.snapshot(engine.global_steps)
-            said = "each process has to call snapshot" if stage == 3 else "DeepSpeed moves the parameters after"
+            engine.backward(F.cross_entropy(engine(x), y))
+            engine.step()
+        for recorder in recorders:
+            recorder.snapshot(engine.global_steps)
+        for recorder, shards in zip(recorders, paths.values(), strict=True):
+            waits = stage == 3 and not shards
+            said = "each process has to call snapshot" if waits else "DeepSpeed moves the parameters after"
             with pytest.raises(LandscapeError, match=said):
                 recorder.watch(optimizer)
             with pytest.raises(LandscapeError, match=said):
-                ls.Recorder(f"{folder}/steps.h5", engine, optimizer=optimizer)
+                ls.Recorder(f"{folder}/steps.h5", engine, optimizer=optimizer, shards=shards)
+            recorder.finish()
     with pytest.raises(LandscapeError, match=r"0\.weight: DeepSpeed's ZeRO-3 leaves"):
         ls.random_line(engine)
     distributed.destroy_process_group()
@@ -77,8 +83,8 @@ def test_both_stages_record_the_weights_of_a_plain_training(tmp_path: Path):
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
         states.append(ls.params.digest(model.state_dict()))
-    for stage in (1, 3):
-        run = ls.open(tmp_path / f"stage{stage}.h5")
+    for name in ("stage1", "stage3", "parts"):
+        run = ls.open(tmp_path / f"{name}.h5")
         assert run.steps.tolist() == [0, 1, 2, 3]
         assert [snapshot.digest for snapshot in run] == states
 
