@@ -18,8 +18,8 @@ import h5py
 import torch
 
 from landscape.trajectory import Recorder, open_trajectory
-from landscape.trajectory.columns import windows
 from landscape.trajectory.digests import chunk_digests, digests_of
+from landscape.trajectory.windows import windows
 
 _GROUP = "weights/float32"
 

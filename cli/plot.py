@@ -216,14 +216,14 @@ def _save(kind: Kind, look: Look, picture: Path, shared: bool, shown: Shown) -> 
 def _chosen(files: tuple[str, ...], kind: str | None) -> tuple[Kind, bool]:
     """The kind of picture, and whether its value is in the file."""
     from landscape.files.opening import open_file
-    from landscape.storage import kind_of
+    from landscape.storage import kind_of, parts_of
 
     if kind is None and holds_values(Path(files[0])):
         kind = next(one.name for one in KINDS.values() if one.file)
     wanted = kind_named(kind or _DEFAULT)
     if wanted.file:
         return wanted, False
-    format = kind_of(files[0]) if Path(files[0]).exists() else ""
+    format = kind_of(files[0]) if Path(files[0]).exists() or parts_of(Path(files[0])) else ""
     homes = {name: one for name, one in KINDS.items() if one.stored is not None and one.stored[0] == format}
     if not homes:
         return wanted, False

@@ -74,6 +74,47 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class PartInfo(TensorInfo):
+    """The part of a tensor that one process holds, flat: the same columns of every row.
+
+    Attributes:
+        shape_of_whole: The shape of the tensor.
+        axis_of_whole: Its ``filter_axis`` and ``filter_groups``.
+        rows: Rows that it is cut into; one where the part is a stretch of the flattened tensor.
+        start: The first of the columns.
+    """
+
+    shape_of_whole: tuple[int, ...] = ()
+    axis_of_whole: tuple[int, int] = (0, 1)
+    rows: int = 1
+    start: int = 0
+
+    @classmethod
+    def of(cls, info: TensorInfo, numel: int, rows: int, start: int) -> PartInfo:
+        """The part of a tensor that has so many of its elements."""
+        flat = {"shape": (numel,), "filter_axis": 0, "filter_groups": 1}
+        axis = info.filter_axis, info.filter_groups
+        return cls(**{**vars(info), **flat}, shape_of_whole=info.shape, axis_of_whole=axis, rows=rows, start=start)
+
+    @property
+    def whole(self) -> TensorInfo:
+        """The tensor."""
+        known = {name: getattr(self, name) for name in TensorInfo.__dataclass_fields__}
+        axis, groups = self.axis_of_whole
+        return TensorInfo(**{**known, "shape": self.shape_of_whole, "filter_axis": axis, "filter_groups": groups})
+
+    @property
+    def row(self) -> int:
+        """Columns of the whole."""
+        return math.prod(self.shape_of_whole) // self.rows
+
+    @property
+    def stop(self) -> int:
+        """One behind the last column."""
+        return self.start + self.numel // self.rows
+
+
+@dataclass(frozen=True)
 class Layout:
     """The tensors of a model in a fixed order: parameters first, then buffers, each as the model lists them.
 
@@ -222,5 +263,7 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _info_from_json(entry: dict[str, Any]) -> TensorInfo:
-    known = {key: value for key, value in entry.items() if key in TensorInfo.__dataclass_fields__}
-    return TensorInfo(**{**known, "shape": tuple(known["shape"])})
+    kind = PartInfo if "shape_of_whole" in entry else TensorInfo
+    known = {key: value for key, value in entry.items() if key in kind.__dataclass_fields__}
+    lists = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
+    return kind(**known | lists)

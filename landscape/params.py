@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.ties import identity
-from landscape.wrappers import gathered, plain_parts, unwrapped
+from landscape.wrappers import gathered, plain_parts, unwrapped, whole_shape
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -95,7 +95,7 @@ def _info(name: str, tensor: Tensor, kind: str, axis: tuple[int, int], tied_to: 
     return TensorInfo(
         name=name,
         kind=kind,
-        shape=tuple(tensor.shape),
+        shape=whole_shape(tensor),
         dtype=str(tensor.dtype).removeprefix("torch."),
         trainable=tensor.requires_grad if kind == "parameter" else False,
         filter_axis=axis[0],

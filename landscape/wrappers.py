@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.hooks import RemovableHandle
 
 from landscape.errors import LandscapeError
+
+_ENGINE = "deepspeed.runtime.engine.DeepSpeedEngine"
 
 # Class -> the attribute that holds the module it wraps. By name, so that no library is imported for it.
 _INNER = {
@@ -23,7 +26,7 @@ _INNER = {
     "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.OffloadWrapper": "_checkpoint_wrapped_module",
     "lightning.fabric.wrappers._FabricModule": "_original_module",
     "lightning_fabric.wrappers._FabricModule": "_original_module",
-    "deepspeed.runtime.engine.DeepSpeedEngine": "module",
+    _ENGINE: "module",
 }
 _SHARDED = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 
@@ -78,6 +81,11 @@ def unwrapped(model: nn.Module, *, sharded: bool = False) -> nn.Module:
     _refuse_shards(model, sharded)
     if sharded:
         reshard(model)
+    return bare(model)
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """A model without wrappers anywhere in it, wherever its parameters are; see `unwrapped`."""
     return _bare(model, {})
 
 
@@ -99,6 +107,14 @@ def _bare(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
 
 
 def _refuse_shards(model: nn.Module, allowed: bool) -> None:
+    for name, parameter in peeled(model).named_parameters():
+        if is_partitioned(parameter):
+            raise LandscapeError(
+                "DeepSpeed's ZeRO-3 leaves a part of the parameter in each process",
+                where=name,
+                mend="record it by Recorder, in every process; or load whole weights into a model without "
+                "DeepSpeed (zero_to_fp32.py, beside its checkpoints, writes them)",
+            )
     sharded = next((name for name, own in model.named_modules() if _is_a(own, _SHARDED)), None)
     if sharded is None and not allowed:
         sharded = next((name for name, tensor in model.named_parameters() if is_sharded(tensor)), None)
@@ -141,10 +157,57 @@ def is_sharded(tensor: Tensor) -> bool:
     return _is_a(tensor, "torch.distributed.tensor.DTensor")
 
 
+def is_engine(model: object) -> bool:
+    """Return whether a model is an engine of DeepSpeed, which steps an optimizer and then moves the parameters."""
+    return _is_a(model, _ENGINE)
+
+
+def is_partitioned(tensor: Tensor) -> bool:
+    """Return whether a parameter is one of ZeRO-3: DeepSpeed keeps its numbers elsewhere, and leaves it empty."""
+    return hasattr(tensor, "ds_tensor")
+
+
+def whole_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of all of a tensor, whatever part of it is here."""
+    return tuple(getattr(tensor, "ds_shape", tensor.shape))
+
+
 def gathered(tensor: Tensor) -> Tensor:
     """The whole of a tensor that several processes hold parts of; they all have to ask for it."""
+    if is_partitioned(tensor):
+        # Whoever has such a parameter has imported DeepSpeed.
+        with sys.modules["deepspeed"].zero.GatheredParameters([tensor]):
+            return tensor.detach().clone()
     whole: Tensor = tensor.detach().full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
     return whole
+
+
+def axis_of(name: str, tensor: Any) -> int | None:
+    """The axis along which a distributed tensor is cut, as `torch.chunk` cuts; None where each process has all.
+
+    Args:
+        name: Its name, for the message.
+        tensor: The tensor.
+
+    Raises:
+        LandscapeError: If it is spread over more than one dimension of a mesh, or otherwise.
+    """
+    mesh, placements = tensor.device_mesh, tensor.placements
+    if mesh.ndim != 1 or type(placements[0]).__name__ not in ("Shard", "Replicate"):
+        raise LandscapeError(
+            f"'{name}' is spread otherwise than along one axis over one mesh dimension",
+            got=", ".join(map(str, placements)),
+            mend="shard over a mesh of one dimension",
+        )
+    axis: int | None = getattr(placements[0], "dim", None)
+    return axis
+
+
+def first_of(tensor: Any, axis: int) -> int:
+    """Where the part of a distributed tensor in this process begins along the axis that is cut."""
+    length, mesh = tensor.shape[axis], tensor.device_mesh
+    # All parts but the last ones are equally long.
+    return int(min(length, mesh.get_local_rank() * -(-length // mesh.size())))
 
 
 def plain_parts(tensor: Tensor) -> Iterator[Tensor]:

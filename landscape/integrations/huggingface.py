@@ -26,9 +26,9 @@ class RecorderCallback(TrainerCallback):
     """Records the weights by optimizer step, from the state before the first update to the last.
 
     Of a training that goes on (``train(resume_from_checkpoint=...)``) the same file goes on; snapshots newer than
-    the checkpoint give way. An exception leaves the run unfinished. Only the process of world rank 0 records.
-    Sharded models (FSDP, DeepSpeed) cannot be recorded. With ``load_best_model_at_end`` the last snapshot is the
-    last state of the training, not the best model.
+    the checkpoint give way. An exception leaves the run unfinished. Only the process of world rank 0 writes;
+    of models that FSDP2 or DeepSpeed's ZeRO-3 shard it gathers each tensor. With ``load_best_model_at_end`` (of
+    whole models only) the last snapshot is the last state of the training, not the best model.
 
     Metrics are what was logged at the very step that is recorded: ``train_loss`` is the mean since the logging
     before, ``eval_...`` is of an evaluation at that step.
@@ -100,7 +100,7 @@ class RecorderCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Copy the state where the best model may take its place before the training ends."""
-        if args.load_best_model_at_end and state.is_world_process_zero:
+        if args.load_best_model_at_end:
             self._last = self._session.copy(kwargs["model"])
 
     def on_train_end(

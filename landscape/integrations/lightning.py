@@ -26,10 +26,10 @@ class RecorderCallback(Callback):
 
     Of a training that goes on from a checkpoint (``fit(ckpt_path=...)``) the same file goes on; snapshots newer
     than the checkpoint give way. An exception leaves the run unfinished. Only the process of global rank 0
-    records. Sharded models (FSDP, DeepSpeed) cannot be recorded.
+    writes; of models that FSDP2 or DeepSpeed's ZeRO-3 shard it gathers each tensor.
 
-    Metrics are those that were logged at the very step that is recorded, a validation after it included; others
-    are NaN there. A slash in a name becomes an underscore.
+    Metrics are those that were logged at the very step that is recorded, a validation after it included (not with
+    sharded models); others are NaN there. A slash in a name becomes an underscore.
 
     Args:
         path: The trajectory file.
@@ -124,7 +124,7 @@ class RecorderCallback(Callback):
         if self._session.due(step):
             self._waiting = (step, self._epoch, self._session.copy(pl_module))
         else:
-            self._session.offer(step, epoch=self._epoch)
+            self._session.offer(step, epoch=self._epoch, metrics=lambda: self._logged.of(step))
 
     def _record(self) -> None:
         """Record what waits, with what was logged of it."""

@@ -1,4 +1,4 @@
-"""Session shared by the callbacks: one recorder over one training, in the one process that records."""
+"""Session shared by the callbacks: one recorder over one training, in every process that has a say in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.params import Weights, resolve
 from landscape.trajectory import Recorder, Trajectory, open_trajectory
+from landscape.trajectory.gathered import is_shared
 from landscape.wrappers import peeled
 
 Numbers = Mapping[str, float]
@@ -33,6 +34,7 @@ class Session:
         self._overwrite = overwrite
         self._options = options
         self._recorder: Recorder | None = None
+        self._shared = False
         self._newest = -1
         self._began = 0.0
         self._earlier = 0.0
@@ -50,22 +52,24 @@ class Session:
             LandscapeError: If there is a file already, and the training starts at step 0 or the run is finished.
         """
         self.abandon()
-        if not records:
+        own = chosen(model, self._model)
+        self._shared = is_shared(own)
+        if not (records or self._shared):
             return
-        held = self._held(step)
+        held = self._held(step) if records else None
         self._recorder = Recorder(
             self.path,
-            chosen(model, self._model),
+            own,
             overwrite=self._overwrite and held is None,
             resume=held is not None,
             **self._options,
             **({"optimizer": optimizer} if self._options.get("record") else {}),
         )
         self._began, self._earlier = time.monotonic(), 0.0
+        # The same in all processes: what the file has is known to one only.
         self._newest = step - 1
         if held is not None:
             self._recorder.rewind(step)
-            self._newest = max(self._newest, self._recorder.last_step or 0)
             known = held.seconds[: len(self._recorder)]
             self._earlier = float(known[-1]) if len(known) else 0.0
         self.offer(step)
@@ -90,8 +94,10 @@ class Session:
         return held
 
     def due(self, step: int) -> bool:
-        """Return whether `offer` would record this step."""
-        return self._recorder is not None and step > self._newest and self._recorder.due(step)
+        """Return whether a copy is worth taking for `offer`: of a sharded model none can be taken."""
+        if self._recorder is None or self._shared or step <= self._newest:
+            return False
+        return self._recorder.due(step)
 
     def offer(
         self,
@@ -131,17 +137,24 @@ class Session:
             metrics: Name -> value.
             weights: The state, if the model is no longer in it.
         """
-        last = None if self._recorder is None else self._recorder.last_step
-        if self._recorder is None or (last is not None and step <= last):
-            return
-        self._record(self._recorder, step, metrics or {}, epoch=epoch, hold=True, weights=weights)
+        if self._recorder is not None:
+            self._record(self._recorder, step, metrics or {}, epoch=epoch, hold=True, weights=weights)
 
     def _record(self, recorder: Recorder, step: int, metrics: Numbers, **given: Any) -> None:
+        if recorder.last_step is not None and step <= recorder.last_step:
+            recorder.pass_over()
+            return
         seconds = self._earlier + time.monotonic() - self._began
         recorder.snapshot(step, seconds=seconds, **given, **dict[str, Any](plain(metrics)))
 
     def copy(self, model: nn.Module) -> dict[str, Tensor]:
-        """The weights of a model as they are now."""
+        """The weights of a model as they are now; empty where this process takes no part.
+
+        Raises:
+            LandscapeError: If the model is sharded.
+        """
+        if self._recorder is None:
+            return {}
         return {name: tensor.clone() for name, tensor in resolve(chosen(model, self._model))[1].items()}
 
     def end(self) -> None:

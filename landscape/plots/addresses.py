@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from landscape.errors import LandscapeError
+from landscape.storage import parts_of
 from landscape.trajectory import Snapshot, Trajectory, open_trajectory
 
 
@@ -42,7 +43,8 @@ def _split(address: str) -> list[str]:
     """The file, which may have colons in its name, and the words behind it."""
     words = address.split(":")
     for count in range(len(words), 0, -1):
-        if Path(":".join(words[:count])).is_file():
+        file = Path(":".join(words[:count]))
+        if file.is_file() or parts_of(file):
             return [":".join(words[:count]), *words[count:]]
     if len(words) > 3:
         raise LandscapeError("no such file", where=address, expected="FILE[:BRANCH][:STEP]")

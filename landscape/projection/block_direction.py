@@ -19,7 +19,7 @@ from landscape.errors import LandscapeError
 from landscape.layout import TensorInfo
 from landscape.params import Tensors
 from landscape.projection.blocks import BlockTensor, flat_of
-from landscape.wrappers import gathered, is_sharded
+from landscape.wrappers import axis_of, first_of, gathered, is_sharded
 
 
 class BlockDirection(Mapping[str, Tensor]):
@@ -122,20 +122,13 @@ def share_of(info: TensorInfo, weight: Tensor, normalize: str, seed: int, index:
 
 def _cut_of(info: TensorInfo, weight: Any) -> tuple[int | None, int]:
     """Axis along which a tensor is spread over processes (None if each has all) and where the part begins."""
-    mesh, placements = weight.device_mesh, weight.placements
-    axis = getattr(placements[0], "dim", None)
-    plain = type(placements[0]).__name__ in ("Shard", "Replicate")
-    if mesh.ndim != 1 or not plain or axis not in (None, 0, 1) or info.complex:
+    axis = axis_of(info.name, weight)
+    if axis not in (None, 0, 1) or info.complex:
         raise LandscapeError(
-            f"'{info.name}' is spread otherwise than by rows or columns over one mesh dimension",
-            got=", ".join(map(str, placements)) + (" of complex numbers" if info.complex else ""),
-            mend="shard over a mesh of one dimension",
+            f"'{info.name}' is spread otherwise than by rows or columns of real numbers",
+            got=f"axis {axis} of {info.dtype}",
         )
-    if axis is None:
-        return None, 0
-    # As torch.chunk cuts: all parts but the last ones are equally long.
-    length = info.shape[axis]
-    return axis, min(length, mesh.get_local_rank() * -(-length // mesh.size()))
+    return axis, 0 if axis is None else first_of(weight, axis)
 
 
 def _over_all(weight: Any, sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from landscape.storage.faults import damage as damage
     from landscape.storage.interrupts import deferred_interrupt as deferred_interrupt
     from landscape.storage.interrupts import safe_point as safe_point
+    from landscape.storage.part_names import common_path as common_path
+    from landscape.storage.part_names import part_path as part_path
+    from landscape.storage.part_names import parts_of as parts_of
+    from landscape.storage.part_names import rank_in as rank_in
     from landscape.storage.plain_values import MOST_VALUES as MOST_VALUES
     from landscape.storage.plain_values import parse_json as parse_json
     from landscape.storage.provenance import versions as versions
@@ -61,6 +65,7 @@ _NAMES = {
     "digests": "ROWS begin_array digest has_seal require_rows require_seal row_digests seal write_row_digests",
     "faults": "FAULTS damage",
     "interrupts": "deferred_interrupt safe_point",
+    "part_names": "common_path part_path parts_of rank_in",
     "plain_values": "MOST_VALUES parse_json",
     "provenance": "versions",
     "reader": "PathLike kind_of lacks_digests open_read require_file state_of steadily steadily_each",

@@ -23,6 +23,7 @@ from landscape.storage.claims import require_modest
 from landscape.storage.digests import lacking
 from landscape.storage.examination import require_readable
 from landscape.storage.faults import FAULTS, damage, reason
+from landscape.storage.part_names import parts_of
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Read = TypeVar("Read")
@@ -112,7 +113,7 @@ def kind_of(path: PathLike) -> str:
     Raises:
         LandscapeError: If it cannot be opened, or is none of these.
     """
-    path = Path(path)
+    path = _first_of(Path(path))
 
     def read() -> str:
         with _open_any(path) as file:
@@ -127,7 +128,7 @@ def lacks_digests(path: PathLike) -> str | None:
     Raises:
         LandscapeError: If it cannot be opened, or is none of ours.
     """
-    path = Path(path)
+    path = _first_of(Path(path))
 
     def read() -> str | None:
         with _open_any(path) as file:
@@ -136,6 +137,11 @@ def lacks_digests(path: PathLike) -> str | None:
                 return lacking(file)
 
     return steadily(path, read)
+
+
+def _first_of(path: Path) -> Path:
+    """The file itself, or the first of those whose common name it is."""
+    return next(iter(parts_of(path)), path)
 
 
 def _format_of(file: h5py.File, path: Path) -> str:
@@ -273,15 +279,16 @@ def steadily_each(path: PathLike, read: Callable[[], Iterator[Read]]) -> Iterato
 
 
 def _is_fresh(path: PathLike) -> bool:
-    """Return whether a file was written a moment ago."""
+    """Return whether a file was written a moment ago, or one of those whose common name it is."""
     with suppress(OSError, ValueError):
-        return abs(time.time() - Path(path).stat().st_mtime) < _TICK
+        files = parts_of(Path(path)) or (Path(path),)
+        return any(abs(time.time() - one.stat().st_mtime) < _TICK for one in files)
     return False
 
 
 def state_of(path: PathLike) -> tuple[int, ...]:
-    """Return numbers that change when a file does."""
+    """Return numbers that change when a file does, or one of those whose common name it is."""
     with suppress(OSError, ValueError):
-        found = Path(path).stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        states = [one.stat() for one in parts_of(Path(path)) or (Path(path),)]
+        return tuple(number for one in states for number in (one.st_ino, one.st_size, one.st_mtime_ns))
     return ()

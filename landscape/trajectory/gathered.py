@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.params import Tensors, Weights, layout_of, resolve
-from landscape.wrappers import is_sharded
+from landscape.wrappers import bare, gathered, is_engine, is_partitioned, is_sharded
 
 
 @dataclass
@@ -31,15 +32,35 @@ class OwnWeights:
 
     Attributes:
         layout: Of its tensors.
+        part: What a file says of the part that it holds; None where it holds all.
     """
+
+    part: Mapping[str, int] | None = None
 
     def __init__(self, model: Weights) -> None:
         self._model = model
+        # DeepSpeed steps an optimizer, and then moves the parameters.
+        self._steps_late = is_engine(model)
         self.layout: Layout = resolve(model)[0]
+
+    def file(self, path: Path, branch: str | None) -> Path:
+        """The file of this process."""
+        return path
+
+    def new_id(self) -> str:
+        """The name of a new run."""
+        return uuid.uuid4().hex
+
+    def agreed(self, path: Path, run_id: str, steps: list[int], *, same: bool = False) -> list[int]:
+        """The steps to go on from: nobody else records."""
+        return steps
 
     def follow(self) -> bool:
         """Take part where another process decides; False, since nothing is recorded here."""
         return False
+
+    def pass_over(self) -> None:
+        """Decide against a snapshot; nobody waits for that."""
 
     @contextmanager
     def decision(self) -> Iterator[Decision]:
@@ -52,28 +73,42 @@ class OwnWeights:
         return given if isinstance(given, Mapping) else resolve(given)[1]
 
     def require_watchable(self) -> None:
-        """Check that a hook may record: other processes need not know."""
+        """Check that a hook of the optimizer may record: when it is called, the update is over.
+
+        Raises:
+            LandscapeError: If DeepSpeed trains the model.
+        """
+        if self._steps_late:
+            raise LandscapeError(
+                "DeepSpeed moves the parameters after the step of its optimizer",
+                where="optimizer",
+                mend="call recorder.snapshot(engine.global_steps) after engine.step()",
+            )
 
 
-class GatheredWeights:
+class GatheredWeights(OwnWeights):
     """The whole tensors of a model that processes share, gathered one by one; all processes take part.
 
     Args:
-        model: A model whose parameters are distributed tensors, as FSDP2's are.
+        model: A model of which each process has a part, as FSDP2 and DeepSpeed's ZeRO-3 leave it.
 
     Attributes:
         layout: Of the whole tensors.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self.layout: Layout = layout_of(model, sharded=True)
+        self._model: nn.Module = bare(model)
+        self.layout: Layout = layout_of(self._model, sharded=True)
 
     def follow(self) -> bool:
         """Give what is wanted; False, since nothing is recorded here."""
         if self._agreed(False):
             self._gather(keep=False)
         return False
+
+    def pass_over(self) -> None:
+        """Decide against a snapshot; the others are told."""
+        self._agreed(False)
 
     @contextmanager
     def decision(self) -> Iterator[Decision]:
@@ -108,10 +143,9 @@ class GatheredWeights:
         whole: Tensors = {}
         for info in self.layout:
             if info.tied_to is None:
-                own: Any = state[info.name].detach()
-                tensor = own.full_tensor() if is_sharded(own) else own
+                tensor = gathered(state[info.name])
                 if keep:
-                    whole[info.name] = tensor.cpu()
+                    whole[info.name] = tensor.detach().cpu()
         return whole
 
     def require_watchable(self) -> None:
@@ -122,13 +156,11 @@ class GatheredWeights:
         """
         raise LandscapeError(
             "of a sharded model each process has to call snapshot itself",
-            where="watch",
+            where="optimizer",
             mend="call recorder.snapshot(step) in every process, at the same steps",
         )
 
 
-def weights_of(model: Weights) -> OwnWeights | GatheredWeights:
-    """The weights of a model, gathered where its parameters are sharded."""
-    if isinstance(model, nn.Module) and any(map(is_sharded, model.parameters())):
-        return GatheredWeights(model)
-    return OwnWeights(model)
+def is_shared(model: nn.Module) -> bool:
+    """Return whether each process has a part of the parameters of a model."""
+    return any(is_sharded(own) or is_partitioned(own) for own in model.parameters())

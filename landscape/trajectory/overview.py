@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.layout import Layout, TensorInfo
-from landscape.storage import PathLike, damage, open_read, steadily
+from landscape.storage import PathLike, damage, open_read, parts_of, steadily
 from landscape.trajectory.columns import read_rows
+from landscape.trajectory.parts import load_run
 from landscape.trajectory.resume import state_arrays
-from landscape.trajectory.schema import FORMAT, SCHEMA, Header, datasets_of, load_header, read_header
+from landscape.trajectory.schema import FORMAT, SCHEMA, Header, datasets_of, read_header
 from landscape.trajectory.steps import datasets_of_steps, row_bytes
 from landscape.values.result import Result
 
@@ -51,6 +52,9 @@ def verify_trajectory(path: PathLike) -> Verification:
         41
     """
     path = Path(path)
+    parts = [verify_trajectory(part) for part in parts_of(path)]
+    if parts:
+        return Verification(len(load_run(path).steps), all(part.digests for part in parts))
     snapshots, digests = 0, True
     with open_read(path, format=FORMAT, schema=SCHEMA) as file:
         for run, header in _runs(file, path, "/"):
@@ -178,4 +182,4 @@ def summary(path: PathLike) -> Summary:
         >>> summary("run.h5").to_json()["snapshots"]
         41
     """
-    return Summary(steadily(path, lambda: load_header(path)))
+    return Summary(steadily(path, lambda: load_run(path)))

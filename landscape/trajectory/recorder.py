@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,14 +17,13 @@ from landscape.optimizers.observer import Optimizers
 from landscape.params import Weights
 from landscape.storage import PathLike, deferred_interrupt
 from landscape.trajectory.background import Background, Foreground, Offer, Outage, recording, write
-from landscape.trajectory.gathered import weights_of
+from landscape.trajectory.part_weights import weights_of
 from landscape.trajectory.resume import encode_state
 from landscape.trajectory.rounding import checked_storage, take
 from landscape.trajectory.run_file import RunFile
 from landscape.trajectory.schedule import Pace, Turn
 from landscape.trajectory.step_recorder import NoSteps, StepRecorder, Values
 from landscape.trajectory.validation import (
-    checked_extra,
     described,
     plain_name,
     require_active,
@@ -39,11 +37,11 @@ from landscape.vocabulary import RECORDED
 class Recorder:
     """Records snapshots of a model into a trajectory file.
 
-    The file is opened, changed and closed for every snapshot, and each change happens wholly or not at all.
-    Left without an exception, the run is marked as finished; with one, it can be resumed.
+    The file is opened and closed for every snapshot, and each change happens wholly or not at all. Left without
+    an exception, the run is marked as finished; with one, it can be resumed.
 
-    Where `torch.distributed` runs, only rank 0 records, unless `all_ranks` is set; in the others nothing is
-    written and `snapshot` returns False. What FSDP2 shards is gathered for rank 0: all call `snapshot` then.
+    Where `torch.distributed` runs, only rank 0 records; in the others `snapshot` returns False. What FSDP2 or
+    DeepSpeed's ZeRO-3 shards is gathered for rank 0: all call `snapshot` then.
 
     Args:
         path: The file.
@@ -54,28 +52,26 @@ class Recorder:
         training: The settings of the optimizer and the loop: plain JSON values.
         overwrite: Replace a file (or branch) that exists.
         resume: Go on with a run that is not finished; begin one where there is none.
-        reopen: With `resume`, go on with a finished run too. From the next snapshot on it is not finished, and its
-            `training` is what is given, if something is.
+        reopen: With `resume`, go on with a finished run too; its `training` is then what is given, if anything.
         extra_attrs: Further attributes of the file.
         branch: Write a branch of this name into an existing trajectory file.
         parent_run_id: For a branch: the run it starts from.
-        parent_step: For a branch: the step it starts from.
-        perturbation: For a branch: what was done to the weights there: plain JSON values.
-        every: Record only steps that are multiples of this, so that `snapshot` can be called at each step.
+        parent_step: And its step.
+        perturbation: And what was done to the weights there: plain JSON values.
+        every: Record only steps that are multiples of this.
         keep: The largest number of snapshots, 2 or more. When one more would come, every second one is dropped
-            (the first stays), and from then on only every second candidate is recorded, then every fourth, and
-            so on. The newest candidate that was not recorded is held in memory, and `finish` writes it. The file
-            is then rewritten beside the old one; a resume state is dropped with its snapshot.
+            (not the first), and then only every second candidate is recorded, then every fourth, and so on. The
+            newest that was not recorded is held in memory for `finish`. A resume state goes with its snapshot.
         dtype: ``"float16"`` or ``"bfloat16"``: store parameters rounded to this type, with the error that it
-            makes at every snapshot; None stores them as they are. Buffers are always stored as they are.
-        background: Copy the weights and write them in a thread. `snapshot` then takes no longer than the copy,
-            unless two snapshots wait already while one is written: then it waits for one of them. What goes
-            wrong in the thread is raised by the next call, or at the end. A killed process loses what waits.
+            makes at every snapshot. Buffers are always stored as they are.
+        background: Write a copy of the weights in a thread; `snapshot` waits where two wait already. Errors come
+            with the next call, or at the end. A killed process loses what waits.
         all_ranks: Record in every rank of `torch.distributed`; each needs a file of its own.
-        on_error: Where the disk is full or fails, ``"raise"`` or ``"warn"``, once: that snapshot is lost, training
-            can go on, and every later one is tried again.
-        optimizer: Record the update that follows each snapshot, as `Snapshot.next_step`, when this optimizer (or
-            several together) makes it. `step_bytes` says what that takes.
+        shards: Write the part of a sharded model in each rank, gathering nothing: ``run.h5`` becomes
+            ``run.rank0of4.h5`` and so on, and is read as ``run.h5``. Resume states are those of ranks.
+        on_error: Where the disk fails, ``"raise"`` or ``"warn"``, once; later snapshots are tried again.
+        optimizer: Record the update of this optimizer (or several together) that follows each snapshot, as
+            `Snapshot.next_step`. `step_bytes` says what that takes.
         record: Of it ``"update"``, ``"preconditioner"`` and ``"lr"``: all settings, which come with either.
         record_dtype: ``"bfloat16"`` rounds updates and preconditioners; None keeps them.
 
@@ -112,13 +108,14 @@ class Recorder:
         dtype: str | torch.dtype | None = None,
         background: bool = False,
         all_ranks: bool = False,
+        shards: bool = False,
         on_error: str = "raise",
         optimizer: Optimizers | None = None,
         record: Iterable[str] = RECORDED,
         record_dtype: str | torch.dtype | None = None,
     ) -> None:
-        self.path = Path(path)
-        self._weights = weights_of(model)
+        self._weights = weights_of(model, shards)
+        self.path = self._weights.file(Path(path), branch)
         self.layout: Layout = self._weights.layout
         self._pace = Pace.checked(every, keep)
         self._storage = checked_storage(dtype)
@@ -129,10 +126,12 @@ class Recorder:
         self._queue = Background() if background else Foreground()
         self._outage = Outage(on_error)
         self.finished = False
-        self.active = all_ranks or rank() == 0
+        self.active = all_ranks or shards or rank() == 0
         self._stepping: StepRecorder | NoSteps = NoSteps()
         prefix = "/" if branch is None else f"/branches/{plain_name(branch, 'branch')}"
-        self._file = RunFile(self.path, prefix, run_id=uuid.uuid4().hex)
+        self._file = RunFile(self.path, prefix, run_id=self._weights.new_id())
+        if optimizer is not None:
+            self._weights.require_watchable()
         if not self.active:
             return
         self._file.require_mode(overwrite=overwrite, resume=resume)
@@ -141,14 +140,15 @@ class Recorder:
             self._stepping = StepRecorder(optimizer, model, self.layout, record, record_dtype, self._add_step)
         if exists and resume:
             self._continue(reopen, training)
+            self._steps = self._weights.agreed(self.path, self.run_id, self._steps)
             return
-        known = {"problem": problem, "run_id": self.run_id, "parent_run_id": parent_run_id, "seed": seed}
-        known |= {"parent_step": parent_step, **checked_extra(extra_attrs or {})}
-        chosen = {"perturbation": perturbation, "recording": recording(self._pace, self._storage) or None}
-        settings = {"problem_args": problem_args or {}, "training": training or {}, **chosen}
-        attrs, settings = described(known, settings)
-        about = self._stepping.about
-        self._file.create(self.layout, self._storage, attrs, settings, replace=exists, optimizer=about)
+        known = {"problem": problem, "run_id": self.run_id, "seed": seed}
+        known |= {"parent_run_id": parent_run_id, "parent_step": parent_step}
+        settings = {"problem_args": problem_args, "training": training, "perturbation": perturbation}
+        settings |= {"recording": recording(self._pace, self._storage) or None, "part": self._weights.part}
+        told = described(known, settings, extra_attrs)
+        self._file.create(self.layout, self._storage, *told, replace=exists, optimizer=self._stepping.about)
+        self._weights.agreed(self.path, self.run_id, [])
 
     def _continue(self, reopen: bool, training: Mapping[str, Any] | None) -> None:
         place = self.path, self._file.prefix, self.layout
@@ -225,17 +225,14 @@ class Recorder:
             resume_state: What is needed to go on from here; replaces the state before, in the same change. Left
                 aside where the snapshot is not recorded.
             hold: Where it is not its turn, keep a copy in memory for `finish` to write if no later one is
-                recorded or held, so that the last state of a training is there: call it with True after the
-                last update. By default candidates are held if `keep` is set.
+                recorded or held: True after the last update of a training. By default if `keep` is set.
             **metrics: Name -> value, such as ``train_loss``; a name may appear first at any snapshot.
 
         Returns:
-            Whether it was recorded: False where `every` or `keep` leave it out. In the background, True says that
-            it will be.
+            Whether it was recorded, or in the background will be: False where `every` or `keep` leave it out.
 
         Raises:
-            LandscapeError: If the step does not grow, a tensor has another shape or type, or the file was
-                changed by someone else.
+            LandscapeError: If the step does not grow, a tensor differs, or someone else changed the file.
         """
         self._require_open()
         if not self.active:
@@ -257,6 +254,13 @@ class Recorder:
             self._held = offer
             return False
         return self._record(offer, turn, resume_state)
+
+    def pass_over(self) -> None:
+        """Record nothing, where the other processes of a sharded model call `snapshot`."""
+        if self.active:
+            self._weights.pass_over()
+        else:
+            self._weights.follow()
 
     def _record(self, offer: Offer, turn: Turn, resume_state: Mapping[str, Any] | None) -> bool:
         """Write a snapshot, now or in the background, and count it; whether that was possible."""
@@ -299,12 +303,11 @@ class Recorder:
         """Record after the updates of an optimizer, whatever the loop: a snapshot every `every` updates.
 
         Step 0 is recorded at once if the run is empty. When the watch is removed, or the run is finished, the
-        state after the newest update becomes the last snapshot.
+        newest state becomes the last snapshot.
 
         Args:
             optimizer: One that steps once per update of the model.
-            updates: How many there were before: snapshots after that give way, as with `rewind`. By default the
-                step of the newest snapshot, or 0.
+            updates: How many there were before, as with `rewind`; by default as the newest snapshot says, or 0.
 
         Returns:
             A handle with ``remove()``.
@@ -321,7 +324,7 @@ class Recorder:
         return watch
 
     def save_resume_state(self, state: Mapping[str, Any]) -> None:
-        """Store what is needed to go on from the newest snapshot; replaces what was stored before.
+        """Store what is needed to go on from the newest snapshot, in place of what was stored before.
 
         Args:
             state: Nested dictionaries (keys: strings, integers), lists and tuples of numbers, strings, booleans,
@@ -339,9 +342,6 @@ class Recorder:
     def load_resume_state(self) -> dict[str, Any] | None:
         """The state stored last, and go on from the snapshot it goes with.
 
-        Snapshots after that one stay in the file until the next is recorded, which takes the place of the
-        first of them.
-
         Returns:
             The same values, tensors on the CPU; None if none was stored.
 
@@ -352,6 +352,7 @@ class Recorder:
         self._require_open()
         require_active(self.active, self.path)
         found = self._file.load_state()
+        self._weights.agreed(self.path, self.run_id, [found[1]] if found else [], same=True)
         if found is None:
             return None
         self._go_back(found[1])
@@ -363,7 +364,7 @@ class Recorder:
         Snapshots after it stay in the file until the next is recorded or the run is finished.
 
         Args:
-            step: The updates that the checkpoint has.
+            step: Updates that the checkpoint has.
         """
         self.flush()
         self._require_open()

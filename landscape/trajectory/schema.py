@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.layout import Layout, TensorInfo
+from landscape.layout import Layout, PartInfo, TensorInfo
 from landscape.storage import (
     PathLike,
     damage,
@@ -66,6 +66,19 @@ class Place:
 
     group: str
     offset: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a run whose tensors are spread over files.
+
+    Attributes:
+        header: Of the file.
+        rows: Snapshot of the run -> its row there.
+    """
+
+    header: Header
+    rows: list[int]
 
 
 class Metrics(dict[str, NDArray[np.float64]]):
@@ -120,6 +133,8 @@ class Header:
         digests: Whether it carries digests; runs of schema 1 and 2 do not.
         optimizer: What the optimizer is and what is recorded of its steps (see `steps`); empty where nothing is.
         settings: Shape (T, ...), the numbers of the step after each snapshot, NaN where none is known.
+        part: ``rank`` and ``of``, where the file is that of one process of several; empty otherwise.
+        parts: The files of a run that is spread over several.
     """
 
     path: Path
@@ -146,6 +161,8 @@ class Header:
     digests: bool
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     settings: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    part: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
 
 def stored_type(info: TensorInfo, storage: str | None) -> str:
@@ -255,6 +272,7 @@ def _header(group: h5py.Group, path: Path, prefix: str) -> Header:
         digests=has_seal(group),
         optimizer=optimizer,
         settings=read_settings(group, count),
+        part=_mapping(group, "part"),
     )
 
 
@@ -279,6 +297,8 @@ def _require_sound(group: h5py.Group, layout: Layout, places: Mapping[str, Place
         dataset = datasets[place.group]
         stored = place.group.split("/")[-1]
         whole = (*info.shape, info.filter_axis, info.filter_groups, place.offset)
+        if isinstance(info, PartInfo):
+            whole = (*whole, *info.shape_of_whole, *info.axis_of_whole, info.rows - 1, info.start)
         if (
             not all(type(number) is int and number >= 0 for number in whole)
             or not all(type(text) is str for text in (info.name, info.dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -166,8 +166,15 @@ class Snapshot(Result):
 
 
 @contextmanager
-def run_group(header: Header) -> Iterator[h5py.Group]:
-    """The group of a run in its file, reopened; another run under the same name is refused."""
+def run_group(header: Header) -> Iterator[h5py.Group | list[Any]]:
+    """The group of a run in its file, reopened; another run under the same name is refused.
+
+    Of a run that is spread over files the groups in all of them.
+    """
+    if header.parts:
+        with ExitStack() as stack:
+            yield [stack.enter_context(run_group(part.header)) for part in header.parts]
+        return
     with open_read(header.path, format=FORMAT, schema=SCHEMA) as file:
         with damage(header.path):
             group = file.get(header.prefix)

@@ -16,6 +16,7 @@ from landscape.layout import Layout
 from landscape.storage import PathLike, steadily, steadily_each
 from landscape.trajectory.columns import Block, column_blocks
 from landscape.trajectory.overview import Summary
+from landscape.trajectory.parts import load_run
 from landscape.trajectory.schema import Header, Metrics, load_header
 from landscape.trajectory.snapshot import Snapshot, run_group
 from landscape.values.result import Tabular
@@ -292,17 +293,18 @@ def open_trajectory(path: PathLike) -> Trajectory:
     Snapshots that are added later are seen when it is opened again.
 
     Args:
-        path: The file.
+        path: The file. Of a run that several processes recorded, each its own part, the name that the recorder
+            was given, or a pattern: ``"run.rank*of4.h5"``.
 
     Returns:
         The run.
 
     Raises:
-        LandscapeError: If it is missing, damaged, foreign, or written by a newer version.
+        LandscapeError: If it is missing, damaged, foreign, or written by a newer version; or parts are missing.
 
     Example:
         >>> run = open_trajectory("run.h5")
         >>> run[-1].step, run.metrics["train_loss"].shape
         (480, (41,))
     """
-    return Trajectory(steadily(path, lambda: load_header(path)))
+    return Trajectory(steadily(path, lambda: load_run(path)))

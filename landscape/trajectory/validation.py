@@ -18,7 +18,7 @@ from landscape.trajectory.schema import Header
 
 _RESERVED = {
     *("format", "schema", "problem", "problem_args", "seed", "run_id", "created_utc", "versions", "training"),
-    *("finished", "n_valid", "parent_run_id", "parent_step", "perturbation", "recording", "optimizer"),
+    *("finished", "n_valid", "parent_run_id", "parent_step", "perturbation", "recording", "optimizer", "part"),
 }
 
 
@@ -55,14 +55,16 @@ def checked_extra(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def described(
-    attrs: Mapping[str, Any], settings: Mapping[str, Any]
+    attrs: Mapping[str, Any], settings: Mapping[str, Any], extra: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return the attributes of a new run: plain ones, and those that are stored as JSON.
 
     Args:
         attrs: Name -> text or number; what is None is left out.
         settings: Name -> plain JSON value; what is None is left out.
+        extra: Attributes of a user's own.
     """
+    attrs = {**attrs, **checked_extra(extra or {})}
     known = {name: np.int64(v) if type(v) is int else v for name, v in attrs.items() if v is not None}
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     told = {name: dict(value or {}) if name in _TABLES else value for name, value in settings.items()}

@@ -28,10 +28,10 @@ from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.params import digest, layout_of, resolve
 from landscape.trajectory import Recorder, Trajectory, open_trajectory, summary
-from landscape.trajectory.columns import Windows
 from landscape.trajectory.digests import seal_run, stamp
 from landscape.trajectory.resume import read_state, write_state
 from landscape.trajectory.schema import allocate, chunk_width, groups_of
+from landscape.trajectory.windows import Windows
 from landscape.trajectory.writer import Row, append_row, create_run
 
 
