@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from landscape.claims.claim import Claim, Numbers, Reading, more
+from landscape.claims.claim import Claim, Numbers, Reading, above
 from landscape.claims.shapes import minima, test_gap
 
-_SKIPS, _WIDTHS = "li2018-resnet56", "li2018-wide"
+_SKIPS = "li2018-resnet56"
 _WITH, _WITHOUT = "with skip connections", "without skip connections"
-_SETTING = "ResNet-56, 2,000 images of CIFAR-10, 20 epochs, batches of 32, one seed, 15 x 15 points on 250 images"
+_SETTING = "ResNet-56, 2,000 images of CIFAR-10, 20 epochs, batches of 32, one seed"
+# More minima that count as chaos: one or two may be the grid's.
+_CHAOS = 5
 
 
-def _more_minima(numbers: Numbers, more_of: str, than_of: str) -> Reading:
-    counts = [minima(numbers[f"0/{run}/train_loss"]) for run in (more_of, than_of)]
-    return more(float(counts[0] - counts[1]))
+def _chaotic(numbers: Numbers) -> Reading:
+    with_, without = (minima(numbers[f"0/{run}/train_loss"]) for run in (_WITH, _WITHOUT))
+    return above(float(without - with_), _CHAOS, otherwise=0)
 
 
 CLAIMS = (
     Claim(
         "At 56 and 110 layers the landscape without skip connections turns chaotic",
         "section 6, figure 5",
-        f"{_SETTING}, width 8: local minima of the grid without skip connections, less those with them.",
+        f"{_SETTING}, width 8: local minima of 15 x 15 points without skip connections, less those with them; "
+        f"{_CHAOS} more would be chaos.",
         _SKIPS,
-        lambda numbers: _more_minima(numbers, _WITHOUT, _WITH),
+        _chaotic,
     ),
     Claim(
         "At 56 layers the test error is higher without skip connections",
@@ -31,17 +34,8 @@ CLAIMS = (
         lambda numbers: test_gap(numbers, 2, _WITHOUT, _WITH, 1000),
     ),
     Claim(
-        "Wider networks without skip connections are less chaotic",
+        "Wider networks without skip connections are less chaotic, and generalise better",
         "section 6.3, figure 6",
-        f"{_SETTING}: local minima of the grid at width 8, less those at width 16.",
-        _WIDTHS,
-        lambda numbers: _more_minima(numbers, "narrow", "wide"),
-    ),
-    Claim(
-        "Wider networks without skip connections generalise better",
-        "section 6.3, figure 6",
-        f"{_SETTING}: test error on 1,000 images at width 8, less that at width 16, in %.",
-        _WIDTHS,
-        lambda numbers: test_gap(numbers, 2, "narrow", "wide", 1000),
+        "Needs ResNet-56 of two widths: figures/large/li2018-wide.toml, which was not run.",
     ),
 )
