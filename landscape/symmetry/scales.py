@@ -163,8 +163,8 @@ class Scales:
     def equate(self, a: Array, b: Array) -> list[int] | None:
         """Make labels equal, all at once; the scales that are 0 from now on.
 
-        Returns None, with the equations still to be solved one by one, where one has several scales or some fix what
-        others have.
+        Returns None, with the equations still to be solved one by one, where one has several scales, or some fix
+        what others have.
         """
         fixed: list[int] = []
         while True:
