@@ -215,7 +215,7 @@ def _weight_normed(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
 
 
 _aten = torch.ops.aten
-_WRITTEN_OUT = {_aten.glu.default: _gated, _aten._weight_norm_interface.default: _weight_normed}
+_WRITTEN_OUT: dict[Any, Any] = {_aten.glu.default: _gated, _aten._weight_norm_interface.default: _weight_normed}
 
 
 def _stand_in(tensor: Tensor) -> Tensor:
