@@ -25,21 +25,10 @@ Rule: TypeAlias = "Callable[[Walk, Call], bool | None]"
 _MOVING = (
     *("alias", "detach", "clone", "contiguous", "_to_copy", "lift_fresh", "t", "transpose", "permute", "expand"),
     *("view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze", "slice", "select", "split"),
-    *(
-        "split_with_sizes",
-        "unbind",
-        "cat",
-        "stack",
-        "repeat",
-        "flip",
-        "roll",
-        "narrow",
-        "constant_pad_nd",
-        "unfold",
-    ),
+    *("split_with_sizes", "unbind", "cat", "stack", "repeat", "flip", "roll", "narrow", "unfold"),
+    *("constant_pad_nd", *(f"{kind}_pad{dims}d" for kind in ("reflection", "replication") for dims in (1, 2, 3))),
     *("_unsafe_split", "unsafe_split", "as_strided", "index", "index_select", "diagonal", "movedim", "chunk"),
     *("split_copy", "repeat_interleave", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "im2col"),
-    *(f"{kind}_pad{dims}d" for kind in ("reflection", "replication") for dims in (1, 2, 3)),
 )
 # Of these torch has none for whole numbers.
 _REAL = ("im2col", *(name for name in _MOVING if name.startswith(("reflection_pad", "replication_pad"))))
@@ -269,6 +258,23 @@ def _reduction(kind: str) -> Rule:
     return rule
 
 
+def _norm(walk: Walk, call: Call) -> bool | None:
+    """A norm along dimensions; of a weight, units are what it leaves."""
+    order, dim, keep = args(call, "ord", "dim", "keepdim")
+    count = walk.trace.tensors[call.args[0].number].ndim
+    dims = [one % count for one in (range(count) if dim is None else dim)]
+    if order == 0:
+        return False
+    part = walk.as_part(call.args[0])
+    left = [one for one in range(count) if one not in dims]
+    if part is not None and part.shape == walk.trace_sizes[part.name] and left:
+        walk.begun(part.name, left[0])
+    sizes = walk.pointwise(walk.read(call.args[0]), _FUNCTIONS["abs"], call.op)
+    reduced = walk.reduce("mean", sizes, dims)
+    walk.give(call, reduced if keep else reduced.reshape([reduced.shape[one] for one in left]))
+    return None
+
+
 def _softmax(walk: Walk, call: Call) -> None:
     labels = walk.read(call.args[0])
     walk.give(call, walk.softmax(labels, [args(call, "dim")[0] % labels.ndim], call.op))
@@ -363,6 +369,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("mean", "sum"), _reduction("mean")),
     **dict.fromkeys(("amax", "amin", "max", "min"), _reduction("max")),
     **IMAGES,
+    "linalg_vector_norm": _norm,
     **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("native_layer_norm", "_fused_rms_norm"), _layer_norm),
     "native_group_norm": _group_norm,

@@ -158,9 +158,9 @@ class _Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.ops.aten.glu.default:
+        if func in _WRITTEN_OUT:
             with self:
-                return _gated(*args, **kwargs)
+                return _WRITTEN_OUT[func](*args, **kwargs)
 
         def as_ref(leaf: Any) -> Any:
             return Ref(self.number_of(leaf)) if isinstance(leaf, Tensor) else leaf
@@ -206,6 +206,16 @@ def _gated(x: Tensor, dim: int = -1) -> Tensor:
     """Gated units in elementary operations."""
     values, gates = x.chunk(2, dim)
     return values * gates.sigmoid()
+
+
+def _weight_normed(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """A weight of a given norm along all dimensions but one."""
+    norms = torch.linalg.vector_norm(v, dim=[one for one in range(v.ndim) if one != dim % v.ndim], keepdim=True)
+    return v * (g / norms), norms
+
+
+_aten = torch.ops.aten
+_WRITTEN_OUT: dict[Any, Any] = {_aten.glu.default: _gated, _aten._weight_norm_interface.default: _weight_normed}
 
 
 def _stand_in(tensor: Tensor) -> Tensor:

@@ -163,21 +163,31 @@ class Scales:
     def equate(self, a: Array, b: Array) -> list[int] | None:
         """Make labels equal, all at once; the scales that are 0 from now on.
 
-        Returns None, and does nothing, where an equation has several scales or shares one with another.
+        Returns None, with the equations still to be solved one by one, where one has several scales, or some fix
+        what others have.
         """
-        (first, one), (second, other) = self.terms(a), self.terms(b)
-        apart = (first != second) | (one != other) | (first == _SEVERAL)
-        first, one, second, other = first[apart], one[apart], second[apart], other[apart]
-        met = np.concatenate([first, second])
-        free = met[met != _NONE]
-        plain = ((np.abs(one) == 1) | (first == _NONE)) & ((np.abs(other) == 1) | (second == _NONE))
-        if _SEVERAL in met or not plain.all() or len(np.unique(free)) < len(free):
-            return None
-        # The newest gives way, so that what is left bears the name of where it came up first.
-        newer = np.maximum(first, second)
-        self._root.values[newer] = np.minimum(first, second)
-        self._factor.values[newer] = one * other
-        return newer[np.minimum(first, second) == _NONE].tolist()
+        fixed: list[int] = []
+        while True:
+            (first, one), (second, other) = self.terms(a), self.terms(b)
+            apart = (first != second) | (one != other) | (first == _SEVERAL)
+            a, b, first, one, second, other = (part[apart] for part in (a, b, first, one, second, other))
+            if not len(first):
+                return fixed
+            met = np.concatenate([first, second])
+            free = met[met != _NONE]
+            plain = ((np.abs(one) == 1) | (first == _NONE)) & ((np.abs(other) == 1) | (second == _NONE))
+            shared = len(np.unique(free)) < len(free)
+            still = (first == _NONE) | (second == _NONE)
+            mixed = (first == second).any() or (still.any() and not still.all())
+            if _SEVERAL in met or not plain.all() or (shared and mixed):
+                return None
+            # The newest gives way, so that what is left bears the name of where it came up first: one equation for
+            # each at a time.
+            newer, here = np.unique(np.maximum(first, second), return_index=True)
+            older = np.minimum(first, second)[here]
+            self._root.values[newer] = older
+            self._factor.values[newer] = (one * other)[here]
+            fixed += newer[older == _NONE].tolist()
 
     def zero(self, labels: Array) -> list[int] | None:
         """Make labels 0, all at once; the scales that are 0 from now on, None where a label has several."""

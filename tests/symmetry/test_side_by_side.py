@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 
 from landscape import symmetry
 from landscape.symmetry import Element
@@ -195,6 +196,23 @@ def test_gates_of_glu_take_no_factor():
         ),
     )
     assert not symmetries.check(model, Element(((gates, torch.full((3,), 2.0)),)).apply(model)).passed
+
+
+def test_directions_of_normalised_weights_take_any_length():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 3)), nn.Sigmoid(), flat(3, 2)).double()
+        x = torch.randn(5, 4, dtype=torch.float64)
+    symmetries = symmetry.find(model, x)
+    (scale,) = symmetries.of_kind("rescale")
+    assert scale.tensors == ("0.parametrizations.weight.original1",)
+    assert symmetries.dimension(model).unexplained == 0
+    # The control: their lengths are seen, and so is a direction whose numbers take different factors.
+    for tensor, dim in (("0.parametrizations.weight.original0", 0), (scale.tensors[0], 1)):
+        (part,) = scale.slices
+        wrong = replace(scale, slices=(replace(part, tensor=tensor, dim=dim),))
+        factors = torch.tensor([1.5, 2.0, 3.0], dtype=torch.float64)
+        assert not symmetries.check(model, Element(((wrong, factors),)).apply(model)).passed
 
 
 IMAGES: dict[str, Callable[[Tensor], Tensor]] = {

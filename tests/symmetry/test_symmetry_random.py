@@ -80,8 +80,13 @@ TRAPS = {
         lambda h, net: torch.cat([F.relu(h[:, :1]), F.relu(h[:, :1]), F.relu(h[:, 2:])], 1),
         {"rescale": [6], "permutation": [4]},
     ),
+    # One factor for all units, which comes out squared.
     "the weight is used outside": (
         lambda h, net: F.relu(h) * net.first.weight.norm(),
+        {"rescale": [1]},
+    ),
+    "the weight is used outside, and its size counts": (
+        lambda h, net: F.relu(h) * (1 + net.first.weight.norm()),
         {"rescale": []},
     ),
     "the number decides": (lambda h, net: F.relu(h) if h.sum() > 0 else h, {"rescale": []}),
