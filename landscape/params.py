@@ -133,6 +133,7 @@ def resolve(weights: Weights, *, sharded: bool = False) -> tuple[Layout, Tensors
     """
     if isinstance(weights, nn.Module):
         weights = unwrapped(weights, sharded=sharded)
+        require_present(weights)
         layout = layout_of(weights, sharded=sharded)
         state = dict(weights.named_parameters()) | dict(weights.named_buffers())
     elif isinstance(weights, HasWeights):
@@ -199,6 +200,21 @@ def _layout_of_mapping(tensors: Mapping[str, Tensor]) -> Layout:
         info = _info(name, tensor, "buffer" if is_buffer else "parameter", (0, 1), tied_to)
         infos.append(TensorInfo(**{**info.__dict__, "trainable": not is_buffer}))
     return Layout(tuple(sorted(infos, key=lambda info: info.kind != "parameter")))
+
+
+def require_present(model: nn.Module) -> None:
+    """Check that all parameters of a model are in memory between its passes.
+
+    Raises:
+        LandscapeError: If one comes from elsewhere for each pass, as Accelerate's offloading has it.
+    """
+    absent = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
+    if absent is not None:
+        raise LandscapeError(
+            f"'{absent}' is on the device meta, and has no numbers between passes",
+            where="model",
+            mend="load it without offloading (a device_map over devices alone), or shard the model by FSDP2",
+        )
 
 
 def is_number(tensor: Tensor) -> bool:

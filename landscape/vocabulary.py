@@ -8,6 +8,8 @@ ONE_D_POLICIES = ("ignore", "norm")
 """Ways of random directions with parameters of at most one dimension."""
 GENERATORS = ("streams", "blocks")
 """Generators of random directions: files that name none have the first."""
+MANY_NUMBERS = 2**24
+"""Moving numbers from which random directions come from the second generator by default."""
 DISSIMILARITIES = ("euclidean", "cosine-chord", "one-minus-cosine")
 """Measures of the distance between snapshots."""
 EMBEDDINGS = ("classical", "metric")

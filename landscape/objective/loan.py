@@ -49,21 +49,6 @@ def without_gradients(model: nn.Module, in_place: bool) -> Callable[[], Abstract
     return torch.no_grad if in_place and is_spread(model) else torch.inference_mode
 
 
-def require_present(model: nn.Module) -> None:
-    """Check that all parameters of a model are in memory between its passes.
-
-    Raises:
-        LandscapeError: If one comes from elsewhere for each pass, as Accelerate's offloading has it.
-    """
-    absent = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
-    if absent is not None:
-        raise LandscapeError(
-            f"'{absent}' is on the device meta, and so cannot be moved in place",
-            where="model",
-            mend="load it without offloading (a device_map over devices alone), or shard the model by FSDP2",
-        )
-
-
 def require_same_memory(tensors: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> None:
     """Check that weights are those of the model itself.
 

@@ -18,13 +18,12 @@ from landscape.objective.evaluator import Evaluator
 from landscape.objective.examined import Examined
 from landscape.objective.hidden import hidden_note
 from landscape.objective.loaders import as_split
-from landscape.objective.loan import require_present
 from landscape.objective.losses import mean_of, takes_model, unit_of
 from landscape.objective.means import Estimate
 from landscape.objective.streams import as_stream
 from landscape.objective.structure import structure_of
 from landscape.objective.tree import forward
-from landscape.params import Weights, layout_of, resolve
+from landscape.params import Weights, layout_of, require_present, resolve
 from landscape.wrappers import unwrapped
 
 
@@ -89,8 +88,7 @@ class Objective(Examined):
             raise LandscapeError("must be at least 1", where="batch_size", got=batch_size)
         self.model = unwrapped(model, sharded=in_place)
         self.loss, self.in_place = loss, in_place
-        if in_place:
-            require_present(self.model)
+        require_present(self.model)
         self.layout = layout_of(self.model, sharded=in_place)
         if not self.layout.stored("parameter"):
             raise LandscapeError(

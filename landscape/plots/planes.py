@@ -19,7 +19,7 @@ from landscape.projection import Plane, Repeats
 from landscape.surface.directions import read_directions
 from landscape.surface.goldstein import goldstein_directions, goldstein_kind
 from landscape.trajectory import Snapshot, Trajectory, open_trajectory
-from landscape.vocabulary import RECALIBRATE
+from landscape.vocabulary import GENERATORS, RECALIBRATE
 
 # Eigenvectors good to this share of the largest eigenvalue cannot be told from exact ones on paper.
 _EIGENVECTORS = 1e-4
@@ -72,6 +72,7 @@ def plane_in_place(objective: Objective, wanted: Slice) -> Plane:
         "repeats": wanted.repeats,
         "metric": wanted.metric == HESSIAN_RATIO and wanted.metric,
         "bn": wanted.bn != "frozen" and wanted.bn,
+        "generator": wanted.generator == GENERATORS[0] and wanted.generator,
     }
     other = next((name for name, value in given.items() if value), None)
     if other is not None:

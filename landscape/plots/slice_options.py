@@ -15,6 +15,7 @@ from landscape.vocabulary import (
     CENTERS,
     ENGINES,
     GENERATORS,
+    MANY_NUMBERS,
     NORMALIZATIONS,
     ONE_D_POLICIES,
     POLICIES,
@@ -103,11 +104,13 @@ class Slice(Options):
     normalize: str = option("filter", "How directions are normalised", choices=NORMALIZATIONS)
     one_d: str = option("ignore", "Biases and gains: ignore (they stay) or norm", choices=ONE_D_POLICIES)
     seed: int = option(0, "Draws random directions", low=0)
-    generator: str = option(
-        GENERATORS[0],
+    generator: str | None = option(
+        None,
         "Random numbers of directions: streams, one of each tensor; blocks, drawn part by part in threads",
+        form=TEXT,
         choices=GENERATORS,
         decides=False,
+        unset=f"streams, or blocks from {MANY_NUMBERS:,} moving numbers on",
     )
     parameters: str | None = option(None, "Which parameters move, e.g. 'lora_*,!*.bias'", form=TEXT, unset="all")
     center: str = option("mean", "What PCA subtracts from snapshots", choices=CENTERS)

@@ -25,7 +25,7 @@ from landscape.plots.slice_options import (
     TrajectoryOptions,
 )
 from landscape.plots.source import Source
-from landscape.vocabulary import GENERATORS, MAP_OPTIONS, METRICS, PAGE_OPTIONS, PANEL_OPTIONS, SCALE_OPTIONS
+from landscape.vocabulary import MAP_OPTIONS, METRICS, PAGE_OPTIONS, PANEL_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,8 +152,8 @@ def _deciding(wanted: Slice) -> dict[str, Any]:
     extra = wanted.metric if wanted.metric in (*EXTRA, HESSIAN_RATIO) else None
     split = wanted.splits[0] if len(wanted.splits) == 1 else None
     decided = {"kind": wanted.kind, **wanted.plain(deciding=True), "metric": extra, "split": split}
-    # The first generator is that of slices made before there was a choice.
-    return decided | ({} if wanted.generator == GENERATORS[0] else {"generator": wanted.generator})
+    # Slices made before there was a choice say nothing of it.
+    return decided | ({} if wanted.generator is None else {"generator": wanted.generator})
 
 
 def _cost(wanted: Slice) -> tuple[Any, float]:

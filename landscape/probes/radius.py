@@ -17,6 +17,7 @@ from landscape.params import Held, Tensors, Weights, from_real, gaussian, norm, 
 from landscape.probes.gauge import Gauge
 from landscape.projection.directions import random_direction
 from landscape.values.probes import Radius
+from landscape.vocabulary import GENERATORS
 
 DIRECTIONS = ("random", "filter", "gradient", "top")
 """Gaussian, Gaussian and filter-normalised, steepest ascent, and the eigenvector of largest curvature."""
@@ -108,7 +109,7 @@ def _radius(name: str, ways: Sequence[tuple[float, float]]) -> Radius:
 
 def _drawn(weights: Weights, kind: str, seed: int, index: int) -> Tensors:
     if kind == "filter":
-        return random_direction(weights, normalize="filter", seed=seed, index=index)[0]
+        return random_direction(weights, normalize="filter", seed=seed, index=index, generator=GENERATORS[0])[0]
     layout, tensors = resolve(weights)
     return {info.name: from_real(gaussian(info, seed, index), tensors[info.name]) for info in layout.moving()}
 

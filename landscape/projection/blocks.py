@@ -251,11 +251,13 @@ class BlockTensor:
         if normalize == "weight":
             return cls(info, numbers, normalize, None, bool(flat.any()), start)
         filters, stop = _Filters.of(info, normalize == "layer"), start + len(flat)
+        # What stays is allocated before what goes: behind it, it would cut the room that the next tensor needs.
+        factors = torch.empty(filters.count, dtype=torch.float64 if double else torch.float32)
         wanted = _squares(filters, lambda low, high: _numpy(flat[low - start : high - start], double), start, stop)
         present = _squares(filters, numbers.read, start, stop)
         tiny = np.finfo(np.float64).tiny
         ratios = np.where(present > 0, np.sqrt(wanted) / np.sqrt(np.maximum(present, tiny)), 0.0)
-        factors = torch.from_numpy(ratios.astype(stream.dtype))
+        factors.numpy()[:] = ratios
         return cls(info, numbers, normalize, factors, bool(ratios.any()), start)
 
     def spans(self, count: int) -> Iterator[tuple[int, int]]:

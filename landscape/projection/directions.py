@@ -25,7 +25,7 @@ from landscape.params import (
 from landscape.projection.block_direction import BlockDirection
 from landscape.projection.blocks import BlockTensor
 from landscape.values.result import Result
-from landscape.vocabulary import GENERATORS, NORMALIZATIONS, ONE_D_POLICIES
+from landscape.vocabulary import GENERATORS, MANY_NUMBERS, NORMALIZATIONS, ONE_D_POLICIES
 from landscape.wrappers import gathered
 
 
@@ -67,7 +67,7 @@ def random_direction(
     seed: int = 0,
     index: int = 0,
     one_d: str = "ignore",
-    generator: str = GENERATORS[0],
+    generator: str | None = None,
 ) -> tuple[Tensors, DirectionReport]:
     """A Gaussian direction d, rescaled to the size of the weights w.
 
@@ -88,7 +88,8 @@ def random_direction(
         one_d: What to do with parameters of at most one dimension: ``"ignore"`` gives them direction 0,
             ``"norm"`` treats each as one filter.
         generator: ``"streams"`` draws each tensor from one stream (Philox); ``"blocks"`` draws blocks of it, each
-            by itself, in threads, several times as fast; see `blocks`. They give different directions.
+            by itself, in threads, several times as fast; see `blocks`. They give different directions. None takes
+            streams below 16,777,216 moving numbers, and blocks from there on.
 
     Returns:
         Name -> direction for every parameter that is trained, in the dtype of the weights; and a report.
@@ -96,8 +97,9 @@ def random_direction(
     Raises:
         LandscapeError: If an option does not exist, or nothing would move.
     """
-    _require_options(normalize, one_d, generator, seed)
     layout, tensors = resolve(weights)
+    generator = generator_for(layout, generator)
+    _require_options(normalize, one_d, generator, seed)
     report = _report(layout, tensors, one_d)
     direction = {}
     for info in layout.moving():
@@ -111,6 +113,13 @@ def random_direction(
             numbers = gaussian(info, seed, index)
             direction[info.name] = from_real(_rescale(numbers, wide(weight).cpu(), info, normalize), weight)
     return direction, report
+
+
+def generator_for(layout: Layout, given: str | None) -> str:
+    """The generator of random directions: the one given, or the faster one where many numbers move."""
+    if given is not None:
+        return given
+    return GENERATORS[sum(info.numbers for info in layout.moving()) >= MANY_NUMBERS]
 
 
 def block_direction(
@@ -164,21 +173,21 @@ def _report(layout: Layout, tensors: Tensors, one_d: str) -> DirectionReport:
             "no parameter would move: all are frozen or have at most one dimension",
             mend='pass one_d="norm" (--one-d norm) to move biases and gains',
         )
-    empty = [_empty_filters(gathered(tensors[info.name]), info) for info in normalized]
+    # Counted at once: small tensors that stay keep the allocator from using what large ones between them leave.
+    counts = [_filters_of(gathered(tensors[info.name]), info) for info in normalized]
     return DirectionReport(
         normalized=tuple(info.name for info in normalized),
         zeroed=tuple(info.name for info, zero in zip(moving, held, strict=True) if zero),
         frozen=tuple(info.name for info in layout.stored("parameter") if not info.moves),
         tied=tuple(info.name for info in layout if info.tied_to is not None),
         buffers=tuple(info.name for info in layout.stored("buffer")),
-        zero_filters=sum(int(own.sum()) for own in empty),
-        filters=sum(own.numel() for own in empty),
+        zero_filters=sum(zero for _, zero in counts),
+        filters=sum(count for count, _ in counts),
     )
 
 
-def _empty_filters(weight: Tensor, info: TensorInfo) -> Tensor:
-    """Return which filters are zero throughout."""
+def _filters_of(weight: Tensor, info: TensorInfo) -> tuple[int, int]:
+    """Return how many filters there are, and how many of them are zero throughout."""
     numbers = real_view(weight)
-    if len(info.shape) <= 1:
-        return ~numbers.any().reshape(1)
-    return ~filter_rows(numbers, info).any(dim=1)
+    rows = filter_rows(numbers, info) if len(info.shape) > 1 else numbers.reshape(1, numbers.numel())
+    return len(rows), int((~rows.any(dim=1)).sum())

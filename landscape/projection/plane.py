@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.errors import LandscapeError
 from landscape.params import Held, Tensors, Weights, combine, dot, is_number, norm, resolve, scale, subtract
 from landscape.projection.block_direction import BlockDirection
-from landscape.projection.directions import DirectionReport, block_direction, random_direction
+from landscape.projection.directions import DirectionReport, block_direction, generator_for, random_direction
 from landscape.projection.walks import Globs
 from landscape.values.result import Result
 from landscape.vocabulary import GENERATORS
@@ -167,8 +167,9 @@ def _plain_axes(dims: int) -> list[dict[str, str]]:
     return [{"label": f"direction {i + 1}", "unit": ""} for i in range(dims)]
 
 
-def _random(weights: Weights, dims: int, parameters: Globs | None, generator: str, **how: Any) -> Plane:
+def _random(weights: Weights, dims: int, parameters: Globs | None, generator: str | None, **how: Any) -> Plane:
     held = Held.of(weights, parameters)
+    generator = generator_for(held.layout, generator)
     made = [random_direction(held, index=index, generator=generator, **how) for index in range(dims)]
     directions = [direction for direction, _ in made]
     # Files from before there was a choice of generators name none.
@@ -201,7 +202,7 @@ def random_plane(
     one_d: str = "ignore",
     dims: int = 2,
     parameters: Globs | None = None,
-    generator: str = GENERATORS[0],
+    generator: str | None = None,
 ) -> Plane:
     """The plane through some weights along two random directions (Li et al. 2018), or along more.
 
@@ -215,7 +216,8 @@ def random_plane(
         one_d: ``"ignore"`` or ``"norm"``, for parameters of at most one dimension.
         dims: How many directions; the first ones do not depend on it.
         parameters: Globs that choose which parameters move, such as ``"lora_*"``; see `Layout.select`.
-        generator: ``"streams"`` or ``"blocks"``, which is faster and draws others; see `random_direction`.
+        generator: ``"streams"`` or ``"blocks"``, which is faster and draws others; None chooses by size, see
+            `random_direction`.
 
     Returns:
         The plane; ``meta["report"]`` says what was normalised, zeroed and skipped.
@@ -230,7 +232,7 @@ def random_line(
     seed: int = 0,
     one_d: str = "ignore",
     parameters: Globs | None = None,
-    generator: str = GENERATORS[0],
+    generator: str | None = None,
 ) -> Plane:
     """The line through some weights along one random direction: the first of `random_plane`."""
     return _random(weights, 1, parameters, generator, normalize=normalize, one_d=one_d, seed=seed)

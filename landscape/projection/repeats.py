@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 from landscape.errors import LandscapeError
 from landscape.params import Held, Weights
 from landscape.projection.plane import Plane, random_line, random_plane
 from landscape.projection.walks import Globs
-from landscape.vocabulary import GENERATORS, SPAN
+from landscape.vocabulary import SPAN
 
 
 class Repeats(Sequence[Plane]):
@@ -46,13 +46,13 @@ class Repeats(Sequence[Plane]):
         seed: int = 0,
         one_d: str = "ignore",
         parameters: Globs | None = None,
-        generator: str = GENERATORS[0],
+        generator: str | None = None,
     ) -> None:
         require_repeats(repeats)
         self.seeds = tuple(range(seed, seed + repeats))
         self.dims = dims
         self._weights = Held.of(weights, parameters, copy=True)
-        self._how = {"normalize": normalize, "one_d": one_d, "generator": generator}
+        self._how: dict[str, Any] = {"normalize": normalize, "one_d": one_d, "generator": generator}
 
     def __repr__(self) -> str:
         return f"Repeats({len(self)} of {self.dims} directions, seeds {self.seeds[0]} to {self.seeds[-1]})"
@@ -98,7 +98,7 @@ def random_lines(
     seed: int = 0,
     one_d: str = "ignore",
     parameters: Globs | None = None,
-    generator: str = GENERATORS[0],
+    generator: str | None = None,
 ) -> Repeats:
     """Random lines through the same weights: `random_line` of the seeds seed, seed + 1, ...
 
@@ -128,7 +128,7 @@ def random_planes(
     seed: int = 0,
     one_d: str = "ignore",
     parameters: Globs | None = None,
-    generator: str = GENERATORS[0],
+    generator: str | None = None,
 ) -> Repeats:
     """Random planes through the same weights: `random_plane` of the seeds seed, seed + 1, ..."""
     return Repeats(

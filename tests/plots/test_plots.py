@@ -13,14 +13,17 @@ from matplotlib.text import Text
 from PIL import Image
 
 import landscape as ls
-from landscape import LandscapeError, problems, render
+from landscape import LandscapeError, plots, problems, render
 from landscape.plots import KINDS
+from landscape.projection import directions
 from landscape.recipe import RecipeError, load
 from landscape.recipe import render as render_recipes
 from landscape.render.contours import colour_scale
 from landscape.render.interpolators import Interpolators, interpolators
 from landscape.render.look import Look, current
+from landscape.surface import read_surface
 from landscape.training import Settings, train
+from landscape.trajectory import open_trajectory
 from landscape.values.surface import Surface
 
 
@@ -112,6 +115,29 @@ def test_the_same_options_give_the_same_picture_from_everywhere(kind, runs, tmp_
 
 
 # --- looks -----------------------------------------------------------------------------------------------
+
+
+def test_a_slice_goes_on_with_the_generator_that_began_it(runs, tmp_path, monkeypatch):
+    """A file that names no generator is not gone on with by another, however many numbers move by now."""
+    run, kept, whole = open_trajectory(runs / "a.h5"), tmp_path / "s.h5", tmp_path / "whole.h5"
+    how = {"points": 9, "engine": "sequential", "tune": "batch_size=64,rewrite=no"}
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    plots.curve(run, save=whole, **how)
+    with pytest.raises(KeyboardInterrupt):
+        plots.curve(run, save=kept, progress=stop, **how)
+    begun = read_surface(kept)
+    assert not begun.done.all()
+    assert "generator" not in begun.meta["plane"]
+    monkeypatch.setattr(directions, "MANY_NUMBERS", 1)
+    plots.curve(run, save=kept, **how)
+    assert kept.read_bytes() == whole.read_bytes()
+    with pytest.raises(LandscapeError, match="generator"):
+        plots.curve(run, save=kept, generator="blocks", **how)
+    plots.curve(run, save=tmp_path / "new.h5", **how)
+    assert read_surface(tmp_path / "new.h5").meta["plane"]["generator"] == "blocks"
 
 
 def plane(values: np.ndarray | None = None, **meta: Any) -> Surface:

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import nn
 
 from landscape.params import filter_rows, layout_of, resolve
-from landscape.projection import drawn_plane, random_direction, random_lines, random_plane
+from landscape.projection import directions, drawn_plane, random_direction, random_lines, random_plane
 from landscape.projection.blocks import BLOCK, NormalStream
 from landscape.vocabulary import NORMALIZATIONS
 
@@ -87,6 +87,20 @@ def test_norms_are_those_of_the_weights(normalize):
             for own in (tensors, direction)
         )
         assert torch.allclose(got, wanted, rtol=1e-12, atol=0), info.name
+
+
+def test_many_numbers_are_drawn_by_blocks_unless_another_generator_is_asked_for(monkeypatch):
+    model = make_convnet()
+    before = random_plane(model)
+    numbers = sum(info.numbers for info in layout_of(model).moving())
+    for many, name in ((numbers, "blocks"), (numbers + 1, "streams")):
+        monkeypatch.setattr(directions, "MANY_NUMBERS", many)
+        plane, line = random_plane(model), random_lines(model, 2)[0]
+        assert (plane.meta.get("generator", "streams"), line.meta.get("generator", "streams")) == (name, name)
+        asked = random_plane(model, generator=name)
+        assert all(torch.equal(own, asked.directions[1][key]) for key, own in plane.directions[1].items())
+        kept = random_plane(model, generator="streams")
+        assert all(torch.equal(own, before.directions[1][key]) for key, own in kept.directions[1].items())
 
 
 def test_the_generator_is_named_where_it_is_not_the_first():

@@ -180,3 +180,15 @@ def test_a_checkpoint_is_drawn_from_its_file(tmp_path, landscape):
     line = random_plane(model, generator="blocks", dims=1)
     whole = evaluate(copied, line, grid(3, dims=1), tune="rewrite=no", engine="sequential")
     assert (read_surface(kept)["train_loss"] == whole["train_loss"]).all()
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_parameters_on_a_disk_are_refused_in_one_line(tmp_path, in_place):
+    accelerate = pytest.importorskip("accelerate", reason="Accelerate is not installed")
+    model = Borrower()
+    accelerate.disk_offload(model, str(tmp_path), execution_device=torch.device("cpu"))
+    expected = "'scale' is on the device meta, and has no numbers between passes; load it without offloading"
+    with pytest.raises(LandscapeError, match=expected):
+        ls.Objective(model, loss=F.cross_entropy, train=make_data(), in_place=in_place)
+    with pytest.raises(LandscapeError, match=expected):
+        drawn_plane(model) if in_place else random_plane(model)
