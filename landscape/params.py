@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from landscape.errors import LandscapeError
 from landscape.layout import Layout, TensorInfo
 from landscape.ties import identity
-from landscape.wrappers import gathered, plain_parts, unwrapped, whole_shape
+from landscape.wrappers import gathered, plain_parts, require_present, unwrapped, whole_shape
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -200,21 +200,6 @@ def _layout_of_mapping(tensors: Mapping[str, Tensor]) -> Layout:
         info = _info(name, tensor, "buffer" if is_buffer else "parameter", (0, 1), tied_to)
         infos.append(TensorInfo(**{**info.__dict__, "trainable": not is_buffer}))
     return Layout(tuple(sorted(infos, key=lambda info: info.kind != "parameter")))
-
-
-def require_present(model: nn.Module) -> None:
-    """Check that all parameters of a model are in memory between its passes.
-
-    Raises:
-        LandscapeError: If one comes from elsewhere for each pass, as Accelerate's offloading has it.
-    """
-    absent = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
-    if absent is not None:
-        raise LandscapeError(
-            f"'{absent}' is on the device meta, and has no numbers between passes",
-            where="model",
-            mend="load it without offloading (a device_map over devices alone), or shard the model by FSDP2",
-        )
 
 
 def is_number(tensor: Tensor) -> bool:

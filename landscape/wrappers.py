@@ -128,6 +128,21 @@ def _refuse_shards(model: nn.Module, allowed: bool) -> None:
         )
 
 
+def require_present(model: nn.Module) -> None:
+    """Check that all parameters of a model are in memory between its passes.
+
+    Raises:
+        LandscapeError: If one comes from elsewhere for each pass, as Accelerate's offloading has it.
+    """
+    absent = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
+    if absent is not None:
+        raise LandscapeError(
+            f"'{absent}' is on the device meta, and has no numbers between passes",
+            where="model",
+            mend="load it without offloading (a device_map over devices alone), or shard the model by FSDP2",
+        )
+
+
 def is_scripted(model: nn.Module) -> bool:
     """Return whether TorchScript runs any part of the model; its modules take neither hooks nor other tensors."""
     return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())

@@ -23,8 +23,8 @@ from landscape.objective.means import Estimate
 from landscape.objective.streams import as_stream
 from landscape.objective.structure import structure_of
 from landscape.objective.tree import forward
-from landscape.params import Weights, layout_of, require_present, resolve
-from landscape.wrappers import unwrapped
+from landscape.params import Weights, layout_of, resolve
+from landscape.wrappers import require_present, unwrapped
 
 
 class Objective(Examined):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from landscape import projection
 from landscape.curvature import Curvature
 from landscape.curvature.eigenpairs import both_ends, eigenpairs
 from landscape.errors import LandscapeError
+from landscape.files.result import load_identity
 from landscape.objective import Objective
 from landscape.params import Held, Tensors, cast, dot
 from landscape.plots.slice_options import GRADIENT, HESSIAN, HESSIAN_RATIO, Slice
 from landscape.projection import Plane, Repeats
+from landscape.storage import kind_of
 from landscape.surface.directions import read_directions
 from landscape.surface.goldstein import goldstein_directions, goldstein_kind
+from landscape.surface.store import SURFACE
 from landscape.trajectory import Snapshot, Trajectory, open_trajectory
 from landscape.vocabulary import GENERATORS, RECALIBRATE
 
@@ -84,6 +89,18 @@ def plane_in_place(objective: Objective, wanted: Slice) -> Plane:
         )
     how: dict[str, Any] = {"normalize": wanted.normalize, "seed": wanted.seed, "one_d": wanted.one_d}
     return projection.drawn_plane(objective.model, dims=_dims(wanted), parameters=wanted.parameters, **how)
+
+
+def as_kept(wanted: Slice, save: str | os.PathLike[str] | None) -> Slice:
+    """The options with the generator of the file that is gone on with, where none is asked for.
+
+    Args:
+        wanted: The options.
+        save: The file, which need not exist.
+    """
+    if wanted.generator is not None or save is None or not Path(save).exists() or kind_of(save) != SURFACE.format:
+        return wanted
+    return replace(wanted, generator=load_identity(SURFACE, save).get("generator", GENERATORS[0]))
 
 
 def _dims(wanted: Slice) -> int:

@@ -6,7 +6,6 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,19 @@ import torch
 
 from landscape import projection
 from landscape.errors import LandscapeError
-from landscape.files.result import load_identity
 from landscape.objective import Objective
-from landscape.plots.planes import plane_in_place, plane_of, plane_through, snapshot_of
+from landscape.plots.planes import as_kept, plane_in_place, plane_of, plane_through, snapshot_of
 from landscape.plots.slice_grids import grid_around, grid_of
 from landscape.plots.slice_options import COMMON, HESSIAN_RATIO, THROUGH_RUNS, Slice
 from landscape.plots.source import Source
 from landscape.plots.sources import require_one_model
 from landscape.projection import Plane, Projected, Repeats
-from landscape.storage import kind_of
 from landscape.surface import Grid, Surface, evaluate
 from landscape.surface.evaluation import Progress
 from landscape.surface.hessian_map import hessian_map
 from landscape.surface.plan import Plan
-from landscape.surface.store import SURFACE
 from landscape.trajectory import Snapshot, Trajectory
-from landscape.vocabulary import GENERATORS, RECALIBRATE
+from landscape.vocabulary import RECALIBRATE
 
 
 def slices_of(source: Source, wanted: Slice) -> dict[str, Surface]:
@@ -163,7 +159,7 @@ def slice_of(
     Raises:
         LandscapeError: If a step does not exist, or the trajectory does not span the plane.
     """
-    place = _placed(run, objective, _as_kept(wanted, save))
+    place = _placed(run, objective, as_kept(wanted, save))
     path = None
     if place.projected is not None and wanted.kind == "trajectory":
         path = (place.walk, place.projected)
@@ -211,7 +207,7 @@ def hessian_slice_of(
         )
     if wanted.subset is not None:
         objective = objective.subset(wanted.subset, splits=wanted.splits or ("train",))
-    place = _placed(run, objective, _as_kept(wanted, save))
+    place = _placed(run, objective, as_kept(wanted, save))
     if isinstance(place.plane, Repeats):
         raise LandscapeError("the Hessian is mapped over one plane", got="repeats")
     return hessian_map(
@@ -225,13 +221,6 @@ def hessian_slice_of(
         save=save,
         progress=progress,
     )
-
-
-def _as_kept(wanted: Slice, save: str | os.PathLike[str] | None) -> Slice:
-    """The options with the generator of the file that is gone on with, where none is asked for."""
-    if wanted.generator is not None or save is None or not Path(save).exists() or kind_of(save) != SURFACE.format:
-        return wanted
-    return replace(wanted, generator=load_identity(SURFACE, save).get("generator", GENERATORS[0]))
 
 
 @dataclass(frozen=True)
