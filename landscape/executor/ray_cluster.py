@@ -51,7 +51,7 @@ class Connection:
             quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
             started = {"num_cpus": cores, "include_dashboard": False} if self.address == LOCAL else {}
             try:
-                ray.init(None if self.address == LOCAL else self.address, **started, **quiet)
+                ray.init("local" if self.address == LOCAL else self.address, **started, **quiet)
             except Exception as error:
                 mend = "give the address of a cluster that runs, or 'ray' to start one on this machine"
                 raise LandscapeError(
