@@ -174,7 +174,7 @@ def finish_turned(app: Any, env: Any) -> None:
         process = _drawing.pop()
         said, _ = process.communicate()
         if process.returncode:
-            raise RuntimeError(f"the pages to turn could not be drawn; got: {said.strip().splitlines()[-1]}")
+            raise RuntimeError(f"the pages to turn could not be drawn; got: {said.strip()[-300:]}")
 
 
 def gallery_page() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +16,25 @@ from torch.nn import functional as F
 from landscape.cli.main import cli
 from landscape.errors import LandscapeError, LandscapeWarning
 from landscape.executor import cluster, results, several
+from landscape.executor.ray_cluster import Connection
 from landscape.objective import Objective
 from landscape.projection import random_plane
 from landscape.surface import evaluate, grid
 
 RUN = str(ROOT / "checkpoints" / "digits-mlp.h5")
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+
+
+@pytest.mark.parametrize(("address", "given"), [("ray", "local"), ("auto", "auto"), ("here:6379", "here:6379")])
+def test_a_cluster_is_begun_beside_one_that_runs_and_joined_where_it_is_named(monkeypatch, address, given):
+    # Without an address Ray joins whatever runs on the machine, and then refuses to be told of cores.
+    asked = []
+    stand_in = SimpleNamespace(
+        is_initialized=lambda: False, init=lambda where, **how: asked.append((where, "num_cpus" in how))
+    )
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    Connection(address).connect(2)
+    assert asked == [(given, address == "ray")]
 
 
 @needs_ray
