@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 import landscape as ls
-from benchmarks.workloads import Workload
+from benchmarks.workloads import Workload, objective_of
 from landscape.surface.engine import ENGINES
 from landscape.surface.fill_grid import grid_points
 from landscape.surface.plan import Made, Plan
@@ -75,6 +75,20 @@ def time_per_point(
 def chosen(workload: Workload, engine: str, points: Sequence[Point], dtype: torch.dtype | None = None) -> str:
     """The name that the engine of `time_per_point` gives itself: what ``"auto"`` chose."""
     return _made(workload, engine, dtype).plan.describe().split(";")[0]
+
+
+def small_grid_seconds(workload: Workload) -> tuple[float, float]:
+    """The times of a small grid on an objective that nothing was evaluated on, and of the same grid again."""
+    objective = objective_of(workload.model, workload.inputs, workload.targets)
+    grid = ls.grid(workload.spec.small_side)
+    first, second = (_seconds(lambda: ls.evaluate(objective, workload.plane, grid, metrics="loss")) for _ in "12")
+    return first, second
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def full_grid_seconds(workload: Workload, engine: str) -> tuple[float, float | None]:

@@ -43,6 +43,7 @@ def page(machine: Mapping[str, str], results: Sequence[Result], rounds: int, com
         _ABOUT_ENGINES.format(rounds=rounds),
         _engines(results),
         *_full(results),
+        *_whole(results),
         "## 2. Other packages",
         *_peers(results),
         "## 3. Reduced precision",
@@ -118,6 +119,20 @@ def _full(results: Sequence[Result]) -> list[str]:
         return []
     head = ("", "engine", "grid", "s, set-up included", "ms per point", "s foreseen")
     return ["The whole grid through `ls.evaluate`, once:", _table(head, rows)]
+
+
+def _whole(results: Sequence[Result]) -> list[str]:
+    rows = []
+    for result in results:
+        bare, *ours = ([each[k] for each in result.whole] for k in range(3))
+        size = f"{result.small_side}x{result.small_side}"
+        rows.append((result.name, size, _milliseconds(bare), *(_ratio(ratio(each, bare)) for each in ours)))
+    text = (
+        "Small grids through `ls.evaluate`, on an objective that nothing was evaluated on and with nothing "
+        "remembered on disk, and a second time. Their set-up includes the choice of an engine; ratios are to the "
+        f"bare limit before and after, of {len(results[0].whole)} turns:"
+    )
+    return [text, _table(("", "grid", "ms per point, bare", "first call", "second call"), rows)]
 
 
 def _peers(results: Sequence[Result]) -> list[str]:

@@ -20,6 +20,8 @@ Log = Callable[[str], None]
 _JUDGED = 5
 # Reduced precision may be slow where the processor lacks it: a part of the points suffices.
 _SHARE_OF_REDUCED = 8
+# Small grids take seconds, and their ratios swing less than those of points.
+_WHOLES = 3
 # Types of table 3.
 REDUCED = {"bfloat16": torch.bfloat16}
 
@@ -58,6 +60,8 @@ class Result:
         errors: Kind -> name -> largest relative error against float64.
         chosen: Engine -> what it says that it is.
         estimates: Engine -> seconds per point that it foresaw, where it says.
+        small_side: Points along each axis of the small grid.
+        whole: Seconds per point of the small grid: of the limit, of ours with set-up, and of ours a second time.
         full: Engine -> seconds of the full grid, set-up included.
         failures: Name -> why it was left out.
         agreements: Of the values of other packages.
@@ -77,6 +81,8 @@ class Result:
     errors: dict[str, dict[str, float]] = field(default_factory=dict)
     chosen: dict[str, str] = field(default_factory=dict)
     estimates: dict[str, float] = field(default_factory=dict)
+    small_side: int = 0
+    whole: list[tuple[float, float, float]] = field(default_factory=list)
     full: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     agreements: list[agreement.Agreement] = field(default_factory=list)
@@ -136,6 +142,7 @@ def measure(spec: Spec, rounds: int, *, with_peers: bool, judged: bool, full: bo
         log(f"{spec.name}: round {number + 1} of {rounds}")
         result.peak.append(peak.flops_per_second())
         timers.round(number)
+    _whole(workload, result, timers.bare(result.best_bare), log)
     if full:
         for engine in result.seconds["ours"]:
             log(f"{spec.name}: the full grid by {engine}")
@@ -144,6 +151,18 @@ def measure(spec: Spec, rounds: int, *, with_peers: bool, judged: bool, full: bo
         _judge(workload, result, log)
     ours.forget()
     return result
+
+
+def _whole(workload: Workload, result: Result, bare: Callable[[], float], log: Log) -> None:
+    """Time small grids through the public function beside the limit."""
+    result.small_side = workload.spec.small_side
+    ours.forget()
+    for number in range(_WHOLES):
+        log(f"{workload.spec.name}: small grid {number + 1} of {_WHOLES}")
+        before = bare()
+        times = ours.small_grid_seconds(workload)
+        first, second = (seconds / result.small_side**2 for seconds in times)
+        result.whole.append(((before + bare()) / 2, first, second))
 
 
 class _Timers:
@@ -185,6 +204,10 @@ class _Timers:
                 self._timers.remove(timer)
             else:
                 self._result.seconds.setdefault(kind, {}).setdefault(name, []).append(seconds)
+
+    def bare(self, name: str) -> Callable[[], float]:
+        """The limit in one setting."""
+        return next(run for kind, own, run in self._timers if (kind, own) == ("bare", name))
 
     def _peer(self, peer: peers.Peer) -> Callable[[], float]:
         return lambda: peer.seconds_per_point(self._workload)
