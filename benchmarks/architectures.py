@@ -97,28 +97,47 @@ FAMILIES: Mapping[str, Callable[[], tuple[nn.Module, Any]]] = {
         _language,
         "T5",
         "ForConditionalGeneration",
-        **{"d_model": 8, "d_kv": 4, "d_ff": 6, "num_layers": 1, "num_heads": 2, "pad_token_id": 0},
+        d_model=8,
+        d_kv=4,
+        d_ff=6,
+        num_layers=1,
+        num_heads=2,
+        pad_token_id=0,
     ),
     "BART": partial(_language, "Bart", "ForConditionalGeneration", **_WHISPERED, pad_token_id=1),
     "ViT": partial(
         _images,
         "ViT",
         "ForImageClassification",
-        **{"hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2},
-        **{"image_size": 8, "patch_size": 4, "num_channels": 1},
+        hidden_size=8,
+        intermediate_size=6,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=8,
+        patch_size=4,
+        num_channels=1,
     ),
     "DINOv2": partial(
         _images,
         "Dinov2",
         "ForImageClassification",
-        **{"hidden_size": 8, "mlp_ratio": 1, "num_hidden_layers": 1, "num_attention_heads": 2},
-        **{"image_size": 8, "patch_size": 4, "num_channels": 1},
+        hidden_size=8,
+        mlp_ratio=1,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=8,
+        patch_size=4,
+        num_channels=1,
     ),
     "ConvNeXt": partial(
         _images,
         "ConvNext",
         "ForImageClassification",
-        **{"num_channels": 1, "patch_size": 2, "num_stages": 2, "hidden_sizes": [4, 6], "depths": [1, 1]},
+        num_channels=1,
+        patch_size=2,
+        num_stages=2,
+        hidden_sizes=[4, 6],
+        depths=[1, 1],
     ),
 }
 
@@ -198,9 +217,9 @@ def _general(tensor: Tensor, source: torch.Generator) -> Tensor:
 
 _HEAD = """# Symmetries of the networks that people load
 
-Made by `python -m benchmarks.architectures`; do not edit. `symmetries.find` on every classifier of torchvision as
-it comes (random weights, two images), and on families of transformers shrunk to a layer of width 8. What is found in
-small architectures of every other kind stands in [Symmetries found](../docs/symmetries-found.md).
+Made by `python -m benchmarks.architectures`; do not edit. `symmetries.find` on every classifier of torchvision
+as it comes (random weights, two images), and on families of transformers shrunk to a layer of width 8. What is found
+in small architectures of every other kind stands in [Symmetries found](../docs/symmetries-found.md).
 
 - *found*: kinds of symmetries, and of how many units. Every family was tried in float64 on random elements.
 - *parameters*: continuous ones, the sum over kinds, which overlap; *dimension*: the rank of their tangents.

@@ -1,8 +1,8 @@
 """Whole commands, from start to picture, beside ``import torch``: ``python -m benchmarks.processes CHECKOUT ...``.
 
 Every round runs each command once with each checkout, in turns, in a process of its own, and ratios are taken
-within rounds; the script of another package on the same model and data runs beside, where it is installed. Processor
-time is that of the process and of its children.
+within rounds; the script of another package on the same model and data runs beside, where it is installed.
+Processor time is that of the process and of its children.
 """
 
 from __future__ import annotations
