@@ -218,8 +218,8 @@ def _general(tensor: Tensor, source: torch.Generator) -> Tensor:
 _HEAD = """# Symmetries of the networks that people load
 
 Made by `python -m benchmarks.architectures`; do not edit. `symmetries.find` on every classifier of torchvision
-as it comes (random weights, two images), and on families of transformers shrunk to a layer of width 8. What is found
-in small architectures of every other kind stands in [Symmetries found](../docs/symmetries-found.md).
+as it comes (random weights, two images), and on families of transformers shrunk to a layer of width 8. What is
+found in small architectures of every other kind stands in [Symmetries found](../docs/symmetries-found.md).
 
 - *found*: kinds of symmetries, and of how many units. Every family was tried in float64 on random elements.
 - *parameters*: continuous ones, the sum over kinds, which overlap; *dimension*: the rank of their tangents.
