@@ -33,7 +33,8 @@ with warnings.catch_warnings():
     from torchvision import models
 
 _PAGE = Path(__file__).parent / "ARCHITECTURES.md"
-_EXAMPLES, _VOCABULARY, _LENGTH = 2, 7, 5
+# So many tokens that their embeddings span all directions; each occurs, and so may be drawn again.
+_VOCABULARY, _LENGTH, _IMAGES = 24, 6, 2
 # Bytes of a page of `ru_maxrss`.
 _UNIT = 1 if sys.platform == "darwin" else 1024
 # What a Jacobian's singular values must be apart for its rank to be told.
@@ -64,7 +65,7 @@ def _language(name: str, head: str, **config: Any) -> tuple[nn.Module, Any]:
     settings = _TINY | config
     made: Any = getattr(transformers, f"{name}Config")(**settings)
     made.use_cache = False
-    tokens = torch.randint(0, _VOCABULARY, (_EXAMPLES, _LENGTH))
+    tokens = torch.randperm(_VOCABULARY).reshape(-1, _LENGTH)
     x: Any = tokens
     if made.is_encoder_decoder:
         x = {"input_ids": tokens, "decoder_input_ids": tokens.flip(0)}
@@ -73,7 +74,7 @@ def _language(name: str, head: str, **config: Any) -> tuple[nn.Module, Any]:
 
 def _images(name: str, head: str, **config: Any) -> tuple[nn.Module, Any]:
     made = getattr(transformers, f"{name}Config")(**config)
-    return getattr(transformers, name + head)(made), torch.randn(_EXAMPLES, 1, 8, 8)
+    return getattr(transformers, name + head)(made), torch.randn(_IMAGES, 1, 8, 8)
 
 
 # Family -> makes a model and its input. Two layers or widths that are not given are those of `_TINY`.
@@ -111,7 +112,7 @@ FAMILIES: Mapping[str, Callable[[], tuple[nn.Module, Any]]] = {
         "ForImageClassification",
         hidden_size=8,
         intermediate_size=6,
-        num_hidden_layers=1,
+        num_hidden_layers=2,
         num_attention_heads=2,
         image_size=8,
         patch_size=4,
@@ -123,7 +124,7 @@ FAMILIES: Mapping[str, Callable[[], tuple[nn.Module, Any]]] = {
         "ForImageClassification",
         hidden_size=8,
         mlp_ratio=1,
-        num_hidden_layers=1,
+        num_hidden_layers=2,
         num_attention_heads=2,
         image_size=8,
         patch_size=4,
@@ -150,11 +151,11 @@ def classifiers() -> list[str]:
 def _classifier(name: str) -> tuple[nn.Module, Any]:
     side = {"inception_v3": 299, "googlenet": 224}.get(name, 224)
     rest = {"init_weights": False} if "init_weights" in _parameters(name) else {}
-    return models.get_model(name, **rest), torch.randn(_EXAMPLES, 3, side, side)
+    return models.get_model(name, **rest), torch.randn(_IMAGES, 3, side, side)
 
 
 def _parameters(name: str) -> set[str]:
-    """What the constructor of a classifier takes; random weights of a truncated normal take it half a minute."""
+    """The arguments of a classifier: random weights of a truncated normal take half a minute."""
     builder = models.get_model_builder(name)
     kind = inspect.signature(builder, eval_str=True).return_annotation
     return set(inspect.signature(kind).parameters)

@@ -218,6 +218,16 @@ class QuadraticOptions:
     data_seed: int = option(0, "draws the minimum and the directions of curvature", low=0)
 
 
+@dataclass(frozen=True)
+class LinearNetworkOptions:
+    """Options of ``toy-linear-network``, which starts at its most degenerate minimum; the seed changes nothing."""
+
+    inputs: int = option(2, "numbers that come in", low=1)
+    hidden: int = option(2, "linear units between the two layers", low=1)
+    outputs: int = option(2, "numbers that go out", low=1)
+    rank: int = option(0, "rank of the map that is learnt, at most the least of the widths", low=0)
+
+
 PROBLEMS = (
     Problem(
         "digits-mlp",
@@ -332,5 +342,12 @@ PROBLEMS = (
         "closed form: landscape.problems.toys.quadratic",
         QuadraticOptions,
         maker("toys", "make_quadratic"),
+    ),
+    Problem(
+        "toy-linear-network",
+        "two linear layers at the map that they learn: minima whose degeneracy is known",
+        "Aoyagi & Watanabe 2005; closed form: landscape.problems.toys.learning_coefficient",
+        LinearNetworkOptions,
+        maker("toys", "make_linear_network"),
     ),
 )

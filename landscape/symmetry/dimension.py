@@ -30,8 +30,8 @@ _DOUBTFUL, _NOISE = 1e-9, 1e-16
 _UNSEEN = 1e-13
 # Rows beyond the number of columns, so that chance does not lower the rank.
 _SPARE = 20
-# Draws of inputs at most.
-_DRAWS = 2_000
+# Draws of inputs: at most, and at least, however many outputs one has.
+_DRAWS, _LEAST_DRAWS = 2_000, 32
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ def _jacobian(runner: Runner, state: Tensors, names: Sequence[str], total: int) 
     """Derivatives of outputs at random inputs: shape (rows, P)."""
     source = torch.Generator().manual_seed(0)
     rows: list[Tensor] = []
+    wanted = total + _SPARE
     for draw in range(_DRAWS):
         leaves = [state[name].detach().clone().requires_grad_() for name in names]
         x = tree_map(lambda leaf: _like(leaf, source) if isinstance(leaf, Tensor) else leaf, runner.x)
@@ -150,7 +151,7 @@ def _jacobian(runner: Runner, state: Tensors, names: Sequence[str], total: int) 
         with plain_kernels(), torch.enable_grad(), Wide(), _ElementaryNorms():
             output = torch.func.functional_call(runner.model, tensors, arguments, named)
             flat = torch.cat([wide(tensor).flatten() for tensor in outputs_of(output)])
-        for _ in range(min(len(flat), total + _SPARE - len(rows))):
+        for _ in range(min(len(flat), -(-wanted // _LEAST_DRAWS), wanted - len(rows))):
             weights = torch.randn(len(flat), generator=source, dtype=torch.float64)
             found = torch.autograd.grad(flat, leaves, weights, retain_graph=True, allow_unused=True)
             rows.append(
@@ -161,7 +162,7 @@ def _jacobian(runner: Runner, state: Tensors, names: Sequence[str], total: int) 
                     ]
                 )
             )
-        if len(rows) >= total + _SPARE:
+        if len(rows) >= wanted:
             break
         del draw
     return torch.stack(rows)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from landscape import params, problems
 from landscape.errors import LandscapeError
-from landscape.problems.toys import QuadraticOptions, quadratic
+from landscape.problems.catalogue import LinearNetworkOptions, QuadraticOptions
+from landscape.problems.toys import learning_coefficient, quadratic
 
 OFFLINE = [name for name in problems.names() if not problems.get(name).needs_data]
 SMALL = {
@@ -49,6 +50,7 @@ def test_names():
         "multi-index",
         "toy-hyperbola",
         "toy-quadratic",
+        "toy-linear-network",
     ]
 
 
@@ -248,6 +250,41 @@ def test_quadratic_hessian_is_that_of_the_data():
 def test_quadratic_may_be_flat_in_a_direction():
     form = quadratic(QuadraticOptions(dim=3, low=0.0, high=2.0))
     assert np.allclose(form.eigenvalues, [0.0, 1.0, 2.0])
+
+
+def test_linear_networks_are_their_closed_form():
+    options = {"inputs": 3, "hidden": 2, "outputs": 4, "rank": 1}
+    objective = problems.build("toy-linear-network", options)
+    assert objective.value(objective.model) == 0
+    source = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(shape, generator=source, dtype=torch.float64) for shape in ((2, 3), (4, 2)))
+    product = b @ a
+    product[0, 0] -= 1
+    found = objective.value({"0.weight": a, "1.weight": b})
+    assert found == pytest.approx(float(product.square().sum()) / 2, rel=1e-13)
+    with fails_with("toy-linear-network: the rank is larger than a width; got 3; expected at most 2"):
+        problems.build("toy-linear-network", {**options, "rank": 3})
+
+
+@pytest.mark.parametrize(
+    ("widths", "rank", "expected"),
+    [
+        # (a b)^2: two valleys that cross; (a b - 1)^2: a regular valley.
+        ((1, 1, 1), 0, (0.5, 2)),
+        ((1, 1, 1), 1, (0.5, 1)),
+        # (a . b)^2 is one square on a cone.
+        ((1, 2, 1), 0, (0.5, 1)),
+        ((1, 5, 1), 0, (0.5, 1)),
+        # |a|^2 b^2 of two numbers a: the valley b = 0 decides.
+        ((2, 1, 1), 0, (0.5, 1)),
+        # Of full rank: as many squares as there are entries.
+        ((2, 2, 2), 2, (2.0, 1)),
+        ((2, 2, 2), 0, (1.5, 1)),
+        ((4, 2, 4), 1, (5.0, 2)),
+    ],
+)
+def test_coefficients_of_linear_networks(widths, rank, expected):
+    assert learning_coefficient(LinearNetworkOptions(*widths, rank=rank)) == expected
 
 
 def test_the_start_does_not_depend_on_the_type():

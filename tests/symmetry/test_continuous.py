@@ -31,6 +31,7 @@ EXPLAINED = (
     *("identity_chain", "conv_depthwise", "max_pools", "layer_norm", "layer_norm_wide", "embedding_bag_sum"),
     *("rnn", "gru", "lstm", "lstm_projected", "attention", "attention_crossed"),
     *("scaled_dot_product", "prelu", "prelu_channels", "in_place", "linear", "conv2d", "conv_grouped"),
+    "llama",
 )
 
 
@@ -123,6 +124,15 @@ def test_dimensions_of_an_attention_layer_add_up():
     # One head of width 4: 16 of queries and keys, 16 of values, 4 of key biases, 4 of value biases.
     assert symmetries.dimension(model).found == 16 + 16 + 4 + 4
     assert shift.units == 8
+
+
+@pytest.mark.parametrize(("draws", "beyond"), [(32, 0), (1, 1)])
+def test_flat_directions_are_those_of_many_inputs(draws, beyond, monkeypatch):
+    """Of one example with 400 outputs three draws suffice for 804 rows; they leave one of four inputs unseen."""
+    monkeypatch.setattr("landscape.symmetry.dimension._LEAST_DRAWS", draws)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 1), nn.Linear(1, 400))
+    assert symmetry.find(model, torch.randn(1, 3)).dimension(model).unexplained == beyond
 
 
 class Attention(nn.Module):

@@ -30,8 +30,9 @@ Made by `tests/symmetry/test_symmetries_found.py`.
   Jacobian in float64, over many random inputs, the buffers that symmetries change counted with the weights.
 - *unexplained*: those that neither a symmetry found nor a weight that no input reaches explains. Behind batch
   normalisation with gains two for each channel are left out on purpose: a stored mean or variance that moves with
-  the gain and bias behind it, which recalibration would undo. Others belong to networks too small for their
-  data: a table of 7 tokens can take any values whatever computes them.
+  the gain and bias behind it, which recalibration would undo. A weight that reads a constant can move against the
+  bias beside it: `conv_transpose2d` (180) and `paddings` (21) have places that no input reaches. Others belong to
+  networks too small for their data: a table of 7 tokens can take any values whatever computes them.
 - "?" where singular values do not say clearly which of them are 0, and "-" where the Jacobian cannot be taken.
 - *not settled*: where rescalings may have been missed.
 
