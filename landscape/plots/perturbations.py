@@ -16,6 +16,7 @@ from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
 from landscape.plots.words import model_lines, number
+from landscape.progress import portion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,10 +116,7 @@ def _compute(source: Source, wanted: PerturbOptions) -> Parts:
     found = []
     with Cells.open(source.parts, lambda: identity_of(objective, places, objective.splits, **told_of)) as cells:
         for place, snapshot in enumerate(chosen):
-
-            def told(done: int, total: int, before: int = place) -> None:
-                source.progress(before * total + done, len(chosen) * total)
-
+            told = portion(source.progress, place, len(chosen))
             found.append(probes.perturb(objective, snapshot, noise, save=cells, progress=told, **how))
     return {name: Basins(tuple(found), str(run.path), noise.to_json(), dict(objective.units))}
 

@@ -68,6 +68,7 @@ ALLOWED = {
             "files",
             "layout",
             "params",
+            "progress",
             "storage",
             "objective",
             "curvature",
@@ -129,8 +130,7 @@ ALLOWED = {
     },
     "plots": {
         *("errors", "files", "layout", "forms", "optimizers", "options", "params", "storage", "objective"),
-        "curvature",
-        *("vocabulary", "values"),
+        *("curvature", "progress", "vocabulary", "values"),
         *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
         *("surface", "render", "pages"),
     },
