@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,8 +98,8 @@ def snapshots_at(run: Trajectory, at: tuple[int | str, ...]) -> list[Snapshot]:
 
 def _compute(source: Source, wanted: PerturbOptions) -> Parts:
     from landscape import probes
-    from landscape.files.cells import Cells
     from landscape.objective.identity import identity_of
+    from landscape.probes.radius import open_cells
     from landscape.training import Noise
 
     name, run, objective = source.names[0], source.only("a basin"), source.objective()
@@ -114,7 +115,9 @@ def _compute(source: Source, wanted: PerturbOptions) -> Parts:
     places = {f"weights at {snapshot.step}": snapshot for snapshot in chosen}
     told_of = {"of": "perturb", "noise": noise.to_json(), **how}
     found = []
-    with Cells.open(source.parts, lambda: identity_of(objective, places, objective.splits, **told_of)) as cells:
+    identity = partial(identity_of, objective, places, objective.splits, **told_of)
+    cells, _ = open_cells(source.parts, identity, chosen[-1], wanted.directions)
+    with cells:
         for place, snapshot in enumerate(chosen):
             told = portion(source.progress, place, len(chosen))
             found.append(probes.perturb(objective, snapshot, noise, save=cells, progress=told, **how))
