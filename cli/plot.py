@@ -15,6 +15,7 @@ import click
 from landscape import LandscapeError
 from landscape.options import fields_of
 from landscape.plots import KINDS, Kind, Shown, Source, interpolate, kind_named, page_with, perturb, require_page
+from landscape.progress import portion
 from landscape.render.look import Look
 from landscape.values.archive import holds_values
 
@@ -143,7 +144,7 @@ def command(
                     save_picture(Shown({name: value}, wanted))
                     tell(f"{picture}: coarse so far, it is refined in place")
 
-                source = replace(source, progress=update, early=show, unfinished=store)
+                source = replace(source, progress=update, at_work=update.at_work, early=show, unfinished=store)
                 moments = _moments(chosen, source, wanted, moving)
                 shown = moments[-1]
         if getattr(wanted, "shard", None) is not None:
@@ -187,10 +188,7 @@ def _moments(kind: Kind, source: Source, wanted: Any, moving: bool) -> list[Show
     found = []
     for place, own in enumerate(options):
         save = source.save if source.save is None or len(options) == 1 else source.place("", f"-step{own.at}")
-
-        def told(done: int, total: int, before: int = place) -> None:
-            source.progress(before * total + done, len(options) * total)
-
+        told = portion(source.progress, place, len(options))
         found.append(kind.shown(replace(source, save=save, progress=told), own))
     return found
 

@@ -78,6 +78,7 @@ def command(
                 by=options.align_by,
                 settings=Settings.of(options),
                 progress=update,
+                at_work=update.at_work,
                 kind=options.curve,
                 bends=options.bends,
                 points=options.points,

@@ -44,7 +44,7 @@ def probed(
 
     options = taken(kind.options, given, spell=spell)
     with progress_bar(kind.name, kind.unit) as update:
-        return kind.shown(replace(source, progress=update, unfinished=store), options)
+        return kind.shown(replace(source, progress=update, at_work=update.at_work, unfinished=store), options)
 
 
 def stem_of(source: Source, probe: str) -> str:

@@ -23,7 +23,7 @@ _SIZE = (80, 24)
 _ERASE = "\r\x1b[K"
 
 # The bars that are shown, the latest last. Locks are taken in this order: of bars, tqdm's own, of writing.
-_bars: list[_Bar] = []
+_bars: list[Bar] = []
 _of_bars, _writing = threading.Lock(), threading.RLock()
 
 
@@ -37,7 +37,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
 
 
-class _Bar:
+class Bar:
     """A count, and a bar of it where stderr is a terminal.
 
     Args:
@@ -48,6 +48,7 @@ class _Bar:
 
     def __init__(self, title: str, unit: str, position: int | None = None) -> None:
         self.title, self.unit, self.done, self.total = title, unit, 0, 0
+        self._whole = title
         self._drawn: Any = None
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -59,12 +60,20 @@ class _Bar:
 
     def begin(self, title: str, total: int = 0) -> None:
         """Count something else from 0."""
-        self.title, self.done, self.total = title, 0, total
+        self.title = self._whole = title
+        self.done, self.total = 0, total
         if self._drawn is not None:
             self._drawn.reset(total=total or None)
-            self._drawn.set_description(title)
+            self._drawn.set_description_str(title)
 
-    def show(self, done: int, total: int, numbers: Mapping[str, float] | None = None) -> None:
+    def at_work(self, what: str, unit: str = "") -> None:
+        """Name the part that is at work beside the title, and what is counted of it where that changes."""
+        before, self.title, self.unit = self.title, f"{self._whole}, {what}", unit or self.unit
+        if self._drawn is not None and self.title != before:
+            self._drawn.unit = self.unit
+            self._drawn.set_description_str(self.title)
+
+    def __call__(self, done: int, total: int, numbers: Mapping[str, float] | None = None) -> None:
         """Show how far it is."""
         self.done, self.total = done, total
         if self._drawn is not None:
@@ -86,8 +95,8 @@ class _Bar:
 
 
 @contextmanager
-def _bar(title: str, unit: str, position: int | None = None) -> Iterator[_Bar]:
-    bar = _Bar(title, unit, position)
+def _bar(title: str, unit: str, position: int | None = None) -> Iterator[Bar]:
+    bar = Bar(title, unit, position)
     with _of_bars:
         _bars.append(bar)
     try:
@@ -221,14 +230,14 @@ class Rows:
 
 
 @contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
+def progress_bar(title: str, unit: str) -> Iterator[Bar]:
     """A bar on stderr, silent when that is not a terminal.
 
     Yields:
-        A function (done, in all, numbers to show) to be called as the work goes on.
+        A bar to be called with (done, in all, numbers to show) as the work goes on.
     """
     with _bar(title, unit) as bar:
-        yield bar.show
+        yield bar
 
 
 @contextmanager
@@ -251,12 +260,14 @@ def step_bars(jobs: int, finished: list[str]) -> Iterator[Callable[[Any], None]]
             if event.kind == "begin":
                 bar.begin(event.step.title)
             elif event.kind == "progress" and event.total:
-                bar.show(event.done, event.total)
+                if event.what:
+                    bar.at_work(event.what)
+                bar(event.done, event.total)
             elif event.kind == "progress":
                 bar.begin(f"{event.step.title} (waiting for another process)")
             else:
                 bar.begin("free")
-                whole.show(whole.done + 1, whole.total)
+                whole(whole.done + 1, whole.total)
                 finished.append(event.step.title)
 
         yield notify

@@ -1,4 +1,4 @@
-"""A progress bar, in a terminal or a notebook, for whatever takes ``progress=``."""
+"""Progress: a bar, in a terminal or a notebook, for whatever takes ``progress=``, and shares of one."""
 
 from __future__ import annotations
 
@@ -41,3 +41,24 @@ def progress_bar(
             bar.update(done - bar.n)
 
         yield update
+
+
+def portion(progress: Callable[..., None] | None, place: int, count: int) -> Callable[..., None]:
+    """Tell of one of several parts of some work as progress of the whole.
+
+    Args:
+        progress: Called with (work done, work in all) of the whole, and with what else the part tells; None hears
+            nothing.
+        place: The number of the part, from 0.
+        count: How many parts there are.
+
+    Example:
+        >>> portion(print, 1, 3)(5, 10)
+        15 30
+    """
+
+    def told(done: int, total: int, *more: Any) -> None:
+        if progress is not None:
+            progress(place * total + done, count * total, *more)
+
+    return told

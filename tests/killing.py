@@ -35,6 +35,8 @@ FORKS.set_forkserver_preload(
         "killing_ready",
     ]
 )
+# Seconds between two looks at the work of a child.
+_LOOK = 0.001
 _HERE = str(Path(__file__).parent)
 
 
@@ -78,9 +80,13 @@ def run_to_the_end(work: Callable[[str], None], path: Path) -> float:
     return time.monotonic() - began
 
 
-def run_and_kill(work: Callable[[str], None], path: Path, after: float) -> bool:
-    """Whether the child was still at work when it was killed, so many seconds after it began."""
+def run_and_kill(
+    work: Callable[[str], None], path: Path, after: float, ready: Callable[[], bool] | None = None
+) -> bool:
+    """Whether the child was still at work when it was killed: so many seconds after it began, or was ready."""
     child, _ = started(work, path)
+    while ready is not None and child.is_alive() and not ready():
+        child.join(_LOOK)
     child.join(after)
     assert child.pid is not None
     with contextlib.suppress(ProcessLookupError):

@@ -39,6 +39,10 @@ __all__ = [
 _TRIES = 3
 
 
+def _unheard(done: int, total: int, what: str = "") -> None:
+    """Tell nobody."""
+
+
 def executor(work: Work, jobs: int, notify: Notify, threads: int | None = None) -> Executor:
     """One that does tasks in this process, several at once in processes of their own, or on a `cluster`.
 
@@ -70,7 +74,7 @@ def results(work: Work, tasks: Iterable[Task], workers: Executor | None = None) 
     """
     if workers is None:
         for task in tasks:
-            yield work(task, lambda done, total: None)
+            yield work(task, _unheard)
         return
     left, again, given = iter(tasks), list[Task](), deque[str]()
     done: dict[str, Any] = {}

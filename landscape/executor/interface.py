@@ -9,7 +9,14 @@ from typing import Any, Protocol
 
 from landscape.errors import LandscapeError, MachineError
 
-Progress = Callable[[int, int], None]
+
+class Progress(Protocol):
+    """Takes how far a task is."""
+
+    def __call__(self, done: int, total: int, what: str = "") -> None:
+        """Take work done, work in all, and in a few words what is at work, where that is told."""
+
+
 Work = Callable[[Any, Progress], Any]
 
 
@@ -59,6 +66,7 @@ class Event:
         step: The task; None for a plan.
         done: Work done in the task, or 0.
         total: Work in the task; of a plan the tasks to be done; 0 while another process does the same task.
+        what: The part of the task that is at work, in a few words; empty where that is not told.
     """
 
     kind: str
@@ -66,6 +74,7 @@ class Event:
     step: Any = None
     done: int = 0
     total: int = 0
+    what: str = ""
 
 
 Notify = Callable[[Event], None]
@@ -140,10 +149,12 @@ class SerialExecutor:
         task, self._task = self._task, None
         if task is None:
             return []
+
+        def told(done: int, total: int, what: str = "") -> None:
+            self._notify(Event("progress", 0, task, done, total, what))
+
         self._notify(Event("begin", 0, task))
-        outcome = attempt(
-            self._work, task, lambda done, total: self._notify(Event("progress", 0, task, done, total))
-        )
+        outcome = attempt(self._work, task, told)
         self._notify(Event("end", 0, task))
         return [(task, outcome)]
 

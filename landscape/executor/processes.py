@@ -168,12 +168,12 @@ class _Teller:
         self._line = line
         self._told = -_NEWS
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, what: str = "") -> None:
         now = time.monotonic()
         if now - self._told >= _NEWS or not total:
             self._told = now
             try:
-                self._line.send((False, (done, total)))
+                self._line.send((False, (done, total, what)))
             except OSError:
                 # The process that gave the work is gone.
                 os._exit(1)

@@ -108,19 +108,19 @@ class _Served:
     def __init__(self, path: Sequence[str], threads: int, work: bytes) -> None:
         sys.path += [entry for entry in path if entry not in sys.path]
         self._work = unpacked(work, threads)
-        self._told = (0, 0)
+        self._told = (0, 0, "")
 
     def do(self, task: bytes) -> Any:
         """Do a task."""
-        self._told = (0, 0)
+        self._told = (0, 0, "")
         return attempt(self._work, pickle.loads(task), self._tell)
 
-    def told(self) -> tuple[int, int]:
-        """Return work done and work in all of the task at hand."""
+    def told(self) -> tuple[int, int, str]:
+        """Return work done, work in all, and what is at work of the task at hand."""
         return self._told
 
-    def _tell(self, done: int, total: int) -> None:
-        self._told = (done, total)
+    def _tell(self, done: int, total: int, what: str = "") -> None:
+        self._told = (done, total, what)
 
 
 @dataclass
@@ -181,12 +181,13 @@ class RayExecutor(Slots):
             if not self._ray.wait([worker.news], timeout=0)[0]:
                 return
             try:
-                done, total = self._ray.get(worker.news)
+                said = self._ray.get(worker.news)
             except self._ray.exceptions.RayError:
                 # A worker that died is found by its result.
                 return
-            if total:
-                self._notify(Event("progress", place, worker.task, done, total))
+            # There is nothing to tell before the task counts.
+            if said[1]:
+                self._notify(Event("progress", place, worker.task, *said))
         worker.news = worker.actor.told.remote()
 
     def _taken(self, place: int) -> tuple[Any, Any]:

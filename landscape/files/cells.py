@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.executor import Executor, Task, Work, results
 from landscape.files.checked import as_read, numbers
-from landscape.files.result import Kind, PathLike, ResultFile, load
+from landscape.files.result import Kind, PathLike, ResultFile, load, load_identity
 from landscape.remnants import remove_remnants
 from landscape.storage import MOST_VALUES, digest, parse_json, read_attr, require_seal, seal, write_attr
 
@@ -157,12 +157,18 @@ class Cells:
         self._replaced = False
 
     @classmethod
-    def open(cls, save: Save, identity: Callable[[], Mapping[str, Any]]) -> Cells:
+    def open(
+        cls,
+        save: Save,
+        identity: Callable[[], Mapping[str, Any]],
+        former: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> Cells:
         """Take up the cells in a file, which is written when the first is there.
 
         Args:
             save: The file, or cells that are open already; None keeps them in memory only.
             identity: Gives everything that decides the numbers, as plain values, where there is a file.
+            former: Gives the identity of files of before, one of which is gone on with if it is there.
 
         Raises:
             LandscapeError: If the file holds parts of another result, saying what differs.
@@ -172,6 +178,8 @@ class Cells:
         if save is None:
             return cls(ResultFile(CELLS, Contents(), None, {}))
         wanted, optional = as_read(identity()), isinstance(save, Unfinished)
+        if former is not None and _is_of(save, begun := as_read(former())):
+            wanted = begun
         path = save.at(wanted) if isinstance(save, Unfinished) else Path(save)
         blank = cls(ResultFile(CELLS, Contents(), path, wanted), optional)
         if not os.path.lexists(path):
@@ -184,6 +192,11 @@ class Cells:
         # Damaged; it is replaced when there is something to keep.
         blank._replaced = True
         return blank
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that decides the numbers; empty without a file."""
+        return self._file.identity
 
     def __contains__(self, name: str) -> bool:
         return name in self._file.value.values
@@ -267,6 +280,13 @@ class Cells:
     ) -> None:
         if kind is not None or not self._optional:
             self.flush()
+
+
+def _is_of(save: PathLike | Unfinished, identity: Mapping[str, Any]) -> bool:
+    """Return whether a file is there that holds parts of a result."""
+    if isinstance(save, Unfinished):
+        return os.path.lexists(save.at(identity))
+    return os.path.lexists(save) and load_identity(CELLS, save) == identity
 
 
 Save: TypeAlias = PathLike | Unfinished | Cells | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,19 @@ from landscape.plots.alignment_words import BARRIER, PAIRS, gains_in_words, repo
 from landscape.plots.kind import Document, Kind, Parts, Shown
 from landscape.plots.lines import ConnectOptions, ends_of
 from landscape.plots.paired import interval, standard_error
-from landscape.plots.source import Source
+from landscape.plots.source import Progress, Source
+from landscape.progress import portion
+from landscape.values.probes import AlignmentGains
 from landscape.vocabulary import PAGE_OPTIONS, POLICIES, SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from landscape.files.cells import Cells
+    from landscape.objective import Objective
+    from landscape.params import Weights
     from landscape.render.alignments import AlignedPairs
     from landscape.render.look import Look
-    from landscape.values.probes import AlignmentGains
 
 
 @dataclass(frozen=True)
@@ -40,20 +45,36 @@ class AlignmentOptions(Options):
 
 
 def _compute(source: Source, wanted: AlignmentOptions) -> Parts:
-    from landscape import probes
+    from landscape.files.cells import Cells
+    from landscape.objective.identity import identity_of
 
-    ends = list(ends_of(source, wanted.at, 2, None).items())
+    ends = ends_of(source, wanted.at, 2, None)
     if len(ends) % 2:
         raise LandscapeError("pairs take an even number of snapshots", got=len(ends), mend="name another")
-    objective, found = source.objective(), {}
-    for done, ((name, a), (other, b)) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
-        source.progress(2 * done, len(ends))
-        aligned = probes.align_by_family(objective, a, b, seed=wanted.seed, by=wanted.by)
-        found[f"{name} to {other}"] = probes.alignment_gains(
-            objective, a, aligned, points=wanted.points, bn=wanted.bn, splits=(wanted.split,)
-        )
-    source.progress(len(ends), len(ends))
+    objective, names, found = source.objective(), list(ends), {}
+    weights = {f"weights of {name}": end for name, end in ends.items()}
+    told_of = {name: getattr(wanted, name) for name in ("points", "by", "bn", "seed")} | {"of": "alignment"}
+    with Cells.open(source.parts, lambda: identity_of(objective, weights, (wanted.split,), **told_of)) as cells:
+        for place, (name, other) in enumerate(zip(names[::2], names[1::2], strict=True)):
+            pair, told = f"{name} to {other}", portion(source.progress, place, len(ends) // 2)
+            source.at_work(pair)
+            told(0, 1)
+            make = partial(_gains, objective, ends[name], ends[other], wanted, cells, pair, told)
+            found[pair] = AlignmentGains.from_json(cells.of(pair, make))
+            told(1, 1)
     return found
+
+
+def _gains(
+    objective: Objective, a: Weights, b: Weights, wanted: AlignmentOptions, cells: Cells, pair: str, told: Progress
+) -> Document:
+    """Return the gains of one pair as plain values; points of its lines are kept as they are measured."""
+    from landscape import probes
+
+    aligned = probes.align_by_family(objective, a, b, seed=wanted.seed, by=wanted.by)
+    how: dict[str, Any] = {"points": wanted.points, "bn": wanted.bn, "splits": (wanted.split,)}
+    how |= {"save": cells, "prefix": f"{pair}, ", "progress": told}
+    return probes.alignment_gains(objective, a, aligned, **how).to_json()
 
 
 def _faults(wanted: AlignmentOptions, runs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -132,5 +153,4 @@ ALIGNMENT = Kind(
     faults=_faults,
     heeds=lambda options: PAGE_OPTIONS,
     title="Alignments (--kind alignment)",
-    unit="network",
 )

@@ -21,7 +21,6 @@ from landscape.projection import random_line
 from landscape.surface import Surface, evaluate, grid
 from landscape.trajectory import Trajectory
 from landscape.values.audit import Audit
-from landscape.vocabulary import GENERATORS
 
 
 class Choice(Protocol):
@@ -147,7 +146,7 @@ def lines_through(
     found = {}
     for normalize in ("none", "filter"):
         radius = _length(context.weights, context.seed) if normalize == "none" else 1.0
-        line = random_line(weights, normalize=normalize, seed=context.seed, generator=GENERATORS[0])
+        line = random_line(weights, normalize=normalize, seed=context.seed)
         found[normalize] = evaluate(
             objective,
             line,
@@ -163,7 +162,7 @@ def _length(weights: Weights, seed: int) -> float:
     """The norm of the filter-normalised direction, as a share of the one that is not normalised."""
     norms = []
     for normalize in ("filter", "none"):
-        line = random_line(weights, normalize=normalize, seed=seed, generator=GENERATORS[0])
+        line = random_line(weights, normalize=normalize, seed=seed)
         norms.append(norm(line.directions[0]))
     return norms[0] / norms[1]
 

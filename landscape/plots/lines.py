@@ -295,6 +295,7 @@ def _connect(source: Source, wanted: ConnectOptions) -> Parts:
         labels=(first, second),
         save=source.parts,
         progress=source.progress,
+        at_work=source.at_work,
     )
     return _joined(source, LowCurve.of(found, gains))
 

@@ -135,6 +135,7 @@ def _walked(
     counts = objective.examples([wanted.split])
     meta |= {"splits": [wanted.split], "examples": counts, "units": {"loss": objective.unit}}
     meta |= {"dtype": str(context.dtype).removeprefix("torch."), "direction_seed": context.seed}
+    meta |= {key: own for key, own in line.meta["plane"].items() if key == "generator"}
     return Orbit(
         *family,
         np.array(positions),

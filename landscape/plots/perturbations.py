@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from landscape.options import Options, option
 from landscape.plots.kind import Document, Kind, Parts, Shown, alone
 from landscape.plots.source import Source
 from landscape.plots.words import model_lines, number
+from landscape.progress import portion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,8 +98,8 @@ def snapshots_at(run: Trajectory, at: tuple[int | str, ...]) -> list[Snapshot]:
 
 def _compute(source: Source, wanted: PerturbOptions) -> Parts:
     from landscape import probes
-    from landscape.files.cells import Cells
     from landscape.objective.identity import identity_of
+    from landscape.probes.radius import open_cells
     from landscape.training import Noise
 
     name, run, objective = source.names[0], source.only("a basin"), source.objective()
@@ -113,12 +115,11 @@ def _compute(source: Source, wanted: PerturbOptions) -> Parts:
     places = {f"weights at {snapshot.step}": snapshot for snapshot in chosen}
     told_of = {"of": "perturb", "noise": noise.to_json(), **how}
     found = []
-    with Cells.open(source.parts, lambda: identity_of(objective, places, objective.splits, **told_of)) as cells:
+    identity = partial(identity_of, objective, places, objective.splits, **told_of)
+    cells, _ = open_cells(source.parts, identity, chosen[-1], wanted.directions)
+    with cells:
         for place, snapshot in enumerate(chosen):
-
-            def told(done: int, total: int, before: int = place) -> None:
-                source.progress(before * total + done, len(chosen) * total)
-
+            told = portion(source.progress, place, len(chosen))
             found.append(probes.perturb(objective, snapshot, noise, save=cells, progress=told, **how))
     return {name: Basins(tuple(found), str(run.path), noise.to_json(), dict(objective.units))}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -18,14 +18,14 @@ from landscape.objective import Objective
 from landscape.objective.identity import identity_of
 from landscape.params import Weights, resolve
 from landscape.plots.addresses import short_name, snapshot_at
+from landscape.plots.source import AtWork, Progress, unheard
 from landscape.probes import AlignmentGains, Connection, Interpolation
 from landscape.probes.gauge import Gauge
+from landscape.progress import portion
 from landscape.surface import Path, Surface, evaluate, grid
 from landscape.training import Settings
 from landscape.trajectory import Trajectory
 from landscape.vocabulary import POLICIES, RECALIBRATE
-
-Progress = Callable[[int, int], None]
 
 # Room around the ends and the bend of a curve, as a share of their extent on either side.
 _MARGIN = 0.2
@@ -74,13 +74,8 @@ def interpolate_snapshots(
         save, lambda: identity_of(objective, {"a": first, "b": second}, objective.splits, **told_of)
     ) as cells:
         for place, (path, end, policy) in enumerate(work):
-
-            def told(done: int, total: int, before: int = place) -> None:
-                if progress is not None:
-                    progress(before * total + done, len(work) * total)
-
             how: dict[str, Any] = {"bn": policy, "labels": labels, "path": path, "save": cells, "workers": workers}
-            how["progress"] = told
+            how["progress"] = portion(progress, place, len(work))
             found.append(probes.interpolate(objective, first, end, **how, **ways))
     return found
 
@@ -103,7 +98,16 @@ class Connected:
 
 
 def connect_aligned(
-    objective: Objective, a: Weights, b: Weights, align: bool, by: str = "weights", **ways: Any
+    objective: Objective,
+    a: Weights,
+    b: Weights,
+    align: bool,
+    by: str = "weights",
+    *,
+    save: Save = None,
+    progress: Progress | None = None,
+    at_work: AtWork = unheard,
+    **ways: Any,
 ) -> tuple[Connection, Weights, AlignmentGains | None]:
     """Find a curve from a to b, or to b brought near to a by their symmetries.
 
@@ -113,17 +117,28 @@ def connect_aligned(
         b: The weights at 1.
         align: Bring b near to a first, which leaves its function unchanged.
         by: What units are matched by then; see `landscape.probes.align`.
+        save: A file of finished parts to write and to resume from.
+        progress: Called with (work done, work in all) of what is at work.
+        at_work: Called with what is at work next, where b is brought near, and what is counted of it.
         **ways: Further arguments of `landscape.probes.connect`.
 
     Returns:
         The curve, the weights at its end, and what each family of symmetries gained, if they were used.
     """
-    ends = probes.align_by_family(objective, a, b, by=by) if align else {"none": b}
-    end = list(ends.values())[-1]
-    found = probes.connect(objective, a, end, **ways)
-    line = found.line
-    gains = probes.alignment_gains(objective, a, ends, points=len(line.t), bn=line.bn) if align else None
-    return found, end, gains
+    if not align:
+        return probes.connect(objective, a, b, save=save, progress=progress, **ways), b, None
+    settings, splits = ways.get("settings"), ways.get("splits") or objective.splits
+    told_of: dict[str, Any] = {name: ways[name] for name in ("kind", "bends", "points", "bn") if name in ways}
+    told_of |= {"of": "connect", "align": by, "training": None if settings is None else settings.to_json()}
+    with Cells.open(save, lambda: identity_of(objective, {"a": a, "b": b}, splits, **told_of)) as cells:
+        at_work("units are matched")
+        ends = probes.align_by_family(objective, a, b, by=by)
+        end = list(ends.values())[-1]
+        at_work("curve", "step")
+        found = probes.connect(objective, a, end, save=cells, progress=progress, **ways)
+        at_work("lines to each aligned end", "point")
+        how: dict[str, Any] = {"points": len(found.line.t), "bn": found.line.bn, "save": cells}
+        return found, end, probes.alignment_gains(objective, a, ends, progress=progress, **how)
 
 
 def connect_snapshots(
@@ -137,6 +152,7 @@ def connect_snapshots(
     align: bool = False,
     settings: Settings | None = None,
     progress: Progress | None = None,
+    at_work: AtWork = unheard,
     **ways: Any,
 ) -> Connected:
     """Find a curve between two snapshots along which the loss stays low, and keep it.
@@ -151,7 +167,8 @@ def connect_snapshots(
             in it; needs `save`. None draws no plane.
         align: Bring the second near to the first by their symmetries first, which leaves its function unchanged.
         settings: Of the training of the curve.
-        progress: Called with (updates done, updates in all).
+        progress: Called with (updates done, updates in all); after alignment also with points of lines.
+        at_work: As of `connect_aligned`.
         **ways: Further arguments of `landscape.probes.connect`.
 
     Returns:
@@ -166,7 +183,8 @@ def connect_snapshots(
         raise LandscapeError("the file exists", where=save, mend="pass --overwrite to replace it")
     (run_a, a), (run_b, end) = (snapshot_at(address) for address in addresses)
     labels = (short_name(addresses[0]), short_name(addresses[1]))
-    how: dict[str, Any] = {"settings": settings, "labels": labels, "save": parts, "progress": progress}
+    how: dict[str, Any] = {"settings": settings, "labels": labels, "save": parts}
+    how |= {"progress": progress, "at_work": at_work}
     connection, b, gains = connect_aligned(objective, a, end, align, **how, **ways)
     if save is None:
         return Connected(connection, None, None, gains)

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from landscape.trajectory import Trajectory
 
 Progress = Callable[[int, int], None]
+AtWork = Callable[..., None]
 Placed = TypeVar("Placed", bound=Any)
 
 
-def unheard(*_: Any) -> None:
+def unheard(*_: Any, **__: Any) -> None:
     """Tell nobody."""
 
 
@@ -37,6 +38,8 @@ class Source:
         bases: Name -> the run that one branched off, where it is known.
         save: The file that results are kept in as they are computed, and resumed from; None keeps nothing.
         progress: Called with (work done, work in all).
+        at_work: Called with what is at work next, in a few words, and with what is counted of it where that is
+            not what was counted before.
         announce: Called with the plan of an evaluation, before it starts.
         early: Called with (name of a part, its value so far) where a coarse picture comes first.
         shared: (what, all that decides it) -> the file of an intermediate result that other pictures may share.
@@ -52,6 +55,7 @@ class Source:
     bases: Mapping[str, Trajectory] = field(default_factory=dict)
     save: Path | None = None
     progress: Progress = unheard
+    at_work: AtWork = unheard
     announce: Callable[[Any], None] = unheard
     early: Callable[[str, Any], None] = unheard
     shared: Callable[[str, Mapping[str, Any]], Path] | None = None

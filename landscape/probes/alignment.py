@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from landscape.files.cells import Cells, Save
 from landscape.objective import Objective
+from landscape.objective.identity import identity_of
 from landscape.params import Tensors, Weights, norm, resolve, subtract
-from landscape.probes.lines import interpolate
+from landscape.probes.lines import Progress, interpolate
+from landscape.progress import portion
 from landscape.projection.distances import layers_of
 from landscape.symmetry import FAMILIES, symmetries_of
 from landscape.symmetry import align as aligned_weights
@@ -96,6 +100,9 @@ def alignment_gains(
     points: int = 25,
     bn: str = "interpolate",
     splits: Sequence[str] | None = None,
+    save: Save = None,
+    prefix: str = "",
+    progress: Progress | None = None,
 ) -> AlignmentGains:
     """The barrier and the distances that each family of symmetries leaves between two models.
 
@@ -108,11 +115,23 @@ def alignment_gains(
         points: How many on each line.
         bn: The policy for normalisation statistics.
         splits: On which data; None is all.
+        save: A file of finished parts to write and to resume from.
+        prefix: Of their names in it.
+        progress: Called with (points done, points in all).
 
     Returns:
         A row per family.
     """
-    lines = [interpolate(objective, a, end, points=points, bn=bn, splits=splits) for end in aligned.values()]
+    how: dict[str, Any] = {"points": points, "bn": bn}
+    lines = []
+    with Cells.open(
+        save,
+        lambda: identity_of(objective, {"a": a, **aligned}, splits or objective.splits, of="alignment", **how),
+    ) as cells:
+        for place, (family, end) in enumerate(aligned.items()):
+            told = portion(progress, place, len(aligned))
+            kept: dict[str, Any] = {"save": cells, "path": f"{prefix}{family}", "progress": told}
+            lines.append(interpolate(objective, a, end, splits=splits, **how, **kept))
     layout, start = resolve(a)
     apart = [subtract(resolve(end)[1], start, [one.name for one in layout.moving()]) for end in aligned.values()]
     return AlignmentGains(

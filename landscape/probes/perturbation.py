@@ -14,9 +14,10 @@ from landscape.objective import Objective
 from landscape.objective.identity import identity_of
 from landscape.params import HasWeights, Tensors, Weights, norm, resolve
 from landscape.probes.gauge import Gauge, about, kept_buffers
-from landscape.probes.radius import DIRECTIONS, radii
+from landscape.probes.radius import DIRECTIONS, open_cells, radii
 from landscape.training import Noise
 from landscape.values.probes import Perturbation, Profile
+from landscape.vocabulary import GENERATORS
 
 Progress = Callable[[int, int], None]
 
@@ -191,7 +192,9 @@ def perturb(
     measured = splits or objective.splits
     settings = {"of": "perturb", "noise": chosen.to_json(), "scales": _axis(chosen, scales).tolist()}
     settings |= {"draws": draws, "seed": seed, "rise": rise, "directions": list(directions)}
-    with Cells.open(save, lambda: identity_of(objective, {"weights": weights}, measured, **settings)) as cells:
+    identity = partial(identity_of, objective, {"weights": weights}, measured, **settings)
+    cells, generator = open_cells(save, identity, weights, directions)
+    with cells:
         found = profile(
             *(objective, weights, chosen),
             draws=draws,
@@ -209,12 +212,14 @@ def perturb(
             seed=seed,
             cells=cells,
             prefix=f"{_step(weights)}/",
+            generator=generator,
             progress=told(draws),
         )
     layout, state = resolve(weights)
     size = norm({info.name: state[info.name] for info in layout.moving()})
     said = {**about(objective), **kept_buffers(objective)}
-    return Perturbation(found, reached, rise, size, {**said, **_place(weights)})
+    drawn = {} if generator == GENERATORS[0] else {"generator": generator}
+    return Perturbation(found, reached, rise, size, {**said, **drawn, **_place(weights)})
 
 
 def _place(weights: Weights) -> dict[str, Any]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from landscape.curvature import Curvature, eigenpairs
 from landscape.errors import LandscapeError, did_you_mean
-from landscape.files.cells import Cells
+from landscape.files.cells import Cells, Save
 from landscape.objective import Objective
 from landscape.params import Held, Tensors, Weights, from_real, gaussian, norm, resolve, scale
 from landscape.probes.gauge import Gauge
-from landscape.projection.directions import random_direction
+from landscape.projection.directions import generator_for, random_direction
 from landscape.values.probes import Radius
 from landscape.vocabulary import GENERATORS
 
@@ -44,6 +45,7 @@ def radii(
     seed: int = 0,
     cells: Cells | None = None,
     prefix: str = "",
+    generator: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Radius]:
     """The distance from some weights to where the training loss has risen by a given amount.
@@ -64,6 +66,7 @@ def radii(
         seed: Draws them.
         cells: Distances that were found before, and are not looked for again.
         prefix: Of their names among the cells.
+        generator: Draws filter-normalised directions; see `landscape.projection.random_direction`.
         progress: Called with (draws done, draws in all).
 
     Returns:
@@ -86,7 +89,7 @@ def radii(
 
     for index in range(draws):
         for name in (name for name in directions if name in ("random", "filter")):
-            look(name, index, partial(_drawn, weights, name, seed, index))
+            look(name, index, partial(_drawn, weights, name, seed, index, generator))
         if progress is not None:
             progress(index + 1, draws)
     if {"gradient", "top"} & set(found):
@@ -107,9 +110,29 @@ def _radius(name: str, ways: Sequence[tuple[float, float]]) -> Radius:
     return Radius(name, np.minimum(forward, backward), forward, backward)
 
 
-def _drawn(weights: Weights, kind: str, seed: int, index: int) -> Tensors:
+def open_cells(
+    save: Save, identity: Callable[..., Mapping[str, Any]], weights: Weights, directions: Sequence[str]
+) -> tuple[Cells, str]:
+    """Finished parts of radii, and the generator of their filter-normalised directions.
+
+    Args:
+        save: The file, or cells that are open already.
+        identity: Gives everything that decides the numbers; takes ``generator=``.
+        weights: That the directions are of.
+        directions: Some of `DIRECTIONS`.
+    """
+    usual = GENERATORS[0]
+    chosen = generator_for(resolve(weights)[0], None) if "filter" in directions else usual
+    if chosen == usual:
+        return Cells.open(save, identity), usual
+    # Files from before there was a choice of generators name none.
+    cells = Cells.open(save, partial(identity, generator=chosen), former=identity)
+    return cells, cells.identity.get("generator", usual if cells.identity else chosen)
+
+
+def _drawn(weights: Weights, kind: str, seed: int, index: int, generator: str | None) -> Tensors:
     if kind == "filter":
-        return random_direction(weights, normalize="filter", seed=seed, index=index, generator=GENERATORS[0])[0]
+        return random_direction(weights, normalize="filter", seed=seed, index=index, generator=generator)[0]
     layout, tensors = resolve(weights)
     return {info.name: from_real(gaussian(info, seed, index), tensors[info.name]) for info in layout.moving()}
 

@@ -13,6 +13,7 @@ from landscape.errors import LandscapeError
 from landscape.executor import results, several
 from landscape.objective import Objective
 from landscape.params import norm
+from landscape.progress import portion
 from landscape.training import Noise, Settings, Start, train
 from landscape.trajectory import Recorder, Snapshot, Trajectory, open_trajectory
 from landscape.trajectory.run_file import adopt_branch
@@ -149,7 +150,7 @@ def retrain(
             BranchTraining(objective, run, design, Path(f"{file}.parts")), wanted, file, workers, progress
         )
     for place, branch in enumerate(wanted):
-        shown = None if progress is None else _offset(progress, place, len(wanted))
+        shown = None if progress is None else portion(progress, place, len(wanted))
         _train(objective, run, design, branch, file, branch.name, shown)
     return open_trajectory(file)
 
@@ -212,10 +213,6 @@ def _train_apart(
                 progress(len(wanted) - len(missing) + done, len(wanted), metrics)
     with suppress(OSError):
         work.folder.rmdir()
-
-
-def _offset(progress: Progress, place: int, count: int) -> Progress:
-    return lambda done, total, metrics: progress(place * total + done, count * total, metrics)
 
 
 def _start(run: Trajectory, branch: Branch, design: Design) -> Start:

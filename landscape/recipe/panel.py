@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError
 from landscape.plots import Shown
+from landscape.plots.source import unheard
 from landscape.recipe import values
 from landscape.recipe.cache import Cache
 from landscape.recipe.graph import Graph, Where
@@ -39,7 +40,7 @@ class Panel(values.Panel):
         entry = graph.add_panel(self)
         for step in graph.steps.values():
             if kept.record(step) is None:
-                make(step, kept, lambda done, total: None)
+                make(step, kept, unheard)
         return shown_from(entry, kept)
 
     def values(self, cache: str | os.PathLike[str], **where: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from landscape.executor import Event, Executor, Failure, executor
+from landscape.executor import Event, Executor, Failure, Progress, executor
 from landscape.recipe.cache import Cache
 from landscape.recipe.report import StepReport
 from landscape.recipe.steps import Step
@@ -61,7 +61,7 @@ class Making:
     cache: Cache
     force: bool
 
-    def __call__(self, step: Step, progress: Callable[[int, int], None]) -> Made:
+    def __call__(self, step: Step, progress: Progress) -> Made:
         """Make a step."""
         return make(step, self.cache, progress, force=self.force)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.errors import LandscapeError
+from landscape.executor import Progress
 from landscape.plots import Kind, Shown, Source, kind_named
 from landscape.recipe.cache import Cache
 from landscape.recipe.steps import Step, digest
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from landscape.objective import Objective
     from landscape.trajectory import Trajectory
 
-Progress = Callable[[int, int], None]
 # What tells an objective from the problem that a file names.
 _TOLD = ("problem", "data", "device")
 
@@ -45,7 +45,7 @@ def make(step: Step, cache: Cache, progress: Progress, *, force: bool = False) -
     Args:
         step: The step; all that it needs is in the cache.
         cache: Where results are kept.
-        progress: Called with (done, in all); (0, 0) while another process makes the same step.
+        progress: Called with (done, in all, what is at work); (0, 0) while another process makes the same step.
         force: Make it although it is made.
 
     Returns:
@@ -172,12 +172,14 @@ def _computed(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
     def shared(what: str, about: Mapping[str, Any]) -> Path:
         return cache.path(what, digest([what, dict(about), list(step.needs), dict(step.inputs)]))
 
+    told = _Told(progress)
     source = Source(
         {name: opened[name] for name, *_ in places["runs"]},
         rebuild,
         bases={name: opened[name] for name, *_ in places["bases"]},
         save=cache.path(step.kind, step.key),
-        progress=progress,
+        progress=told,
+        at_work=told.name,
         shared=shared,
     )
     # Options that decide nothing, such as the memory that may be taken, are told beside those that do.
@@ -186,6 +188,20 @@ def _computed(step: Step, cache: Cache, progress: Progress) -> dict[str, str]:
         save_value(dict(parts), cache.path(step.kind, step.key, ".npz"))
         return {"": ".npz"}
     return {name: source.places[name].name.removeprefix(step.key) for name in parts}
+
+
+class _Told:
+    """Progress of a step, with what is at work of it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._what = progress, ""
+
+    def name(self, what: str, unit: str = "") -> None:
+        """Take what is at work next."""
+        self._what = what
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress(done, total, self._what)
 
 
 def parts_of(panel: Mapping[str, Any], cache: Cache) -> dict[str, Any]:

@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 # Rounding of an axis of interpolation, of which 0 and 1 are exact.
 _INSIDE = 1e-12
+# The entries of `AlignmentGains` that hold an array for each name.
+_NAMED = ("fields", "layers", "lines")
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,19 @@ class AlignmentGains(Tabular):
 
     def __getitem__(self, name: str) -> Array:
         return _named(self.fields, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` makes the same of, bit for bit."""
+        named = {key: {n: own.tolist() for n, own in getattr(self, key).items()} for key in _NAMED}
+        plain = {"distance": self.distance.tolist(), "t": self.t.tolist(), "bn": self.bn, "meta": dict(self.meta)}
+        return {"families": list(self.families), **named, **plain}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> AlignmentGains:
+        """Make gains of what `to_json` returned."""
+        arrays: dict[str, Any] = {key: np.array(values[key]) for key in ("distance", "t")}
+        arrays |= {key: {n: np.array(own) for n, own in values[key].items()} for key in _NAMED}
+        return cls(tuple(values["families"]), bn=values["bn"], meta=values["meta"], **arrays)
 
     def _table(self) -> Mapping[str, Any]:
         return {"family": list(self.families), **self.fields, "distance": self.distance}

@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 
 pty = pytest.importorskip("pty")
 
 from landscape.cli import progress  # noqa: E402
+from landscape.executor import Event  # noqa: E402
 
 # A command that imports, counts, tells, and draws, at a tenth of the patience.
 WORK = """
@@ -81,6 +83,23 @@ def test_in_a_log_there_is_a_line_now_and_then():
     assert re.fullmatch(r"landscape plot: surface of x, 3 of 9 points; at work for [\d.]+ s", shown[0])
     assert "4 of 9 points" in shown[-1]
     assert len(lines) <= 4 / 0.3 + 2
+
+
+def test_bars_name_what_is_at_work_and_what_is_counted():
+    pulse = progress._Pulse("landscape plot")
+    with progress.progress_bar("alignment of x", "part") as update:
+        update.at_work("a to b", "point")
+        update(3, 9)
+        assert pulse._counted().startswith("alignment of x, a to b, 3 of 9 points; ")
+        update.at_work("c to d")
+        assert pulse._counted().startswith("alignment of x, c to d, 3 of 9 points; ")
+    step = SimpleNamespace(title="pairs")
+    with progress.step_bars(1, []) as notify:
+        notify(Event("begin", 0, step))
+        notify(Event("progress", 0, step, 3, 9, "a to b"))
+        assert pulse._counted().startswith("pairs, a to b, 3 of 9 parts; ")
+        notify(Event("progress", 0, step, 4, 9, "c to d"))
+        assert pulse._counted().startswith("pairs, c to d, 4 of 9 parts; ")
 
 
 def test_streams_are_as_they_were(capsys):

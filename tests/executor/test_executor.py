@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from walks import record, unit_rows
 
 from landscape.errors import LandscapeError, MachineError
-from landscape.executor import results, several
+from landscape.executor import Event, executor, results, several
 from landscape.files.cells import Cells
 from landscape.objective import Objective
 from landscape.probes import barriers
@@ -48,6 +48,19 @@ def test_a_lost_worker_costs_its_task_once_and_is_given_up_at_the_third(tmp_path
     assert len(list(tmp_path.glob("died-*"))) == 2
     with pytest.raises(MachineError, match=r"number 3: its process died \(signal 9"):
         squares(Square(tmp_path, deadly=3, deaths=5), range(6), 2)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_at_work_is_told(tmp_path, count):
+    events: list[Event] = []
+    workers = executor(Square(tmp_path), count, events.append)
+    try:
+        workers.give(Number(3))
+        assert workers.finished()[0][1][0] == 9
+    finally:
+        workers.close()
+    assert [event.kind for event in events] == ["begin", "progress", "end"]
+    assert (events[1].done, events[1].total, events[1].what) == (1, 2, tmp_path.name)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from landscape.trajectory.overview import verify_trajectory
 # Only those count that leave a file with something done and something missing.
 KILLS = 25
 MOST_TRIES = 250
+# Steps that a loop notes before it is killed: fewer than so many.
+MOST_STEPS = 5
 SETTINGS = Settings(epochs=2, batch_size=32, every=Every(1, "steps"))
 # Optimizers with more to go on from than weights and momentum: gamma that is found, replicas, noise.
 ENTROPIC = {
@@ -201,22 +204,47 @@ def test_a_probe_killed_a_few_times_keeps_its_points(tmp_path):
     assert np.array_equal(np.load(tmp_path / "cut.npy"), np.load(tmp_path / "whole.npy"))
 
 
+def noted_in(file: Path) -> int:
+    """The last step that a loop noted; a text that was cut off while it was written says less than it should."""
+    noted = file.with_suffix(".noted")
+    return int((noted.exists() and noted.read_text()) or 0)
+
+
+class Noted:
+    """Condition: a loop has noted so many more steps."""
+
+    def __init__(self, file: Path, steps: int) -> None:
+        self.file, self.left, self.last = file, steps, noted_in(file)
+
+    def __call__(self) -> bool:
+        now = noted_in(self.file)
+        self.left -= now > self.last
+        self.last = max(self.last, now)
+        return self.left <= 0
+
+
 def test_a_recording_loop_killed_25_times(tmp_path):
+    """Kills fall into the opening of the file, and everywhere between two steps, however fast the machine is."""
     chance = random.Random(2)
     kills = tries = 0
+    # Seconds; measured as soon as a step is waited for.
+    pace = 0.1
     file = tmp_path / "cut0.h5"
     while kills < KILLS:
         tries += 1
         assert tries < MOST_TRIES, f"only {kills} kills fell into the work"
-        assert run_and_kill(record_steps, file, chance.uniform(0.05, 0.6))
+        steps = chance.randrange(MOST_STEPS)
+        began = time.monotonic()
+        assert run_and_kill(record_steps, file, chance.uniform(0.0, pace), Noted(file, steps))
+        if steps:
+            # With the opening of the file: longer than a step, so that kills fall into all of it.
+            pace = (time.monotonic() - began) / steps
         if not file.exists():
             continue
         run = open_trajectory(file)
         kills += len(run) > 0
         assert len(run) <= 5
-        noted = file.with_suffix(".noted")
-        # A text that was cut off while it was written says less than it should.
-        assert len(run) == 0 or run.steps[-1] >= int((noted.exists() and noted.read_text()) or 0)
+        assert len(run) == 0 or run.steps[-1] >= noted_in(file)
         for snapshot in run:
             assert snapshot.metrics["train_loss"] == snapshot.step
             assert {float(v) for t in snapshot.weights.values() for v in t.unique()} == {snapshot.step % 1000}

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from landscape.recipe import gallery, load
+
 PACKAGE = ROOT / "landscape"
 
 # Room -> rooms it may import. "landscape" is the table of contents; it imports lazily.
@@ -68,6 +70,7 @@ ALLOWED = {
             "files",
             "layout",
             "params",
+            "progress",
             "storage",
             "objective",
             "curvature",
@@ -129,8 +132,7 @@ ALLOWED = {
     },
     "plots": {
         *("errors", "files", "layout", "forms", "optimizers", "options", "params", "storage", "objective"),
-        "curvature",
-        *("vocabulary", "values"),
+        *("curvature", "progress", "vocabulary", "values"),
         *("trajectory", "problems", "training", "probes", "projection", "audit", "measures", "symmetry", "papers"),
         *("surface", "render", "pages"),
     },
@@ -273,8 +275,21 @@ WORK_WITHOUT_TORCH = [
 ]
 
 
+def without_pictures(folder: Path) -> list[str]:
+    """Recipes whose pictures the page of their folder does not know: a dry run times an update for each."""
+    recipes = [load(path) for path in sorted(folder.glob("*.toml"))]
+    known = gallery.told(recipes)
+    return [recipe.name for recipe in recipes if recipe.path not in known]
+
+
+def test_a_recipe_without_its_picture_is_named(tmp_path):
+    (tmp_path / "new.toml").write_text("# New.\n[run.a]\nproblem = 'toy-quadratic'\n[[panel]]\nkind = 'curve'\n")
+    assert without_pictures(tmp_path) == ["new"]
+
+
 def test_imports_no_torch(tmp_path):
     """Recipes take measures, networks with any activation, and runs of all kinds; all figures are up to date."""
+    assert without_pictures(ROOT / "figures") == []
     recipe = tmp_path / "all.toml"
     recipe.write_text(
         "# Runs of all kinds.\n[runs]\nproblem = 'digits-mlp'\noptions = { activation = 'poly:10' }\n"

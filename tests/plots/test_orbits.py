@@ -6,7 +6,10 @@ import torch
 
 from landscape import LandscapeError, problems
 from landscape.plots import orbit
+from landscape.plots.audit_options import AuditOptions
+from landscape.plots.audit_values import slices_before_and_after
 from landscape.plots.orbit_values import _of_condition, _turn, orbits_of
+from landscape.projection import directions
 from landscape.training import Settings, train
 from landscape.trajectory import open_trajectory
 
@@ -36,6 +39,19 @@ def test_rescaling_moves_the_plain_slice_and_nothing_that_claims_to_stay(tmp_pat
     assert one.verdict(stays) == "stays"
     # The control: without normalisation the same direction through the same function is another slice.
     assert np.ptp(one.curvatures("none")) > 0.5 * np.abs(one.curvatures("none")).max()
+
+
+def test_many_numbers_move_along_blocks_which_the_result_names(tmp_path, monkeypatch):
+    run, objective = trained(tmp_path)
+    wanted = orbit.options(positions=3, points=5, reach=4.0, measures=("fisher_rao_norm",), subset=100)
+    (streams,) = orbits_of(run, objective, wanted).values()
+    monkeypatch.setattr(directions, "MANY_NUMBERS", 1)
+    (blocks,) = orbits_of(run, objective, wanted).values()
+    assert ("generator" in streams.meta, blocks.meta["generator"]) == (False, "blocks")
+    assert not np.allclose(streams.slices["filter"], blocks.slices["filter"])
+    np.testing.assert_allclose(blocks.slices["filter"], np.broadcast_to(blocks.slices["filter"][1], (3, 5)), 1e-9)
+    audited = slices_before_and_after(run, objective, AuditOptions(subset=100))
+    assert [one.meta["plane"]["generator"] for pair in audited.values() for one in pair.values()] == 4 * ["blocks"]
 
 
 def test_a_basis_has_the_condition_that_is_asked_for():

@@ -1,5 +1,7 @@
 """Curves between models: control points, exact ends, and a barrier that only the straight line has."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,13 @@ import landscape as ls
 from landscape.errors import LandscapeError
 from landscape.objective import Objective
 from landscape.params import digest, resolve
+from landscape.plots import KINDS, Source
+from landscape.plots.alignments import AlignmentOptions
+from landscape.plots.probe_values import connect_aligned
+from landscape.probes.lines import Measuring
 from landscape.probes.paths import Path, shares
 from landscape.training import Every, Settings
+from landscape.values.probes import AlignmentGains
 
 
 @pytest.mark.parametrize("kind", ["bezier", "chain"])
@@ -105,6 +112,79 @@ def test_the_table_of_families_of_a_moved_copy_ends_at_nothing(two_runs):
     # The control: permutations alone do not undo scales.
     assert gains.distance[1] > 0.01 * gains.distance[0]
     assert abs(gains["train_loss"][2]) < 1e-5 < gains["train_loss"][0]
+
+
+def cut_short(stop):
+    """Progress that is interrupted where a condition of (done, total) holds for the first time."""
+
+    def progress(done, total):
+        if stop(done, total):
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The keys of points that are measured, not read."""
+    keys, own = [], Measuring.__call__
+
+    def noting(self, task, progress):
+        keys.append(task.key)
+        return own(self, task, progress)
+
+    monkeypatch.setattr(Measuring, "__call__", noting)
+    return keys
+
+
+def test_an_interrupted_panel_of_pairs_goes_on_with_the_same_numbers(two_runs, tmp_path, measured, monkeypatch):
+    objective, a, b = two_runs
+    runs = {"a": a, "b": b, "a at first": a, "b at first": b}
+    kind, wanted, said = KINDS["alignment"], AlignmentOptions(points=5), []
+    source = Source(runs, lambda run: objective, {"a at first": 0, "b at first": 0}, at_work=said.append)
+    whole = kind.shown(source, wanted)
+    assert said == ["a to b", "a at first to b at first"]
+    # Of each pair 15 points on 3 lines: the first pair, and 3 points of the second.
+    stop = cut_short(lambda done, total: (done, total) == (18, 30))
+    file = tmp_path / "pairs.h5"
+    with pytest.raises(KeyboardInterrupt):
+        kind.shown(replace(source, save=file, progress=stop), wanted)
+    measured.clear()
+    matched = []
+    match = ls.probes.align_by_family
+    monkeypatch.setattr(
+        ls.probes, "align_by_family", lambda *given, **how: matched.append(given) or match(*given, **how)
+    )
+    again = kind.shown(replace(source, save=file), wanted)
+    assert (len(matched), len(measured)) == (1, 12)
+    assert kind.report(again) == kind.report(whole)
+    held, made = kind.numbers(whole), kind.numbers(again)
+    assert list(held) == list(made)
+    assert all(np.array_equal(held[name], made[name]) for name in held)
+    # The control: other options are another panel.
+    with pytest.raises(LandscapeError, match="parts of another result; it differs in seed"):
+        kind.shown(replace(source, save=file), replace(wanted, seed=1))
+
+
+def test_an_interrupted_curve_after_alignment_goes_on_with_the_same_numbers(two_runs, tmp_path, measured):
+    objective, a, b = two_runs
+    how = {"points": 5, "settings": Settings(epochs=1)}
+    whole, _, gains = connect_aligned(objective, a[-1], b[-1], True, **how)
+    file, said, trained = tmp_path / "curve.h5", [], []
+    stop = cut_short(lambda done, total: (done, total) == (4, 15))
+    with pytest.raises(KeyboardInterrupt):
+        connect_aligned(
+            objective, a[-1], b[-1], True, save=file, progress=stop, at_work=lambda *what: said.append(what), **how
+        )
+    assert said == [("units are matched",), ("curve", "step"), ("lines to each aligned end", "point")]
+    measured.clear()
+    again, _, other = connect_aligned(
+        objective, a[-1], b[-1], True, save=file, progress=lambda done, total: trained.append(total), **how
+    )
+    # No update, and of three lines only the points that are left.
+    assert (len(measured), set(trained)) == (11, {15})
+    assert np.array_equal(again.curve["train_loss"], whole.curve["train_loss"])
+    assert other.to_json() == gains.to_json() == AlignmentGains.from_json(gains.to_json()).to_json()
 
 
 @pytest.mark.parametrize("kind", ["bezier", "chain"])

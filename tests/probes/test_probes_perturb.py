@@ -12,10 +12,13 @@ from torch.nn import functional as F
 
 import landscape as ls
 from landscape.errors import LandscapeError
+from landscape.files.cells import CELLS, Unfinished
+from landscape.files.result import load_identity
 from landscape.objective import Objective
 from landscape.params import norm, resolve
 from landscape.probes.table import perturbation_columns
 from landscape.problems.toys import QuadraticOptions, quadratic
+from landscape.projection import directions
 from landscape.training import Noise
 from landscape.values.probes import Profile
 
@@ -224,3 +227,40 @@ def test_one_draw_has_no_standard_error():
     assert np.isnan(profile.standard_error("train_loss")).all()
     with pytest.raises(LandscapeError, match="there is no field 'loss'; there are train_loss"):
         profile["loss"]
+
+
+@pytest.mark.parametrize("until_done", [False, True])
+def test_radii_go_on_with_the_generator_that_began_them(until_done, tmp_path, monkeypatch):
+    """A file that names no generator is not gone on with by another, however many numbers move by now."""
+    objective = Objective(make_mlp(), loss=F.cross_entropy, train=make_data())
+    how = {"noise": "mean-abs:0.1", "draws": 3, "scales": 2, "directions": ("filter",)}
+
+    def radii_of(save=None, progress=None):
+        found = ls.probes.perturb(objective, objective.model, save=save, progress=progress, **how)
+        return found.radii["filter"].radii.tolist(), found.meta.get("generator")
+
+    def stop(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    def file_of(stem):
+        return Unfinished(tmp_path / stem) if until_done else tmp_path / f"{stem}.h5"
+
+    def identity(store):
+        return load_identity(CELLS, store.path if until_done else store)
+
+    streams = radii_of()
+    begun = file_of("begun")
+    with pytest.raises(KeyboardInterrupt):
+        radii_of(begun, stop)
+    assert "generator" not in identity(begun)
+    monkeypatch.setattr(directions, "MANY_NUMBERS", 1)
+    blocks = radii_of()
+    assert blocks[0] != streams[0]
+    assert (streams[1], blocks[1]) == (None, "blocks")
+    assert radii_of(file_of("begun")) == streams
+    new = file_of("new")
+    with pytest.raises(KeyboardInterrupt):
+        radii_of(new, stop)
+    assert identity(new)["generator"] == "blocks"
+    assert radii_of(file_of("new")) == blocks

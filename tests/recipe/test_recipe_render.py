@@ -503,6 +503,18 @@ def test_the_line_through_two_runs_ends_at_their_own_losses(folder):
         alone.surfaces(folder / "cache")
 
 
+def test_pairs_at_work_are_told(tmp_path):
+    recipe = tmp_path / "pairs.toml"
+    recipe.write_text(
+        "# Pairs.\n[runs]\nproblem = 'digits-mlp'\noptions = { width = 4, train_size = 40 }\nepochs = 1\n"
+        "[run.'n {s=1..4}']\n[[panel]]\nkind = 'alignment'\npoints = 3\n"
+    )
+    events = []
+    assert render(recipe, notify=events.append).done
+    told = [event.what for event in events if event.kind == "progress" and event.what]
+    assert list(dict.fromkeys(told)) == ["n 1 to n 2", "n 3 to n 4"]
+
+
 @pytest.fixture
 def noise():
     """A picture that no compression makes small."""

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, without_torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import landscape as ls
@@ -213,6 +213,25 @@ def test_the_command_prints_one_document_and_writes_five_files(recipe, report, t
             main([*arguments, *wrong])
         assert stopped.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_dry_run_imports_torch_only_to_time_what_the_cache_has_not_seen_the_like_of(tmp_path):
+    recipe, cache = tmp_path / "tiny.toml", tmp_path / "cache"
+    text = (
+        "# Tiny.\n[study]\nproblem = 'digits-mlp'\noptions = { train_size = 60, width = 4 }\nepochs = 1\n"
+        "[family.sgd]\nlr = [0.1, 0.2, 0.3]\n[measures]\nnames = ['fisher_rao_norm']\n"
+    )
+    recipe.write_text(text)
+    study.run(study.load(recipe), cache=cache)
+    dry = ("study", recipe, "--dry-run", "--cache", cache)
+    without_torch(*dry)
+    # A network more, whose time is known from the others.
+    recipe.write_text(text.replace("0.3", "0.3, 0.4"))
+    without_torch(*dry)
+    # The control: an update of a wider one is timed.
+    recipe.write_text(text.replace("width = 4", "width = 5"))
+    with pytest.raises(AssertionError, match=r"\(9, ''\)"):
+        without_torch(*dry)
 
 
 def printed(capsys, *arguments):
