@@ -15,7 +15,7 @@ from landscape.curvature.passes import Passes
 # What products side by side may take: each takes about as much as the graph.
 _BATCHED_BYTES = 2**28
 _MOST = 64
-# Fewer columns are not worth the trial.
+# Fewer columns are not worth the trial; they go one by one after it too: no bit depends on what came before.
 _FEWEST = 4
 
 
@@ -47,9 +47,10 @@ class Columns:
             passes: Says how vectors are cut.
         """
         wanted = rows.to(passes.dtype)
-        if not self._decided and len(rows) >= _FEWEST:
+        many = len(rows) >= _FEWEST
+        if many and not self._decided:
             self._decide(graph, wanted, passes)
-        chunk = self._chunk if self._decided else 1
+        chunk = self._chunk if many else 1
         for start in range(0, len(rows), chunk):
             part = wanted[start : start + chunk]
             total[start : start + chunk] += _product(graph, part, passes, len(part) > 1)
