@@ -43,16 +43,16 @@ CLAIMS = (
     Claim(
         "Wider networks without skip connections are less chaotic",
         "section 6.3, figure 6",
-        f"{_SETTING}, width 8 and 16: local minima of 15 x 15 points of the narrow network, less those of the wide "
-        f"one; {_CHAOS} fewer would be less chaos.",
+        f"{_SETTING}, width 8 and 16: local minima of 15 x 15 points of the narrow network, less those of the "
+        f"wide one; {_CHAOS} fewer would be less chaos.",
         _WIDTHS,
         _calmer("wide", "narrow"),
     ),
     Claim(
         "Wider networks without skip connections generalise better",
         "section 6.3, figure 6",
-        f"{_SETTING}, width 8 and 16: test error on 1,000 images of the narrow network, less that of the wide one, "
-        "in %.",
+        f"{_SETTING}, width 8 and 16: test error on 1,000 images of the narrow network, less that of the wide "
+        "one, in %.",
         _WIDTHS,
         lambda numbers: test_gap(numbers, 2, "narrow", "wide", 1000),
     ),
