@@ -77,6 +77,21 @@ def _images(name: str, head: str, **config: Any) -> tuple[nn.Module, Any]:
     return getattr(transformers, name + head)(made), torch.randn(_IMAGES, 1, 8, 8)
 
 
+# Of torchvision's classifiers the smallest of each design, ResNet-152 and ViT-B/16.
+CLASSIFIERS = (
+    *("alexnet", "vgg11", "vgg11_bn", "squeezenet1_1", "googlenet", "inception_v3", "densenet121"),
+    *(
+        "resnet18",
+        "resnet50",
+        "resnet152",
+        "resnext50_32x4d",
+        "wide_resnet50_2",
+        "regnet_x_400mf",
+        "regnet_y_400mf",
+    ),
+    *("shufflenet_v2_x0_5", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"),
+    *("efficientnet_v2_s", "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t"),
+)
 # Family -> makes a model and its input. Two layers or widths that are not given are those of `_TINY`.
 FAMILIES: Mapping[str, Callable[[], tuple[nn.Module, Any]]] = {
     "GPT-2": partial(_language, "GPT2", "LMHeadModel", n_inner=6),
@@ -141,11 +156,6 @@ FAMILIES: Mapping[str, Callable[[], tuple[nn.Module, Any]]] = {
         depths=[1, 1],
     ),
 }
-
-
-def classifiers() -> list[str]:
-    """The names of torchvision's classifiers."""
-    return sorted(models.list_models(module=models))
 
 
 def _classifier(name: str) -> tuple[nn.Module, Any]:
@@ -218,9 +228,9 @@ def _general(tensor: Tensor, source: torch.Generator) -> Tensor:
 
 _HEAD = """# Symmetries of the networks that people load
 
-Made by `python -m benchmarks.architectures`; do not edit. `symmetries.find` on every classifier of torchvision
-as it comes (random weights, two images), and on families of transformers shrunk to a layer of width 8. What is
-found in small architectures of every other kind stands in [Symmetries found](../docs/symmetries-found.md).
+Made by `python -m benchmarks.architectures`; do not edit. `symmetries.find` on the classifiers of torchvision,
+one of each design, as they come (random weights, two images), and on families of transformers shrunk to a layer or
+two of width 8. Small architectures of every other kind stand in [Symmetries found](../docs/symmetries-found.md).
 
 - *found*: kinds of symmetries, and of how many units. Every family was tried in float64 on random elements.
 - *parameters*: continuous ones, the sum over kinds, which overlap; *dimension*: the rank of their tangents.
@@ -266,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, default=_PAGE)
     parser.add_argument("--only", nargs="*", help="some of them, to be printed")
     given = parser.parse_args(arguments)
-    names = given.only or [*classifiers(), *FAMILIES]
+    names = given.only or [*CLASSIFIERS, *FAMILIES]
     spawn = multiprocessing.get_context("spawn")
     found: dict[str, dict[str, Any]] = {}
     with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
@@ -278,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = machine.describe()
     versions = f"{told['versions'].partition(', numpy')[0]}, transformers {transformers.__version__}"
     rows = [
-        _HEAD + _LARGE + "\n".join(_large_row(found[name]) for name in classifiers()),
+        _HEAD + _LARGE + "\n".join(_large_row(found[name]) for name in CLASSIFIERS),
         _SMALL + "\n".join(_small_row(found[name]) for name in FAMILIES),
         f"\n{told['date']}, {told['processor']}, {told['cores']}; {versions}.",
     ]

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from landscape.values.result import Result
 
+# Numbers that are moved at once where there is no room for a second copy.
+_PIECE = 2**20
+
 
 @dataclass(frozen=True)
 class Joint(Result):
@@ -88,12 +91,23 @@ def place_along(indices: Sequence[Tensor], dim: Dim) -> Tensor:
     return total
 
 
-def multiplied(tensor: Tensor, dim: Dim, factors: Tensor) -> Tensor:
-    """A tensor with the slices along a dimension multiplied by factors, shape (length,)."""
+def multiplied(tensor: Tensor, dim: Dim, factors: Tensor, *, owned: bool = False) -> Tensor:
+    """A tensor, if `owned` itself, with the slices along a dimension multiplied by factors, shape (length,)."""
     if isinstance(dim, Joint):
         along = leading(tensor, dim)
         return restored(along * factors.reshape(-1, *(1,) * (along.ndim - 1)), dim, tensor.shape)
-    return tensor * factors.reshape(-1, *(1,) * (tensor.ndim - dim - 1))
+    along = factors.reshape(-1, *(1,) * (tensor.ndim - dim - 1))
+    return tensor.mul_(along) if owned else tensor * along
+
+
+def reordered(tensor: Tensor, dim: int, order: Tensor, *, owned: bool = False) -> Tensor:
+    """A tensor, if `owned` itself, with the slices along a dimension in another order, shape (length,)."""
+    if not owned or tensor.numel() <= _PIECE:
+        return tensor.index_select(dim, order)
+    other = max((one for one in range(tensor.ndim) if one != dim), key=lambda one: tensor.shape[one])
+    for part in tensor.split(max(1, _PIECE * tensor.shape[other] // tensor.numel()), other):
+        part.copy_(part.index_select(dim, order))
+    return tensor
 
 
 def places_of(shape: Sequence[int]) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.errors import LandscapeError
 from landscape.params import Tensors, Weights, resolve
-from landscape.symmetry.axes import Dim, leading, length, multiplied, restored
+from landscape.symmetry.axes import Dim, leading, length, multiplied, reordered, restored
 from landscape.symmetry.columns import Columns, Owned, mixed
 from landscape.symmetry.labels import Norm
 from landscape.values.result import Result
@@ -145,7 +145,7 @@ class Scaling(Generator):
             if one.tensor in norms:
                 state[one.tensor] = _variance(state, norms[one.tensor], along)
             else:
-                state[one.tensor] = multiplied(tensor, one.dim, along)
+                state[one.tensor] = multiplied(tensor, one.dim, along, owned=isinstance(state, Owned))
 
     @property
     def dimension(self) -> int:
@@ -206,7 +206,7 @@ class Flipping(Generator):
         for one in self.slices:
             tensor = state[one.tensor]
             along = one.factors(value, length(tensor.shape, one.dim))
-            state[one.tensor] = multiplied(tensor, one.dim, along)
+            state[one.tensor] = multiplied(tensor, one.dim, along, owned=isinstance(state, Owned))
 
     def inverse(self, value: Tensor) -> Tensor:
         """The same signs."""
@@ -240,7 +240,7 @@ class Exchange(Generator):
             order = torch.arange(length(tensor.shape, one.dim), device=value.device)
             order[places.reshape(-1)] = places[value].reshape(-1)
             state[one.tensor] = (
-                tensor.index_select(one.dim, order)
+                reordered(tensor, one.dim, order, owned=isinstance(state, Owned))
                 if isinstance(one.dim, int)
                 else restored(leading(tensor, one.dim)[order], one.dim, tensor.shape)
             )
@@ -366,7 +366,8 @@ class Element(Result):
                         where=generator.name,
                         mend="pass buffers along with the weights",
                     )
-                generator.act(own, value.to(own[generator.tensors[0]].device))
+                # The last bits of a product depend on how a matrix lies in memory.
+                generator.act(own, value.to(own[generator.tensors[0]].device).contiguous())
         finally:
             state.update(own)
 

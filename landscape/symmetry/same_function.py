@@ -24,7 +24,7 @@ _MARGIN = 8.0
 # How often weights are rounded at random to see what rounding them does.
 _DRAWS = 2
 # Numbers that are rounded at once.
-_PIECE = 2**20
+PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,18 @@ class Runner:
 
     def rounding(self, state: Mapping[str, Tensor], native: list[Tensor]) -> float:
         """Measure what rounding does to the outputs."""
-        return max(self.roundings(lambda dtype: {name: cast(one, dtype) for name, one in state.items()}, native))
+
+        def weights(dtype: torch.dtype | None) -> Tensors:
+            made = {name: cast(one, dtype) for name, one in state.items()}
+            return made if dtype is None else {n: t.clone() if t is state[n] else t for n, t in made.items()}
+
+        return max(self.roundings(weights, native))
 
     def roundings(self, weights: Callable[[torch.dtype | None], Tensors], native: list[Tensor]) -> Iterator[float]:
         """Yield what rounding does to the outputs, measured better and better; the numbers never fall.
 
         Args:
-            weights: Makes the weights, of a type of real numbers or (None) of their own.
+            weights: Makes the weights, of a type of real numbers, which are then changed, or (None) of their own.
             native: Their outputs.
         """
         exact = self.dtype == torch.float64
@@ -221,13 +226,14 @@ class Reference:
 
 
 def _jiggle(tensor: Tensor, half: float, source: torch.Generator) -> Tensor:
+    """Round numbers up or down at random, where they are."""
+    found = tensor if tensor.is_contiguous() else tensor.contiguous()
     # As tensors: of two plain numbers torch makes float32, in which both are 1.
     up, down = (tensor.new_tensor(factor) for factor in (1 + half, 1 - half))
-    found = torch.empty_like(tensor, memory_format=torch.contiguous_format)
     # In pieces: a table of a vocabulary is too large for more than one copy of it.
-    for made, own in zip(found.view(-1).split(_PIECE), tensor.reshape(-1).split(_PIECE), strict=True):
-        ups = torch.rand(own.shape, generator=source).to(tensor.device) < 0.5
-        torch.mul(torch.where(ups, up, down), own, out=made)
+    for made in found.view(-1).split(PIECE):
+        ups = torch.rand(made.shape, generator=source).to(tensor.device) < 0.5
+        made.mul_(torch.where(ups, up, down))
     return found
 
 

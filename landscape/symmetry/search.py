@@ -19,7 +19,7 @@ from landscape.params import Tensors, Weights, cast, resolve
 from landscape.symmetry import construction
 from landscape.symmetry.elements import Element, Generator
 from landscape.symmetry.recording import Trace, private_copy, trace_of
-from landscape.symmetry.same_function import Reference, Runner
+from landscape.symmetry.same_function import PIECE, Reference, Runner
 from landscape.symmetry.symmetries import Symmetries
 
 # Factors of e^0.5 or so move every output of a wrong symmetry, and keep a right one far from overflow.
@@ -155,7 +155,7 @@ class _Trial:
             # Before others are made.
             last = None
             source = torch.Generator().manual_seed(0)
-            state = {name: cast(_elsewhere(name, one, source), self._dtype) for name, one in self._own.items()}
+            state = {name: _elsewhere(name, one, source, self._dtype) for name, one in self._own.items()}
             if element is not None and self._dtype is not None:
                 element.act(state)
             elif element is not None:
@@ -167,18 +167,29 @@ class _Trial:
         return state
 
 
-def _elsewhere(name: str, tensor: Tensor, source: torch.Generator) -> Tensor:
-    """Weights near by, none of them 0 or equal to another: fresh biases and statistics would hide faults."""
+def _elsewhere(name: str, tensor: Tensor, source: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+    """Weights near by, none of them 0 or equal to another: fresh biases and statistics would hide faults.
+
+    Args:
+        name: Of the tensor.
+        tensor: Weights; they are not changed.
+        source: Draws.
+        dtype: The type of real numbers; None is that of the tensor.
+    """
     if not tensor.is_floating_point() or not tensor.numel():
-        return tensor
-    noise = torch.randn(tensor.shape, generator=source)
-    if name.rsplit(".", 1)[-1] == "running_var":
-        # Large enough for the factors drawn where no gain makes up for eps.
-        return (tensor.float().abs() + 1.0) * torch.exp(0.3 * noise).to(tensor.dtype)
-    numbers = tensor.detach().float()
-    spread = 0.1 * max(abs(float(end)) for end in numbers.aminmax()) + 0.1 * (tensor.ndim < 2)
-    # In place: what is written for the first time takes longer than to compute it.
-    return noise.mul_(spread).add_(numbers).to(tensor.dtype)
+        return cast(tensor, dtype)
+    found = torch.empty(tensor.shape, dtype=dtype or tensor.dtype)
+    own = tensor.detach()
+    spread = 0.1 * max(abs(float(end)) for end in own.aminmax()) + 0.1 * (tensor.ndim < 2)
+    # In pieces: there is no room for a second copy of a large tensor.
+    for made, numbers in zip(found.view(-1).split(PIECE), own.reshape(-1).split(PIECE), strict=True):
+        noise = torch.randn(len(made), generator=source)
+        if name.rsplit(".", 1)[-1] == "running_var":
+            # Large enough for the factors drawn where no gain makes up for eps.
+            made.copy_((numbers.float().abs() + 1.0) * torch.exp(0.3 * noise))
+        else:
+            made.copy_(noise.mul_(spread).add_(numbers.float()))
+    return found
 
 
 def symmetries_of(objective: Objective, progress: Callable[[str, int, int], None] | None = None) -> Symmetries:
