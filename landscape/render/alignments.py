@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from landscape.render.labels import DOT, field_label, field_name, unit, with_notes
 from landscape.render.palette import marks_along, run_colours
-from landscape.render.rows import Array, Look, draw_rows, name
+from landscape.render.rows import Array, draw_rows, name
 from landscape.render.style import Sheet
 
 _ROW = 2.0
@@ -54,18 +54,17 @@ class AlignedPairs:
         return {**found, _ALL: len(self.families) - 1}
 
 
-def alignments(panels: Sequence[AlignedPairs], **look: Unpack[Look]) -> Sheet:
+def alignments(panels: Sequence[AlignedPairs]) -> Sheet:
     """Draw aligned pairs, a row each: the loss along the lines, and the barrier after every family of symmetries.
 
     Args:
         panels: From the top.
-        **look: See `rows.Look`.
 
     Returns:
         A new figure.
 
     Raises:
-        LandscapeError: If there is nothing to draw, or an option is not known.
+        LandscapeError: If there is nothing to draw.
     """
 
     def draw(row: Sequence[Axes], panel: AlignedPairs) -> str | None:
@@ -73,7 +72,7 @@ def alignments(panels: Sequence[AlignedPairs], **look: Unpack[Look]) -> Sheet:
         _barriers(row[1], panel)
         return panel.title
 
-    return draw_rows(panels, draw, lambda: _handles(panels), _foot, row_height=_ROW, ratios=(1.0, 1.0), **look)
+    return draw_rows(panels, draw, lambda: _handles(panels), _foot, row_height=_ROW, ratios=(1.0, 1.0))
 
 
 def _handles(panels: Sequence[AlignedPairs]) -> list[Artist]:

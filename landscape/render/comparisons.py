@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from landscape.render.curves import asked_log, limit, set_scale
 from landscape.render.labels import DOT
 from landscape.render.palette import mark_of
-from landscape.render.rows import Array, Look, draw_rows, name
+from landscape.render.rows import Array, draw_rows, name
 from landscape.render.style import Sheet
 
 _BAND = 0.2
@@ -68,7 +68,7 @@ class Comparison:
     entrants: Sequence[Entrant]
 
 
-def comparisons(panels: Sequence[Comparison], **look: Unpack[Look]) -> Sheet:
+def comparisons(panels: Sequence[Comparison]) -> Sheet:
     """Draw comparisons, a row each: test error, local energy over the noise, and one against the other.
 
     A thin line joins the runs of one seed; bars are the intervals of the means; bands reach from the lowest to the
@@ -76,13 +76,12 @@ def comparisons(panels: Sequence[Comparison], **look: Unpack[Look]) -> Sheet:
 
     Args:
         panels: From the top.
-        **look: See `rows.Look`.
 
     Returns:
         A new figure.
 
     Raises:
-        LandscapeError: If there is nothing to draw, or an option is not known.
+        LandscapeError: If there is nothing to draw.
     """
 
     def draw(row: Sequence[Axes], panel: Comparison) -> str | None:
@@ -92,7 +91,7 @@ def comparisons(panels: Sequence[Comparison], **look: Unpack[Look]) -> Sheet:
         return panel.title
 
     ratios = (0.95, 1.05, 1.0)
-    return draw_rows(panels, draw, lambda: _handles(panels), _foot, row_height=_ROW, ratios=ratios, **look)
+    return draw_rows(panels, draw, lambda: _handles(panels), _foot, row_height=_ROW, ratios=ratios)
 
 
 def _colour(place: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from landscape.render.curves import asked_log, limit
 from landscape.render.labels import DOT, with_notes
 from landscape.render.palette import MARKS
-from landscape.render.rows import Array, Look, draw_rows, name
+from landscape.render.rows import Array, draw_rows, name
 from landscape.render.style import Sheet
 
 _ROW = 2.5
@@ -41,18 +41,17 @@ class Interpolators:
     families: Mapping[str, Array]
 
 
-def interpolators(panels: Sequence[Interpolators], **look: Unpack[Look]) -> Sheet:
+def interpolators(panels: Sequence[Interpolators]) -> Sheet:
     """Draw families of networks, a row each: on the left anywhere on their orbits, on the right at the flattest.
 
     Args:
         panels: From the top.
-        **look: See `rows.Look`.
 
     Returns:
         A new figure.
 
     Raises:
-        LandscapeError: If there is nothing to draw, or an option is not known.
+        LandscapeError: If there is nothing to draw.
     """
     names = list(dict.fromkeys(said for panel in panels for said in panel.families))
     marks = "*" + MARKS
@@ -75,9 +74,7 @@ def interpolators(panels: Sequence[Interpolators], **look: Unpack[Look]) -> Shee
         row[1].set_title("flattest point of the orbit", loc="left")
         return " – ".join(filter(None, [panel.title, "anywhere on the orbit"]))
 
-    return draw_rows(
-        panels, draw, lambda: _handles(dots), _foot, row_height=_ROW, ratios=(1, 1), share=True, **look
-    )
+    return draw_rows(panels, draw, lambda: _handles(dots), _foot, row_height=_ROW, ratios=(1, 1), share=True)
 
 
 def _nought(panel: Interpolators) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from landscape.render.labels import DOT
 from landscape.render.look import current
 from landscape.render.palette import marks_along
-from landscape.render.rows import Array, Look, draw_rows, name
+from landscape.render.rows import Array, draw_rows, name
 from landscape.render.style import Sheet, pale
 
 _ROW = 2.2
@@ -77,7 +77,7 @@ class Mixture:
     exact_energy: Array
 
 
-def mixtures(panels: Sequence[Mixture], **look: Unpack[Look]) -> Sheet:
+def mixtures(panels: Sequence[Mixture]) -> Sheet:
     """Draw mixtures, a row each: paths in the plane of overlap and norm, and two local energies against the error.
 
     Level lines are those of the population error at the best threshold; beyond m^2 = q there is no hyperplane. A
@@ -85,13 +85,12 @@ def mixtures(panels: Sequence[Mixture], **look: Unpack[Look]) -> Sheet:
 
     Args:
         panels: From the top.
-        **look: See `rows.Look`.
 
     Returns:
         A new figure.
 
     Raises:
-        LandscapeError: If there is nothing to draw, or an option is not known.
+        LandscapeError: If there is nothing to draw.
     """
     names = list(dict.fromkeys(path.name for panel in panels for path in panel.paths))
     marks = marks_along(names)
@@ -104,7 +103,7 @@ def mixtures(panels: Sequence[Mixture], **look: Unpack[Look]) -> Sheet:
         return panel.title
 
     ratios = (1.15, 1.0, 1.0)
-    return draw_rows(panels, draw, lambda: _handles(looks), _foot, row_height=_ROW, ratios=ratios, **look)
+    return draw_rows(panels, draw, lambda: _handles(looks), _foot, row_height=_ROW, ratios=ratios)
 
 
 def _handles(looks: Mapping[str, Mapping[str, Any]]) -> list[Artist]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -16,7 +16,7 @@ from landscape.render.labels import fit, fit_label, inches, points, put_foot
 from landscape.render.legend import legend_of_sheet
 from landscape.render.look import width_or
 from landscape.render.panels import letter
-from landscape.render.style import Sheet, look_for, type_scale
+from landscape.render.style import Sheet, type_scale
 
 Array = NDArray[np.float64]
 Panel = TypeVar("Panel")
@@ -29,22 +29,6 @@ _SIDE = 0.55
 _NARROWEST = 1.75
 
 
-class Look(TypedDict, total=False):
-    """Look of a figure of rows; what is left out is as in `landscape.render.Look` in use.
-
-    Attributes:
-        width: Inches, or a name, by default ``"two-columns"``; see `widths.WIDTHS`.
-        height: Inches; by default as high as the content.
-        style: ``"paper"``, which is the default, ``"talk"`` or ``"dark"``.
-        caption: Words at the foot; ``""`` leaves it empty.
-    """
-
-    width: str | float | None
-    height: float | None
-    style: str | None
-    caption: str | None
-
-
 def draw_rows(
     panels: Sequence[Panel],
     draw: Callable[[Sequence[Axes], Panel], str | None],
@@ -54,10 +38,6 @@ def draw_rows(
     row_height: float,
     ratios: Sequence[float],
     share: bool = False,
-    width: str | float | None = None,
-    height: float | None = None,
-    style: str | None = None,
-    caption: str | None = None,
 ) -> Sheet:
     """Draw panels, a row each, under one legend.
 
@@ -65,34 +45,28 @@ def draw_rows(
         panels: From the top.
         draw: Draws a panel in its row of axes, and says what stands above it.
         handles: What stands in the legend; called in the style of the figure.
-        foot: What the panels say of themselves, below the caption.
+        foot: What the panels say of themselves.
         row_height: Inches of a row at 8-point type.
         ratios: Widths of the axes of a row.
         share: Whether the axes of a row have the same limits.
-        width: See `Look`, as for the others that follow.
-        height: Inches.
-        style: A name.
-        caption: Words at the foot.
 
     Returns:
         A new figure.
 
     Raises:
-        LandscapeError: If there is nothing to draw, or an option is not known.
+        LandscapeError: If there is nothing to draw.
     """
     if not panels:
         raise LandscapeError("there is nothing to draw", where="panels", got="none", expected="at least one")
-    look = look_for(style=style, width=width, height=height, words=caption)
-    with look.applied():
-        sheet, grid = _grid(len(panels), row_height, ratios, "row" if share else False)
-        with sheet.styled():
-            for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
-                title = draw(row, panel)
-                words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
-                head = row[0].set_title(words, loc="left", fontweight="bold")
-                head.set_text(fit(words, inches(sheet)[0] - _SIDE * type_scale(), points(head)))
-            legend_of_sheet(sheet, handles())
-            put_foot(sheet, foot(panels))
+    sheet, grid = _grid(len(panels), row_height, ratios, "row" if share else False)
+    with sheet.styled():
+        for place, (row, panel) in enumerate(zip(grid, panels, strict=True)):
+            title = draw(row, panel)
+            words = " ".join(filter(None, [f"({letter(place)})" if len(panels) > 1 else "", title]))
+            head = row[0].set_title(words, loc="left", fontweight="bold")
+            head.set_text(fit(words, inches(sheet)[0] - _SIDE * type_scale(), points(head)))
+        legend_of_sheet(sheet, handles())
+        put_foot(sheet, foot(panels))
     return sheet
 
 
