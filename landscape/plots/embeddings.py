@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from landscape.forms import Form
 from landscape.options import Options, option
-from landscape.plots.kind import Document, Kind, Parts, Shown
+from landscape.plots.kind import Document, Kind, Parts, Shown, page_of_parts
 from landscape.plots.source import Source
 from landscape.vocabulary import DISSIMILARITIES, EMBEDDINGS, PAGE_OPTIONS, SCALE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.pages import Page
     from landscape.render.look import Look
     from landscape.values.embedding import Embedding
 
@@ -160,12 +159,6 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _page(shown: Shown) -> Page:
-    from landscape.pages import page_of
-
-    return page_of(shown.parts, title=shown.title)
-
-
 MDS = Kind(
     name="mds",
     summary="distances between snapshots, by multidimensional scaling",
@@ -176,7 +169,7 @@ MDS = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
-    page=_page,
+    page=page_of_parts,
     step="distances",
     loss=False,
     title="Embeddings (--kind mds)",

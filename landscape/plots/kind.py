@@ -261,3 +261,10 @@ def alone(kind: str, draw: Callable[[Shown, Look], Figure]) -> Callable[[Sequenc
             return draw(panels[0], titled)
 
     return draw_alone
+
+
+def page_of_parts(shown: Shown) -> Page:
+    """The interactive page of the values of a panel."""
+    from landscape.pages import page_of
+
+    return page_of(shown.parts, title=shown.title)

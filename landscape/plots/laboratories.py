@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from landscape.options import Options, option
-from landscape.plots.kind import Document, Kind, Parts, Shown
+from landscape.plots.kind import Document, Kind, Parts, Shown, page_of_parts
 from landscape.plots.source import Source
 from landscape.vocabulary import PAGE_OPTIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.pages import Page
     from landscape.render.look import Look
     from landscape.values.experiment import Experiment
 
@@ -119,12 +118,6 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return dict(shown.first.numbers())
 
 
-def _page(shown: Shown) -> Page:
-    from landscape.pages import page_of
-
-    return page_of(shown.parts, title=shown.title)
-
-
 LABORATORY = Kind(
     name="laboratory",
     summary="experiments of the source papers, beside their closed forms",
@@ -134,7 +127,7 @@ LABORATORY = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
-    page=_page,
+    page=page_of_parts,
     heeds=lambda options: PAGE_OPTIONS,
     title="Experiments (--kind laboratory)",
     unit="experiment",

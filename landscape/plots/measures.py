@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,15 +63,16 @@ def _draw(panels: Sequence[Shown], look: Look) -> Figure:
     return composed(parts, "one-column" if len(parts) == 1 else "two-columns")
 
 
-def _report(shown: Shown) -> Document:
+def report_of_tables(kind: str, shown: Shown) -> Document:
+    """The document of the first table, with those of all under ``runs`` where there are several."""
     documents = {name: table_document(table) for name, table in shown.parts.items()}
     first = next(iter(documents.values()))
-    return {"kind": "measure", "run": next(iter(documents)), **first} | (
-        {} if len(documents) == 1 else {"runs": documents}
-    )
+    several = {} if len(documents) == 1 else {"runs": documents}
+    return {"kind": kind, "run": next(iter(documents)), **first, **several}
 
 
-def _lines(document: Mapping[str, Any]) -> list[str]:
+def lines_of_tables(document: Mapping[str, Any]) -> list[str]:
+    """The same in lines for a person."""
     runs = document.get("runs") or {document["run"]: document}
     lines = [line for name, own in runs.items() for line in table_lines({**own, "file": name})]
     return [*lines, f"  drawn in {document['picture']}"]
@@ -98,8 +100,8 @@ MEASURE = Kind(
     options=MeasureOptions,
     compute=_compute,
     draw=_draw,
-    report=_report,
-    lines=_lines,
+    report=partial(report_of_tables, "measure"),
+    lines=lines_of_tables,
     numbers=_numbers,
     each=lambda options: True,
     faults=_faults,

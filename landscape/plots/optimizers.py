@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -11,9 +12,8 @@ from numpy.typing import NDArray
 from landscape.errors import LandscapeError
 from landscape.measures.along_options import Along
 from landscape.options import redeclared
-from landscape.plots.kind import Document, Kind, Parts, Shown
-from landscape.plots.measure_words import table_document, table_lines
-from landscape.plots.measures import read_kept
+from landscape.plots.kind import Kind, Parts, Shown
+from landscape.plots.measures import lines_of_tables, read_kept, report_of_tables
 from landscape.plots.source import Source
 from landscape.vocabulary import PAGE_OPTIONS
 
@@ -86,21 +86,6 @@ def _draw(panels: Sequence[Shown], look: Look) -> Figure:
     return render.optimizer(panels[0].parts)
 
 
-def _report(shown: Shown) -> Document:
-    documents = {}
-    for name, table in shown.parts.items():
-        documents[name] = table_document(table)
-    first = next(iter(documents.values()))
-    several = {} if len(documents) == 1 else {"runs": documents}
-    return {"kind": "optimizer", "run": next(iter(documents)), **first, **several}
-
-
-def _lines(document: Mapping[str, Any]) -> list[str]:
-    runs = document.get("runs") or {document["run"]: document}
-    lines = [line for name, own in runs.items() for line in table_lines({**own, "file": name})]
-    return [*lines, f"  drawn in {document['picture']}"]
-
-
 def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     for run, table in shown.parts.items():
@@ -116,8 +101,8 @@ OPTIMIZER = Kind(
     options=OptimizerOptions,
     compute=_compute,
     draw=_draw,
-    report=_report,
-    lines=_lines,
+    report=partial(report_of_tables, "optimizer"),
+    lines=lines_of_tables,
     numbers=_numbers,
     each=lambda options: True,
     heeds=lambda options: PAGE_OPTIONS,

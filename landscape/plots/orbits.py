@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from landscape.forms import NAMES, STEP, TEXT, WHOLE
 from landscape.options import Options, option
-from landscape.plots.kind import Document, Kind, Parts, Shown, alone
+from landscape.plots.kind import Document, Kind, Parts, Shown, alone, page_of_parts
 from landscape.plots.source import Source
 from landscape.vocabulary import DTYPES, PAGE_OPTIONS, SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.pages import Page
     from landscape.render.look import Look
     from landscape.values.orbit import Orbit
 
@@ -72,12 +71,6 @@ def _draw(shown: Shown, look: Look) -> Figure:
     from landscape import render
 
     return render.orbits(list(shown.parts.values()))
-
-
-def _page(shown: Shown) -> Page:
-    from landscape.pages import page_of
-
-    return page_of(shown.parts, title=shown.title)
 
 
 def _report(shown: Shown) -> Document:
@@ -139,7 +132,7 @@ ORBIT = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
-    page=_page,
+    page=page_of_parts,
     title="Orbits (--kind orbit)",
     unit="position",
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from landscape.forms import STEP, TEXT, WHOLE
 from landscape.options import Options, option
-from landscape.plots.kind import Document, Kind, Parts, Shown, alone
+from landscape.plots.kind import Document, Kind, Parts, Shown, alone, page_of_parts
 from landscape.plots.source import Source
 from landscape.vocabulary import MATRICES, PRODUCTS
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from landscape.curvature import Curvature, EigenPairs
     from landscape.objective import Objective
-    from landscape.pages import Page
     from landscape.plots.blocks import BlocksOptions
     from landscape.render.look import Look
     from landscape.trajectory import Snapshot, Trajectory
@@ -206,12 +205,6 @@ def _numbers(shown: Shown) -> dict[str, NDArray[Any]]:
     return {"eigenvalues": found.grid, "density": found.density, "densities": found.densities, "ends": ends}
 
 
-def _page(shown: Shown) -> Page:
-    from landscape.pages import page_of
-
-    return page_of(shown.parts, title=shown.title)
-
-
 SPECTRUM = Kind(
     name="spectrum",
     summary="eigenvalues of the Hessian or of another curvature matrix",
@@ -221,7 +214,7 @@ SPECTRUM = Kind(
     report=_report,
     lines=_lines,
     numbers=_numbers,
-    page=_page,
+    page=page_of_parts,
     title="Spectra (--kind spectrum)",
     unit="product",
 )
