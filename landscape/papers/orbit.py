@@ -13,6 +13,7 @@ from torch import Tensor
 from landscape.curvature import Curvature, SymmetricOperator, dense, eigenpairs
 from landscape.errors import LandscapeError
 from landscape.measures import measure
+from landscape.measures.congruence import scaled
 from landscape.objective import Objective
 from landscape.params import resolve
 from landscape.trajectory import Trajectory
@@ -239,18 +240,6 @@ class _Blocks:
         )
 
 
-class _Scaled:
-    """D H D."""
-
-    def __init__(self, curvature: Curvature, d: Tensor) -> None:
-        self.curvature, self.d = curvature, d
-        self.size = curvature.size
-
-    def __matmul__(self, other: Tensor) -> Tensor:
-        d = self.d.to(other)[:, None] if other.ndim == 2 else self.d.to(other)
-        return d * (self.curvature @ (d * other))
-
-
 def _on_blocks(title: str, label: str, series: tuple[Series, ...]) -> Experiment:
     return Experiment(
         title,
@@ -267,7 +256,7 @@ def hessian_of_residual_blocks(run: Trajectory, objective: Objective) -> Experim
     blocks = _Blocks(run, objective)
     before = blocks.at(1.0)
     again = [_largest(blocks.at(float(alpha))) for alpha in _FEW]
-    forms = [_largest(_Scaled(before, blocks.multipliers(before, float(alpha)))) for alpha in _FEW]
+    forms = [_largest(scaled(before, blocks.multipliers(before, float(alpha)))) for alpha in _FEW]
     return _on_blocks(
         "Hessian of a residual network",
         "largest eigenvalue (log scale)",
