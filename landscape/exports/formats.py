@@ -12,6 +12,7 @@ from typing import Any
 from landscape.errors import LandscapeError
 from landscape.exports.relief import Relief, relief_of
 from landscape.forms import NUMBER, TEXT
+from landscape.lazy import deferred
 from landscape.options import Options, option, read_options
 from landscape.storage import atomic_path, require_writable
 from landscape.values.surface import Surface
@@ -78,24 +79,12 @@ class Format:
             raise LandscapeError(f"a {suffix} file cannot hold it", where=path, got=got, mend=mend)
 
 
-def _table(name: str) -> Callable[..., None]:
-    """A writer of tables, imported when it is needed."""
-
-    def write(surface: Surface, path: FilePath, relief: Any, options: ExportOptions) -> None:
-        from landscape.exports import tables
-
-        getattr(tables, name)(surface, path)
-
-    return write
-
-
-def _drawn(module: str, name: str) -> Callable[..., None]:
-    """A writer of heights, imported when it is needed."""
+def _written(module: str, name: str) -> Callable[..., None]:
+    """A writer that is imported when it is needed; tables have no heights."""
+    writer = deferred(f"landscape.exports.{module}", name)
 
     def write(surface: Surface, path: FilePath, relief: Relief | None, options: ExportOptions) -> None:
-        from importlib import import_module
-
-        getattr(import_module(f"landscape.exports.{module}"), name)(surface, path, relief)
+        writer(surface, path, *(() if module == "tables" else (relief,)))
 
     return write
 
@@ -110,15 +99,15 @@ _ANY: Any = {"heeds": (), "axes": (1, float("inf")), "repeats": True, "whole": T
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        ".npz": Format("arrays", _table("write_npz"), **_ANY),
-        ".csv": Format("table", _table("write_csv"), **_ANY),
-        ".nc": Format("NetCDF for xarray", _table("write_netcdf"), **_ANY),
-        ".vts": Format("structured grid for VTK", _drawn("vtk", "write_vts"), axes=(1, 3), whole=True),
-        ".vtp": Format("path for VTK", _drawn("vtk", "write_vtp")),
-        ".obj": Format("mesh", _drawn("meshes", "write_obj")),
+        ".npz": Format("arrays", _written("tables", "write_npz"), **_ANY),
+        ".csv": Format("table", _written("tables", "write_csv"), **_ANY),
+        ".nc": Format("NetCDF for xarray", _written("tables", "write_netcdf"), **_ANY),
+        ".vts": Format("structured grid for VTK", _written("vtk", "write_vts"), axes=(1, 3), whole=True),
+        ".vtp": Format("path for VTK", _written("vtk", "write_vtp")),
+        ".obj": Format("mesh", _written("meshes", "write_obj")),
         ".stl": Format("solid for printing", _stl, ("field", "log", "relief", "size"), share=_SHARE),
-        ".glb": Format("coloured mesh for viewers (glTF 2.0)", _drawn("meshes", "write_glb"), share=_SHARE),
-        ".gltf": Format("the same as text", _drawn("meshes", "write_gltf"), share=_SHARE),
+        ".glb": Format("coloured mesh for viewers (glTF 2.0)", _written("meshes", "write_glb"), share=_SHARE),
+        ".gltf": Format("the same as text", _written("meshes", "write_gltf"), share=_SHARE),
     }
 )
 """Ending of a file -> its format."""
