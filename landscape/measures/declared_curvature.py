@@ -122,7 +122,7 @@ class GeodesicOptions(Options):
     products: int = option(40, "Products with the Hessian: Lanczos steps, or random probes", low=2)
 
 
-register(
+for _measure in (
     Measure(
         name="hessian_top",
         title="largest Hessian eigenvalue",
@@ -134,9 +134,7 @@ register(
         options=EigenvalueOptions,
         misleads="A rescaling of layers that leaves the function as it is makes it as large as one likes "
         "(Dinh et al. 2017, theorem 4); compare it along one training, not between models or parametrisations.",
-    )
-)
-register(
+    ),
     Measure(
         name="hessian_bottom",
         title="smallest Hessian eigenvalue",
@@ -148,9 +146,7 @@ register(
         options=EigenvalueOptions,
         misleads="Away from a minimum it is nearly always negative, and rescalings change it like the largest; a "
         "small negative value beside a large positive one says little about non-convexity.",
-    )
-)
-register(
+    ),
     Measure(
         name="hessian_trace",
         title="Hessian trace",
@@ -162,9 +158,7 @@ register(
         options=TraceOptions,
         misleads="Rescalings make it as large as one likes, though not as small: it has a minimum on the orbit. "
         "Where a cross-entropy is near zero it vanishes with the loss, whatever the shape of the valley.",
-    )
-)
-register(
+    ),
     Measure(
         name="hessian_frobenius",
         title="Frobenius norm of the Hessian",
@@ -176,9 +170,7 @@ register(
         options=FrobeniusOptions,
         misleads="A few large eigenvalues decide it, negative ones count like positive ones, and rescalings "
         "change it like the largest eigenvalue.",
-    )
-)
-register(
+    ),
     Measure(
         name="gauss_newton_trace",
         title="Gauss-Newton trace",
@@ -191,9 +183,7 @@ register(
         options=TraceOptions,
         misleads="It leaves out the curvature of the network itself, which matters away from an interpolator, and "
         "rescalings change it like the Hessian trace.",
-    )
-)
-register(
+    ),
     Measure(
         name="gauss_newton_top",
         title="largest Gauss-Newton eigenvalue",
@@ -205,9 +195,7 @@ register(
         options=EigenvalueOptions,
         misleads="It follows the largest Hessian eigenvalue only where the residuals are small, and rescalings "
         "make it as large as one likes.",
-    )
-)
-register(
+    ),
     Measure(
         name="fisher_trace",
         title="Fisher trace",
@@ -220,9 +208,7 @@ register(
         options=FisherOptions,
         misleads="With the labels of the data it is the mean squared norm of the gradients, which vanishes at an "
         "interpolator whatever its shape; for cross-entropy with the model's labels it is the Gauss-Newton trace.",
-    )
-)
-register(
+    ),
     Measure(
         name="filter_normalized_curvature",
         title="filter-normalised curvature",
@@ -234,9 +220,7 @@ register(
         options=FilterCurvatureOptions,
         misleads="Scales of single hidden units change it: what a unit's filter gains the next layer loses per "
         "input channel, and a filter's norm does not see its channels apart. Curvatures of both signs cancel.",
-    )
-)
-register(
+    ),
     Measure(
         name="relative_flatness",
         title="relative flatness",
@@ -248,9 +232,7 @@ register(
         options=RelativeFlatnessOptions,
         misleads="The theorem behind it is about one layer and a classifier on its features; to add layers up is "
         "a convention. Scales of single hidden units change it through the columns of the next layer.",
-    )
-)
-register(
+    ),
     Measure(
         name="fisher_rao_norm",
         title="Fisher-Rao norm, squared",
@@ -264,9 +246,7 @@ register(
         options=FisherRaoOptions,
         misleads="It is no curvature: without biases it is (L + 1)² times the mean of (f · dl/df)² for L hidden "
         "layers, so it sees outputs and residuals only and vanishes at an interpolator.",
-    )
-)
-register(
+    ),
     Measure(
         name="orbit_min_trace",
         title="smallest trace on the orbit",
@@ -284,9 +264,7 @@ register(
         "many mild ones can have the same. Away from interpolation it leaves out the part of the Hessian that "
         "comes from the residuals. Where a stream may be rotated, or a bias shifted, it is the minimum at one "
         "choice of these, which every choice leads to: another could be flatter.",
-    )
-)
-register(
+    ),
     Measure(
         name="geodesic_sharpness",
         title="geodesic sharpness",
@@ -302,5 +280,6 @@ register(
         misleads="Where no basis is free the metric is that of one chosen representative, whose incoming weights "
         "have norm 1: another choice gives other numbers, as invariant as these. It is the maximum of a quadratic "
         "form; `rise` in the details is the loss at that point, and `gap` what the form misses.",
-    )
-)
+    ),
+):
+    register(_measure)

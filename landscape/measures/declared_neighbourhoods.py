@@ -172,7 +172,14 @@ def with_profile(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "gammas": settings["gammas"] or around}
 
 
-register(
+_MISLEADS = (
+    "With units of elements no rescaling of single weights that keeps the function changes it; with units "
+    "of filters only those of whole layers do not, and other symmetries, such as another basis of "
+    "attention heads, change both. It has been found to go along with the learning rate rather than with "
+    "generalisation (Andriushchenko et al. 2023)."
+)
+
+for _measure in (
     Measure(
         name="epsilon_sharpness",
         title="epsilon-sharpness",
@@ -188,9 +195,7 @@ register(
             "least that of the function without this layer, however flat the minimum. What ascent finds "
             "is a lower bound."
         ),
-    )
-)
-register(
+    ),
     Measure(
         name="keskar_sharpness",
         title="Keskar sharpness",
@@ -207,9 +212,7 @@ register(
             "corners: look at how far restarts disagree. In a random subspace it depends on the subspace, "
             "and its values say nothing about those of the whole."
         ),
-    )
-)
-register(
+    ),
     Measure(
         name="sam_sharpness",
         title="SAM sharpness",
@@ -230,15 +233,7 @@ register(
             "curvature. Batches of m examples rise further than all data, so values of different m cannot "
             "be compared."
         ),
-    )
-)
-_MISLEADS = (
-    "With units of elements no rescaling of single weights that keeps the function changes it; with units "
-    "of filters only those of whole layers do not, and other symmetries, such as another basis of "
-    "attention heads, change both. It has been found to go along with the learning rate rather than with "
-    "generalisation (Andriushchenko et al. 2023)."
-)
-register(
+    ),
     Measure(
         name="adaptive_sharpness_worst",
         title="adaptive sharpness, worst case",
@@ -250,9 +245,7 @@ register(
         options=WorstOptions,
         is_bound=lambda settings: True,
         misleads=_MISLEADS,
-    )
-)
-register(
+    ),
     Measure(
         name="adaptive_sharpness_average",
         title="adaptive sharpness, average",
@@ -263,9 +256,7 @@ register(
         compute=computed_in("adaptive", "adaptive_sharpness_average"),
         options=AverageOptions,
         misleads=_MISLEADS,
-    )
-)
-register(
+    ),
     Measure(
         name="local_energy",
         title="local energy",
@@ -286,9 +277,7 @@ register(
             "batch normalisation look sharper."
         ),
         profile=dict,
-    )
-)
-register(
+    ),
     Measure(
         name="local_entropy",
         title="local entropy",
@@ -309,9 +298,7 @@ register(
             "the value is NaN, and chains are needed."
         ),
         profile=with_profile,
-    )
-)
-register(
+    ),
     Measure(
         name="local_learning_coefficient",
         title="local learning coefficient",
@@ -333,9 +320,7 @@ register(
             "chains that all miss a narrow valley look converged. At "
             "weights that are no local minimum it can be negative."
         ),
-    )
-)
-register(
+    ),
     Measure(
         name="epsilon_volume",
         title="log of the epsilon-flat volume",
@@ -355,5 +340,6 @@ register(
             "doubtful it is. Dinh et al. prove the whole set to have infinite volume for rectifier "
             "networks: only the part in sight is finite."
         ),
-    )
-)
+    ),
+):
+    register(_measure)

@@ -67,7 +67,7 @@ for _name, _title, _formula, _misleads in (
             of_step=True,
         )
     )
-register(
+for _measure in (
     Measure(
         name="directional_sharpness",
         title="sharpness along the step",
@@ -79,9 +79,7 @@ register(
         options=DirectionOptions,
         misleads="A step may be flat because it is turned away from sharp directions, not because there are none.",
         of_step=True,
-    )
-)
-register(
+    ),
     Measure(
         name="critical_sharpness",
         title="critical sharpness",
@@ -99,9 +97,7 @@ register(
             "instability. It is a number of one direction: the loss may rise elsewhere."
         ),
         of_step=True,
-    )
-)
-register(
+    ),
     Measure(
         name="norm_sharpness",
         title="sharpness in the optimizer's norm",
@@ -120,9 +116,7 @@ register(
             "Details say where it is exact."
         ),
         of_step=True,
-    )
-)
-register(
+    ),
     Measure(
         name="preconditioned_sharpness",
         title="sharpness that the optimizer sees",
@@ -140,9 +134,7 @@ register(
             "preconditioner it is the largest eigenvalue of the Hessian and nothing more."
         ),
         of_step=True,
-    )
-)
-register(
+    ),
     Measure(
         name="sharpness_threshold",
         title="stability threshold of the optimizer",
@@ -153,9 +145,7 @@ register(
         compute=computed_in("edge", "sharpness_threshold"),
         misleads="It is theory of full-batch steps on a parabola with a preconditioner that stands still.",
         of_step=True,
-    )
-)
-register(
+    ),
     Measure(
         name="lr_headroom",
         title="head-room of the learning rate",
@@ -170,5 +160,6 @@ register(
             "norm of a sign method or Muon the sharpness is a lower bound, so that the head-room is an upper one."
         ),
         of_step=True,
-    )
-)
+    ),
+):
+    register(_measure)
