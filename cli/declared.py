@@ -12,6 +12,7 @@ from landscape.forms import TRUTH
 from landscape.options import default_of, default_words, fields_of, read_options
 
 from .command import option
+from .shared import together
 
 OptionsT = TypeVar("OptionsT")
 
@@ -48,12 +49,7 @@ def options_in(
                 old = (former or {}).get(name, ())
                 made.append(_option(name, field, option(title, old), (spellings or {}).get(name)))
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for decorator in reversed(made):
-            function = decorator(function)
-        return function
-
-    return decorate
+    return together(made)
 
 
 def _option(
