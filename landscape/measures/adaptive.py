@@ -79,7 +79,7 @@ def adaptive_sharpness_worst(context: MeasureContext, settings: Mapping[str, Any
         if restarts > 1:
             # Near a minimum the loss is nearly even, and the first ascent took one of two sides by chance.
             climbs.append(auto_climb(slope, ball, -climbs[0].at, iterations))
-        starts = [ball.onto(part.normal(f"start/{at}")) for at in range(restarts - 2)]
+        starts = [ball.steepest(part.normal(f"start/{at}")) for at in range(restarts - 2)]
         return climbs + [auto_climb(slope, ball, start, iterations) for start in starts]
 
     return mean_rise(context, field, ascend, settings["batch"], settings["batches"])

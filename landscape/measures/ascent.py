@@ -58,10 +58,6 @@ class Ball:
         length = float(gradient.norm())
         return gradient * (self.radius / length) if length > 0 else torch.zeros_like(gradient)
 
-    def onto(self, z: Tensor) -> Tensor:
-        """A point of the ball from normal numbers: on its surface, or in a corner."""
-        return self.steepest(z)
-
 
 @dataclass(frozen=True)
 class Climb:

@@ -58,7 +58,7 @@ def _starts(field: LocalLoss, ball: Ball, restarts: int, basis: Tensor | None) -
     """Along the gradient, along random directions, and where a tensor that fits into the ball is 0."""
     _, gradient = within(field.slope, basis)(field.zero() if basis is None else field.zero() @ basis)
     drawn = [field.normal(f"start/{index}") for index in range(restarts - 1)]
-    starts = [ball.steepest(gradient)] + [ball.onto(z if basis is None else z @ basis) for z in drawn]
+    starts = [ball.steepest(gradient)] + [ball.steepest(z if basis is None else z @ basis) for z in drawn]
     if basis is None:
         parts = field.cut(field.origin)
         fitting = [at for at, part in enumerate(parts) if 0 < float(part.norm()) <= ball.radius * _FITS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -29,11 +30,7 @@ _NEARER = 0.7
 
 def take(measure: Measure, context: MeasureContext, settings: Mapping[str, Any]) -> Found:
     """A measure at a place, or over the orbit of it where the settings say so."""
-    return (over_orbit if "over" in settings else _at_weights)(measure, context, settings)
-
-
-def _at_weights(measure: Measure, context: MeasureContext, settings: Mapping[str, Any]) -> Found:
-    return measure.compute(context, settings)
+    return over_orbit(measure, context, settings) if "over" in settings else measure.compute(context, settings)
 
 
 def over_orbit(measure: Measure, context: MeasureContext, settings: Mapping[str, Any]) -> Found:
@@ -66,7 +63,7 @@ def over_orbit(measure: Measure, context: MeasureContext, settings: Mapping[str,
     lowest = (at("representative", Element()), Element())
     flattest = _flattest(start)
     if flattest is not None:
-        lowest = min(lowest, (at("flattest", flattest), flattest), key=_value)
+        lowest = min(lowest, (at("flattest", flattest), flattest), key=itemgetter(0))
     spread = _SPREAD
     for number in range(count if symmetries.generators else 0):
         element = symmetries.draw(context.seed + number, spread=spread)
@@ -74,12 +71,8 @@ def over_orbit(measure: Measure, context: MeasureContext, settings: Mapping[str,
             element = lowest[1].then(element)
         found = (at(f"random {number}", element), element)
         spread *= 1.0 if over == "orbit-range" or found[0] < lowest[0] else _NEARER
-        lowest = min(lowest, found, key=_value)
+        lowest = min(lowest, found, key=itemgetter(0))
     return _summary(over, taken)
-
-
-def _value(point: tuple[float, Element]) -> float:
-    return point[0]
 
 
 def _state(context: MeasureContext) -> dict[str, torch.Tensor]:

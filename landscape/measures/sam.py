@@ -23,7 +23,8 @@ def sam_sharpness(context: MeasureContext, settings: Mapping[str, Any]) -> Found
         if iterations <= 1:
             return [Climb(part.loss(first), first, 1, True)]
         # The first step of one that takes several is that of one that takes one.
-        starts = [first] + [ball.onto(part.normal(f"start/{at}")) for at in range(int(settings["restarts"]) - 1)]
+        drawn = [part.normal(f"start/{at}") for at in range(int(settings["restarts"]) - 1)]
+        starts = [first, *map(ball.steepest, drawn)]
         return [climb(part.slope, ball, start, iterations) for start in starts]
 
     return mean_rise(context, LocalLoss(context), ascend, settings["batch"])
