@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.curvature.passes import Batch, Passes
 from landscape.errors import LandscapeError
 from landscape.layout import Layout
 from landscape.objective import Objective
+from landscape.objective.dispatch import DispatchMode
 from landscape.params import Weights, resolve
 from landscape.values.result import Result
 
@@ -60,17 +60,12 @@ class Kinks(Result):
         )
 
 
-class _Signs(TorchDispatchMode):
+class _Signs(DispatchMode):
     """Notes on which side of its kink every value lies."""
 
     def __init__(self) -> None:
         super().__init__()
         self.met: list[Tensor] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._schema.name.split("::")[-1].rstrip("_") in _AT_ZERO:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from landscape.errors import LandscapeError
 from landscape.objective.buffers import tensors_in
 from landscape.objective.data import Split
+from landscape.objective.dispatch import DispatchMode
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.loaders import own_random_state
 from landscape.objective.trial import Trial
@@ -95,7 +95,7 @@ def require_own_tensors(evaluator: Evaluator, batch: Split, model: nn.Module) ->
     )
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Notes which of some tensors operations read.
 
     Args:
@@ -106,11 +106,6 @@ class _Watch(TorchDispatchMode):
         super().__init__()
         self._names = names
         self.met: list[str] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for leaf in tree_leaves((args, kwargs)):

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from landscape.errors import LandscapeError
+from landscape.objective.dispatch import DispatchMode
 from landscape.ties import has_memory
 from landscape.wrappers import after_call, before_call, gathering_units, is_sharded, own_part
 
@@ -65,17 +65,12 @@ def _span(tensor: Tensor) -> tuple[int, int]:
     return start * tensor.itemsize, (start + last + 1) * tensor.itemsize
 
 
-class _Reads(TorchDispatchMode):
+class _Reads(DispatchMode):
     """Tells of every parameter that an operation touches."""
 
     def __init__(self, memory: _Memory, told: Callable[[str], None]) -> None:
         super().__init__()
         self._memory, self._told = memory, told
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for leaf in tree_leaves((args, kwargs)):

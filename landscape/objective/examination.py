@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from landscape.errors import LandscapeError, from_user_code
 from landscape.objective.additivity import Rounding, Verdict, coupling, holds_for_all_targets, verdict_of
 from landscape.objective.data import Source, Split
 from landscape.objective.determinism import require_deterministic, require_own_tensors, writes_into
+from landscape.objective.dispatch import DispatchMode
 from landscape.objective.evaluator import Evaluator
 from landscape.objective.findings import Findings, Gradients
 from landscape.objective.footprint import bytes_per_example
@@ -243,17 +243,12 @@ def no_unit(case: Case, findings: Findings) -> LandscapeError:
     return coupling(evaluator, _batches(evaluator)[0], rounding)
 
 
-class _Shortest(TorchDispatchMode):
+class _Shortest(DispatchMode):
     """Notes the shortest type of real numbers that operations give."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kind = torch.float64
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

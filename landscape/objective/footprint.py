@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, UntypedStorage
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from landscape.objective.dispatch import DispatchMode
 from landscape.objective.evaluator import Evaluator
 
 # A process grows by more than its tensors: kernels take scratch memory, and the allocator keeps and scatters what
@@ -25,18 +25,13 @@ def _dense(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(DispatchMode):
     """Counts the bytes of the tensors that operations make, for as long as they live."""
 
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
         self._known: set[int] = set()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
