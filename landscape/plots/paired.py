@@ -66,16 +66,15 @@ def standard_error(values: ArrayLike) -> float:
     return float(given.std(ddof=1) / np.sqrt(len(given))) if len(given) > 1 else float("nan")
 
 
-def paired(values: ArrayLike, others: ArrayLike, level: float = LEVEL) -> Interval:
+def paired(values: ArrayLike, others: ArrayLike) -> Interval:
     """The mean of the differences seed by seed: what all seeds share falls out.
 
     Args:
         values: Shape (n,), one per seed.
         others: Shape (n,), of the same seeds in the same order.
-        level: As in `interval`.
 
     Example:
         >>> paired([1.0, 2.0, 4.0], [0.0, 1.0, 3.0]).words()
         '1.00 ± 0.00'
     """
-    return interval(np.asarray(values, dtype=np.float64) - np.asarray(others, dtype=np.float64), level)
+    return interval(np.asarray(values, dtype=np.float64) - np.asarray(others, dtype=np.float64))
