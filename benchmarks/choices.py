@@ -26,7 +26,7 @@ _TURNS, _LEAST_SECONDS = 5, 0.5
 
 
 def _chosen(work: Workload, times: int) -> tuple[list[Choice], list[float], set[Choice]]:
-    """What was chosen each time, the share of the run that choosing took, and all candidates that were tried."""
+    """The choice of each time, the share of the run that it took, and all candidates that were tried."""
     points = list(grid_points(ls.grid(work.spec.small_side)))
     found, shares, tried = [], [], set()
     for _ in range(times):

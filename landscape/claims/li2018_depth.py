@@ -15,7 +15,7 @@ _CHAOS = 5
 
 
 def _calmer(calm: str, wild: str) -> Callable[[Numbers], Reading]:
-    """How many more local minima one surface has than another."""
+    """Number of local minima that one surface has more than another."""
 
     def read(numbers: Numbers) -> Reading:
         few, many = (minima(numbers[f"0/{run}/train_loss"]) for run in (calm, wild))

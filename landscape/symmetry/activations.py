@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from landscape.objective.dispatch import DispatchMode
 from landscape.symmetry.axes import Dim
 from landscape.symmetry.columns import Columns
 from landscape.symmetry.elements import Element, Exchange, Generator
@@ -23,7 +23,7 @@ _PRODUCTS = {_ATEN.mm.default: (0, 1), _ATEN.addmm.default: (1, 2), _ATEN.convol
 Seen: TypeAlias = "Mapping[tuple[str, Dim], Tensor]"
 
 
-class _Reader(TorchDispatchMode):
+class _Reader(DispatchMode):
     """Keeps what products with parameters give out, by the place along the dimension of outputs.
 
     Args:
@@ -38,10 +38,6 @@ class _Reader(TorchDispatchMode):
         }
         self._shapes = {name: state[name].shape for name in wanted}
         self.found: dict[tuple[str, int], dict[int, list[Tensor]]] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

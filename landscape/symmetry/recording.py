@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from landscape.copies import copied
 from landscape.errors import LandscapeError
+from landscape.objective.dispatch import DispatchMode
 from landscape.objective.tree import forward
 from landscape.wrappers import is_scripted, unwrapped
 
@@ -89,7 +89,7 @@ class Trace:
     shares: set[int] = field(default_factory=set)
 
 
-class _Recording(TorchDispatchMode):
+class _Recording(DispatchMode):
     """Records every operation below automatic differentiation, where all of torch is some 200 of them."""
 
     def __init__(self, trace: Trace) -> None:
@@ -102,11 +102,6 @@ class _Recording(TorchDispatchMode):
         self._written: dict[int, list[int]] = {}
         # Storage -> the parameter or buffer that lies in it.
         self._held: dict[int, str] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
-        return False
 
     def add(self, tensor: Tensor, kind: str, name: str | None = None) -> int:
         """Number a tensor; a second name of the same one is left aside."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from landscape.errors import LandscapeError
+from landscape.objective.dispatch import DispatchMode
 from landscape.params import Tensors, cast, wide
 from landscape.symmetry.recording import outputs_of, plain_kernels
 from landscape.values.result import Result
@@ -54,13 +54,8 @@ class Check(Result):
         return self.max_difference / self.output_scale if self.output_scale else self.max_difference
 
 
-class Wide(TorchDispatchMode):
+class Wide(DispatchMode):
     """Keeps float64 where a model asks for a narrower type on the way, as many do in their norms and softmaxes."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch would import its compiler, which takes 4 s, to keep it out of what is never compiled here.
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
