@@ -33,6 +33,7 @@ _HOME = {
         "gradient_of_residual_blocks",
     ),
     "degeneracy": ("flat_directions",),
+    "linear_networks": ("coefficients_over_width", "coefficients_over_rank"),
     "reparametrisation": (
         "flat_set_area",
         "disjoint_boxes",

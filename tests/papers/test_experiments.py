@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 import landscape as ls
-from landscape.papers import degeneracy, orbit, reparametrisation, simulations
+from landscape.papers import degeneracy, linear_networks, orbit, reparametrisation, simulations
 from landscape.plots.laboratories import EXPERIMENTS, experiment_named
 from landscape.problems.initial import construct
 from landscape.problems.resnet import ResNet
@@ -143,3 +145,13 @@ def test_an_experiment_is_drawn_from_its_numbers(network):
     found = orbit.gradient_on_the_orbit(*network)
     np.testing.assert_array_equal(line.get_ydata(), series(found, "closed form")[1])
     assert figure.axes[0].get_xlabel() == found.x_label
+
+
+def test_coefficients_stand_beside_their_closed_form(monkeypatch):
+    monkeypatch.setattr(linear_networks, "_estimate", lambda options: (float(options.hidden), 0.1))
+    form, colder, estimate = linear_networks.coefficients_over_width().series
+    assert form.y.tolist() == [1.5, 2.5, 3.5, 4.0, 4.5]
+    # One over the logarithm of n beta, where two terms of the zeta function share the pole.
+    assert ((form.y - colder.y) * math.log(1e4 / math.log(1e4))).round(12).tolist() == [1, 0, 1, 0, 1]
+    assert estimate.y.tolist() == [1, 2, 3, 4, 5]
+    assert linear_networks.coefficients_over_rank().series[0].y.tolist() == [3.5, 5.0, 6.0]
