@@ -77,7 +77,7 @@ def _images(name: str, head: str, **config: Any) -> tuple[nn.Module, Any]:
     return getattr(transformers, name + head)(made), torch.randn(_IMAGES, 1, 8, 8)
 
 
-# Of torchvision's classifiers the smallest of each design, ResNet-152 and ViT-B/16.
+# Of torchvision's classifiers the smallest of most designs, and ResNet-152; ConvNeXt takes many minutes.
 CLASSIFIERS = (
     *("alexnet", "vgg11", "vgg11_bn", "squeezenet1_1", "googlenet", "inception_v3", "densenet121"),
     *(
@@ -90,7 +90,7 @@ CLASSIFIERS = (
         "regnet_y_400mf",
     ),
     *("shufflenet_v2_x0_5", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"),
-    *("efficientnet_v2_s", "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t"),
+    *("efficientnet_v2_s", "vit_b_16"),
 )
 # Family -> makes a model and its input. Two layers or widths that are not given are those of `_TINY`.
 FAMILIES: Mapping[str, Callable[[], tuple[nn.Module, Any]]] = {
@@ -229,16 +229,16 @@ def _general(tensor: Tensor, source: torch.Generator) -> Tensor:
 _HEAD = """# Symmetries of the networks that people load
 
 Made by `python -m benchmarks.architectures`; do not edit. `symmetries.find` on the classifiers of torchvision,
-one of each design, as they come (random weights, two images), and on families of transformers shrunk to a layer or
-two of width 8. Small architectures of every other kind stand in [Symmetries found](../docs/symmetries-found.md).
+one of most designs, as they come (random weights, two images), and on families of transformers shrunk to a layer
+or two of width 8. Small ones of every other kind stand in [Symmetries found](../docs/symmetries-found.md).
 
 - *found*: kinds of symmetries, and of how many units. Every family was tried in float64 on random elements.
 - *parameters*: continuous ones, the sum over kinds, which overlap; *dimension*: the rank of their tangents.
 - *flat*: the nullity of the Jacobian of the outputs in float64, over many random inputs; *unused*: weights that no
   output depends on; *unexplained*: flat directions that neither explains.
 - *left out*: families that a trial contradicted, and operations behind which symmetries may have been missed.
-- *seconds*: wall time and processor time; *copies*: the growth of the process's largest memory during the search,
-  beside the model and one forward pass, in sizes of the weights.
+- *seconds*: wall time and processor time, with other work on the two cores; *copies*: the growth of the process's
+  largest memory during the search, beside the model and one forward pass, in sizes of the weights.
 """
 _LARGE = """
 ## torchvision
