@@ -179,10 +179,11 @@ def _elsewhere(name: str, tensor: Tensor, source: torch.Generator, dtype: torch.
     if not tensor.is_floating_point() or not tensor.numel():
         return cast(tensor, dtype)
     found = torch.empty(tensor.shape, dtype=dtype or tensor.dtype)
-    own = tensor.detach()
-    spread = 0.1 * max(abs(float(end)) for end in own.aminmax()) + 0.1 * (tensor.ndim < 2)
     # In pieces: there is no room for a second copy of a large tensor.
-    for made, numbers in zip(found.view(-1).split(PIECE), own.reshape(-1).split(PIECE), strict=True):
+    pieces = tensor.detach().reshape(-1).split(PIECE)
+    largest = max(abs(float(end)) for piece in pieces for end in piece.float().aminmax())
+    spread = 0.1 * largest + 0.1 * (tensor.ndim < 2)
+    for made, numbers in zip(found.view(-1).split(PIECE), pieces, strict=True):
         noise = torch.randn(len(made), generator=source)
         if name.rsplit(".", 1)[-1] == "running_var":
             # Large enough for the factors drawn where no gain makes up for eps.
