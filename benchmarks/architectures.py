@@ -50,7 +50,15 @@ _TINY: dict[str, Any] = {
     "bos_token_id": 0,
     "eos_token_id": 0,
 }
-_WHISPERED: dict[str, Any] = {
+_PATCHES: dict[str, Any] = {
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 8,
+    "patch_size": 4,
+    "num_channels": 1,
+}
+_SEQUENCES: dict[str, Any] = {
     "d_model": 8,
     "encoder_layers": 1,
     "decoder_layers": 1,
@@ -120,30 +128,20 @@ FAMILIES: Mapping[str, Callable[[], tuple[nn.Module, Any]]] = {
         num_heads=2,
         pad_token_id=0,
     ),
-    "BART": partial(_language, "Bart", "ForConditionalGeneration", **_WHISPERED, pad_token_id=1),
+    "BART": partial(_language, "Bart", "ForConditionalGeneration", **_SEQUENCES, pad_token_id=1),
     "ViT": partial(
         _images,
         "ViT",
         "ForImageClassification",
-        hidden_size=8,
+        **_PATCHES,
         intermediate_size=6,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=8,
-        patch_size=4,
-        num_channels=1,
     ),
     "DINOv2": partial(
         _images,
         "Dinov2",
         "ForImageClassification",
-        hidden_size=8,
+        **_PATCHES,
         mlp_ratio=1,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=8,
-        patch_size=4,
-        num_channels=1,
     ),
     "ConvNeXt": partial(
         _images,

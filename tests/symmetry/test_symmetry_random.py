@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from landscape import LandscapeError, symmetry
 from landscape.symmetry import Element
+from landscape.symmetry.axes import multiplied, reordered
 
 
 def random_net(seed: int):
@@ -158,3 +159,26 @@ def test_a_model_that_writes_into_a_part_is_followed():
 def test_a_model_that_does_not_run_is_refused():
     with pytest.raises(LandscapeError, match="Linear: the model cannot be run on the example input; got"):
         symmetry.find(nn.Linear(3, 2), torch.ones(2, 5))
+
+
+def test_searches_and_checks_leave_weights_of_double_precision_alone():
+    """Weights are rounded, scaled and reordered in place: in copies of the model's only."""
+    net, x = random_net(0)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    symmetries = symmetry.find(net, x)
+    weights = symmetries.complete(net)
+    assert symmetries.runner.compare(weights, symmetries.random(net, seed=0)).passed
+    for held in (net.state_dict(), weights):
+        assert all(torch.equal(held[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_what_is_changed_in_pieces_is_what_is_changed_at_once(dim, monkeypatch):
+    tensor = torch.randn(6, 5, 4, dtype=torch.float64)
+    order, factors = torch.randperm(tensor.shape[dim]), torch.rand(tensor.shape[dim], dtype=torch.float64)
+    monkeypatch.setattr("landscape.symmetry.axes._PIECE", 7)
+    moved, scaled = tensor.clone(), tensor.clone()
+    assert reordered(moved, dim, order, owned=True) is moved
+    assert torch.equal(moved, tensor.index_select(dim, order))
+    assert multiplied(scaled, dim, factors, owned=True) is scaled
+    assert torch.equal(scaled, multiplied(tensor, dim, factors))
